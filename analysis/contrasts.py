@@ -1,0 +1,73 @@
+"""DF: a paired contrast at equal batch size. IN: a difference of two such contrasts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from analysis.estimates import Floats, LinearContrast, Sample, cell_means, directional
+from analysis.verdict import Finding
+
+
+def paired_difference(first: Sample, second: Sample) -> Sample:
+    """`second` minus `first` wherever both have the same batch size and seed; NaN where either diverged."""
+    keys = ["batch_size", "seed"]
+    left, right = (pd.DataFrame(vars(sample)).drop_duplicates(keys) for sample in (first, second))
+    joined = left.merge(right, on=keys, suffixes=("_first", "_second"))
+    return Sample.of(
+        joined["batch_size"],
+        joined["seed"],
+        joined["value_second"] - joined["value_first"],
+        joined["linear_second"] - joined["linear_first"],
+    )
+
+
+def mean_over_sizes(batch_size: Floats, value: Floats) -> LinearContrast:
+    """The unweighted mean over batch sizes of cell means, with pooled within-cell variance."""
+    cells = cell_means(batch_size, value)
+    se = cells.sd * float(np.sqrt(np.sum(1 / cells.count))) / len(cells.size)
+    return LinearContrast(float(cells.mean.mean()), se, cells.dof)
+
+
+def contrast(difference: Sample, *, claimed: int, delta: float) -> Finding:
+    """DF: decide whether a paired difference is positive (`claimed` +1) or negative (-1), averaged over batch
+    sizes.
+    """
+    short = difference.shortfall()
+    if short:
+        return short
+    kept = difference.decidable()
+    return directional(
+        mean_over_sizes(kept.batch_size, kept.value),
+        mean_over_sizes(kept.batch_size, kept.linear),
+        claimed=claimed,
+        delta=delta,
+        what="the mean difference",
+    )
+
+
+def larger_in_size(first: Sample, second: Sample, *, delta: float) -> Finding:
+    """IN on absolute effects: decide whether |effect of `first`| exceeds |effect of `second`|.
+
+    Both are paired differences of independent runs. Where `second` is near 0 its absolute value is biased
+    upwards, which works against the claim.
+    """
+    short = first.shortfall() or second.shortfall()
+    if short:
+        return short
+    kept = first.decidable(), second.decidable()
+    effect, linear = (
+        _difference_in_size(*(mean_over_sizes(s.batch_size, getattr(s, scale)) for s in kept))
+        for scale in ("value", "linear")
+    )
+    return directional(effect, linear, claimed=1, delta=delta, what="the difference of absolute effects")
+
+
+def _difference_in_size(first: LinearContrast, second: LinearContrast) -> LinearContrast:
+    """|first| - |second| with Welch-Satterthwaite degrees of freedom."""
+    variances = np.array([first.se**2, second.se**2])
+    total = float(variances.sum())
+    dof = min(first.dof, second.dof)
+    if total > 0:
+        dof = total**2 / float(np.sum(variances**2 / np.array([first.dof, second.dof])))
+    return LinearContrast(abs(first.value) - abs(second.value), float(np.sqrt(total)), dof)

@@ -1,0 +1,253 @@
+"""The correlation report: largest Hessian eigenvalue against robust accuracy, at every level at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.associations import study_associations
+from analysis.cells import MIN_SEEDS
+from analysis.cells import cells as cells_of
+from analysis.environments import sign_errors
+from analysis.intervals import Z_VARIANCE, continuity_tau, fisher_z_interval, random_effects
+from analysis.observations import (
+    CURVATURES,
+    STRATUM,
+    STUDY,
+    Observations,
+    batch_list,
+    by_code,
+    column,
+    observe,
+)
+from analysis.ranks import kendall_by_group, kendall_p
+from analysis.table import PROTOCOL, QUESTION, StudyTable
+from search_spaces import HEADLINE_EPSILON
+
+MIN_BATCH_SIZES = 5
+MIN_SPAN = 16
+"""A trend along batch size needs this many decidable batch sizes, the largest this many times the
+smallest.
+"""
+
+ALONG = "tau_b_along_batch_size"
+
+_TEXT = ("dataset", "model", "regime", "optimizer", "adversarial_training", "augmentation")
+
+COLUMNS = (
+    *("dataset", "model", "optimizer", "adversarial_training", "weight_decay", "regime", "momentum"),
+    *PROTOCOL,
+    *QUESTION,
+    *("batch_sizes", "curvature", "cells", "statistic", "axis", "estimate", "low", "high", "p", "n", "note"),
+)
+
+ALL = "all"
+"""In `dataset`, `model` or `regime`: the statistic mixes them. NaN says the same of a number."""
+
+
+@dataclass(frozen=True)
+class CorrelationReport:
+    """Tidy frames with the columns `COLUMNS`; `cells` is "sound" (flagged cells left out) or "all".
+
+    `correlations` holds everything; the others are parts of it. `strata`: tau-b along batch size per
+    stratum. `forest`: the decidable strata (`scope` "stratum") with their random-effects summaries per
+    study (`scope` "study") and over all studies at the headline epsilons (`scope` "all"), with
+    `predicted_low`, `predicted_high`, `i2`. `simpson`: one row per study with `pooled`, `between_curves`,
+    `within_curves`, `within_cells` (all of log2 lambda1 and logit accuracy) and `simpson`: whether pooled
+    and within-curve signs differ.
+    """
+
+    correlations: pd.DataFrame
+    strata: pd.DataFrame
+    granulated: pd.DataFrame
+    sign_errors: pd.DataFrame
+    partial: pd.DataFrame
+    pooled: pd.DataFrame
+    forest: pd.DataFrame
+    simpson: pd.DataFrame
+
+
+def correlation_report(table: StudyTable) -> CorrelationReport:
+    """How lambda1 and adversarial accuracy go together in a results folder.
+
+    For test and training lambda1, on sound cells and again on all: see `associations.study_associations`,
+    `environments.sign_errors` and `stratum_taus` for the statistics. What cannot be decided is listed with
+    its reason in `note`, and its limits and p value are blank.
+    """
+    cells = cells_of(table)
+    seen = [observe(cells, curvature, which) for curvature in CURVATURES for which in ("sound", "all")]
+    parts = [_one(s) for s in seen] if len(cells) else []
+    everything = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
+    forest = _forest(everything)
+    summaries = _as_rows(forest[forest["scope"] != "stratum"])
+    tables = [frame for frame in (everything, summaries) if len(frame)]
+    correlations = pd.concat(tables, ignore_index=True)[list(COLUMNS)] if tables else everything
+    name = correlations["statistic"].astype(str)
+    return CorrelationReport(
+        correlations=correlations,
+        strata=correlations[name == ALONG].reset_index(drop=True),
+        granulated=correlations[name == "granulated_tau"].reset_index(drop=True),
+        sign_errors=correlations[name.str.startswith("sign_error")].reset_index(drop=True),
+        partial=correlations[name.str.startswith("partial_")].reset_index(drop=True),
+        pooled=correlations[name.str.endswith("_pooled")].reset_index(drop=True),
+        forest=forest,
+        simpson=_simpson(correlations),
+    )
+
+
+def stratum_taus(seen: Observations) -> pd.DataFrame:
+    """tau-b of lambda1 and adversarial accuracy over the cells of each curve, with exact p.
+
+    Over the decidable cells if they are at least 5 batch sizes spanning 16x. Otherwise over all measured
+    cells, without p or limits, and `note` says what was missing.
+    """
+    count = len(seen.strata)
+    kept = np.zeros(len(seen.cells), dtype=bool)
+    notes, sizes = [], []
+    batch = seen.cells["batch_size"].to_numpy(dtype=int)
+    decidable = seen.cells["decidable"].to_numpy(dtype=bool)
+    for members in by_code(seen.cells["stratum"].to_numpy(dtype=np.intp), count):
+        firm = members[decidable[members]]
+        short = _shortfall(batch[firm])
+        used = members if short else firm
+        kept[used] = True
+        notes.append(short)
+        sizes.append(batch_list(batch[used]))
+    cells = seen.cells[kept]
+    codes = cells["stratum"].to_numpy(dtype=np.intp)
+    x, y = column(cells, "x"), column(cells, "accuracy")
+    grouped = kendall_by_group(x, y, codes)
+    rows = pd.DataFrame({"stratum": np.arange(count), "note": notes, "batch_sizes": sizes})
+    tau = pd.DataFrame({"estimate": grouped.tau, "p": kendall_p(grouped, x, y, codes), "n": grouped.n})
+    rows = rows.join(tau)
+    rows["n"] = rows["n"].fillna(0).astype(int)
+    decided = (rows["note"] == "") & rows["estimate"].notna()
+    rows.loc[(rows["note"] == "") & ~decided, "note"] = "lambda1 or accuracy is constant"
+    limits = [
+        fisher_z_interval(t, n, "kendall") if ok else (np.nan, np.nan)
+        for t, n, ok in zip(rows["estimate"], rows["n"], decided, strict=True)
+    ]
+    rows["low"], rows["high"] = [low for low, _ in limits], [high for _, high in limits]
+    rows.loc[~decided, "p"] = np.nan
+    left_out = rows["stratum"].map(seen.strata["left_out"])
+    joined = (rows["note"] + "; left out: " + left_out).str.removeprefix("; ")
+    rows["note"] = rows["note"].where(left_out == "", joined)
+    return rows.assign(statistic=ALONG, axis="batch_size")
+
+
+def _shortfall(sizes: np.ndarray) -> str:
+    if sizes.size < MIN_BATCH_SIZES:
+        return f"undecidable: {sizes.size} of {MIN_BATCH_SIZES} batch sizes have {MIN_SEEDS} sound seeds"
+    if sizes.max() < MIN_SPAN * sizes.min():
+        return f"undecidable: batch sizes span {sizes.max() / sizes.min():g}x, not {MIN_SPAN}x"
+    return ""
+
+
+def _one(seen: Observations) -> pd.DataFrame:
+    strata = stratum_taus(seen).merge(seen.strata[list(STRATUM)], left_on="stratum", right_index=True)
+    studies = seen.studies[list(STUDY)]
+    associations = study_associations(seen).merge(studies, left_on="study", right_index=True)
+    environments = sign_errors(seen)
+    parts = [associations, strata]
+    if len(environments):
+        environments = environments.assign(statistic="sign_error")
+        summary = _worst_and_mean(environments)
+        both = pd.concat([environments, summary], ignore_index=True)
+        parts.append(both.merge(studies, left_on="study", right_index=True))
+    rows = pd.concat(parts, ignore_index=True)
+    rows = rows.assign(curvature=seen.curvature, cells=seen.which)
+    rows["regime"] = rows["regime"].fillna(ALL)
+    rows["optimizer"] = rows["optimizer"].fillna(ALL)
+    rows["adversarial_training"] = rows["adversarial_training"].fillna(ALL)
+    return rows.reindex(columns=[*COLUMNS, "study", "stratum"])
+
+
+def _worst_and_mean(environments: pd.DataFrame) -> pd.DataFrame:
+    """Dziugaite et al.'s robust (largest) sign-error of each study, and the average one."""
+    errors = environments.groupby("study")["estimate"]
+    parts = [
+        errors.max().rename("estimate").reset_index().assign(statistic="sign_error_max"),
+        errors.mean().rename("estimate").reset_index().assign(statistic="sign_error_mean"),
+    ]
+    counts = errors.size()
+    summary = pd.concat(parts, ignore_index=True)
+    return summary.assign(
+        axis=ALL, n=summary["study"].map(counts), note="n counts environments", batch_sizes=""
+    )
+
+
+def _forest(rows: pd.DataFrame) -> pd.DataFrame:
+    strata = rows[(rows["statistic"] == ALONG) & rows["low"].notna()].assign(scope="stratum")
+    at_headline = strata["epsilon"] == strata["dataset"].map(HEADLINE_EPSILON)
+    alike = ["curvature", "cells"]
+    over_all = [*alike, "epochs", "target_loss", "attack", "loss", "split"]
+    parts = [
+        strata,
+        _summaries(strata, [*alike, *STUDY], "study"),
+        _summaries(strata[at_headline], over_all, ALL),
+    ]
+    forest = pd.concat([part for part in parts if len(part)] or [strata], ignore_index=True)
+    return forest.reindex(columns=[*COLUMNS, "scope", "predicted_low", "predicted_high", "i2"])
+
+
+def _summaries(strata: pd.DataFrame, keys: list[str], scope: str) -> pd.DataFrame:
+    out = []
+    for values, group in strata.groupby(keys, dropna=False):
+        n = group["n"].to_numpy(dtype=float)
+        tau = continuity_tau(group["estimate"].to_numpy(dtype=float), n)
+        found = random_effects(np.arctanh(tau), Z_VARIANCE["kendall"](tau, n))
+        out.append(
+            {
+                **dict(zip(keys, values, strict=True)),
+                "scope": scope,
+                "statistic": "random_effects_tau",
+                "axis": "batch_size",
+                "estimate": np.tanh(found.mean),
+                "low": np.tanh(found.low),
+                "high": np.tanh(found.high),
+                "predicted_low": np.tanh(found.predicted_low),
+                "predicted_high": np.tanh(found.predicted_high),
+                "i2": found.i2,
+                "p": found.p,
+                "n": found.k,
+                "note": "n counts strata" + ("; headline epsilon of each data set" if scope == ALL else ""),
+            }
+        )
+    labels = {name: ALL for name in _TEXT if name not in keys}
+    return pd.DataFrame(out).assign(**labels, batch_sizes="")
+
+
+def _as_rows(summaries: pd.DataFrame) -> pd.DataFrame:
+    """Summaries as rows of `correlations`: the mean with its interval, and the prediction interval beside
+    it.
+    """
+    prediction = summaries.assign(
+        statistic="random_effects_prediction",
+        low=summaries["predicted_low"],
+        high=summaries["predicted_high"],
+        p=np.nan,
+        note=summaries["note"] + "; where a new stratum's tau is expected",
+    )
+    return pd.concat([summaries, prediction], ignore_index=True)
+
+
+_LEVELS = {
+    "pearson_pooled": "pooled",
+    "pearson_between_curves": "between_curves",
+    "rmcorr_within_curves": "within_curves",
+    "rmcorr_within_cells": "within_cells",
+}
+
+
+def _simpson(rows: pd.DataFrame) -> pd.DataFrame:
+    keys = ["curvature", "cells", *STUDY]
+    levels = rows[rows["statistic"].isin(list(_LEVELS))]
+    levels = levels.assign(level=levels["statistic"].map(_LEVELS))
+    index = levels.groupby(keys, dropna=False, sort=False).ngroup().rename("group")
+    wide = levels.assign(group=index).pivot(index="group", columns="level", values="estimate")
+    wide = wide.reindex(columns=list(_LEVELS.values()))
+    keyed = levels.assign(group=index).drop_duplicates("group").set_index("group")[keys]
+    out = keyed.join(wide.astype(float))
+    return out.assign(simpson=out["pooled"] * out["within_curves"] < 0).reset_index(drop=True)

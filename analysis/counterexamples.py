@@ -1,0 +1,245 @@
+"""The counterexample report: of two cells on one curve, the sharper one is the more robust."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.cells import FLAGS
+from analysis.cells import cells as cells_of
+from analysis.intervals import Array
+from analysis.observations import CURVATURES, STRATUM
+from analysis.pairs import pair_up, paired_errors
+from analysis.ranks import group_codes
+from analysis.rerun import Rerun
+from analysis.statistics import benjamini_yekutieli, clopper_pearson
+from analysis.table import CURVE, QUESTION, StudyTable
+
+FALSE_DISCOVERY_RATE = 0.05
+MIN_RATIO = 1.25
+"""lambda1 of the two cells must differ by this factor."""
+MIN_GAP = 0.01
+"""Adversarial accuracies must differ by one point."""
+MIN_ERRORS = 2.0
+"""... and by this many binomial standard errors, paired over the images."""
+LOSS_RATIO = 2.0
+"""Training losses further apart than this factor are another explanation."""
+RETEST_LEVEL = 0.05
+
+Cell = dict[Any, Any]
+"""A row of `cells` as a mapping."""
+
+COUNTEREXAMPLE = "sharper, yet more robust"
+REVERSE = "flatter, yet less robust"
+
+_TESTS = {
+    COUNTEREXAMPLE: (1.0, "p_sharper", "p_more", "p_ratio_more"),
+    REVERSE: (-1.0, "p_flatter", "p_less", "p_ratio_less"),
+}
+
+_SHOWN = {
+    "accuracy": "accuracy",
+    "test_acc": "clean",
+    "train_loss": "train_loss",
+    "n_seeds": "n_seeds",
+}
+
+
+@dataclass(frozen=True)
+class CounterexampleReport:
+    """`found`: confirmed, candidate and floor-artefact pairs, confirmed and then most severe first.
+
+    Columns: the curve (`CURVE`) and attack (`QUESTION`) keys, `curvature`, `direction` ("sharper, yet more
+    robust"; the reverse, "flatter, yet less robust", is a family apart), `batch_i` < `batch_j`; for both
+    cells `lambda1_i/_j` (geometric mean over seeds), `accuracy_*` with 95 % Clopper-Pearson limits
+    `accuracy_low_*`, `accuracy_high_*`, `clean_*`, `train_loss_*`, `n_seeds_*`; `lambda1_ratio` (j over i),
+    `accuracy_gap` (fraction), `image_errors` (gap in paired standard errors), `p_lambda1`, `p_accuracy`,
+    `p` (the larger), `q`, `severity`, `label`, `reason` (why it is not confirmed), `note`, `rerun` (the
+    command).
+
+    `families`: one row per curvature, loss and direction: `pairs` (measured), `testable`, `curves` (among
+    the testable), `confirmed`, `candidates`, `floor_artefacts`.
+    """
+
+    found: pd.DataFrame
+    families: pd.DataFrame
+
+    def summary(
+        self, curvature: str = "lambda1_test", loss: str = "ce", direction: str = COUNTEREXAMPLE
+    ) -> str:
+        """ "X confirmed of N testable pairs in M curves"."""
+        rows = self.families
+        if len(rows):
+            chosen = (
+                (rows["curvature"] == curvature) & (rows["loss"] == loss) & (rows["direction"] == direction)
+            )
+            rows = rows[chosen]
+        if not len(rows):
+            return "0 confirmed of 0 testable pairs in 0 curves"
+        one = rows.iloc[0]
+        return f"{one['confirmed']} confirmed of {one['testable']} testable pairs in {one['curves']} curves"
+
+
+def counterexample_report(table: StudyTable) -> CounterexampleReport:
+    """Search every curve and attack for pairs in which curvature and robustness rise, or fall, together.
+
+    Confirmed: lambda1 (log2) and adversarial accuracy (logit, as linear statistics take it here) both
+    differ in the direction by a one-sided t on seeds with the curve's pooled variance, p the larger of the
+    two (intersection-union), q <= .05 by Benjamini-Yekutieli; lambda1 by a factor of 1.25, accuracy by a
+    point and by two standard errors paired over the images; both cells have 3 seeds, converged eigenvalues
+    and no flag (floor, untrained, suspect).
+
+    The family of one adjustment is every testable pair (decidable, unflagged, converged cells) of all data
+    sets, models, curves, attacks and epsilons for one curvature, one loss and one direction: `ce` and
+    `stable`, test and training lambda1 are read as separate reports.
+    """
+    cells = cells_of(table)
+    found, families = [], []
+    rerun = Rerun(table.requests)
+    for curvature in CURVATURES:
+        pairs = pair_up(cells, curvature)
+        testable = _testable(cells, pairs, curvature)
+        for direction in _TESTS:
+            judged = _judge(cells, pairs, testable, direction, table.attacks)
+            families.append(_families(cells, judged, testable, curvature, direction))
+            shown = judged[judged["label"] != ""]
+            found.append(_describe(cells, shown, curvature, direction, rerun))
+    rows = pd.concat(found, ignore_index=True)
+    rank = rows["label"].map({"confirmed": 0, "candidate": 1, "floor artefact": 2})
+    rows = rows.assign(_rank=rank).sort_values(
+        ["_rank", "severity", *STRATUM, "curvature", "direction", "batch_i", "batch_j"],
+        ascending=[True, False, *[True] * (len(STRATUM) + 4)],
+        ignore_index=True,
+    )
+    return CounterexampleReport(rows.drop(columns="_rank"), pd.concat(families, ignore_index=True))
+
+
+def _testable(cells: pd.DataFrame, pairs: pd.DataFrame, curvature: str) -> NDArray[np.bool_]:
+    """Both cells may decide, whatever the data say: the family must not depend on the gaps."""
+    split = curvature.removeprefix("lambda1_")
+    fit = (cells["decidable"] & cells["sound"] & cells[f"converged_{split}"]).to_numpy(dtype=bool)
+    both: NDArray[np.bool_] = fit[pairs["i"]] & fit[pairs["j"]] & (pairs["dof"].to_numpy() > 0)
+    return both
+
+
+def _judge(
+    cells: pd.DataFrame,
+    pairs: pd.DataFrame,
+    testable: NDArray[np.bool_],
+    direction: str,
+    attacks: pd.DataFrame,
+) -> pd.DataFrame:
+    sign, p_lambda1, p_accuracy, p_ratio = _TESTS[direction]
+    judged = pairs.assign(p_lambda1=pairs[p_lambda1], p_accuracy=pairs[p_accuracy], p_ratio=pairs[p_ratio])
+    judged["p"] = judged[["p_lambda1", "p_accuracy"]].max(axis=1, skipna=False)
+    judged["q"] = np.nan
+    loss = cells["loss"].to_numpy()[judged["i"]]
+    for one in np.unique(loss):
+        family = testable & (loss == one)
+        judged.loc[family, "q"] = benjamini_yekutieli(judged.loc[family, "p"])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        standard = (
+            judged[["lambda1_gap", "logit_gap"]].to_numpy() / judged[["lambda1_sd", "logit_sd"]].to_numpy()
+        )
+    judged["severity"] = (sign * standard).min(axis=1) if len(judged) else np.nan
+    large = (sign * judged["lambda1_gap"] >= np.log2(MIN_RATIO)) & (sign * judged["accuracy_gap"] >= MIN_GAP)
+    judged["image_errors"] = np.nan
+    if large.any():
+        error = paired_errors(cells, judged[large], attacks)
+        gap = sign * judged.loc[large, "accuracy_gap"].to_numpy()
+        judged.loc[large, "image_errors"] = np.divide(
+            gap, error, out=np.full(gap.size, np.inf), where=error > 0
+        )
+    large &= judged["image_errors"] > MIN_ERRORS
+    floor = cells["floor"].to_numpy(dtype=bool)
+    at_floor = floor[judged["i"]] | floor[judged["j"]]
+    confirmed = large & testable & (judged["q"] <= FALSE_DISCOVERY_RATE)
+    judged["label"] = np.select(
+        [confirmed, large & at_floor, large], ["confirmed", "floor artefact", "candidate"], ""
+    )
+    return judged
+
+
+def _families(
+    cells: pd.DataFrame, judged: pd.DataFrame, testable: NDArray[np.bool_], curvature: str, direction: str
+) -> pd.DataFrame:
+    loss = cells["loss"].to_numpy()[judged["i"]]
+    curves = group_codes(cells, STRATUM)[judged["i"]]
+    rows = []
+    for one in np.unique(loss):
+        mine, label = loss == one, judged["label"].to_numpy()
+        rows.append(
+            {
+                "curvature": curvature,
+                "loss": one,
+                "direction": direction,
+                "pairs": int(mine.sum()),
+                "testable": int((mine & testable).sum()),
+                "curves": int(np.unique(curves[mine & testable]).size),
+                "confirmed": int((mine & (label == "confirmed")).sum()),
+                "candidates": int((mine & (label == "candidate")).sum()),
+                "floor_artefacts": int((mine & (label == "floor artefact")).sum()),
+            }
+        )
+    names = ["curvature", "loss", "direction", "pairs", "testable", "curves"]
+    return pd.DataFrame(rows, columns=[*names, "confirmed", "candidates", "floor_artefacts"])
+
+
+def _describe(
+    cells: pd.DataFrame, shown: pd.DataFrame, curvature: str, direction: str, rerun: Rerun
+) -> pd.DataFrame:
+    i, j = shown["i"].to_numpy(dtype=np.intp), shown["j"].to_numpy(dtype=np.intp)
+    out = cells[[*CURVE, *QUESTION]].iloc[i].reset_index(drop=True)
+    out = out.assign(curvature=curvature, direction=direction)
+    for side, at in (("i", i), ("j", j)):
+        cell = cells.iloc[at].reset_index(drop=True)
+        out[f"batch_{side}"] = cell["batch_size"]
+        out[f"lambda1_{side}"] = 2.0 ** cell[f"log2_{curvature}"]
+        low, high = clopper_pearson(cell["correct"], cell["n"])
+        out[f"accuracy_low_{side}"], out[f"accuracy_high_{side}"] = low, high
+        for source, name in _SHOWN.items():
+            out[f"{name}_{side}"] = cell[source]
+    out["lambda1_ratio"] = 2.0 ** shown["lambda1_gap"].to_numpy()
+    for name in ("accuracy_gap", "image_errors", "p_lambda1", "p_accuracy", "p", "q", "severity", "label"):
+        out[name] = shown[name].to_numpy()
+    used = np.union1d(i, j)
+    records = dict(zip(used.tolist(), cells.iloc[used].to_dict("records"), strict=True))
+    both = [(records[a], records[b]) for a, b in zip(i.tolist(), j.tolist(), strict=True)]
+    out["reason"] = [_reason(pair, curvature, q) for pair, q in zip(both, out["q"], strict=True)]
+    out["note"] = _notes(out, shown["p_ratio"].to_numpy(dtype=float))
+    out["rerun"] = [_command(rerun, *pair) for pair in both]
+    return out
+
+
+def _reason(both: tuple[Cell, Cell], curvature: str, q: float) -> str:
+    """Why a large enough pair is not confirmed; "" when nothing is missing."""
+    split = curvature.removeprefix("lambda1_")
+    flags = [flag for flag in FLAGS if any(cell[flag] for cell in both)]
+    if not all(cell["decidable"] for cell in both):
+        flags.append("fewer than 3 seeds, or a third diverged")
+    if not all(cell[f"converged_{split}"] for cell in both):
+        flags.append("eigenvalue not converged")
+    if not flags and not q <= FALSE_DISCOVERY_RATE:
+        flags.append(f"q = {q:.2g} > {FALSE_DISCOVERY_RATE:g}")
+    return ", ".join(flags)
+
+
+def _notes(out: pd.DataFrame, p_ratio: Array) -> list[str]:
+    """loss-confounded: training losses apart; clean-confounded: the attack ratio does not differ that way."""
+    losses = out[["train_loss_i", "train_loss_j"]].to_numpy(dtype=float)
+    low, high = losses.min(axis=1), losses.max(axis=1)
+    by_loss = high > LOSS_RATIO * low
+    by_clean = p_ratio > RETEST_LEVEL
+    texts = zip(
+        np.where(by_loss, "loss-confounded", ""), np.where(by_clean, "clean-confounded", ""), strict=True
+    )
+    return [", ".join(filter(None, pair)) for pair in texts]
+
+
+def _command(rerun: Rerun, one: Cell, other: Cell) -> str:
+    sizes = (int(one["batch_size"]), int(other["batch_size"]))
+    return rerun.command(one, sizes, [*one["trial_ids"], *other["trial_ids"]])

@@ -1,0 +1,93 @@
+"""EQ: is a measure flat, that is, shown to vary by less than delta? A difference that is not significant is
+not enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from analysis.estimates import LinearContrast, Sample, cell_means
+from analysis.statistics import holm
+from analysis.verdict import SIGNIFICANCE, Decision, Finding
+
+
+@dataclass(frozen=True)
+class Flatness(Finding):
+    """An equivalence test; effect and 90 % interval are those of the largest difference.
+
+    `smallest_delta` is the least bound at which it would pass; `between` names the two batch sizes of the
+    largest difference (or one, where arms are compared at each batch size).
+    """
+
+    smallest_delta: float = float("nan")
+    between: tuple[float, ...] = ()
+
+
+def flat(sample: Sample, *, delta: float) -> Flatness:
+    """Decide whether `sample` is the same within +-`delta` at every two batch sizes."""
+    short = sample.shortfall()
+    if short:
+        return Flatness(short.verdict, short.reason)
+    kept = sample.decidable()
+    cells = cell_means(kept.batch_size, kept.value)
+    pairs = list(combinations(range(len(cells.size)), 2))
+    differences = [
+        LinearContrast(
+            float(cells.mean[j] - cells.mean[i]),
+            cells.sd * float(np.sqrt(1 / cells.count[i] + 1 / cells.count[j])),
+            cells.dof,
+        )
+        for i, j in pairs
+    ]
+    return all_within(
+        differences, [(float(cells.size[i]), float(cells.size[j])) for i, j in pairs], delta=delta
+    )
+
+
+def no_difference(difference: Sample, *, delta: float) -> Flatness:
+    """Decide whether a paired difference is within +-`delta` at every batch size."""
+    short = difference.shortfall()
+    if short:
+        return Flatness(short.verdict, short.reason)
+    kept = difference.decidable()
+    cells = cell_means(kept.batch_size, kept.value)
+    estimates = [
+        LinearContrast(float(mean), cells.sd / float(np.sqrt(count)), cells.dof)
+        for mean, count in zip(cells.mean, cells.count, strict=True)
+    ]
+    return all_within(estimates, [(float(size),) for size in cells.size], delta=delta)
+
+
+def all_within(
+    differences: Sequence[LinearContrast], names: Sequence[tuple[float, ...]], *, delta: float
+) -> Flatness:
+    """TOST on every difference: supported when all 90 % intervals lie within +-`delta`.
+
+    Refuted when one, Holm-adjusted over all of them, lies wholly outside.
+    """
+    intervals = [d.interval(1 - 2 * SIGNIFICANCE) for d in differences]
+    p_within = max(d.p_within(delta) for d in differences)
+    p_beyond = float(np.min(holm([d.p_beyond(delta) for d in differences])))
+    smallest = max(max(abs(low), abs(high)) for low, high in intervals)
+    worst = int(np.argmax([abs(d.value) for d in differences]))
+    verdict: Decision = "inconclusive"
+    reason = f"flat only within +-{smallest:.2g}, not within +-{delta:g}"
+    if p_within <= SIGNIFICANCE:
+        verdict, reason = "supported", f"flat within +-{smallest:.2g}, so within +-{delta:g}"
+    elif p_beyond <= SIGNIFICANCE:
+        verdict, reason = "refuted", f"at least one difference exceeds {delta:g}"
+    return Flatness(
+        verdict,
+        reason,
+        effect=differences[worst].value,
+        low=intervals[worst][0],
+        high=intervals[worst][1],
+        p_supported=p_within,
+        p_refuted=p_beyond,
+        smallest_delta=smallest,
+        between=tuple(names[worst]),
+    )

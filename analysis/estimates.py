@@ -1,0 +1,199 @@
+"""Replicated measurements along the batch size: which cells can decide, their means and contrasts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from analysis.statistics import pooled_sd
+from analysis.verdict import SIGNIFICANCE, Decision, Finding
+
+Floats = NDArray[np.float64]
+
+LEAST_SEEDS = 3
+"""A cell of fewer seeds decides nothing."""
+
+LEAST_FINITE = 2 / 3
+"""Nor does one of whose seeds a smaller share than this did not diverge."""
+
+LEAST_SIZES = 5
+LEAST_SPAN = 16.0
+"""A statement about batch size needs this many sizes, the largest this many times the smallest."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Seeds at batch sizes: four arrays of shape (n,). NaN marks a run that diverged.
+
+    `value` is in the unit in which effects are judged (points, doublings); `linear` holds the same
+    measurements on the scale on which significance is (logit of an accuracy); equal to `value` unless given.
+    """
+
+    batch_size: Floats
+    seed: NDArray[Any]
+    value: Floats
+    linear: Floats
+
+    @classmethod
+    def of(cls, batch_size: Any, seed: Any, value: Any, linear: Any = None) -> Sample:
+        """A sample from anything array-like.
+
+        Raises:
+            ValueError: the arrays differ in length.
+        """
+        value = np.asarray(value, dtype=float)
+        linear = value if linear is None else np.asarray(linear, dtype=float)
+        sample = cls(np.asarray(batch_size, dtype=float), np.asarray(seed), value, linear)
+        lengths = {len(array) for array in (sample.batch_size, sample.seed, sample.value, sample.linear)}
+        if len(lengths) != 1:
+            raise ValueError(f"batch sizes, seeds and values must have one length, got {sorted(lengths)}")
+        return sample
+
+    def where(self, mask: NDArray[np.bool_]) -> Sample:
+        """The measurements where `mask` holds."""
+        return Sample(self.batch_size[mask], self.seed[mask], self.value[mask], self.linear[mask])
+
+    def decidable(self) -> Sample:
+        """The finite measurements of the cells with enough seeds of which enough did not diverge."""
+        finite = np.isfinite(self.value) & np.isfinite(self.linear)
+        enough = np.zeros(len(finite), dtype=bool)
+        for size in np.unique(self.batch_size):
+            cell = self.batch_size == size
+            enough |= cell & (cell.sum() >= LEAST_SEEDS) & (finite[cell].mean() >= LEAST_FINITE - 1e-12)
+        return self.where(finite & enough)
+
+    def shortfall(self) -> Finding | None:
+        """Why no statement about batch size can be made here; None where one can.
+
+        `not run` where the runs are not there, `inconclusive` where they are but too many diverged.
+        """
+        sizes, counts = np.unique(self.batch_size, return_counts=True)
+        replicated = sizes[counts >= LEAST_SEEDS]
+        if not _spans(replicated):
+            found = f"{len(replicated)} batch sizes with {LEAST_SEEDS} seeds{_range(replicated)}"
+            needed = f"needs {LEAST_SIZES} spanning {LEAST_SPAN:.0f}x"
+            return Finding("not run", f"{found}; {needed}")
+        left = np.unique(self.decidable().batch_size)
+        if not _spans(left):
+            return Finding(
+                "inconclusive", f"too many seeds diverged: {len(left)} batch sizes{_range(left)} left"
+            )
+        return None
+
+
+def _spans(sizes: Floats) -> bool:
+    return len(sizes) >= LEAST_SIZES and float(sizes.max() / sizes.min()) >= LEAST_SPAN
+
+
+def _range(sizes: Floats) -> str:
+    return f" ({sizes.min():.0f} to {sizes.max():.0f})" if len(sizes) else ""
+
+
+@dataclass(frozen=True)
+class CellMeans:
+    """Means over seeds of each batch size, with the variance pooled over them.
+
+    `size`, `mean`, `count`: shape (cells,). `sd` is the pooled standard deviation of one seed, `dof` its
+    degrees of freedom: measurements less cells.
+    """
+
+    size: Floats
+    mean: Floats
+    count: Floats
+    sd: float
+    dof: int
+
+
+def cell_means(batch_size: Floats, value: Floats) -> CellMeans:
+    """Cell means of `value` (shape (n,), finite) at each `batch_size` (shape (n,))."""
+    size = np.unique(batch_size)
+    cells = [value[batch_size == s] for s in size]
+    pooled = pooled_sd(cells)
+    mean = np.array([cell.mean() for cell in cells])
+    return CellMeans(size, mean, np.array([len(cell) for cell in cells], dtype=float), *pooled)
+
+
+@dataclass(frozen=True)
+class LinearContrast:
+    """A linear contrast of cell means: its value and standard error, on a t distribution of `dof` degrees of
+    freedom.
+    """
+
+    value: float
+    se: float
+    dof: float
+
+    def interval(self, confidence: float) -> tuple[float, float]:
+        """The two-sided interval of this confidence."""
+        half = float(stats.t.ppf(0.5 + confidence / 2, self.dof)) * self.se
+        return self.value - half, self.value + half
+
+    def p_above(self, bound: float) -> float:
+        """One-sided p-value of "the truth exceeds `bound`"."""
+        if self.se == 0.0:  # every seed gave the same: no noise to speak of
+            return 0.0 if self.value > bound else 1.0
+        return float(stats.t.sf((self.value - bound) / self.se, self.dof))
+
+    def p_below(self, bound: float) -> float:
+        """One-sided p-value of "the truth is below `bound`"."""
+        return LinearContrast(-self.value, self.se, self.dof).p_above(-bound)
+
+    def p_within(self, delta: float) -> float:
+        """p-value of "the truth lies within +-`delta`": the larger of the two one-sided tests (TOST).
+
+        At most .05 exactly where the 90 % interval lies inside +-`delta`.
+        """
+        return max(self.p_above(-delta), self.p_below(delta))
+
+    def p_beyond(self, delta: float) -> float:
+        """p-value of "the truth lies beyond +-`delta`".
+
+        At most .05 exactly where the 90 % interval lies wholly outside +-`delta`.
+        """
+        return min(self.p_above(delta), self.p_below(-delta))
+
+    def times(self, factor: float) -> LinearContrast:
+        """The estimate in another unit."""
+        return LinearContrast(self.value * factor, self.se * abs(factor), self.dof)
+
+
+def directional(
+    effect: LinearContrast, linear: LinearContrast, *, claimed: int, delta: float, what: str
+) -> Finding:
+    """Decide a claim of direction: `claimed` is +1 (rises, higher) or -1.
+
+    Supported where the 95 % interval excludes 0 on the claimed side and the effect is at least `delta`;
+    refuted where it excludes 0 on the other side, or where the effect is equivalent to 0: its 90 % interval
+    within +-`delta`. A `delta` of 0 decides on direction alone. An interval excludes 0 only if it does so
+    both on the scale of the effect and on the linear one: points are what a reader sees, logits what a
+    straight line fits.
+    """
+    low, high = effect.interval(1 - SIGNIFICANCE)
+    signed, straight = effect.times(claimed), linear.times(claimed)
+    p_for = min(1.0, 2 * max(signed.p_above(0.0), straight.p_above(0.0)))
+    p_against = min(1.0, 2 * max(signed.p_below(0.0), straight.p_below(0.0)))
+    p_none = effect.p_within(delta)
+    verdict: Decision
+    if p_against <= SIGNIFICANCE:
+        verdict, reason = "refuted", f"{what} goes the other way"
+    elif p_none <= SIGNIFICANCE:
+        verdict, reason = "refuted", f"{what} is equivalent to 0"
+    elif p_for <= SIGNIFICANCE and signed.value >= delta:
+        verdict, reason = "supported", f"{what} is as claimed"
+    elif p_for <= SIGNIFICANCE:
+        verdict, reason = "inconclusive", f"{what} has the claimed sign but is smaller than delta"
+    else:
+        verdict, reason = "inconclusive", f"the interval of {what} includes 0"
+    return Finding(
+        verdict,
+        reason,
+        effect=effect.value,
+        low=low,
+        high=high,
+        p_supported=p_for,
+        p_refuted=min(p_against, p_none),
+    )

@@ -1,0 +1,128 @@
+"""Curves along the batch size: bands, lines, marks and gaps, the layers that both templates share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from analysis.figures.figure import HEIGHT, WIDTH
+from analysis.figures.sweep import Sweep
+from analysis.theme import ADVERSARIAL_DASH, CLEAN_DASH, PAPER, SeriesStyle
+
+Record = dict[str, Any]
+
+_KINDS = ["clean", "adversarial", "eigenvalue"]
+
+
+def records(cells: pd.DataFrame, sweep: Sweep, kind: str) -> list[Record]:
+    """One record a cell (from `with_gaps`): what the layers below read, `None` where there is no number."""
+    out = []
+    for cell in cells.to_dict("records"):
+        style = sweep.style(str(cell["regime"]), float(cell["momentum"]))
+        out.append(
+            {
+                "curve": style.label,
+                "kind": kind,
+                "batch_size": int(cell["batch_size"]),
+                "mean": _finite(cell["mean"]) if cell["drawn"] else None,
+                "low": _finite(cell["low"]) if cell["drawn"] else None,
+                "high": _finite(cell["high"]) if cell["drawn"] else None,
+                "seeds": int(cell["n"]),
+                "state": _state(cell),
+                "line": f"{style.label} {kind} {cell['segment']}",
+                "alone": bool(cell["alone"]),
+                "hollow": bool(cell["hollow"]),
+                "note": _note(cell),
+            }
+        )
+    return out
+
+
+def _finite(value: object) -> float | None:
+    number = float(value)  # type: ignore[arg-type]
+    return float(f"{number:.6g}") if np.isfinite(number) else None
+
+
+def _state(cell: Record) -> str:
+    if cell["drawn"]:
+        return "ok"
+    return next((s for s in ("diverged", "failed", "missing") if cell[s]), "no value")
+
+
+def _note(cell: Record) -> str:
+    notes = [f"{cell[s]} {s}" for s in ("diverged", "failed", "missing") if cell[s]]
+    flags = {"floor": "attack at its floor", "untrained": "untrained", "suspect": "suspect attack"}
+    notes += [text for flag, text in flags.items() if cell.get(flag)]
+    if cell.get("converged") is False:
+        notes.append("eigenvalue not converged")
+    return ", ".join(notes)
+
+
+def layers(
+    data: Sequence[Record], sweep: Sweep, *, title: str, scale: alt.Scale, axis: alt.Axis, value_format: str
+) -> alt.LayerChart:
+    """The panel: intervals, lines, marks (hollow where the record says so) and a cross where a cell diverged.
+
+    `title`, `scale` and `axis` are those of the values; `value_format` is d3's, for tooltips.
+    """
+    styles = sweep.styles
+    y = alt.Y("mean:Q", title=title, scale=scale, axis=axis)
+    base = alt.Chart(alt.InlineData(values=list(data)))
+    x = _batch_axis(data)
+    colour = alt.Color("curve:N", scale=_scale(styles, "colour"), legend=alt.Legend(title=None))
+    drawn, seeded = "isValid(datum.mean)", "isValid(datum.low)"
+    kinds = sorted({r["kind"] for r in data}, key=_KINDS.index)
+    dash = alt.StrokeDash(
+        "kind:N",
+        scale=alt.Scale(domain=_KINDS, range=[CLEAN_DASH, ADVERSARIAL_DASH, CLEAN_DASH]),
+        legend=alt.Legend(title=None, symbolType="stroke") if len(kinds) > 1 else None,
+    )
+    band = base.transform_filter(f"{seeded} && !datum.alone").mark_area(opacity=0.13, clip=True)
+    rule = base.transform_filter(f"{seeded} && datum.alone").mark_rule(opacity=0.6, strokeWidth=1.5, clip=True)
+    line = base.transform_filter(drawn).mark_line(strokeWidth=1.9, clip=True)
+    point = base.transform_filter(drawn).mark_point(size=46, strokeWidth=1.6, opacity=1, clip=False)
+    cross = base.transform_filter("datum.state == 'diverged'").mark_text(
+        text="✕", fontSize=11, fontWeight="bold", clip=False
+    )
+    shape = alt.Shape("curve:N", scale=_scale(styles, "shape"), legend=alt.Legend(title=None))
+    own_colour = alt.Fill("curve:N", scale=_scale(styles, "colour"), legend=None)
+    fill = alt.condition("datum.hollow", alt.value(PAPER), own_colour)
+    tooltip = [
+        alt.Tooltip("curve:N", title="curve"),
+        alt.Tooltip("kind:N", title="accuracy"),
+        alt.Tooltip("batch_size:Q", title="batch size", format="d"),
+        alt.Tooltip("mean:Q", format=value_format),
+        alt.Tooltip("low:Q", title="95 % from", format=value_format),
+        alt.Tooltip("high:Q", title="95 % to", format=value_format),
+        alt.Tooltip("seeds:Q", title="seeds"),
+        alt.Tooltip("note:N", title="note"),
+    ]
+    if len(kinds) == 1:
+        tooltip.pop(1)
+    limits = {"y": alt.Y("low:Q", title=title, scale=scale, axis=axis), "y2": alt.Y2("high:Q")}
+    return alt.layer(
+        band.encode(x=x, color=colour, detail="line:N", **limits),
+        rule.encode(x=x, color=colour, **limits),
+        line.encode(x=x, y=y, color=colour, strokeDash=dash, detail="line:N"),
+        point.encode(x=x, y=y, color=colour, shape=shape, fill=fill, tooltip=tooltip),
+        cross.encode(x=x, y=alt.value(HEIGHT - 7), color=colour, tooltip=tooltip),
+    ).properties(width=WIDTH, height=HEIGHT)
+
+
+def _batch_axis(data: Sequence[Record]) -> alt.X:
+    sizes = sorted({r["batch_size"] for r in data})
+    domain = [sizes[0] / 1.25, sizes[-1] * 1.25]
+    return alt.X(
+        "batch_size:Q",
+        title="batch size",
+        scale=alt.Scale(type="log", base=2, domain=domain, nice=False),
+        axis=alt.Axis(values=sizes, format="d", grid=False, labelOverlap=True, labelFlush=False),
+    )
+
+
+def _scale(styles: Sequence[SeriesStyle], channel: str) -> alt.Scale:
+    return alt.Scale(domain=[s.label for s in styles], range=[getattr(s, channel) for s in styles])

@@ -1,0 +1,133 @@
+"""Cells along the batch size as figures draw them: mean over seeds, interval, gaps and hollow marks."""
+
+from __future__ import annotations
+
+from functools import cache, cached_property
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.cells import CELL, FLAGS, MIN_TRAINED, cells
+from analysis.figures.sweep import Setting, settings
+from analysis.table import QUESTION, StudyTable
+
+INTERVAL_LEVEL = 0.95
+
+STATES = ("ok", "diverged", "failed", "missing")
+
+_CELL = list(CELL)
+_QUESTION = list(QUESTION)
+
+
+class FigureData:
+    """What the figures read, prepared once from a table (each part on first use).
+
+    Every frame has one row a cell (or cell and question) with the `CELL` columns, the counts `STATES` of its runs,
+    `mean`, `low`, `high` (95 % Student t interval over `n` seeds, NaN for a single one), `drawn` and `hollow`.
+    """
+
+    def __init__(self, table: StudyTable) -> None:
+        self.table = table
+
+    @cached_property
+    def settings(self) -> list[Setting]:
+        """The data sets, models and protocols of this study."""
+        return settings(self.table)
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """The cells as `analysis.cells` defines them."""
+        return cells(self.table)
+
+    @cached_property
+    def clean(self) -> pd.DataFrame:
+        """Clean test accuracy (fraction)."""
+        return self._along_batch_size("test_acc", logarithmic=False)
+
+    @cached_property
+    def lambda1(self) -> pd.DataFrame:
+        """Top Hessian eigenvalue with a column `split`; geometric means and intervals of the logarithm."""
+        parts = []
+        for split in ("train", "test"):
+            cells_of_split = self._along_batch_size(f"lambda1_{split}", logarithmic=True)
+            converged = self._ok.groupby(_CELL, dropna=False)[f"lambda1_{split}_converged"].all()
+            cells_of_split = cells_of_split.merge(converged.rename("converged").reset_index(), how="left", on=_CELL)
+            parts.append(cells_of_split.assign(split=split, hollow=cells_of_split["converged"].eq(False)))
+        return pd.concat(parts, ignore_index=True)
+
+    @cached_property
+    def adversarial(self) -> pd.DataFrame:
+        """Adversarial accuracy (fraction) with the `QUESTION` columns and the flags that make a mark hollow."""
+        columns = [*_CELL, *_QUESTION, *FLAGS, "accuracy_seeds", *(f"n_{state}" for state in STATES)]
+        frame = self.cells[columns].rename(columns={f"n_{state}": state for state in STATES})
+        summaries = [_summary(values) for values in frame["accuracy_seeds"]]
+        means = pd.DataFrame(summaries, columns=["mean", "low", "high", "n"], index=frame.index)
+        frame = pd.concat([frame.drop(columns="accuracy_seeds"), means], axis=1)
+        return _drawn(frame.assign(hollow=frame[list(FLAGS)].any(axis=1)))
+
+    @cached_property
+    def _ok(self) -> pd.DataFrame:
+        return self.table.points[self.table.points["status"] == "ok"]
+
+    @cached_property
+    def _states(self) -> pd.DataFrame:
+        run = self.table.points[["trial_id", *_CELL, "status"]].rename(columns={"status": "state"})
+        planned = self.table.planned.loc[:, ["trial_id", *_CELL, "state"]]
+        parts = [part for part in (run, planned) if len(part)] or [run]
+        runs = pd.concat(parts, ignore_index=True).drop_duplicates(["trial_id", "regime"])
+        runs["target_loss"] = runs["target_loss"].astype(float)
+        counts = runs.groupby([*_CELL, "state"], dropna=False).size().unstack("state", fill_value=0)
+        return counts.reindex(columns=list(STATES), fill_value=0).reset_index()
+
+    def _along_batch_size(self, column: str, *, logarithmic: bool) -> pd.DataFrame:
+        ok = self._ok.dropna(subset=column)
+        values = ok[column].astype(float)
+        if logarithmic:
+            values = np.log(values.where(values > 0))
+        grouped = values.groupby([ok[key] for key in _CELL], dropna=False)
+        summaries = [(*key, *_summary(group.to_numpy())) for key, group in grouped]
+        means = pd.DataFrame(summaries, columns=[*_CELL, "mean", "low", "high", "n"])
+        if logarithmic:
+            means[["mean", "low", "high"]] = np.exp(means[["mean", "low", "high"]].astype(float))
+        means["target_loss"] = means["target_loss"].astype(float)
+        frame = self._states.merge(means, on=_CELL, how="left")
+        return _drawn(frame.assign(n=frame["n"].fillna(0).astype(int), hollow=False))
+
+
+def _summary(values: object) -> tuple[float, float, float, int]:
+    """Mean, t interval and count; all NaN when a value is (an eigenvalue that is not positive has no logarithm)."""
+    data = np.asarray(values, dtype=float)
+    if data.ndim == 0 or data.size == 0:
+        return np.nan, np.nan, np.nan, 0
+    mean = float(data.mean())
+    if data.size == 1:
+        return mean, np.nan, np.nan, 1
+    reach = _t(data.size) * float(data.std(ddof=1)) / data.size**0.5
+    return mean, mean - reach, mean + reach, data.size
+
+
+@cache
+def _t(n: int) -> float:
+    return float(stats.t.ppf((1 + INTERVAL_LEVEL) / 2, n - 1))
+
+
+def _drawn(frame: pd.DataFrame) -> pd.DataFrame:
+    """A cell is a gap when it has no value or too few of its runs did not diverge: survivors are not its mean."""
+    finished = frame["ok"] + frame["diverged"] + frame["failed"]
+    trained = finished - frame["diverged"] >= MIN_TRAINED * finished - 1e-9
+    return frame.assign(drawn=frame["mean"].notna() & trained)
+
+
+def with_gaps(cells_of_curves: pd.DataFrame) -> pd.DataFrame:
+    """The cells of one panel, ordered, with `segment` and `alone`.
+
+    A line joins only cells of one segment; a gap starts a new one. `alone` marks the only cell of its segment,
+    which neither line nor band can show.
+    """
+    curve = ["regime", "momentum"]
+    ordered = cells_of_curves.sort_values([*curve, "batch_size"], ignore_index=True)
+    segment = (~ordered["drawn"]).groupby([ordered[key] for key in curve]).cumsum()
+    ordered = ordered.assign(segment=segment)
+    size = ordered[ordered["drawn"]].groupby([*curve, "segment"])["drawn"].transform("size")
+    return ordered.assign(alone=size.reindex(ordered.index).eq(1))

@@ -1,0 +1,112 @@
+"""What a panel shows: the trials that may share its axes (a setting) and the curves it draws of them (a sweep)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from analysis.table import CURVE, StudyTable
+from analysis.theme import SeriesStyle, momentum_style, name, regime_style
+
+SHARED = tuple(key for key in CURVE if key not in ("regime", "momentum"))
+"""Columns in which all trials of one panel agree."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Data set, model and protocol of a panel: the values of the `SHARED` columns, in their order."""
+
+    values: tuple[object, ...]
+
+    def __getitem__(self, column: str) -> object:
+        return self.values[SHARED.index(column)]
+
+    @property
+    def title(self) -> str:
+        """Data set and model in words."""
+        return f"{name(str(self['dataset']))} · {name(str(self['model']))}"
+
+    @property
+    def protocol(self) -> str:
+        """Sizes and stopping rule in words, with whatever departs from plain SGD."""
+        parts = [
+            f"{_count(self['epochs'])} epochs",
+            f"{_count(self['train_size'])} training images",
+            f"{_count(self['test_size'])} test images",
+        ]
+        if not pd.isna(self["target_loss"]):
+            parts.append(f"until training loss ≤ {self['target_loss']:g}")
+        for column, plain in (("augmentation", "none"), ("optimizer", "sgd"), ("adversarial_training", "none")):
+            if self[column] != plain:
+                parts.append(f"{column.replace('_', ' ')} {self[column]}")
+        if self["weight_decay"]:
+            parts.append(f"weight decay {self['weight_decay']:g}")
+        return ", ".join(parts)
+
+    def of(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The rows of `frame` (with the `SHARED` columns) that belong here."""
+        keep = pd.Series(True, index=frame.index)
+        for column, value in zip(SHARED, self.values, strict=True):
+            keep &= frame[column].isna() if pd.isna(value) else frame[column] == value
+        return frame[keep]
+
+
+def _count(value: object) -> str:
+    return "?" if pd.isna(value) else f"{int(value):,}"  # type: ignore[call-overload]
+
+
+def settings(table: StudyTable) -> list[Setting]:
+    """Every setting of which a trial was planned or run, ordered by data set and model; larger protocols first."""
+    columns = list(SHARED)
+    frames = [f[columns].astype(object) for f in (table.points, table.planned) if not f.empty]
+    if not frames:
+        return []
+    found = pd.concat(frames, ignore_index=True)
+    found = found.where(found.notna(), None).drop_duplicates()
+    unique = {Setting(tuple(row)) for row in found.itertuples(index=False, name=None)}
+    return sorted(unique, key=_order)
+
+
+def _order(setting: Setting) -> tuple[str, str, tuple[float, ...], str]:
+    sizes = tuple(-float(str(setting[c] or 0)) for c in ("epochs", "train_size", "test_size"))
+    return str(setting["dataset"]), str(setting["model"]), sizes, str(setting.values)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Curves as (regime, momentum), told apart by colour and shape according to `by`."""
+
+    title: str
+    curves: tuple[tuple[str, float], ...]
+    by: Literal["regime", "momentum"]
+
+    def style(self, regime: str, momentum: float) -> SeriesStyle:
+        """The style of one of its curves."""
+        if self.by == "momentum":
+            return momentum_style(momentum)
+        style = regime_style(regime)
+        return SeriesStyle(f"{style.label}, m={momentum:g}", style.colour, style.shape)
+
+    @property
+    def styles(self) -> tuple[SeriesStyle, ...]:
+        """The styles of all its curves, in order."""
+        return tuple(self.style(*curve) for curve in self.curves)
+
+    def of(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The rows of `frame` (with `regime` and `momentum`) on its curves."""
+        if frame.empty:
+            return frame
+        on_curve = pd.MultiIndex.from_arrays([frame["regime"], frame["momentum"].astype(float)])
+        return frame[on_curve.isin(list(self.curves))]
+
+
+REGIME_SWEEP = Sweep("Regimes", (("lr", 0.0), ("lr_bs", 0.0), ("benchmark", 0.9)), "regime")
+"""Natural-training paper, section 3: momentum 0 but for the benchmark, which keeps .9."""
+
+LR_MOMENTUM_SWEEP = Sweep("Momentum under LR", tuple(("lr", m) for m in (0.0, 0.2, 0.5, 0.9)), "momentum")
+"""Natural-training paper, section 4.1."""
+
+LR_BS_MOMENTUM_SWEEP = Sweep("Momentum under LR/BS", tuple(("lr_bs", m) for m in (0.0, 0.5, 0.9)), "momentum")
+"""Natural-training paper, section 4.2: "momentum values set to 0 and 0.5 or 0.9"."""

@@ -1,0 +1,187 @@
+"""Estimates with their uncertainty: proportions, means, correlations, pooled variances, random effects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+Array = NDArray[np.float64]
+
+
+class Interval(NamedTuple):
+    """Lower and upper limit."""
+
+    low: Any
+    high: Any
+
+
+class Estimate(NamedTuple):
+    """A value between its limits; `n` counts what it rests on."""
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+
+
+class Pooled(NamedTuple):
+    """A standard deviation pooled over groups and its degrees of freedom."""
+
+    sd: float
+    dof: int
+
+
+class RandomEffects(NamedTuple):
+    """Mean of a random-effects model, its interval, the prediction interval of a new stratum, heterogeneity.
+
+    `tau2` is the between-strata variance, `i2` its share of the total variation (0 to 1), `k` the strata,
+    `p` the two-sided p value of a mean of zero.
+    """
+
+    mean: float
+    low: float
+    high: float
+    predicted_low: float
+    predicted_high: float
+    tau2: float
+    i2: float
+    p: float
+    k: int
+
+
+def clopper_pearson(correct: ArrayLike, n: ArrayLike, level: float = 0.95) -> Interval:
+    """Exact two-sided interval of a proportion; arrays broadcast (Clopper & Pearson 1934, Biometrika 26).
+
+    NaN where `n` is 0.
+    """
+    k, size = np.asarray(correct, dtype=float), np.asarray(n, dtype=float)
+    tail = (1.0 - level) / 2.0
+    low = np.where(k > 0, stats.beta.ppf(tail, k, size - k + 1), 0.0)
+    high = np.where(k < size, stats.beta.ppf(1.0 - tail, k + 1, size - k), 1.0)
+    empty = ~(size > 0)
+    return Interval(np.where(empty, np.nan, low)[()], np.where(empty, np.nan, high)[()])
+
+
+def wilson(k: ArrayLike, n: ArrayLike, level: float = 0.95) -> Interval:
+    """Score interval of a proportion; arrays broadcast (Wilson 1927, JASA 22). NaN where `n` is 0."""
+    size = np.asarray(n, dtype=float)
+    size = np.where(size > 0, size, np.nan)
+    share = np.asarray(k, dtype=float) / size
+    z = float(stats.norm.ppf((1.0 + level) / 2.0))
+    centre = (share + z**2 / (2 * size)) / (1 + z**2 / size)
+    half = z / (1 + z**2 / size) * np.sqrt(share * (1 - share) / size + z**2 / (4 * size**2))
+    return Interval(np.maximum(centre - half, 0.0)[()], np.minimum(centre + half, 1.0)[()])
+
+
+def logit_accuracy(correct: ArrayLike, n: ArrayLike) -> Any:
+    """Log odds of (correct + 1/2) in (n + 1) trials: finite at 0 and at n. Scalar in, scalar out."""
+    share = (np.asarray(correct, dtype=float) + 0.5) / (np.asarray(n, dtype=float) + 1.0)
+    return np.log(share / (1.0 - share))
+
+
+def mean_interval(values: ArrayLike, level: float = 0.95) -> Estimate:
+    """Mean over seeds with Student's t interval; the limits are NaN under two values, all is NaN under
+    one.
+    """
+    data = np.asarray(values, dtype=float)
+    n = data.size
+    if n == 0:
+        return Estimate(np.nan, np.nan, np.nan, 0)
+    mean = float(data.mean())
+    if n == 1:
+        return Estimate(mean, np.nan, np.nan, 1)
+    half = float(stats.t.ppf((1.0 + level) / 2.0, n - 1)) * float(data.std(ddof=1)) / np.sqrt(n)
+    return Estimate(mean, mean - half, mean + half, n)
+
+
+def pooled_sd(groups: Iterable[ArrayLike]) -> Pooled:
+    """Standard deviation within groups, pooled over them: `groups` holds one array of replicates per cell.
+
+    sd is NaN when no group has two values (dof 0).
+    """
+    squares, dof = 0.0, 0
+    for group in groups:
+        values = np.asarray(group, dtype=float)
+        if values.size > 1:
+            squares += float(((values - values.mean()) ** 2).sum())
+            dof += values.size - 1
+    return Pooled(float(np.sqrt(squares / dof)) if dof else np.nan, dof)
+
+
+Z_VARIANCE = {
+    "pearson": lambda r, n: 1.0 / (n - 3.0),
+    "spearman": lambda r, n: (1.0 + r**2 / 2.0) / (n - 3.0),
+    "kendall": lambda r, n: 0.437 / (n - 4.0),
+}
+"""Variance of atanh(r): Fisher (1921); Bonett & Wright (2000, Psychometrika 65); Fieller, Hartley & Pearson
+(1957).
+"""
+
+
+def fisher_z_interval(
+    r: float, n: int, kind: str = "pearson", *, controls: int = 0, level: float = 0.95
+) -> Interval:
+    """Interval of a correlation by Fisher's z; each controlled variable costs one observation.
+
+    `kind` is a key of `Z_VARIANCE`. Kendall's tau enters as tau N / (N + 1), N = n (n - 1) / 2 pairs (half
+    a pair added to either order, our choice), since tau = 1 is common on a curve of few points. NaN where n
+    is too small.
+    """
+    effective = n - controls
+    if not np.isfinite(r) or effective <= (4 if kind == "kendall" else 3):
+        return Interval(np.nan, np.nan)
+    inner = float(continuity_tau(r, n)) if kind == "kendall" else r
+    if abs(inner) >= 1.0:
+        return Interval(float(np.sign(inner)), float(np.sign(inner)))
+    half = float(stats.norm.ppf((1.0 + level) / 2.0)) * np.sqrt(Z_VARIANCE[kind](inner, effective))
+    z = np.arctanh(inner)
+    return Interval(min(float(np.tanh(z - half)), r), max(float(np.tanh(z + half)), r))
+
+
+def continuity_tau(tau: Any, n: Any) -> Any:
+    """Kendall's tau of `n` points with half a pair added to the concordant and half to the discordant
+    ones.
+    """
+    pairs = n * (n - 1) / 2.0
+    return tau * pairs / (pairs + 1.0)
+
+
+def random_effects(effects: ArrayLike, variances: ArrayLike, level: float = 0.95) -> RandomEffects:
+    """Random-effects mean over strata: DerSimonian-Laird tau2, Hartung-Knapp interval, Higgins' prediction
+    interval.
+
+    Sources: DerSimonian & Laird (1986); Hartung & Knapp (2001, Statistics in Medicine 20), whose standard
+    error is not let below the classical one; Higgins, Thompson & Spiegelhalter (2009, JRSS A 172) with k -
+    2 degrees of freedom. Strata with a non-finite effect or variance are left out. With one stratum its own
+    normal interval is given; prediction needs three.
+    """
+    y, v = np.asarray(effects, dtype=float), np.asarray(variances, dtype=float)
+    usable = np.isfinite(y) & np.isfinite(v) & (v > 0)
+    y, v = y[usable], v[usable]
+    k = int(y.size)
+    if k == 0:
+        return RandomEffects(np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, 0)
+    if k == 1:
+        se = float(np.sqrt(v[0]))
+        half = float(stats.norm.ppf((1.0 + level) / 2.0)) * se
+        p = float(2 * stats.norm.sf(abs(y[0]) / se))
+        return RandomEffects(float(y[0]), y[0] - half, y[0] + half, np.nan, np.nan, np.nan, np.nan, p, 1)
+    w = 1.0 / v
+    q = float((w * (y - (w * y).sum() / w.sum()) ** 2).sum())
+    scale = float(w.sum() - (w**2).sum() / w.sum())
+    tau2 = max(0.0, (q - (k - 1)) / scale)
+    i2 = max(0.0, (q - (k - 1)) / q) if q > 0 else 0.0
+    w = 1.0 / (v + tau2)
+    mean = float((w * y).sum() / w.sum())
+    spread = float((w * (y - mean) ** 2).sum()) / (k - 1)
+    se = float(np.sqrt(max(spread, 1.0) / w.sum()))
+    half = float(stats.t.ppf((1.0 + level) / 2.0, k - 1)) * se
+    p = float(2 * stats.t.sf(abs(mean) / se, k - 1))
+    reach = np.nan
+    if k > 2:
+        reach = float(stats.t.ppf((1.0 + level) / 2.0, k - 2)) * float(np.sqrt(tau2 + 1.0 / w.sum()))
+    return RandomEffects(mean, mean - half, mean + half, mean - reach, mean + reach, tau2, i2, p, k)

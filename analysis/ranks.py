@@ -1,0 +1,291 @@
+"""Rank statistics: Kendall's tau (exact, grouped, granulated), Spearman, partial ranks, sign-error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from itertools import permutations
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from analysis.intervals import Array, fisher_z_interval
+
+Codes = NDArray[np.intp]
+
+EXACT_WITH_TIES = 8
+"""Up to this many points a tied sample's permutations are enumerated (8! = 40,320); beyond it p is
+asymptotic.
+"""
+
+EXACT_UNTIED = 50
+"""Up to this many points without ties p comes from the exact distribution of inversions."""
+
+
+class Correlation(NamedTuple):
+    """A correlation with its two-sided p value and 95 % interval; NaN where the sample cannot give one."""
+
+    estimate: float
+    p: float
+    low: float
+    high: float
+    n: int
+
+
+class Granulated(NamedTuple):
+    """Jiang et al.'s psi per axis (NaN if no group varies along it), their mean Psi, and the groups behind
+    each.
+    """
+
+    axes: dict[str, float]
+    mean: float
+    groups: dict[str, int]
+
+
+class SignError(NamedTuple):
+    """Per environment (in the order of `environments`) the fraction of its `pairs` that are ordered
+    wrongly.
+    """
+
+    environments: NDArray[np.object_]
+    errors: Array
+    pairs: Codes
+    max: float
+    mean: float
+
+
+class GroupedTau(NamedTuple):
+    """Kendall's tau-b per group code: `score` = concordant - discordant pairs, `untied` = no tie in x or
+    y.
+    """
+
+    tau: Array
+    score: Codes
+    n: Codes
+    untied: NDArray[np.bool_]
+
+
+def kendall_tau_b(x: ArrayLike, y: ArrayLike) -> Correlation:
+    """Kendall's tau-b with an exact permutation p value for small samples.
+
+    Exact without ties up to 50 points, with ties up to 8; asymptotic (scipy) beyond. p is the two-sided
+    chance of a score at least as far from 0. NaN in, or a constant sample: NaN out. The interval is
+    Fisher's z (`intervals.fisher_z_interval`, kind "kendall").
+    """
+    a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    n = a.size
+    if n < 2 or not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return Correlation(np.nan, np.nan, np.nan, np.nan, n)
+    if n > EXACT_UNTIED:
+        result = stats.kendalltau(a, b, method="asymptotic")
+        tau, p = float(result.statistic), float(result.pvalue)
+    else:
+        grouped = kendall_by_group(a, b, np.zeros(n, dtype=np.intp))
+        tau, p = float(grouped.tau[0]), float(kendall_p(grouped, a, b, np.zeros(n, dtype=np.intp))[0])
+    return Correlation(tau, p, *fisher_z_interval(tau, n, "kendall"), n)
+
+
+def pairs_within(groups: Codes) -> tuple[Codes, Codes]:
+    """Indices (i, j) of every unordered pair of elements that share a group code."""
+    order = np.argsort(groups, kind="stable")
+    ordered = groups[order]
+    left, right = [], []
+    for lag in range(1, ordered.size):
+        same = ordered[lag:] == ordered[:-lag]
+        if not same.any():
+            break
+        left.append(order[:-lag][same])
+        right.append(order[lag:][same])
+    none = np.empty(0, dtype=np.intp)
+    return (np.concatenate(left), np.concatenate(right)) if left else (none, none)
+
+
+def kendall_by_group(x: Array, y: Array, groups: Codes) -> GroupedTau:
+    """tau-b of x and y within each group; `groups` holds codes 0..G-1. A group constant in x or y gets
+    NaN.
+    """
+    count = int(groups.max()) + 1 if groups.size else 0
+    i, j = pairs_within(groups)
+    of = groups[i]
+    dx, dy = np.sign(x[i] - x[j]), np.sign(y[i] - y[j])
+    score = np.bincount(of, weights=dx * dy, minlength=count)
+    varied_x = np.bincount(of, weights=np.abs(dx), minlength=count)
+    varied_y = np.bincount(of, weights=np.abs(dy), minlength=count)
+    total = np.bincount(of, minlength=count)
+    scale = np.sqrt(varied_x * varied_y)
+    tau = np.divide(score, scale, out=np.full(count, np.nan), where=scale > 0)
+    return GroupedTau(
+        tau,
+        np.rint(score).astype(np.intp),
+        np.bincount(groups, minlength=count),
+        (varied_x == total) & (varied_y == total),
+    )
+
+
+def kendall_p(grouped: GroupedTau, x: Array, y: Array, groups: Codes) -> Array:
+    """Two-sided p value of each group's tau, exact where `kendall_tau_b` is; NaN where tau is."""
+    p = np.full(grouped.tau.size, np.nan)
+    for g in np.flatnonzero(np.isfinite(grouped.tau)):
+        n = int(grouped.n[g])
+        if grouped.untied[g] and n <= EXACT_UNTIED:
+            p[g] = _untied_tail(n)[abs(int(grouped.score[g]))]
+            continue
+        members = groups == g
+        a, b = stats.rankdata(x[members], "dense"), stats.rankdata(y[members], "dense")
+        if n <= EXACT_WITH_TIES:
+            null = _tied_null(tuple(sorted(a.tolist())), tuple(sorted(b.tolist())))
+            p[g] = float(np.mean(np.abs(null) >= abs(int(grouped.score[g]))))
+        else:
+            p[g] = float(stats.kendalltau(a, b, method="asymptotic").pvalue)
+    return p
+
+
+@cache
+def _untied_tail(n: int) -> Array:
+    """P(|score| >= s) for s = 0..n(n-1)/2 under random order: the counts of permutations by inversions."""
+    counts = np.ones(1)
+    for size in range(2, n + 1):
+        counts = np.convolve(counts, np.full(size, 1.0 / size))
+    pairs = n * (n - 1) // 2
+    scores = np.abs(pairs - 2 * np.arange(pairs + 1))
+    by_score = np.bincount(scores, weights=counts, minlength=pairs + 1)
+    return np.minimum(np.cumsum(by_score[::-1])[::-1], 1.0)
+
+
+@cache
+def _orders(n: int) -> NDArray[np.int8]:
+    return np.array(list(permutations(range(n))), dtype=np.int8)
+
+
+@lru_cache(maxsize=256)
+def _tied_null(x: tuple[int, ...], y: tuple[int, ...]) -> Codes:
+    """The score of every permutation of `y` against `x`; it depends on the pattern of ties alone."""
+    a, shuffled = np.array(x), np.array(y)[_orders(len(y))]
+    score = np.zeros(len(shuffled), dtype=np.intp)
+    for i in range(a.size):
+        for j in range(i + 1, a.size):
+            score += int(np.sign(a[i] - a[j])) * np.sign(shuffled[:, i] - shuffled[:, j]).astype(np.intp)
+    return score
+
+
+def spearman(x: ArrayLike, y: ArrayLike) -> Correlation:
+    """Spearman's rho with the t approximation's p and the interval of Bonett & Wright (2000)."""
+    return partial_spearman(x, y, np.empty((np.size(x), 0)))
+
+
+def partial_spearman(x: ArrayLike, y: ArrayLike, controls: ArrayLike) -> Correlation:
+    """Rank correlation of x and y given `controls` (n,) or (n, k): correlation of the rank residuals.
+
+    Each variable is ranked, the ranks of x and y are regressed on those of the controls (with intercept),
+    and the residuals are correlated; p by t with n - 2 - k degrees of freedom. NaN in, a residual without
+    variance or no degree of freedom left: NaN out.
+    """
+    a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    n = a.size
+    given = np.asarray(controls, dtype=float).reshape(n, -1)
+    k = given.shape[1]
+    finite = np.isfinite(a).all() and np.isfinite(b).all() and np.isfinite(given).all()
+    if n - 2 - k < 1 or not finite:
+        return Correlation(np.nan, np.nan, np.nan, np.nan, n)
+    ranked = np.column_stack([np.ones(n), *(stats.rankdata(column) for column in given.T)])
+    sides = np.column_stack([stats.rankdata(a), stats.rankdata(b)])
+    residuals = sides - ranked @ np.linalg.lstsq(ranked, sides, rcond=None)[0]
+    norms = np.sqrt((residuals**2).sum(axis=0))
+    if (norms <= 1e-9 * n).any():  # ranks are of order n: what is left is rounding
+        return Correlation(np.nan, np.nan, np.nan, np.nan, n)
+    r = float(np.clip(residuals[:, 0] @ residuals[:, 1] / norms.prod(), -1.0, 1.0))
+    return Correlation(r, correlation_p(r, n - 2 - k), *fisher_z_interval(r, n, "spearman", controls=k), n)
+
+
+def correlation_p(r: float, dof: int) -> float:
+    """Two-sided p value of a correlation with `dof` degrees of freedom, by Student's t."""
+    if abs(r) >= 1.0:
+        return 0.0
+    return float(2 * stats.t.sf(abs(r) * np.sqrt(dof / (1.0 - r**2)), dof))
+
+
+def granulated_kendall_tau(df: pd.DataFrame, x: str, y: str, axes: Sequence[str]) -> Granulated:
+    """Kendall's tau along one axis at a time, all others fixed (Jiang et al. 2020, "Fantastic Generalization
+    Measures and Where to Find Them", arXiv:1912.02178, section 4: psi_i and Psi).
+
+    psi_i is the mean of tau over the groups in which only axis i varies; Psi the mean of the psi_i. Within
+    a group we take tau-b, which is the paper's tau where nothing is tied and leaves out what is: one run on
+    two curves (batch 64 under `lr` and `lr_bs`) is no comparison. NaN keys are keys.
+    Rows with a non-finite x or y are left out.
+    """
+    usable = df[np.isfinite(df[x]) & np.isfinite(df[y])]
+    one = np.zeros(len(usable), dtype=np.intp)
+    psi, groups = granulated_by_group(usable, x, y, axes, one, 1)
+    known = psi[0][np.isfinite(psi[0])]
+    return Granulated(
+        {axis: float(value) for axis, value in zip(axes, psi[0], strict=True)},
+        float(known.mean()) if known.size else np.nan,
+        {axis: int(value) for axis, value in zip(axes, groups[0], strict=True)},
+    )
+
+
+def granulated_by_group(
+    df: pd.DataFrame,
+    x: str,
+    y: str,
+    axes: Sequence[str],
+    group: Codes,
+    count: int,
+    fixed: Sequence[str] = (),
+) -> tuple[Array, Codes]:
+    """psi of `granulated_kendall_tau` in each of `count` groups of rows: (count, axes), and the groups of
+    each.
+    """
+    a, b = df[x].to_numpy(dtype=float), df[y].to_numpy(dtype=float)
+    psi, found = np.full((count, len(axes)), np.nan), np.zeros((count, len(axes)), dtype=np.intp)
+    for column, axis in enumerate(axes):
+        others = [name for name in axes if name != axis]
+        codes = group_codes(df.assign(_group=group), ["_group", *fixed, *others])
+        tau = kendall_by_group(a, b, codes).tau
+        owner = np.zeros(tau.size, dtype=np.intp)
+        owner[codes] = group
+        known = np.isfinite(tau)
+        found[:, column] = np.bincount(owner[known], minlength=count)
+        total = np.bincount(owner[known], weights=tau[known], minlength=count)
+        np.divide(total, found[:, column], out=psi[:, column], where=found[:, column] > 0)
+    return psi, found
+
+
+def group_codes(df: pd.DataFrame, keys: Sequence[str]) -> Codes:
+    """A code 0..G-1 per row, equal where all `keys` are equal; NaN equals NaN. No keys: one group."""
+    if not keys:
+        return np.zeros(len(df), dtype=np.intp)
+    codes = df.groupby(list(keys), dropna=False, sort=False).ngroup()
+    return np.asarray(codes, dtype=np.intp)
+
+
+def sign_error(x: ArrayLike, y: ArrayLike, env: ArrayLike, level: ArrayLike | None = None) -> SignError:
+    """Expected fraction of pairs that x orders otherwise than y, per environment (Dziugaite et al. 2020,
+    "In Search of Robust Measures of Generalization", arXiv:2010.11924, section 3), with its maximum
+    (robust) and mean.
+
+    x is meant to rise with y: to ask whether curvature opposes accuracy, give the adversarial error as y. A
+    tie counts one half. Pairs at equal `level` (replicates of one setting) do not count. .5 is chance.
+    """
+    a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    codes, names = pd.factorize(np.asarray(env), sort=True)
+    i, j = pairs_within(codes.astype(np.intp))
+    if level is not None:
+        of = np.asarray(level)
+        differ = of[i] != of[j]
+        i, j = i[differ], j[differ]
+    wrong = (1.0 - np.sign(a[i] - a[j]) * np.sign(b[i] - b[j])) / 2.0
+    pairs = np.bincount(codes[i], minlength=len(names))
+    errors = np.divide(
+        np.bincount(codes[i], weights=wrong, minlength=len(names)),
+        pairs,
+        out=np.full(len(names), np.nan),
+        where=pairs > 0,
+    )
+    known = errors[np.isfinite(errors)]
+    if not known.size:
+        return SignError(np.asarray(names, dtype=object), errors, pairs, np.nan, np.nan)
+    return SignError(np.asarray(names, dtype=object), errors, pairs, float(known.max()), float(known.mean()))

@@ -1,0 +1,110 @@
+"""How the study looks: names, colours, shapes and the chart configuration shared by every figure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+INK = "currentColor"
+"""Axis and text colour: a chart takes the colour of the page around it, and black on paper."""
+
+PAPER = "#ffffff"
+"""Inside of a hollow mark; the page's style sheet maps it to the dark theme's background."""
+
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+
+CLEAN_DASH = [1, 0]
+ADVERSARIAL_DASH = [5, 3]
+
+
+@dataclass(frozen=True)
+class SeriesStyle:
+    """How one curve is drawn: its name in legends, its colour and its Vega shape."""
+
+    label: str
+    colour: str
+    shape: str
+
+
+REGIMES: dict[str, SeriesStyle] = {
+    "lr": SeriesStyle("LR constant", "#2E9BD6", "circle"),
+    "lr_bs": SeriesStyle("LR/BS constant", "#6A1B9A", "square"),
+    "benchmark": SeriesStyle("Benchmark", "#D62728", "triangle-up"),
+}
+"""Regime label -> style. Light blue, purple and red as in the natural-training paper (section 2.1), darkened until
+each has a contrast of at least 3:1 against white."""
+
+MOMENTA: dict[float, SeriesStyle] = {
+    0.0: SeriesStyle("momentum 0", "#2E9BD6", "circle"),
+    0.2: SeriesStyle("momentum 0.2", "#1E8E5A", "diamond"),
+    0.5: SeriesStyle("momentum 0.5", "#D9730D", "square"),
+    0.9: SeriesStyle("momentum 0.9", "#C2378A", "triangle-up"),
+}
+"""Momentum -> style; every colour has a contrast of at least 3:1 against white and against the dark background."""
+
+OTHER = SeriesStyle("other", "#7A7A7A", "cross")
+
+NAMES: dict[str, str] = {
+    "mnist": "MNIST",
+    "fashion-mnist": "Fashion-MNIST",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "digits": "Digits",
+    "m1": "M1",
+    "m1_20": "M1 (20-20)",
+    "stdcnn": "StdCNN",
+    "c1": "C1",
+    "resnet18": "ResNet18",
+    "fgsm": "FGSM",
+    "pgd": "PGD",
+    "ce": "published loss",
+    "stable": "stable loss",
+}
+"""Identifier in rows -> name in text; an identifier that is not here names itself."""
+
+
+def name(identifier: str) -> str:
+    """The name of a data set, model, attack or loss as the papers write it."""
+    return NAMES.get(identifier, identifier)
+
+
+def regime_style(regime: str) -> SeriesStyle:
+    """The style of a regime's curve; grey for one that this version does not know."""
+    return REGIMES.get(regime, SeriesStyle(regime, OTHER.colour, OTHER.shape))
+
+
+def momentum_style(momentum: float) -> SeriesStyle:
+    """The style of a momentum's curve; grey for a value outside the papers'."""
+    return MOMENTA.get(momentum, SeriesStyle(f"momentum {momentum:g}", OTHER.colour, OTHER.shape))
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A fraction as a percentage; a dash for an absent value."""
+    return "–" if value is None or pd.isna(value) else f"{100 * value:.{digits}f} %"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with `digits` significant ones; a dash for an absent value."""
+    return "–" if value is None or pd.isna(value) else f"{value:.{digits}g}".replace("-", "−")
+
+
+def config() -> dict[str, Any]:
+    """Vega-Lite configuration: quiet axes, transparent background, one font."""
+    return {
+        "background": "transparent",
+        "font": FONT,
+        "view": {"stroke": None},
+        "axis": {
+            "labelColor": INK, "titleColor": INK, "domainColor": INK, "tickColor": INK, "gridColor": INK,
+            "gridOpacity": 0.12, "domainOpacity": 0.4, "tickOpacity": 0.4, "labelOpacity": 0.8,
+            "labelFontSize": 11, "titleFontSize": 11.5, "titleFontWeight": 500, "titlePadding": 8, "tickSize": 4,
+        },
+        "legend": {
+            "labelColor": INK, "titleColor": INK, "orient": "bottom", "labelFontSize": 11, "symbolSize": 70,
+            "symbolStrokeWidth": 1.8, "titleFontSize": 11,
+        },
+        "title": {"color": INK, "fontSize": 13, "fontWeight": 600, "anchor": "start", "offset": 10},
+        "text": {"color": INK},
+    }  # fmt: skip

@@ -1,0 +1,62 @@
+"""TR: does a measure rise or fall with the batch size?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.estimates import Floats, LinearContrast, Sample, cell_means, directional
+from analysis.statistics import kendall_tau_b
+from analysis.verdict import SIGNIFICANCE, Finding
+
+
+@dataclass(frozen=True)
+class Trend(Finding):
+    """A trend along the batch size; effect and interval are the end-to-end change.
+
+    `slope` per doubling with its 95 % interval, on the linear scale of the sample; exact Kendall `tau` of the
+    cell means against batch size with its two-sided p. tau is shown beside the verdict, it does not enter it.
+    """
+
+    slope: float = float("nan")
+    slope_low: float = float("nan")
+    slope_high: float = float("nan")
+    tau: float = float("nan")
+    tau_p: float = float("nan")
+
+
+def trend(sample: Sample, *, claimed: int, delta: float) -> Trend:
+    """Decide whether `sample` rises (`claimed` +1) or falls (-1) with batch size by at least `delta` end to
+    end.
+
+    The change from the smallest to the largest batch is that of the least-squares line in log2(batch size),
+    in the unit of `sample.value`; the noise is that of seeds within a cell, pooled over the curve, so that a
+    bend in the curve is not mistaken for noise.
+    """
+    short = sample.shortfall()
+    if short:
+        return Trend(short.verdict, short.reason)
+    kept = sample.decidable()
+    doublings = float(np.log2(kept.batch_size.max() / kept.batch_size.min()))
+    linear = slope_per_doubling(kept.batch_size, kept.linear)
+    change = slope_per_doubling(kept.batch_size, kept.value).times(doublings)
+    found = directional(change, linear, claimed=claimed, delta=delta, what="the end-to-end change")
+    means = cell_means(kept.batch_size, kept.value)
+    rank = kendall_tau_b(means.size, means.mean)
+    low, high = linear.interval(1 - SIGNIFICANCE)
+    return Trend(
+        **vars(found), slope=linear.value, slope_low=low, slope_high=high, tau=rank.estimate, tau_p=rank.p
+    )
+
+
+def slope_per_doubling(batch_size: Floats, value: Floats) -> LinearContrast:
+    """Least-squares slope of `value` on log2(`batch_size`), both of shape (n,), with pooled within-cell
+    variance.
+    """
+    cells = cell_means(batch_size, value)
+    x = np.log2(cells.size)
+    offset = x - np.average(x, weights=cells.count)
+    spread = float(np.sum(cells.count * offset**2))
+    slope = float(np.sum(cells.count * offset * cells.mean)) / spread
+    return LinearContrast(slope, cells.sd / np.sqrt(spread), cells.dof)

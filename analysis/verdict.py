@@ -1,0 +1,206 @@
+"""Verdicts: what a test says of one stratum, what a claim gets over all of them, and both as tidy tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import pandas as pd
+
+Decision = Literal["supported", "refuted", "inconclusive", "not run"]
+DECISIONS: tuple[Decision, ...] = ("supported", "refuted", "inconclusive", "not run")
+
+SIGNIFICANCE = 0.05
+"""Level of every decision. Two-sided 95 % for directions, 90 % intervals (two one-sided tests) for
+equivalence.
+"""
+
+SATURATION_NOTE = (
+    "The verdicts on the published and on the stable loss differ: it rests on float32 saturation."
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one test says of one stratum.
+
+    `effect` and its interval (`low`, `high`) are in the unit of the measure: points of accuracy, or doublings
+    of lambda1. `p_supported` and `p_refuted` are at most .05 where the test alone would support or refute the
+    claim (an effect below delta still keeps it from being supported). NaN: not computed.
+    """
+
+    verdict: Decision
+    reason: str
+    effect: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
+    p_supported: float = float("nan")
+    p_refuted: float = float("nan")
+
+    @property
+    def p(self) -> float:
+        """The p-value behind the verdict: of the refutation where refuted, else of the support."""
+        return self.p_refuted if self.verdict == "refuted" else self.p_supported
+
+
+@dataclass(frozen=True)
+class StratumResult:
+    """One stratum's part in a claim. `keys` name it; a stratum that is shown but not `counted` says why in
+    `note`.
+    """
+
+    keys: Mapping[str, object]
+    verdict: Decision
+    effect: float
+    low: float
+    high: float
+    p: float
+    unit: str
+    note: str
+    p_refuted: float = float("nan")
+    counted: bool = True
+    protocol: str = ""
+    faithful: bool = True
+
+    @property
+    def name(self) -> str:
+        """The stratum in words, for sentences and tables."""
+        return " ".join(str(value) for key, value in self.keys.items() if value is not None)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """An effect in words and as a number with its unit."""
+
+    text: str
+    value: float = float("nan")
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Trials behind a claim, and how many of its strata could be decided."""
+
+    planned: int = 0
+    ok: int = 0
+    diverged: int = 0
+    failed: int = 0
+    strata_decided: int = 0
+    strata: int = 0
+
+    @property
+    def text(self) -> str:
+        """The counts in words."""
+        return (
+            f"{self.ok} of {self.planned} trials ok, {self.diverged} diverged, {self.failed} failed; "
+            f"{self.strata_decided} of {self.strata} strata decided"
+        )
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a paper makes a claim."""
+
+    paper: str
+    section: str
+    figures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim's verdict with everything a reader needs to judge it.
+
+    `loss` is the attack's loss on which it was decided (`ce` as published, or `stable`), None for claims
+    without an attack. `protocol` says at which sizes it was reached. `differs` marks a claim whose two losses
+    disagree.
+    """
+
+    claim: str
+    statement: str
+    source: Source
+    verdict: Decision
+    reason: str
+    loss: str | None = None
+    effect: Effect = Effect("no effect measured")
+    interval: tuple[float, float] = (float("nan"), float("nan"))
+    coverage: Coverage = Coverage()
+    protocol: str = ""
+    strata: tuple[StratumResult, ...] = field(default=(), repr=False)
+    differs: bool = False
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Ids of the paper's figures that show the claim."""
+        return self.source.figures
+
+
+def mark_differing(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """The same verdicts; where a claim's two losses disagree, `differs` is set and the reason says so."""
+    listed = list(verdicts)
+    reached: dict[str, set[Decision]] = {}
+    for verdict in listed:
+        if verdict.verdict != "not run":
+            reached.setdefault(verdict.claim, set()).add(verdict.verdict)
+    return [
+        replace(v, differs=True, reason=f"{v.reason} {SATURATION_NOTE}")
+        if len(reached.get(v.claim, ())) > 1 and v.verdict != "not run"
+        else v
+        for v in listed
+    ]
+
+
+def to_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
+    """One row a claim and loss: the tidy table behind `claims.csv`."""
+    rows = [
+        {
+            "claim": v.claim,
+            "statement": v.statement,
+            "paper": v.source.paper,
+            "section": v.source.section,
+            "figures": " ".join(v.figures),
+            "loss": v.loss,
+            "verdict": v.verdict,
+            "differs": v.differs,
+            "effect": v.effect.value,
+            "low": v.interval[0],
+            "high": v.interval[1],
+            "unit": v.effect.unit,
+            "effect_text": v.effect.text,
+            "planned": v.coverage.planned,
+            "ok": v.coverage.ok,
+            "diverged": v.coverage.diverged,
+            "failed": v.coverage.failed,
+            "strata_decided": v.coverage.strata_decided,
+            "strata": v.coverage.strata,
+            "protocol": v.protocol,
+            "reason": v.reason,
+        }
+        for v in verdicts
+    ]
+    return pd.DataFrame(rows)
+
+
+def strata_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
+    """One row a claim, loss and stratum."""
+    rows = [
+        {
+            "claim": v.claim,
+            "loss": v.loss,
+            "stratum": s.name,
+            **{str(key): value for key, value in s.keys.items()},
+            "verdict": s.verdict,
+            "counted": s.counted,
+            "effect": s.effect,
+            "low": s.low,
+            "high": s.high,
+            "unit": s.unit,
+            "p": s.p,
+            "p_refuted": s.p_refuted,
+            "protocol": s.protocol,
+            "note": s.note,
+        }
+        for v in verdicts
+        for s in v.strata
+    ]
+    return pd.DataFrame(rows)

@@ -1,0 +1,182 @@
+"""A grid: the work of one command, `{trial: probes}` merged over spaces, narrowed by the user's choices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from search_spaces.probe import Probe, is_headline
+from search_spaces.space import Space
+from search_spaces.trial import TRIAL_FIELDS, Trial
+
+SELECTABLE = ("space", "regime", *TRIAL_FIELDS)
+
+
+class GridError(ValueError):
+    """A choice that the grid does not offer; the message names those that it does."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asked for: a grid's name and how to narrow it. Stored in study.json, so a report can replan it."""
+
+    grid: str
+    select: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    seeds: tuple[int, ...] | None = None
+    epochs: int | None = None
+    train_size: int | None = None
+    test_size: int | None = None
+    probes: Literal["all", "headline"] = "all"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The request as JSON-ready values."""
+        return {
+            "grid": self.grid,
+            "select": {key: list(values) for key, values in self.select.items()},
+            "seeds": None if self.seeds is None else list(self.seeds),
+            "epochs": self.epochs,
+            "train_size": self.train_size,
+            "test_size": self.test_size,
+            "probes": self.probes,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Request:
+        """The request that `to_dict` wrote; unknown keys are ignored.
+
+        Raises:
+            GridError: no grid is named.
+        """
+        if not isinstance(values.get("grid"), str):
+            raise GridError("a study request names no grid")
+        seeds = values.get("seeds")
+        return cls(
+            grid=values["grid"],
+            select={str(k): tuple(map(str, v)) for k, v in (values.get("select") or {}).items()},
+            seeds=None if seeds is None else tuple(int(s) for s in seeds),
+            epochs=values.get("epochs"),
+            train_size=values.get("train_size"),
+            test_size=values.get("test_size"),
+            probes="headline" if values.get("probes") == "headline" else "all",
+        )
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One trial of a grid with the probes asked of it and the labels it carries."""
+
+    trial: Trial
+    probes: frozenset[Probe]
+    spaces: tuple[str, ...]
+    regimes: tuple[str, ...]
+
+    def merged(self, other: Planned) -> Planned:
+        """The same trial asked for twice: trained once, every question kept."""
+        return Planned(
+            self.trial,
+            self.probes | other.probes,
+            tuple(sorted({*self.spaces, *other.spaces})),
+            tuple(sorted({*self.regimes, *other.regimes})),
+        )
+
+
+Grid = dict[str, Planned]
+"""Trial id -> planned trial, in the order in which the curves name them."""
+
+
+def build(request: Request, spaces: Iterable[Space]) -> Grid:
+    """Merge the trials of `spaces` under the request's choices.
+
+    Raises:
+        GridError: a key or value of `select` that this grid does not have, a size below 1, or nothing left.
+    """
+    spaces = tuple(spaces)
+    _check_sizes(request)
+    wanted = {key: _parse_values(request, spaces, key) for key in request.select}
+    grid: Grid = {}
+    for label, space, cell in _cells(spaces):
+        values = {"space": space.name, "regime": label, **cell.to_dict()}
+        if any(values[key] not in allowed for key, allowed in wanted.items() if key != "seed"):
+            continue
+        seeds = request.seeds if request.seeds is not None else space.seeds
+        for seed in seeds:
+            if "seed" in wanted and seed not in wanted["seed"]:
+                continue
+            trial = _resized(cell, request).with_seed(seed)
+            probes = space.probes(trial)
+            if request.probes == "headline":
+                probes = frozenset(p for p in probes if is_headline(p, trial.dataset))
+            planned = Planned(trial, probes, (space.name,), (label,))
+            known = grid.get(trial.trial_id)
+            grid[trial.trial_id] = planned if known is None else known.merged(planned)
+    if not grid:
+        chosen = " ".join(f"{key}={','.join(values)}" for key, values in request.select.items())
+        raise GridError(f"no trial of grid {request.grid!r} has {chosen}: these values never occur together")
+    return grid
+
+
+def merge(grids: Iterable[Grid]) -> Grid:
+    """Several grids as one: every trial once, with all the probes asked of it."""
+    merged: Grid = {}
+    for grid in grids:
+        for trial_id, planned in grid.items():
+            known = merged.get(trial_id)
+            merged[trial_id] = planned if known is None else known.merged(planned)
+    return merged
+
+
+def _cells(spaces: tuple[Space, ...]) -> Iterator[tuple[str, Space, Trial]]:
+    for space in spaces:
+        for curve in space.curves:
+            for cell in curve.cells:
+                yield curve.regime, space, cell
+
+
+def _resized(cell: Trial, request: Request) -> Trial:
+    sizes = {"epochs": request.epochs, "train_size": request.train_size, "test_size": request.test_size}
+    return replace(cell, **{name: value for name, value in sizes.items() if value is not None})
+
+
+def _check_sizes(request: Request) -> None:
+    for option in ("epochs", "train_size", "test_size"):
+        value = getattr(request, option)
+        if value is not None and value < 1:
+            raise GridError(f"--{option.replace('_', '-')} must be at least 1, got {value}")
+    if request.seeds is not None and not request.seeds:
+        raise GridError("--seeds names no seed; give whole numbers such as 0,1,2")
+
+
+def _parse_values(request: Request, spaces: tuple[Space, ...], key: str) -> set[object]:
+    if key not in SELECTABLE:
+        raise GridError(f"--select knows no key {key!r}; valid keys: {', '.join(SELECTABLE)}")
+    offered: list[object] = []
+    for label, space, cell in _cells(spaces):
+        if key == "seed":
+            offered.extend(request.seeds if request.seeds is not None else space.seeds)
+        else:
+            offered.append({"space": space.name, "regime": label, **cell.to_dict()}[key])
+    unique = sorted(set(offered), key=lambda value: (str(type(value)), value))
+    by_text = {_text(value): value for value in unique}
+    chosen = set()
+    for text in request.select[key]:
+        name = _text(_number(text))
+        if name not in by_text:
+            raise GridError(
+                f"--select {key}={text}: grid {request.grid!r} has no such value; valid: {', '.join(by_text)}"
+            )
+        chosen.add(by_text[name])
+    return chosen
+
+
+def _number(text: str) -> object:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _text(value: object) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{float(value):.12g}"
+    return str(value)

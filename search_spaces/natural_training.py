@@ -1,0 +1,72 @@
+"""Paper A, "Role of SGD Hyperparameters in Adversarial Robustness" (2020): natural training in three regimes."""
+
+from __future__ import annotations
+
+from search_spaces.probe import Probe
+from search_spaces.regimes import BENCHMARK, BENCHMARK_MOMENTUM, LEARNING_RATE, LR, LR_BS
+from search_spaces.space import Curve, Space, attack_probes, curve, lambda1_probes
+from search_spaces.trial import Trial
+
+BATCH_SIZES = (16, 32, 64, 128, 256, 512, 1024)
+"""Our choice: the paper prints no list; the axes of its figures end near 1000."""
+
+MOMENTA = (0.0, 0.2, 0.5, 0.9)
+"""Section 2.1: "we performed our experiments with momentum set to 0.0, 0.2, 0.5 and 0.9"."""
+
+EPOCHS = 100
+"""Section 2.1, settings (1) to (3)."""
+
+MNIST_EPSILONS = (0.03, 0.05, 0.1, 0.15, 0.2, 0.3)
+"""0.3 is the paper's (section 3); the others are those of Yao et al. (2018) and Choudhary (2020), for comparison."""
+
+CIFAR_EPSILONS = (0.005, 0.01, 0.02)
+"""0.02 is the paper's (section 3); the others are those of Yao et al. (2018), Table 1."""
+
+EPSILONS = {"mnist": MNIST_EPSILONS, "fashion-mnist": MNIST_EPSILONS, "cifar10": CIFAR_EPSILONS}
+
+
+def _cell(dataset: str, model: str, *, augmentation: str, sizes: tuple[int, int, int]) -> Trial:
+    train_size, val_size, test_size = sizes
+    return Trial(
+        dataset=dataset,
+        model=model,
+        learning_rate=LEARNING_RATE,
+        batch_size=64,
+        epochs=EPOCHS,
+        train_size=train_size,
+        val_size=val_size,
+        test_size=test_size,
+        augmentation=augmentation,
+    )
+
+
+_MNIST_SIZES = (55_000, 5_000, 10_000)  # section 2.1, "Data sets"
+_CIFAR_SIZES = (40_000, 10_000, 10_000)  # section 2.1, "Data sets"
+
+STUDIES: tuple[Trial, ...] = (
+    _cell("mnist", "m1_20", augmentation="none", sizes=_MNIST_SIZES),
+    _cell("mnist", "stdcnn", augmentation="none", sizes=_MNIST_SIZES),
+    _cell("fashion-mnist", "m1_20", augmentation="none", sizes=_MNIST_SIZES),
+    _cell("fashion-mnist", "stdcnn", augmentation="none", sizes=_MNIST_SIZES),
+    _cell("cifar10", "c1", augmentation="crop_flip", sizes=_CIFAR_SIZES),
+    _cell("cifar10", "resnet18", augmentation="crop_flip", sizes=_CIFAR_SIZES),
+)
+"""Section 2.1, "Model Architectures": data sets x models; CIFAR-10 with random crops and horizontal flips."""
+
+
+def _curves(study: Trial) -> tuple[Curve, ...]:
+    swept = tuple(curve(regime, study, BATCH_SIZES, m) for regime in (LR, LR_BS) for m in MOMENTA)
+    return (*swept, curve(BENCHMARK, study, BATCH_SIZES, BENCHMARK_MOMENTUM))
+
+
+def _probes(trial: Trial) -> frozenset[Probe]:
+    return attack_probes(("fgsm", "pgd"), EPSILONS[trial.dataset]) | lambda1_probes(trial)
+
+
+NATURAL_TRAINING = Space(
+    name="natural_training",
+    citation="Role of SGD Hyperparameters in Adversarial Robustness (2020), sections 2 to 4",
+    curves=tuple(c for study in STUDIES for c in _curves(study)),
+    seeds=(0, 1, 2),
+    probes=_probes,
+)

@@ -1,0 +1,35 @@
+"""Training regimes: how learning rate, momentum and schedule follow from the batch size.
+
+A regime is the label of a curve, never part of a trial's identity: at batch 64 `lr` and `lr_bs` are the same run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+LEARNING_RATE = 0.01
+"""Natural-training paper (2020), section 2.1, settings (1) and (3)."""
+
+LR_BS_RATIO = 0.00015625
+"""Natural-training paper, section 2.1, setting (2). At batch 64 it gives exactly LEARNING_RATE."""
+
+BENCHMARK_MOMENTUM = 0.9
+"""Natural-training paper, section 2.1, setting (3), after Yao et al. (2018), section 3.3."""
+
+BENCHMARK_SCHEDULE = "halve_every_5"
+"""Natural-training paper, section 2.1, setting (3): "learning rate is decayed by half after every 5 epochs"."""
+
+
+@dataclass(frozen=True)
+class Regime:
+    """A rule from batch size to the settings of SGD; `label` names its curve in rows and figures."""
+
+    label: str
+    learning_rate: Callable[[int], float]
+    schedule: str = "constant"
+
+
+LR = Regime("lr", lambda batch_size: LEARNING_RATE)
+LR_BS = Regime("lr_bs", lambda batch_size: LR_BS_RATIO * batch_size)
+BENCHMARK = Regime("benchmark", lambda batch_size: LEARNING_RATE, BENCHMARK_SCHEDULE)

@@ -1,0 +1,55 @@
+"""A space: one paper's study as curves of trials and the probes it asks of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from search_spaces.probe import LOSSES, AttackProbe, Probe, SpectrumProbe
+from search_spaces.regimes import Regime
+from search_spaces.trial import Trial
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Cells (trials with seed 0) that one figure joins by a line: the same study at growing batch size."""
+
+    regime: str
+    cells: tuple[Trial, ...]
+
+
+@dataclass(frozen=True)
+class Space:
+    """One paper's study: its name, its citation, its curves, its seeds and the probes asked of each trial."""
+
+    name: str
+    citation: str
+    curves: tuple[Curve, ...]
+    seeds: tuple[int, ...]
+    probes: Callable[[Trial], frozenset[Probe]]
+
+
+def curve(regime: Regime, base: Trial, batch_sizes: Iterable[int], momentum: float) -> Curve:
+    """The cells of `base` under `regime` at each batch size."""
+    cells = tuple(
+        replace(
+            base,
+            batch_size=batch_size,
+            learning_rate=regime.learning_rate(batch_size),
+            schedule=regime.schedule,
+            momentum=momentum,
+        )
+        for batch_size in batch_sizes
+    )
+    return Curve(regime.label, cells)
+
+
+def attack_probes(attacks: Iterable[str], epsilons: Iterable[float]) -> frozenset[Probe]:
+    """Each attack at each epsilon with both losses, on the test set."""
+    epsilons = tuple(epsilons)
+    return frozenset(AttackProbe(a, e, loss) for a in attacks for e in epsilons for loss in LOSSES)
+
+
+def lambda1_probes(trial: Trial) -> frozenset[Probe]:
+    """The Hessian's top eigenvalue on the whole training set and on the whole test set."""
+    return frozenset({SpectrumProbe("train", trial.train_size), SpectrumProbe("test", trial.test_size)})

@@ -1,0 +1,17 @@
+"""Curvature of the loss: the Hessian as an operator, and eigenvalue methods that see only its product."""
+
+from study.curvature.eigen import EigenResult
+from study.curvature.lanczos import lanczos
+from study.curvature.operator import HessianOperator
+from study.curvature.power import power_iteration
+from study.curvature.spectrum import CURVATURES, SpectrumResult, top_eigenvalues
+
+__all__ = [
+    "CURVATURES",
+    "EigenResult",
+    "HessianOperator",
+    "SpectrumResult",
+    "lanczos",
+    "power_iteration",
+    "top_eigenvalues",
+]

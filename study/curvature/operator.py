@@ -1,0 +1,189 @@
+"""The Hessian of a network's mean cross-entropy, as an operator."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from study.curvature.graph_memory import graph_bytes
+
+HOST_CHUNK = 500
+"""Images a chunk on the CPU, where its activations stay in the caches: measured 1.4 times as fast as 5,000."""
+
+PROBE_IMAGES = 4
+"""Images in the small graph from which memory per image is estimated on an accelerator."""
+
+
+class NotFiniteError(ValueError):
+    """The network's output is not finite: it has diverged and has no Hessian."""
+
+
+class HessianOperator:
+    """Hessian of the mean cross-entropy over a whole split, with respect to all trainable parameters.
+
+    ``H v = (1/N) sum_chunks d/dtheta <d(sum of losses)/dtheta, v>``, by differentiating the gradient once more
+    (Pearlmutter, Fast Exact Multiplication by the Hessian, 1994). Chunks add up sums and divide by N once, so a
+    ragged last chunk does not bias the result. The gradient's graph is kept for as many chunks as fit into
+    ``memory_bytes`` and built anew at each product for the others; that changes the time (2.1 against 3.3 gradients a
+    product, measured), never a bit of the result. ``.grad``, ``requires_grad`` and buffers stay untouched.
+
+    The weights must not change during the operator's life. Products are computed in the parameters' dtype, without TF32
+    or bfloat16 shortcuts, and added up over chunks in float64.
+
+    Args:
+        model: in eval mode, maps inputs (n, ...) to logits (n, classes).
+        x: inputs (N, ...): uint8 is taken as 0..255 and scaled to [0, 1] chunk by chunk; floating point is taken as it is.
+        y: labels (N,), integers.
+        chunk_size: inputs a chunk; default: 500 on the CPU, else as many as keep one chunk's graph within ``memory_bytes``.
+        memory_bytes: budget in bytes for graphs kept between products; 0 keeps none.
+
+    Attributes:
+        dim: number of trainable parameters.
+        matvecs: products computed so far.
+        kept_bytes: memory of the graphs kept between products.
+
+    Raises:
+        ValueError: if any module is in training mode, nothing is trainable, or the sizes or dtypes of x and y do not fit.
+
+    Example:
+        >>> model = nn.Linear(3, 2).eval()
+        >>> operator = HessianOperator(model, torch.eye(3), torch.tensor([0, 1, 0]))
+        >>> operator.dim, operator.matvec(torch.ones(8)).shape
+        (8, torch.Size([8]))
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        *,
+        chunk_size: int | None = None,
+        memory_bytes: int = 2**30,
+    ) -> None:
+        _refuse_training_mode(model)
+        _check_data(x, y)
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        if not self._parameters:
+            raise ValueError("the model has no trainable parameter: there is no Hessian to multiply by")
+        if chunk_size is not None and chunk_size < 1:
+            raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
+        self._model, self._x, self._y = model, x, y
+        self.device, self.dtype = self._parameters[0].device, self._parameters[0].dtype
+        self.dim = sum(p.numel() for p in self._parameters)
+        self.matvecs = 0
+        self._memory_bytes = memory_bytes
+        self._chunk_size = min(chunk_size or self._default_chunk_size(), len(x))
+        self._versions = [p._version for p in self._parameters]
+        self._kept: dict[int, list[Tensor]] = {}
+        self.kept_bytes = 0
+
+    def matvec(self, v: Tensor) -> Tensor:
+        """Hessian-vector product.
+
+        Args:
+            v: shape (dim,), float32 or float64, parameters in the order of ``model.parameters()``.
+
+        Returns:
+            ``H v``, shape (dim,), float64, on the parameters' device.
+
+        Raises:
+            NotFiniteError: (a ValueError) if the network's output is not finite.
+            ValueError: if v has another shape, or the weights or the mode of the model have changed.
+        """
+        if v.shape != (self.dim,):
+            raise ValueError(f"v must have shape ({self.dim},), got {tuple(v.shape)}")
+        v = v.to(self.device, self.dtype)
+        pieces = [
+            piece.view_as(p)
+            for piece, p in zip(v.split([p.numel() for p in self._parameters]), self._parameters, strict=True)
+        ]
+        self.matvecs += 1
+        return self._mean_over_chunks(lambda gradient: self._differentiate(gradient, pieces), keep=True)
+
+    def gradient(self) -> Tensor:
+        """Gradient of the mean cross-entropy: shape (dim,), float64. Raises as :meth:`matvec`."""
+        return self._mean_over_chunks(lambda gradient: gradient, keep=False)
+
+    def _mean_over_chunks(self, term: Callable[[list[Tensor]], Sequence[Tensor]], *, keep: bool) -> Tensor:
+        _refuse_training_mode(self._model)
+        if self._versions != [p._version for p in self._parameters]:
+            raise ValueError("the weights have changed since this operator was made: make a new one")
+        total = torch.zeros(self.dim, dtype=torch.float64, device=self.device)
+        with full_precision():
+            for start in range(0, len(self._x), self._chunk_size):
+                gradient = self._kept.get(start)
+                if gradient is None:
+                    gradient = self._chunk_gradient(start, self._chunk_size)
+                    if keep:
+                        self._keep_if_it_fits(start, gradient)
+                total += torch.cat([t.detach().reshape(-1) for t in term(gradient)])
+        return total / len(self._x)
+
+    def _chunk_gradient(self, start: int, size: int) -> list[Tensor]:
+        """Gradient of the chunk's summed loss, one tensor a parameter, with its graph."""
+        x = self._x[start : start + size].to(self.device)
+        x = x.to(self.dtype).div_(255) if x.dtype == torch.uint8 else x.to(self.dtype)
+        y = self._y[start : start + size].to(self.device, torch.long)
+        with torch.enable_grad():
+            logits = self._model(x)
+            if not logits.isfinite().all():
+                raise NotFiniteError("the model's output is not finite: it has diverged, so it has no Hessian")
+            loss = functional.cross_entropy(logits, y, reduction="sum")
+            return list(torch.autograd.grad(loss, self._parameters, create_graph=True, materialize_grads=True))
+
+    def _differentiate(self, gradient: list[Tensor], pieces: list[Tensor]) -> Sequence[Tensor]:
+        """Derivative of <gradient, v>. Parts of the gradient that depend on no parameter contribute 0."""
+        depends = [(g, v) for g, v in zip(gradient, pieces, strict=True) if g.requires_grad]
+        if not depends:
+            return [torch.zeros_like(p) for p in self._parameters]
+        return torch.autograd.grad(
+            [g for g, _ in depends],
+            self._parameters,
+            grad_outputs=[v for _, v in depends],
+            retain_graph=True,  # released with the gradient, unless that is kept
+            materialize_grads=True,
+        )
+
+    def _keep_if_it_fits(self, start: int, gradient: list[Tensor]) -> None:
+        size = graph_bytes(gradient, besides=self._parameters)
+        if self.kept_bytes + size <= self._memory_bytes:
+            self._kept[start] = gradient
+            self.kept_bytes += size
+
+    def _default_chunk_size(self) -> int:
+        if self._parameters[0].is_cpu:
+            return HOST_CHUNK
+        probe = self._chunk_gradient(0, PROBE_IMAGES)
+        per_image = graph_bytes(probe, besides=self._parameters) / min(PROBE_IMAGES, len(self._x))
+        return max(1, int(self._memory_bytes / max(per_image, 1)))
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Float32 arithmetic as it says: no TF32 or bfloat16 inside convolutions and matrix products, whatever the setting."""
+    matmul, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(matmul)
+        torch.backends.cudnn.allow_tf32 = cudnn
+
+
+def _refuse_training_mode(model: nn.Module) -> None:
+    training = [name or type(model).__name__ for name, module in model.named_modules() if module.training]
+    if training:
+        raise ValueError(f"the model is in training mode ({training[0]}): call model.eval() before measuring curvature")
+
+
+def _check_data(x: Tensor, y: Tensor) -> None:
+    if len(x) == 0 or y.shape != (len(x),):
+        raise ValueError(f"need at least one input and one label for each, got {tuple(x.shape)} and {tuple(y.shape)}")
+    if x.dtype != torch.uint8 and not x.is_floating_point():
+        raise ValueError(f"x must be uint8 or floating point, got {x.dtype}")
+    if y.is_floating_point() or y.is_complex():
+        raise ValueError(f"y must hold integer class labels, got {y.dtype}")

@@ -1,0 +1,55 @@
+"""The data room: official image sets as uint8 arrays, the studies' splits, training-time augmentation.
+
+A newcomer adds a dataset with a loader in a file of its own and one line in DATASETS.
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+from study.data.augmentation import AUGMENTATIONS
+from study.data.cifar_batches import CIFAR10, CIFAR100
+from study.data.digits import load_digits
+from study.data.files import FromFiles
+from study.data.idx import FASHION_MNIST_MD5, MNIST_MD5, IdxFiles
+from study.data.image_data import DataError, DatasetInfo, ImageData
+from study.data.parquet_shards import ParquetShards
+from study.data.splits import Splits, split
+
+__all__ = ["AUGMENTATIONS", "DATASETS", "DataError", "DatasetInfo", "ImageData", "Splits", "load", "split"]
+
+MNIST = FromFiles("MNIST", IdxFiles("MNIST/raw", MNIST_MD5), ParquetShards(("mnist",), "label"))
+FASHION_MNIST = FromFiles(
+    "FashionMNIST",
+    IdxFiles("FashionMNIST/raw", FASHION_MNIST_MD5),
+    ParquetShards(("fashion-mnist", "fashion_mnist"), "label"),
+)
+CIFAR_10 = FromFiles("CIFAR10", CIFAR10, ParquetShards(("cifar10",), "label"))
+CIFAR_100 = FromFiles("CIFAR100", CIFAR100, ParquetShards(("cifar100",), "fine_label"))
+
+DATASETS = {
+    "digits": DatasetInfo("digits", 10, (1, 28, 28), 1_437, 360, load_digits),
+    "mnist": DatasetInfo("mnist", 10, (1, 28, 28), 60_000, 10_000, MNIST),
+    "fashion-mnist": DatasetInfo("fashion-mnist", 10, (1, 28, 28), 60_000, 10_000, FASHION_MNIST),
+    "cifar10": DatasetInfo("cifar10", 10, (3, 32, 32), 50_000, 10_000, CIFAR_10),
+    "cifar100": DatasetInfo("cifar100", 100, (3, 32, 32), 50_000, 10_000, CIFAR_100),
+}
+
+
+def load(name: str, data_dir: str | PathLike[str], *, verify: bool = True) -> ImageData:
+    """The official training and test sets of one of DATASETS, held as uint8.
+
+    Looked for in `data_dir` in torchvision's layout, then as Hugging Face Parquet shards, then downloaded
+    there by torchvision; `digits` needs no directory. `verify` holds the files to their published md5
+    (torchvision's layout) or sizes (shards); without it any number of images is taken, while every other
+    check stays.
+
+    Raises ValueError for an unknown name, DataError for data that is missing, damaged or not to be
+    downloaded.
+    """
+    if name not in DATASETS:
+        raise ValueError(f"unknown dataset {name!r}; choose one of {', '.join(DATASETS)}")
+    info = DATASETS[name]
+    train, test = info.loader(info, Path(data_dir), verify)
+    return ImageData.of(name, train, test)

@@ -1,0 +1,214 @@
+"""One trial from start to row: train (or load weights), ask its probes, store the answers.
+
+This is the only file that unpacks a Trial into the plain arguments of the rooms.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces import Planned, Trial
+from study import checkpoints, provenance, streams
+from study.data import AUGMENTATIONS, DATASETS
+from study.evaluation import evaluate
+from study.models import build, set_dropout_generator
+from study.optimizers import OPTIMIZERS
+from study.probing import answer, headline
+from study.records import Results
+from study.schedules import SCHEDULES
+from study.schema import SCHEMA_VERSION, Row, empty_row
+from study.training import Epoch, Recipe, TrainingState, train
+
+CHECKPOINT_SECONDS = 30.0
+"""A crash loses at most this much training, or one epoch if that is longer."""
+
+Report = Callable[[Mapping[str, Any]], None]
+"""Takes the metrics of an epoch or of the finished trial."""
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """The splits of one data set on one device: uint8 images (N, C, H, W), int64 labels (N,); never changed."""
+
+    train: tuple[Tensor, Tensor]
+    validation: tuple[Tensor, Tensor]
+    test: tuple[Tensor, Tensor]
+    sha256: str
+
+    @property
+    def device(self) -> torch.device:
+        """Where training and probes run."""
+        return self.train[0].device
+
+
+def execute(
+    planned: Planned,
+    data: Tensors,
+    results: Results,
+    *,
+    report: Report = lambda metrics: None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> Row:
+    """Do the work that is left of a planned trial and store its row; returns the row.
+
+    Weights that are already stored are used, a checkpoint is gone on from, and probes are added to what the row
+    already answers. A diverged trial gets a row that says so.
+
+    Raises:
+        OSError: the results folder cannot be written to.
+        ValueError: the trial names something that does not exist, or its model cannot take its data.
+    """
+    trial = planned.trial
+    model = _build(trial, data)
+    row = results.read_row(trial.trial_id)
+    weights = results.read_weights(trial.trial_id) if row and row["status"] == "ok" else None
+    if row is not None and weights is not None:
+        checkpoints.load_weights(model, weights)
+    else:
+        row = _train(planned, model, data, results, report, checkpoint_seconds)
+    model.eval()
+    if row["status"] == "ok":
+        _probe(planned, model, data, row)
+    row["spaces"], row["regimes"] = (
+        _union(row["spaces"], planned.spaces),
+        _union(row["regimes"], planned.regimes),
+    )
+    row["finished_at"] = datetime.now(UTC)
+    row["peak_memory_bytes"] = _peak_memory(data.device)
+    results.write_row(row)
+    results.delete_checkpoint(trial.trial_id)
+    return row
+
+
+def new_row(planned: Planned) -> Row:
+    """A row with the trial's identity and configuration, and nothing measured yet."""
+    trial = planned.trial
+    return empty_row() | {
+        "schema_version": SCHEMA_VERSION,
+        "trial_id": trial.trial_id,
+        "cell_id": trial.cell_id,
+        "spaces": list(planned.spaces),
+        "regimes": list(planned.regimes),
+        **trial.to_dict(),
+        "lr_bs_ratio": trial.lr_bs_ratio,
+        "git_sha": provenance.git_sha(),
+        "versions": provenance.versions(),
+        "started_at": datetime.now(UTC),
+    }
+
+
+def _build(trial: Trial, data: Tensors) -> nn.Module:
+    info = DATASETS[trial.dataset]
+    stream = streams.generator(trial.seed, "initialization")
+    model = build(trial.model, image_shape=info.image_shape, num_classes=info.num_classes, generator=stream)
+    return model.to(data.device)
+
+
+def _train(
+    planned: Planned,
+    model: nn.Module,
+    data: Tensors,
+    results: Results,
+    report: Report,
+    checkpoint_seconds: float,
+) -> Row:
+    """Train, store the weights, and return a row in which no probe is answered yet."""
+    trial = planned.trial
+    row = new_row(planned)
+    optimizer = OPTIMIZERS[trial.optimizer](
+        model,
+        learning_rate=trial.learning_rate,
+        momentum=trial.momentum,
+        weight_decay=trial.weight_decay,
+    )
+    state = TrainingState()
+    stored = results.read_checkpoint(trial.trial_id)
+    if stored is not None:
+        state = checkpoints.load_state(model, optimizer, stored)
+    started, before = time.perf_counter(), state.seconds
+    saved = started
+
+    def on_epoch(epoch: Epoch) -> None:
+        nonlocal saved
+        now = time.perf_counter()
+        state.seconds = before + now - started
+        if now - saved >= checkpoint_seconds and state.epochs_done < trial.epochs:
+            results.write_checkpoint(trial.trial_id, checkpoints.state_to_bytes(model, optimizer, state))
+            saved = now
+        report(asdict(epoch))
+
+    train(
+        model,
+        optimizer,
+        Recipe(
+            learning_rate=trial.learning_rate,
+            batch_size=trial.batch_size,
+            epochs=trial.epochs,
+            seed=trial.seed,
+            schedule=SCHEDULES[trial.schedule],
+            augmentation=AUGMENTATIONS[trial.augmentation],
+            target_loss=trial.target_loss,
+        ),
+        train=data.train,
+        validation=data.validation,
+        state=state,
+        set_dropout_generator=set_dropout_generator,
+        on_epoch=on_epoch,
+    )
+    on_train, on_test = evaluate(model, *data.train), evaluate(model, *data.test)
+    if not state.diverged and on_train.loss != on_train.loss:
+        state.diverged = f"weights not finite after epoch {state.epochs_done}"
+    row |= {
+        "status": "diverged" if state.diverged else "ok",
+        "status_reason": state.diverged or None,
+        "epochs_done": state.epochs_done,
+        "steps": state.steps,
+        "reached_target": state.reached_target,
+        "train_loss": on_train.loss,
+        "train_acc": on_train.accuracy,
+        "val_acc": state.history[-1].val_acc if state.history else None,
+        "test_loss": on_test.loss,
+        "test_acc": on_test.accuracy,
+        "weight_norm": checkpoints.weight_norm(model),
+        "n_params": sum(p.numel() for p in model.parameters()),
+        "history": [asdict(epoch) for epoch in state.history],
+        "dataset_sha256": data.sha256,
+        "device": torch.cuda.get_device_name(data.device) if data.device.type == "cuda" else "cpu",
+        "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "deterministic": data.device.type == "cpu" or torch.are_deterministic_algorithms_enabled(),
+        "train_seconds": before + time.perf_counter() - started,
+        "probe_seconds": 0.0,
+    }
+    if not state.diverged:
+        results.write_weights(trial.trial_id, checkpoints.weights_to_bytes(model))
+        results.write_row(row)
+    return row
+
+
+def _probe(planned: Planned, model: nn.Module, data: Tensors, row: Row) -> None:
+    """Answer the planned probes and add the answers to the row."""
+    started = time.perf_counter()
+    splits = {"train": data.train, "test": data.test}
+    attacks, spectra = answer(model, splits, planned.probes, seed=planned.trial.seed)
+    row["attacks"] = [*(row["attacks"] or []), *attacks]
+    row["spectra"] = [*(row["spectra"] or []), *spectra]
+    row["probe_seconds"] = (row["probe_seconds"] or 0.0) + time.perf_counter() - started
+    row |= headline(row)
+
+
+def _union(known: list[str] | None, new: tuple[str, ...]) -> list[str]:
+    return sorted({*(known or ()), *new})
+
+
+def _peak_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return provenance.peak_memory_bytes()

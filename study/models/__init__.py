@@ -1,0 +1,47 @@
+"""The models room: networks from pixels in [0, 1] to logits, initialized from an explicit generator.
+
+A newcomer adds a model with a builder in a file of its own and one line in MODELS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from study.models.c1 import c1
+from study.models.dropout import Dropout, set_dropout_generator
+from study.models.initialization import drawing_from
+from study.models.m1 import m1, m1_20
+from study.models.resnet18 import resnet18
+from study.models.stdcnn import stdcnn
+
+__all__ = ["MODELS", "Builder", "Dropout", "build", "set_dropout_generator"]
+
+
+class Builder(Protocol):
+    """Makes a network for images of shape (C, H, W); ValueError if it cannot take them."""
+
+    def __call__(self, *, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+        """The network, initialized from torch's global stream, which `build` lends to a generator."""
+        ...
+
+
+MODELS: Mapping[str, Builder] = {"m1": m1, "m1_20": m1_20, "stdcnn": stdcnn, "c1": c1, "resnet18": resnet18}
+
+
+def build(name: str, *, image_shape: tuple[int, int, int], num_classes: int, generator: torch.Generator) -> nn.Module:
+    """One of MODELS, on the CPU in training mode, its weights drawn from `generator` (on the CPU).
+
+    The same generator state gives the same bits; torch's global stream is neither read nor moved. Raises
+    ValueError for an unknown name or images that the model cannot take.
+    """
+    if name not in MODELS:
+        raise ValueError(f"unknown model {name!r}; choose one of {', '.join(MODELS)}")
+    with drawing_from(generator):
+        try:
+            return MODELS[name](image_shape=image_shape, num_classes=num_classes)
+        except ValueError as error:
+            raise ValueError(f"model {name}: {error}") from error

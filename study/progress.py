@@ -1,0 +1,150 @@
+"""What a user sees while a study runs: trials done, running and failed, the newest metrics, and an ETA."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+LINE_SECONDS = 30.0
+"""Without a terminal: at most one line this often."""
+
+SHOWN = 8
+"""Running trials listed on a terminal."""
+
+
+@dataclass
+class Progress:
+    """The state of a run; knows nothing of how it is shown. Costs are expected seconds by trial id."""
+
+    costs: Mapping[str, float]
+    labels: Mapping[str, str]
+    answered: int = 0
+    started: float = field(default_factory=time.monotonic)
+    running: dict[str, dict[str, Any]] = field(default_factory=dict)
+    done: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    retries: int = 0
+    last: str = ""
+
+    def start(self, trial_id: str) -> None:
+        """A trial has begun, or begun again."""
+        self.running[trial_id] = {}
+
+    def metrics(self, trial_id: str, metrics: Mapping[str, Any]) -> None:
+        """A trial has reported."""
+        self.running.setdefault(trial_id, {}).update(metrics)
+
+    def retry(self, trial_id: str) -> None:
+        """A trial's worker was lost; it will be started again."""
+        self.retries += 1
+        self.running.pop(trial_id, None)
+
+    def finish(self, trial_id: str, status: str, metrics: Mapping[str, Any]) -> None:
+        """A trial has its row."""
+        self.running.pop(trial_id, None)
+        self.done[trial_id] = status
+        if status == "failed":
+            self.failures[trial_id] = str(metrics.get("status_reason") or "no reason was reported")
+        self.last = f"{self.labels.get(trial_id, trial_id)}: {describe(metrics) or status}"
+
+    @property
+    def total(self) -> int:
+        """Trials of this run."""
+        return len(self.costs)
+
+    def eta_seconds(self) -> float | None:
+        """Remaining expected work over the pace so far; None before there is a pace."""
+        total = sum(self.costs.values())
+        finished = sum(self.costs[t] for t in self.done if t in self.costs)
+        partly = sum(self.costs.get(t, 0.0) * _share(m) for t, m in self.running.items())
+        worked = finished + partly
+        if worked <= 0:
+            return None
+        return (total - worked) * (time.monotonic() - self.started) / worked
+
+    def summary(self) -> str:
+        """One line: done / running / failed, the newest metrics, elapsed time and ETA."""
+        counts = f"{len(self.done)}/{self.total} done, {len(self.running)} running, {len(self.failures)} failed"
+        diverged = sum(status == "diverged" for status in self.done.values())
+        counts += f", {diverged} diverged" if diverged else ""
+        counts += f", {self.retries} restarted" if self.retries else ""
+        elapsed = f"elapsed {clock(time.monotonic() - self.started)}"
+        eta = self.eta_seconds()
+        remaining = f"ETA {clock(eta)}" if eta is not None else "ETA unknown"
+        return " | ".join(part for part in (counts, elapsed, remaining, self.last) if part)
+
+
+def describe(metrics: Mapping[str, Any]) -> str:
+    """The metrics a reader wants to see, shortly: accuracies in percent, lambda1 as it is."""
+    names = {"test_acc": "clean", "fgsm_acc": "fgsm", "pgd_acc": "pgd", "val_acc": "val"}
+    parts = [f"{label} {100 * metrics[name]:.1f}%" for name, label in names.items() if _finite(metrics.get(name))]
+    for name in ("lambda1_train", "lambda1_test"):
+        if _finite(metrics.get(name)):
+            parts.append(f"{name} {metrics[name]:.3g}")
+    if not parts and metrics.get("epoch"):
+        parts.append(f"epoch {metrics['epoch']}")
+    return ", ".join(parts)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as 1:23 or 4:05:06."""
+    whole = max(0, round(seconds))
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and value == value
+
+
+def _share(metrics: Mapping[str, Any]) -> float:
+    epoch, epochs = metrics.get("epoch"), metrics.get("epochs")
+    return 0.7 * epoch / epochs if epoch and epochs else 0.0
+
+
+class Display:
+    """Shows a Progress: live on a terminal, else a line every LINE_SECONDS."""
+
+    def __init__(self, progress: Progress, console: Console | None = None) -> None:
+        self.progress = progress
+        self.console = console or Console(file=sys.stdout)
+        self._live = (
+            Live(get_renderable=self._render, console=self.console, refresh_per_second=2, transient=True)
+            if self.console.is_terminal
+            else None
+        )
+        self._printed = time.monotonic()
+
+    def __enter__(self) -> Display:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        if self._live:
+            self._live.stop()
+        self.console.print(self.progress.summary(), highlight=False, soft_wrap=True)
+
+    def refresh(self) -> None:
+        """Called at every event; prints a line when there is no terminal and one is due."""
+        if self._live is None and time.monotonic() - self._printed >= LINE_SECONDS:
+            self._printed = time.monotonic()
+            self.console.print(self.progress.summary(), highlight=False, soft_wrap=True)
+
+    def _render(self) -> Group:
+        progress = self.progress
+        bar = ProgressBar(total=max(1, progress.total), completed=len(progress.done), width=60)
+        table = Table.grid(padding=(0, 2))
+        for trial_id, metrics in list(progress.running.items())[:SHOWN]:
+            epochs = f"epoch {metrics['epoch']}/{metrics.get('epochs', '?')}" if metrics.get("epoch") else "starting"
+            table.add_row(Text(progress.labels.get(trial_id, trial_id), style="cyan"), epochs, describe(metrics))
+        return Group(Text(progress.summary()), bar, table)

@@ -1,0 +1,20 @@
+"""Learning-rate schedules: (initial rate, epoch counted from 0) -> the epoch's rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Schedule = Callable[[float, int], float]
+
+
+def constant(learning_rate: float, epoch: int) -> float:
+    """Natural-training paper (2020), section 2.1, settings (1) and (2): no decay."""
+    return learning_rate
+
+
+def halve_every_5(learning_rate: float, epoch: int) -> float:
+    """Yao et al. (2018), section 3.3, and natural-training paper, section 2.1, setting (3)."""
+    return float(learning_rate * 0.5 ** (epoch // 5))
+
+
+SCHEDULES: dict[str, Schedule] = {"constant": constant, "halve_every_5": halve_every_5}

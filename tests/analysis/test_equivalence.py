@@ -1,0 +1,100 @@
+"""EQ: what is flat, what is not, and what was merely not seen to differ."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.equivalence import flat, no_difference
+from analysis.estimates import Sample
+
+SIZES = (16, 32, 64, 128, 256, 512, 1024)
+
+
+def planted(levels: dict[int, float] | float, *, noise: float, seeds: int = 3) -> Sample:
+    means = levels if isinstance(levels, dict) else dict.fromkeys(SIZES, levels)
+    rng = np.random.default_rng(1)
+    batch = np.repeat(np.array(list(means)), seeds)
+    value = np.repeat(np.array(list(means.values())), seeds) + noise * rng.normal(size=len(batch))
+    return Sample.of(batch, np.tile(np.arange(seeds), len(means)), value)
+
+
+@pytest.mark.parametrize(
+    ("levels", "noise", "verdict"),
+    [
+        (40.0, 0.5, "supported"),
+        (dict.fromkeys(SIZES, 40.0) | {1024: 25.0}, 0.5, "refuted"),
+        (40.0, 3.0, "inconclusive"),
+    ],
+    ids=["flat", "one size falls off", "too noisy to say"],
+)
+def test_a_planted_truth_is_found(levels: dict[int, float] | float, noise: float, verdict: str) -> None:
+    assert flat(planted(levels, noise=noise), delta=3.0).verdict == verdict
+
+
+def test_no_significant_difference_is_not_flatness() -> None:
+    noisy = planted(40.0, noise=3.0)
+    groups = [noisy.value[noisy.batch_size == b] for b in SIZES]
+    assert stats.f_oneway(*groups).pvalue > 0.05
+    assert flat(noisy, delta=3.0).verdict != "supported"
+
+
+def test_a_significant_difference_within_delta_is_flat() -> None:
+    means = {b: 40.0 + 0.1 * i for i, b in enumerate(SIZES)}
+    sample = planted(means, noise=0.05)
+    groups = [sample.value[sample.batch_size == b] for b in SIZES]
+    assert stats.f_oneway(*groups).pvalue < 1e-6
+    assert flat(sample, delta=3.0).verdict == "supported"
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_too_few_seeds_are_not_run(seeds: int) -> None:
+    assert flat(planted(40.0, noise=0.1, seeds=seeds), delta=3.0).verdict == "not run"
+
+
+def test_the_smallest_delta_is_where_the_verdict_turns() -> None:
+    sample = planted(40.0, noise=0.8)
+    turn = flat(sample, delta=3.0).smallest_delta
+    assert flat(sample, delta=turn * 1.001).verdict == "supported"
+    assert flat(sample, delta=turn * 0.999).verdict != "supported"
+
+
+def test_the_interval_of_a_pair_is_the_pooled_t_interval() -> None:
+    sample = planted(dict.fromkeys(SIZES, 40.0) | {1024: 30.0}, noise=0.5)
+    found = flat(sample, delta=3.0)
+    groups = {b: sample.value[sample.batch_size == b] for b in SIZES}
+    pooled = np.sqrt(np.mean([g.var(ddof=1) for g in groups.values()]))
+    first, second = (groups[int(b)] for b in found.between)
+    half = stats.t.ppf(0.95, 14) * pooled * np.sqrt(2 / 3)
+    assert found.between[1] == 1024
+    assert found.effect == pytest.approx(second.mean() - first.mean())
+    assert (found.low, found.high) == pytest.approx((found.effect - half, found.effect + half))
+
+
+def test_refutation_is_adjusted_for_the_number_of_pairs() -> None:
+    """With true differences just below delta, 21 unadjusted tests would refute far too often."""
+    rng = np.random.default_rng(2)
+    batch, seed = np.repeat(SIZES, 3), np.tile(np.arange(3), 7)
+    level = np.repeat([0.0, 0.0, 0.0, 3.0, 3.0, 3.0, 3.0], 3)
+    studies = 400
+    refuted = sum(
+        flat(Sample.of(batch, seed, level + rng.normal(size=21)), delta=3.0).verdict == "refuted"
+        for _ in range(studies)
+    )
+    assert refuted / studies < 0.05 + 3 * np.sqrt(0.05 * 0.95 / studies)
+
+
+def test_two_arms_are_compared_at_every_batch_size() -> None:
+    assert no_difference(planted(0.2, noise=0.5), delta=3.0).verdict == "supported"
+    assert no_difference(planted({b: 0.0 for b in SIZES} | {16: 9.0}, noise=0.5), delta=3.0).between == (16.0,)
+    assert (
+        no_difference(planted({b: 0.0 for b in SIZES} | {16: 9.0}, noise=0.5), delta=3.0).verdict == "refuted"
+    )
+
+
+def test_the_order_of_rows_does_not_matter() -> None:
+    sample = planted(40.0, noise=0.9)
+    order = np.random.default_rng(0).permutation(len(sample.value))
+    ours, shuffled = flat(sample, delta=3.0), flat(sample.where(order), delta=3.0)
+    assert (shuffled.verdict, shuffled.smallest_delta) == (ours.verdict, pytest.approx(ours.smallest_delta))

@@ -1,0 +1,106 @@
+"""Which cells can decide, and the t statistics of their contrasts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.estimates import LinearContrast, Sample, cell_means, directional
+
+SIZES = (16, 32, 64, 128, 256)
+
+
+def sample(values_per_size: dict[int, list[float]]) -> Sample:
+    triples = [(b, s, v) for b, values in values_per_size.items() for s, v in enumerate(values)]
+    batch, seed, value = zip(*triples, strict=True)
+    return Sample.of(batch, seed, value)
+
+
+def test_a_sample_refuses_arrays_of_different_lengths() -> None:
+    with pytest.raises(ValueError, match="one length"):
+        Sample.of([16, 32], [0, 0], [1.0])
+
+
+def test_five_sizes_over_sixteenfold_with_three_seeds_suffice() -> None:
+    assert sample({b: [1.0, 2.0, 3.0] for b in SIZES}).shortfall() is None
+
+
+@pytest.mark.parametrize(
+    ("sizes", "seeds"),
+    [((16, 32, 64, 128), 3), ((16, 24, 32, 64, 128), 3), (SIZES, 2), (SIZES, 1), ((), 3)],
+    ids=["four sizes", "eightfold", "two seeds", "one seed", "nothing"],
+)
+def test_less_is_not_run(sizes: tuple[int, ...], seeds: int) -> None:
+    batch = [b for b in sizes for _ in range(seeds)]
+    short = Sample.of(batch, [s for _ in sizes for s in range(seeds)], np.ones(len(batch))).shortfall()
+    assert short is not None
+    assert short.verdict == "not run"
+
+
+def test_runs_that_diverged_make_it_inconclusive_rather_than_not_run() -> None:
+    short = sample({b: [1.0, 2.0, 3.0] for b in SIZES[:4]} | {256: [np.nan, np.nan, 3.0]}).shortfall()
+    assert short is not None
+    assert short.verdict == "inconclusive"
+    assert "diverged" in short.reason
+
+
+def test_a_cell_with_two_of_three_seeds_left_still_decides() -> None:
+    kept = sample({16: [1.0, np.nan, 3.0], 32: [np.nan, np.nan, 1.0], 64: [1.0, 2.0]}).decidable()
+    assert kept.batch_size.tolist() == [16, 16]
+    assert kept.value.tolist() == [1.0, 3.0]
+
+
+def test_the_pooled_variance_is_that_of_a_one_way_analysis() -> None:
+    groups = {16: [1.0, 2.0, 4.0], 32: [3.0, 3.5], 64: [0.0, 1.0, 5.0, 2.0]}
+    cells = cell_means(sample(groups).batch_size, sample(groups).value)
+    squares = sum(float(np.var(g)) * len(g) for g in groups.values())
+    assert cells.dof == 6
+    assert cells.sd == pytest.approx(np.sqrt(squares / 6))
+    assert cells.mean == pytest.approx([np.mean(g) for g in groups.values()])
+
+
+def test_p_values_are_those_of_a_one_sample_t_test() -> None:
+    values = np.array([0.3, 1.1, -0.2, 0.9, 1.6])
+    mean = LinearContrast(values.mean(), values.std(ddof=1) / np.sqrt(5), 4)
+    assert mean.p_above(0.2) == pytest.approx(stats.ttest_1samp(values, 0.2, alternative="greater").pvalue)
+    assert mean.p_below(2.0) == pytest.approx(stats.ttest_1samp(values, 2.0, alternative="less").pvalue)
+    expected = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
+    assert mean.interval(0.95) == pytest.approx((expected.low, expected.high))
+
+
+@pytest.mark.parametrize("value", [-2.5, -1.0, 0.0, 0.4, 1.5, 2.5])
+def test_equivalence_p_values_agree_with_the_90_percent_interval(value: float) -> None:
+    estimate, delta = LinearContrast(value, 0.5, 8), 1.3
+    low, high = estimate.interval(0.9)
+    assert (estimate.p_within(delta) <= 0.05) == (-delta < low and high < delta)
+    assert (estimate.p_beyond(delta) <= 0.05) == (low > delta or high < -delta)
+
+
+def test_without_noise_the_value_itself_decides() -> None:
+    exact = LinearContrast(2.0, 0.0, 10)
+    assert (exact.p_above(1.0), exact.p_above(2.0), exact.p_below(3.0)) == (0.0, 1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "se", "verdict"),
+    [
+        (-5.0, 0.5, "supported"),
+        (+5.0, 0.5, "refuted"),
+        (0.0, 0.5, "refuted"),
+        (-1.0, 0.3, "refuted"),
+        (-2.5, 0.9, "inconclusive"),
+        (-2.0, 2.0, "inconclusive"),
+    ],
+    ids=["falls", "rises", "equivalent to 0", "falls by nothing", "falls, below delta", "noise"],
+)
+def test_a_claim_of_falling_by_three_points(value: float, se: float, verdict: str) -> None:
+    estimate = LinearContrast(value, se, 14)
+    found = directional(estimate, estimate, claimed=-1, delta=3.0, what="it")
+    assert found.verdict == verdict
+    assert (found.p_refuted <= 0.05) == (verdict == "refuted")
+
+
+def test_both_scales_must_exclude_zero() -> None:
+    points, logits = LinearContrast(-5.0, 1.0, 14), LinearContrast(-0.2, 0.2, 14)
+    assert directional(points, logits, claimed=-1, delta=3.0, what="it").verdict == "inconclusive"

@@ -1,0 +1,129 @@
+"""TR against closed forms, planted truths and simulated coverage."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.estimates import Sample
+from analysis.trends import slope_per_doubling, trend
+
+SIZES = (16, 32, 64, 128, 256, 512, 1024)
+
+
+def planted(
+    slope: float, *, noise: float = 1.0, seeds: int = 3, sizes: tuple[int, ...] = SIZES, start: float = 50.0
+) -> Sample:
+    """`start` at batch 16, `slope` per doubling, normal noise between seeds."""
+    rng = np.random.default_rng(3)
+    batch = np.repeat(np.array(sizes, dtype=float), seeds)
+    value = start + slope * np.log2(batch / 16) + noise * rng.normal(size=len(batch))
+    return Sample.of(batch, np.tile(np.arange(seeds), len(sizes)), value)
+
+
+@pytest.mark.parametrize(
+    ("slope", "noise", "verdict"),
+    [
+        (-2.0, 1.0, "supported"),
+        (+2.0, 1.0, "refuted"),
+        (0.0, 0.3, "refuted"),
+        (-0.2, 0.3, "refuted"),
+        (-0.5, 6.0, "inconclusive"),
+    ],
+    ids=["falls", "rises", "flat", "falls by less than delta", "undecidable"],
+)
+def test_a_planted_trend_is_found(slope: float, noise: float, verdict: str) -> None:
+    assert trend(planted(slope, noise=noise), claimed=-1, delta=3.0).verdict == verdict
+
+
+def test_a_flat_curve_is_refuted_as_equivalent_and_not_merely_insignificant() -> None:
+    assert "equivalent" in trend(planted(0.0, noise=0.3), claimed=-1, delta=3.0).reason
+    assert trend(planted(0.0, noise=6.0), claimed=-1, delta=3.0).verdict == "inconclusive"
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_too_few_seeds_are_not_run(seeds: int) -> None:
+    assert trend(planted(-2.0, seeds=seeds), claimed=-1, delta=3.0).verdict == "not run"
+
+
+def test_diverged_cells_are_left_out_while_enough_remain() -> None:
+    sample = planted(-2.0)
+    at_1024 = sample.batch_size == 1024
+    broken = Sample.of(sample.batch_size, sample.seed, np.where(at_1024, np.nan, sample.value))
+    assert trend(broken, claimed=-1, delta=3.0).effect == pytest.approx(
+        trend(sample.where(~at_1024), claimed=-1, delta=3.0).effect
+    )
+    mostly = Sample.of(sample.batch_size, sample.seed, np.where(sample.batch_size > 64, np.nan, sample.value))
+    assert trend(mostly, claimed=-1, delta=3.0).verdict == "inconclusive"
+
+
+def test_the_slope_is_the_least_squares_slope() -> None:
+    sample = planted(-1.3)
+    fitted = stats.linregress(np.log2(sample.batch_size), sample.value)
+    assert slope_per_doubling(sample.batch_size, sample.value).value == pytest.approx(fitted.slope)
+
+
+def test_the_slope_of_unequal_replication_is_the_least_squares_slope() -> None:
+    sample = planted(-1.3).where(np.arange(21) % 5 != 0)
+    fitted = stats.linregress(np.log2(sample.batch_size), sample.value)
+    assert slope_per_doubling(sample.batch_size, sample.value).value == pytest.approx(fitted.slope)
+
+
+def test_its_standard_error_differs_from_linregress_only_by_the_pooled_variance() -> None:
+    sample = planted(-1.3)
+    x = np.log2(sample.batch_size)
+    fitted = stats.linregress(x, sample.value)
+    residual = np.sqrt(np.sum((sample.value - fitted.intercept - fitted.slope * x) ** 2) / (len(x) - 2))
+    within = np.sqrt(np.mean([np.var(sample.value[sample.batch_size == b], ddof=1) for b in SIZES]))
+    ours = slope_per_doubling(sample.batch_size, sample.value)
+    assert ours.se == pytest.approx(fitted.stderr * within / residual)
+    assert ours.dof == 14
+
+
+def test_two_sizes_reduce_to_the_two_sample_t_test() -> None:
+    low, high = np.array([1.0, 1.4, 0.9]), np.array([2.1, 1.8, 2.6])
+    slope = slope_per_doubling(np.repeat([16.0, 32.0], 3), np.concatenate([low, high]))
+    expected = stats.ttest_ind(high, low)
+    assert slope.value / slope.se == pytest.approx(expected.statistic)
+    assert 2 * slope.p_above(0.0) == pytest.approx(expected.pvalue)
+
+
+def test_kendall_tau_is_exact() -> None:
+    found = trend(planted(-2.0, noise=0.01), claimed=-1, delta=3.0)
+    orders = permutations(range(7))
+    reversed_or_sorted = sum(o in {tuple(range(7)), tuple(range(6, -1, -1))} for o in orders)
+    assert found.tau == pytest.approx(-1.0)
+    assert found.tau_p == pytest.approx(reversed_or_sorted / 5040)
+
+
+def test_the_order_of_rows_does_not_matter() -> None:
+    sample = planted(-0.7)
+    order = np.random.default_rng(0).permutation(len(sample.value))
+    ours, shuffled = (trend(s, claimed=-1, delta=3.0) for s in (sample, sample.where(order)))
+    assert shuffled.verdict == ours.verdict
+    assert shuffled.effect == pytest.approx(ours.effect)
+    assert shuffled.p == pytest.approx(ours.p)
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+    """2,000 studies of seven sizes and three seeds: 95 % coverage within four binomial standard errors."""
+    rng = np.random.default_rng(11)
+    studies, x = 2_000, np.log2(np.repeat(np.array(SIZES, dtype=float), 3) / 16)
+    values = -1.0 * x + 1.5 * rng.normal(size=(studies, len(x)))
+    covered = 0
+    for value in values:
+        low, high = slope_per_doubling(16 * 2**x, value).interval(0.95)
+        covered += low <= -1.0 <= high
+    assert abs(covered / studies - 0.95) < 4 * np.sqrt(0.95 * 0.05 / studies)
+
+
+def test_a_flat_truth_is_supported_in_either_direction_at_most_as_often_as_allowed() -> None:
+    rng = np.random.default_rng(5)
+    batch, seed = np.repeat(SIZES, 3), np.tile(np.arange(3), 7)
+    found = [
+        trend(Sample.of(batch, seed, rng.normal(size=21)), claimed=-1, delta=0.0).verdict for _ in range(600)
+    ]
+    assert found.count("supported") / 600 < 0.025 + 4 * np.sqrt(0.025 * 0.975 / 600)

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from study.attacks import ATTACKS
+from study.attacks.evaluate import AttackResult, attack_split, measure_clean_gradient
+from study.attacks.losses import LOSSES
+
+Split = tuple[Tensor, Tensor]
+
+
+@pytest.fixture
+def split(test_split: Split) -> Split:
+    """A hundred images held as bytes."""
+    return (test_split[0][:100] * 255).round().to(torch.uint8), test_split[1][:100]
+
+
+def attacked(model: nn.Module, x: Tensor, y: Tensor, *, attack: str = "pgd", batch_size: int = 512) -> AttackResult:
+    draws = torch.Generator().manual_seed(7)
+    return attack_split(model, x, y, attack=attack, loss="ce", epsilon=0.1, generator=draws, batch_size=batch_size)
+
+
+def unpacked(result: AttackResult) -> Tensor:
+    bits = np.unpackbits(np.frombuffer(result.correct_bits, "uint8"), count=result.n)
+    return torch.from_numpy(bits.astype(bool))
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_the_result_is_the_attack_scored_image_by_image(attack: str, network: nn.Module, split: Split) -> None:
+    x, y = split
+    result = attacked(network, x, y, attack=attack)
+    draws = torch.Generator().manual_seed(7)
+    x_adv = ATTACKS[attack](network, x.float() / 255, y, epsilon=0.1, loss=LOSSES["ce"], generator=draws)
+    with torch.no_grad():
+        expected = network(x_adv).argmax(1) == y
+    assert torch.equal(unpacked(result), expected)
+    assert (result.n, result.correct, result.accuracy) == (
+        100,
+        int(expected.sum()),
+        int(expected.sum()) / 100,
+    )
+    assert len(result.correct_bits) == 13  # 100 bits in whole bytes
+    assert 0 < result.accuracy < 1 and result.seconds > 0
+
+
+def test_the_result_states_the_settings_of_the_attack(network: nn.Module, split: Split) -> None:
+    pgd = attacked(network, *split, attack="pgd")
+    assert (pgd.attack, pgd.loss, pgd.epsilon, pgd.norm) == ("pgd", "ce", 0.1, "linf")
+    assert (pgd.steps, pgd.step_size, pgd.random_start) == (40, 0.1 / 30, True)
+    fgsm = attacked(network, *split, attack="fgsm")
+    assert (fgsm.norm, fgsm.steps, fgsm.step_size, fgsm.random_start) == ("linf", 1, 0.1, False)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("batch_size", [7, 64])
+def test_ragged_batches_equal_one_full_batch(attack: str, batch_size: int, network: nn.Module, split: Split) -> None:
+    # A matrix product rounds differently at another batch size; in float64 that reaches no sign.
+    network.double()
+    whole = attacked(network, *split, attack=attack, batch_size=100)
+    ragged = attacked(network, *split, attack=attack, batch_size=batch_size)
+    assert dataclasses.replace(ragged, seconds=0) == dataclasses.replace(whole, seconds=0)
+
+
+def test_bytes_and_their_pixels_give_the_same_result(network: nn.Module, split: Split) -> None:
+    x, y = split
+    as_pixels = attacked(network, x.float() / 255, y)
+    assert attacked(network, x, y).correct_bits == as_pixels.correct_bits
+
+
+def test_a_float64_model_attacks_float32_pixels_and_bytes(network: nn.Module, test_split: Split) -> None:
+    x, y = test_split[0][:50], test_split[1][:50]
+    single = attacked(network, x, y, attack="fgsm")
+    double = attacked(network.double(), x, y, attack="fgsm")
+    assert abs(single.correct - double.correct) <= 1
+    assert attacked(network, (x * 255).to(torch.uint8), y, attack="fgsm").n == 50
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_clean_gradient_measured_before_is_used_as_it_is(loss: str, network: nn.Module, split: Split) -> None:
+    before = measure_clean_gradient(network, *split, loss=loss)
+    draws = [torch.Generator().manual_seed(7) for _ in range(2)]
+    given, measured = (
+        attack_split(
+            *(network, *split),
+            attack="fgsm",
+            loss=loss,
+            epsilon=0.1,
+            generator=generator,
+            clean_gradient=clean_gradient,
+        )
+        for generator, clean_gradient in zip(draws, (before, None), strict=True)
+    )
+    assert dataclasses.replace(given, seconds=0) == dataclasses.replace(measured, seconds=0)
+
+
+class BrightnessModel(nn.Module):
+    """Class 0 with logit `gain` x (brightness above one half), so black images have no gradient at all."""
+
+    def __init__(self, gain: float) -> None:
+        super().__init__()
+        self.gain = gain
+
+    def forward(self, x: Tensor) -> Tensor:
+        logit = self.gain * torch.relu(x.flatten(1).mean(1) - 0.5)
+        return torch.stack([logit, torch.zeros_like(logit)], dim=1)
+
+
+def bright_and_black(n_bright: int, n_black: int) -> Split:
+    x = torch.cat([torch.full((n_bright, 1, 4, 4), 0.9), torch.zeros(n_black, 1, 4, 4)])
+    return x, torch.zeros(len(x), dtype=torch.int64)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("batch_size", [3, 8])
+def test_zero_gradients_are_counted_over_the_whole_split(loss: str, batch_size: int) -> None:
+    model, split = BrightnessModel(gain=1.0).eval(), bright_and_black(n_bright=3, n_black=5)
+    clean = measure_clean_gradient(model, *split, loss=loss, batch_size=batch_size)
+    assert (clean.zero_fraction, clean.saturated_fraction) == (5 / 8, 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_saturated_images_are_those_whose_probability_rounds_to_one_in_float32(dtype: torch.dtype) -> None:
+    x, y = bright_and_black(n_bright=3, n_black=5)
+    model = BrightnessModel(gain=75.0).eval()  # a margin of 30: 1 - p = 1e-13, 0 in float32 and not in float64
+    clean = measure_clean_gradient(model, x.to(dtype), y, loss="stable")
+    assert clean.saturated_fraction == 3 / 8
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"attack": "fgms"}, "unknown attack 'fgms'; valid: fgsm, pgd"),
+        ({"loss": "nll"}, "unknown loss 'nll'; valid: ce, stable"),
+        ({"epsilon": 8}, r"epsilon must be in \(0, 1\]"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+    ],
+)
+def test_a_wrong_argument_is_refused_by_name(changed: dict[str, object], message: str) -> None:
+    arguments: dict[str, object] = {"attack": "fgsm", "loss": "ce", "epsilon": 0.1}
+    with pytest.raises(ValueError, match=message):
+        attack_split(
+            BrightnessModel(1.0).eval(),
+            *bright_and_black(4, 4),
+            generator=torch.Generator(),
+            **{**arguments, **changed},  # type: ignore[arg-type]
+        )
+
+
+class NotFiniteInTheDark(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        brightness = x.flatten(1).mean(1)
+        logit = torch.where(brightness > 0.3, brightness, brightness / 0)
+        return torch.stack([logit, -logit], dim=1)
+
+
+def test_logits_that_are_not_finite_anywhere_in_the_split_are_no_accuracy() -> None:
+    x, y = bright_and_black(n_bright=40, n_black=5)
+    with pytest.raises(ValueError, match="logits that are not finite"):
+        attacked(NotFiniteInTheDark().eval(), x, y, attack="fgsm")

@@ -1,0 +1,134 @@
+"""A mistake that gives a plausible but meaningless accuracy is refused with a line that says what to do."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout
+
+from study.attacks import ATTACKS
+from study.attacks.evaluate import attack_split
+from study.attacks.guards import check_attackable, check_epsilon
+from study.attacks.losses import LOSSES
+
+
+def small_model() -> nn.Module:
+    layers = (
+        nn.Conv2d(1, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Flatten(),
+        nn.Linear(16, 3),
+    )
+    return nn.Sequential(*layers).eval()
+
+
+def split() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(6, 1, 4, 4, generator=generator), torch.tensor([0, 1, 2, 0, 1, 2])
+
+
+def test_valid_input_passes_with_pixels_at_both_ends_of_the_box() -> None:
+    x, y = split()
+    x[0], x[1] = 0.0, 1.0
+    check_attackable(small_model(), x, y)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda x: x - 0.5, "put normalisation inside the model"),
+        (lambda x: x + 0.5, "put normalisation inside the model"),
+        (lambda x: x * 255, "put normalisation inside the model"),
+        (lambda x: x.where(x != x[0, 0, 0, 0], math.nan), "must be finite"),
+        (lambda x: x.where(x != x[0, 0, 0, 0], math.inf), "must be finite"),
+        (lambda x: (x * 255).long(), "divide 8-bit pixels by 255"),
+        (lambda x: x[:0], "x is empty"),
+    ],
+)
+def test_images_that_are_not_pixels_are_refused(spoil, message: str) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001
+    x, y = split()
+    with pytest.raises(ValueError, match=message):
+        check_attackable(small_model(), spoil(x), y)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (torch.tensor([0, 1, 2, 0, 1, 3]), r"labels must be in 0\.\.2"),
+        (torch.tensor([0, 1, 2, 0, 1, -1]), r"labels must be in 0\.\.2"),
+        (torch.tensor([0, 1, 2, 0, 1]), r"labels must have shape \(6,\)"),
+        (torch.eye(3).long().repeat(2, 1), r"labels must have shape \(6,\)"),
+        (torch.zeros(6), r"labels must be int64"),
+    ],
+)
+def test_labels_that_are_not_class_numbers_are_refused(labels: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_attackable(small_model(), split()[0], labels)
+
+
+def test_a_model_in_training_mode_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"call model\.eval\(\)"):
+        check_attackable(small_model().train(), *split())
+
+
+def test_a_single_layer_left_in_training_mode_is_refused_by_name() -> None:
+    model = small_model()
+    model.get_submodule("1").train()
+    with pytest.raises(ValueError, match=r"training mode \(1\): call model\.eval\(\)"):
+        check_attackable(model, *split())
+
+
+class AlwaysDropout(nn.Sequential):
+    def forward(self, x: Tensor) -> Tensor:
+        return dropout(super().forward(x), 0.5, training=True)
+
+
+def test_a_model_that_answers_the_same_input_differently_is_refused() -> None:
+    with pytest.raises(ValueError, match="answers the same input differently"):
+        check_attackable(AlwaysDropout(small_model()).eval(), *split())
+
+
+def test_a_model_whose_weights_diverged_is_refused_as_such() -> None:
+    model = small_model()
+    with torch.no_grad():
+        next(model.parameters()).fill_(math.nan)
+    with pytest.raises(ValueError, match="weights have diverged"):
+        check_attackable(model, *split())
+
+
+@pytest.mark.parametrize("head", [nn.Linear(16, 1), nn.Sequential(nn.Linear(16, 3), nn.Unflatten(1, (3, 1)))])
+def test_a_model_without_a_row_of_logits_an_image_is_refused(head: nn.Module) -> None:
+    with pytest.raises(ValueError, match=r"must return logits \(n, classes\)"):
+        check_attackable(nn.Sequential(nn.Flatten(), head).eval(), *split())
+
+
+@pytest.mark.parametrize("epsilon", [0.0, -0.1, 1.01, 8, math.nan, math.inf])
+def test_an_epsilon_that_is_no_radius_in_pixel_units_is_refused(epsilon: float) -> None:
+    with pytest.raises(ValueError, match=r"epsilon must be in \(0, 1\]"):
+        check_epsilon(epsilon)
+
+
+@pytest.mark.parametrize("epsilon", [1 / 255, 0.3, 1])
+def test_an_epsilon_within_the_pixel_range_passes(epsilon: float) -> None:
+    check_epsilon(epsilon)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_every_way_to_an_attack_is_guarded(name: str, generator: torch.Generator) -> None:
+    x, y = split()
+    attack = ATTACKS[name]
+    with pytest.raises(ValueError, match="training mode"):
+        attack(small_model().train(), x, y, epsilon=0.1, loss=LOSSES["ce"], generator=generator)
+    with pytest.raises(ValueError, match="epsilon"):
+        attack(small_model(), x, y, epsilon=0.0, loss=LOSSES["ce"], generator=generator)
+    settings = {"attack": name, "loss": "ce", "generator": generator}
+    for spoilt, message in ((2 * x + 1, "pixels"), ((255 * x).long(), "8-bit"), (x[:0].byte(), "empty")):
+        with pytest.raises(ValueError, match=message):
+            attack_split(small_model(), spoilt, y, epsilon=0.1, **settings)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="labels"):
+        attack_split(small_model(), x, y[:5], epsilon=0.1, **settings)  # type: ignore[arg-type]

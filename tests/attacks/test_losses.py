@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from study.attacks.gradient import input_gradient, logits_and_input_gradient
+from study.attacks.losses import LOSSES
+
+
+def logits_and_labels(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return 3 * torch.randn(50, 10, generator=generator, dtype=dtype), torch.randint(10, (50,), generator=generator)
+
+
+def logit_gradient(logits: Tensor, y: Tensor, loss: str) -> Tensor:
+    return input_gradient(nn.Identity(), logits, y, LOSSES[loss])
+
+
+def test_cross_entropy_is_the_summed_negative_log_probability() -> None:
+    logits, y = logits_and_labels(torch.float64)
+    expected = -logits.softmax(1)[torch.arange(50), y].log().sum()
+    torch.testing.assert_close(LOSSES["ce"](logits, y), expected)
+
+
+def test_cross_entropy_gradient_is_p_minus_one_hot() -> None:
+    logits, y = logits_and_labels(torch.float64)
+    expected = logits.softmax(1) - nn.functional.one_hot(y, 10)
+    torch.testing.assert_close(logit_gradient(logits, y, "ce"), expected)
+
+
+def test_stable_loss_is_the_log_odds_against_the_true_class() -> None:
+    logits, y = logits_and_labels(torch.float64)
+    p_true = logits.softmax(1)[torch.arange(50), y]
+    torch.testing.assert_close(LOSSES["stable"](logits, y), ((1 - p_true) / p_true).log().sum())
+
+
+def test_cross_entropy_gradient_is_one_minus_p_times_the_stable_gradient() -> None:
+    logits, y = logits_and_labels(torch.float64)
+    factor = 1 - logits.softmax(1)[torch.arange(50), y].unsqueeze(1)
+    torch.testing.assert_close(logit_gradient(logits, y, "ce"), factor * logit_gradient(logits, y, "stable"))
+
+
+def test_stable_gradient_survives_a_margin_at_which_cross_entropy_has_none() -> None:
+    logits, y = torch.tensor([[200.0, 0.0, -1.0]]), torch.tensor([0])
+    assert torch.equal(logit_gradient(logits, y, "ce"), torch.zeros(1, 3))
+    wrong = torch.tensor([0.0, -1.0]).softmax(0)
+    torch.testing.assert_close(
+        logit_gradient(logits, y, "stable"), torch.tensor([[-1.0, float(wrong[0]), float(wrong[1])]])
+    )
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_each_sample_keeps_its_own_gradient_whatever_the_batch(loss: str) -> None:
+    logits, y = logits_and_labels(torch.float64)
+    alone = torch.cat([logit_gradient(logits[i : i + 1], y[i : i + 1], loss) for i in range(50)])
+    torch.testing.assert_close(logit_gradient(logits, y, loss), alone)
+
+
+def test_one_pass_gives_the_logits_and_the_gradient_even_under_no_grad() -> None:
+    x, y = logits_and_labels(torch.float64)
+    model = nn.Linear(10, 4).double()
+    with torch.no_grad():
+        logits, gradient = logits_and_input_gradient(model, x, y % 4, LOSSES["ce"])
+    p_minus_one_hot = model(x).softmax(1) - nn.functional.one_hot(y % 4, 4)
+    torch.testing.assert_close(logits, model(x).detach())
+    torch.testing.assert_close(gradient, (p_minus_one_hot @ model.weight).detach())
+    assert not logits.requires_grad and not gradient.requires_grad
+
+
+class Detached(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(10, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x.detach())  # type: ignore[no-any-return]
+
+
+def test_a_model_that_cuts_the_graph_is_refused() -> None:
+    x, y = logits_and_labels(torch.float32)
+    with pytest.raises(ValueError, match="no gradient reaches the input"):
+        input_gradient(Detached(), x, y % 4, LOSSES["ce"])
+    with pytest.raises(ValueError, match="no gradient reaches the input"):
+        input_gradient(Detached().requires_grad_(False), x, y % 4, LOSSES["ce"])

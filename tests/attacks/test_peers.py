@@ -1,0 +1,72 @@
+"""The same start and loss as torchattacks and foolbox give the same predictions."""
+
+from __future__ import annotations
+
+import eagerpy
+import foolbox
+import pytest
+import torch
+import torchattacks
+from torch import Tensor, nn
+
+from study.attacks.fgsm import fgsm
+from study.attacks.losses import LOSSES
+from study.attacks.pgd import pgd
+
+CE = LOSSES["ce"]
+EPSILONS = [0.05, 0.1, 0.2]
+
+
+@pytest.fixture(scope="module")
+def split(test_split: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    return test_split[0][:150], test_split[1][:150]
+
+
+def assert_same_attack(model: nn.Module, ours: Tensor, theirs: Tensor) -> None:
+    with torch.no_grad():
+        assert torch.equal(model(ours).argmax(1), model(theirs).argmax(1))
+    # A pixel whose gradient is 0 up to rounding may differ; nothing else may.
+    assert float(((ours - theirs).abs() > 1e-6).double().mean()) < 1e-3
+
+
+@pytest.mark.parametrize("epsilon", EPSILONS)
+def test_fgsm_agrees_with_torchattacks(network: nn.Module, split: tuple[Tensor, Tensor], epsilon: float) -> None:
+    theirs = torchattacks.FGSM(network, eps=epsilon)(*split)
+    assert_same_attack(network, fgsm(network, *split, epsilon=epsilon, loss=CE), theirs)
+
+
+@pytest.mark.parametrize("epsilon", EPSILONS)
+def test_fgsm_agrees_with_foolbox(network: nn.Module, split: tuple[Tensor, Tensor], epsilon: float) -> None:
+    peer = foolbox.PyTorchModel(network, bounds=(0, 1), device=split[0].device)
+    _, theirs, _ = foolbox.attacks.LinfFastGradientAttack()(peer, *split, epsilons=epsilon)
+    assert_same_attack(network, fgsm(network, *split, epsilon=epsilon, loss=CE), theirs)
+
+
+@pytest.mark.parametrize("random_start", [False, True])
+def test_pgd_agrees_with_torchattacks(network: nn.Module, split: tuple[Tensor, Tensor], random_start: bool) -> None:
+    epsilon = 0.1
+    with torch.random.fork_rng():
+        torch.manual_seed(5)  # torchattacks draws its start from the global generator
+        peer = torchattacks.PGD(network, eps=epsilon, alpha=epsilon / 30, steps=40, random_start=random_start)
+        theirs = peer(*split)
+    generator = torch.Generator().manual_seed(5)
+    ours = pgd(network, *split, epsilon=epsilon, loss=CE, generator=generator, random_start=random_start)
+    assert_same_attack(network, ours, theirs)
+
+
+class FoolboxPgdFrom(foolbox.attacks.LinfProjectedGradientDescentAttack):
+    def __init__(self, start: Tensor, step_size: float) -> None:
+        super().__init__(abs_stepsize=step_size, steps=40, random_start=True)
+        self.start = start
+
+    def get_random_start(self, x0: eagerpy.Tensor, epsilon: float) -> eagerpy.Tensor:
+        return eagerpy.astensor(self.start)
+
+
+def test_pgd_agrees_with_foolbox(network: nn.Module, split: tuple[Tensor, Tensor], generator: torch.Generator) -> None:
+    x, y = split
+    epsilon = 0.1
+    start = pgd(network, x, y, epsilon=epsilon, loss=CE, generator=generator, steps=0)
+    peer = foolbox.PyTorchModel(network, bounds=(0, 1), device=x.device)
+    _, theirs, _ = FoolboxPgdFrom(start, epsilon / 30)(peer, x, y, epsilons=epsilon)
+    assert_same_attack(network, pgd(network, x, y, epsilon=epsilon, loss=CE, start=start), theirs)

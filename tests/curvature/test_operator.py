@@ -1,0 +1,237 @@
+"""The operator against closed forms, finite differences and two peers."""
+
+import curvlinops
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from study.curvature import HessianOperator
+from tests.curvature.networks import conv_relu, dense_hessian, images, randomise, seeded, tanh_net
+
+
+def vector(dim: int, seed: int = 5) -> Tensor:
+    return torch.randn(dim, generator=seeded(seed), dtype=torch.float64)
+
+
+def relative(error: Tensor, truth: Tensor) -> float:
+    return (error.norm() / truth.norm()).item()
+
+
+def softmax_regression_hessian(x: Tensor, weight: Tensor) -> Tensor:
+    """(1/N) sum_n (diag(p_n) - p_n p_n') kron x_n x_n', for logits W x without bias."""
+    p = torch.softmax(x @ weight.T, dim=1)
+    a = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+    k, d = weight.shape
+    return torch.einsum("nij,nk,nl->ikjl", a, x, x).reshape(k * d, k * d) / len(x)
+
+
+def test_softmax_regression_has_its_closed_form() -> None:
+    x = torch.randn(37, 6, generator=seeded(0), dtype=torch.float64)
+    y = torch.randint(0, 4, (37,), generator=seeded(1))
+    model = randomise(nn.Linear(6, 4, bias=False).double(), seed=2)
+    truth = softmax_regression_hessian(x, model.weight.detach())
+    operator = HessianOperator(model, x, y, chunk_size=10)
+    measured = torch.stack([operator.matvec(e) for e in torch.eye(operator.dim, dtype=torch.float64)])
+    assert relative(measured - truth, truth) < 1e-14
+    assert operator.matvecs == operator.dim == 24
+
+
+def test_logistic_regression_has_its_closed_form() -> None:
+    # Two classes with logits (0, w'x): H = (1/N) X' diag(s (1 - s)) X.
+    class Logistic(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64))
+
+        def forward(self, x: Tensor) -> Tensor:
+            z = x @ self.w
+            return torch.stack([torch.zeros_like(z), z], dim=1)
+
+    x = torch.randn(20, 3, generator=seeded(3), dtype=torch.float64)
+    model = Logistic().eval()
+    s = torch.sigmoid(x @ model.w.detach())
+    truth = x.T @ ((s * (1 - s))[:, None] * x) / len(x)
+    v = vector(3)
+    operator = HessianOperator(model, x, torch.randint(0, 2, (20,), generator=seeded(4)))
+    torch.testing.assert_close(operator.matvec(v), truth @ v, rtol=1e-12, atol=1e-14)
+
+
+def test_gradient_is_that_of_the_mean_loss() -> None:
+    x, y = images(23)
+    model = conv_relu()
+    loss = functional.cross_entropy(model(x), y)
+    truth = torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss, list(model.parameters()))])
+    assert relative(HessianOperator(model, x, y, chunk_size=7).gradient() - truth, truth) < 1e-13
+
+
+def test_finite_differences_of_the_gradient_approach_the_product_at_second_order() -> None:
+    model, v = tanh_net(), vector(103)
+    x = torch.randn(30, 6, generator=seeded(6), dtype=torch.float64)
+    y = torch.randint(0, 4, (30,), generator=seeded(7))
+    product = HessianOperator(model, x, y).matvec(v)
+    at = nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+
+    def gradient_at(theta: Tensor) -> Tensor:
+        nn.utils.vector_to_parameters(theta, model.parameters())
+        return HessianOperator(model, x, y).gradient()
+
+    errors = []
+    for h in (4e-3, 2e-3, 1e-3):
+        central = (gradient_at(at + h * v) - gradient_at(at - h * v)) / (2 * h)
+        errors.append(relative(central - product, product))
+    assert errors[-1] < 1e-5
+    for coarse, fine in zip(errors, errors[1:], strict=False):
+        assert coarse / fine == pytest.approx(4, rel=0.05)  # O(h^2)
+
+
+@pytest.mark.parametrize("chunk_size", [1, 7, 64, 99, 100, 1000, None])
+def test_chunks_ragged_or_not_equal_one_full_batch(chunk_size: int | None) -> None:
+    x, y = images(100)
+    model, v = conv_relu(), vector(226)
+    truth = dense_hessian(model, x, y) @ v
+    operator = HessianOperator(model, x, y, chunk_size=chunk_size)
+    assert relative(operator.matvec(v) - truth, truth) < 1e-12
+
+
+@pytest.mark.parametrize("memory_bytes", [0, 200_000, 2**30])
+def test_kept_graphs_change_no_bit(memory_bytes: int) -> None:
+    x, y = images(90, dtype=torch.float32)
+    model = conv_relu(dtype=torch.float32)
+    operator = HessianOperator(model, x, y, chunk_size=20, memory_bytes=memory_bytes)
+    recomputing = HessianOperator(model, x, y, chunk_size=20, memory_bytes=0)
+    v, w = vector(operator.dim), vector(operator.dim, seed=6)
+    for u in (v, w, v):
+        assert torch.equal(operator.matvec(u), recomputing.matvec(u))
+    assert torch.equal(operator.gradient(), recomputing.gradient())
+
+
+def test_the_memory_budget_decides_how_many_graphs_are_kept() -> None:
+    x, y = images(90)
+
+    def kept(memory_bytes: int) -> int:
+        operator = HessianOperator(conv_relu(), x, y, chunk_size=20, memory_bytes=memory_bytes)
+        operator.matvec(vector(operator.dim))
+        assert operator.kept_bytes <= memory_bytes
+        return operator.kept_bytes
+
+    everything = kept(2**30)
+    assert kept(0) == 0
+    assert 0 < kept(everything // 2) < everything
+    # The images alone, one float64 copy for each chunk, are a floor for what the first convolution must hold.
+    assert everything >= x.numel() * 8
+
+
+def test_the_operator_is_symmetric() -> None:
+    x, y = images(40)
+    operator = HessianOperator(conv_relu(), x, y, chunk_size=15)
+    u, v = vector(operator.dim), vector(operator.dim, seed=8)
+    left, right = torch.dot(u, operator.matvec(v)), torch.dot(v, operator.matvec(u))
+    torch.testing.assert_close(left, right, rtol=1e-12, atol=1e-13)
+
+
+def test_bytes_are_taken_as_pixels_over_255() -> None:
+    pixels = torch.randint(0, 256, (30, 1, 8, 8), generator=seeded(9), dtype=torch.uint8)
+    before, (_, y) = pixels.clone(), images(30)
+    model, v = conv_relu(), vector(226)
+    from_bytes = HessianOperator(model, pixels, y, chunk_size=8).matvec(v)
+    from_floats = HessianOperator(model, pixels.double() / 255, y, chunk_size=8).matvec(v)
+    assert torch.equal(from_bytes, from_floats)
+    assert torch.equal(pixels, before)
+
+
+def test_agrees_with_curvlinops() -> None:
+    x, y = images(50)
+    model, v = conv_relu(), vector(226)
+    data = list(zip(x.split(16), y.split(16), strict=True))
+    peer = curvlinops.HessianLinearOperator(model, nn.CrossEntropyLoss(), list(model.parameters()), data)
+    assert relative(HessianOperator(model, x, y, chunk_size=16).matvec(v) - peer @ v, peer @ v) < 1e-12
+
+
+def test_frozen_and_unused_parameters_and_none_at_all() -> None:
+    x, y = images(20)
+    model = conv_relu()
+    model.register_parameter("unused", nn.Parameter(torch.ones(3, dtype=torch.float64)))
+    v = vector(229)
+    product = HessianOperator(model, x, y).matvec(v)
+    # A module's own parameters come before its children's.
+    assert product[:3].tolist() == [0, 0, 0]
+    model.unused.requires_grad_(False)
+    torch.testing.assert_close(HessianOperator(model, x, y).matvec(v[3:]), product[3:])
+    with pytest.raises(ValueError, match="no trainable parameter"):
+        HessianOperator(model.requires_grad_(False), x, y)
+
+
+def test_nothing_of_the_model_is_changed() -> None:
+    x, y = images(30)
+    net = nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Dropout(0.5), nn.Linear(108, 5)
+    )
+    model = randomise(net.double(), seed=3)
+    model[1].running_mean.uniform_(-0.1, 0.1, generator=seeded(2))
+    model[0].bias.grad = torch.full((3,), 7.0, dtype=torch.float64)
+    before = {k: t.clone() for k, t in model.state_dict().items()}
+    v = vector(sum(p.numel() for p in model.parameters()))
+    operator = HessianOperator(model, x, y, chunk_size=8)
+    truth = dense_hessian(model, x, y) @ v
+    with torch.no_grad():  # a caller's no_grad does not matter
+        assert relative(operator.matvec(v) - truth, truth) < 1e-12  # dropout is off, statistics are the running ones
+    assert torch.equal(operator.matvec(v), operator.matvec(v))
+    assert all(torch.equal(t, before[k]) for k, t in model.state_dict().items())
+    assert model[0].bias.grad.tolist() == [7, 7, 7]
+    assert model[0].weight.grad is None
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_reduced_precision_settings_neither_matter_nor_change() -> None:
+    x, y = images(30, dtype=torch.float32)
+    operator = HessianOperator(conv_relu(dtype=torch.float32), x, y)
+    v = vector(operator.dim)
+    exact, setting = operator.matvec(v), torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert torch.equal(operator.matvec(v), exact)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(setting)
+
+
+def test_a_model_in_training_mode_is_refused_even_later() -> None:
+    x, y = images(5)
+    model = conv_relu()
+    operator = HessianOperator(model, x, y)
+    model[1].train()
+    with pytest.raises(ValueError, match=r"training mode \(1\): call model.eval\(\)"):
+        HessianOperator(model, x, y)
+    with pytest.raises(ValueError, match="training mode"):
+        operator.matvec(vector(operator.dim))
+
+
+def test_weights_changed_under_kept_graphs_are_noticed() -> None:
+    x, y = images(5)
+    model = conv_relu()
+    operator = HessianOperator(model, x, y)
+    operator.matvec(vector(operator.dim))
+    with torch.no_grad():
+        model[0].weight.mul_(2)
+    with pytest.raises(ValueError, match="weights have changed"):
+        operator.matvec(vector(operator.dim))
+
+
+def test_bad_input_gets_one_clear_line() -> None:
+    x, y = images(5)
+    model = conv_relu()
+    with pytest.raises(ValueError, match="output is not finite"):
+        HessianOperator(model, x * float("inf"), y).matvec(vector(226))
+    with pytest.raises(ValueError, match="one label for each"):
+        HessianOperator(model, x, y[:4])
+    with pytest.raises(ValueError, match="at least one input"):
+        HessianOperator(model, x[:0], y[:0])
+    with pytest.raises(ValueError, match="uint8 or floating point"):
+        HessianOperator(model, x.long(), y)
+    with pytest.raises(ValueError, match="integer class labels"):
+        HessianOperator(model, x, y.double())
+    with pytest.raises(ValueError, match=r"shape \(226,\)"):
+        HessianOperator(model, x, y).matvec(vector(5))
+    with pytest.raises(ValueError, match="chunk_size"):
+        HessianOperator(model, x, y, chunk_size=-1)

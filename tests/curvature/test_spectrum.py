@@ -1,0 +1,148 @@
+"""Eigenvalues of real, small networks against dense float64 truth, scipy and PyHessian."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pyhessian
+import pytest
+import torch
+from scipy.sparse.linalg import LinearOperator, eigsh
+from torch import Tensor, nn
+
+from study.curvature import CURVATURES, HessianOperator, top_eigenvalues
+from tests.curvature.networks import conv_relu, dense_hessian, images, randomise, seeded, trained
+
+
+@pytest.fixture(scope="module")
+def case() -> tuple[nn.Module, Tensor, Tensor, np.ndarray]:
+    """A trained conv-ReLU network, its data, and its whole spectrum by decreasing magnitude."""
+    x, y = images(60)
+    model = trained(conv_relu(), x, y)
+    spectrum = np.linalg.eigvalsh(dense_hessian(model, x, y).numpy())
+    return model, x, y, spectrum[np.argsort(-np.abs(spectrum))]
+
+
+def test_top_five_equal_the_dense_spectrum(case: tuple[nn.Module, Tensor, Tensor, np.ndarray]) -> None:
+    model, x, y, truth = case
+    result = top_eigenvalues(model, x, y, count=5, tolerance=1e-6, chunk_size=17, generator=seeded(0))
+    assert result.converged
+    assert result.eigenvalues == pytest.approx(truth[:5], rel=1e-8)
+
+
+def test_agrees_with_scipy_eigsh(case: tuple[nn.Module, Tensor, Tensor, np.ndarray]) -> None:
+    model, x, y, _ = case
+    operator = HessianOperator(model, x, y)
+    peer = LinearOperator(
+        (operator.dim, operator.dim),
+        matvec=lambda v: operator.matvec(torch.from_numpy(v.ravel())).numpy(),
+        dtype=float,
+    )
+    values = eigsh(peer, k=5, which="LM", return_eigenvectors=False, v0=np.ones(operator.dim))
+    result = top_eigenvalues(model, x, y, count=5, tolerance=1e-6, generator=seeded(0))
+    assert result.eigenvalues == pytest.approx(sorted(values, key=lambda t: -abs(t)), rel=1e-8)
+
+
+def test_agrees_with_pyhessian_to_its_tolerance(case: tuple[nn.Module, Tensor, Tensor, np.ndarray]) -> None:
+    model, x, y, _ = case
+    twin = conv_relu(dtype=torch.float32)
+    twin.load_state_dict(model.state_dict())
+    x32 = x.float()
+    peer = pyhessian.hessian(twin, nn.CrossEntropyLoss(), data=(x32, y), cuda=False)
+    values, _ = peer.eigenvalues(maxIter=500, tol=1e-5)
+    result = top_eigenvalues(twin.eval(), x32, y, generator=seeded(0))
+    assert result.eigenvalues[0] == pytest.approx(values[0], rel=1e-3)
+
+
+def test_the_default_tolerance_in_float32_is_good_to_one_in_a_hundred_thousand(
+    case: tuple[nn.Module, Tensor, Tensor, np.ndarray],
+) -> None:
+    model, x, y, truth = case
+    single = conv_relu(dtype=torch.float32)
+    single.load_state_dict(model.state_dict())
+    for seed in range(5):
+        result = top_eigenvalues(single, x, y, generator=seeded(seed))
+        assert result.eigenvalues[0] == pytest.approx(truth[0], rel=1e-5)
+
+
+def test_softmax_regression_has_the_top_eigenvalue_of_its_closed_form() -> None:
+    # With all weights 0, p = 1/K: H = (I - 11'/K)/K kron X'X/N, so lambda_1 = lambda_1(X'X/N) / K.
+    x = torch.rand(50, 6, generator=seeded(1), dtype=torch.float64)
+    model = nn.Linear(6, 4, bias=False).double().eval()
+    nn.init.zeros_(model.weight)
+    result = top_eigenvalues(model, x, torch.zeros(50, dtype=torch.long), generator=seeded(0), count=4)
+    expected = torch.linalg.eigvalsh(x.T @ x / 50)[-1].item() / 4
+    # The centring matrix has eigenvalue 1 three times: the top eigenvalue is threefold.
+    assert result.eigenvalues[:3] == pytest.approx([expected] * 3, rel=1e-9)
+    assert result.eigenvalues[3] < 0.9 * expected
+
+
+def test_fewer_products_than_power_iteration_on_a_trained_network(
+    case: tuple[nn.Module, Tensor, Tensor, np.ndarray],
+) -> None:
+    model, x, y, truth = case
+    ours = top_eigenvalues(model, x, y, generator=seeded(0))
+    error = abs(ours.eigenvalues[0] - truth[0])
+    for tolerance in (10.0**-k for k in range(2, 15)):
+        power = top_eigenvalues(model, x, y, generator=seeded(0), method="power", tolerance=tolerance, max_matvecs=2000)
+        if abs(power.eigenvalues[0] - truth[0]) <= error:
+            break
+    assert power.matvecs > ours.matvecs
+
+
+@pytest.mark.parametrize("method", CURVATURES)
+def test_a_diverged_network_gets_nan_and_no_crash(method: str) -> None:
+    x, y = images(10)
+    model = conv_relu()
+    nn.init.constant_(model[0].weight, math.nan)
+    result = top_eigenvalues(model, x, y, generator=seeded(0), count=2, method=method)
+    assert [math.isnan(value) for value in result.eigenvalues] == [True, True]
+    assert not result.converged
+
+
+@pytest.mark.parametrize("method", CURVATURES)
+def test_the_same_seed_gives_the_same_bits(method: str) -> None:
+    x, y = images(40, dtype=torch.float32)
+    model = conv_relu(dtype=torch.float32)
+    first, again = (
+        dataclasses.replace(
+            top_eigenvalues(model, x, y, generator=seeded(3), method=method, subset_size=25), seconds=0.0
+        )
+        for _ in range(2)
+    )
+    assert first == again
+
+
+def test_a_subset_is_that_many_different_inputs() -> None:
+    x, y = images(40)
+    model = conv_relu()
+    everything = top_eigenvalues(model, x, y, generator=seeded(0), tolerance=1e-6)
+    all_drawn = top_eigenvalues(model, x, y, generator=seeded(0), tolerance=1e-6, subset_size=40)
+    assert all_drawn.eigenvalues == pytest.approx(everything.eigenvalues, rel=1e-9)
+    assert (everything.subset_size, all_drawn.subset_size) == (40, 40)
+    some = top_eigenvalues(model, x, y, generator=seeded(0), subset_size=3)
+    assert some.subset_size == 3
+    with pytest.raises(ValueError, match="within 1 and 40"):
+        top_eigenvalues(model, x, y, generator=seeded(0), subset_size=41)
+
+
+def test_batch_norm_and_dropout_in_eval_mode() -> None:
+    x, y = images(30)
+    net = nn.Sequential(
+        nn.Conv2d(1, 2, 5), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Dropout(0.5), nn.Linear(32, 5)
+    )
+    model = randomise(net.double(), seed=1)
+    statistics = model[1].running_mean.clone(), model[1].num_batches_tracked.clone()
+    truth = np.linalg.eigvalsh(dense_hessian(model, x, y).numpy())
+    result = top_eigenvalues(model, x, y, generator=seeded(0), tolerance=1e-6, chunk_size=7)
+    assert result.eigenvalues[0] == pytest.approx(truth[np.abs(truth).argmax()], rel=1e-8)
+    assert torch.equal(model[1].running_mean, statistics[0])
+    assert torch.equal(model[1].num_batches_tracked, statistics[1])
+
+
+def test_bad_requests_get_one_clear_line() -> None:
+    x, y = images(5)
+    with pytest.raises(ValueError, match="lanczos, power"):
+        top_eigenvalues(conv_relu(), x, y, generator=seeded(0), method="qr")
+    with pytest.raises(ValueError, match="training mode"):
+        top_eigenvalues(conv_relu().train(), x, y, generator=seeded(0))

@@ -1,0 +1,86 @@
+"""Crop and flip move pixels as torchvision does, and draw from the generator that they are given."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torchvision.transforms.v2 import functional as peer
+
+from study.data.augmentation import AUGMENTATIONS, PADDING, Augmentation, crop_and_flip, crop_flip, flip
+
+
+def stream(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def images(count: int, *, height: int = 32, width: int = 32) -> torch.Tensor:
+    return torch.randint(256, (count, 3, height, width), dtype=torch.uint8, generator=stream(99))
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (28, 20)])
+def test_the_same_as_torchvision_at_every_offset(height: int, width: int) -> None:
+    positions = range(2 * PADDING + 1)
+    offsets = [(top, left, mirror) for top in positions for left in positions for mirror in (False, True)]
+    batch = images(len(offsets), height=height, width=width)
+    top, left, mirrored = (torch.tensor(column) for column in zip(*offsets, strict=True))
+    ours = crop_and_flip(batch, top, left, mirrored)
+    for image, out, (row, column, mirror) in zip(batch, ours, offsets, strict=True):
+        expected = peer.crop(peer.pad(image, [PADDING]), row, column, height, width)
+        assert torch.equal(out, peer.horizontal_flip(expected) if mirror else expected)
+
+
+def test_every_offset_and_both_directions_are_equally_likely() -> None:
+    """An image that is zero but for two neighbours at its centre shows where it was moved."""
+    count = 40_000
+    batch = torch.zeros(count, 1, 9, 9, dtype=torch.uint8)
+    batch[:, :, 4, 3], batch[:, :, 4, 4] = 1, 2
+    moved = crop_flip(batch, stream())
+    centre = (moved == 2).flatten(1).to(torch.uint8).argmax(1)
+    frequency = torch.bincount(centre, minlength=81) / count
+    assert (frequency - 1 / 81).abs().max() < 5 * (1 / 81 / count) ** 0.5
+    both_in_view = moved[(moved == 1).flatten(1).any(1)].flatten(1)
+    mirrored = (both_in_view == 1).to(torch.uint8).argmax(1) > (both_in_view == 2).to(torch.uint8).argmax(1)
+    assert abs(mirrored.double().mean() - 0.5) < 5 * 0.5 / len(mirrored) ** 0.5
+
+
+@pytest.mark.parametrize("augment", [flip, crop_flip])
+def test_the_generator_decides_and_nothing_else(augment: Augmentation) -> None:
+    batch, before = images(64), torch.get_rng_state()
+    generator = stream(3)
+    first, second = augment(batch, generator), augment(batch, generator)
+    assert torch.equal(first, augment(batch, stream(3)))
+    assert not torch.equal(first, second)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert first.dtype == torch.uint8
+    assert first.shape == batch.shape
+
+
+@pytest.mark.parametrize("augment", [flip, crop_flip])
+def test_the_cut_into_batches_does_not_matter(augment: Augmentation) -> None:
+    batch, whole, parts = images(50), stream(5), stream(5)
+    pieces = torch.cat([augment(piece, parts) for piece in batch.split(16)])
+    assert torch.equal(augment(batch, whole), pieces)
+    assert torch.equal(whole.get_state(), parts.get_state())
+
+
+def test_a_flip_is_the_image_or_its_mirror_image_half_the_time() -> None:
+    batch = images(4000, height=4, width=4)
+    out = flip(batch, stream())
+    same = (out == batch).flatten(1).all(1)
+    mirrored = (out == batch.flip(3)).flatten(1).all(1)
+    assert (same | mirrored).all()
+    assert abs(same.double().mean() - 0.5) < 5 * 0.5 / 4000**0.5
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_the_batch_itself_is_left_alone(name: str) -> None:
+    batch = images(8)
+    copy = batch.clone()
+    AUGMENTATIONS[name](batch, stream())
+    assert torch.equal(batch, copy)
+
+
+def test_none_changes_nothing_and_draws_nothing() -> None:
+    batch, generator = images(4), stream()
+    assert torch.equal(AUGMENTATIONS["none"](batch, generator), batch)
+    assert torch.equal(generator.get_state(), stream().get_state())

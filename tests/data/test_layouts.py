@@ -1,0 +1,152 @@
+"""The same pixels come out of every layout, whole and in order."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from study.data import DATASETS, ImageData, load
+from tests.data.conftest import Parts, Writer
+
+
+def assert_holds(data: ImageData, parts: Parts) -> None:
+    (train_x, train_y), (test_x, test_y) = parts
+    for actual, expected in (
+        (data.train_x, train_x),
+        (data.train_y, train_y),
+        (data.test_x, test_x),
+        (data.test_y, test_y),
+    ):
+        np.testing.assert_array_equal(actual, expected)
+        assert actual.flags.c_contiguous
+        assert actual.flags.writeable  # torch.from_numpy warns of anything else
+    assert data.train_x.dtype == data.test_x.dtype == np.uint8
+    assert data.train_y.dtype == data.test_y.dtype == np.int64
+
+
+@pytest.mark.parametrize(("name", "folder"), [("mnist", "MNIST/raw"), ("fashion-mnist", "FashionMNIST/raw")])
+@pytest.mark.parametrize("gz", [False, True])
+def test_idx_files(tmp_path: Path, grey: Parts, write_idx: Writer, name: str, folder: str, gz: bool) -> None:
+    write_idx(tmp_path / folder, grey, gz=gz)
+    assert_holds(load(name, tmp_path, verify=False), grey)
+
+
+def test_cifar10_batches_are_joined_in_order(tmp_path: Path, colour: Parts, write_cifar10: Writer) -> None:
+    write_cifar10(tmp_path, colour)
+    assert_holds(load("cifar10", tmp_path, verify=False), colour)
+
+
+def test_cifar100_batches_give_the_fine_labels(tmp_path: Path, colour100: Parts, write_cifar100: Writer) -> None:
+    write_cifar100(tmp_path, colour100)
+    assert_holds(load("cifar100", tmp_path, verify=False), colour100)
+
+
+def python2_pickle(rows: np.ndarray, labels: list[int]) -> bytes:
+    """The opcodes that Python 2 wrote into the published files: byte strings and numpy.core."""
+    content = rows.tobytes()
+    return (
+        b"\x80\x02}("
+        + (b"U\x04data" + b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R")
+        + (b"(K\x01K" + bytes([len(rows)]) + b"M" + rows.shape[1].to_bytes(2, "little") + b"\x86")
+        + b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        + (b"\x89T" + len(content).to_bytes(4, "little") + content + b"tb")
+        + (b"U\x06labels](" + b"".join(b"K" + bytes([label]) for label in labels) + b"eu.")
+    )
+
+
+def test_cifar_batches_as_python_2_wrote_them(tmp_path: Path, colour: Parts, write_cifar10: Writer) -> None:
+    write_cifar10(tmp_path, colour)
+    test_x, test_y = colour[1]
+    batch = python2_pickle(test_x.reshape(len(test_x), -1), test_y.tolist())
+    (tmp_path / "cifar-10-batches-py/test_batch").write_bytes(batch)
+    assert_holds(load("cifar10", tmp_path, verify=False), colour)
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+@pytest.mark.parametrize("image_format", ["PNG", "WEBP"])
+@pytest.mark.parametrize("image_column", ["img", "image"])
+def test_parquet_shards(
+    tmp_path: Path, colour: Parts, write_shards: Writer, shards: int, image_format: str, image_column: str
+) -> None:
+    folder = tmp_path / "cifar10"
+    write_shards(folder, colour, shards=shards, image_format=image_format, image_column=image_column)
+    assert_holds(load("cifar10", tmp_path, verify=False), colour)
+
+
+def test_parquet_shards_of_cifar100_give_the_fine_labels(
+    tmp_path: Path, colour100: Parts, write_shards: Writer
+) -> None:
+    write_shards(tmp_path / "cifar100", colour100, label_column="fine_label")
+    assert_holds(load("cifar100", tmp_path, verify=False), colour100)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("mnist", "mnist"), ("fashion-mnist", "fashion-mnist"), ("fashion-mnist", "fashion_mnist")],
+)
+@pytest.mark.parametrize("image_format", ["PNG", "WEBP"])  # WebP has no grey images: they come back as RGB
+def test_parquet_shards_of_grey_images(
+    tmp_path: Path, grey: Parts, write_shards: Writer, name: str, folder: str, image_format: str
+) -> None:
+    write_shards(tmp_path / folder, grey, image_format=image_format)
+    assert_holds(load(name, tmp_path, verify=False), grey)
+
+
+def test_one_digest_for_the_same_images_in_any_layout(
+    tmp_path: Path, colour: Parts, write_cifar10: Writer, write_shards: Writer
+) -> None:
+    write_cifar10(tmp_path / "a", colour)
+    write_shards(tmp_path / "b" / "cifar10", colour, shards=2)
+    a, b = (load("cifar10", tmp_path / folder, verify=False) for folder in "ab")
+    assert a.sha256 == b.sha256
+
+    colour[1][0][0, 0, 0, 0] ^= 1
+    write_cifar10(tmp_path / "c", colour)
+    assert load("cifar10", tmp_path / "c", verify=False).sha256 != a.sha256
+
+
+def test_torchvisions_layout_goes_before_shards(
+    tmp_path: Path, colour: Parts, write_cifar10: Writer, write_shards: Writer
+) -> None:
+    write_cifar10(tmp_path, colour)
+    write_shards(tmp_path / "cifar10", tuple((x[::-1], y[::-1]) for x, y in colour))
+    assert_holds(load("cifar10", tmp_path, verify=False), colour)
+
+
+def test_an_incomplete_torchvision_layout_gives_way_to_shards(
+    tmp_path: Path, colour: Parts, write_cifar10: Writer, write_shards: Writer
+) -> None:
+    write_cifar10(tmp_path, colour)
+    (tmp_path / "cifar-10-batches-py/data_batch_3").unlink()
+    write_shards(tmp_path / "cifar10", colour)
+    assert_holds(load("cifar10", tmp_path, verify=False), colour)
+
+
+def test_unknown_dataset_names_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="unknown dataset 'imagenet'; choose one of digits, mnist, fashion-"):
+        load("imagenet", tmp_path)
+
+
+def test_importing_the_room_loads_none_of_the_readers() -> None:
+    """Every worker of a study imports the room; only the one that loads data needs these."""
+    code = "import study.data, sys; print({'torchvision', 'sklearn', 'pyarrow', 'PIL'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"
+
+
+@pytest.mark.skipif("STUDY_DATA_DIR" not in os.environ, reason="needs the real images: set STUDY_DATA_DIR")
+@pytest.mark.parametrize(
+    ("name", "pixel_mean"),
+    [("mnist", [0.1307]), ("fashion-mnist", [0.2860]), ("cifar10", [0.4914, 0.4822, 0.4465])],
+)
+def test_the_real_images(name: str, pixel_mean: list[float]) -> None:
+    data, info = load(name, Path(os.environ["STUDY_DATA_DIR"])), DATASETS[name]
+    assert data.train_x.shape == (info.train_count, *info.image_shape)
+    assert data.test_x.shape == (info.test_count, *info.image_shape)
+    assert set(np.unique(data.train_y)) == set(range(info.num_classes))
+    np.testing.assert_allclose(data.train_x.mean((0, 2, 3)) / 255, pixel_mean, atol=1e-4)

@@ -1,0 +1,93 @@
+"""Initial weights: torch's default distributions, drawn from the generator that is passed."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from study.models import MODELS, build
+from study.models.initialization import drawing_from
+
+
+def network(name: str, generator: torch.Generator) -> nn.Module:
+    image_shape = (3, 32, 32) if name in ("c1", "resnet18") else (1, 28, 28)
+    return build(name, image_shape=image_shape, num_classes=10, generator=generator)
+
+
+def stream(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def same_bits(a: nn.Module, b: nn.Module) -> bool:
+    pairs = zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    return all(torch.equal(x, y) for x, y in pairs)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_seed_alone_decides(name: str) -> None:
+    first = network(name, stream(4))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(12345)
+        assert same_bits(first, network(name, stream(4)))
+    assert not same_bits(first, network(name, stream(5)))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_bits_are_those_of_torch_manual_seed(name: str) -> None:
+    image_shape = (3, 32, 32) if name in ("c1", "resnet18") else (1, 28, 28)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        peer = MODELS[name](image_shape=image_shape, num_classes=10)
+    assert same_bits(network(name, stream(7)), peer)
+
+
+def test_torchs_global_stream_is_neither_read_nor_moved() -> None:
+    before = torch.get_rng_state()
+    network("m1_20", stream(0))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_global_stream_is_restored_after_an_error() -> None:
+    before = torch.get_rng_state()
+    with pytest.raises(ValueError, match="do not fit"):
+        build("stdcnn", image_shape=(1, 1, 1), num_classes=10, generator=stream(0))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_generator_goes_on_where_the_model_left_it() -> None:
+    generator = stream(0)
+    first, second = network("m1_20", generator), network("m1_20", generator)
+    assert not same_bits(first, second)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_weights_and_biases_are_uniform_up_to_the_root_of_the_fan_in(name: str) -> None:
+    """torch's default: kaiming_uniform with a = sqrt(5) is uniform on +-1/sqrt(fan_in), as is the bias."""
+    for module in network(name, stream(1)).modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            fan_in = module.weight[0].numel()
+            scaled = module.weight.detach().double().flatten() * math.sqrt(fan_in)
+            n = len(scaled)
+            assert scaled.abs().max() <= 1 + 1e-6
+            assert scaled.abs().max() > 1 - 20 / n
+            assert abs(scaled.mean()) < 5 / math.sqrt(3 * n)
+            assert abs(scaled.square().mean() - 1 / 3) < 5 * math.sqrt(4 / 45 / n)
+            if module.bias is not None:
+                assert module.bias.abs().max() <= (1 + 1e-6) / math.sqrt(fan_in)
+                assert module.bias.abs().max() > 0
+        elif isinstance(module, nn.BatchNorm2d):
+            assert (module.weight == 1).all()
+            assert (module.bias == 0).all()
+            assert (module.running_mean == 0).all()  # type: ignore[union-attr]
+            assert (module.running_var == 1).all()  # type: ignore[union-attr]
+
+
+def test_a_generator_elsewhere_than_on_the_cpu_is_refused() -> None:
+    class Elsewhere:
+        device = torch.device("cuda")
+
+    with pytest.raises(ValueError, match="drawn on the CPU"), drawing_from(Elsewhere()):  # type: ignore[arg-type]
+        pass
