@@ -4,11 +4,12 @@ correlations.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.observations import (
     ALONGSIDE,
@@ -16,13 +17,17 @@ from analysis.observations import (
     Observations,
     batch_list,
     by_code,
-    column,
     keep_decidable,
 )
 from analysis.ranks import Codes, granulated_by_group, partial_spearman
 from analysis.statistics import kendall_tau_b, pearson, repeated_measures_correlation, spearman
 
 AXES = ("batch_size", "regime", "momentum", "seed")
+
+CELL_COLUMNS = ("run", "x", "accuracy", "test_acc", "train_loss", "weight_norm")
+TRIAL_COLUMNS = ("trial", "x", "accuracy", "logit", "stratum", "cell")
+
+Columns = dict[str, NDArray[Any]]
 
 DESCRIPTIVE = "descriptive: mixes curves, and seeds of a cell are not independent"
 
@@ -45,15 +50,13 @@ def study_associations(seen: Observations) -> pd.DataFrame:
     cells = _decisive(seen.cells)
     trials = _decisive(seen.trials)
     rows: list[dict[str, Any]] = []
+    of_cells, of_trials = _columns(cells, CELL_COLUMNS), _columns(trials, TRIAL_COLUMNS)
     members = zip(_split(cells, count), _split(trials, count), strict=True)
     for study, (in_cells, in_trials) in enumerate(members):
-        rows.extend(
-            {"study": study, **row} for row in _one_study(cells.iloc[in_cells], trials.iloc[in_trials])
-        )
+        found = _one_study(_take(of_cells, in_cells), _take(of_trials, in_trials))
+        rows.extend({"study": study, **row} for row in found)
     frame = pd.concat([pd.DataFrame(rows), _granulated(trials, count)], ignore_index=True)
-    frame["batch_sizes"] = frame["study"].map(
-        {s: _sizes(cells, i) for s, i in enumerate(_split(cells, count))}
-    )
+    frame["batch_sizes"] = frame["study"].map({s: _sizes(cells, i) for s, i in enumerate(_split(cells, count))})
     return _undecided(frame, seen, cells)
 
 
@@ -70,33 +73,41 @@ def _sizes(cells: pd.DataFrame, members: Codes) -> str:
     return batch_list(cells["batch_size"].to_numpy()[members])
 
 
-def _one_study(cells: pd.DataFrame, trials: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    once = trials[~trials["trial"].duplicated()]
-    x, accuracy, logit = column(once, "x"), column(once, "accuracy"), column(once, "logit")
+def _columns(frame: pd.DataFrame, names: Sequence[str]) -> Columns:
+    return {name: frame[name].to_numpy() for name in names}
+
+
+def _take(columns: Columns, members: Codes | NDArray[np.bool_]) -> Columns:
+    return {name: values[members] for name, values in columns.items()}
+
+
+def _one_study(cells: Columns, trials: Columns) -> Iterator[dict[str, Any]]:
+    once = _take(trials, _first_seen(trials["trial"]))
+    x, accuracy, logit = once["x"], once["accuracy"], once["logit"]
     yield _row("tau_b_pooled", kendall_tau_b(x, accuracy), DESCRIPTIVE)
     yield _row("spearman_pooled", spearman(x, accuracy), DESCRIPTIVE)
     yield _row("pearson_pooled", pearson(x, logit), DESCRIPTIVE)
-    curves = trials.groupby("stratum")[["x", "logit"]].mean()
-    yield _row("pearson_between_curves", pearson(column(curves, "x"), column(curves, "logit")))
-    within = repeated_measures_correlation(
-        column(trials, "x"), column(trials, "logit"), trials["stratum"].to_numpy()
-    )
-    yield _row("rmcorr_within_curves", within)
-    residual = repeated_measures_correlation(x, logit, once["cell"].to_numpy())
-    yield _row("rmcorr_within_cells", residual)
+    curve = np.unique(trials["stratum"], return_inverse=True)[1]
+    size = np.maximum(np.bincount(curve), 1)
+    means = (np.bincount(curve, weights=trials[name]) / size for name in ("x", "logit"))
+    yield _row("pearson_between_curves", pearson(*means))
+    yield _row("rmcorr_within_curves", repeated_measures_correlation(trials["x"], trials["logit"], curve))
+    yield _row("rmcorr_within_cells", repeated_measures_correlation(x, logit, once["cell"]))
     yield from _partial(cells)
 
 
-def _partial(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    runs = cells["trial_ids"].map(lambda ids: ids[0])
-    once = cells[~runs.duplicated()]
-    x, accuracy = column(once, "x"), column(once, "accuracy")
-    clean = column(once, "test_acc")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log(np.column_stack([column(once, "train_loss"), column(once, "weight_norm")]))
+def _partial(cells: Columns) -> Iterator[dict[str, Any]]:
+    once = _take(cells, _first_seen(cells["run"]))
+    x, accuracy, clean = once["x"], once["accuracy"], once["test_acc"]
     yield _row("partial_spearman_clean", partial_spearman(x, accuracy, clean))
-    controls = np.column_stack([clean, logs])
+    # ranks are those of the logarithms too
+    controls = np.column_stack([clean, once["train_loss"], once["weight_norm"]])
     yield _row("partial_spearman_clean_loss_norm", partial_spearman(x, accuracy, controls))
+
+
+def _first_seen(codes: Codes) -> Codes:
+    """Where each code occurs first: one run on two curves counts once."""
+    return np.sort(np.unique(codes, return_index=True)[1])
 
 
 def _row(statistic: str, found: Any, note: str = "") -> dict[str, Any]:

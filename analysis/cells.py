@@ -38,6 +38,7 @@ _STATES = ("ok", "diverged", "failed", "missing")
 _SEED_VALUES = {
     "seeds": "seed",
     "trial_ids": "trial_id",
+    "attack_rows": "attack_row",
     "accuracy_seeds": "accuracy",
     "logit_seeds": "logit",
     "log2_lambda1_train_seeds": "log2_lambda1_train",
@@ -102,7 +103,7 @@ def _roster(table: StudyTable) -> pd.DataFrame:
 
 def _answers(table: StudyTable, roster: pd.DataFrame) -> pd.DataFrame:
     """The attacks on ok trials with their cell's code, sorted by cell, question and seed."""
-    attacks = table.attacks.drop(columns="correct_bits")
+    attacks = table.attacks.drop(columns="correct_bits").assign(attack_row=np.arange(len(table.attacks)))
     attacks = attacks[attacks["status"] == "ok"]
     attacks = attacks.merge(roster[["trial_id", "regime", "cell"]], on=["trial_id", "regime"])
     for split in ("train", "test"):
@@ -129,11 +130,7 @@ def _asked(attacks: pd.DataFrame, per_cell: pd.DataFrame) -> pd.DataFrame:
     """Every cell with every question of its curve; a curve without an answer takes those of its data set."""
     curve = per_cell.groupby(list(CURVE), dropna=False).ngroup()
     of_curve = per_cell.assign(curve=curve)
-    seen = (
-        attacks[["cell", *QUESTION]]
-        .drop_duplicates()
-        .merge(of_curve[["cell", "curve", "dataset"]], on="cell")
-    )
+    seen = attacks[["cell", *QUESTION]].drop_duplicates().merge(of_curve[["cell", "curve", "dataset"]], on="cell")
     by_curve = of_curve.merge(seen[["curve", *QUESTION]].drop_duplicates(), on="curve")
     silent = of_curve[~of_curve["curve"].isin(seen["curve"])]
     by_dataset = silent.merge(seen[["dataset", *QUESTION]].drop_duplicates(), on="dataset")

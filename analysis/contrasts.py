@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
 from analysis.estimates import Floats, LinearContrast, Sample, cell_means, directional
 from analysis.verdict import Finding
+
+Summary = Callable[[Floats, Floats], LinearContrast]
+"""(batch sizes, values) -> one effect with its standard error."""
 
 
 def paired_difference(first: Sample, second: Sample) -> Sample:
@@ -46,19 +51,19 @@ def contrast(difference: Sample, *, claimed: int, delta: float) -> Finding:
     )
 
 
-def larger_in_size(first: Sample, second: Sample, *, delta: float) -> Finding:
+def larger_in_size(first: Sample, second: Sample, *, delta: float, summary: Summary = mean_over_sizes) -> Finding:
     """IN on absolute effects: decide whether |effect of `first`| exceeds |effect of `second`|.
 
-    Both are paired differences of independent runs. Where `second` is near 0 its absolute value is biased
-    upwards, which works against the claim.
+    `summary` takes the effect from a sample: the mean of a paired difference, or a trend's end-to-end change.
+    The samples count as independent. Where `second` is near 0 its absolute value is biased upwards, which
+    works against the claim.
     """
     short = first.shortfall() or second.shortfall()
     if short:
         return short
     kept = first.decidable(), second.decidable()
     effect, linear = (
-        _difference_in_size(*(mean_over_sizes(s.batch_size, getattr(s, scale)) for s in kept))
-        for scale in ("value", "linear")
+        _difference_in_size(*(summary(s.batch_size, getattr(s, scale)) for s in kept)) for scale in ("value", "linear")
     )
     return directional(effect, linear, claimed=1, delta=delta, what="the difference of absolute effects")
 

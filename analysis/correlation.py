@@ -173,9 +173,7 @@ def _worst_and_mean(environments: pd.DataFrame) -> pd.DataFrame:
     ]
     counts = errors.size()
     summary = pd.concat(parts, ignore_index=True)
-    return summary.assign(
-        axis=ALL, n=summary["study"].map(counts), note="n counts environments", batch_sizes=""
-    )
+    return summary.assign(axis=ALL, n=summary["study"].map(counts), note="n counts environments", batch_sizes="")
 
 
 def _forest(rows: pd.DataFrame) -> pd.DataFrame:

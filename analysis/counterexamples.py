@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from analysis.cells import FLAGS
 from analysis.cells import cells as cells_of
@@ -55,28 +56,24 @@ class CounterexampleReport:
 
     Columns: the curve (`CURVE`) and attack (`QUESTION`) keys, `curvature`, `direction` ("sharper, yet more
     robust"; the reverse, "flatter, yet less robust", is a family apart), `batch_i` < `batch_j`; for both
-    cells `lambda1_i/_j` (geometric mean over seeds), `accuracy_*` with 95 % Clopper-Pearson limits
-    `accuracy_low_*`, `accuracy_high_*`, `clean_*`, `train_loss_*`, `n_seeds_*`; `lambda1_ratio` (j over i),
-    `accuracy_gap` (fraction), `image_errors` (gap in paired standard errors), `p_lambda1`, `p_accuracy`,
-    `p` (the larger), `q`, `severity`, `label`, `reason` (why it is not confirmed), `note`, `rerun` (the
-    command).
+    cells `lambda1_i/_j` (geometric mean over seeds) with 95 % limits `lambda1_low_*`, `lambda1_high_*` from
+    the curve's pooled variance, `accuracy_*` with 95 % Clopper-Pearson limits `accuracy_low_*`,
+    `accuracy_high_*`, `clean_*`, `train_loss_*`, `n_seeds_*`; `lambda1_ratio` (j over i), `accuracy_gap`
+    (fraction), `image_errors` (gap in paired standard errors), `p_lambda1`, `p_accuracy`, `p` (the larger),
+    `q`, `severity`, `label`, `reason` (why it is not confirmed), `note`, `rerun` (the command).
 
-    `families`: one row per curvature, loss and direction: `pairs` (measured), `testable`, `curves` (among
-    the testable), `confirmed`, `candidates`, `floor_artefacts`.
+    `families`: one row per curvature, loss and direction: `pairs` (measured), `testable`, `curves` (with a
+    testable pair; one per attack and epsilon), `confirmed`, `candidates`, `floor_artefacts`.
     """
 
     found: pd.DataFrame
     families: pd.DataFrame
 
-    def summary(
-        self, curvature: str = "lambda1_test", loss: str = "ce", direction: str = COUNTEREXAMPLE
-    ) -> str:
+    def summary(self, curvature: str = "lambda1_test", loss: str = "ce", direction: str = COUNTEREXAMPLE) -> str:
         """ "X confirmed of N testable pairs in M curves"."""
         rows = self.families
         if len(rows):
-            chosen = (
-                (rows["curvature"] == curvature) & (rows["loss"] == loss) & (rows["direction"] == direction)
-            )
+            chosen = (rows["curvature"] == curvature) & (rows["loss"] == loss) & (rows["direction"] == direction)
             rows = rows[chosen]
         if not len(rows):
             return "0 confirmed of 0 testable pairs in 0 curves"
@@ -142,25 +139,19 @@ def _judge(
         family = testable & (loss == one)
         judged.loc[family, "q"] = benjamini_yekutieli(judged.loc[family, "p"])
     with np.errstate(divide="ignore", invalid="ignore"):
-        standard = (
-            judged[["lambda1_gap", "logit_gap"]].to_numpy() / judged[["lambda1_sd", "logit_sd"]].to_numpy()
-        )
+        standard = judged[["lambda1_gap", "logit_gap"]].to_numpy() / judged[["lambda1_sd", "logit_sd"]].to_numpy()
     judged["severity"] = (sign * standard).min(axis=1) if len(judged) else np.nan
     large = (sign * judged["lambda1_gap"] >= np.log2(MIN_RATIO)) & (sign * judged["accuracy_gap"] >= MIN_GAP)
     judged["image_errors"] = np.nan
     if large.any():
         error = paired_errors(cells, judged[large], attacks)
         gap = sign * judged.loc[large, "accuracy_gap"].to_numpy()
-        judged.loc[large, "image_errors"] = np.divide(
-            gap, error, out=np.full(gap.size, np.inf), where=error > 0
-        )
+        judged.loc[large, "image_errors"] = np.divide(gap, error, out=np.full(gap.size, np.inf), where=error > 0)
     large &= judged["image_errors"] > MIN_ERRORS
     floor = cells["floor"].to_numpy(dtype=bool)
     at_floor = floor[judged["i"]] | floor[judged["j"]]
     confirmed = large & testable & (judged["q"] <= FALSE_DISCOVERY_RATE)
-    judged["label"] = np.select(
-        [confirmed, large & at_floor, large], ["confirmed", "floor artefact", "candidate"], ""
-    )
+    judged["label"] = np.select([confirmed, large & at_floor, large], ["confirmed", "floor artefact", "candidate"], "")
     return judged
 
 
@@ -189,9 +180,7 @@ def _families(
     return pd.DataFrame(rows, columns=[*names, "confirmed", "candidates", "floor_artefacts"])
 
 
-def _describe(
-    cells: pd.DataFrame, shown: pd.DataFrame, curvature: str, direction: str, rerun: Rerun
-) -> pd.DataFrame:
+def _describe(cells: pd.DataFrame, shown: pd.DataFrame, curvature: str, direction: str, rerun: Rerun) -> pd.DataFrame:
     i, j = shown["i"].to_numpy(dtype=np.intp), shown["j"].to_numpy(dtype=np.intp)
     out = cells[[*CURVE, *QUESTION]].iloc[i].reset_index(drop=True)
     out = out.assign(curvature=curvature, direction=direction)
@@ -199,6 +188,9 @@ def _describe(
         cell = cells.iloc[at].reset_index(drop=True)
         out[f"batch_{side}"] = cell["batch_size"]
         out[f"lambda1_{side}"] = 2.0 ** cell[f"log2_{curvature}"]
+        half = stats.t.ppf(0.975, shown["dof"]) * shown["lambda1_sd"].to_numpy() / np.sqrt(cell["n_seeds"])
+        out[f"lambda1_low_{side}"] = out[f"lambda1_{side}"] * 2.0**-half
+        out[f"lambda1_high_{side}"] = out[f"lambda1_{side}"] * 2.0**half
         low, high = clopper_pearson(cell["correct"], cell["n"])
         out[f"accuracy_low_{side}"], out[f"accuracy_high_{side}"] = low, high
         for source, name in _SHOWN.items():
@@ -234,9 +226,7 @@ def _notes(out: pd.DataFrame, p_ratio: Array) -> list[str]:
     low, high = losses.min(axis=1), losses.max(axis=1)
     by_loss = high > LOSS_RATIO * low
     by_clean = p_ratio > RETEST_LEVEL
-    texts = zip(
-        np.where(by_loss, "loss-confounded", ""), np.where(by_clean, "clean-confounded", ""), strict=True
-    )
+    texts = zip(np.where(by_loss, "loss-confounded", ""), np.where(by_clean, "clean-confounded", ""), strict=True)
     return [", ".join(filter(None, pair)) for pair in texts]
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.cells import MIN_SEEDS
 from analysis.intervals import Array
-from analysis.observations import ALONGSIDE, Observations, column, keep_decidable
+from analysis.observations import ALONGSIDE, Observations, batch_list, by_code, column, keep_decidable
 from analysis.ranks import Codes, group_codes, sign_error
 
 VARIED = {
@@ -92,7 +91,7 @@ def _summarise(errors: Array, pairs: Codes, owner: Codes, count: int) -> pd.Data
     )
 
 
-def _sizes(trials: pd.DataFrame, env: Codes) -> NDArray[np.object_]:
-    pairs = pd.DataFrame({"env": env, "size": trials["batch_size"]}).drop_duplicates()
-    pairs = pairs.sort_values(["env", "size"])
-    return pairs["size"].astype(str).groupby(pairs["env"]).agg(" ".join).to_numpy(dtype=object)
+def _sizes(trials: pd.DataFrame, env: Codes) -> list[str]:
+    members = by_code(env, int(env.max()) + 1)
+    sizes = trials["batch_size"].to_numpy(dtype=int)
+    return [batch_list(sizes[rows]) for rows in members]

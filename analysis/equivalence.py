@@ -43,9 +43,7 @@ def flat(sample: Sample, *, delta: float) -> Flatness:
         )
         for i, j in pairs
     ]
-    return all_within(
-        differences, [(float(cells.size[i]), float(cells.size[j])) for i, j in pairs], delta=delta
-    )
+    return all_within(differences, [(float(cells.size[i]), float(cells.size[j])) for i, j in pairs], delta=delta)
 
 
 def no_difference(difference: Sample, *, delta: float) -> Flatness:
@@ -62,9 +60,7 @@ def no_difference(difference: Sample, *, delta: float) -> Flatness:
     return all_within(estimates, [(float(size),) for size in cells.size], delta=delta)
 
 
-def all_within(
-    differences: Sequence[LinearContrast], names: Sequence[tuple[float, ...]], *, delta: float
-) -> Flatness:
+def all_within(differences: Sequence[LinearContrast], names: Sequence[tuple[float, ...]], *, delta: float) -> Flatness:
     """TOST on every difference: supported when all 90 % intervals lie within +-`delta`.
 
     Refuted when one, Holm-adjusted over all of them, lies wholly outside.

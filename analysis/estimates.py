@@ -79,9 +79,7 @@ class Sample:
             return Finding("not run", f"{found}; {needed}")
         left = np.unique(self.decidable().batch_size)
         if not _spans(left):
-            return Finding(
-                "inconclusive", f"too many seeds diverged: {len(left)} batch sizes{_range(left)} left"
-            )
+            return Finding("inconclusive", f"too many seeds diverged: {len(left)} batch sizes{_range(left)} left")
         return None
 
 
@@ -161,9 +159,7 @@ class LinearContrast:
         return LinearContrast(self.value * factor, self.se * abs(factor), self.dof)
 
 
-def directional(
-    effect: LinearContrast, linear: LinearContrast, *, claimed: int, delta: float, what: str
-) -> Finding:
+def directional(effect: LinearContrast, linear: LinearContrast, *, claimed: int, delta: float, what: str) -> Finding:
     """Decide a claim of direction: `claimed` is +1 (rises, higher) or -1.
 
     Supported where the 95 % interval excludes 0 on the claimed side and the effect is at least `delta`;

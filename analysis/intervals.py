@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special, stats
 
 Array = NDArray[np.float64]
 
@@ -122,9 +122,7 @@ Z_VARIANCE = {
 """
 
 
-def fisher_z_interval(
-    r: float, n: int, kind: str = "pearson", *, controls: int = 0, level: float = 0.95
-) -> Interval:
+def fisher_z_interval(r: float, n: int, kind: str = "pearson", *, controls: int = 0, level: float = 0.95) -> Interval:
     """Interval of a correlation by Fisher's z; each controlled variable costs one observation.
 
     `kind` is a key of `Z_VARIANCE`. Kendall's tau enters as tau N / (N + 1), N = n (n - 1) / 2 pairs (half
@@ -137,7 +135,7 @@ def fisher_z_interval(
     inner = float(continuity_tau(r, n)) if kind == "kendall" else r
     if abs(inner) >= 1.0:
         return Interval(float(np.sign(inner)), float(np.sign(inner)))
-    half = float(stats.norm.ppf((1.0 + level) / 2.0)) * np.sqrt(Z_VARIANCE[kind](inner, effective))
+    half = float(special.ndtri((1.0 + level) / 2.0)) * np.sqrt(Z_VARIANCE[kind](inner, effective))
     z = np.arctanh(inner)
     return Interval(min(float(np.tanh(z - half)), r), max(float(np.tanh(z + half)), r))
 

@@ -39,10 +39,10 @@ _SEED_COLUMNS = {
 class Observations:
     """The measured cells and their trials for one curvature.
 
-    `cells`: one row per usable cell with `x` (mean log2 lambda1) and codes `study`, `stratum`, `cell`.
-    `trials`: one row per seed of those cells: `seed`, `trial` (a code), `accuracy`, `logit`, `x`, the keys
-    and codes. `studies`, `strata`: the keys behind the codes, and `left_out`, why cells of it are not among
-    these.
+    `cells`: one row per usable cell with `x` (mean log2 lambda1) and codes `study`, `stratum`, `cell`,
+    `run` (equal for the two cells of one run on two curves). `trials`: one row per seed of those cells:
+    `seed`, `trial` (a code), `accuracy`, `logit`, `x`, the keys and codes. `studies`, `strata`: the keys
+    behind the codes, and `left_out`, why cells of it are not among these.
     """
 
     curvature: str
@@ -59,6 +59,7 @@ def observe(cells: pd.DataFrame, curvature: str, which: str) -> Observations:
         study=group_codes(cells, STUDY), stratum=group_codes(cells, STRATUM), cell=np.arange(len(cells))
     )
     coded["x"] = coded[f"log2_{curvature}"]
+    coded["run"] = pd.factorize(coded["trial_ids"].map(_first))[0]
     reasons = _reasons(coded, which)
     usable = coded[reasons == ""].reset_index(drop=True)
     return Observations(
@@ -71,6 +72,10 @@ def observe(cells: pd.DataFrame, curvature: str, which: str) -> Observations:
     )
 
 
+def _first(trial_ids: object) -> object:
+    return trial_ids[0] if isinstance(trial_ids, np.ndarray) else None
+
+
 def keep_decidable(decidable: NDArray[np.bool_], groups: Codes) -> NDArray[np.bool_]:
     """The decidable members of each group; all of them in a group that has none."""
     has = np.bincount(groups, weights=decidable) > 0 if groups.size else np.zeros(0, dtype=bool)
@@ -78,9 +83,9 @@ def keep_decidable(decidable: NDArray[np.bool_], groups: Codes) -> NDArray[np.bo
     return kept
 
 
-def batch_list(sizes: Sequence[int] | NDArray[np.int_]) -> str:
+def batch_list(sizes: NDArray[np.int_]) -> str:
     """Batch sizes as one field of a CSV file: "16 32 64"."""
-    return " ".join(str(int(size)) for size in sorted(set(sizes)))
+    return " ".join(map(str, sorted(set(sizes.tolist()))))
 
 
 def _reasons(coded: pd.DataFrame, which: str) -> NDArray[np.object_]:

@@ -15,7 +15,6 @@ from analysis.cells import FLAGS
 from analysis.intervals import Array
 from analysis.observations import STRATUM
 from analysis.ranks import Codes, group_codes, pairs_within
-from analysis.table import QUESTION
 
 
 def pair_up(cells: pd.DataFrame, curvature: str) -> pd.DataFrame:
@@ -119,14 +118,15 @@ def paired_errors(cells: pd.DataFrame, pairs: pd.DataFrame, attacks: pd.DataFram
     correctness bits are missing or of unequal length get the unpaired binomial error of the mean over seeds
     (not smaller).
     """
-    bits = _bits_of(attacks)
+    bits, images = attacks["correct_bits"].to_numpy(dtype=object), attacks["n"].to_numpy()
+    answers = cells["attack_rows"].to_numpy(dtype=object)
     errors = np.full(len(pairs), np.nan)
     of = group_codes(cells, STRATUM)[pairs["i"].to_numpy()]
     i, j = pairs["i"].to_numpy(), pairs["j"].to_numpy()
     for stratum in np.unique(of):
         members = np.flatnonzero(of == stratum)
         used = np.unique(np.concatenate([i[members], j[members]]))
-        shares = [_shares(cells.iloc[cell], bits) for cell in used]
+        shares = [_shares(bits[answers[cell]], images[answers[cell]]) for cell in used]
         lengths = {share.size for share in shares}
         n = lengths.pop()
         if lengths or n == 0:
@@ -141,23 +141,14 @@ def paired_errors(cells: pd.DataFrame, pairs: pd.DataFrame, attacks: pd.DataFram
     return errors
 
 
-_Bits = dict[tuple[object, ...], tuple[bytes | None, int]]
-
-
-def _bits_of(attacks: pd.DataFrame) -> _Bits:
-    keys = zip(attacks["trial_id"], *(attacks[name] for name in QUESTION), strict=True)
-    values = zip(attacks["correct_bits"], attacks["n"].astype(int), strict=True)
-    return dict(zip(keys, values, strict=True))
-
-
-def _shares(cell: pd.Series, bits: _Bits) -> Array:
-    """Per image, the share of the cell's seeds that are right; empty if some bits are missing."""
-    found = [bits[(trial, *(cell[name] for name in QUESTION))] for trial in cell["trial_ids"]]
-    if any(not isinstance(raw, bytes) for raw, _ in found) or len({n for _, n in found}) != 1:
+def _shares(bits: NDArray[np.object_], images: NDArray[np.int_]) -> Array:
+    """Per image, the share of a cell's seeds that are right; empty if bits are missing or sets differ in
+    size.
+    """
+    if any(not isinstance(raw, bytes) for raw in bits) or np.unique(images).size != 1:
         return np.empty(0)
-    n = found[0][1]
-    unpacked = [np.unpackbits(np.frombuffer(raw or b"", dtype=np.uint8), count=n) for raw, _ in found]
-    return np.asarray(np.mean(unpacked, axis=0), dtype=float)
+    packed = np.frombuffer(b"".join(bits), dtype=np.uint8).reshape(len(bits), -1)
+    return np.asarray(np.unpackbits(packed, axis=1, count=int(images[0])).mean(axis=0), dtype=float)
 
 
 def _unpaired(cells: pd.DataFrame, i: Codes, j: Codes) -> Array:

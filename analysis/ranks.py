@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special, stats
 
 from analysis.intervals import Array, fisher_z_interval
 
@@ -185,7 +185,8 @@ def partial_spearman(x: ArrayLike, y: ArrayLike, controls: ArrayLike) -> Correla
     """
     a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     n = a.size
-    given = np.asarray(controls, dtype=float).reshape(n, -1)
+    given = np.asarray(controls, dtype=float)
+    given = given.reshape(n, given.size // max(n, 1))
     k = given.shape[1]
     finite = np.isfinite(a).all() and np.isfinite(b).all() and np.isfinite(given).all()
     if n - 2 - k < 1 or not finite:
@@ -204,7 +205,7 @@ def correlation_p(r: float, dof: int) -> float:
     """Two-sided p value of a correlation with `dof` degrees of freedom, by Student's t."""
     if abs(r) >= 1.0:
         return 0.0
-    return float(2 * stats.t.sf(abs(r) * np.sqrt(dof / (1.0 - r**2)), dof))
+    return float(2 * special.stdtr(dof, -abs(r) * np.sqrt(dof / (1.0 - r**2))))
 
 
 def granulated_kendall_tau(df: pd.DataFrame, x: str, y: str, axes: Sequence[str]) -> Granulated:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -65,6 +66,7 @@ def _narrowing(cell: Mapping[Any, Any], request: Request | None) -> list[str]:
     return options
 
 
+@cache
 def _grid_of(dataset: str) -> str:
     """The first grid that trains on `dataset`; else the full one."""
     for name, spaces in GRIDS.items():

@@ -38,16 +38,13 @@ def trend(sample: Sample, *, claimed: int, delta: float) -> Trend:
     if short:
         return Trend(short.verdict, short.reason)
     kept = sample.decidable()
-    doublings = float(np.log2(kept.batch_size.max() / kept.batch_size.min()))
     linear = slope_per_doubling(kept.batch_size, kept.linear)
-    change = slope_per_doubling(kept.batch_size, kept.value).times(doublings)
+    change = end_to_end(kept.batch_size, kept.value)
     found = directional(change, linear, claimed=claimed, delta=delta, what="the end-to-end change")
     means = cell_means(kept.batch_size, kept.value)
     rank = kendall_tau_b(means.size, means.mean)
     low, high = linear.interval(1 - SIGNIFICANCE)
-    return Trend(
-        **vars(found), slope=linear.value, slope_low=low, slope_high=high, tau=rank.estimate, tau_p=rank.p
-    )
+    return Trend(**vars(found), slope=linear.value, slope_low=low, slope_high=high, tau=rank.estimate, tau_p=rank.p)
 
 
 def slope_per_doubling(batch_size: Floats, value: Floats) -> LinearContrast:
@@ -60,3 +57,9 @@ def slope_per_doubling(batch_size: Floats, value: Floats) -> LinearContrast:
     spread = float(np.sum(cells.count * offset**2))
     slope = float(np.sum(cells.count * offset * cells.mean)) / spread
     return LinearContrast(slope, cells.sd / np.sqrt(spread), cells.dof)
+
+
+def end_to_end(batch_size: Floats, value: Floats) -> LinearContrast:
+    """The change of the least-squares line from the smallest to the largest batch size."""
+    doublings = float(np.log2(batch_size.max() / batch_size.min()))
+    return slope_per_doubling(batch_size, value).times(doublings)

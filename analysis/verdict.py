@@ -16,9 +16,7 @@ SIGNIFICANCE = 0.05
 equivalence.
 """
 
-SATURATION_NOTE = (
-    "The verdicts on the published and on the stable loss differ: it rests on float32 saturation."
-)
+SATURATION_NOTE = "The verdicts on the published and on the stable loss differ: it rests on float32 saturation."
 
 
 @dataclass(frozen=True)
@@ -46,22 +44,26 @@ class Finding:
 
 @dataclass(frozen=True)
 class StratumResult:
-    """One stratum's part in a claim. `keys` name it; a stratum that is shown but not `counted` says why in
-    `note`.
+    """One stratum's part in a claim.
+
+    `keys` name it; the key `part` tells the halves of a claim apart that must both hold. `text` is the effect
+    in words. `closeness` to the paper: 0 its own protocol, 1 its data set and model at other sizes, 2 another
+    data set. A stratum that is shown but not `counted` says why in `note`.
     """
 
     keys: Mapping[str, object]
     verdict: Decision
-    effect: float
-    low: float
-    high: float
-    p: float
-    unit: str
-    note: str
+    effect: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
+    p: float = float("nan")
     p_refuted: float = float("nan")
-    counted: bool = True
+    unit: str = ""
+    text: str = ""
+    note: str = ""
     protocol: str = ""
-    faithful: bool = True
+    closeness: int = 0
+    counted: bool = True
 
     @property
     def name(self) -> str:

@@ -48,7 +48,7 @@ class SpectrumProbe:
 Probe = AttackProbe | SpectrumProbe
 
 HEADLINE_EPSILON: dict[str, float] = {
-    "digits": 0.3,  # our embedded stand-in for MNIST: the same epsilon
+    "digits": 0.1,  # our choice: at MNIST's 0.3 these enlarged 8x8 scans leave nothing to measure
     "mnist": 0.3,  # natural-training paper (2020), section 3, Figures 1 and 2
     "fashion-mnist": 0.3,  # natural-training paper, section 3, Figures 3 and 6
     "cifar10": 0.02,  # natural-training paper, section 3, Figures 4 and 5

@@ -30,6 +30,21 @@ class Regime:
     schedule: str = "constant"
 
 
-LR = Regime("lr", lambda batch_size: LEARNING_RATE)
-LR_BS = Regime("lr_bs", lambda batch_size: LR_BS_RATIO * batch_size)
-BENCHMARK = Regime("benchmark", lambda batch_size: LEARNING_RATE, BENCHMARK_SCHEDULE)
+def fixed_rate(learning_rate: float) -> Regime:
+    """Setting (1): the same rate at every batch size."""
+    return Regime("lr", lambda batch_size: learning_rate)
+
+
+def fixed_ratio(ratio: float) -> Regime:
+    """Setting (2): the rate grows in proportion to the batch size."""
+    return Regime("lr_bs", lambda batch_size: ratio * batch_size)
+
+
+def benchmark(learning_rate: float) -> Regime:
+    """Setting (3): the schedule of Yao et al. (2018), to be trained with BENCHMARK_MOMENTUM."""
+    return Regime("benchmark", lambda batch_size: learning_rate, BENCHMARK_SCHEDULE)
+
+
+LR = fixed_rate(LEARNING_RATE)
+LR_BS = fixed_ratio(LR_BS_RATIO)
+BENCHMARK = benchmark(LEARNING_RATE)

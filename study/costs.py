@@ -12,8 +12,9 @@ STEP_SECONDS = 4e-4
 """Overhead of one optimizer step on one CPU core, whatever the batch size. Measured."""
 
 IMAGE_SECONDS: Mapping[str, float] = {
-    "m1_20": 1.3e-4,
-    "m1": 2.6e-4,
+    "m1_8": 4e-5,
+    "m1_20": 2.4e-4,
+    "m1": 5e-4,
     "stdcnn": 3.0e-4,
     "c1": 7.0e-3,
     "resnet18": 3.0e-2,

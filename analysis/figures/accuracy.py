@@ -2,43 +2,51 @@
 
 from __future__ import annotations
 
-import altair as alt
-
-from analysis.figures.batch_axis import layers, records
+from analysis.figures.batch_axis import ValueAxis, batch_sizes, records, template
 from analysis.figures.curves import FigureData, with_gaps
-from analysis.figures.figure import Figure
+from analysis.figures.figure import DATA, Figure
 from analysis.figures.sweep import Setting, Sweep
 from analysis.figures.words import ends, gaps_and_marks, replicates
 from analysis.theme import name, percent
 
+_AXIS = ValueAxis("test accuracy", ".0%", ".2%")
+
 
 def accuracy_figure(
-    data: FigureData, setting: Setting, sweep: Sweep, *, attack: str, epsilon: float, loss: str, id: str
+    data: FigureData,
+    setting: Setting,
+    sweep: Sweep,
+    *,
+    attack: str,
+    epsilon: float,
+    loss: str,
+    others: tuple[float, ...] = (),
 ) -> Figure | None:
-    """Accuracy of `setting` along `sweep` under one attack; None when no network of it was attacked so."""
+    """Accuracy of `setting` along `sweep` under one attack; None when no network of it was attacked so.
+
+    A picker can set the chart's parameter `epsilon` to one of `others`.
+    """
     clean = with_gaps(sweep.of(setting.of(data.clean)))
     asked = setting.of(data.adversarial)
-    question = {"attack": attack, "loss": loss, "split": "test", "epsilon": epsilon}
-    for column, value in question.items():
+    for column, value in {"attack": attack, "loss": loss, "split": "test"}.items():
         asked = asked[asked[column] == value]
-    adversarial = with_gaps(sweep.of(asked))
+    adversarial = with_gaps(sweep.of(asked[asked["epsilon"] == epsilon]))
     if not adversarial["drawn"].any():
         return None
-    values = [*records(clean, sweep, "clean"), *records(adversarial, sweep, "adversarial")]
-    chart = layers(
-        values,
-        sweep,
-        title="test accuracy",
-        scale=alt.Scale(domain=[0, 1], nice=False, zero=True),
-        axis=alt.Axis(format=".0%", tickCount=5),
-        value_format=".2%",
-    )
+    values = records(clean, sweep, "clean")
+    for chosen in (epsilon, *(e for e in others if e != epsilon)):
+        cells = with_gaps(sweep.of(asked[asked["epsilon"] == chosen]))
+        values += records(cells, sweep, "adversarial")
+    chosen_by_picker = epsilon if others else None
+    chart = template(batch_sizes(values), ("clean", "adversarial"), sweep.styles, _AXIS, chosen_by_picker)
     under = f"{name(attack)} at ε = {epsilon:g}, {name(loss)}"
+    strength = ", ε as chosen above" if others else f", ε = {epsilon:g}"
     return Figure(
-        name=id,
+        name="-".join((*setting.slug, sweep.slug, attack, f"eps{epsilon:g}", loss)),
         title=f"{setting.title}: accuracy under {under}",
-        chart=chart,
-        caption=f"Clean (solid) and {name(attack)} (dashed) test accuracy, ε = {epsilon:g}, {name(loss)}. "
+        template=chart,
+        data={DATA: values},
+        caption=f"Clean (solid) and {name(attack)} (dashed) test accuracy{strength}, {name(loss)}. "
         f"{replicates(adversarial)}{gaps_and_marks(clean, adversarial)}",
         description=f"{setting.title}, {sweep.title}: clean and adversarial test accuracy against batch size under "
         f"{under}. Adversarial accuracy: {ends(adversarial, sweep, percent)}",

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import altair as alt
 import numpy as np
 import pandas as pd
 
-from analysis.figures.figure import HEIGHT, WIDTH
+from analysis.figures.figure import DATA, HEIGHT, WIDTH, Spec, specification
 from analysis.figures.sweep import Sweep
 from analysis.theme import ADVERSARIAL_DASH, CLEAN_DASH, PAPER, SeriesStyle
 
 Record = dict[str, Any]
-
-_KINDS = ["clean", "adversarial", "eigenvalue"]
 
 
 def records(cells: pd.DataFrame, sweep: Sweep, kind: str) -> list[Record]:
@@ -25,6 +25,7 @@ def records(cells: pd.DataFrame, sweep: Sweep, kind: str) -> list[Record]:
         style = sweep.style(str(cell["regime"]), float(cell["momentum"]))
         out.append(
             {
+                **({"epsilon": float(cell["epsilon"])} if "epsilon" in cell else {}),
                 "curve": style.label,
                 "kind": kind,
                 "batch_size": int(cell["batch_size"]),
@@ -62,23 +63,53 @@ def _note(cell: Record) -> str:
     return ", ".join(notes)
 
 
-def layers(
-    data: Sequence[Record], sweep: Sweep, *, title: str, scale: alt.Scale, axis: alt.Axis, value_format: str
-) -> alt.LayerChart:
+@dataclass(frozen=True)
+class ValueAxis:
+    """The vertical axis: its title, d3 formats of labels and tooltips, and its scale.
+
+    With `ticks` it is logarithmic and labelled there; otherwise it runs from 0 to 1.
+    """
+
+    title: str
+    label_format: str
+    value_format: str
+    ticks: tuple[float, ...] = ()
+
+    def encode(self, field: str) -> alt.Y:
+        """The encoding of `field` along this axis."""
+        if self.ticks:
+            scale = alt.Scale(type="log", nice=False)
+            axis = alt.Axis(format=self.label_format, values=list(self.ticks))
+        else:
+            scale = alt.Scale(domain=[0, 1], nice=False, zero=True)
+            axis = alt.Axis(format=self.label_format, tickCount=5)
+        return alt.Y(field, title=self.title, scale=scale, axis=axis)
+
+
+@cache
+def template(
+    sizes: tuple[int, ...],
+    kinds: tuple[str, ...],
+    styles: tuple[SeriesStyle, ...],
+    value_axis: ValueAxis,
+    epsilon: float | None = None,
+) -> Spec:
     """The panel: intervals, lines, marks (hollow where the record says so) and a cross where a cell diverged.
 
-    `title`, `scale` and `axis` are those of the values; `value_format` is d3's, for tooltips.
+    It reads the data set `DATA` of `records`. With `epsilon` it has a parameter of that name, at this value until
+    a picker sets it, that chooses among the adversarial records.
     """
-    styles = sweep.styles
-    y = alt.Y("mean:Q", title=title, scale=scale, axis=axis)
-    base = alt.Chart(alt.InlineData(values=list(data)))
-    x = _batch_axis(data)
-    colour = alt.Color("curve:N", scale=_scale(styles, "colour"), legend=alt.Legend(title=None))
+    y = value_axis.encode("mean:Q")
+    base = alt.Chart(alt.NamedData(name=DATA))
+    if epsilon is not None:
+        base = base.transform_filter("!isValid(datum.epsilon) || datum.epsilon == epsilon")
+    x = _batch_axis(sizes)
+    colour = alt.Color("curve:N", scale=_scale(styles, "colour"), legend=alt.Legend(title=None, symbolOpacity=1))
     drawn, seeded = "isValid(datum.mean)", "isValid(datum.low)"
-    kinds = sorted({r["kind"] for r in data}, key=_KINDS.index)
+    dashes = [CLEAN_DASH, ADVERSARIAL_DASH][: len(kinds)]
     dash = alt.StrokeDash(
         "kind:N",
-        scale=alt.Scale(domain=_KINDS, range=[CLEAN_DASH, ADVERSARIAL_DASH, CLEAN_DASH]),
+        scale=alt.Scale(domain=list(kinds), range=dashes),
         legend=alt.Legend(title=None, symbolType="stroke") if len(kinds) > 1 else None,
     )
     band = base.transform_filter(f"{seeded} && !datum.alone").mark_area(opacity=0.13, clip=True)
@@ -95,32 +126,39 @@ def layers(
         alt.Tooltip("curve:N", title="curve"),
         alt.Tooltip("kind:N", title="accuracy"),
         alt.Tooltip("batch_size:Q", title="batch size", format="d"),
-        alt.Tooltip("mean:Q", format=value_format),
-        alt.Tooltip("low:Q", title="95 % from", format=value_format),
-        alt.Tooltip("high:Q", title="95 % to", format=value_format),
+        alt.Tooltip("mean:Q", format=value_axis.value_format),
+        alt.Tooltip("low:Q", title="95 % from", format=value_axis.value_format),
+        alt.Tooltip("high:Q", title="95 % to", format=value_axis.value_format),
         alt.Tooltip("seeds:Q", title="seeds"),
         alt.Tooltip("note:N", title="note"),
     ]
     if len(kinds) == 1:
         tooltip.pop(1)
-    limits = {"y": alt.Y("low:Q", title=title, scale=scale, axis=axis), "y2": alt.Y2("high:Q")}
-    return alt.layer(
+    limits = {"y": value_axis.encode("low:Q"), "y2": alt.Y2("high:Q")}
+    chart = alt.layer(
         band.encode(x=x, color=colour, detail="line:N", **limits),
         rule.encode(x=x, color=colour, **limits),
         line.encode(x=x, y=y, color=colour, strokeDash=dash, detail="line:N"),
         point.encode(x=x, y=y, color=colour, shape=shape, fill=fill, tooltip=tooltip),
         cross.encode(x=x, y=alt.value(HEIGHT - 7), color=colour, tooltip=tooltip),
     ).properties(width=WIDTH, height=HEIGHT)
+    if epsilon is not None:
+        chart = chart.add_params(alt.param(name="epsilon", value=epsilon))
+    return specification(chart)
 
 
-def _batch_axis(data: Sequence[Record]) -> alt.X:
-    sizes = sorted({r["batch_size"] for r in data})
+def batch_sizes(data: Iterable[Record]) -> tuple[int, ...]:
+    """The batch sizes of some records, ascending."""
+    return tuple(sorted({record["batch_size"] for record in data}))
+
+
+def _batch_axis(sizes: Sequence[int]) -> alt.X:
     domain = [sizes[0] / 1.25, sizes[-1] * 1.25]
     return alt.X(
         "batch_size:Q",
         title="batch size",
         scale=alt.Scale(type="log", base=2, domain=domain, nice=False),
-        axis=alt.Axis(values=sizes, format="d", grid=False, labelOverlap=True, labelFlush=False),
+        axis=alt.Axis(values=list(sizes), format="d", grid=False, labelOverlap=True, labelFlush=False),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from functools import cache, cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,8 @@ from scipy import stats
 from analysis.cells import CELL, FLAGS, MIN_TRAINED, cells
 from analysis.figures.sweep import Setting, settings
 from analysis.table import QUESTION, StudyTable
+
+T = TypeVar("T")
 
 INTERVAL_LEVEL = 0.95
 
@@ -29,6 +33,15 @@ class FigureData:
 
     def __init__(self, table: StudyTable) -> None:
         self.table = table
+        self._figures: dict[Hashable, Any] = {}
+
+    def figure(self, template: Callable[..., T], *place: Hashable, **question: Hashable) -> T:
+        """`template(self, *place, **question)`, drawn once however many panels show it."""
+        key = (template, place, tuple(sorted(question.items())))
+        if key not in self._figures:
+            self._figures[key] = template(self, *place, **question)
+        drawn: T = self._figures[key]
+        return drawn
 
     @cached_property
     def settings(self) -> list[Setting]:

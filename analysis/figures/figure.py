@@ -2,50 +2,71 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 
-from analysis.theme import FONT, SeriesStyle, config
+from analysis import theme
+from analysis.theme import SeriesStyle
 
 WIDTH = 340
 HEIGHT = 230
 """Size of one panel's plotting area in pixels; on the page its width follows the reader's screen."""
 
-Chart = alt.Chart | alt.LayerChart
+DATA = "cells"
+"""Name of the data set that templates read."""
+
+Spec = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Figure:
     """One panel.
 
-    `name` is its file name and its id on the page, `caption` says what is seen and how intervals are made,
-    `description` says it in full to those who cannot see it. `legend` lists its curves for a legend outside it.
+    `template` is a Vega-Lite specification without data, `data` the named data sets that it reads. `name` is its
+    file name and its id on the page, `caption` says what is seen and how intervals are made, `description` says it
+    to those who cannot see it. `legend` lists its curves for a legend outside it.
     """
 
     name: str
     title: str
-    chart: Chart
+    template: Spec
+    data: Mapping[str, Sequence[Mapping[str, Any]]]
     caption: str
     description: str
     legend: tuple[SeriesStyle, ...] = ()
 
-    def spec(self) -> dict[str, Any]:
-        """The Vega-Lite specification for the page: without a title or legend, as wide as its place."""
-        spec: dict[str, Any] = self.chart.to_dict(validate=False)
-        spec.pop("$schema", None)
-        spec["width"], spec["height"] = "container", HEIGHT
-        spec["description"] = self.description
-        settings = config()
-        spec["config"] = settings | {"legend": {"disable": True}}
-        return spec
+    @property
+    def chart(self) -> alt.TopLevelMixin:
+        """The figure as altair and notebooks take it."""
+        chart: alt.TopLevelMixin = alt.Chart.from_dict(self.export_spec())
+        return chart
 
-    def export_spec(self) -> dict[str, Any]:
+    def spec(self) -> Spec:
+        """The Vega-Lite specification for the page: without a title or legend, as wide as its place."""
+        config = theme.config() | {"legend": {"disable": True}}
+        return self._bare() | {"width": "container", "config": config}
+
+    def export_spec(self) -> Spec:
         """The Vega-Lite specification for a file: titled, with its legend, black on white."""
-        spec: dict[str, Any] = self.chart.to_dict(validate=False)
-        spec["width"], spec["height"] = WIDTH, HEIGHT
-        spec["title"] = {"text": self.title, "fontSize": 12}
-        spec["description"] = self.description
-        spec["config"] = config() | {"background": "#ffffff", "font": FONT, "padding": 12}
-        return spec
+        config = theme.config() | {"background": "#ffffff", "font": theme.PRINT_FONT, "padding": 12}
+        spec = self._bare() | {"title": {"text": self.title, "fontSize": 12}, "config": config}
+        text = json.dumps(spec).replace("\\u2081", "1")  # few print fonts have the subscript of "λ₁"
+        printable: Spec = json.loads(text)
+        return printable
+
+    def _bare(self) -> Spec:
+        datasets = {name: list(records) for name, records in self.data.items()}
+        return self.template | {"datasets": datasets, "description": self.description}
+
+
+def specification(chart: alt.Chart | alt.LayerChart) -> Spec:
+    """A chart that reads named data sets as a specification without them or a configuration.
+
+    The data join later: altair would copy and hash them for every layer.
+    """
+    spec: Spec = chart.to_dict(validate=False)
+    return {key: value for key, value in spec.items() if key not in ("config", "datasets")}

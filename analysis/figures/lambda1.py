@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import altair as alt
+import numpy as np
+import pandas as pd
 
-from analysis.figures.batch_axis import layers, records
+from analysis.figures.batch_axis import ValueAxis, batch_sizes, records, template
 from analysis.figures.curves import FigureData, with_gaps
-from analysis.figures.figure import Figure
+from analysis.figures.figure import DATA, Figure
 from analysis.figures.sweep import Setting, Sweep
 from analysis.figures.words import ends, gaps_and_marks, replicates
 from analysis.theme import number
@@ -14,7 +15,7 @@ from analysis.theme import number
 SPLITS = {"train": "training", "test": "test"}
 
 
-def lambda1_figure(data: FigureData, setting: Setting, sweep: Sweep, *, split: str, id: str) -> Figure | None:
+def lambda1_figure(data: FigureData, setting: Setting, sweep: Sweep, *, split: str) -> Figure | None:
     """lambda1 of `setting` along `sweep` on a split, log axis; None when no eigenvalue of it is known.
 
     Means are geometric. A cell with an eigenvalue that is not positive has no place on a log axis and is a gap.
@@ -23,21 +24,26 @@ def lambda1_figure(data: FigureData, setting: Setting, sweep: Sweep, *, split: s
     cells = with_gaps(sweep.of(setting.of(frame[frame["split"] == split])))
     if not cells["drawn"].any():
         return None
-    chart = layers(
-        records(cells, sweep, "eigenvalue"),
-        sweep,
-        title=f"λ₁ ({SPLITS[split]} set)",
-        scale=alt.Scale(type="log", nice=False),
-        axis=alt.Axis(format="~g", tickCount=5),
-        value_format=".4~g",
-    )
+    values = records(cells, sweep, "eigenvalue")
+    axis = ValueAxis(f"λ₁ ({SPLITS[split]} set)", "~g", ".4~g", _ticks(cells))
+    chart = template(batch_sizes(values), ("eigenvalue",), sweep.styles, axis)
     return Figure(
-        name=id,
+        name="-".join((*setting.slug, sweep.slug, f"lambda1-{split}")),
         title=f"{setting.title}: λ₁ on the {SPLITS[split]} set",
-        chart=chart,
+        template=chart,
+        data={DATA: values},
         caption=f"Top eigenvalue λ₁ of the loss Hessian on the whole {SPLITS[split]} set, log axis, geometric means. "
         f"{replicates(cells)}{gaps_and_marks(cells, hollow='the eigenvalue has not converged')}",
         description=f"{setting.title}, {sweep.title}: top Hessian eigenvalue on the {SPLITS[split]} set against batch "
         f"size, log axis. {ends(cells, sweep, number)}",
         legend=sweep.styles,
     )
+
+
+def _ticks(cells: pd.DataFrame) -> tuple[float, ...]:
+    """1, 2 and 5 times powers of ten within the plotted range; powers of ten alone when it is wide."""
+    values = cells.loc[cells["drawn"], ["mean", "low", "high"]].to_numpy(dtype=float)
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    steps = (1, 2, 5) if len(decades) <= 4 else (1,)
+    return tuple(float(f"{step}e{decade}") for decade in decades for step in steps)

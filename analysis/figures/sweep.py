@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
 import pandas as pd
 
 from analysis.table import CURVE, StudyTable
-from analysis.theme import SeriesStyle, momentum_style, name, regime_style
+from analysis.theme import REGIMES, SeriesStyle, momentum_style, name, regime_style
 
 SHARED = tuple(key for key in CURVE if key not in ("regime", "momentum"))
 """Columns in which all trials of one panel agree."""
@@ -44,6 +47,12 @@ class Setting:
         if self["weight_decay"]:
             parts.append(f"weight decay {self['weight_decay']:g}")
         return ", ".join(parts)
+
+    @property
+    def slug(self) -> tuple[str, ...]:
+        """What names it in a file name: data set, model and epochs, with a digest of all of them."""
+        digest = hashlib.sha256(repr(self.values).encode()).hexdigest()[:4]
+        return str(self["dataset"]), str(self["model"]), f"{_count(self['epochs'])}ep", digest
 
     def of(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The rows of `frame` (with the `SHARED` columns) that belong here."""
@@ -90,6 +99,11 @@ class Sweep:
         return SeriesStyle(f"{style.label}, m={momentum:g}", style.colour, style.shape)
 
     @property
+    def slug(self) -> str:
+        """What names it in a file name."""
+        return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+
+    @property
     def styles(self) -> tuple[SeriesStyle, ...]:
         """The styles of all its curves, in order."""
         return tuple(self.style(*curve) for curve in self.curves)
@@ -100,6 +114,26 @@ class Sweep:
             return frame
         on_curve = pd.MultiIndex.from_arrays([frame["regime"], frame["momentum"].astype(float)])
         return frame[on_curve.isin(list(self.curves))]
+
+
+def regime_sweep(curves: Collection[tuple[str, float]]) -> Sweep:
+    """One curve a regime among those that a study has: its smallest momentum (the natural-training paper's 0)."""
+    lowest = {regime: min(m for r, m in curves if r == regime) for regime, _ in curves}
+    return Sweep("Regimes", tuple((r, lowest[r]) for r in _in_order(lowest)), "regime")
+
+
+def momentum_sweeps(curves: Collection[tuple[str, float]]) -> list[Sweep]:
+    """For each regime with several momenta among those that a study has, its curves by momentum."""
+    momenta = {regime: sorted({m for r, m in curves if r == regime}) for regime, _ in curves}
+    return [
+        Sweep(f"Momentum under {regime_style(r).label}", tuple((r, m) for m in momenta[r]), "momentum")
+        for r in _in_order(momenta)
+        if len(momenta[r]) > 1
+    ]
+
+
+def _in_order(regimes: Collection[str]) -> list[str]:
+    return [r for r in REGIMES if r in regimes] + sorted(r for r in regimes if r not in REGIMES)
 
 
 REGIME_SWEEP = Sweep("Regimes", (("lr", 0.0), ("lr_bs", 0.0), ("benchmark", 0.9)), "regime")

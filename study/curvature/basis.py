@@ -1,4 +1,4 @@
-"""An orthonormal set of long vectors: what the eigenvalue algorithms remember of the space they have searched."""
+"""An orthonormal set of long vectors: what an eigenvalue algorithm remembers of its search."""
 
 import torch
 from torch import Tensor
@@ -12,8 +12,9 @@ class OrthonormalBasis:
 
     Args:
         dim: length of each vector.
-        dtype: storage of the vectors. float32 halves the memory (``4 dim`` bytes a vector) and costs no accuracy
-            when the matrix-vector product itself is computed in float32: it then multiplies exactly what is stored.
+        dtype: storage of the vectors. float32 halves the memory (``4 dim`` bytes a vector) and costs no
+            accuracy when the matrix-vector product itself is computed in float32: it then multiplies exactly
+            what is stored.
         device: where the vectors live.
     """
 
@@ -35,8 +36,8 @@ class OrthonormalBasis:
     def orthogonalise(self, vector: Tensor) -> tuple[Tensor, Tensor]:
         """Split ``vector`` into its coefficients on the basis and the remainder orthogonal to it.
 
-        Classical Gram-Schmidt done twice, which is enough for orthogonality to rounding error (Parlett, The Symmetric
-        Eigenvalue Problem, 1998, section 6.9: "twice is enough").
+        Classical Gram-Schmidt done twice, which is enough for orthogonality to rounding error (Parlett, The
+        Symmetric Eigenvalue Problem, 1998, section 6.9: "twice is enough").
 
         Args:
             vector: shape (dim,), float64.

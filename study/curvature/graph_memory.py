@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 
-import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
@@ -32,7 +31,8 @@ def _saved_tensors(outputs: Iterable[Tensor]) -> Iterator[Tensor]:
         for name in dir(node):
             if name.startswith("_saved_") or name == "saved_tensors":
                 saved = getattr(node, name)
-                yield from (t for t in (saved if isinstance(saved, tuple | list) else [saved]) if torch.is_tensor(t))
+                several = saved if isinstance(saved, tuple | list) else [saved]
+                yield from (t for t in several if isinstance(t, Tensor))
         fresh = [n for n, _ in node.next_functions if n is not None and n not in seen]
         seen.update(fresh)
         to_visit.extend(fresh)

@@ -1,5 +1,6 @@
-"""A growing search space and the Rayleigh-Ritz approximations that it holds."""
+"""One Lanczos recurrence, and what can be said from it about the spectrum."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -13,91 +14,91 @@ BREAKDOWN = 1e-12
 
 @dataclass(frozen=True)
 class RitzPairs:
-    """Ritz values (k,), their coefficients (rows, k) on the multiplied vectors, and residual norms (k,), all on the CPU."""
+    """Approximate eigenpairs, all on the CPU in float64.
+
+    Attributes:
+        values: Ritz values (k,), ascending.
+        coefficients: of the Ritz vectors on the space's basis, one column each, (k, k).
+        residuals: ``||P (H y - theta y)||`` (k,), P the projection off the locked vectors.
+        coupling: ``||(I - P) H y||`` (k,), the rest of the residual; it vanishes as locked vectors become exact.
+    """
 
     values: Tensor
     coefficients: Tensor
     residuals: Tensor
+    coupling: Tensor
 
 
 class KrylovSpace:
-    """Orthonormal vectors ``V`` with the products ``H v`` of all but the *pending* ones, as coefficients on ``V``.
-
-    Multiplying a vector makes its product's remainder outside ``V`` the next pending vector. With one starting vector this
-    is the Lanczos recurrence with full reorthogonalisation. A second starting vector, orthogonal to all there is,
-    opens a second *chain*, which sees the copies of a multiple eigenvalue that the first cannot. Because the whole of
-    ``H V`` lies in the span of ``V``, the residual of a Ritz pair is known without another product:
-    ``||H y - theta y|| = ||C s||`` with ``C`` the rows of the coefficients that belong to pending vectors.
+    """Krylov space of ``P H P`` from one vector, P the projection off ``locked`` vectors, fully reorthogonalised.
 
     Args:
-        dim: length of the vectors.
-        dtype: storage of the basis, see :class:`~study.curvature.basis.OrthonormalBasis`.
-        device: where the basis lives.
+        start: shape (dim,), float64; its part orthogonal to ``locked`` begins the space.
+        locked: eigenvectors found before.
     """
 
-    def __init__(self, dim: int, *, dtype: torch.dtype, device: torch.device) -> None:
-        self.basis = OrthonormalBasis(dim, dtype=dtype, device=device)
-        self.multiplied: list[int] = []
-        self.pending: list[int] = []
-        self._chain_of: list[int] = []
-        self._coefficients = torch.zeros(0, 0, dtype=torch.float64)
+    def __init__(self, start: Tensor, locked: OrthonormalBasis) -> None:
+        self._locked = locked
+        self.basis = OrthonormalBasis(locked.dim, dtype=locked.dtype, device=locked.device)
+        direction, _ = locked.orthogonalise(start)
+        self.basis.append(direction / direction.norm())
+        self._projected = torch.zeros(0, 0, dtype=torch.float64)
+        self._coupling = torch.zeros(len(locked), 0, dtype=torch.float64)
+        self._remainders: list[float] = []
         self._largest_product = 0.0
 
     @property
-    def is_everything(self) -> bool:
-        """Whether the basis spans the whole of R^dim."""
-        return len(self.basis) == self.basis.dim
+    def is_invariant(self) -> bool:
+        """Whether the recurrence has ended: every Ritz pair is exact, and nothing is left to multiply."""
+        return bool(self._remainders) and self._remainders[-1] == 0
 
-    def open_chain(self, vector: Tensor, chain: int) -> None:
-        """Add the direction of ``vector``, shape (dim,), that is outside the space as the first pending vector of ``chain``."""
-        remainder, _ = self.basis.orthogonalise(vector)
-        self._append(remainder / remainder.norm(), chain)
+    def next_vector(self) -> Tensor:
+        """The vector to multiply next, shape (dim,), float64."""
+        return self.basis[len(self._remainders)]
 
-    def multiply(self, index: int, product: Tensor) -> None:
-        """Record ``product`` = H v, shape (dim,), float64, of the pending vector ``index``."""
-        self.pending.remove(index)
-        self.multiplied.append(index)
+    def extend(self, product: Tensor) -> None:
+        """Take in ``product`` = H times :meth:`next_vector`, shape (dim,), float64."""
         self._largest_product = max(self._largest_product, product.norm().item())
-        remainder, coefficients = self.basis.orthogonalise(product)
-        self._coefficients[: len(coefficients), index] = coefficients
+        remainder, coupling = self._locked.orthogonalise(product)
+        remainder, coefficients = self.basis.orthogonalise(remainder)
         norm = remainder.norm().item()
-        if norm > BREAKDOWN * self._largest_product and not self.is_everything:
-            self._append(remainder / norm, self._chain_of[index])
-            self._coefficients[-1, index] = norm
-
-    def chain_pending(self, chain: int) -> list[int]:
-        """Pending vectors of ``chain``; none once the chain has found an invariant space."""
-        return [p for p in self.pending if self._chain_of[p] == chain]
+        everything = len(self.basis) + len(self._locked) == self.basis.dim
+        if everything or norm <= BREAKDOWN * self._largest_product:
+            norm = 0.0
+        else:
+            self.basis.append(remainder / norm)
+        k = len(self._remainders)
+        self._projected = torch.nn.functional.pad(self._projected, (0, 1, 0, 1))
+        self._projected[:, k] = coefficients
+        if k > 0:
+            self._projected[k, k - 1] = self._remainders[-1]
+        self._coupling = torch.cat([self._coupling, coupling[:, None]], dim=1)
+        self._remainders.append(norm)
 
     def ritz(self) -> RitzPairs:
-        """Ritz pairs of the whole space, ascending."""
-        return self._ritz(self.multiplied, self.pending)
+        """Ritz pairs of what has been multiplied. Their residuals are known without another product."""
+        # Rounding in H leaves the two halves different by as much; their mean is the better estimate of both.
+        values, coefficients = torch.linalg.eigh((self._projected + self._projected.T) / 2)
+        residuals = self._remainders[-1] * coefficients[-1].abs()
+        return RitzPairs(values, coefficients, residuals, (self._coupling @ coefficients).norm(dim=0))
 
-    def chain_ritz(self, chain: int) -> RitzPairs:
-        """Ritz pairs of ``chain`` alone: approximate eigenpairs of H restricted to the complement of the rest of the space."""
-        members = [i for i in self.multiplied if self._chain_of[i] == chain]
-        return self._ritz(members, self.chain_pending(chain))
-
-    def worst_pending(self, pairs: RitzPairs, wanted: Tensor) -> int:
-        """The pending vector that carries most of the wanted pairs' residuals: the one to multiply next."""
-        share = self._coefficients[self.pending][:, self.multiplied] @ pairs.coefficients[:, wanted]
-        return self.pending[int(share.norm(dim=1).argmax())]
-
-    def vectors(self, pairs: RitzPairs, wanted: Tensor) -> Tensor:
-        """Ritz vectors of the whole space's wanted pairs: shape (len(wanted), dim), float64."""
-        weights = torch.zeros(len(wanted), len(self.basis), dtype=torch.float64)
-        weights[:, self.multiplied] = pairs.coefficients[:, wanted].T
+    def vectors(self, pairs: RitzPairs, chosen: Tensor) -> Tensor:
+        """Ritz vectors of the chosen pairs: shape (len(chosen), dim), float64."""
+        weights = torch.zeros(len(chosen), len(self.basis), dtype=torch.float64)
+        weights[:, : len(self._remainders)] = pairs.coefficients[:, chosen].T
         return self.basis.combine(weights)
 
-    def _append(self, unit_vector: Tensor, chain: int) -> None:
-        self.pending.append(len(self.basis))
-        self._chain_of.append(chain)
-        self.basis.append(unit_vector)
-        self._coefficients = torch.nn.functional.pad(self._coefficients, (0, 1, 0, 1))
+    def hidden_weight(self, values: Tensor, level: float) -> float:
+        """Upper bound on ``|<start, u>|`` for any eigenvector u of P H P with eigenvalue ``level``.
 
-    def _ritz(self, rows: list[int], outside: list[int]) -> RitzPairs:
-        projected = self._coefficients[rows][:, rows]
-        # Rounding in H leaves the two halves different by as much; their mean is the better estimate of both.
-        values, coefficients = torch.linalg.eigh((projected + projected.T) / 2)
-        residuals = (self._coefficients[outside][:, rows] @ coefficients).norm(dim=0)
-        return RitzPairs(values, coefficients, residuals)
+        After k products the next remainder is ``pi(PHP) start / (product of the norms before)``, with ``pi(t)`` the product of
+        ``t - theta_i`` over the Ritz values (Parlett, The Symmetric Eigenvalue Problem, 1998, chapter 12). So the product of
+        all k remainder norms is ``||pi(PHP) start|| >= |pi(level)| |<start, u>|``. Beyond the extreme Ritz values the bound
+        falls with the distance, so it holds for every eigenvalue further out as well.
+        """
+        if self.is_invariant:
+            return 0.0
+        distance = (level - values).abs()
+        if not distance.all():
+            return 1.0
+        return math.exp(min(0.0, sum(map(math.log, self._remainders)) - distance.log().sum().item()))

@@ -1,10 +1,12 @@
 """Extreme eigenvalues of a symmetric operator by Lanczos' method with full reorthogonalisation."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from study.curvature.basis import OrthonormalBasis
 from study.curvature.eigen import (
     RELATIVE_RESIDUAL,
     EigenResult,
@@ -15,12 +17,28 @@ from study.curvature.eigen import (
 )
 from study.curvature.krylov import KrylovSpace, RitzPairs
 
-WHICH: dict[str, Callable[[Tensor], Tensor]] = {
-    "magnitude": torch.abs,
-    "largest": torch.clone,
-    "smallest": torch.neg,
+
+@dataclass(frozen=True)
+class Order:
+    """What "top" means: eigenvalues are wanted by decreasing ``rank``; ``ends`` are the sides of the spectrum searched."""
+
+    rank: Callable[[Tensor], Tensor]
+    ends: tuple[int, ...]
+
+
+WHICH: dict[str, Order] = {
+    "magnitude": Order(torch.abs, (1, -1)),
+    "largest": Order(torch.clone, (1,)),
+    "smallest": Order(torch.neg, (-1,)),
 }
-"""What "top" means: eigenvalues are wanted in decreasing order of this function of theirs."""
+
+OVERLOOKED = 1e-3
+"""A random unit vector in n dimensions is less than ``OVERLOOKED / sqrt(n)`` along a given direction with probability 8e-4
+(its coordinates are nearly normal with variance 1/n): the chance that a search is ended too early."""
+
+COARSE = 0.1
+"""Beyond this much above the weakest wanted eigenvalue, relative to it, a search must exclude eigenvalues by the bound;
+nearer than that, the convergence of the largest Ritz value is enough."""
 
 
 def lanczos(
@@ -39,25 +57,29 @@ def lanczos(
 ) -> EigenResult:
     """The ``count`` top eigenvalues of a symmetric operator, seen only through its matrix-vector product.
 
-    Lanczos (1950), with full reorthogonalisation and the recurrence in float64 even where ``matvec`` is float32. It stops
-    when every wanted Ritz pair has ``||H v - theta v|| <= tolerance * max |theta|``; the eigenvalue's own error is then at most
-    residual^2 / gap (Parlett, The Symmetric Eigenvalue Problem, 1998, section 11.7).
+    Lanczos (1950), with full reorthogonalisation and the recurrence in float64 even where ``matvec`` is float32.
+    It stops when every wanted Ritz pair has ``||H v - theta v|| <= tolerance * max |theta|``; the eigenvalue's own
+    error is then at most residual^2 / gap (Parlett, The Symmetric Eigenvalue Problem, 1998, section 11.7).
 
-    A space grown from one vector holds one copy of each eigenvalue, however multiple. So with ``count > 1`` a second chain,
-    from a fresh random vector orthogonal to the first, looks for what was missed, and another follows for as long as
-    one finds an eigenvalue that belongs among the top. With ``count = 1`` no copy can matter and none is looked for.
+    A space grown from one vector holds one copy of each eigenvalue, however multiple, and may not yet show a
+    member of a cluster. So with ``count > 1`` the pairs found are locked, and a second space, from a fresh random vector
+    orthogonal to them, is searched for what was missed; again for as long as one finds an eigenvalue that belongs
+    among the top. With ``count = 1`` no copy can matter and no search is made.
 
     Args:
         matvec: (dim,) float64 -> (dim,), symmetric. Any float dtype may come back.
         dim: the operator's dimension.
-        generator: draws the starting vector, on its own device.
+        generator: draws the starting vectors, on its own device.
         count: eigenvalues wanted; the operator's dimension caps it.
         tolerance: relative residual at which a pair counts as converged.
-        max_matvecs: budget of products; without convergence by then the best pairs come back with ``converged=False``.
+        max_matvecs: budget of products; without convergence by then the best pairs come back with
+            ``converged=False``.
         which: "magnitude", "largest" or "smallest".
-        start: starting vector, shape (dim,), instead of a random one. It must not be orthogonal to the wanted eigenvectors.
+        start: starting vector, shape (dim,), instead of a random one. It must not be orthogonal to the wanted
+            eigenvectors.
         keep_vectors: also return the eigenvectors.
-        basis_dtype: storage of the basis (``dim`` numbers a product). float32 halves it and is as good when ``matvec`` is float32.
+        basis_dtype: storage of the basis (``dim`` numbers a product). float32 halves it and is as good when
+            ``matvec`` is float32.
         device: where the vectors live; default: that of ``start``, else of the generator.
 
     Returns:
@@ -75,67 +97,81 @@ def lanczos(
     check_request(dim, count, tolerance, max_matvecs, start)
     if which not in WHICH:
         raise ValueError(f"which must be one of {', '.join(WHICH)}, got {which!r}")
-    order = WHICH[which]
     device = device or (generator.device if start is None else start.device)
-    first = random_vector(dim, generator, device) if start is None else start.to(device, torch.float64)
-    count = min(count, dim)
+    first = None if start is None else start.to(device, torch.float64)
+    found = _Found(OrthonormalBasis(dim, dtype=basis_dtype, device=device), min(count, dim), WHICH[which])
+    matvecs, done = 0, False
+    while not done and matvecs < max_matvecs:
+        space = KrylovSpace(random_vector(dim, generator, device) if first is None else first, found.vectors)
+        first, finished = None, False
+        while not finished and matvecs < max_matvecs:
+            product = matvec(space.next_vector()).to(device, torch.float64)
+            matvecs += 1
+            if not product.isfinite().all():
+                return not_finite(found.count, matvecs, tolerance)
+            space.extend(product)
+            pairs = space.ritz()
+            belonging, finished = found.judge(space, pairs, tolerance)
+        if len(belonging):
+            found.lock(space, pairs, belonging)
+        found_nothing = len(belonging) == 0
+        done = finished and (found.count == 1 or found_nothing or len(found.values) == dim)
+    return found.result(converged=done, matvecs=matvecs, tolerance=tolerance, keep_vectors=keep_vectors)
 
-    space = KrylovSpace(dim, dtype=basis_dtype, device=device)
-    space.open_chain(first, chain := 0)
-    following, searched, done = 0, False, False
-    while True:
-        product = matvec(space.basis[following]).to(device, torch.float64)
-        if not product.isfinite().all():
-            return not_finite(count, len(space.multiplied) + 1, tolerance)
-        space.multiply(following, product)
 
-        pairs = space.ritz()
-        wanted = order(pairs.values).argsort(descending=True, stable=True)[:count]
-        slack = tolerance * pairs.values.abs().max().item()
-        found = len(wanted) == count and bool((pairs.residuals[wanted] <= slack).all())
-        if found:
-            weakest = order(pairs.values[wanted[-1:]]).item()
-            searched, missed = _search_outcome(space, chain, order, weakest, slack)
-            exhausted = space.is_everything and not space.pending
-            done = count == 1 or exhausted or (searched and not missed)
-        if done or len(space.multiplied) == max_matvecs:
-            break
-        if not space.pending or (found and searched and not space.is_everything):
-            chain += 1
-            space.open_chain(random_vector(dim, generator, device), chain)
-        if found:
-            following = (space.chain_pending(chain) or space.pending)[0]
+class _Found:
+    """Eigenpairs locked so far, and the judgement of what a further Krylov space adds to them."""
+
+    def __init__(self, vectors: OrthonormalBasis, count: int, order: Order) -> None:
+        self.vectors, self.count, self.order = vectors, count, order
+        self.values = torch.zeros(0, dtype=torch.float64)
+        self.residuals = torch.zeros(0, dtype=torch.float64)
+
+    def judge(self, space: KrylovSpace, pairs: RitzPairs, tolerance: float) -> tuple[Tensor, bool]:
+        """Indices of the pairs that belong among the top, best first, and whether the space need not grow."""
+        slack = tolerance * torch.cat([self.values, pairs.values]).abs().max().item()
+        best_first = self._best_first(pairs.values)
+        missing = self.count - len(self.values)
+        if missing > 0:
+            belonging = best_first[: self.count if space.is_invariant else missing]
+            complete = space.is_invariant or len(belonging) == missing
         else:
-            following = space.worst_pending(pairs, wanted)
+            weakest = self.order.rank(self.values)[self._best_first(self.values)[self.count - 1]].item()
+            belonging = best_first[self.order.rank(pairs.values[best_first]) > weakest + slack]
+            complete = len(belonging) > 0 or self._nothing_hidden(space, pairs, weakest, slack)
+        return belonging, complete and bool((pairs.residuals[belonging] <= slack).all())
 
-    scale = pairs.values.abs().max().item() or 1.0
-    return EigenResult(
-        eigenvalues=pairs.values[wanted].tolist(),
-        residuals=(pairs.residuals[wanted] / scale).tolist(),
-        converged=done,
-        matvecs=len(space.multiplied),
-        tolerance=tolerance,
-        eigenvectors=space.vectors(pairs, wanted) if keep_vectors else None,
-    )
+    def lock(self, space: KrylovSpace, pairs: RitzPairs, chosen: Tensor) -> None:
+        """Take over the chosen pairs of ``space``."""
+        for vector in space.vectors(pairs, chosen):
+            self.vectors.append(vector)
+        self.values = torch.cat([self.values, pairs.values[chosen]])
+        self.residuals = torch.cat([self.residuals, torch.hypot(pairs.residuals, pairs.coupling)[chosen]])
 
+    def result(self, *, converged: bool, matvecs: int, tolerance: float, keep_vectors: bool) -> EigenResult:
+        top = self._best_first(self.values)[: self.count]
+        scale = self.values.abs().max().item() or 1.0
+        selection = torch.eye(len(self.values), dtype=torch.float64)[top]
+        return EigenResult(
+            eigenvalues=self.values[top].tolist(),
+            residuals=(self.residuals[top] / scale).tolist(),
+            converged=converged,
+            matvecs=matvecs,
+            tolerance=tolerance,
+            eigenvectors=self.vectors.combine(selection) if keep_vectors else None,
+        )
 
-def _search_outcome(
-    space: KrylovSpace, chain: int, order: Callable[[Tensor], Tensor], weakest: float, slack: float
-) -> tuple[bool, bool]:
-    """Whether ``chain`` has been searched to its end, and whether what it holds calls for another chain.
+    def _best_first(self, values: Tensor) -> Tensor:
+        return self.order.rank(values).argsort(descending=True, stable=True)
 
-    The end: all its Ritz pairs above the weakest wanted one have converged, and the next one has converged too, or cannot
-    reach the weakest wanted, or cannot exist. The first chain always calls for another: a chain cannot see its own copies.
-    """
-    if chain == 0:
-        return True, True
-    own: RitzPairs = space.chain_ritz(chain)
-    best_first = order(own.values).argsort(descending=True, stable=True)
-    rank, residuals = order(own.values[best_first]), own.residuals[best_first]
-    above = int((rank > weakest + slack).sum())
-    if (residuals[:above] > slack).any():
-        return False, True
-    if above == len(rank):
-        return not space.chain_pending(chain), True
-    bounded = residuals[above] <= max(slack, weakest - rank[above].item())
-    return bool(bounded), above > 0
+    def _nothing_hidden(self, space: KrylovSpace, pairs: RitzPairs, weakest: float, slack: float) -> bool:
+        """Whether, all but certainly, the space's complement holds no eigenvalue above ``weakest`` that matters."""
+
+        def excluded_above(level: float) -> bool:
+            weight = max(space.hidden_weight(pairs.values, end * level) for end in self.order.ends)
+            return weight < OVERLOOKED / self.vectors.dim**0.5
+
+        best = self._best_first(pairs.values)[0]
+        largest_is_settled = bool(pairs.residuals[best] <= slack)
+        coarse = weakest + max(slack, COARSE * abs(weakest))
+        return excluded_above(weakest + slack) or (largest_is_settled and excluded_above(coarse))

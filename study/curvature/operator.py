@@ -23,20 +23,23 @@ class NotFiniteError(ValueError):
 class HessianOperator:
     """Hessian of the mean cross-entropy over a whole split, with respect to all trainable parameters.
 
-    ``H v = (1/N) sum_chunks d/dtheta <d(sum of losses)/dtheta, v>``, by differentiating the gradient once more
-    (Pearlmutter, Fast Exact Multiplication by the Hessian, 1994). Chunks add up sums and divide by N once, so a
-    ragged last chunk does not bias the result. The gradient's graph is kept for as many chunks as fit into
-    ``memory_bytes`` and built anew at each product for the others; that changes the time (2.1 against 3.3 gradients a
-    product, measured), never a bit of the result. ``.grad``, ``requires_grad`` and buffers stay untouched.
+    ``H v = (1/N) sum_chunks d/dtheta <d(sum of losses)/dtheta, v>``, by differentiating the gradient once
+    more (Pearlmutter, Fast Exact Multiplication by the Hessian, 1994). Chunks add up sums and divide by N
+    once, so a ragged last chunk does not bias the result. The gradient's graph is kept for as many chunks as
+    fit into ``memory_bytes`` and built anew at each product for the others; that changes the time (2.1
+    against 3.3 gradients a product, measured), never a bit of the result. ``.grad``, ``requires_grad`` and
+    buffers stay untouched.
 
-    The weights must not change during the operator's life. Products are computed in the parameters' dtype, without TF32
-    or bfloat16 shortcuts, and added up over chunks in float64.
+    The weights must not change during the operator's life. Products are computed in the parameters' dtype,
+    without TF32 or bfloat16 shortcuts, and added up over chunks in float64.
 
     Args:
         model: in eval mode, maps inputs (n, ...) to logits (n, classes).
-        x: inputs (N, ...): uint8 is taken as 0..255 and scaled to [0, 1] chunk by chunk; floating point is taken as it is.
+        x: inputs (N, ...): uint8 is taken as 0..255 and scaled to [0, 1] chunk by chunk; floating point is
+            taken as it is.
         y: labels (N,), integers.
-        chunk_size: inputs a chunk; default: 500 on the CPU, else as many as keep one chunk's graph within ``memory_bytes``.
+        chunk_size: inputs a chunk; default: 500 on the CPU, else as many as keep one chunk's graph within
+            ``memory_bytes``.
         memory_bytes: budget in bytes for graphs kept between products; 0 keeps none.
 
     Attributes:
@@ -45,7 +48,8 @@ class HessianOperator:
         kept_bytes: memory of the graphs kept between products.
 
     Raises:
-        ValueError: if any module is in training mode, nothing is trainable, or the sizes or dtypes of x and y do not fit.
+        ValueError: if any module is in training mode, nothing is trainable, or the sizes or dtypes of x and y
+            do not fit.
 
     Example:
         >>> model = nn.Linear(3, 2).eval()
@@ -96,10 +100,8 @@ class HessianOperator:
         if v.shape != (self.dim,):
             raise ValueError(f"v must have shape ({self.dim},), got {tuple(v.shape)}")
         v = v.to(self.device, self.dtype)
-        pieces = [
-            piece.view_as(p)
-            for piece, p in zip(v.split([p.numel() for p in self._parameters]), self._parameters, strict=True)
-        ]
+        sizes = [p.numel() for p in self._parameters]
+        pieces = [piece.view_as(p) for piece, p in zip(torch.split(v, sizes), self._parameters, strict=True)]
         self.matvecs += 1
         return self._mean_over_chunks(lambda gradient: self._differentiate(gradient, pieces), keep=True)
 
@@ -130,9 +132,10 @@ class HessianOperator:
         with torch.enable_grad():
             logits = self._model(x)
             if not logits.isfinite().all():
-                raise NotFiniteError("the model's output is not finite: it has diverged, so it has no Hessian")
+                raise NotFiniteError("the model's output is not finite: it has diverged and has no Hessian")
             loss = functional.cross_entropy(logits, y, reduction="sum")
-            return list(torch.autograd.grad(loss, self._parameters, create_graph=True, materialize_grads=True))
+            gradient = torch.autograd.grad(loss, self._parameters, create_graph=True, materialize_grads=True)
+            return list(gradient)
 
     def _differentiate(self, gradient: list[Tensor], pieces: list[Tensor]) -> Sequence[Tensor]:
         """Derivative of <gradient, v>. Parts of the gradient that depend on no parameter contribute 0."""
@@ -163,7 +166,7 @@ class HessianOperator:
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Float32 arithmetic as it says: no TF32 or bfloat16 inside convolutions and matrix products, whatever the setting."""
+    """Float32 arithmetic as it says: no TF32 or bfloat16 inside convolutions and matrix products."""
     matmul, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False

@@ -29,12 +29,13 @@ def power_iteration(
 ) -> EigenResult:
     """The ``count`` eigenvalues of largest magnitude, one after the other, each orthogonal to those before.
 
-    The method and stopping rule of PyHessian (Yao et al. 2020, arXiv:1912.07145, and its code): stop when the Rayleigh
-    quotient changes by less than ``tolerance`` relative to its size between two iterates. That change bounds
-    no error: where the two largest magnitudes are close, it is small long before the value is right. Compare ``residuals``.
+    The method and stopping rule of PyHessian (Yao et al. 2020, arXiv:1912.07145, and its code): stop when the
+    Rayleigh quotient changes by less than ``tolerance`` relative to its size between two iterates. That
+    change bounds no error: where the two largest magnitudes are close, it is small long before the value is
+    right. Compare ``residuals``.
 
-    Args and returns as :func:`study.curvature.lanczos.lanczos`, with ``max_matvecs`` shared by all the eigenvalues
-    and ``converged`` by the rule above.
+    Args and returns as :func:`study.curvature.lanczos.lanczos`, with ``max_matvecs`` shared by all the
+    eigenvalues and ``converged`` by the rule above.
 
     Raises:
         ValueError: for a non-positive size or tolerance, or an unusable ``start``.

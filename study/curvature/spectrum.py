@@ -13,7 +13,7 @@ from study.curvature.operator import HessianOperator, NotFiniteError
 from study.curvature.power import power_iteration
 
 CURVATURES: Mapping[str, Callable[..., EigenResult]] = {"lanczos": lanczos, "power": power_iteration}
-"""Eigenvalue methods: ``method(matvec, dim, *, generator, count, tolerance, max_matvecs, ...) -> EigenResult``."""
+"""Eigenvalue methods: ``method(matvec, dim, *, generator, count, tolerance, ...) -> EigenResult``."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def top_eigenvalues(
 ) -> SpectrumResult:
     """Eigenvalues of largest magnitude of the Hessian on (x, y): what the papers call lambda_1^theta and the top 20.
 
-    Source: Yao et al. 2018 (arXiv:1802.08241), sections 2 and 3.1, equation 3. On a subset they are those of the subset: the
-    top eigenvalue of 500 images can be twice that of 5,000.
+    Source: Yao et al. 2018 (arXiv:1802.08241), sections 2 and 3.1, equation 3. On a subset they are
+    those of the subset: the top eigenvalue of 500 images can be twice that of 5,000.
 
     Args:
         model: in eval mode, maps inputs to logits. Nothing of it is changed.

@@ -14,7 +14,7 @@ from torch import nn
 from study.models.c1 import c1
 from study.models.dropout import Dropout, set_dropout_generator
 from study.models.initialization import drawing_from
-from study.models.m1 import m1, m1_20
+from study.models.m1 import m1, m1_8, m1_20
 from study.models.resnet18 import resnet18
 from study.models.stdcnn import stdcnn
 
@@ -29,7 +29,14 @@ class Builder(Protocol):
         ...
 
 
-MODELS: Mapping[str, Builder] = {"m1": m1, "m1_20": m1_20, "stdcnn": stdcnn, "c1": c1, "resnet18": resnet18}
+MODELS: Mapping[str, Builder] = {
+    "m1": m1,
+    "m1_20": m1_20,
+    "m1_8": m1_8,
+    "stdcnn": stdcnn,
+    "c1": c1,
+    "resnet18": resnet18,
+}
 
 
 def build(name: str, *, image_shape: tuple[int, int, int], num_classes: int, generator: torch.Generator) -> nn.Module:

@@ -52,9 +52,7 @@ def test_pairs_are_matched_by_batch_size_and_seed_in_any_order() -> None:
     order = np.random.default_rng(4).permutation(len(second.value))
     straight, shuffled = paired_difference(first, second), paired_difference(first, second.where(order))
     assert sorted(shuffled.value) == pytest.approx(sorted(straight.value))
-    assert contrast(shuffled, claimed=1, delta=3.0).p == pytest.approx(
-        contrast(straight, claimed=1, delta=3.0).p
-    )
+    assert contrast(shuffled, claimed=1, delta=3.0).p == pytest.approx(contrast(straight, claimed=1, delta=3.0).p)
 
 
 def test_a_pair_of_which_one_diverged_counts_as_diverged() -> None:

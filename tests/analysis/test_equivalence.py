@@ -87,10 +87,8 @@ def test_refutation_is_adjusted_for_the_number_of_pairs() -> None:
 
 def test_two_arms_are_compared_at_every_batch_size() -> None:
     assert no_difference(planted(0.2, noise=0.5), delta=3.0).verdict == "supported"
-    assert no_difference(planted({b: 0.0 for b in SIZES} | {16: 9.0}, noise=0.5), delta=3.0).between == (16.0,)
-    assert (
-        no_difference(planted({b: 0.0 for b in SIZES} | {16: 9.0}, noise=0.5), delta=3.0).verdict == "refuted"
-    )
+    assert no_difference(planted(dict.fromkeys(SIZES, 0.0) | {16: 9.0}, noise=0.5), delta=3.0).between == (16.0,)
+    assert no_difference(planted(dict.fromkeys(SIZES, 0.0) | {16: 9.0}, noise=0.5), delta=3.0).verdict == "refuted"
 
 
 def test_the_order_of_rows_does_not_matter() -> None:

@@ -123,7 +123,5 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
 def test_a_flat_truth_is_supported_in_either_direction_at_most_as_often_as_allowed() -> None:
     rng = np.random.default_rng(5)
     batch, seed = np.repeat(SIZES, 3), np.tile(np.arange(3), 7)
-    found = [
-        trend(Sample.of(batch, seed, rng.normal(size=21)), claimed=-1, delta=0.0).verdict for _ in range(600)
-    ]
+    found = [trend(Sample.of(batch, seed, rng.normal(size=21)), claimed=-1, delta=0.0).verdict for _ in range(600)]
     assert found.count("supported") / 600 < 0.025 + 4 * np.sqrt(0.025 * 0.975 / 600)

@@ -11,7 +11,7 @@ from study.models import MODELS, build, set_dropout_generator
 from study.models.resnet18 import BasicBlock
 
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)
-SHAPES = {"m1": GREY, "m1_20": GREY, "stdcnn": GREY, "c1": COLOUR, "resnet18": COLOUR}
+SHAPES = {"m1": GREY, "m1_20": GREY, "m1_8": GREY, "stdcnn": GREY, "c1": COLOUR, "resnet18": COLOUR}
 RESNET_STAGES = [(64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4)]
 Shape = tuple[int, int, int]
 
@@ -45,6 +45,7 @@ def outputs(model: nn.Module, x: Tensor, kind: type[nn.Module]) -> list[tuple[in
     [
         ("m1", 1_256_080),
         ("m1_20", 506_050),
+        ("m1_8", 42_126),
         ("stdcnn", 56_010),
         ("c1", 1_756_682),
         ("resnet18", 11_173_962),
@@ -82,7 +83,7 @@ def test_layers_in_the_order_of_the_papers() -> None:
     def kinds(name: str) -> str:
         return " ".join(type(layer).__name__ for layer in network(name))  # type: ignore[arg-type]
 
-    assert kinds("m1") == kinds("m1_20") == "Conv2d ReLU Conv2d ReLU Flatten Linear ReLU Linear"
+    assert kinds("m1") == kinds("m1_20") == "StridedConv2d ReLU Conv2d ReLU Flatten Linear ReLU Linear"
     block = "Conv2d ReLU Conv2d ReLU MaxPool2d"
     assert kinds("stdcnn") == f"{block} {block} Flatten Linear ReLU Dropout Linear"
     block = "Conv2d ReLU BatchNorm2d MaxPool2d"
@@ -119,5 +120,5 @@ def test_an_image_too_small_for_the_model(image_shape: Shape) -> None:
 
 
 def test_an_unknown_model() -> None:
-    with pytest.raises(ValueError, match="unknown model 'm3'; choose one of m1, m1_20, stdcnn, c1, resnet18"):
+    with pytest.raises(ValueError, match="unknown model 'm3'; choose one of m1, m1_20, m1_8, stdcnn, c1, resnet18"):
         network("m3", image_shape=GREY)

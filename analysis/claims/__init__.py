@@ -1,0 +1,48 @@
+"""The papers' claims: a ledger of tests over a results folder."""
+
+from __future__ import annotations
+
+from analysis.claims import natural_training as a
+from analysis.claims.claim import Claim
+from analysis.evidence import Evidence
+from analysis.table import StudyTable
+from analysis.verdict import Verdict, mark_differing
+
+CLAIMS: dict[str, Claim] = {
+    "A1": a.A1,
+    "A2": a.A2,
+    "A3": a.A3,
+    "A4": a.A4,
+    "A5": a.A5,
+    "A6": a.A6,
+    "A7": a.A7,
+    "A8": a.A8,
+    "A9": a.A9,
+    "A10": a.A10,
+    "A11": a.A11,
+    "A12": a.A12,
+    "A13": a.A13,
+    "A14": a.A14,
+    "A15": a.A15,
+    "A16": a.A16,
+    "A17": a.A17,
+}
+"""Claim id -> claim, in the order of the ledger. A new claim is one entry in a paper's file and one line
+here.
+"""
+
+
+def evaluate(table: StudyTable) -> list[Verdict]:
+    """The verdict of every claim, once per attack loss where it speaks of attacks, in the order of the
+    ledger.
+    """
+    evidence = Evidence(table)
+    return mark_differing(_judge(claim, evidence, loss) for claim in CLAIMS.values() for loss in claim.losses)
+
+
+def _judge(claim: Claim, evidence: Evidence, loss: str | None) -> Verdict:
+    try:
+        return claim(evidence, loss)
+    except Exception as error:  # one broken test must not cost the reader the other claims; it is shown as broken
+        reason = f"The test itself failed, which is a bug: {type(error).__name__}: {error}."
+        return Verdict(claim.name, claim.statement, claim.source, "not run", reason, loss)

@@ -1,0 +1,166 @@
+"""Where curvature and robustness rise together: sign-error environments and confirmed counterexamples."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.claims.claim import Test, describe_protocol
+from analysis.counterexamples import COUNTEREXAMPLE, FALSE_DISCOVERY_RATE
+from analysis.environments import sign_errors
+from analysis.estimates import LEAST_SIZES, LEAST_SPAN
+from analysis.evidence import Evidence
+from analysis.measures import FGSM, PGD
+from analysis.observations import observe
+from analysis.sweeps import Key, Scope, Sweep, sweeps
+from analysis.table import CURVE
+from analysis.verdict import SIGNIFICANCE, Decision, StratumResult
+from search_spaces import HEADLINE_EPSILON
+
+CURVATURE = "lambda1_train"
+"""Claims on lambda1 are decided on the training Hessian, that of the loss that was minimised."""
+
+CHANCE = 0.5
+"""Sign-error of an ordering by lot."""
+
+
+def wrong_signs(*, part: str) -> Test:
+    """Is the sharper network the more robust one in most pairs of some curve?
+
+    One stratum a curve and attack at the data set's headline epsilon: its sign-error (Dziugaite et al. 2020)
+    with the interval of `analysis.environments.sign_errors`. Supported where that lies above chance, refuted
+    where below.
+    """
+
+    def strata(evidence: Evidence, scope: Scope, loss: str | None) -> list[StratumResult]:
+        found = _environments(evidence, loss)
+        results = []
+        for measure in (FGSM, PGD):
+            for sweep in sweeps(evidence, scope, measure, loss):
+                keys = _curve_keys(sweep) | {"part": part}
+                protocol, closeness = describe_protocol(scope, sweep)
+                base = StratumResult(keys, "not run", protocol=protocol, closeness=closeness)
+                results.append(_sign_error(base, found[_on_curve(found, sweep)], sweep))
+        return results
+
+    return strata
+
+
+def _environments(evidence: Evidence, loss: str | None) -> pd.DataFrame:
+    """Sign-errors along the batch size at the headline epsilons, with the keys of their curves."""
+    cells = evidence.cells
+    headline = cells["dataset"].map(HEADLINE_EPSILON).astype(float)
+    asked = (cells["loss"] == loss) & (cells["split"] == "test")
+    asked &= np.isclose(cells["epsilon"].astype(float), headline)
+    seen = observe(cells[asked].reset_index(drop=True), CURVATURE, "sound")
+    if not len(seen.trials):
+        return pd.DataFrame(columns=[*CURVE, "attack", "estimate", "low", "high", "n", "note", "batch_sizes"])
+    errors = sign_errors(seen)
+    errors = errors[errors["axis"] == "batch_size"]
+    columns = ["stratum", "estimate", "low", "high", "n", "note", "batch_sizes"]
+    return errors[columns].merge(seen.strata[[*CURVE, "attack"]], left_on="stratum", right_index=True)
+
+
+def _sign_error(base: StratumResult, rows: pd.DataFrame, sweep: Sweep) -> StratumResult:
+    short = sweep.sample.shortfall()
+    if short:
+        return replace(base, verdict=short.verdict, note=short.reason)
+    sizes = np.array([float(b) for b in str(rows["batch_sizes"].iloc[0]).split()]) if len(rows) else []
+    if len(sizes) < LEAST_SIZES or max(sizes) < LEAST_SPAN * min(sizes) or rows["note"].iloc[0]:
+        flagged = ", ".join(sweep.flagged) or "lambda1 missing"
+        return replace(base, verdict="inconclusive", note=f"too few sound cells ({flagged})")
+    error, low, high = (float(rows[name].iloc[0]) for name in ("estimate", "low", "high"))
+    half = error - low if error > CHANCE else high - error  # the other limit may be clipped at 0 or 1
+    p = float(2 * stats.norm.sf(abs(error - CHANCE) / half * stats.norm.ppf(0.975))) if half > 0 else 0.0
+    wrong = error > CHANCE
+    verdict: Decision = "inconclusive" if p > SIGNIFICANCE else ("supported" if wrong else "refuted")
+    return replace(
+        base,
+        verdict=verdict,
+        effect=error,
+        low=low,
+        high=high,
+        p=p,
+        p_refuted=1.0 if wrong else p,
+        unit="sign-error",
+        text=f"sign-error {error:.2f} (interval {low:.2f} to {high:.2f}; .5 is chance)",
+        note=f"{int(rows['n'].iloc[0])} pairs",
+    )
+
+
+def counterexamples(*, part: str) -> Test:
+    """CE: is there a confirmed pair of cells of which the sharper one is the more robust?
+
+    One stratum a data set, model and protocol, at the headline epsilon; confirmed as in
+    `analysis.counterexamples`, whose false discovery rate is that of the whole table.
+    """
+
+    def strata(evidence: Evidence, scope: Scope, loss: str | None) -> list[StratumResult]:
+        studies: dict[Key, list[Sweep]] = {}
+        for measure in (FGSM, PGD):
+            for sweep in sweeps(evidence, scope, measure, loss):
+                studies.setdefault(sweep.study, []).append(sweep)
+        return [_confirmed(evidence, scope, curves, loss, part) for curves in studies.values()]
+
+    return strata
+
+
+def _confirmed(evidence: Evidence, scope: Scope, curves: list[Sweep], loss: str | None, part: str) -> StratumResult:
+    protocol, closeness = max(
+        (describe_protocol(scope, curve) for curve in curves if len(curve.sample.value)),
+        default=describe_protocol(scope, curves[0]),
+    )
+    keys = {"dataset": curves[0].curve["dataset"], "model": curves[0].curve["model"], "part": part}
+    base = StratumResult(keys, "inconclusive", protocol=protocol, closeness=closeness)
+    shortfalls = [short for curve in curves if (short := curve.sample.shortfall())]
+    if len(shortfalls) == len(curves):
+        return replace(base, verdict=shortfalls[0].verdict, note=shortfalls[0].reason)
+    found = evidence.counterexamples.found
+    asked = (found["loss"] == loss) & (found["split"] == "test") & (found["label"] == "confirmed")
+    asked &= (found["curvature"] == CURVATURE) & (found["direction"] == COUNTEREXAMPLE)
+    headline = found["dataset"].map(HEADLINE_EPSILON).astype(float)
+    asked &= np.isclose(found["epsilon"].astype(float), headline)
+    on_curves = pd.Series(False, index=found.index)
+    for curve in curves:
+        on_curves |= _on_curve(found, curve)
+    pairs = found[asked & on_curves].sort_values("severity", ascending=False)
+    if not len(pairs):
+        return replace(base, note=f"no confirmed pair (q <= {FALSE_DISCOVERY_RATE:g})")
+    best = pairs.iloc[0]
+    gap = 100 * float(best["accuracy_gap"])
+    return replace(
+        base,
+        verdict="supported",
+        effect=gap,
+        p=float(best["q"]),
+        unit="points",
+        text=(
+            f"{best['regime']}, {best['attack']}: batch {best['batch_j']:.0f} has lambda1 "
+            f"x{best['lambda1_ratio']:.2g} and {gap:+.1f} points over batch {best['batch_i']:.0f}"
+        ),
+        note=f"{len(pairs)} confirmed pairs",
+    )
+
+
+def _on_curve(frame: pd.DataFrame, sweep: Sweep) -> pd.Series:
+    """Which rows of a frame with the columns of `CURVE` and `attack` belong to the curve and attack of
+    `sweep`.
+    """
+    mine = frame["attack"] == sweep.measure.name
+    for name in CURVE:
+        value = sweep.curve[name]
+        mine &= frame[name].isna() if value is None else frame[name] == value
+    return mine
+
+
+def _curve_keys(sweep: Sweep) -> dict[str, object]:
+    return {
+        "dataset": sweep.curve["dataset"],
+        "model": sweep.curve["model"],
+        "regime": sweep.curve["regime"],
+        "momentum": f"momentum {sweep.curve['momentum']:g}",
+        "measure": sweep.measure.name,
+    }

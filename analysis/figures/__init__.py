@@ -1,0 +1,14 @@
+"""Figures: templates, the papers' panels by id, and the figures of whatever was run."""
+
+from __future__ import annotations
+
+from analysis.figures.curves import FigureData
+from analysis.figures.figure import Figure
+from analysis.figures.natural_training import PANELS
+from analysis.figures.panel import Panel
+from analysis.figures.study import FigureGroup, study_figures
+
+FIGURES: dict[str, Panel] = {panel.id: panel for panel in PANELS}
+"""Id -> panel, callable with `FigureData(table)`. Another paper is one file of panels and one term here."""
+
+__all__ = ["FIGURES", "Figure", "FigureData", "FigureGroup", "Panel", "study_figures"]

@@ -1,0 +1,165 @@
+"""The plane of curvature and robustness: cells as points, counterexamples as arrows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from analysis.figures.curves import FigureData
+from analysis.figures.figure import DATA, HEIGHT, WIDTH, Figure, specification
+from analysis.figures.sweep import Setting
+from analysis.theme import PAPER, SeriesStyle, name, regime_style
+
+PAIRS = "pairs"
+
+CONFIRMED, UNCONFIRMED = "#C2378A", "#7A7A7A"
+
+MOST_ARROWS = 6
+"""A curve along which everything rises holds a pair for every two of its cells: only the most severe are drawn."""
+
+
+def scatter_figure(
+    data: FigureData, setting: Setting, *, attack: str, loss: str, epsilon: float, curvature: str
+) -> Figure | None:
+    """Cells of one setting under one attack: lambda1 (log axis) against adversarial accuracy, by regime."""
+    cells = _cells(data, setting, attack=attack, loss=loss, epsilon=epsilon, curvature=curvature)
+    if cells.empty:
+        return None
+    styles = _styles(cells)
+    under = f"{name(attack)} at ε = {epsilon:g}, {name(loss)}"
+    split = curvature.removeprefix("lambda1_")
+    return Figure(
+        name="-".join((*setting.slug, "plane", attack, loss, split)),
+        title=f"{setting.title}: λ₁ and accuracy under {under}",
+        template=specification(_points(styles, _axes(split)).properties(width=WIDTH, height=HEIGHT)),
+        data={DATA: _records(cells)},
+        caption=f"{under}. One point a cell ({len(cells)} cells, means over seeds).",
+        description=f"Scatter plot. {setting.title}: top Hessian eigenvalue against adversarial accuracy under {under}.",
+        legend=styles,
+    )
+
+
+def arrow_figure(data: FigureData, setting: Setting, pairs: pd.DataFrame) -> Figure | None:
+    """The pairs of one setting, attack and curvature as arrows from the smaller batch to the larger.
+
+    `pairs`: rows of `CounterexampleReport.found` that agree in everything but regime, momentum and batch sizes.
+    """
+    first, found = pairs.iloc[0], len(pairs)
+    counts = ", ".join(f"{n} {label}" for label, n in pairs["label"].value_counts().items())
+    pairs = pairs.sort_values("severity", ascending=False, kind="stable").head(MOST_ARROWS)
+    attack, loss, epsilon = str(first["attack"]), str(first["loss"]), float(first["epsilon"])
+    curvature = str(first["curvature"])
+    cells = _cells(data, setting, attack=attack, loss=loss, epsilon=epsilon, curvature=curvature)
+    if cells.empty:
+        return None
+    styles, split = _styles(cells), curvature.removeprefix("lambda1_")
+    axes = _axes(split)
+    ends = alt.Chart(alt.NamedData(name=PAIRS))
+    arrows = ends.mark_trail(opacity=0.85).encode(
+        x=axes[0], y=axes[1], detail="pair:N", order="end:Q", fill=alt.condition("datum.label == 'confirmed'", alt.value(CONFIRMED), alt.value(UNCONFIRMED)),
+        size=alt.Size("end:Q", scale=alt.Scale(domain=[0, 1], range=[0.5, 4.5]), legend=None),
+    )  # fmt: skip
+    chart = alt.layer(arrows, _points(styles, axes)).properties(width=WIDTH, height=HEIGHT)
+    under = f"{name(attack)} at ε = {epsilon:g}, {name(loss)}"
+    shown = f"; the {len(pairs)} most severe are drawn" if len(pairs) < found else ""
+    return Figure(
+        name="-".join((*setting.slug, "counterexamples", attack, f"eps{epsilon:g}", loss, split)),
+        title=f"{setting.title}: counterexamples under {under}",
+        template=specification(chart),
+        data={DATA: _records(cells), PAIRS: _arrow_ends(pairs)},
+        caption=f"{under}: {counts}{shown}. Each arrow runs from the smaller batch (thin) to the larger (thick).",
+        description=f"Scatter plot with arrows. {setting.title}: pairs of cells of which the sharper is the more "
+        f"robust, under {under}: {counts}.",
+        legend=styles,
+    )
+
+
+def _cells(
+    data: FigureData, setting: Setting, *, attack: str, loss: str, epsilon: float, curvature: str
+) -> pd.DataFrame:
+    cells = setting.of(data.cells)
+    question = {"attack": attack, "loss": loss, "epsilon": epsilon, "split": "test"}
+    for column, value in question.items():
+        cells = cells[cells[column] == value]
+    return cells.assign(lambda1=2.0 ** cells[f"log2_{curvature}"]).dropna(subset=["lambda1", "accuracy"])
+
+
+def _styles(cells: pd.DataFrame) -> tuple[SeriesStyle, ...]:
+    return tuple(regime_style(str(regime)) for regime in sorted(cells["regime"].unique(), key=_rank))
+
+
+def _rank(regime: str) -> tuple[int, str]:
+    order = ("lr", "lr_bs", "benchmark")
+    return (order.index(regime) if regime in order else len(order), regime)
+
+
+def _records(cells: pd.DataFrame) -> list[dict[str, Any]]:
+    hollow = ~cells["sound"]
+    return [
+        {
+            "curve": regime_style(str(cell["regime"])).label,
+            "momentum": float(cell["momentum"]),
+            "batch_size": int(cell["batch_size"]),
+            "lambda1": float(f"{cell['lambda1']:.6g}"),
+            "accuracy": float(f"{cell['accuracy']:.6g}"),
+            "seeds": int(cell["n_seeds"]),
+            "hollow": bool(is_hollow),
+        }
+        for cell, is_hollow in zip(cells.to_dict("records"), hollow, strict=True)
+    ]
+
+
+def _arrow_ends(pairs: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {
+            "pair": number,
+            "end": end,
+            "lambda1": float(f"{pair[f'lambda1_{side}']:.6g}"),
+            "accuracy": float(f"{pair[f'accuracy_{side}']:.6g}"),
+            "label": str(pair["label"]),
+        }
+        for number, pair in enumerate(pairs.to_dict("records"))
+        for end, side in enumerate(("i", "j"))
+    ]
+
+
+def _axes(split: str) -> tuple[alt.X, alt.Y]:
+    title = f"λ₁ ({'training' if split == 'train' else split} set)"
+    x = alt.X("lambda1:Q", title=title, scale=alt.Scale(type="log", base=2, nice=False, padding=12))
+    y = alt.Y(
+        "accuracy:Q",
+        title="adversarial accuracy",
+        scale=alt.Scale(zero=False, padding=10, nice=True),
+        axis=alt.Axis(format="~%", tickCount=5),
+    )
+    x.axis = alt.Axis(format="~g", tickCount=5, grid=False)
+    return x, y
+
+
+def _points(styles: Sequence[SeriesStyle], axes: tuple[alt.X, alt.Y]) -> alt.Chart:
+    names = [style.label for style in styles]
+    colours = alt.Scale(domain=names, range=[style.colour for style in styles])
+    shapes = alt.Scale(domain=names, range=[style.shape for style in styles])
+    own = alt.Fill("curve:N", scale=colours, legend=None)
+    return (
+        alt.Chart(alt.NamedData(name=DATA))
+        .mark_point(size=52, strokeWidth=1.5, opacity=1)
+        .encode(
+            x=axes[0],
+            y=axes[1],
+            color=alt.Color("curve:N", scale=colours, legend=alt.Legend(title=None, symbolOpacity=1)),
+            shape=alt.Shape("curve:N", scale=shapes, legend=alt.Legend(title=None)),
+            fill=alt.condition("datum.hollow", alt.value(PAPER), own),
+            tooltip=[
+                alt.Tooltip("curve:N", title="regime"),
+                alt.Tooltip("momentum:Q"),
+                alt.Tooltip("batch_size:Q", title="batch size", format="d"),
+                alt.Tooltip("lambda1:Q", title="λ₁", format=".4~g"),
+                alt.Tooltip("accuracy:Q", format=".2%"),
+                alt.Tooltip("seeds:Q"),
+            ],
+        )
+    )

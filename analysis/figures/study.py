@@ -1,0 +1,67 @@
+"""The figures of whatever was run: for each data set, model and protocol, its regimes and its momenta."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis.figures.accuracy import accuracy_figure
+from analysis.figures.curves import FigureData
+from analysis.figures.figure import Figure
+from analysis.figures.lambda1 import lambda1_figure
+from analysis.figures.sweep import Setting, Sweep, momentum_sweeps, regime_sweep
+from search_spaces import HEADLINE_EPSILON
+
+
+@dataclass(frozen=True)
+class FigureGroup:
+    """Figures of one setting and sweep: a row for each loss (accuracies, then lambda1), side by side.
+
+    `epsilons` are those that a picker offers, `epsilon` the one drawn first.
+    """
+
+    setting: Setting
+    sweep: Sweep
+    figures: tuple[Figure, ...]
+    epsilons: tuple[float, ...]
+    epsilon: float
+
+
+def study_figures(data: FigureData) -> list[FigureGroup]:
+    """Every group that has something to draw, in the order of the settings, regimes first."""
+    groups = []
+    for setting in data.settings:
+        curves = _curves(setting.of(data.clean))
+        if not curves:
+            continue
+        for sweep in (regime_sweep(curves), *momentum_sweeps(curves)):
+            group = _group(data, setting, sweep)
+            if group.figures:
+                groups.append(group)
+    return groups
+
+
+def _curves(cells: pd.DataFrame) -> set[tuple[str, float]]:
+    run = cells[(cells["ok"] > 0) | (cells["diverged"] > 0)]
+    return {(str(r), float(m)) for r, m in zip(run["regime"], run["momentum"], strict=True)}
+
+
+def _group(data: FigureData, setting: Setting, sweep: Sweep) -> FigureGroup:
+    asked = sweep.of(setting.of(data.adversarial))
+    asked = asked[(asked["split"] == "test") & (asked["n"] > 0)]
+    epsilons = tuple(sorted(float(e) for e in asked["epsilon"].unique()))
+    headline = HEADLINE_EPSILON.get(str(setting["dataset"]), 0.0)
+    epsilon = headline if headline in epsilons else (epsilons[-1] if epsilons else headline)
+    figures: list[Figure | None] = []
+    for loss, split in (("ce", "train"), ("stable", "test")):
+        for attack in sorted(asked["attack"].unique()):
+            figures.append(
+                data.figure(
+                    accuracy_figure, setting, sweep, attack=attack, epsilon=epsilon, loss=loss,
+                    others=epsilons if len(epsilons) > 1 else (),
+                )
+            )  # fmt: skip
+        figures.append(data.figure(lambda1_figure, setting, sweep, split=split))
+    drawn = tuple(figure for figure in figures if figure is not None)
+    return FigureGroup(setting, sweep, drawn, epsilons, epsilon)

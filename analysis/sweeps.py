@@ -1,0 +1,188 @@
+"""Curves of one table along the batch size, as samples that the tests take, with what is left out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.estimates import Sample
+from analysis.evidence import Evidence
+from analysis.measures import DIVERGED, Measure
+from analysis.table import CURVE, PROTOCOL, StudyTable
+from analysis.verdict import Coverage, Finding
+from search_spaces import Trial
+
+Key = tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The curves a claim speaks of: its paper's data sets x models (`studies`) under `settings`.
+
+    `settings`: pairs of regime and momentum. `only`: the claim names these data sets and models and no
+    others.
+    """
+
+    studies: tuple[Trial, ...]
+    settings: tuple[tuple[str, float], ...]
+    only: bool = False
+
+    def select(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The rows of `frame` (points or planned) that lie on these curves: plain SGD without weight decay."""
+        wanted = pd.Series(False, index=frame.index)
+        for regime, momentum in self.settings:
+            wanted |= (frame["regime"] == regime) & np.isclose(frame["momentum"].astype(float), momentum)
+        wanted &= (frame["optimizer"] == "sgd") & (frame["adversarial_training"] == "none")
+        wanted &= frame["weight_decay"].astype(float) == 0.0
+        if self.only:
+            named = {(study.dataset, study.model) for study in self.studies}
+            pairs = zip(frame["dataset"], frame["model"], strict=True)
+            wanted &= pd.Series([pair in named for pair in pairs], index=frame.index, dtype=bool)
+        return frame[wanted]
+
+    def study(self, dataset: object, model: object) -> Trial | None:
+        """The paper's own trial on this data set and model; None where it has none."""
+        found = (s for s in self.studies if (s.dataset, s.model) == (dataset, model))
+        return next(found, None)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One measure along one curve. `curve` holds the keys of `CURVE`; `flag` (shape (n,)) is "" where sound."""
+
+    curve: Mapping[str, object]
+    measure: Measure
+    sample: Sample
+    flag: NDArray[np.object_]
+    trial_id: NDArray[np.object_]
+
+    def sound(self) -> Sample:
+        """The measurements without those of flagged cells."""
+        return self.sample.where(self.flag == "")
+
+    def without(self, trial_ids: Iterable[object]) -> Sweep:
+        """The sweep less some trials."""
+        kept = ~np.isin(self.trial_id.astype(str), [str(one) for one in trial_ids])
+        return Sweep(self.curve, self.measure, self.sample.where(kept), self.flag[kept], self.trial_id[kept])
+
+    @property
+    def study(self) -> Key:
+        """Data set, model and protocol: what two sweeps must share to be compared."""
+        return tuple(self.curve[name] for name in ("dataset", "model", *PROTOCOL))
+
+    @property
+    def flagged(self) -> dict[str, list[int]]:
+        """Flag -> the batch sizes it left out."""
+        flagged: dict[str, list[int]] = {}
+        for name in sorted({str(one) for one in self.flag} - {""}):
+            flagged[name] = [int(b) for b in np.unique(self.sample.batch_size[self.flag == name])]
+        return flagged
+
+
+def sweeps(evidence: Evidence, scope: Scope, measure: Measure, loss: str | None = None) -> list[Sweep]:
+    """Every curve in `scope`, run, planned or in the paper, in a fixed order; without a run its sample is
+    empty.
+    """
+    points = scope.select(evidence.table.points)
+    finished = points[points["status"].isin(("ok", DIVERGED))]
+    rows = measure.read(evidence, finished, loss if measure.attacked else None)
+    rows = rows.sort_values(["batch_size", "seed", "trial_id"])
+    parts = {_key(key): part for key, part in rows.groupby(list(CURVE), dropna=False)} if len(rows) else {}
+    return [_sweep(curve, measure, parts.get(curve)) for curve in _curves(evidence.table, scope, parts)]
+
+
+def _sweep(curve: Key, measure: Measure, rows: pd.DataFrame | None) -> Sweep:
+    keys = dict(zip(CURVE, curve, strict=True))
+    if rows is None:
+        nothing = np.array([], dtype=object)
+        return Sweep(keys, measure, Sample.of([], [], []), nothing, nothing)
+    sample = Sample.of(rows["batch_size"], rows["seed"], rows["value"], rows["linear"])
+    return Sweep(keys, measure, sample, rows["flag"].to_numpy(object), rows["trial_id"].to_numpy(object))
+
+
+def _curves(table: StudyTable, scope: Scope, found: Iterable[Key]) -> list[Key]:
+    """Keys of the curves found, planned, or of the paper's where its data set and model were not even
+    planned.
+    """
+    known = dict.fromkeys(found)
+    for frame in (table.points, table.planned):
+        chosen = scope.select(frame)[list(CURVE)].drop_duplicates()
+        known.update(dict.fromkeys(_key(row) for row in chosen.itertuples(index=False)))
+    position = {name: place for place, name in enumerate(CURVE)}
+    there = {(key[position["dataset"]], key[position["model"]]) for key in known}
+    for study in scope.studies:
+        if (study.dataset, study.model) not in there:
+            for regime, momentum in scope.settings:
+                values = study.to_dict() | {"regime": regime, "momentum": momentum}
+                known[_key(values[name] for name in CURVE)] = None
+    return sorted(known, key=lambda key: [(value is None, str(value)) for value in key])
+
+
+def _key(values: Iterable[Any]) -> Key:
+    """A hashable curve key in which a missing target loss is None and numbers are floats."""
+    return tuple(_plain(value) for value in values)
+
+
+def _plain(value: Any) -> str | float | None:
+    if value is None or isinstance(value, str):
+        return value
+    number = float(value)
+    return None if np.isnan(number) else number
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A finding on sound cells, and what the same test says `with_flagged` cells, where there are any."""
+
+    finding: Finding
+    note: str = ""
+    with_flagged: Finding | None = None
+
+
+def guarded(test: Callable[..., Finding], *arms: Sweep) -> Guarded:
+    """Run `test` on the sound cells of `arms`, and again with the flagged ones.
+
+    Where only the flagged cells would make up enough of a curve, nothing can be said: a curve at its floor is
+    flat whatever the network learned.
+    """
+    finding = test(*(arm.sound() for arm in arms))
+    flagged: dict[str, set[int]] = {}
+    for arm in arms:
+        for name, sizes in arm.flagged.items():
+            flagged.setdefault(name, set()).update(sizes)
+    if not flagged:
+        return Guarded(finding)
+    whole = test(*(arm.sample for arm in arms))
+    out = "; ".join(
+        f"{LEFT_OUT.get(name, name)} at batch {', '.join(map(str, sorted(sizes)))}" for name, sizes in flagged.items()
+    )
+    if finding.verdict == "not run" and whole.verdict != "not run":
+        main = max(flagged, key=lambda name: len(flagged[name]))
+        finding = Finding("inconclusive", LEFT_OUT.get(main, main), effect=whole.effect, low=whole.low, high=whole.high)
+    return Guarded(finding, f"left out: {out}; with them: {whole.verdict}", whole)
+
+
+LEFT_OUT = {
+    "floor": "at its floor",
+    "untrained": "untrained",
+    "suspect": "the attack is suspect",
+}
+"""Flag of a cell -> the reason in words."""
+
+
+def coverage(table: StudyTable, scope: Scope) -> Coverage:
+    """Trials planned for and found on the curves of `scope`, each counted once."""
+    found = scope.select(table.points).drop_duplicates("trial_id")
+    planned = set(scope.select(table.planned)["trial_id"]) | set(found["trial_id"])
+    states = found["status"].value_counts()
+    return Coverage(
+        planned=len(planned),
+        ok=int(states.get("ok", 0)),
+        diverged=int(states.get(DIVERGED, 0)),
+        failed=int(states.get("failed", 0)),
+    )

@@ -1,0 +1,101 @@
+"""Grids: the papers' counts, shared runs trained once, and choices that are refused with the valid ones named."""
+
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from search_spaces import GRIDS, AttackProbe, GridError, Request, SpectrumProbe, merge, plan
+
+
+def test_natural_training_has_354_cells_and_1062_trials() -> None:
+    grid = plan(Request("natural_training"))
+    # per study: 2 regimes x 4 momenta x 7 batch sizes, less the 4 shared at batch 64, plus 7 benchmark cells
+    assert len({p.trial.cell_id for p in grid.values()}) == 6 * (2 * 4 * 7 - 4 + 7) == 354
+    assert len(grid) == 3 * 354
+    studies = Counter((p.trial.dataset, p.trial.model) for p in grid.values())
+    assert set(studies.values()) == {177}
+    assert set(studies) == {
+        ("mnist", "m1_20"), ("mnist", "stdcnn"), ("fashion-mnist", "m1_20"), ("fashion-mnist", "stdcnn"),
+        ("cifar10", "c1"), ("cifar10", "resnet18"),
+    }  # fmt: skip
+
+
+def test_batch_64_is_one_run_on_two_curves() -> None:
+    grid = plan(Request("natural_training", select={"dataset": ("mnist",), "model": ("m1_20",)}, seeds=(0,)))
+    shared = [p for p in grid.values() if len(p.regimes) == 2]
+    assert [p.trial.momentum for p in shared] == [0.0, 0.2, 0.5, 0.9]
+    assert all(p.regimes == ("lr", "lr_bs") and p.trial.batch_size == 64 for p in shared)
+
+
+def test_probes_of_a_trial_are_both_attacks_both_losses_all_epsilons_and_lambda1_on_both_splits() -> None:
+    planned = next(iter(plan(Request("natural_training")).values()))
+    attacks = {p for p in planned.probes if isinstance(p, AttackProbe)}
+    assert len(attacks) == 2 * 2 * 6
+    spectra = {p for p in planned.probes if isinstance(p, SpectrumProbe)}
+    assert spectra == {SpectrumProbe("train", 55_000), SpectrumProbe("test", 10_000)}
+
+
+def test_headline_probes_are_the_papers_epsilon_and_lambda1() -> None:
+    for planned in plan(Request("natural_training", probes="headline", seeds=(0,))).values():
+        epsilons = {p.epsilon for p in planned.probes if isinstance(p, AttackProbe)}
+        assert epsilons == {0.02 if planned.trial.dataset == "cifar10" else 0.3}
+        assert len(planned.probes) == 2 * 2 + 2
+
+
+def test_sizes_resize_the_trials_and_what_is_asked_of_them() -> None:
+    grid = plan(Request("smoke", epochs=1, train_size=100, test_size=50, seeds=(5,)))
+    for planned in grid.values():
+        trial = planned.trial
+        assert (trial.epochs, trial.train_size, trial.test_size, trial.seed) == (1, 100, 50, 5)
+        assert SpectrumProbe("train", 100) in planned.probes
+
+
+def test_smoke_spans_16x_in_five_sizes_with_three_regimes_and_seeds() -> None:
+    grid = plan(Request("smoke"))
+    sizes = {p.trial.batch_size for p in grid.values()}
+    assert len(sizes) == 5
+    assert max(sizes) == 16 * min(sizes)
+    assert {r for p in grid.values() for r in p.regimes} == {"lr", "lr_bs", "benchmark"}
+    assert {p.trial.seed for p in grid.values()} == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("select", "message"),
+    [
+        ({"batch_size": ("100",)}, "valid: 16, 32, 64"),
+        ({"colour": ("red",)}, "valid keys: space, regime, dataset"),
+        ({"model": ("vgg",)}, "valid: c1, m1_20, resnet18, stdcnn"),
+        ({"dataset": ("mnist",), "model": ("c1",)}, "never occur together"),
+    ],
+)
+def test_a_wrong_choice_names_the_right_ones(select: dict[str, tuple[str, ...]], message: str) -> None:
+    with pytest.raises(GridError, match=message):
+        plan(Request("natural_training", select=select))
+
+
+def test_an_unknown_grid_names_the_grids() -> None:
+    with pytest.raises(GridError, match="valid grids: smoke, natural_training, full"):
+        plan(Request("nope"))
+
+
+def test_numbers_may_be_written_in_any_way() -> None:
+    several = [plan(Request("natural_training", select={"momentum": (text,)})) for text in ("0.5", ".5", "5e-1")]
+    assert several[0].keys() == several[1].keys() == several[2].keys()
+
+
+def test_a_request_survives_json_and_merging_is_idempotent() -> None:
+    request = Request("smoke", select={"batch_size": ("8",)}, seeds=(1, 2), epochs=3, probes="headline")
+    assert Request.from_dict(request.to_dict()) == request
+    grid = plan(request)
+    assert merge([grid, grid]) == grid
+
+
+def test_every_grid_plans() -> None:
+    assert all(plan(Request(name)) for name in GRIDS)
+
+
+def test_the_spaces_need_only_the_standard_library() -> None:
+    code = "import sys, search_spaces; print({'torch','numpy','pandas','ray','pyarrow'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

@@ -1,0 +1,51 @@
+"""A trial's identity: stable for ever, blind to how a number is written, and seedless for a cell."""
+
+from dataclasses import replace
+
+import pytest
+
+from search_spaces import Trial
+
+BASE = Trial(
+    dataset="mnist",
+    model="m1_20",
+    learning_rate=0.01,
+    batch_size=64,
+    epochs=100,
+    train_size=55_000,
+    val_size=5_000,
+    test_size=10_000,
+)
+
+
+def test_the_id_is_pinned_because_stored_results_hang_on_it() -> None:
+    assert BASE.trial_id == "5936d4300507a5e1"
+    assert BASE.with_seed(1).trial_id != BASE.trial_id
+
+
+def test_seeds_share_a_cell_and_every_other_field_makes_another() -> None:
+    assert BASE.with_seed(7).cell_id == BASE.cell_id
+    changes = {
+        "dataset": "fashion-mnist", "model": "m1", "learning_rate": 0.02, "batch_size": 32, "epochs": 1,
+        "train_size": 10, "val_size": 10, "test_size": 10, "optimizer": "adam", "schedule": "halve_every_5",
+        "momentum": 0.9, "weight_decay": 1e-3, "target_loss": 0.001, "augmentation": "flip",
+        "adversarial_training": "fgsm",
+    }  # fmt: skip
+    cells = {replace(BASE, **{name: value}).cell_id for name, value in changes.items()}
+    assert len(cells | {BASE.cell_id}) == len(changes) + 1
+
+
+def test_zero_and_zero_point_zero_are_one_trial() -> None:
+    assert replace(BASE, momentum=0) == BASE
+    assert replace(BASE, momentum=0).trial_id == BASE.trial_id
+
+
+def test_the_rate_of_the_ratio_regime_at_batch_64_is_the_fixed_rate_to_the_bit() -> None:
+    assert replace(BASE, learning_rate=0.00015625 * 64).trial_id == BASE.trial_id
+    assert BASE.lr_bs_ratio == 0.00015625
+
+
+@pytest.mark.parametrize(("field", "value"), [("batch_size", 0), ("epochs", -1), ("learning_rate", 0), ("batch_size", 1.5)])
+def test_what_no_run_can_have_is_refused(field: str, value: float) -> None:
+    with pytest.raises(ValueError, match=field):
+        replace(BASE, **{field: value})
