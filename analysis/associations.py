@@ -33,18 +33,19 @@ DESCRIPTIVE = "descriptive: mixes curves, and seeds of a cell are not independen
 
 
 def study_associations(seen: Observations) -> pd.DataFrame:
-    """Every study-wide correlation: columns study, statistic, axis, estimate, low, high, p, n, batch_sizes,
-    note.
+    """Every study-wide correlation of curvature and robustness.
+
+    Columns: study, statistic, axis, estimate, low, high, p, n, batch_sizes, note.
 
     `x` is log2 lambda1 throughout. Rank statistics take the adversarial accuracy as it is, linear ones its
     logit. A run that lies on two curves counts once where curves are mixed.
 
-    - tau_b_pooled, spearman_pooled, pearson_pooled: over all trials; descriptive. - pearson_between_curves:
-    over the curves' means. rmcorr_within_curves: deviations from the curve's mean. - rmcorr_within_cells:
-    seed residuals, deviations from the cell's mean. - partial_spearman_clean,
-    partial_spearman_clean_loss_norm: over cell means, given the clean accuracy, and given also log training
-    loss and log weight norm. - granulated_tau: Jiang et al. (2020) per axis of `AXES`, and their mean (axis
-    "mean"). `n` counts groups.
+    - tau_b_pooled, spearman_pooled, pearson_pooled: over all trials; descriptive.
+    - pearson_between_curves: over the curves' means. rmcorr_within_curves: deviations from the curve's mean.
+    - rmcorr_within_cells: seed residuals, deviations from the cell's mean.
+    - partial_spearman_clean, partial_spearman_clean_loss_norm: over cell means, given the clean accuracy, and
+      given also log training loss and log weight norm.
+    - granulated_tau: Jiang et al. (2020) per axis of `AXES`, and their mean (axis "mean"). `n` counts groups.
     """
     count = len(seen.studies)
     cells = _decisive(seen.cells)

@@ -54,17 +54,20 @@ def cells(table: StudyTable) -> pd.DataFrame:
     Columns: the keys `CELL` and `QUESTION`;
 
     - counts of trials: `n_planned`, `n_ok`, `n_diverged`, `n_failed`, `n_missing`, and `n_seeds`, the ok
-    trials that answered this attack; - arrays over those trials, sorted by seed and aligned: `seeds`,
-    `trial_ids`, `accuracy_seeds` (fraction), `logit_seeds` (`logit_accuracy`), `log2_lambda1_train_seeds`,
-    `log2_lambda1_test_seeds`, `test_acc_seeds`, `train_loss_seeds`; - means over seeds: `accuracy`
-    (adversarial, fraction), `logit`, `log2_lambda1_train`, `log2_lambda1_test` (seeds with a positive
-    eigenvalue; NaN if none), `test_acc`, `train_loss` (nats), `weight_norm`, `zero_grad_fraction`,
-    `saturated_fraction`; - pooled counts of images: `correct`, `n`; - `floor`: the Clopper-Pearson upper
-    bound of correct / n is below 1 %. `untrained`: clean test accuracy at most 20 %. `suspect`: PGD
-    accuracy above FGSM's by more than two binomial standard errors on the same trials and images, or no
-    gradient on over 1 % of the images. `sound`: none of the three, and answered; - `converged_train`,
-    `converged_test`: every seed's lambda1 converged; - `decidable`: at least 3 seeds, and at least two
-    thirds of the finished trials did not diverge.
+      trials that answered this attack;
+    - arrays over those trials, sorted by seed and aligned (empty without an answer): `seeds`, `trial_ids`,
+      `attack_rows` (positions in `table.attacks`), `accuracy_seeds` (fraction), `logit_seeds`
+      (`logit_accuracy`), `log2_lambda1_train_seeds`, `log2_lambda1_test_seeds`, `test_acc_seeds`,
+      `train_loss_seeds`;
+    - means over seeds: `accuracy` (adversarial, fraction), `logit`, `log2_lambda1_train`, `log2_lambda1_test`
+      (of the seeds with a positive eigenvalue; NaN if none), `test_acc`, `train_loss` (nats), `weight_norm`,
+      `zero_grad_fraction`, `saturated_fraction`;
+    - pooled counts of images: `correct`, `n`;
+    - `floor`: the Clopper-Pearson upper bound of correct / n is below 1 %. `untrained`: clean test accuracy
+      at most 20 %. `suspect`: PGD accuracy above FGSM's by more than two binomial standard errors on the same
+      trials and images, or no gradient on over 1 % of the images. `sound`: answered, and none of the three;
+    - `converged_train`, `converged_test`: every seed's lambda1 converged;
+    - `decidable`: at least 3 seeds, and at least two thirds of the finished trials did not diverge.
     """
     roster = _roster(table)
     attacks = _answers(table, roster)
@@ -74,6 +77,11 @@ def cells(table: StudyTable) -> pd.DataFrame:
     frame["n_seeds"] = frame["n_seeds"].fillna(0).astype(int)
     for name in ("correct", "n"):
         frame[name] = frame[name].fillna(0).astype(int)
+    silent = (frame["n_seeds"] == 0).to_numpy()
+    for name in _SEED_VALUES:
+        values = frame[name].to_numpy(dtype=object, copy=True)
+        values[silent] = _no_values(int(silent.sum()))
+        frame[name] = values
     frame = frame.merge(_pgd_above_fgsm(attacks), on=["cell", *QUESTION], how="left")
     answered = frame["n_seeds"] > 0
     frame["floor"] = answered & (clopper_pearson(frame["correct"], frame["n"]).high < FLOOR)
@@ -163,6 +171,13 @@ def _aggregate(attacks: pd.DataFrame) -> pd.DataFrame:
     return means.reset_index()
 
 
+def _no_values(count: int) -> NDArray[np.object_]:
+    empty = np.empty(count, dtype=object)
+    for index in range(count):
+        empty[index] = np.empty(0)
+    return empty
+
+
 def _split(values: NDArray[Any], ends: NDArray[np.intp], count: int) -> NDArray[np.object_]:
     parts = np.empty(count, dtype=object)
     if count:
@@ -171,9 +186,7 @@ def _split(values: NDArray[Any], ends: NDArray[np.intp], count: int) -> NDArray[
 
 
 def _pgd_above_fgsm(attacks: pd.DataFrame) -> pd.DataFrame:
-    """Whether PGD, the stronger attack, left more images right than FGSM did, beyond twice the binomial
-    noise.
-    """
+    """Whether PGD, the stronger attack, left more images right than FGSM did, beyond binomial noise."""
     same = ["cell", "trial_id", *(name for name in QUESTION if name != "attack")]
     columns = [*same, "correct", "n"]
     pgd, fgsm = attacks[attacks["attack"] == "pgd"], attacks[attacks["attack"] == "fgsm"]

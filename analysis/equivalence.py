@@ -84,6 +84,7 @@ def all_within(differences: Sequence[LinearContrast], names: Sequence[tuple[floa
         high=intervals[worst][1],
         p_supported=p_within,
         p_refuted=p_beyond,
+        confidence=1 - 2 * SIGNIFICANCE,
         smallest_delta=smallest,
         between=tuple(names[worst]),
     )

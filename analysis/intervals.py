@@ -84,9 +84,7 @@ def logit_accuracy(correct: ArrayLike, n: ArrayLike) -> Any:
 
 
 def mean_interval(values: ArrayLike, level: float = 0.95) -> Estimate:
-    """Mean over seeds with Student's t interval; the limits are NaN under two values, all is NaN under
-    one.
-    """
+    """Mean over seeds with Student's t interval; no limits (NaN) under two values, no mean under one."""
     data = np.asarray(values, dtype=float)
     n = data.size
     if n == 0:
@@ -141,18 +139,15 @@ def fisher_z_interval(r: float, n: int, kind: str = "pearson", *, controls: int 
 
 
 def continuity_tau(tau: Any, n: Any) -> Any:
-    """Kendall's tau of `n` points with half a pair added to the concordant and half to the discordant
-    ones.
-    """
+    """Kendall's tau of `n` points with half a pair added to either order. Arrays broadcast."""
     pairs = n * (n - 1) / 2.0
     return tau * pairs / (pairs + 1.0)
 
 
 def random_effects(effects: ArrayLike, variances: ArrayLike, level: float = 0.95) -> RandomEffects:
-    """Random-effects mean over strata: DerSimonian-Laird tau2, Hartung-Knapp interval, Higgins' prediction
-    interval.
+    """Random-effects mean over strata, its Hartung-Knapp interval and a prediction interval.
 
-    Sources: DerSimonian & Laird (1986); Hartung & Knapp (2001, Statistics in Medicine 20), whose standard
+    tau2 after DerSimonian & Laird (1986); Hartung & Knapp (2001, Statistics in Medicine 20), whose standard
     error is not let below the classical one; Higgins, Thompson & Spiegelhalter (2009, JRSS A 172) with k -
     2 degrees of freedom. Strata with a non-finite effect or variance are left out. With one stratum its own
     normal interval is given; prediction needs three.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -72,8 +73,8 @@ def observe(cells: pd.DataFrame, curvature: str, which: str) -> Observations:
     )
 
 
-def _first(trial_ids: object) -> object:
-    return trial_ids[0] if isinstance(trial_ids, np.ndarray) else None
+def _first(trial_ids: NDArray[Any]) -> object:
+    return trial_ids[0] if trial_ids.size else None
 
 
 def keep_decidable(decidable: NDArray[np.bool_], groups: Codes) -> NDArray[np.bool_]:
@@ -97,7 +98,7 @@ def _reasons(coded: pd.DataFrame, which: str) -> NDArray[np.object_]:
     unanswered = coded["n_seeds"].to_numpy() == 0
     reason[unanswered] = "not run"
     reason[unanswered & (coded["n_diverged"].to_numpy() > 0)] = "diverged"
-    reason[(reason == "") & ~np.isfinite(coded["x"].to_numpy(dtype=float))] = "no positive lambda1"
+    reason[(reason == "") & ~np.isfinite(coded["x"].to_numpy(dtype=float))] = "without a positive lambda1"
     return reason
 
 

@@ -86,9 +86,8 @@ def _gap(cells: pd.DataFrame, name: str, codes: Codes, i: Codes, j: Codes) -> _G
 
 def _moments(seeds: pd.Series) -> tuple[Array, Array, Array]:
     """Per cell: mean, sum of squared deviations and count of the finite seed values."""
-    lengths = np.array([len(s) if isinstance(s, np.ndarray) else 0 for s in seeds], dtype=np.intp)
-    parts = [np.asarray(s, dtype=float) for s in seeds if isinstance(s, np.ndarray)]
-    values = np.concatenate(parts) if parts else np.empty(0)
+    lengths = np.array([len(s) for s in seeds], dtype=np.intp)
+    values = np.concatenate(seeds.to_list()).astype(float) if len(seeds) else np.empty(0)
     owner = np.repeat(np.arange(len(seeds)), lengths)
     finite = np.isfinite(values)
     values, owner = values[finite], owner[finite]
@@ -105,8 +104,7 @@ def _attack_ratios(cells: pd.DataFrame) -> NDArray[np.object_]:
     half = 0.5 / np.maximum(cells["n"].to_numpy() / np.maximum(cells["n_seeds"].to_numpy(), 1), 1)
     columns = zip(cells["accuracy_seeds"], cells["test_acc_seeds"], strict=True)
     for row, (adversarial, clean) in enumerate(columns):
-        if isinstance(adversarial, np.ndarray):
-            ratios[row] = np.log((adversarial + half[row]) / (clean.astype(float) + half[row]))
+        ratios[row] = np.log((adversarial + half[row]) / (clean.astype(float) + half[row]))
     return ratios
 
 

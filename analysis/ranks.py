@@ -36,9 +36,7 @@ class Correlation(NamedTuple):
 
 
 class Granulated(NamedTuple):
-    """Jiang et al.'s psi per axis (NaN if no group varies along it), their mean Psi, and the groups behind
-    each.
-    """
+    """Jiang et al.'s psi per axis (NaN if nothing varies along it), their mean Psi, the groups of each."""
 
     axes: dict[str, float]
     mean: float
@@ -46,9 +44,7 @@ class Granulated(NamedTuple):
 
 
 class SignError(NamedTuple):
-    """Per environment (in the order of `environments`) the fraction of its `pairs` that are ordered
-    wrongly.
-    """
+    """Per environment (ordered as `environments`) the fraction of its `pairs` that are ordered wrongly."""
 
     environments: NDArray[np.object_]
     errors: Array
@@ -58,9 +54,7 @@ class SignError(NamedTuple):
 
 
 class GroupedTau(NamedTuple):
-    """Kendall's tau-b per group code: `score` = concordant - discordant pairs, `untied` = no tie in x or
-    y.
-    """
+    """Kendall's tau-b per group; `score`: concordant - discordant pairs, `untied`: no tie in x or y."""
 
     tau: Array
     score: Codes
@@ -237,8 +231,10 @@ def granulated_by_group(
     count: int,
     fixed: Sequence[str] = (),
 ) -> tuple[Array, Codes]:
-    """psi of `granulated_kendall_tau` in each of `count` groups of rows: (count, axes), and the groups of
-    each.
+    """`granulated_kendall_tau` of many groups of rows at once.
+
+    `group` holds codes 0..count-1; `fixed` names columns that are held fixed along every axis. Returns psi and
+    the number of settings behind it, both (count, axes).
     """
     a, b = df[x].to_numpy(dtype=float), df[y].to_numpy(dtype=float)
     psi, found = np.full((count, len(axes)), np.nan), np.zeros((count, len(axes)), dtype=np.intp)

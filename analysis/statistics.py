@@ -68,9 +68,7 @@ __all__ = [
 
 
 class RepeatedMeasures(NamedTuple):
-    """Correlation within subjects, its two-sided p, 95 % interval, degrees of freedom and observations
-    used.
-    """
+    """Correlation within subjects, two-sided p, 95 % interval, degrees of freedom, observations used."""
 
     estimate: float
     p: float
@@ -81,9 +79,7 @@ class RepeatedMeasures(NamedTuple):
 
 
 def pearson(x: ArrayLike, y: ArrayLike) -> Correlation:
-    """Pearson's r with t's p and Fisher's interval; NaN for NaN in, a constant sample or under three
-    points.
-    """
+    """Pearson's r with t's p and Fisher's interval; NaN for NaN in, a constant or under three points."""
     a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     n = a.size
     r = _cosine(a - a.mean(), b - b.mean()) if n > 2 else np.nan

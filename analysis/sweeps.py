@@ -163,7 +163,12 @@ def guarded(test: Callable[..., Finding], *arms: Sweep) -> Guarded:
     )
     if finding.verdict == "not run" and whole.verdict != "not run":
         main = max(flagged, key=lambda name: len(flagged[name]))
-        finding = Finding("inconclusive", LEFT_OUT.get(main, main), effect=whole.effect, low=whole.low, high=whole.high)
+        finding = Finding("inconclusive",
+            LEFT_OUT.get(main, main),
+            effect=whole.effect,
+            low=whole.low,
+            high=whole.high,
+            confidence=whole.confidence,)
     return Guarded(finding, f"left out: {out}; with them: {whole.verdict}", whole)
 
 

@@ -24,7 +24,7 @@ class Finding:
     """What one test says of one stratum.
 
     `effect` and its interval (`low`, `high`) are in the unit of the measure: points of accuracy, or doublings
-    of lambda1. `p_supported` and `p_refuted` are at most .05 where the test alone would support or refute the
+    of lambda1; `confidence` is that of the interval. `p_supported` and `p_refuted` are at most .05 where the test alone would support or refute the
     claim (an effect below delta still keeps it from being supported). NaN: not computed.
     """
 
@@ -35,6 +35,7 @@ class Finding:
     high: float = float("nan")
     p_supported: float = float("nan")
     p_refuted: float = float("nan")
+    confidence: float = 1 - SIGNIFICANCE
 
     @property
     def p(self) -> float:
@@ -154,49 +155,52 @@ def mark_differing(verdicts: Iterable[Verdict]) -> list[Verdict]:
 
 def to_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
     """One row a claim and loss: the tidy table behind `claims.csv`."""
-    rows = [
-        {
-            "claim": v.claim,
-            "statement": v.statement,
-            "paper": v.source.paper,
-            "section": v.source.section,
-            "figures": " ".join(v.figures),
-            "loss": v.loss,
-            "verdict": v.verdict,
-            "differs": v.differs,
-            "effect": v.effect.value,
-            "low": v.interval[0],
-            "high": v.interval[1],
-            "unit": v.effect.unit,
-            "effect_text": v.effect.text,
-            "planned": v.coverage.planned,
-            "ok": v.coverage.ok,
-            "diverged": v.coverage.diverged,
-            "failed": v.coverage.failed,
-            "strata_decided": v.coverage.strata_decided,
-            "strata": v.coverage.strata,
-            "protocol": v.protocol,
-            "reason": v.reason,
-        }
-        for v in verdicts
-    ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame([_row(verdict) for verdict in verdicts], columns=CLAIM_COLUMNS)
+
+
+def _row(v: Verdict) -> dict[str, object]:
+    return {
+        "claim": v.claim,
+        "statement": v.statement,
+        "paper": v.source.paper,
+        "section": v.source.section,
+        "figures": " ".join(v.figures),
+        "loss": v.loss,
+        "verdict": v.verdict,
+        "differs": v.differs,
+        "effect": v.effect.value,
+        "low": v.interval[0],
+        "high": v.interval[1],
+        "unit": v.effect.unit,
+        "effect_text": v.effect.text,
+        **{name: getattr(v.coverage, name) for name in COVERAGE_COLUMNS},
+        "protocol": v.protocol,
+        "reason": v.reason,
+    }
+
+
+COVERAGE_COLUMNS = ("planned", "ok", "diverged", "failed", "strata_decided", "strata")
+CLAIM_COLUMNS = [
+    *("claim", "statement", "paper", "section", "figures", "loss", "verdict", "differs"),
+    *("effect", "low", "high", "unit", "effect_text", *COVERAGE_COLUMNS, "protocol", "reason"),
+]
 
 
 def strata_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
-    """One row a claim, loss and stratum."""
+    """One row a claim, loss and stratum; its keys are columns, null where a stratum has no such key."""
     rows = [
         {
             "claim": v.claim,
             "loss": v.loss,
             "stratum": s.name,
-            **{str(key): value for key, value in s.keys.items()},
+            **{name: s.keys.get(name) for name in STRATUM_KEYS},
             "verdict": s.verdict,
             "counted": s.counted,
             "effect": s.effect,
             "low": s.low,
             "high": s.high,
             "unit": s.unit,
+            "effect_text": s.text,
             "p": s.p,
             "p_refuted": s.p_refuted,
             "protocol": s.protocol,
@@ -205,4 +209,11 @@ def strata_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
         for v in verdicts
         for s in v.strata
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=STRATUM_COLUMNS)
+
+
+STRATUM_KEYS = ("dataset", "model", "regime", "momentum", "measure", "part")
+STRATUM_COLUMNS = [
+    *("claim", "loss", "stratum", *STRATUM_KEYS, "verdict", "counted"),
+    *("effect", "low", "high", "unit", "effect_text", "p", "p_refuted", "protocol", "note"),
+]

@@ -5,6 +5,7 @@ This is the only file that unpacks a Trial into the plain arguments of the rooms
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -19,7 +20,7 @@ from study import checkpoints, provenance, streams
 from study.data import AUGMENTATIONS, DATASETS
 from study.evaluation import evaluate
 from study.models import build, set_dropout_generator
-from study.optimizers import OPTIMIZERS
+from study.optimizers import OPTIMIZERS, Optimizer
 from study.probing import answer, headline
 from study.records import Results
 from study.schedules import SCHEDULES
@@ -67,11 +68,9 @@ def execute(
     """
     trial = planned.trial
     model = _build(trial, data)
-    row = results.read_row(trial.trial_id)
-    weights = results.read_weights(trial.trial_id) if row and row["status"] == "ok" else None
-    if row is not None and weights is not None:
-        checkpoints.load_weights(model, weights)
-    else:
+    row = _trained(trial, model, results)
+    if row is None:
+        model = _build(trial, data)
         row = _train(planned, model, data, results, report, checkpoint_seconds)
     model.eval()
     if row["status"] == "ok":
@@ -111,6 +110,21 @@ def _build(trial: Trial, data: Tensors) -> nn.Module:
     return model.to(data.device)
 
 
+def _trained(trial: Trial, model: nn.Module, results: Results) -> Row | None:
+    """The row of a trial that is trained already, its weights put into the model; None if either is not usable."""
+    row = results.read_row(trial.trial_id)
+    if row is None or row["status"] != "ok":
+        return None
+    weights = results.read_weights(trial.trial_id)
+    if weights is None:
+        return None
+    try:
+        checkpoints.load_weights(model, weights)
+    except ValueError:
+        return None
+    return row
+
+
 def _train(
     planned: Planned,
     model: nn.Module,
@@ -128,10 +142,7 @@ def _train(
         momentum=trial.momentum,
         weight_decay=trial.weight_decay,
     )
-    state = TrainingState()
-    stored = results.read_checkpoint(trial.trial_id)
-    if stored is not None:
-        state = checkpoints.load_state(model, optimizer, stored)
+    state = _resume(trial, model, optimizer, results)
     started, before = time.perf_counter(), state.seconds
     saved = started
 
@@ -191,6 +202,20 @@ def _train(
         results.write_weights(trial.trial_id, checkpoints.weights_to_bytes(model))
         results.write_row(row)
     return row
+
+
+def _resume(trial: Trial, model: nn.Module, optimizer: Optimizer, results: Results) -> TrainingState:
+    """Go on from the trial's checkpoint; a missing or damaged one costs time, not the trial."""
+    stored = results.read_checkpoint(trial.trial_id)
+    if stored is None:
+        return TrainingState()
+    fresh = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+    try:
+        return checkpoints.load_state(model, optimizer, stored)
+    except ValueError:
+        model.load_state_dict(fresh[0])
+        optimizer.load_state_dict(fresh[1])
+        return TrainingState()
 
 
 def _probe(planned: Planned, model: nn.Module, data: Tensors, row: Row) -> None:

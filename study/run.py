@@ -97,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--gpus-per-trial", default="auto", metavar="F|auto", help="fraction of a GPU that each trial owns")
     add("--cpus-per-trial", type=int, default=1, metavar="N", help="CPUs, and torch threads, of each trial")
     add("--max-concurrent", type=int, metavar="N", help="at most this many trials at once")
+    add("--checkpoint-seconds", type=float, default=30.0, metavar="S", help="store half-trained trials this often")
     add("--dry-run", action="store_true", help="print what would run, and do nothing")
     add("--no-report", action="store_true", help="do not write the report at the end")
     return parser
@@ -239,7 +240,7 @@ def _resources(arguments: argparse.Namespace) -> Resources:
         value = getattr(arguments, option)
         if value is not None and value < 1:
             raise _InputError(f"--{option.replace('_', '-')} must be at least 1, got {value}")
-    return Resources(arguments.cpus_per_trial, share, arguments.max_concurrent)
+    return Resources(arguments.cpus_per_trial, share, arguments.max_concurrent, arguments.checkpoint_seconds)
 
 
 def _load(work: Sequence[Planned], data_dir: str | None) -> dict[DataKey, tuple[Splits, str]]:

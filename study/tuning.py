@@ -43,6 +43,7 @@ class Resources:
     cpus_per_trial: int = 1
     gpus_per_trial: float | None = None
     max_concurrent: int | None = None
+    checkpoint_seconds: float = 30.0
 
 
 AUTO_GPU_SHARE = 0.25
@@ -149,7 +150,7 @@ def _fit(
         plan=dict(plan),
         references=dict(references),
         location=results.location,
-        threads=resources.cpus_per_trial,
+        resources=resources,
         execute_trial=execute_trial,
     )
     with tempfile.TemporaryDirectory(prefix="study-tune-", ignore_cleanup_errors=True) as storage:
@@ -178,17 +179,23 @@ def _trainable(
     plan: Mapping[str, Planned],
     references: Mapping[DataKey, tuple[Any, str]],
     location: str,
-    threads: int,
+    resources: Resources,
     execute_trial: Execute,
 ) -> None:
     """One trial in a worker. Errors of the trial become a failed row; only lost workers are Tune's to restart."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(resources.cpus_per_trial)
     torch.backends.cudnn.allow_tf32 = False  # curvature needs float32; TF32 in convolutions is torch's default
     planned = plan[config["trial_id"]]
     results = Results(location)
     report: Report = lambda metrics: tune.report({**metrics, "epochs": planned.trial.epochs})  # noqa: E731
     try:
-        row = execute_trial(planned, _tensors(planned, references), results, report=report)
+        row = execute_trial(
+            planned,
+            _tensors(planned, references),
+            results,
+            report=report,
+            checkpoint_seconds=resources.checkpoint_seconds,
+        )
     except OSError:
         raise  # storage may come back: let Tune try again
     except Exception as error:

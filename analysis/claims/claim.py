@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from analysis.claims.rules import Ruling, cast_votes
 from analysis.evidence import Evidence
-from analysis.measures import Measure
 from analysis.sweeps import Guarded, Scope, Sweep, coverage
 from analysis.table import PROTOCOL
 from analysis.verdict import Effect, Source, StratumResult, Verdict
@@ -68,21 +69,15 @@ class Claim:
 
 
 def stratum(
-    scope: Scope,
-    sweep: Sweep,
-    keys: Mapping[str, object],
-    guarded: Guarded,
-    what: str,
-    *,
-    measure: Measure | None = None,
+    scope: Scope, sweep: Sweep, keys: Mapping[str, object], guarded: Guarded, what: str
 ) -> StratumResult:
-    """The result of a guarded test on the curve of `sweep`; `what` says which effect `measure` was tested
-    for.
-    """
-    measure, finding = measure or sweep.measure, guarded.finding
-    low, high = (measure.words(bound) for bound in (finding.low, finding.high))
-    seen = finding.verdict != "not run"
-    text = f"{what} {measure.words(finding.effect)} (interval {low} to {high})" if seen else "not measured"
+    """The result of a guarded test on the curve of `sweep`; `what` names the effect that was tested."""
+    measure, finding = sweep.measure, guarded.finding
+    text = "not measured"
+    if np.isfinite(finding.effect):
+        low, high = (measure.words(bound) for bound in (finding.low, finding.high))
+        interval = f"{100 * finding.confidence:.0f} % interval {low} to {high}"
+        text = f"{what} {measure.words(finding.effect)} ({interval})"
     protocol, closeness = describe_protocol(scope, sweep)
     return StratumResult(
         keys={"dataset": sweep.curve["dataset"], "model": sweep.curve["model"], **keys},

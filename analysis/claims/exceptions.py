@@ -68,7 +68,7 @@ def _sign_error(base: StratumResult, rows: pd.DataFrame, sweep: Sweep) -> Stratu
     short = sweep.sample.shortfall()
     if short:
         return replace(base, verdict=short.verdict, note=short.reason)
-    sizes = np.array([float(b) for b in str(rows["batch_sizes"].iloc[0]).split()]) if len(rows) else []
+    sizes = [float(b) for b in str(rows["batch_sizes"].iloc[0]).split()] if len(rows) else []
     if len(sizes) < LEAST_SIZES or max(sizes) < LEAST_SPAN * min(sizes) or rows["note"].iloc[0]:
         flagged = ", ".join(sweep.flagged) or "lambda1 missing"
         return replace(base, verdict="inconclusive", note=f"too few sound cells ({flagged})")

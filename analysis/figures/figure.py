@@ -46,9 +46,10 @@ class Figure:
         return chart
 
     def spec(self) -> Spec:
-        """The Vega-Lite specification for the page: without a title or legend, as wide as its place."""
-        config = theme.config() | {"legend": {"disable": True}}
-        return self._bare() | {"width": "container", "config": config}
+        """The Vega-Lite specification for the page, which adds the configuration; as wide as its place."""
+        spec = self._bare() | {"width": "container"}
+        del spec["description"]  # its place is labelled with it
+        return spec
 
     def export_spec(self) -> Spec:
         """The Vega-Lite specification for a file: titled, with its legend, black on white."""

@@ -22,9 +22,9 @@ def forest_figure(forest: pd.DataFrame, *, attack: str, loss: str, curvature: st
 
     `forest`: rows of `CorrelationReport.forest` on sound cells at the headline epsilons.
     """
-    mine = forest[
-        (forest["attack"] == attack) & (forest["loss"] == loss) & (forest["curvature"] == curvature)
-    ].dropna(subset="estimate")
+    mine = forest[(forest["attack"] == attack) & (forest["loss"] == loss) & (forest["curvature"] == curvature)].dropna(
+        subset="estimate"
+    )
     strata = mine[mine["scope"] == "stratum"]
     if strata.empty:
         return None
@@ -98,7 +98,9 @@ def _chart(records: list[dict[str, Any]], styles: list[SeriesStyle]) -> alt.Laye
         scale=alt.Scale(domain=[-1.08, 1.08], nice=False),
         axis=alt.Axis(values=[-1, -0.5, 0, 0.5, 1], grid=False),
     )
-    y = alt.Y("stratum:N", sort=order, title=None, axis=alt.Axis(labelLimit=250, ticks=False, domain=False, labelPadding=8))
+    y = alt.Y(
+        "stratum:N", sort=order, title=None, axis=alt.Axis(labelLimit=250, ticks=False, domain=False, labelPadding=8)
+    )
     zero = alt.Chart(alt.NamedData(name=ZERO)).mark_rule(color=INK, opacity=0.4, strokeDash=[2, 3])
     prediction = base.transform_filter("isValid(datum.predicted_low)").mark_rule(strokeWidth=1, opacity=0.9)
     interval = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2.5, opacity=0.75)

@@ -163,3 +163,8 @@ def _points(styles: Sequence[SeriesStyle], axes: tuple[alt.X, alt.Y]) -> alt.Cha
             ],
         )
     )
+
+
+def styles_of(figures: Sequence[Figure]) -> tuple[SeriesStyle, ...]:
+    """The styles that occur in any of these figures, each once."""
+    return tuple(dict.fromkeys(style for figure in figures for style in figure.legend))

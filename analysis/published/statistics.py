@@ -14,9 +14,7 @@ def yao_table(table: str, model: str) -> pd.DataFrame:
     none.
     """
     rows = published()
-    rows = rows[(rows["table"] == table) & (rows["model"] == model)].assign(
-        eps=lambda r: r["eps"].fillna(0.0)
-    )
+    rows = rows[(rows["table"] == table) & (rows["model"] == model)].assign(eps=lambda r: r["eps"].fillna(0.0))
     return rows.pivot(index="batch_size", columns=["metric", "split", "eps"], values="value_std").sort_index()
 
 

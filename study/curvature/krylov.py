@@ -91,10 +91,15 @@ class KrylovSpace:
     def hidden_weight(self, values: Tensor, level: float) -> float:
         """Upper bound on ``|<start, u>|`` for any eigenvector u of P H P with eigenvalue ``level``.
 
-        After k products the next remainder is ``pi(PHP) start / (product of the norms before)``, with ``pi(t)`` the product of
-        ``t - theta_i`` over the Ritz values (Parlett, The Symmetric Eigenvalue Problem, 1998, chapter 12). So the product of
-        all k remainder norms is ``||pi(PHP) start|| >= |pi(level)| |<start, u>|``. Beyond the extreme Ritz values the bound
-        falls with the distance, so it holds for every eigenvalue further out as well.
+        After k products the next remainder is ``pi(PHP) start / (product of the norms before)``, with ``pi(t)`` the
+        product of ``t - theta_i`` over the Ritz values (Parlett, The Symmetric Eigenvalue Problem, 1998,
+        chapter 12). So the product of all k remainder norms is ``||pi(PHP) start|| >= |pi(level)| |<start, u>|``.
+        Beyond the extreme Ritz values the bound falls with the distance, so it holds for every eigenvalue
+        further out as well.
+
+        Args:
+            values: all the Ritz values (k,).
+            level: an eigenvalue of P H P, beyond the Ritz values.
         """
         if self.is_invariant:
             return 0.0

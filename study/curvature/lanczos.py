@@ -1,5 +1,6 @@
 """Extreme eigenvalues of a symmetric operator by Lanczos' method with full reorthogonalisation."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ from study.curvature.krylov import KrylovSpace, RitzPairs
 
 @dataclass(frozen=True)
 class Order:
-    """What "top" means: eigenvalues are wanted by decreasing ``rank``; ``ends`` are the sides of the spectrum searched."""
+    """What "top" means: by decreasing ``rank``, so at the ``ends`` (1: positive, -1: negative) of the spectrum."""
 
     rank: Callable[[Tensor], Tensor]
     ends: tuple[int, ...]
@@ -33,8 +34,8 @@ WHICH: dict[str, Order] = {
 }
 
 OVERLOOKED = 1e-3
-"""A random unit vector in n dimensions is less than ``OVERLOOKED / sqrt(n)`` along a given direction with probability 8e-4
-(its coordinates are nearly normal with variance 1/n): the chance that a search is ended too early."""
+"""A random unit vector in n dimensions is less than ``OVERLOOKED / sqrt(n)`` along a given direction with
+probability 8e-4 (its coordinates are nearly normal with variance 1/n): the chance that a search ends too early."""
 
 COARSE = 0.1
 """Beyond this much above the weakest wanted eigenvalue, relative to it, a search must exclude eigenvalues by the bound;
@@ -62,9 +63,9 @@ def lanczos(
     error is then at most residual^2 / gap (Parlett, The Symmetric Eigenvalue Problem, 1998, section 11.7).
 
     A space grown from one vector holds one copy of each eigenvalue, however multiple, and may not yet show a
-    member of a cluster. So with ``count > 1`` the pairs found are locked, and a second space, from a fresh random vector
-    orthogonal to them, is searched for what was missed; again for as long as one finds an eigenvalue that belongs
-    among the top. With ``count = 1`` no copy can matter and no search is made.
+    member of a cluster. So with ``count > 1`` the pairs found are locked, and a second space, from a fresh random
+    vector orthogonal to them, is searched for what was missed; again for as long as one finds an eigenvalue that
+    belongs among the top. With ``count = 1`` no copy can matter and no search is made.
 
     Args:
         matvec: (dim,) float64 -> (dim,), symmetric. Any float dtype may come back.
@@ -168,8 +169,8 @@ class _Found:
         """Whether, all but certainly, the space's complement holds no eigenvalue above ``weakest`` that matters."""
 
         def excluded_above(level: float) -> bool:
-            weight = max(space.hidden_weight(pairs.values, end * level) for end in self.order.ends)
-            return weight < OVERLOOKED / self.vectors.dim**0.5
+            largest = OVERLOOKED / math.sqrt(self.vectors.dim)
+            return all(space.hidden_weight(pairs.values, end * level) < largest for end in self.order.ends)
 
         best = self._best_first(pairs.values)[0]
         largest_is_settled = bool(pairs.residuals[best] <= slack)

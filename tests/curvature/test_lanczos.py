@@ -74,7 +74,7 @@ def test_clusters_are_resolved(seed: int) -> None:
 def test_twenty_outliers_over_a_bulk() -> None:
     spectrum = [float((-1) ** k * 20 * 0.85**k) for k in range(20)]
     matvec, _ = planted([*spectrum, *(0.5 * b for b in bulk(380))])
-    result = lanczos(matvec, 400, count=20, generator=seeded(3), keep_vectors=True)
+    result = lanczos(matvec, 400, count=20, tolerance=3e-4, generator=seeded(3), keep_vectors=True)
     assert result.eigenvalues == pytest.approx(spectrum, rel=1e-4)
     gram = result.eigenvectors @ result.eigenvectors.T
     torch.testing.assert_close(gram, torch.eye(20, dtype=torch.float64), atol=1e-12, rtol=0)

@@ -1,0 +1,78 @@
+"""Figures on the page: a place for the chart, its legend and caption, and the specifications as data."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from analysis import theme
+from analysis.figures import Figure
+from analysis.page.html import Html, element
+from analysis.theme import SeriesStyle
+
+_GLYPHS = {
+    "circle": "M8 8m-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0",
+    "square": "M4 4h8v8h-8z",
+    "triangle-up": "M8 3l5 9.5h-10z",
+    "diamond": "M8 2.5l5.5 5.5l-5.5 5.5l-5.5 -5.5z",
+    "cross": "M6.5 3h3v3.5h3.5v3h-3.5v3.5h-3v-3.5h-3.5v-3h3.5z",
+}
+
+
+class Charts:
+    """The charts of a page; a specification that two figures share is embedded once."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, str] = {}
+        self._used: set[str] = set()
+
+    def figure(self, figure: Figure, heading: str = "") -> Html:
+        """The figure's place on the page, with its caption."""
+        text = json.dumps(figure.spec(), allow_nan=False)
+        key = self._keys.setdefault(text, f"c{len(self._keys)}")
+        return element(
+            "figure",
+            element("h4", heading) if heading else None,
+            element("div", class_="chart", data_chart=key, role="img", aria_label=figure.description),
+            element("figcaption", figure.caption),
+            class_="panel",
+            id=self._identifier(figure.name),
+        )
+
+    def _identifier(self, name: str) -> str | None:
+        if name in self._used:
+            return None
+        self._used.add(name)
+        return f"figure-{name}"
+
+    def data(self) -> Html:
+        """All specifications as a JSON data block that no text in it can leave."""
+        charts = ",".join(f'"{key}":{text}' for text, key in self._keys.items())
+        block: dict[str, Any] = theme.config() | {"legend": {"disable": True}}
+        content = f'{{"config":{json.dumps(block)},"charts":{{{charts}}}}}'
+        return element("script", Html(embedded(content)), type="application/json", id="charts")
+
+
+def embedded(content: str) -> str:
+    """JSON text in which no character can end its script element."""
+    return content.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def legend(styles: tuple[SeriesStyle, ...], *, lines: bool) -> Html:
+    """Colour and shape of each curve; with `lines` also what solid and dashed mean."""
+    entries = [element("li", glyph(style), element("span", style.label)) for style in styles]
+    if lines:
+        entries.append(element("li", _stroke(""), element("span", "clean")))
+        entries.append(element("li", _stroke("5 3"), element("span", "adversarial")))
+    return element("ul", entries, class_="legend")
+
+
+def glyph(style: SeriesStyle) -> Html:
+    """A curve's mark as a small picture."""
+    path = Html(f'<path d="{_GLYPHS.get(style.shape, _GLYPHS["circle"])}" fill="{style.colour}"></path>')
+    return element("svg", path, viewBox="0 0 16 16", width="14", height="14", aria_hidden="true")
+
+
+def _stroke(dashes: str) -> Html:
+    line = Html(f'<path d="M0 8h26" stroke="currentColor" stroke-width="2" stroke-dasharray="{dashes}"></path>')
+    return element("svg", line, viewBox="0 0 26 16", width="26", height="14", aria_hidden="true")

@@ -1,0 +1,119 @@
+"""The correlation section: does curvature go with robustness, pooled, between curves and within them?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from analysis.figures.plane import styles_of
+from analysis.page.charts import Charts, legend
+from analysis.page.findings import CURVATURE, Findings, headline
+from analysis.page.html import Content, Html, element, section, table
+from analysis.table import PROTOCOL
+from analysis.theme import name, number
+
+ROWS: tuple[tuple[str, str, str], ...] = (
+    ("tau_b_pooled", "", "Kendall's τ-b, pooled (descriptive)"),
+    ("spearman_pooled", "", "Spearman's ρ, pooled (descriptive)"),
+    ("pearson_between_curves", "", "Between curves (Pearson of curve means)"),
+    ("rmcorr_within_curves", "", "Within curves (repeated measures)"),
+    ("rmcorr_within_cells", "", "Within cells (seed residuals)"),
+    ("granulated_tau", "mean", "Granulated τ, mean over axes"),
+    ("partial_spearman_clean", "", "Partial ρ given clean accuracy"),
+    ("partial_spearman_clean_loss_norm", "", "… given also training loss and weight norm"),
+    ("sign_error_max", "all", "Largest sign-error over environments"),
+)
+"""(statistic, axis, words) of the table's rows; the CSV file holds the rest."""
+
+
+def correlation_section(findings: Findings, charts: Charts) -> Html:
+    """Planes, a table of correlations per study with its Simpson badge, and forest plots."""
+    report = findings.correlations
+    title = "Does curvature go with robustness?"
+    correlations = report.correlations
+    if correlations.empty or not findings.planes:
+        return section("correlations", title, element("p", "No cell has both an eigenvalue and an attack to compare."))
+    mine = correlations[(correlations["curvature"] == CURVATURE) & (correlations["cells"] == "sound")]
+    mine = headline(mine[mine["epsilon"].notna()])
+    intro = element(
+        "p",
+        "λ₁ of the test set against adversarial accuracy. Negative: the sharper, the less robust. A pooled correlation "
+        "mixes curves and says little by itself; what happens within a curve decides.",
+        class_="note",
+    )
+    keys = ["dataset", "model", *PROTOCOL]
+    pooled = mine[mine["statistic"] == "tau_b_pooled"]
+    tables = [
+        _study(values, group, mine, report.simpson) for values, group in pooled.groupby(keys, dropna=False, sort=True)
+    ]
+    planes = element("div", [charts.figure(f, _heading(f.title)) for f in findings.planes], class_="grid two")
+    return section(
+        "correlations",
+        title,
+        intro,
+        legend(styles_of(findings.planes), lines=False),
+        planes
+        if len(findings.planes) <= 4
+        else element("details", element("summary", f"{len(findings.planes)} scatter plots"), planes),
+        *tables,
+        element("h3", "Along the batch size, curve by curve"),
+        element("div", [charts.figure(f, _heading(f.title)) for f in findings.forests], class_="grid two")
+        if findings.forests
+        else element("p", "No curve has five batch sizes with three seeds each, so no τ has an interval."),
+    )
+
+
+def _heading(title: str) -> str:
+    return title.replace("λ₁ and accuracy under ", "").replace("Kendall's τ of ", "")
+
+
+def _study(values: tuple[Any, ...], pooled: pd.DataFrame, rows: pd.DataFrame, simpson: pd.DataFrame) -> Html:
+    keys = dict(zip(["dataset", "model", *PROTOCOL], values, strict=True))
+    mine = _agreeing(rows, keys)
+    questions = sorted(pooled[["attack", "loss", "epsilon"]].drop_duplicates().itertuples(index=False, name=None))
+    head: list[Content] = ["Statistic [95 % interval]"]
+    head += [f"{name(a)}, {name(loss)}, ε = {e:g}" for a, loss, e in questions]
+    body: list[Sequence[Content]] = []
+    for statistic, axis, words in ROWS:
+        cells: list[Content] = [words]
+        for attack, loss, epsilon in questions:
+            asked = {"statistic": statistic, "axis": axis, "attack": attack, "loss": loss, "epsilon": epsilon}
+            cells.append(_cell(_agreeing(mine, asked)))
+        body.append(cells)
+    flips = _agreeing(simpson, {**keys, "curvature": CURVATURE, "cells": "sound", "simpson": True})
+    flips = headline(flips)
+    named = ", ".join(f"{name(a)} ({name(loss)})" for a, loss in zip(flips["attack"], flips["loss"], strict=True))
+    badge = (
+        element(
+            "p",
+            element("span", "Simpson's paradox", class_="badge"),
+            f" The pooled sign is not the sign within curves: {named}.",
+        )
+        if named
+        else element("p", "Pooled and within-curve correlations have the same sign.", class_="note")
+    )
+    where = f"{name(str(keys['dataset']))} · {name(str(keys['model']))}, {int(keys['epochs'])} epochs"
+    return element(
+        "div",
+        element("h3", where),
+        badge,
+        table(head, body, caption=f"Correlations of λ₁ (test set) with adversarial accuracy, {where}"),
+    )
+
+
+def _agreeing(frame: pd.DataFrame, values: dict[str, Any]) -> pd.DataFrame:
+    keep = pd.Series(True, index=frame.index)
+    for column, value in values.items():
+        keep &= frame[column].isna() if pd.isna(value) else frame[column] == value
+    return frame[keep]
+
+
+def _cell(found: pd.DataFrame) -> Content:
+    if found.empty or pd.isna(found.iloc[0]["estimate"]):
+        reason = "" if found.empty else str(found.iloc[0]["note"])
+        return element("span", "–", title=reason or None)
+    row = found.iloc[0]
+    interval = "" if pd.isna(row["low"]) else f" [{number(row['low'], 2)}, {number(row['high'], 2)}]"
+    return f"{number(row['estimate'], 2)}{interval}"

@@ -1,0 +1,86 @@
+"""The page as one HTML document: sections, style, charts and scripts, with nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+
+import vl_convert
+
+from analysis.page.charts import Charts
+from analysis.page.correlations import correlation_section
+from analysis.page.counterexamples import counterexample_section
+from analysis.page.figures import paper_section, study_section
+from analysis.page.findings import Findings
+from analysis.page.html import Html, element
+from analysis.page.opening import opening
+from analysis.page.provenance import downloads_section, provenance_section
+from analysis.page.roster import roster_section
+from analysis.page.verdicts import verdict_strip
+
+PARTS = {
+    "claims": "Claims",
+    "figures": "Figures",
+    "correlations": "Correlations",
+    "counterexamples": "Counterexamples",
+    "papers": "The papers' figures",
+    "missing": "Missing cells",
+    "provenance": "Provenance",
+    "downloads": "Downloads",
+}
+
+VEGA_LITE = "6.4"
+"""The Vega-Lite release that altair 6 writes for."""
+
+
+def render(findings: Findings, downloads: Sequence[str]) -> str:
+    """The whole page; `downloads` are the files written beside it."""
+    charts = Charts()
+    body = element(
+        "main",
+        opening(findings),
+        element(
+            "nav",
+            element("ul", [element("li", element("a", text, href=f"#{part}")) for part, text in PARTS.items()]),
+            aria_label="Sections",
+        ),
+        verdict_strip(findings.verdicts),
+        study_section(findings, charts),
+        correlation_section(findings, charts),
+        counterexample_section(findings, charts),
+        paper_section(findings, charts),
+        roster_section(findings.table),
+        provenance_section(findings),
+        downloads_section(downloads),
+    )
+    scripts = [_libraries(), _asset("page.js")]
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=_policy(scripts)),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("title", f"Report: {findings.table.location}"),
+        element("style", Html(_asset("page.css"))),
+    )
+    run = [element("script", Html(script)) for script in scripts]
+    return f"<!DOCTYPE html>\n{element('html', head, element('body', body, charts.data(), *run), lang='en')}\n"
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """Only these scripts run and nothing is fetched; Vega compiles its expressions, hence unsafe-eval."""
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
+    return f"default-src 'none'; script-src {allowed} 'unsafe-eval'; style-src 'unsafe-inline'; img-src data:"
+
+
+def _asset(file: str) -> str:
+    return (files("analysis") / file).read_text(encoding="utf-8")
+
+
+@cache
+def _libraries() -> str:
+    bundle: str = vl_convert.javascript_bundle(vl_version=VEGA_LITE)
+    return bundle

@@ -1,0 +1,112 @@
+"""The figures of the study, and the papers' figures by number."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from analysis.figures import FIGURES, FigureGroup, Panel
+from analysis.page.charts import Charts, legend
+from analysis.page.findings import Findings
+from analysis.page.html import Html, element, section
+
+PAPERS = {
+    "A": "Role of SGD Hyperparameters in Adversarial Robustness (2020)",
+    "A-workshop": "Its workshop form (2019)",
+}
+
+
+def study_section(findings: Findings, charts: Charts) -> Html:
+    """Accuracy and lambda1 against batch size for whatever was run."""
+    groups = findings.groups
+    if not groups:
+        body = element("p", "Nothing to draw: no network has finished training and been attacked.")
+        return section("figures", "Accuracy and curvature against batch size", body)
+    intro = element(
+        "p",
+        "Top row: the loss that the papers attacked. Bottom row: the same networks under the stable loss. "
+        "λ₁ is the top eigenvalue of the loss Hessian.",
+        class_="note",
+    )
+    return section(
+        "figures", "Accuracy and curvature against batch size", intro, [_group(group, charts) for group in groups]
+    )
+
+
+def _group(group: FigureGroup, charts: Charts) -> Html:
+    body = element(
+        "div",
+        legend(group.figures[0].legend, lines=True),
+        _epsilon_picker(group),
+        element("div", [charts.figure(f, _heading(f.title)) for f in group.figures], class_="grid"),
+        data_group="",
+    )
+    title = f"{group.setting.title}: {group.sweep.title.lower() if group.sweep.by == 'regime' else group.sweep.title}"
+    protocol = element("p", f"{group.setting.protocol}.", class_="note")
+    if group.sweep.by == "regime":
+        return element("div", element("h3", title), protocol, body)
+    return element("details", element("summary", title), protocol, body)
+
+
+def _heading(title: str) -> str:
+    what = title.split(": ", 1)[-1].removeprefix("accuracy under ")
+    return what[0].upper() + what[1:]
+
+
+def _epsilon_picker(group: FigureGroup) -> Html | None:
+    if len(group.epsilons) < 2:
+        return None
+    options = [element("option", f"{e:g}", value=f"{e:g}", selected=e == group.epsilon) for e in group.epsilons]
+    return element("label", "Attack strength ε ", element("select", options, data_epsilon=""), class_="controls")
+
+
+def paper_section(findings: Findings, charts: Charts) -> Html | None:
+    """Every panel of the papers: drawn if its cells were run, else the command that runs them."""
+    if not any(findings.panels.values()):
+        return section(
+            "papers",
+            "The papers' figures, by number",
+            element("p", f"None of the {len(FIGURES)} panels can be drawn: their data sets and models were not run."),
+            [_absent(PAPERS[s], [p for p in FIGURES.values() if p.source == s]) for s in PAPERS],
+        )
+    parts = [_paper(source, title, findings, charts) for source, title in PAPERS.items()]
+    return section("papers", "The papers' figures, by number", parts)
+
+
+def _paper(source: str, title: str, findings: Findings, charts: Charts) -> Html:
+    panels = [panel for panel in FIGURES.values() if panel.source == source]
+    drawn = [panel for panel in panels if findings.panels[panel.id]]
+    blocks = [
+        _same_curves(list(same), findings, charts) for _, same in groupby(drawn, key=lambda panel: panel.sweep.styles)
+    ]
+    return element(
+        "details",
+        element("summary", f"{title}: {len(drawn)} of {len(panels)} panels drawn"),
+        *blocks,
+        _absent(f"{len(panels) - len(drawn)} panels not run", [p for p in panels if p not in drawn]),
+        id=f"paper-{source}",
+    )
+
+
+def _same_curves(panels: list[Panel], findings: Findings, charts: Charts) -> Html:
+    figures = []
+    for panel in panels:
+        for n, figure in enumerate(findings.panels[panel.id]):
+            heading = f"Figure {panel.number}: {_short(figure.title)}"
+            place = charts.figure(figure, heading)
+            note = element("p", panel.note, class_="note") if panel.note and n == 0 else None
+            figures.append(element("div", place, note, id=f"panel-{panel.id}" if n == 0 else None))
+    return element("div", legend(panels[0].sweep.styles, lines=True), element("div", figures, class_="grid"))
+
+
+def _short(title: str) -> str:
+    return title.replace(": accuracy under", ",").replace(": ", ", ")
+
+
+def _absent(title: str, panels: list[Panel]) -> Html | None:
+    if not panels:
+        return None
+    items = [
+        element("li", f"Figure {p.number}. {p.title}. ", p.note, element("code", p.command), id=f"panel-{p.id}")
+        for p in panels
+    ]
+    return element("details", element("summary", title), element("ul", items, class_="panels"))

@@ -1,0 +1,119 @@
+"""Everything the page shows, worked out once from a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pandas as pd
+from altair.utils.schemapi import debug_mode
+
+from analysis.claims import evaluate
+from analysis.correlation import CorrelationReport, correlation_report
+from analysis.counterexamples import CounterexampleReport, counterexample_report
+from analysis.figures import FIGURES, Figure, FigureData, FigureGroup, study_figures
+from analysis.figures.forest import forest_figure
+from analysis.figures.plane import arrow_figure, scatter_figure
+from analysis.figures.sweep import SHARED, Setting
+from analysis.table import StudyTable
+from analysis.verdict import Verdict
+from search_spaces import HEADLINE_EPSILON
+
+CURVATURE = "lambda1_test"
+"""The curvature of the page's correlation and counterexample sections; the CSV files hold both."""
+
+ARROW_KEYS = [*SHARED, "attack", "loss", "split", "epsilon"]
+
+MOST_ARROW_FIGURES = 4
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The parts of the report, ready to be shown or written to files."""
+
+    table: StudyTable
+    made_at: datetime
+    verdicts: list[Verdict]
+    correlations: CorrelationReport
+    counterexamples: CounterexampleReport
+    groups: list[FigureGroup]
+    panels: dict[str, list[Figure]]
+    planes: list[Figure]
+    forests: list[Figure]
+    arrows: list[Figure]
+
+    @property
+    def figures(self) -> list[Figure]:
+        """Every figure, those of the study before the papers' panels."""
+        grouped = [figure for group in self.groups for figure in group.figures]
+        numbered = [figure for figures in self.panels.values() for figure in figures]
+        return [*grouped, *self.planes, *self.forests, *self.arrows, *numbered]
+
+
+def find(table: StudyTable) -> Findings:
+    """All statistics, verdicts and figures of a results folder."""
+    correlations = correlation_report(table)
+    counterexamples = counterexample_report(table)
+    data = FigureData(table)
+    with debug_mode(False):  # altair would check each part of each chart against its schema; the tests do that
+        return Findings(
+            table=table,
+            made_at=datetime.now(UTC),
+            verdicts=evaluate(table),
+            correlations=correlations,
+            counterexamples=counterexamples,
+            groups=study_figures(data),
+            panels={panel_id: panel(data) for panel_id, panel in FIGURES.items()},
+            planes=_planes(data),
+            forests=_forests(correlations),
+            arrows=_arrows(data, counterexamples),
+        )
+
+
+def headline(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows at the epsilon of the papers' figures, or at the largest one asked where there is no such."""
+    if frame.empty:
+        return frame
+    largest = frame.groupby("dataset")["epsilon"].transform("max")
+    return frame[frame["epsilon"] == frame["dataset"].map(HEADLINE_EPSILON).fillna(largest)]
+
+
+def _planes(data: FigureData) -> list[Figure]:
+    cells = headline(data.cells[(data.cells["split"] == "test") & (data.cells["n_seeds"] > 0)])
+    figures = []
+    for setting in data.settings:
+        asked = setting.of(cells)[["attack", "loss", "epsilon"]].drop_duplicates()
+        for attack, loss, epsilon in sorted(asked.itertuples(index=False, name=None)):
+            figure = scatter_figure(data, setting, attack=attack, loss=loss, epsilon=epsilon, curvature=CURVATURE)
+            figures += [figure] if figure is not None else []
+    return figures
+
+
+def _forests(report: CorrelationReport) -> list[Figure]:
+    forest = report.forest
+    if forest.empty:
+        return []
+    at_headline = headline(forest[forest["scope"] == "stratum"])
+    sound = pd.concat([at_headline, forest[forest["scope"] != "stratum"]])
+    sound = sound[sound["cells"] == "sound"]
+    figures = []
+    for attack, loss in sorted(set(zip(at_headline["attack"], at_headline["loss"], strict=True))):
+        figure = forest_figure(sound, attack=attack, loss=loss, curvature=CURVATURE)
+        figures += [figure] if figure is not None else []
+    return figures
+
+
+def _arrows(data: FigureData, report: CounterexampleReport) -> list[Figure]:
+    found = report.found
+    if found.empty:
+        return []
+    chosen = found[(found["curvature"] == CURVATURE) & (found["direction"] == "sharper, yet more robust")]
+    chosen = chosen[chosen["label"] != "floor artefact"]
+    figures = []
+    for values, pairs in chosen.groupby(ARROW_KEYS, dropna=False, sort=False):
+        setting = Setting(tuple(None if pd.isna(v) else v for v in values[: len(SHARED)]))
+        figure = arrow_figure(data, setting, pairs)
+        figures += [figure] if figure is not None else []
+        if len(figures) == MOST_ARROW_FIGURES:
+            break
+    return figures

@@ -1,0 +1,157 @@
+"""The top of the page: what was studied, what came out, how much of the plan it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+
+import pandas as pd
+
+from analysis.claims.natural_training import PAPER
+from analysis.figures.sweep import SHARED, Setting, settings
+from analysis.page.findings import Findings
+from analysis.page.html import Content, Html, element
+from analysis.table import StudyTable, versions
+from analysis.verdict import DECISIONS, Verdict
+from search_spaces.natural_training import STUDIES
+
+_SIZES = {
+    "epochs": "epochs",
+    "train_size": "training images",
+    "val_size": "validation images",
+    "test_size": "test images",
+}
+
+
+def opening(findings: Findings) -> Html:
+    """Title, summary and coverage."""
+    table = findings.table
+    return element(
+        "header",
+        element("h1", _title(table)),
+        element("p", provenance_line(findings), class_="meta"),
+        *summary(findings.verdicts),
+        coverage(table),
+    )
+
+
+def _title(table: StudyTable) -> str:
+    grids = list(dict.fromkeys(request.grid for request in table.requests))
+    name = " + ".join(grids) or PurePosixPath(table.location).name or "results"
+    return f"Batch size, curvature and robustness: {name}"
+
+
+def provenance_line(findings: Findings) -> str:
+    """Place, date and origin of the rows in one line."""
+    table = findings.table
+    trials = table.trials
+    torch = versions(trials).get("torch", [])
+    parts = [
+        table.location,
+        f"report of {findings.made_at:%Y-%m-%d %H:%M} UTC",
+        f"{len(trials)} trained networks",
+        "torch " + ", ".join(torch) if torch else "",
+        ", ".join(sorted(trials["device"].dropna().unique())),
+        *(f"commit {sha[:10]}" for sha in sorted(trials["git_sha"].dropna().unique())[:2]),
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def summary(verdicts: Sequence[Verdict]) -> list[Html]:
+    """The verdicts in plain words, no more than they say."""
+    by_claim: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        by_claim.setdefault(verdict.claim, []).append(verdict)
+    reached = {claim: agreed(both) for claim, both in by_claim.items()}
+    told = {word: [c for c, w in reached.items() if w == word] for word in (*DECISIONS, "differs")}
+    run = len(by_claim) - len(told["not run"])
+    if not run:
+        lead = f"None of the {len(by_claim)} claims of the {PAPER} can be judged from these rows."
+        return [element("p", lead, class_="lead")]
+    counts = [
+        f"{len(told[word])} {said}"
+        for word, said in (("supported", "supported"), ("refuted", "refuted"), ("inconclusive", "inconclusive"))
+    ]
+    counts += (
+        [f"{len(told['differs'])} hold on one attack loss only or differ between the two"] if told["differs"] else []
+    )
+    lead = f"Of {run} claims of the {PAPER} that these rows can judge: {_listed(counts)}."
+    if told["not run"]:
+        lead += f" {len(told['not run'])} were not run."
+    points = [
+        element("li", element("strong", f"{word.capitalize()}: "), _statements(by_claim, told[word]))
+        for word in ("refuted", "supported")
+        if told[word]
+    ]
+    if told["differs"]:
+        said = "Rests on float32 saturation, for the published and the stable loss disagree: "
+        points.append(element("li", element("strong", said), _statements(by_claim, told["differs"])))
+    rehearsal = not any(
+        v.protocol and not v.protocol.split(": ", 1)[-1].startswith("a rehearsal") for v in verdicts if v.protocol
+    )
+    if rehearsal:
+        note = "None of the paper's data sets was run: these verdicts rehearse the tests, they do not judge the paper."
+        points.append(element("li", note))
+    return [element("p", lead, class_="lead"), element("ul", points) if points else Html("")]
+
+
+def agreed(verdicts: Iterable[Verdict]) -> str:
+    """The decision of a claim's losses, or "differs"."""
+    both = list(verdicts)
+    if any(v.differs for v in both):
+        return "differs"
+    decided = [v.verdict for v in both if v.verdict != "not run"]
+    return decided[0] if decided else "not run"
+
+
+def _statements(by_claim: dict[str, list[Verdict]], claims: Sequence[str]) -> Content:
+    return [
+        [element("a", claim, href=f"#claim-{claim}"), f" {by_claim[claim][0].statement}{'; ' if n else '.'}"]
+        for n, claim in zip(range(len(claims) - 1, -1, -1), claims, strict=True)
+    ]
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def coverage(table: StudyTable) -> Html:
+    """Trials planned and done, and where the sizes depart from the papers'."""
+    planned = table.planned.drop_duplicates("trial_id")
+    states = (planned if len(planned) else table.trials.rename(columns={"status": "state"}))["state"].value_counts()
+    done = {state: int(states.get(state, 0)) for state in ("ok", "diverged", "failed", "missing")}
+    counts = f"{done['ok']} ok, {done['diverged']} diverged, {done['failed']} failed"
+    if len(planned):
+        line = f"{len(planned)} trials planned: {counts}, {done['missing']} missing."
+        if done["missing"] or done["failed"]:
+            line = f"Only part of the plan has been run. {line}"
+        outside = len(set(table.trials["trial_id"]) - set(planned["trial_id"]))
+        line += f" {outside} more rows lie outside the plan." if outside else ""
+    else:
+        line = f"{len(table.trials)} trials found: {counts}. What was planned is not known (no study.json)."
+    if not (table.trials["status"] == "ok").any():
+        line += " No network finished training, so there is nothing to measure yet."
+    partial = bool(done["missing"] or done["failed"] or not len(planned))
+    sentences = [element("p", line)]
+    sentences += [element("p", text, class_="note") for text in deviations(settings(table))]
+    return element("div", sentences, class_="coverage partial" if partial else "coverage", id="coverage")
+
+
+def deviations(found: Sequence[Setting]) -> list[str]:
+    """One sentence for each data set and model at sizes that the paper did not use."""
+    papers = {(study.dataset, study.model): study for study in STUDIES}
+    sentences = []
+    for setting in found:
+        study = papers.get((str(setting["dataset"]), str(setting["model"])))
+        if study is None:
+            sentences.append(f"{setting.title} ({setting.protocol}) is not in the natural-training paper.")
+            continue
+        own = study.to_dict()
+        differing = [
+            f"{int(str(setting[c])):,} {noun} instead of {own[c]:,}"
+            for c, noun in _SIZES.items()
+            if c in SHARED and not pd.isna(setting[c]) and setting[c] != own[c]
+        ]
+        if differing:
+            sentences.append(f"{setting.title} departs from the paper: {', '.join(differing)}.")
+    return sentences

@@ -1,0 +1,96 @@
+"""The verdict strip: every claim with its verdict on both losses, effect, interval and coverage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analysis.figures import FIGURES
+from analysis.page.html import Html, element, section
+from analysis.page.opening import agreed
+from analysis.theme import name
+from analysis.verdict import Verdict
+
+ICONS = {"supported": "✓", "refuted": "✕", "inconclusive": "?", "not run": "○", "differs": "≠"}
+
+SAYS = {"differs": "losses differ"}
+
+
+def verdict_strip(verdicts: Sequence[Verdict]) -> Html:
+    """Tiles for a first look, then a line a claim; those not run are folded away."""
+    by_claim: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        by_claim.setdefault(verdict.claim, []).append(verdict)
+    lines = {claim: _line(both) for claim, both in by_claim.items()}
+    not_run = [claim for claim, both in by_claim.items() if agreed(both) == "not run"]
+    shown = [claim for claim in by_claim if claim not in not_run]
+    return section(
+        "claims",
+        "Claims",
+        element(
+            "p",
+            "Each claim is tested twice where it speaks of attacks: on the float32 cross-entropy that the papers used "
+            "(published loss) and on one without its rounding (stable loss). Inconclusive is not a no.",
+            class_="note",
+        ),
+        element("ul", [_tile(claim, both) for claim, both in by_claim.items()], class_="tiles"),
+        element("ul", [lines[claim] for claim in shown], class_="claims") if shown else None,
+        element(
+            "details",
+            element("summary", f"{len(not_run)} claims were not run"),
+            element("ul", [lines[claim] for claim in not_run], class_="claims"),
+        )
+        if not_run
+        else None,
+    )
+
+
+def _tone(word: str) -> str:
+    return "inconclusive" if word == "differs" else word.replace(" ", "-")
+
+
+def _tile(claim: str, both: Sequence[Verdict]) -> Html:
+    word = agreed(both)
+    said = element("span", f"{ICONS[word]} {SAYS.get(word, word)}")
+    return element("li", element("a", element("b", claim), said, href=f"#claim-{claim}", class_=_tone(word)))
+
+
+def _line(both: Sequence[Verdict]) -> Html:
+    first = both[0]
+    same = len({(v.verdict, v.effect.text) for v in both}) == 1
+    shown = both[:1] if same else both
+    badge = element("span", "rests on float32 saturation", class_="badge") if agreed(both) == "differs" else None
+    source = f"{first.source.paper}, section {first.source.section}"
+    return element(
+        "li",
+        element("span", first.claim, class_="id"),
+        element(
+            "div",
+            element("p", first.statement, " ", badge),
+            element("p", source, *_links(first), class_="note"),
+            element("p", first.coverage.text, class_="note"),
+        ),
+        element("div", [_verdict(v, all_losses=same) for v in shown]),
+        id=f"claim-{first.claim}",
+    )
+
+
+def _verdict(verdict: Verdict, *, all_losses: bool) -> list[Html]:
+    loss = f" ({name(verdict.loss)})" if verdict.loss and not all_losses else ""
+    loss = " (both losses)" if verdict.loss and all_losses else loss
+    word = element("span", f"{ICONS[verdict.verdict]} {verdict.verdict}", class_=f"word {_tone(verdict.verdict)}")
+    return [
+        element("p", word, loss, f": {verdict.effect.text}" if verdict.verdict != "not run" else None),
+        element("p", verdict.reason, class_="note"),
+        element("p", f"Decided at: {verdict.protocol}.", class_="note") if verdict.protocol else Html(""),
+    ]
+
+
+def _links(verdict: Verdict) -> list[Html]:
+    ids = [f"A-{number}" for number in verdict.figures if f"A-{number}" in FIGURES]
+    links = [element("a", panel.removeprefix("A-"), href=f"#panel-{panel}") for panel in ids]
+    return (
+        [element("span", "; figures ")]
+        + [element("span", link, ", " if n < len(links) - 1 else "") for n, link in enumerate(links)]
+        if links
+        else []
+    )

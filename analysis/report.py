@@ -1,0 +1,84 @@
+"""The report's command line: `python -m analysis.report RESULTS [--out DIR] [--formats png,svg,pdf]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis.export import FORMATS, export_figures
+from analysis.page import render
+from analysis.page.findings import find
+from analysis.table import load
+from analysis.verdict import to_frame
+from study.records import RecordsError
+
+
+class ReportError(Exception):
+    """No report can be made as asked; the message says what to do."""
+
+
+def write_report(location: str | Path, out: str | Path | None = None, formats: Sequence[str] = ()) -> Path:
+    """Write report.html, its CSV files and, if `formats` are named, every figure; returns the page's path.
+
+    Without `out` the report goes to `report/` in a local results folder, and to `./report` for a URI.
+
+    Raises:
+        ReportError: an unknown format, nothing to read, or a folder that cannot be written to.
+    """
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise ReportError(f"unknown format {', '.join(unknown)}; valid formats: {', '.join(FORMATS)}")
+    try:
+        table = load(location)
+    except RecordsError as error:
+        raise ReportError(str(error)) from error
+    if table.trials.empty and table.planned.empty:
+        why = f" ({table.unreadable[0].name}: {table.unreadable[0].reason})" if table.unreadable else ""
+        raise ReportError(f"no trial of {location} can be read{why}; run the study first: python -m study.run --help")
+    folder = _folder(str(location), out)
+    findings = find(table)
+    frames = {
+        "claims.csv": to_frame(findings.verdicts),
+        "correlations.csv": findings.correlations.correlations,
+        "counterexamples.csv": findings.counterexamples.found,
+    }
+    page = folder / "report.html"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, frame in frames.items():
+            frame.to_csv(folder / name, index=False)
+        page.write_text(render(findings, list(frames)), encoding="utf-8")
+        if formats:
+            export_figures(findings.figures, folder / "figures", formats)
+    except OSError as error:
+        raise ReportError(f"cannot write the report to {folder}: {error}; give another folder with --out") from error
+    return page
+
+
+def _folder(location: str, out: str | Path | None) -> Path:
+    if out is not None:
+        return Path(out).expanduser()
+    return Path("report") if "://" in location else Path(location).expanduser() / "report"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status, 2 when no report could be made."""
+    parser = argparse.ArgumentParser(prog="python -m analysis.report", description="Write the report of a study.")
+    parser.add_argument("results", metavar="RESULTS", help="a results folder or URI that study.run wrote")
+    parser.add_argument("--out", metavar="DIR", help="where the report goes (default: RESULTS/report)")
+    parser.add_argument("--formats", default="", metavar="LIST", help=f"also write figures: {','.join(FORMATS)}")
+    arguments = parser.parse_args(argv)
+    formats = [name.strip() for name in arguments.formats.split(",") if name.strip()]
+    try:
+        page = write_report(arguments.results, arguments.out, formats)
+    except ReportError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(page)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
