@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import pandas as pd
 
 from analysis.estimates import Floats, LinearContrast, Sample, cell_means, directional
 from analysis.verdict import Finding
@@ -16,15 +15,19 @@ Summary = Callable[[Floats, Floats], LinearContrast]
 
 def paired_difference(first: Sample, second: Sample) -> Sample:
     """`second` minus `first` wherever both have the same batch size and seed; NaN where either diverged."""
-    keys = ["batch_size", "seed"]
-    left, right = (pd.DataFrame(vars(sample)).drop_duplicates(keys) for sample in (first, second))
-    joined = left.merge(right, on=keys, suffixes=("_first", "_second"))
-    return Sample.of(
-        joined["batch_size"],
-        joined["seed"],
-        joined["value_second"] - joined["value_first"],
-        joined["linear_second"] - joined["linear_first"],
+    places = {pair: k for k, pair in enumerate(_pairs(first))}
+    common = [(places[pair], k) for k, pair in enumerate(_pairs(second)) if pair in places]
+    i, j = np.array(common, dtype=int).reshape(-1, 2).T
+    return Sample(
+        first.batch_size[i],
+        first.seed[i],
+        second.value[j] - first.value[i],
+        second.linear[j] - first.linear[i],
     )
+
+
+def _pairs(sample: Sample) -> list[tuple[float, object]]:
+    return list(zip(sample.batch_size.tolist(), sample.seed.tolist(), strict=True))
 
 
 def mean_over_sizes(batch_size: Floats, value: Floats) -> LinearContrast:

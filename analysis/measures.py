@@ -12,16 +12,12 @@ import numpy as np
 import pandas as pd
 
 from analysis.cells import FLAGS, UNTRAINED
-from analysis.evidence import Evidence
+from analysis.evidence import DIVERGED, Evidence, Reader
 from analysis.statistics import logit_accuracy
 from analysis.table import CURVE
 from search_spaces import HEADLINE_EPSILON
 
 CELL = [*CURVE, "batch_size"]
-DIVERGED = "diverged"
-
-Read = Callable[[Evidence, pd.DataFrame, str | None], pd.DataFrame]
-"""(evidence, points, attack loss) -> the points that were asked, with columns value, linear and flag."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,7 @@ class Measure:
     name: str
     unit: str
     delta: Callable[[str], float]
-    read: Read
+    read: Reader
     attacked: bool = False
 
     def words(self, effect: float) -> str:

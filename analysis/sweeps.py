@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.estimates import Sample
-from analysis.evidence import Evidence
-from analysis.measures import DIVERGED, Measure
-from analysis.table import CURVE, PROTOCOL, StudyTable
+from analysis.evidence import DIVERGED, Evidence, Key, curve_key, curve_keys
+from analysis.measures import Measure
+from analysis.table import CURVE, PROTOCOL
 from analysis.verdict import Coverage, Finding
 from search_spaces import Trial
-
-Key = tuple[object, ...]
 
 
 @dataclass(frozen=True)
@@ -32,18 +29,12 @@ class Scope:
     settings: tuple[tuple[str, float], ...]
     only: bool = False
 
-    def select(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """The rows of `frame` (points or planned) that lie on these curves: plain SGD without weight decay."""
-        wanted = pd.Series(False, index=frame.index)
-        for regime, momentum in self.settings:
-            wanted |= (frame["regime"] == regime) & np.isclose(frame["momentum"].astype(float), momentum)
-        wanted &= (frame["optimizer"] == "sgd") & (frame["adversarial_training"] == "none")
-        wanted &= frame["weight_decay"].astype(float) == 0.0
-        if self.only:
-            named = {(study.dataset, study.model) for study in self.studies}
-            pairs = zip(frame["dataset"], frame["model"], strict=True)
-            wanted &= pd.Series([pair in named for pair in pairs], index=frame.index, dtype=bool)
-        return frame[wanted]
+    def holds(self, curve: Mapping[str, object]) -> bool:
+        """Whether the curve of these keys is one of them: plain SGD without weight decay."""
+        plain = {"optimizer": "sgd", "adversarial_training": "none", "weight_decay": 0.0}
+        named = self.study(curve["dataset"], curve["model"]) is not None or not self.only
+        setting = (curve["regime"], curve["momentum"])
+        return named and setting in self.settings and plain.items() <= curve.items()
 
     def study(self, dataset: object, model: object) -> Trial | None:
         """The paper's own trial on this data set and model; None where it has none."""
@@ -71,7 +62,7 @@ class Sweep:
         return Sweep(self.curve, self.measure, self.sample.where(kept), self.flag[kept], self.trial_id[kept])
 
     @property
-    def study(self) -> Key:
+    def study(self) -> tuple[object, ...]:
         """Data set, model and protocol: what two sweeps must share to be compared."""
         return tuple(self.curve[name] for name in ("dataset", "model", *PROTOCOL))
 
@@ -85,15 +76,9 @@ class Sweep:
 
 
 def sweeps(evidence: Evidence, scope: Scope, measure: Measure, loss: str | None = None) -> list[Sweep]:
-    """Every curve in `scope`, run, planned or in the paper, in a fixed order; without a run its sample is
-    empty.
-    """
-    points = scope.select(evidence.table.points)
-    finished = points[points["status"].isin(("ok", DIVERGED))]
-    rows = measure.read(evidence, finished, loss if measure.attacked else None)
-    rows = rows.sort_values(["batch_size", "seed", "trial_id"])
-    parts = {_key(key): part for key, part in rows.groupby(list(CURVE), dropna=False)} if len(rows) else {}
-    return [_sweep(curve, measure, parts.get(curve)) for curve in _curves(evidence.table, scope, parts)]
+    """Every curve in `scope`, run, planned or in the paper, in a fixed order; one without a run is empty."""
+    read = evidence.read(measure.read, loss if measure.attacked else None)
+    return [_sweep(curve, measure, read.get(curve)) for curve in _curves(evidence, scope)]
 
 
 def _sweep(curve: Key, measure: Measure, rows: pd.DataFrame | None) -> Sweep:
@@ -105,34 +90,16 @@ def _sweep(curve: Key, measure: Measure, rows: pd.DataFrame | None) -> Sweep:
     return Sweep(keys, measure, sample, rows["flag"].to_numpy(object), rows["trial_id"].to_numpy(object))
 
 
-def _curves(table: StudyTable, scope: Scope, found: Iterable[Key]) -> list[Key]:
-    """Keys of the curves found, planned, or of the paper's where its data set and model were not even
-    planned.
-    """
-    known = dict.fromkeys(found)
-    for frame in (table.points, table.planned):
-        chosen = scope.select(frame)[list(CURVE)].drop_duplicates()
-        known.update(dict.fromkeys(_key(row) for row in chosen.itertuples(index=False)))
-    position = {name: place for place, name in enumerate(CURVE)}
-    there = {(key[position["dataset"]], key[position["model"]]) for key in known}
+def _curves(evidence: Evidence, scope: Scope) -> list[Key]:
+    """The curves of the table, and the paper's own where its data set and model were not even planned."""
+    known = {key for key in evidence.curves if scope.holds(dict(zip(CURVE, key, strict=True)))}
+    there = {key[:2] for key in known}
     for study in scope.studies:
         if (study.dataset, study.model) not in there:
             for regime, momentum in scope.settings:
                 values = study.to_dict() | {"regime": regime, "momentum": momentum}
-                known[_key(values[name] for name in CURVE)] = None
+                known.add(curve_key(values[name] for name in CURVE))
     return sorted(known, key=lambda key: [(value is None, str(value)) for value in key])
-
-
-def _key(values: Iterable[Any]) -> Key:
-    """A hashable curve key in which a missing target loss is None and numbers are floats."""
-    return tuple(_plain(value) for value in values)
-
-
-def _plain(value: Any) -> str | float | None:
-    if value is None or isinstance(value, str):
-        return value
-    number = float(value)
-    return None if np.isnan(number) else number
 
 
 @dataclass(frozen=True)
@@ -163,12 +130,14 @@ def guarded(test: Callable[..., Finding], *arms: Sweep) -> Guarded:
     )
     if finding.verdict == "not run" and whole.verdict != "not run":
         main = max(flagged, key=lambda name: len(flagged[name]))
-        finding = Finding("inconclusive",
+        finding = Finding(
+            "inconclusive",
             LEFT_OUT.get(main, main),
             effect=whole.effect,
             low=whole.low,
             high=whole.high,
-            confidence=whole.confidence,)
+            confidence=whole.confidence,
+        )
     return Guarded(finding, f"left out: {out}; with them: {whole.verdict}", whole)
 
 
@@ -180,13 +149,15 @@ LEFT_OUT = {
 """Flag of a cell -> the reason in words."""
 
 
-def coverage(table: StudyTable, scope: Scope) -> Coverage:
+def coverage(evidence: Evidence, scope: Scope) -> Coverage:
     """Trials planned for and found on the curves of `scope`, each counted once."""
-    found = scope.select(table.points).drop_duplicates("trial_id")
-    planned = set(scope.select(table.planned)["trial_id"]) | set(found["trial_id"])
+    curves = set(_curves(evidence, scope))
+    points, planned = evidence.table.points, evidence.table.planned
+    found = points[[key in curves for key in curve_keys(points)]].drop_duplicates("trial_id")
+    asked = planned.loc[[key in curves for key in curve_keys(planned)], "trial_id"]
     states = found["status"].value_counts()
     return Coverage(
-        planned=len(planned),
+        planned=len({*asked, *found["trial_id"]}),
         ok=int(states.get("ok", 0)),
         diverged=int(states.get(DIVERGED, 0)),
         failed=int(states.get("failed", 0)),

@@ -105,8 +105,8 @@ def config() -> dict[str, Any]:
             "labelFontSize": 11, "titleFontSize": 11.5, "titleFontWeight": 500, "titlePadding": 8, "tickSize": 4,
         },
         "legend": {
-            "labelColor": INK, "titleColor": INK, "orient": "bottom", "columns": 3, "labelFontSize": 11, "symbolSize": 70,
-            "symbolStrokeWidth": 1.8, "symbolOpacity": 1, "titleFontSize": 11,
+            "labelColor": INK, "titleColor": INK, "orient": "bottom", "columns": 3, "labelFontSize": 11,
+            "symbolSize": 70, "symbolStrokeWidth": 1.8, "symbolOpacity": 1, "titleFontSize": 11,
         },
         "title": {"color": INK, "fontSize": 13, "fontWeight": 600, "anchor": "start", "offset": 10},
         "text": {"color": INK},

@@ -24,8 +24,9 @@ class Finding:
     """What one test says of one stratum.
 
     `effect` and its interval (`low`, `high`) are in the unit of the measure: points of accuracy, or doublings
-    of lambda1; `confidence` is that of the interval. `p_supported` and `p_refuted` are at most .05 where the test alone would support or refute the
-    claim (an effect below delta still keeps it from being supported). NaN: not computed.
+    of lambda1; `confidence` is that of the interval. `p_supported` and `p_refuted` are at most .05 where the
+    test alone would support or refute the claim (an effect below delta still keeps it from being supported).
+    NaN: not computed.
     """
 
     verdict: Decision

@@ -122,8 +122,8 @@ def run_trials(
             events = _Events(progress, display, results, plan)
             try:
                 _fit(left, plan, references, results, events, resources, execute_trial)
-            except (RayError, tune.error.TuneError) as error:
-                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            except Exception as error:  # whatever ends Tune, the study goes on with what is pending
+                reason = _first_line(error)
             else:
                 reason = "the trial ended without a result"
             lost = [trial_id for trial_id in left if trial_id not in progress.done]
@@ -296,6 +296,15 @@ class _Events(tune.Callback):
             self._display.refresh()
         except Exception as error:
             self._progress.last = f"(progress display: {error})"
+
+
+def _first_line(error: BaseException) -> str:
+    """What an error says first, or that of the error it came from: Tune's own wrapper says nothing."""
+    cause = error.__cause__ or error.__context__
+    if cause is not None:
+        return _first_line(cause)
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _reason(trial: Any) -> str:

@@ -62,15 +62,13 @@ class Claim:
             if spoken
             else Effect("no effect measured"),
             interval=(spoken.low, spoken.high) if spoken else (float("nan"), float("nan")),
-            coverage=replace(coverage(evidence.table, self.scope), strata_decided=decided, strata=len(counted)),
+            coverage=replace(coverage(evidence, self.scope), strata_decided=decided, strata=len(counted)),
             protocol=_protocols(counted),
             strata=strata,
         )
 
 
-def stratum(
-    scope: Scope, sweep: Sweep, keys: Mapping[str, object], guarded: Guarded, what: str
-) -> StratumResult:
+def stratum(scope: Scope, sweep: Sweep, keys: Mapping[str, object], guarded: Guarded, what: str) -> StratumResult:
     """The result of a guarded test on the curve of `sweep`; `what` names the effect that was tested."""
     measure, finding = sweep.measure, guarded.finding
     text = "not measured"

@@ -86,7 +86,9 @@ def _printed(table: str, model: str, measure: Measure, dataset: str) -> pd.Serie
 def _less(sample: Sample, printed: pd.Series) -> Sample:
     """The measurements at the printed batch sizes, less the printed values."""
     common = sample.where(np.isin(sample.batch_size, printed.index.to_numpy(dtype=float)))
-    return Sample.of(common.batch_size, common.seed, common.value - printed.reindex(common.batch_size.tolist()).to_numpy(dtype=float))
+    return Sample.of(
+        common.batch_size, common.seed, common.value - printed.reindex(common.batch_size.tolist()).to_numpy(dtype=float)
+    )
 
 
 _OPPOSITE: dict[Decision, Decision] = {"supported": "refuted", "refuted": "supported"}

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 
 from analysis.claims.claim import Test, describe_protocol
 from analysis.counterexamples import COUNTEREXAMPLE, FALSE_DISCOVERY_RATE
 from analysis.environments import sign_errors
 from analysis.estimates import LEAST_SIZES, LEAST_SPAN
-from analysis.evidence import Evidence
+from analysis.evidence import Evidence, curve_keys
 from analysis.measures import FGSM, PGD
 from analysis.observations import observe
-from analysis.sweeps import Key, Scope, Sweep, sweeps
+from analysis.sweeps import Scope, Sweep, sweeps
 from analysis.table import CURVE
 from analysis.verdict import SIGNIFICANCE, Decision, StratumResult
 from search_spaces import HEADLINE_EPSILON
@@ -43,36 +43,38 @@ def wrong_signs(*, part: str) -> Test:
                 keys = _curve_keys(sweep) | {"part": part}
                 protocol, closeness = describe_protocol(scope, sweep)
                 base = StratumResult(keys, "not run", protocol=protocol, closeness=closeness)
-                results.append(_sign_error(base, found[_on_curve(found, sweep)], sweep))
+                results.append(_sign_error(base, found.get((*sweep.curve.values(), measure.name)), sweep))
         return results
 
     return strata
 
 
-def _environments(evidence: Evidence, loss: str | None) -> pd.DataFrame:
-    """Sign-errors along the batch size at the headline epsilons, with the keys of their curves."""
+def _environments(evidence: Evidence, loss: str | None) -> dict[tuple[object, ...], dict[str, Any]]:
+    """(*curve key, attack) -> its sign-error along the batch size at the headline epsilon."""
     cells = evidence.cells
     headline = cells["dataset"].map(HEADLINE_EPSILON).astype(float)
     asked = (cells["loss"] == loss) & (cells["split"] == "test")
     asked &= np.isclose(cells["epsilon"].astype(float), headline)
     seen = observe(cells[asked].reset_index(drop=True), CURVATURE, "sound")
     if not len(seen.trials):
-        return pd.DataFrame(columns=[*CURVE, "attack", "estimate", "low", "high", "n", "note", "batch_sizes"])
+        return {}
     errors = sign_errors(seen)
-    errors = errors[errors["axis"] == "batch_size"]
-    columns = ["stratum", "estimate", "low", "high", "n", "note", "batch_sizes"]
-    return errors[columns].merge(seen.strata[[*CURVE, "attack"]], left_on="stratum", right_index=True)
+    errors = errors[errors["axis"] == "batch_size"].merge(
+        seen.strata[[*CURVE, "attack"]], left_on="stratum", right_index=True, suffixes=("_varied", "")
+    )
+    keys = zip(curve_keys(errors), errors["attack"], strict=True)
+    return {(*key, attack): row for (key, attack), row in zip(keys, errors.to_dict("records"), strict=True)}
 
 
-def _sign_error(base: StratumResult, rows: pd.DataFrame, sweep: Sweep) -> StratumResult:
+def _sign_error(base: StratumResult, found: dict[str, Any] | None, sweep: Sweep) -> StratumResult:
     short = sweep.sample.shortfall()
     if short:
         return replace(base, verdict=short.verdict, note=short.reason)
-    sizes = [float(b) for b in str(rows["batch_sizes"].iloc[0]).split()] if len(rows) else []
-    if len(sizes) < LEAST_SIZES or max(sizes) < LEAST_SPAN * min(sizes) or rows["note"].iloc[0]:
+    sizes = [float(size) for size in found["batch_sizes"].split()] if found else []
+    if not found or found["note"] or len(sizes) < LEAST_SIZES or max(sizes) < LEAST_SPAN * min(sizes):
         flagged = ", ".join(sweep.flagged) or "lambda1 missing"
         return replace(base, verdict="inconclusive", note=f"too few sound cells ({flagged})")
-    error, low, high = (float(rows[name].iloc[0]) for name in ("estimate", "low", "high"))
+    error, low, high = (float(found[name]) for name in ("estimate", "low", "high"))
     half = error - low if error > CHANCE else high - error  # the other limit may be clipped at 0 or 1
     p = float(2 * stats.norm.sf(abs(error - CHANCE) / half * stats.norm.ppf(0.975))) if half > 0 else 0.0
     wrong = error > CHANCE
@@ -87,7 +89,7 @@ def _sign_error(base: StratumResult, rows: pd.DataFrame, sweep: Sweep) -> Stratu
         p_refuted=1.0 if wrong else p,
         unit="sign-error",
         text=f"sign-error {error:.2f} (interval {low:.2f} to {high:.2f}; .5 is chance)",
-        note=f"{int(rows['n'].iloc[0])} pairs",
+        note=f"{found['n']} pairs",
     )
 
 
@@ -99,7 +101,7 @@ def counterexamples(*, part: str) -> Test:
     """
 
     def strata(evidence: Evidence, scope: Scope, loss: str | None) -> list[StratumResult]:
-        studies: dict[Key, list[Sweep]] = {}
+        studies: dict[tuple[object, ...], list[Sweep]] = {}
         for measure in (FGSM, PGD):
             for sweep in sweeps(evidence, scope, measure, loss):
                 studies.setdefault(sweep.study, []).append(sweep)
@@ -123,10 +125,10 @@ def _confirmed(evidence: Evidence, scope: Scope, curves: list[Sweep], loss: str 
     asked &= (found["curvature"] == CURVATURE) & (found["direction"] == COUNTEREXAMPLE)
     headline = found["dataset"].map(HEADLINE_EPSILON).astype(float)
     asked &= np.isclose(found["epsilon"].astype(float), headline)
-    on_curves = pd.Series(False, index=found.index)
-    for curve in curves:
-        on_curves |= _on_curve(found, curve)
-    pairs = found[asked & on_curves].sort_values("severity", ascending=False)
+    pairs = found[asked].sort_values("severity", ascending=False)
+    mine = {(*curve.curve.values(), curve.measure.name) for curve in curves}
+    keys_of = zip(curve_keys(pairs), pairs["attack"], strict=True)
+    pairs = pairs[[(*key, attack) in mine for key, attack in keys_of]]
     if not len(pairs):
         return replace(base, note=f"no confirmed pair (q <= {FALSE_DISCOVERY_RATE:g})")
     best = pairs.iloc[0]
@@ -143,17 +145,6 @@ def _confirmed(evidence: Evidence, scope: Scope, curves: list[Sweep], loss: str 
         ),
         note=f"{len(pairs)} confirmed pairs",
     )
-
-
-def _on_curve(frame: pd.DataFrame, sweep: Sweep) -> pd.Series:
-    """Which rows of a frame with the columns of `CURVE` and `attack` belong to the curve and attack of
-    `sweep`.
-    """
-    mine = frame["attack"] == sweep.measure.name
-    for name in CURVE:
-        value = sweep.curve[name]
-        mine &= frame[name].isna() if value is None else frame[name] == value
-    return mine
 
 
 def _curve_keys(sweep: Sweep) -> dict[str, object]:

@@ -14,7 +14,7 @@ from analysis.equivalence import flat, no_difference
 from analysis.estimates import Sample
 from analysis.evidence import Evidence
 from analysis.measures import Measure
-from analysis.sweeps import Guarded, Key, Scope, Sweep, guarded, sweeps
+from analysis.sweeps import Guarded, Scope, Sweep, guarded, sweeps
 from analysis.trends import end_to_end, trend
 from analysis.verdict import Finding, StratumResult
 
@@ -193,8 +193,8 @@ def _compared(none: Sweep, momentum: Sweep) -> dict[str, object]:
     }
 
 
-def _by_study(found: Sequence[Sweep]) -> dict[Key, list[Sweep]]:
-    grouped: dict[Key, list[Sweep]] = {}
+def _by_study(found: Sequence[Sweep]) -> dict[tuple[object, ...], list[Sweep]]:
+    grouped: dict[tuple[object, ...], list[Sweep]] = {}
     for sweep in found:
         grouped.setdefault(sweep.study, []).append(sweep)
     return grouped

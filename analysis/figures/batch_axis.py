@@ -67,22 +67,20 @@ def _note(cell: Record) -> str:
 class ValueAxis:
     """The vertical axis: its title, d3 formats of labels and tooltips, and its scale.
 
-    With `ticks` it is logarithmic and labelled there; otherwise it runs from 0 to 1.
+    With `ticks` it is logarithmic and labelled there, else linear. `domain` is what it spans.
     """
 
     title: str
     label_format: str
     value_format: str
+    domain: tuple[float, float] = (0.0, 1.0)
     ticks: tuple[float, ...] = ()
 
     def encode(self, field: str) -> alt.Y:
         """The encoding of `field` along this axis."""
-        if self.ticks:
-            scale = alt.Scale(type="log", nice=False)
-            axis = alt.Axis(format=self.label_format, values=list(self.ticks))
-        else:
-            scale = alt.Scale(domain=[0, 1], nice=False, zero=True)
-            axis = alt.Axis(format=self.label_format, tickCount=5)
+        scale = alt.Scale(type="log" if self.ticks else "linear", domain=list(self.domain), nice=False)
+        labels = {"values": list(self.ticks)} if self.ticks else {"tickCount": 5}
+        axis = alt.Axis(format=self.label_format, **labels)
         return alt.Y(field, title=self.title, scale=scale, axis=axis)
 
 

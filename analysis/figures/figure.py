@@ -46,10 +46,12 @@ class Figure:
         return chart
 
     def spec(self) -> Spec:
-        """The Vega-Lite specification for the page, which adds the configuration; as wide as its place."""
+        """The Vega-Lite specification for the page, which adds configuration and legend; as wide as its place."""
         spec = self._bare() | {"width": "container"}
         del spec["description"]  # its place is labelled with it
-        return spec
+        if "layer" in spec:
+            return spec | {"layer": [_without_legends(layer) for layer in spec["layer"]]}
+        return _without_legends(spec)
 
     def export_spec(self) -> Spec:
         """The Vega-Lite specification for a file: titled, with its legend, black on white."""
@@ -71,3 +73,12 @@ def specification(chart: alt.Chart | alt.LayerChart) -> Spec:
     """
     spec: Spec = chart.to_dict(validate=False)
     return {key: value for key, value in spec.items() if key not in ("config", "datasets")}
+
+
+def _without_legends(view: Spec) -> Spec:
+    encoding = {
+        channel: coding | {"legend": None} if "legend" in coding else coding
+        for channel, coding in view.get("encoding", {}).items()
+        if channel != "tooltip"
+    }
+    return view | {"encoding": view.get("encoding", {}) | encoding}

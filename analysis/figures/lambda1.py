@@ -12,6 +12,9 @@ from analysis.figures.sweep import Setting, Sweep
 from analysis.figures.words import ends, gaps_and_marks, replicates
 from analysis.theme import number
 
+MOST_OVERHANG = 4.0
+"""An interval of two or three seeds can span decades: the axis follows it this factor beyond the means at most."""
+
 SPLITS = {"train": "training", "test": "test"}
 
 
@@ -25,7 +28,8 @@ def lambda1_figure(data: FigureData, setting: Setting, sweep: Sweep, *, split: s
     if not cells["drawn"].any():
         return None
     values = records(cells, sweep, "eigenvalue")
-    axis = ValueAxis(f"λ₁ ({SPLITS[split]} set)", "~g", ".4~g", _ticks(cells))
+    span = _span(cells)
+    axis = ValueAxis(f"λ₁ ({SPLITS[split]} set)", "~g", ".4~g", span, _ticks(*span))
     chart = template(batch_sizes(values), ("eigenvalue",), sweep.styles, axis)
     return Figure(
         name="-".join((*setting.slug, sweep.slug, f"lambda1-{split}")),
@@ -40,10 +44,20 @@ def lambda1_figure(data: FigureData, setting: Setting, sweep: Sweep, *, split: s
     )
 
 
-def _ticks(cells: pd.DataFrame) -> tuple[float, ...]:
-    """1, 2 and 5 times powers of ten within the plotted range; powers of ten alone when it is wide."""
-    values = cells.loc[cells["drawn"], ["mean", "low", "high"]].to_numpy(dtype=float)
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+def _span(cells: pd.DataFrame) -> tuple[float, float]:
+    """What the log axis shows: every mean and interval, with a little room; a wide interval may be cut."""
+    drawn = cells[cells["drawn"]]
+    means = drawn["mean"].to_numpy(dtype=float)
+    limits = drawn[["mean", "low", "high"]].to_numpy(dtype=float)
+    least, most = float(means.min()), float(means.max())
+    low = max(float(np.nanmin(limits)), least / MOST_OVERHANG)
+    high = min(float(np.nanmax(limits)), most * MOST_OVERHANG)
+    return low / 1.15, high * 1.15
+
+
+def _ticks(low: float, high: float) -> tuple[float, ...]:
+    """1, 2 and 5 times powers of ten between the limits; powers of ten alone when they are far apart."""
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     steps = (1, 2, 5) if len(decades) <= 4 else (1,)
-    return tuple(float(f"{step}e{decade}") for decade in decades for step in steps)
+    candidates = (float(f"{step}e{decade}") for decade in decades for step in steps)
+    return tuple(tick for tick in candidates if low <= tick <= high) or (low,)

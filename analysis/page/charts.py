@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from analysis import theme
 from analysis.figures import Figure
@@ -48,8 +47,7 @@ class Charts:
     def data(self) -> Html:
         """All specifications as a JSON data block that no text in it can leave."""
         charts = ",".join(f'"{key}":{text}' for text, key in self._keys.items())
-        block: dict[str, Any] = theme.config() | {"legend": {"disable": True}}
-        content = f'{{"config":{json.dumps(block)},"charts":{{{charts}}}}}'
+        content = f'{{"config":{json.dumps(theme.config())},"charts":{{{charts}}}}}'
         return element("script", Html(embedded(content)), type="application/json", id="charts")
 
 

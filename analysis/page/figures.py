@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import groupby
 
 from analysis.figures import FIGURES, FigureGroup, Panel
@@ -37,7 +38,7 @@ def _group(group: FigureGroup, charts: Charts) -> Html:
         "div",
         legend(group.figures[0].legend, lines=True),
         _epsilon_picker(group),
-        element("div", [charts.figure(f, _heading(f.title)) for f in group.figures], class_="grid"),
+        element("div", [charts.figure(f, _heading(f.title, group.epsilons)) for f in group.figures], class_="grid"),
         data_group="",
     )
     title = f"{group.setting.title}: {group.sweep.title.lower() if group.sweep.by == 'regime' else group.sweep.title}"
@@ -47,9 +48,9 @@ def _group(group: FigureGroup, charts: Charts) -> Html:
     return element("details", element("summary", title), protocol, body)
 
 
-def _heading(title: str) -> str:
+def _heading(title: str, epsilons: tuple[float, ...]) -> str:
     what = title.split(": ", 1)[-1].removeprefix("accuracy under ")
-    return what[0].upper() + what[1:]
+    return re.sub(r" at ε = [^,]*", "", what) if len(epsilons) > 1 else what
 
 
 def _epsilon_picker(group: FigureGroup) -> Html | None:

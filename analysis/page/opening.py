@@ -73,7 +73,7 @@ def summary(verdicts: Sequence[Verdict]) -> list[Html]:
         for word, said in (("supported", "supported"), ("refuted", "refuted"), ("inconclusive", "inconclusive"))
     ]
     counts += (
-        [f"{len(told['differs'])} hold on one attack loss only or differ between the two"] if told["differs"] else []
+        [f"{len(told['differs'])} with different verdicts on the two attack losses"] if told["differs"] else []
     )
     lead = f"Of {run} claims of the {PAPER} that these rows can judge: {_listed(counts)}."
     if told["not run"]:

@@ -46,7 +46,8 @@ def _missing(study: StudyTable) -> Content:
         element("h3", "Missing"),
         element(
             "p",
-            f"{count} planned trials have no row. Each command runs what is missing on its curve; trials that are done are not repeated.",
+            f"{count} planned trials have no row. Each command runs what is missing on its curve; "
+            "trials that are done are not repeated.",
         ),
         table(
             ("Data and model", "Curve", "Batch sizes", "Seeds", "Command"), rows, caption="Curves with missing trials"
@@ -80,7 +81,8 @@ def _failures(study: StudyTable) -> Content:
         element("h3", "Diverged and failed"),
         element(
             "p",
-            "A diverged trial is a result: its cell is a gap with a cross. A failed one is tried again by the same command that ran the study.",
+            "A diverged trial is a result: its cell is a gap with a cross. A failed one is tried again by the same "
+            "command that ran the study.",
         ),
         table(head, rows, caption=f"Trials without a trained network{more}"),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.figures import FIGURES
-from analysis.page.html import Html, element, section
+from analysis.page.html import Content, Html, element, section
 from analysis.page.opening import agreed
 from analysis.theme import name
 from analysis.verdict import Verdict
@@ -50,8 +50,9 @@ def _tone(word: str) -> str:
 
 def _tile(claim: str, both: Sequence[Verdict]) -> Html:
     word = agreed(both)
-    said = element("span", f"{ICONS[word]} {SAYS.get(word, word)}")
-    return element("li", element("a", element("b", claim), said, href=f"#claim-{claim}", class_=_tone(word)))
+    icon = element("i", ICONS[word], aria_hidden="true")
+    said = element("span", SAYS.get(word, word))
+    return element("li", element("a", element("b", claim), icon, said, href=f"#claim-{claim}", class_=_tone(word)))
 
 
 def _line(both: Sequence[Verdict]) -> Html:
@@ -59,38 +60,47 @@ def _line(both: Sequence[Verdict]) -> Html:
     same = len({(v.verdict, v.effect.text) for v in both}) == 1
     shown = both[:1] if same else both
     badge = element("span", "rests on float32 saturation", class_="badge") if agreed(both) == "differs" else None
-    source = f"{first.source.paper}, section {first.source.section}"
     return element(
         "li",
         element("span", first.claim, class_="id"),
+        element("div", element("p", first.statement, " ", badge), element("p", first.coverage.text, class_="note")),
         element(
             "div",
-            element("p", first.statement, " ", badge),
-            element("p", source, *_links(first), class_="note"),
-            element("p", first.coverage.text, class_="note"),
+            [_verdict(v, all_losses=same) for v in shown],
+            element(
+                "details",
+                element("summary", "Why, at which sizes, and where the paper says so"),
+                [_grounds(v, all_losses=same) for v in shown],
+                element("p", f"{first.source.paper}, section {first.source.section}", _links(first), "."),
+            ),
         ),
-        element("div", [_verdict(v, all_losses=same) for v in shown]),
         id=f"claim-{first.claim}",
     )
 
 
-def _verdict(verdict: Verdict, *, all_losses: bool) -> list[Html]:
-    loss = f" ({name(verdict.loss)})" if verdict.loss and not all_losses else ""
-    loss = " (both losses)" if verdict.loss and all_losses else loss
+def _verdict(verdict: Verdict, *, all_losses: bool) -> Html:
     word = element("span", f"{ICONS[verdict.verdict]} {verdict.verdict}", class_=f"word {_tone(verdict.verdict)}")
-    return [
-        element("p", word, loss, f": {verdict.effect.text}" if verdict.verdict != "not run" else None),
-        element("p", verdict.reason, class_="note"),
-        element("p", f"Decided at: {verdict.protocol}.", class_="note") if verdict.protocol else Html(""),
-    ]
+    effect = f": {verdict.effect.text}" if verdict.verdict != "not run" else None
+    return element("p", word, _loss(verdict, all_losses=all_losses), effect)
 
 
-def _links(verdict: Verdict) -> list[Html]:
-    ids = [f"A-{number}" for number in verdict.figures if f"A-{number}" in FIGURES]
-    links = [element("a", panel.removeprefix("A-"), href=f"#panel-{panel}") for panel in ids]
-    return (
-        [element("span", "; figures ")]
-        + [element("span", link, ", " if n < len(links) - 1 else "") for n, link in enumerate(links)]
-        if links
-        else []
-    )
+def _grounds(verdict: Verdict, *, all_losses: bool) -> Html:
+    sizes = f" Decided at {verdict.protocol}." if verdict.protocol else ""
+    loss = _loss(verdict, all_losses=all_losses).strip(" ()")
+    return element("p", f"{loss[0].upper()}{loss[1:]}: " if loss else None, f"{verdict.reason}{sizes}")
+
+
+def _loss(verdict: Verdict, *, all_losses: bool) -> str:
+    if not verdict.loss:
+        return ""
+    return " (both losses)" if all_losses else f" ({name(verdict.loss)})"
+
+
+def _links(verdict: Verdict) -> list[Content]:
+    panels = [f"A-{number}" for number in verdict.figures if f"A-{number}" in FIGURES]
+    if not panels:
+        return []
+    links: list[Content] = ["; figures "]
+    for panel in panels:
+        links += [element("a", panel.removeprefix("A-"), href=f"#panel-{panel}"), ", "]
+    return links[:-1]
