@@ -53,9 +53,9 @@ class Sample:
             raise ValueError(f"batch sizes, seeds and values must have one length, got {sorted(lengths)}")
         return sample
 
-    def where(self, mask: NDArray[np.bool_]) -> Sample:
-        """The measurements where `mask` holds."""
-        return Sample(self.batch_size[mask], self.seed[mask], self.value[mask], self.linear[mask])
+    def where(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> Sample:
+        """The measurements where a mask holds, or at these positions in their order."""
+        return Sample(self.batch_size[chosen], self.seed[chosen], self.value[chosen], self.linear[chosen])
 
     def decidable(self) -> Sample:
         """The finite measurements of the cells with enough seeds of which enough did not diverge."""
@@ -182,6 +182,8 @@ def directional(effect: LinearContrast, linear: LinearContrast, *, claimed: int,
         verdict, reason = "supported", f"{what} is as claimed"
     elif p_for <= SIGNIFICANCE:
         verdict, reason = "inconclusive", f"{what} has the claimed sign but is smaller than delta"
+    elif low * high > 0:
+        verdict, reason = "inconclusive", f"the interval of {what} excludes 0, but not on the logit scale"
     else:
         verdict, reason = "inconclusive", f"the interval of {what} includes 0"
     return Finding(

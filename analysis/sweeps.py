@@ -153,8 +153,8 @@ def coverage(evidence: Evidence, scope: Scope) -> Coverage:
     """Trials planned for and found on the curves of `scope`, each counted once."""
     curves = set(_curves(evidence, scope))
     points, planned = evidence.table.points, evidence.table.planned
-    found = points[[key in curves for key in curve_keys(points)]].drop_duplicates("trial_id")
-    asked = planned.loc[[key in curves for key in curve_keys(planned)], "trial_id"]
+    found = points[_among(points, curves)].drop_duplicates("trial_id")
+    asked = planned.loc[_among(planned, curves), "trial_id"]
     states = found["status"].value_counts()
     return Coverage(
         planned=len({*asked, *found["trial_id"]}),
@@ -162,3 +162,7 @@ def coverage(evidence: Evidence, scope: Scope) -> Coverage:
         diverged=int(states.get(DIVERGED, 0)),
         failed=int(states.get("failed", 0)),
     )
+
+
+def _among(frame: pd.DataFrame, curves: set[Key]) -> NDArray[np.bool_]:
+    return np.array([key in curves for key in curve_keys(frame)], dtype=bool)

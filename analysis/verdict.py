@@ -70,7 +70,7 @@ class StratumResult:
     @property
     def name(self) -> str:
         """The stratum in words, for sentences and tables."""
-        return " ".join(str(value) for key, value in self.keys.items() if value is not None)
+        return " ".join(dict.fromkeys(str(value) for value in self.keys.values()))
 
 
 @dataclass(frozen=True)

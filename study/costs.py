@@ -8,30 +8,30 @@ from statistics import median
 from search_spaces import AttackProbe, Planned, Probe, SpectrumProbe
 from study.schema import Row
 
-STEP_SECONDS = 4e-4
-"""Overhead of one optimizer step on one CPU core, whatever the batch size. Measured."""
+STEP_SECONDS = 2e-3
+"""Overhead of one optimizer step on one CPU core, whatever the batch size. Measured by benchmarks/costs.py."""
 
 IMAGE_SECONDS: Mapping[str, float] = {
-    "m1_8": 4e-5,
-    "m1_20": 2.4e-4,
-    "m1": 5e-4,
-    "stdcnn": 3.0e-4,
-    "c1": 7.0e-3,
-    "resnet18": 3.0e-2,
+    "m1": 3.5e-4,
+    "m1_20": 1.4e-4,
+    "m1_8": 7e-5,
+    "stdcnn": 5e-4,
+    "c1": 4.5e-3,
+    "resnet18": 6.4e-2,
 }
-"""Forward and backward pass of one image in training on one CPU core, by model. Measured by benchmarks/costs.py."""
+"""Forward and backward pass of one image in training on one CPU core. Measured by benchmarks/costs.py."""
 
 UNKNOWN_IMAGE_SECONDS = 1e-3
 """For a model that was never measured."""
 
-ATTACK_SHARE = 0.75
-"""A pass of an attack needs no gradient of the weights: its cost relative to a training pass. Measured."""
+ATTACK_SHARE = 0.9
+"""A pass of an attack relative to a training pass of the same images. Measured by benchmarks/costs.py: .7 to 1.2."""
 
-HVP_SHARE = 2.5
-"""A Hessian-vector product relative to a training pass, graphs partly kept. Measured."""
+HVP_SHARE = 2.4
+"""A Hessian-vector product relative to a training pass. Measured by benchmarks/costs.py: 1.7 to 3.6."""
 
-MATVECS = 10
-"""Lanczos products that lambda1 usually takes. Measured."""
+MATVECS = 9
+"""Lanczos products that lambda1 usually takes: 5 to 12 in the smoke study."""
 
 ATTACK_PASSES: Mapping[str, int] = {"fgsm": 2, "pgd": 41}
 

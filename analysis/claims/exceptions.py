@@ -49,7 +49,7 @@ def wrong_signs(*, part: str) -> Test:
     return strata
 
 
-def _environments(evidence: Evidence, loss: str | None) -> dict[tuple[object, ...], dict[str, Any]]:
+def _environments(evidence: Evidence, loss: str | None) -> dict[tuple[object, ...], dict[Any, Any]]:
     """(*curve key, attack) -> its sign-error along the batch size at the headline epsilon."""
     cells = evidence.cells
     headline = cells["dataset"].map(HEADLINE_EPSILON).astype(float)
@@ -66,7 +66,7 @@ def _environments(evidence: Evidence, loss: str | None) -> dict[tuple[object, ..
     return {(*key, attack): row for (key, attack), row in zip(keys, errors.to_dict("records"), strict=True)}
 
 
-def _sign_error(base: StratumResult, found: dict[str, Any] | None, sweep: Sweep) -> StratumResult:
+def _sign_error(base: StratumResult, found: dict[Any, Any] | None, sweep: Sweep) -> StratumResult:
     short = sweep.sample.shortfall()
     if short:
         return replace(base, verdict=short.verdict, note=short.reason)
@@ -128,7 +128,7 @@ def _confirmed(evidence: Evidence, scope: Scope, curves: list[Sweep], loss: str 
     pairs = found[asked].sort_values("severity", ascending=False)
     mine = {(*curve.curve.values(), curve.measure.name) for curve in curves}
     keys_of = zip(curve_keys(pairs), pairs["attack"], strict=True)
-    pairs = pairs[[(*key, attack) in mine for key, attack in keys_of]]
+    pairs = pairs[np.array([(*key, attack) in mine for key, attack in keys_of], dtype=bool)]
     if not len(pairs):
         return replace(base, note=f"no confirmed pair (q <= {FALSE_DISCOVERY_RATE:g})")
     best = pairs.iloc[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -48,13 +48,13 @@ def _finite(value: object) -> float | None:
     return float(f"{number:.6g}") if np.isfinite(number) else None
 
 
-def _state(cell: Record) -> str:
+def _state(cell: Mapping[Any, Any]) -> str:
     if cell["drawn"]:
         return "ok"
     return next((s for s in ("diverged", "failed", "missing") if cell[s]), "no value")
 
 
-def _note(cell: Record) -> str:
+def _note(cell: Mapping[Any, Any]) -> str:
     notes = [f"{cell[s]} {s}" for s in ("diverged", "failed", "missing") if cell[s]]
     flags = {"floor": "attack at its floor", "untrained": "untrained", "suspect": "suspect attack"}
     notes += [text for flag, text in flags.items() if cell.get(flag)]

@@ -97,7 +97,7 @@ class FigureData:
         ok = self._ok.dropna(subset=column)
         values = ok[column].astype(float)
         if logarithmic:
-            values = np.log(values.where(values > 0))
+            values = values.where(values > 0).map(np.log)
         grouped = values.groupby([ok[key] for key in _CELL], dropna=False)
         summaries = [(*key, *_summary(group.to_numpy())) for key, group in grouped]
         means = pd.DataFrame(summaries, columns=[*_CELL, "mean", "low", "high", "n"])

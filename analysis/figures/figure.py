@@ -66,7 +66,7 @@ class Figure:
         return self.template | {"datasets": datasets, "description": self.description}
 
 
-def specification(chart: alt.Chart | alt.LayerChart) -> Spec:
+def specification(chart: alt.TopLevelMixin) -> Spec:
     """A chart that reads named data sets as a specification without them or a configuration.
 
     The data join later: altair would copy and hash them for every layer.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import altair as alt
@@ -48,11 +49,12 @@ def forest_figure(forest: pd.DataFrame, *, attack: str, loss: str, curvature: st
     )
 
 
-def _record(row: dict[str, Any]) -> dict[str, Any]:
+def _record(row: Mapping[Any, Any]) -> dict[str, Any]:
     where = f"{name(str(row['dataset']))} {name(str(row['model']))}"
+    curve = regime_style(str(row["regime"])).label
     return {
-        "stratum": f"{where} · {regime_style(str(row['regime'])).label}, m={row['momentum']:g}",
-        "curve": regime_style(str(row["regime"])).label,
+        "stratum": f"{where} · {curve.removesuffix(' constant')}, m={row['momentum']:g}",
+        "curve": curve,
         "tau": float(row["estimate"]),
         "low": _finite(row["low"]),
         "high": _finite(row["high"]),
@@ -60,7 +62,7 @@ def _record(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _mean_record(row: dict[str, Any]) -> dict[str, Any]:
+def _mean_record(row: Mapping[Any, Any]) -> dict[str, Any]:
     return {
         "stratum": MEAN,
         "curve": OTHER.label,
@@ -86,37 +88,41 @@ def _styles(records: list[dict[str, Any]]) -> list[SeriesStyle]:
     return [*found, *unknown, SeriesStyle(OTHER.label, OTHER.colour, "diamond")]
 
 
-def _chart(records: list[dict[str, Any]], styles: list[SeriesStyle]) -> alt.LayerChart:
+def _chart(records: list[dict[str, Any]], styles: list[SeriesStyle]) -> alt.TopLevelMixin:
     order = list(dict.fromkeys(record["stratum"] for record in records))
     base = alt.Chart(alt.NamedData(name=DATA))
     labels = [style.label for style in styles]
     colour = alt.Color("curve:N", scale=alt.Scale(domain=labels, range=[s.colour for s in styles]), legend=None)
     shape = alt.Shape("curve:N", scale=alt.Scale(domain=labels, range=[s.shape for s in styles]), legend=None)
-    x = alt.X(
-        "tau:Q",
-        title="Kendall's τ (λ₁, adversarial accuracy)",
-        scale=alt.Scale(domain=[-1.08, 1.08], nice=False),
-        axis=alt.Axis(values=[-1, -0.5, 0, 0.5, 1], grid=False),
-    )
     y = alt.Y(
-        "stratum:N", sort=order, title=None, axis=alt.Axis(labelLimit=250, ticks=False, domain=False, labelPadding=8)
+        "stratum:N",
+        sort=order,
+        title=None,
+        axis=alt.Axis(labelLimit=320, labelPadding=8, ticks=False, domain=False),
     )
     zero = alt.Chart(alt.NamedData(name=ZERO)).mark_rule(color=INK, opacity=0.4, strokeDash=[2, 3])
     prediction = base.transform_filter("isValid(datum.predicted_low)").mark_rule(strokeWidth=1, opacity=0.9)
     interval = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2.5, opacity=0.75)
+    tooltip = [
+        alt.Tooltip("stratum:N"),
+        alt.Tooltip("tau:Q", title="τ", format=".3f"),
+        alt.Tooltip("low:Q", title="95 % from", format=".3f"),
+        alt.Tooltip("high:Q", title="95 % to", format=".3f"),
+        alt.Tooltip("n:Q", title="points"),
+    ]
     point = base.mark_point(size=60, filled=True, opacity=1)
     return alt.layer(
-        zero.encode(x=alt.X("zero:Q", title="Kendall's τ (λ₁, adversarial accuracy)", scale=alt.Scale(domain=[-1.08, 1.08], nice=False))),
-        prediction.encode(x=alt.X("predicted_low:Q"), x2="predicted_high:Q", y=y, color=colour),
-        interval.encode(x=alt.X("low:Q"), x2="high:Q", y=y, color=colour),
-        point.encode(
-            x=x, y=y, color=colour, shape=shape,
-            tooltip=[
-                "stratum:N",
-                alt.Tooltip("tau:Q", title="τ", format=".3f"),
-                alt.Tooltip("low:Q", title="95 % from", format=".3f"),
-                alt.Tooltip("high:Q", title="95 % to", format=".3f"),
-                alt.Tooltip("n:Q", title="points"),
-            ],
-        ),
-    ).properties(width=WIDTH, height=ROW_HEIGHT * len(order))  # fmt: skip
+        zero.encode(x=_tau("zero:Q")),
+        prediction.encode(x=_tau("predicted_low:Q"), x2="predicted_high:Q", y=y, color=colour),
+        interval.encode(x=_tau("low:Q"), x2="high:Q", y=y, color=colour),
+        point.encode(x=_tau("tau:Q"), y=y, color=colour, shape=shape, tooltip=tooltip),
+    ).properties(width=WIDTH, height=ROW_HEIGHT * len(order))
+
+
+def _tau(field: str) -> alt.X:
+    return alt.X(
+        field,
+        title="Kendall's τ (λ₁, adversarial accuracy)",
+        scale=alt.Scale(domain=[-1.08, 1.08], nice=False),
+        axis=alt.Axis(values=[-1, -0.5, 0, 0.5, 1], grid=False),
+    )

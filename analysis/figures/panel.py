@@ -86,8 +86,8 @@ class Panel:
 
     def _absent(self, data: FigureData, setting: Setting) -> list[str]:
         cells = setting.of(data.clean)
-        run = cells[cells["drawn"]]
-        curves = set(zip(run["regime"], run["momentum"].astype(float), strict=True))
+        sizes = cells[cells["drawn"]].groupby(["regime", "momentum"])["batch_size"].nunique()
+        curves = set(sizes[sizes > 1].index)
         return [self.sweep.style(*curve).label for curve in self.sweep.curves if curve not in curves]
 
 

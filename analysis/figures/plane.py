@@ -37,7 +37,8 @@ def scatter_figure(
         template=specification(_points(styles, _axes(split)).properties(width=WIDTH, height=HEIGHT)),
         data={DATA: _records(cells)},
         caption=f"{under}. One point a cell ({len(cells)} cells, means over seeds).",
-        description=f"Scatter plot. {setting.title}: top Hessian eigenvalue against adversarial accuracy under {under}.",
+        description=f"Scatter plot. {setting.title}: top Hessian eigenvalue against adversarial "
+        f"accuracy under {under}.",
         legend=styles,
     )
 
@@ -58,10 +59,11 @@ def arrow_figure(data: FigureData, setting: Setting, pairs: pd.DataFrame) -> Fig
     styles, split = _styles(cells), curvature.removeprefix("lambda1_")
     axes = _axes(split)
     ends = alt.Chart(alt.NamedData(name=PAIRS))
+    colour = alt.condition("datum.label == 'confirmed'", alt.value(CONFIRMED), alt.value(UNCONFIRMED))
+    width = alt.Size("end:Q", scale=alt.Scale(domain=[0, 1], range=[0.5, 4.5]), legend=None)
     arrows = ends.mark_trail(opacity=0.85).encode(
-        x=axes[0], y=axes[1], detail="pair:N", order="end:Q", fill=alt.condition("datum.label == 'confirmed'", alt.value(CONFIRMED), alt.value(UNCONFIRMED)),
-        size=alt.Size("end:Q", scale=alt.Scale(domain=[0, 1], range=[0.5, 4.5]), legend=None),
-    )  # fmt: skip
+        x=axes[0], y=axes[1], detail="pair:N", order="end:Q", fill=colour, size=width
+    )
     chart = alt.layer(arrows, _points(styles, axes)).properties(width=WIDTH, height=HEIGHT)
     under = f"{name(attack)} at ε = {epsilon:g}, {name(loss)}"
     shown = f"; the {len(pairs)} most severe are drawn" if len(pairs) < found else ""
@@ -128,14 +130,18 @@ def _arrow_ends(pairs: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _axes(split: str) -> tuple[alt.X, alt.Y]:
     title = f"λ₁ ({'training' if split == 'train' else split} set)"
-    x = alt.X("lambda1:Q", title=title, scale=alt.Scale(type="log", base=2, nice=False, padding=12))
+    x = alt.X(
+        "lambda1:Q",
+        title=title,
+        scale=alt.Scale(type="log", base=2, nice=False, padding=12),
+        axis=alt.Axis(format="~g", tickCount=5, grid=False),
+    )
     y = alt.Y(
         "accuracy:Q",
         title="adversarial accuracy",
         scale=alt.Scale(zero=False, padding=10, nice=True),
         axis=alt.Axis(format="~%", tickCount=5),
     )
-    x.axis = alt.Axis(format="~g", tickCount=5, grid=False)
     return x, y
 
 
@@ -144,7 +150,7 @@ def _points(styles: Sequence[SeriesStyle], axes: tuple[alt.X, alt.Y]) -> alt.Cha
     colours = alt.Scale(domain=names, range=[style.colour for style in styles])
     shapes = alt.Scale(domain=names, range=[style.shape for style in styles])
     own = alt.Fill("curve:N", scale=colours, legend=None)
-    return (
+    points: alt.Chart = (
         alt.Chart(alt.NamedData(name=DATA))
         .mark_point(size=52, strokeWidth=1.5, opacity=1)
         .encode(
@@ -163,6 +169,7 @@ def _points(styles: Sequence[SeriesStyle], axes: tuple[alt.X, alt.Y]) -> alt.Cha
             ],
         )
     )
+    return points
 
 
 def styles_of(figures: Sequence[Figure]) -> tuple[SeriesStyle, ...]:

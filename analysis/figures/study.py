@@ -43,8 +43,11 @@ def study_figures(data: FigureData) -> list[FigureGroup]:
 
 
 def _curves(cells: pd.DataFrame) -> set[tuple[str, float]]:
+    """The curves that were run; a lone cell, shared from another curve, is none where others have more."""
     run = cells[(cells["ok"] > 0) | (cells["diverged"] > 0)]
-    return {(str(r), float(m)) for r, m in zip(run["regime"], run["momentum"], strict=True)}
+    sizes = run.groupby(["regime", "momentum"])["batch_size"].nunique()
+    long_enough = sizes[sizes >= min(2, int(sizes.max()))] if len(sizes) else sizes
+    return {(str(regime), float(momentum)) for regime, momentum in long_enough.index}
 
 
 def _group(data: FigureData, setting: Setting, sweep: Sweep) -> FigureGroup:

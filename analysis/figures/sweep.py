@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -21,9 +21,9 @@ SHARED = tuple(key for key in CURVE if key not in ("regime", "momentum"))
 class Setting:
     """Data set, model and protocol of a panel: the values of the `SHARED` columns, in their order."""
 
-    values: tuple[object, ...]
+    values: tuple[Any, ...]
 
-    def __getitem__(self, column: str) -> object:
+    def __getitem__(self, column: str) -> Any:
         return self.values[SHARED.index(column)]
 
     @property
@@ -62,8 +62,8 @@ class Setting:
         return frame[keep]
 
 
-def _count(value: object) -> str:
-    return "?" if pd.isna(value) else f"{int(value):,}"  # type: ignore[call-overload]
+def _count(value: Any) -> str:
+    return "?" if pd.isna(value) else f"{int(value):,}"
 
 
 def settings(table: StudyTable) -> list[Setting]:

@@ -12,7 +12,10 @@ from analysis.page.charts import Charts, legend
 from analysis.page.findings import CURVATURE, Findings, headline
 from analysis.page.html import Content, Html, element, section, table
 from analysis.table import PROTOCOL
-from analysis.theme import name, number
+from analysis.theme import name
+
+OPEN_TABLES = 2
+"""Studies whose table is shown at once; the others are folded away."""
 
 ROWS: tuple[tuple[str, str, str], ...] = (
     ("tau_b_pooled", "", "Kendall's τ-b, pooled (descriptive)"),
@@ -44,7 +47,7 @@ def correlation_section(findings: Findings, charts: Charts) -> Html:
         class_="note",
     )
     keys = ["dataset", "model", *PROTOCOL]
-    pooled = mine[mine["statistic"] == "tau_b_pooled"]
+    pooled = mine[(mine["statistic"] == "tau_b_pooled") & mine["estimate"].notna()]
     tables = [
         _study(values, group, mine, report.simpson) for values, group in pooled.groupby(keys, dropna=False, sort=True)
     ]
@@ -57,7 +60,10 @@ def correlation_section(findings: Findings, charts: Charts) -> Html:
         planes
         if len(findings.planes) <= 4
         else element("details", element("summary", f"{len(findings.planes)} scatter plots"), planes),
-        *tables,
+        *tables[:OPEN_TABLES],
+        element("details", element("summary", f"{len(tables) - OPEN_TABLES} more studies"), *tables[OPEN_TABLES:])
+        if len(tables) > OPEN_TABLES
+        else None,
         element("h3", "Along the batch size, curve by curve"),
         element("div", [charts.figure(f, _heading(f.title)) for f in findings.forests], class_="grid two")
         if findings.forests
@@ -74,7 +80,7 @@ def _study(values: tuple[Any, ...], pooled: pd.DataFrame, rows: pd.DataFrame, si
     mine = _agreeing(rows, keys)
     questions = sorted(pooled[["attack", "loss", "epsilon"]].drop_duplicates().itertuples(index=False, name=None))
     head: list[Content] = ["Statistic [95 % interval]"]
-    head += [f"{name(a)}, {name(loss)}, ε = {e:g}" for a, loss, e in questions]
+    head += [f"{name(a)}, {name(loss)}" for a, loss, _ in questions]
     body: list[Sequence[Content]] = []
     for statistic, axis, words in ROWS:
         cells: list[Content] = [words]
@@ -82,25 +88,23 @@ def _study(values: tuple[Any, ...], pooled: pd.DataFrame, rows: pd.DataFrame, si
             asked = {"statistic": statistic, "axis": axis, "attack": attack, "loss": loss, "epsilon": epsilon}
             cells.append(_cell(_agreeing(mine, asked)))
         body.append(cells)
-    flips = _agreeing(simpson, {**keys, "curvature": CURVATURE, "cells": "sound", "simpson": True})
-    flips = headline(flips)
-    named = ", ".join(f"{name(a)} ({name(loss)})" for a, loss in zip(flips["attack"], flips["loss"], strict=True))
-    badge = (
-        element(
-            "p",
-            element("span", "Simpson's paradox", class_="badge"),
-            f" The pooled sign is not the sign within curves: {named}.",
-        )
-        if named
-        else element("p", "Pooled and within-curve correlations have the same sign.", class_="note")
-    )
+    epsilon = ", ".join(f"{e:g}" for e in sorted({e for _, _, e in questions}))
     where = f"{name(str(keys['dataset']))} · {name(str(keys['model']))}, {int(keys['epochs'])} epochs"
-    return element(
-        "div",
-        element("h3", where),
-        badge,
-        table(head, body, caption=f"Correlations of λ₁ (test set) with adversarial accuracy, {where}"),
-    )
+    caption = f"Correlations of λ₁ (test set) with adversarial accuracy at ε = {epsilon}, {where}"
+    both = headline(_agreeing(simpson, {**keys, "curvature": CURVATURE, "cells": "sound"}))
+    return element("div", element("h3", where), _simpson(both), table(head, body, caption=caption))
+
+
+def _simpson(studies: pd.DataFrame) -> Html:
+    flips = studies[studies["simpson"].astype(bool)]
+    if len(flips):
+        pairs = zip(flips["attack"], flips["loss"], strict=True)
+        named = ", ".join(f"{name(attack)} ({name(loss)})" for attack, loss in pairs)
+        badge = element("span", "Simpson's paradox", class_="badge")
+        return element("p", badge, f" The pooled sign is not the sign within curves: {named}.")
+    if studies[["pooled", "within_curves"]].notna().all(axis=None):
+        return element("p", "Pooled and within-curve correlations have the same sign.", class_="note")
+    return element("p", "Too little varies to compare pooled and within-curve correlations.", class_="note")
 
 
 def _agreeing(frame: pd.DataFrame, values: dict[str, Any]) -> pd.DataFrame:
@@ -115,5 +119,9 @@ def _cell(found: pd.DataFrame) -> Content:
         reason = "" if found.empty else str(found.iloc[0]["note"])
         return element("span", "–", title=reason or None)
     row = found.iloc[0]
-    interval = "" if pd.isna(row["low"]) else f" [{number(row['low'], 2)}, {number(row['high'], 2)}]"
-    return f"{number(row['estimate'], 2)}{interval}"
+    interval = "" if pd.isna(row["low"]) else f" [{_signed(row['low'])}, {_signed(row['high'])}]"
+    return f"{_signed(row['estimate'])}{interval}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")

@@ -82,5 +82,5 @@ def _asset(file: str) -> str:
 
 @cache
 def _libraries() -> str:
-    bundle: str = vl_convert.javascript_bundle(vl_version=VEGA_LITE)
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
     return bundle

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import pandas as pd
 from altair.utils.schemapi import debug_mode
@@ -111,7 +112,8 @@ def _arrows(data: FigureData, report: CounterexampleReport) -> list[Figure]:
     chosen = chosen[chosen["label"] != "floor artefact"]
     figures = []
     for values, pairs in chosen.groupby(ARROW_KEYS, dropna=False, sort=False):
-        setting = Setting(tuple(None if pd.isna(v) else v for v in values[: len(SHARED)]))
+        shared: tuple[Any, ...] = values[: len(SHARED)]
+        setting = Setting(tuple(None if pd.isna(value) else value for value in shared))
         figure = arrow_figure(data, setting, pairs)
         figures += [figure] if figure is not None else []
         if len(figures) == MOST_ARROW_FIGURES:

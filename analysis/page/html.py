@@ -15,7 +15,7 @@ class Html(str):
     __slots__ = ()
 
 
-Content: TypeAlias = "str | int | None | Iterable[Content]"
+Content: TypeAlias = "str | int | Iterable[Content] | None"
 
 
 def element(tag: str, *children: Content, **attributes: str | bool | None) -> Html:

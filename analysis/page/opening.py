@@ -72,9 +72,7 @@ def summary(verdicts: Sequence[Verdict]) -> list[Html]:
         f"{len(told[word])} {said}"
         for word, said in (("supported", "supported"), ("refuted", "refuted"), ("inconclusive", "inconclusive"))
     ]
-    counts += (
-        [f"{len(told['differs'])} with different verdicts on the two attack losses"] if told["differs"] else []
-    )
+    counts += [f"{len(told['differs'])} with different verdicts on the two attack losses"] if told["differs"] else []
     lead = f"Of {run} claims of the {PAPER} that these rows can judge: {_listed(counts)}."
     if told["not run"]:
         lead += f" {len(told['not run'])} were not run."

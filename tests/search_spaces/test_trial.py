@@ -45,7 +45,9 @@ def test_the_rate_of_the_ratio_regime_at_batch_64_is_the_fixed_rate_to_the_bit()
     assert BASE.lr_bs_ratio == 0.00015625
 
 
-@pytest.mark.parametrize(("field", "value"), [("batch_size", 0), ("epochs", -1), ("learning_rate", 0), ("batch_size", 1.5)])
+@pytest.mark.parametrize(
+    ("field", "value"), [("batch_size", 0), ("epochs", -1), ("learning_rate", 0), ("batch_size", 1.5)]
+)
 def test_what_no_run_can_have_is_refused(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=field):
         replace(BASE, **{field: value})

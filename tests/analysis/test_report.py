@@ -1,0 +1,98 @@
+"""The report's command line: files beside each other, one clear line when it cannot be made."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from analysis.report import main, write_report
+from study.records import Results
+from tests.analysis.synthetic import curve_rows
+
+
+def results(folder: Path, rows: list[dict[str, Any]]) -> Path:
+    store = Results(folder)
+    store.create()
+    for row in rows:
+        store.write_row(row)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = results(tmp_path_factory.mktemp("study") / "results", curve_rows(batch_sizes=(16, 64), seeds=(0, 1)))
+    assert main([str(folder), "--formats", "png,svg,pdf"]) == 0
+    return folder / "report"
+
+
+def test_page_and_tables_lie_beside_each_other(reported: Path) -> None:
+    page = (reported / "report.html").read_text(encoding="utf-8")
+    for name in ("claims.csv", "correlations.csv", "counterexamples.csv"):
+        assert (reported / name).is_file()
+        assert f'href="{name}"' in page
+
+
+def test_the_tables_have_the_columns_a_reader_expects(reported: Path) -> None:
+    claims, correlations, pairs = (
+        pd.read_csv(reported / f"{name}.csv") for name in ("claims", "correlations", "counterexamples")
+    )
+    assert {"claim", "statement", "loss", "verdict", "effect", "low", "high", "planned", "ok"} <= set(claims)
+    assert {"A1", "A17"} <= set(claims["claim"])
+    assert {"dataset", "attack", "loss", "epsilon", "curvature", "statistic", "estimate", "note"} <= set(correlations)
+    assert {"batch_i", "batch_j", "lambda1_i", "accuracy_j", "q", "label", "rerun"} <= set(pairs)
+
+
+def test_each_figure_is_written_in_each_format(reported: Path) -> None:
+    files = sorted((reported / "figures").iterdir())
+    names = {file.stem for file in files}
+    assert len(files) == 3 * len(names)
+    starts = {".png": b"\x89PNG", ".svg": b"<svg", ".pdf": b"%PDF"}
+    assert all(file.read_bytes().startswith(starts[file.suffix]) for file in files)
+
+
+def test_another_folder_can_be_named(tmp_path: Path) -> None:
+    folder = results(tmp_path / "results", curve_rows(batch_sizes=(16,), seeds=(0,)))
+    assert write_report(folder, tmp_path / "elsewhere") == tmp_path / "elsewhere" / "report.html"
+    assert not (folder / "report").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere"], "holds no results"),
+        (["empty"], "no trial"),
+        (["foreign"], "torn or damaged"),
+        (["good", "--formats", "png,gif"], "unknown format gif; valid formats: png, svg, pdf"),
+        (["good", "--out", "file/report"], "another folder with --out"),
+    ],
+)
+def test_what_cannot_be_reported_gets_one_clear_line(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    results(tmp_path / "empty", [])
+    results(tmp_path / "foreign", [])
+    (tmp_path / "foreign" / "trials" / "x.parquet").write_bytes(b"not parquet")
+    results(tmp_path / "good", curve_rows(batch_sizes=(16,), seeds=(0,)))
+    (tmp_path / "file").write_text("in the way")
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert said in printed.err
+
+
+def test_the_module_runs_without_torch_or_ray(tmp_path: Path) -> None:
+    folder = results(tmp_path / "results", [])
+    code = (
+        "import sys; from analysis.report import main; status = main([sys.argv[1]]); "
+        "assert not {'torch', 'ray'} & set(sys.modules); sys.exit(status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: no trial of")
