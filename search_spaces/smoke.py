@@ -14,11 +14,11 @@ from search_spaces.trial import Trial
 BATCH_SIZES = (8, 16, 32, 64, 128)
 """Five sizes spanning 16x: the least on which a trend claim can be decided."""
 
-LEARNING_RATE = 0.1
-"""Ten times the papers': the scans are few, so the epochs are short."""
+LEARNING_RATE = 0.05
+"""Five times the papers': the scans are few, so the epochs are short."""
 
-BENCHMARK_LEARNING_RATE = 0.03
-"""Momentum .9 multiplies a rate by ten in the long run: at LEARNING_RATE small batches would not train."""
+BENCHMARK_LEARNING_RATE = 0.02
+"""Momentum .9 multiplies a rate by ten in the long run: LEARNING_RATE would be too much for small batches."""
 
 PIVOT = 32
 """The batch size at which fixed rate and fixed ratio are the same run."""
@@ -28,7 +28,7 @@ STUDY = Trial(
     model="m1_8",
     learning_rate=LEARNING_RATE,
     batch_size=PIVOT,
-    epochs=16,
+    epochs=12,
     train_size=500,
     val_size=240,
     test_size=200,

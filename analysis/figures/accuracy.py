@@ -33,10 +33,10 @@ def accuracy_figure(
     adversarial = with_gaps(sweep.of(asked[asked["epsilon"] == epsilon]))
     if not adversarial["drawn"].any():
         return None
-    values = records(clean, sweep, "clean")
+    values = records(clean, sweep, "clean", percent)
     for chosen in (epsilon, *(e for e in others if e != epsilon)):
         cells = with_gaps(sweep.of(asked[asked["epsilon"] == chosen]))
-        values += records(cells, sweep, "adversarial")
+        values += records(cells, sweep, "adversarial", percent)
     chosen_by_picker = epsilon if others else None
     chart = template(batch_sizes(values), ("clean", "adversarial"), sweep.styles, _AXIS, chosen_by_picker)
     under = f"{name(attack)} at ε = {epsilon:g}, {name(loss)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -18,8 +18,11 @@ from analysis.theme import ADVERSARIAL_DASH, CLEAN_DASH, PAPER, SeriesStyle
 Record = dict[str, Any]
 
 
-def records(cells: pd.DataFrame, sweep: Sweep, kind: str) -> list[Record]:
-    """One record a cell (from `with_gaps`): what the layers below read, `None` where there is no number."""
+def records(cells: pd.DataFrame, sweep: Sweep, kind: str, show: Callable[[float], str]) -> list[Record]:
+    """One record a cell (from `with_gaps`): what the layers below read, `None` where there is no number.
+
+    `show` writes a value for a reader.
+    """
     out = []
     for cell in cells.to_dict("records"):
         style = sweep.style(str(cell["regime"]), float(cell["momentum"]))
@@ -37,6 +40,7 @@ def records(cells: pd.DataFrame, sweep: Sweep, kind: str) -> list[Record]:
                 "line": f"{style.label} {kind} {cell['segment']}",
                 "alone": bool(cell["alone"]),
                 "hollow": bool(cell["hollow"]),
+                "interval": _interval(cell, show),
                 "note": _note(cell),
             }
         )
@@ -60,7 +64,12 @@ def _note(cell: Mapping[Any, Any]) -> str:
     notes += [text for flag, text in flags.items() if cell.get(flag)]
     if cell.get("converged") is False:
         notes.append("eigenvalue not converged")
-    return ", ".join(notes)
+    return ", ".join(notes) or "–"
+
+
+def _interval(cell: Mapping[Any, Any], show: Callable[[float], str]) -> str:
+    known = cell["drawn"] and np.isfinite(cell["low"])
+    return f"{show(cell['low'])} to {show(cell['high'])}" if known else "–"
 
 
 @dataclass(frozen=True)
@@ -125,8 +134,7 @@ def template(
         alt.Tooltip("kind:N", title="accuracy"),
         alt.Tooltip("batch_size:Q", title="batch size", format="d"),
         alt.Tooltip("mean:Q", format=value_axis.value_format),
-        alt.Tooltip("low:Q", title="95 % from", format=value_axis.value_format),
-        alt.Tooltip("high:Q", title="95 % to", format=value_axis.value_format),
+        alt.Tooltip("interval:N", title="95 % interval"),
         alt.Tooltip("seeds:Q", title="seeds"),
         alt.Tooltip("note:N", title="note"),
     ]

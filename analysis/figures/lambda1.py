@@ -27,7 +27,7 @@ def lambda1_figure(data: FigureData, setting: Setting, sweep: Sweep, *, split: s
     cells = with_gaps(sweep.of(setting.of(frame[frame["split"] == split])))
     if not cells["drawn"].any():
         return None
-    values = records(cells, sweep, "eigenvalue")
+    values = records(cells, sweep, "eigenvalue", number)
     span = _span(cells)
     axis = ValueAxis(f"λ₁ ({SPLITS[split]} set)", "~g", ".4~g", span, _ticks(*span))
     chart = template(batch_sizes(values), ("eigenvalue",), sweep.styles, axis)

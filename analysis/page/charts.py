@@ -32,7 +32,14 @@ class Charts:
         return element(
             "figure",
             element("h4", heading) if heading else None,
-            element("div", class_="chart", data_chart=key, role="img", aria_label=figure.description),
+            # Vega labels its own element anew, so the description sits on one around it.
+            element(
+                "div",
+                element("div", class_="chart", data_chart=key),
+                role="img",
+                aria_label=figure.description,
+                class_="frame",
+            ),
             element("figcaption", figure.caption),
             class_="panel",
             id=self._identifier(figure.name),

@@ -10,7 +10,7 @@ from analysis.page.findings import CURVATURE, Findings
 from analysis.page.html import Content, Html, element, section, table
 from analysis.theme import name, number, percent, regime_style
 
-MOST_ROWS = 20
+MOST_ROWS = 12
 
 HEAD = (
     "Curve and attack", "Batch", "λ₁", "Adversarial accuracy", "Clean", "Training loss", "q", "Severity", "Label",
@@ -64,6 +64,7 @@ def _table(rows: list[dict[Any, Any]], found: int) -> Content:
             HEAD,
             [_row(row) for row in rows],
             caption=f"Pairs, most severe first.{more} Accuracies with 95 % Clopper–Pearson intervals over images.",
+            class_="pairs",
         ),
         element("p", "To train the first pair again:", class_="note"),
         element("pre", element("code", str(first["rerun"]))),
@@ -79,8 +80,8 @@ def _row(row: dict[Any, Any]) -> list[Content]:
         [curve, element("br"), attack],
         f"{row['batch_i']} → {row['batch_j']}",
         f"{number(row['lambda1_i'])} → {number(row['lambda1_j'])}",
-        [_accuracy(row, "i"), " →", element("br"), _accuracy(row, "j")],
-        f"{percent(row['clean_i'])} → {percent(row['clean_j'])}",
+        [_accuracy(row, "i"), element("br"), "→ ", _accuracy(row, "j")],
+        f"{100 * row['clean_i']:.1f} → {percent(row['clean_j'])}",
         f"{number(row['train_loss_i'], 2)} → {number(row['train_loss_j'], 2)}",
         number(row["q"], 2),
         number(row["severity"], 2),

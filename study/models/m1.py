@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 
+from study.models.normalization import Normalize
 from study.models.shapes import flat_size
 from study.models.strided_convolution import StridedConv2d
+
+DIGITS_MEAN, DIGITS_STD = 0.306, 0.325
+"""Of the pixels of scikit-learn's digits, enlarged to 28x28."""
 
 
 def m1(*, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
@@ -25,31 +29,37 @@ def m1_20(*, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
 
 
 def m1_8(*, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
-    """M1 with 8 channels and 100 hidden units: 42,126 parameters at 1x28x28.
+    """Normalisation, Conv5 s2 p2 8, Conv5 s2 p2 8, FC, no hidden layer: 5,746 parameters at 1x28x28.
 
-    Of no paper: a seventh of m1_20's arithmetic, so that a rehearsal of the whole study takes a minute on a laptop.
+    Of no paper: a tenth of m1_20's arithmetic, so that a rehearsal of the whole study takes a minute on a laptop.
     """
-    return strided_network((8, 8), 100, image_shape, num_classes)
+    features = _features((8, 8), image_shape)
+    classifier = nn.Linear(flat_size(features, image_shape), num_classes)
+    return nn.Sequential(Normalize(DIGITS_MEAN, DIGITS_STD), *features, classifier)
 
 
 def strided_network(
     channels: tuple[int, int], hidden: int, image_shape: tuple[int, int, int], num_classes: int
 ) -> nn.Sequential:
     """M1 with these widths: images (B, C, H, W) in [0, 1] to logits (B, num_classes)."""
-    first, second = channels
-    features = nn.Sequential(
-        _first_convolution(image_shape, first),
-        nn.ReLU(),
-        nn.Conv2d(first, second, kernel_size=5, stride=2, padding=2),
-        nn.ReLU(),
-        nn.Flatten(),
-    )
+    features = _features(channels, image_shape)
     classifier = nn.Sequential(
         nn.Linear(flat_size(features, image_shape), hidden),
         nn.ReLU(),
         nn.Linear(hidden, num_classes),
     )
     return nn.Sequential(*features, *classifier)
+
+
+def _features(channels: tuple[int, int], image_shape: tuple[int, int, int]) -> nn.Sequential:
+    first, second = channels
+    return nn.Sequential(
+        _first_convolution(image_shape, first),
+        nn.ReLU(),
+        nn.Conv2d(first, second, kernel_size=5, stride=2, padding=2),
+        nn.ReLU(),
+        nn.Flatten(),
+    )
 
 
 def _first_convolution(image_shape: tuple[int, int, int], out_channels: int) -> nn.Conv2d:

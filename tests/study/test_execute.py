@@ -30,7 +30,7 @@ def test_the_row_answers_everything(results: Results) -> None:
     assert row is not None
     assert row["status"] == "ok"
     assert pending.answered(row) == {p.key for p in one.probes}
-    assert (row["steps"], row["epochs_done"], row["n_params"]) == (16, 4, 42_126)
+    assert (row["steps"], row["epochs_done"], row["n_params"]) == (16, 4, 5_746)
     for attack in row["attacks"]:
         bits = np.unpackbits(np.frombuffer(attack["correct_bits"], np.uint8), count=attack["n"])
         assert bits.sum() == attack["correct"] == round(attack["accuracy"] * 50)
