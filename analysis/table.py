@@ -85,15 +85,11 @@ def from_rows(
     grid = grid or {}
     trials = pd.DataFrame([_scalars(row) for row in rows], columns=_scalar_columns())
     numeric = [
-        n
-        for n in ROW_SCHEMA.names
-        if pa.types.is_floating(t := ROW_SCHEMA.field(n).type) or pa.types.is_integer(t)
+        n for n in ROW_SCHEMA.names if pa.types.is_floating(t := ROW_SCHEMA.field(n).type) or pa.types.is_integer(t)
     ]
     trials[numeric] = trials[numeric].apply(pd.to_numeric)
     labels = {row["trial_id"]: _labels(row, grid) for row in rows}
-    points = trials.assign(regime=[labels[t] for t in trials["trial_id"]]).explode(
-        "regime", ignore_index=True
-    )
+    points = trials.assign(regime=trials["trial_id"].map(labels)).explode("regime", ignore_index=True)
     return StudyTable(
         location=location,
         trials=trials,

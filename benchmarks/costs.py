@@ -37,25 +37,31 @@ def main(models: list[str]) -> None:
     torch.set_num_threads(1)
     print("model       s/step   s/image  attack pass/train pass  hvp/train pass")
     for name in models or list(MODELS):
-        shape = SHAPES.get(name, (1, 28, 28))
-        stream = streams.generator(0)
-        model = build(name, image_shape=shape, num_classes=10, generator=stream)
-        set_dropout_generator(model, stream)
-        optimizer = OPTIMIZERS["sgd"](model, learning_rate=1e-4, momentum=0.9, weight_decay=0.0)
-        x, y = torch.rand(64, *shape), torch.randint(0, 10, (64,))
-        few, many = (seconds(lambda n=n: optimizer.step(x[:n], y[:n])) for n in (8, 64))
-        per_image = (many - few) / 56
-        model.eval()
-        attack = seconds(
-            lambda: attack_split(model, x, y, attack="pgd", loss="ce", epsilon=0.1, generator=stream), repeats=2
-        )
-        operator = HessianOperator(model, x, y)
-        direction = torch.randn(operator.dim)
-        hvp = seconds(lambda: operator.matvec(direction))
-        print(
-            f"{name:10s} {max(0.0, few - 8 * per_image):8.5f} {per_image:9.6f}"
-            f" {attack / 41 / 64 / per_image:15.2f} {hvp / 64 / per_image:20.2f}"
-        )
+        measure(name)
+
+
+def measure(name: str) -> None:
+    """Print one model's line."""
+    shape = SHAPES.get(name, (1, 28, 28))
+    stream = streams.generator(0)
+    model = build(name, image_shape=shape, num_classes=10, generator=stream)
+    set_dropout_generator(model, stream)
+    optimizer = OPTIMIZERS["sgd"](model, learning_rate=1e-4, momentum=0.9, weight_decay=0.0)
+    x, y = torch.rand(64, *shape), torch.randint(0, 10, (64,))
+    few = seconds(lambda: optimizer.step(x[:8], y[:8]))
+    many = seconds(lambda: optimizer.step(x, y))
+    per_image = (many - few) / 56
+    model.eval()
+    attack = seconds(
+        lambda: attack_split(model, x, y, attack="pgd", loss="ce", epsilon=0.1, generator=stream), repeats=2
+    )
+    operator = HessianOperator(model, x, y)
+    direction = torch.randn(operator.dim)
+    hvp = seconds(lambda: operator.matvec(direction))
+    print(
+        f"{name:10s} {max(0.0, few - 8 * per_image):8.5f} {per_image:9.6f}"
+        f" {attack / 41 / 64 / per_image:15.2f} {hvp / 64 / per_image:20.2f}"
+    )
 
 
 if __name__ == "__main__":

@@ -134,7 +134,7 @@ def _cells(spaces: tuple[Space, ...]) -> Iterator[tuple[str, Space, Trial]]:
 
 
 def _resized(cell: Trial, request: Request) -> Trial:
-    sizes = {"epochs": request.epochs, "train_size": request.train_size, "test_size": request.test_size}
+    sizes: dict[str, Any] = {"epochs": request.epochs, "train_size": request.train_size, "test_size": request.test_size}
     return replace(cell, **{name: value for name, value in sizes.items() if value is not None})
 
 

@@ -34,6 +34,22 @@ Report = Callable[[Mapping[str, Any]], None]
 """Takes the metrics of an epoch or of the finished trial."""
 
 
+FINAL_METRICS = (
+    "status",
+    "status_reason",
+    "train_loss",
+    "val_acc",
+    "test_acc",
+    "fgsm_acc",
+    "pgd_acc",
+    "fgsm_acc_stable",
+    "pgd_acc_stable",
+    "lambda1_train",
+    "lambda1_test",
+)
+"""The columns of a finished row that Tune is told."""
+
+
 @dataclass(frozen=True)
 class Tensors:
     """The splits of one data set on one device: uint8 images (N, C, H, W), int64 labels (N,); never changed."""
@@ -101,6 +117,11 @@ def new_row(planned: Planned) -> Row:
         "versions": provenance.versions(),
         "started_at": datetime.now(UTC),
     }
+
+
+def failed_row(planned: Planned, reason: str) -> Row:
+    """The row of a trial that could not be run; the next run asks it again."""
+    return new_row(planned) | {"status": "failed", "status_reason": reason.splitlines()[0][:500]}
 
 
 def _build(trial: Trial, data: Tensors) -> nn.Module:

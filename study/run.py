@@ -59,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (GridError, RecordsError, _InputError) as error:
         print(f"study.run: {error}", file=sys.stderr)
         return BAD_INPUT
+    except OSError as error:
+        print(f"study.run: {error}; finished trials are stored, mend it and run again", file=sys.stderr)
+        return SOME_FAILED
     return SOME_FAILED if failed else OK
 
 
@@ -178,10 +181,8 @@ def _print_dry_run(
         seconds = costs.seconds(planned, trained=trial.trial_id in trained)
         print(f"  {trial.trial_id}  {label(planned):62s} {len(planned.probes):3d} probes  ~{clock(seconds)}")
     total = sum(costs.seconds(planned, trained=planned.trial.trial_id in trained) for planned in work)
-    source = "calibrated by stored rows" if costs.scale else "from one CPU core of the authors' machine"
-    print(
-        f"estimated: {clock(total)} of one CPU core ({source}; GPUs are faster), {clock(total / _cores())} on this machine"
-    )
+    source = "calibrated by stored rows" if costs.scale else "as measured on the authors' machine"
+    print(f"estimated: {clock(total)} of one CPU core ({source}), {clock(total / _cores())} on this machine's cores")
 
 
 def _cores() -> int:
@@ -269,9 +270,12 @@ def _load(work: Sequence[Planned], data_dir: str | None) -> dict[DataKey, tuple[
 
 
 def _report(results: Results) -> None:
-    from analysis.report import write_report
+    from analysis.report import ReportError, write_report
 
-    print(f"report: {write_report(results.location)}")
+    try:
+        print(f"report: {write_report(results.location)}")
+    except ReportError as error:
+        raise _InputError(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -20,10 +20,11 @@ import ray
 import torch
 from ray import tune
 from ray.exceptions import RayError
+from torch.utils.dlpack import from_dlpack
 
 from search_spaces import Planned
 from study.data import Splits
-from study.execute import Report, Tensors, execute, new_row
+from study.execute import FINAL_METRICS, Report, Tensors, execute, failed_row
 from study.progress import Display, Progress
 from study.records import Results
 
@@ -209,34 +210,13 @@ def _trainable(
     tune.report({name: row[name] for name in FINAL_METRICS})
 
 
-FINAL_METRICS = (
-    "status",
-    "status_reason",
-    "train_loss",
-    "val_acc",
-    "test_acc",
-    "fgsm_acc",
-    "pgd_acc",
-    "fgsm_acc_stable",
-    "pgd_acc_stable",
-    "lambda1_train",
-    "lambda1_test",
-)
-"""The columns of a finished row that Tune is told."""
-
-
-def failed_row(planned: Planned, reason: str) -> dict[str, Any]:
-    """The row of a trial that could not be run; the next run asks it again."""
-    return new_row(planned) | {"status": "failed", "status_reason": reason.splitlines()[0][:500]}
-
-
 def _tensors(planned: Planned, references: Mapping[DataKey, tuple[Any, str]]) -> Tensors:
     """The node's shared arrays as tensors: without a copy on the CPU, copied once to a GPU."""
     reference, sha256 = references[data_key(planned)]
     splits: Splits = ray.get(reference)
     device = torch.device("cuda" if torch.cuda.is_available() and ray.get_gpu_ids() else "cpu")
     parts = [
-        (torch.from_dlpack(x).to(device), torch.from_dlpack(y).to(device))
+        (from_dlpack(x).to(device), from_dlpack(y).to(device))
         for x, y in (
             (splits.train_x, splits.train_y),
             (splits.val_x, splits.val_y),

@@ -17,6 +17,9 @@ def flat(level: float) -> Curve:
     return lambda doublings: level
 
 
+CLEAN, FGSM, PGD, LOG2_LAMBDA1 = flat(0.99), flat(0.4), flat(0.2), flat(3.0)
+
+
 def line(start: float, slope: float) -> Curve:
     """`start` at batch 16, changing by `slope` per doubling."""
     return lambda doublings: start + slope * doublings
@@ -78,7 +81,7 @@ def row(
 
 def _attack(name: str, loss: str, epsilon: float, accuracy: float, trial: Trial, saturated: float) -> Row:
     n = trial.test_size
-    correct = int(round(min(max(accuracy, 0.0), 1.0) * n))
+    correct = round(min(max(accuracy, 0.0), 1.0) * n)
     kept = np.zeros(n, dtype=bool)
     kept[:correct] = True
     np.random.default_rng(trial.seed + 7 * trial.batch_size).shuffle(kept)
@@ -151,10 +154,10 @@ def curve_rows(
     momentum: float = 0.0,
     batch_sizes: tuple[int, ...] = (16, 32, 64, 128, 256, 512, 1024),
     seeds: tuple[int, ...] = (0, 1, 2),
-    clean: Curve = flat(0.99),
-    fgsm: Curve = flat(0.4),
-    pgd: Curve = flat(0.2),
-    log2_lambda1: Curve = flat(3.0),
+    clean: Curve = CLEAN,
+    fgsm: Curve = FGSM,
+    pgd: Curve = PGD,
+    log2_lambda1: Curve = LOG2_LAMBDA1,
     noise: float = 0.003,
     lambda_noise: float = 0.05,
     rng: np.random.Generator | None = None,
@@ -196,7 +199,4 @@ def curve_rows(
 def planned(rows: list[Row], trials: list[Trial]) -> dict[str, Planned]:
     """A grid in which `trials` were planned with the labels that `rows` carry (missing ones get `lr`)."""
     labels = {r["trial_id"]: tuple(r["regimes"]) for r in rows}
-    return {
-        t.trial_id: Planned(t, frozenset(), ("natural_training",), labels.get(t.trial_id, ("lr",)))
-        for t in trials
-    }
+    return {t.trial_id: Planned(t, frozenset(), ("natural_training",), labels.get(t.trial_id, ("lr",))) for t in trials}

@@ -36,7 +36,7 @@ print("failures", sorted(progress.failures.values()))
 def run(tmp_path: Path, seeds: str, **environment: str) -> dict[int, dict[str, object]]:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path), seeds],
-        capture_output=True, text=True, timeout=280, env={**os.environ, "PYTHONPATH": os.getcwd(), **environment},
+        capture_output=True, text=True, timeout=280, env={**os.environ, "PYTHONPATH": str(Path.cwd()), **environment},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[:3000]
     return {row["seed"]: row for row in Results(tmp_path).read_rows()[0]}
