@@ -50,7 +50,7 @@ def _attack(
         attack=probe.attack,
         loss=probe.loss,
         epsilon=probe.epsilon,
-        generator=streams.generator(seed, "attack", probe.attack, probe.split, probe.epsilon, device=x.device),
+        generator=streams.generator(seed, "attack", probe.attack, probe.split, probe.epsilon),
         clean_gradient=clean[asked],
     )
     return {"split": probe.split, **asdict(result)}
@@ -65,7 +65,7 @@ def _spectrum(model: nn.Module, split: Split, probe: SpectrumProbe, seed: int) -
         count=probe.count,
         tolerance=probe.tolerance,
         subset_size=None if probe.subset_size == len(y) else probe.subset_size,
-        generator=streams.generator(seed, "spectrum", probe.split, probe.subset_size, device=x.device),
+        generator=streams.generator(seed, "spectrum", probe.split, probe.subset_size),
     )
     return {"split": probe.split, **asdict(result)}
 

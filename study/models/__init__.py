@@ -43,12 +43,15 @@ def build(name: str, *, image_shape: tuple[int, int, int], num_classes: int, gen
     """One of MODELS, on the CPU in training mode, its weights drawn from `generator` (on the CPU).
 
     The same generator state gives the same bits; torch's global stream is neither read nor moved. Raises
-    ValueError for an unknown name or images that the model cannot take.
+    ValueError for an unknown name, images that the model cannot take, or dropout that draws from torch's global stream.
     """
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}; choose one of {', '.join(MODELS)}")
     with drawing_from(generator):
         try:
-            return MODELS[name](image_shape=image_shape, num_classes=num_classes)
+            model = MODELS[name](image_shape=image_shape, num_classes=num_classes)
         except ValueError as error:
             raise ValueError(f"model {name}: {error}") from error
+    if any(type(module).__module__ == nn.Dropout.__module__ for module in model.modules()):
+        raise ValueError(f"model {name} uses a dropout of torch's, which no trial can seed: use study.models.Dropout")
+    return model
