@@ -37,11 +37,16 @@ def lambda1_figure(data: FigureData, setting: Setting, sweep: Sweep, *, split: s
         template=chart,
         data={DATA: values},
         caption=f"Top eigenvalue λ₁ of the loss Hessian on the whole {SPLITS[split]} set, log axis, geometric means. "
-        f"{replicates(cells)}{gaps_and_marks(cells, hollow='the eigenvalue has not converged')}",
+        f"{replicates(cells)}{_gaps(cells)}",
         description=f"{setting.title}, {sweep.title}: top Hessian eigenvalue on the {SPLITS[split]} set against batch "
         f"size, log axis. {ends(cells, sweep, number)}",
         legend=sweep.styles,
     )
+
+
+def _gaps(cells: pd.DataFrame) -> str:
+    text = gaps_and_marks(cells, hollow="the eigenvalue has not converged")
+    return text.replace("Other gaps: no value.", "Other gaps: no value, or one that is not positive.")
 
 
 def _span(cells: pd.DataFrame) -> tuple[float, float]:
@@ -56,8 +61,14 @@ def _span(cells: pd.DataFrame) -> tuple[float, float]:
 
 
 def _ticks(low: float, high: float) -> tuple[float, ...]:
-    """1, 2 and 5 times powers of ten between the limits; powers of ten alone when they are far apart."""
+    """1, 2 and 5 times powers of ten between the limits, powers of ten alone when they are far apart.
+
+    When the limits are so close that fewer than two of these lie between them: numbers of two digits.
+    """
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     steps = (1, 2, 5) if len(decades) <= 4 else (1,)
-    candidates = (float(f"{step}e{decade}") for decade in decades for step in steps)
-    return tuple(tick for tick in candidates if low <= tick <= high) or (low,)
+    ticks = tuple(t for t in (float(f"{step}e{decade}") for decade in decades for step in steps) if low <= t <= high)
+    if len(ticks) > 1:
+        return ticks
+    fine = [t for t in (float(f"{n}e{decade - 1}") for decade in decades for n in range(10, 100)) if low <= t <= high]
+    return tuple(fine[:: max(1, len(fine) // 3)]) or (float(f"{low:.2g}"),)
