@@ -53,6 +53,8 @@ class Trial:
             if int(value) != value:
                 raise ValueError(f"{name} must be a whole number, got {value!r}")
             object.__setattr__(self, name, int(value))
+            if not 0 <= value < (2**63 if name == "seed" else 2**31):
+                raise ValueError(f"{name} {value!r} is out of range")
         for name in ("learning_rate", "batch_size", "epochs", "train_size", "test_size"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)!r}")

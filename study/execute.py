@@ -6,9 +6,10 @@ This is the only file that unpacks a Trial into the plain arguments of the rooms
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces import Planned, Trial
-from study import checkpoints, provenance, streams
+from study import checkpoints, pending, provenance, streams
 from study.data import AUGMENTATIONS, DATASETS
 from study.evaluation import evaluate
 from study.models import build, set_dropout_generator
@@ -84,8 +85,10 @@ def execute(
     """
     trial = planned.trial
     model = _build(trial, data)
-    row = _trained(trial, model, results)
+    stored = results.read_row(trial.trial_id)
+    row = _trained(trial, stored, model, data, results)
     if row is None:
+        planned = _with_lost_answers(planned, stored)
         model = _build(trial, data)
         row = _train(planned, model, data, results, report, checkpoint_seconds)
     model.eval()
@@ -131,11 +134,25 @@ def _build(trial: Trial, data: Tensors) -> nn.Module:
     return model.to(data.device)
 
 
-def _trained(trial: Trial, model: nn.Module, results: Results) -> Row | None:
+def _with_lost_answers(planned: Planned, row: Row | None) -> Planned:
+    """What an old row answered is asked again, for its weights are lost and those trained anew may differ."""
+    if row is None or row["status"] != "ok":
+        return planned
+    asked = planned.probes | pending.answered_probes(row)
+    return replace(
+        planned,
+        probes=asked,
+        spaces=tuple(_union(row["spaces"], planned.spaces)),
+        regimes=tuple(_union(row["regimes"], planned.regimes)),
+    )
+
+
+def _trained(trial: Trial, row: Row | None, model: nn.Module, data: Tensors, results: Results) -> Row | None:
     """The row of a trial that is trained already, its weights put into the model; None if either is not usable."""
-    row = results.read_row(trial.trial_id)
     if row is None or row["status"] != "ok":
         return None
+    if row["dataset_sha256"] != data.sha256:
+        raise ValueError(f"{trial.dataset} is not the data that this trial was trained on; use another --results")
     weights = results.read_weights(trial.trial_id)
     if weights is None:
         return None
@@ -195,7 +212,7 @@ def _train(
         on_epoch=on_epoch,
     )
     on_train, on_test = evaluate(model, *data.train), evaluate(model, *data.test)
-    if not state.diverged and on_train.loss != on_train.loss:
+    if not state.diverged and not math.isfinite(on_train.loss):
         state.diverged = f"weights not finite after epoch {state.epochs_done}"
     row |= {
         "status": "diverged" if state.diverged else "ok",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from search_spaces import AttackProbe, Grid, Planned, SpectrumProbe
+from search_spaces import AttackProbe, Grid, Planned, Probe, SpectrumProbe
 from study.schema import Row
 
 COLUMNS = ("trial_id", "status", "status_reason", "attacks", "spectra", "train_seconds", "probe_seconds")
@@ -14,8 +14,13 @@ COLUMNS = ("trial_id", "status", "status_reason", "attacks", "spectra", "train_s
 
 def answered(row: Row) -> frozenset[tuple[object, ...]]:
     """The keys of the probes that a row holds an answer to, whatever the answer."""
-    attacks = (AttackProbe(a["attack"], a["epsilon"], a["loss"], a["split"]).key for a in row["attacks"] or ())
-    spectra = (SpectrumProbe(s["split"], s["subset_size"], len(s["eigenvalues"])).key for s in row["spectra"] or ())
+    return frozenset(probe.key for probe in answered_probes(row))
+
+
+def answered_probes(row: Row) -> frozenset[Probe]:
+    """The probes that a row holds an answer to, whatever the answer."""
+    attacks = (AttackProbe(a["attack"], a["epsilon"], a["loss"], a["split"]) for a in row["attacks"] or ())
+    spectra = (SpectrumProbe(s["split"], s["subset_size"], len(s["eigenvalues"])) for s in row["spectra"] or ())
     return frozenset((*attacks, *spectra))
 
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from study.schema import ROW_KIND, ROW_SCHEMA, SCHEMA_VERSION, Row
 
 _READERS = 8
+_RENAME = "rename it and run again (rows are kept; what was asked before is forgotten)"
 
 
 class RecordsError(Exception):
@@ -43,6 +44,8 @@ class Results:
         if "://" in self.location:
             try:
                 self._fs, self._root = pafs.FileSystem.from_uri(self.location)
+                if not self._root.strip("/"):
+                    raise ValueError("it names no folder")
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise RecordsError(f"cannot use {self.location!r} as a results folder: {error}") from error
         else:
@@ -93,6 +96,8 @@ class Results:
                     return Unreadable(name, refusal)
                 present = [c for c in columns or ROW_SCHEMA.names if c in file.schema_arrow.names]
                 row: Row = file.read(columns=present, use_threads=False).to_pylist()[0]
+                if row.get("trial_id", _stem(name)) != _stem(name):
+                    return Unreadable(name, f"a copy: it holds the row of trial {row['trial_id']}")
         except FileNotFoundError:
             return None
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -140,11 +145,12 @@ class Results:
         if content is None:
             return {}
         try:
-            study = json.loads(content)
+            study: dict[str, Any] = json.loads(content)
         except ValueError as error:
-            raise RecordsError(f"{self.location}/study.json is damaged ({error}); delete it and run again") from error
-        if not isinstance(study, dict):
-            raise RecordsError(f"{self.location}/study.json is not a JSON object; delete it and run again")
+            raise RecordsError(f"{self.location}/study.json is damaged ({error}); {_RENAME}") from error
+        requests = study.get("requests", []) if isinstance(study, dict) else None
+        if not isinstance(requests, list) or not all(isinstance(request, dict) for request in requests):
+            raise RecordsError(f"{self.location}/study.json is not a study's record; {_RENAME}")
         return study
 
     def write_study(self, study: dict[str, Any]) -> None:
@@ -215,6 +221,10 @@ class Results:
 
 def _row_name(trial_id: str) -> str:
     return f"trials/{trial_id}.parquet"
+
+
+def _stem(name: str) -> str:
+    return name.rpartition("/")[2].removesuffix(".parquet")
 
 
 def _refusal(file: pq.ParquetFile, name: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from search_spaces import GRIDS, Grid, GridError, Planned, Request, plan
 from study import pending, provenance
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         request = _request(arguments)
-        grid = plan(request)
+        grid = _plan(request)
         results = Results(arguments.results or f"results/{request.grid}")
         rows = _stored(results)
         work = pending.pending(grid, rows)
@@ -44,8 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             _print_dry_run(request, grid, work, costs, rows, results)
             return OK
         results.create()
-        _record_request(results, request, list(argv) if argv is not None else sys.argv[1:])
-        failed = _run(work, rows, costs, results, arguments) if work else 0
+        study = results.read_study()
+        data = _load(work, arguments.data_dir)
+        _record_request(results, study, request, list(argv) if argv is not None else sys.argv[1:])
+        failed = _run(work, rows, costs, data, results, arguments) if work else 0
         if not work:
             print(f"all {len(grid)} trials of grid {request.grid!r} are answered already: nothing to do")
         if not arguments.no_report:
@@ -118,6 +120,15 @@ def _request(arguments: argparse.Namespace) -> Request:
     )
 
 
+def _plan(request: Request) -> Grid:
+    try:
+        return plan(request)
+    except GridError:
+        raise
+    except ValueError as error:  # a trial that no run can have
+        raise GridError(str(error)) from error
+
+
 def _select(pairs: Sequence[str]) -> dict[str, tuple[str, ...]]:
     select: dict[str, tuple[str, ...]] = {}
     for pair in pairs:
@@ -146,9 +157,8 @@ def _stored(results: Results) -> list[Row]:
     return rows
 
 
-def _record_request(results: Results, request: Request, argv: Sequence[str]) -> None:
+def _record_request(results: Results, study: dict[str, Any], request: Request, argv: Sequence[str]) -> None:
     """Remember what was asked, so that the report knows what is missing."""
-    study = results.read_study()
     asked = [entry for entry in study.get("requests", []) if {**entry, **request.to_dict()} != entry]
     command = " ".join(("python -m study.run", *argv))
     entry = {**request.to_dict(), "command": command, "at": datetime.now(UTC).isoformat(timespec="seconds")}
@@ -200,12 +210,12 @@ def _run(
     work: list[Planned],
     rows: Sequence[Row],
     costs: CostModel,
+    data: Mapping[DataKey, tuple[Splits, str]],
     results: Results,
     arguments: argparse.Namespace,
 ) -> int:
     """Run the pending work; returns the number of failed trials."""
     resources = _resources(arguments)
-    data = _load(work, arguments.data_dir)
     from study import tuning  # ray and torch take seconds to import: only when there is work
 
     trained = {row["trial_id"] for row in rows if row["status"] == "ok"}

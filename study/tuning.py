@@ -14,7 +14,6 @@ os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends the run
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "600")  # we resume from our own rows, not from Tune's state
 os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
 import ray
 import torch
@@ -202,12 +201,19 @@ def _trainable(
     except Exception as error:
         row = failed_row(planned, f"{type(error).__name__}: {error}")
         results.write_log(planned.trial.trial_id, traceback.format_exc())
-        results.write_row(row)
+        if not _has_answers(results, planned):
+            results.write_row(row)
     finally:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
     tune.report({name: row[name] for name in FINAL_METRICS})
+
+
+def _has_answers(results: Results, planned: Planned) -> bool:
+    """Whether a stored row answers something: a new question that fails must not cost it."""
+    row = results.read_row(planned.trial.trial_id)
+    return row is not None and row["status"] == "ok"
 
 
 def _tensors(planned: Planned, references: Mapping[DataKey, tuple[Any, str]]) -> Tensors:
@@ -264,9 +270,9 @@ class _Events(tune.Callback):
     def record_failure(self, trial_id: str, reason: str) -> None:
         """Give up on a trial: its row says why, the rest goes on."""
         try:
-            if self._results.read_row(trial_id) is None:
+            if not _has_answers(self._results, self._plan[trial_id]):
                 self._results.write_row(failed_row(self._plan[trial_id], reason))
-        except OSError as error:
+        except Exception as error:
             reason = f"{reason}; and its row could not be written: {error}"
         self._progress.finish(trial_id, "failed", {"status_reason": reason})
 

@@ -1,5 +1,6 @@
 """One trial to its row: complete, repeatable, resumable, and open to new questions."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +142,18 @@ def test_weights_are_read_without_executing_code(results: Results) -> None:
     one = planned()
     results.write_checkpoint(one.trial.trial_id, pickle.dumps(Evil()))
     assert execute(one, tensors(), results)["status"] == "ok"
+
+
+def test_lost_weights_have_every_old_answer_asked_again(results: Results, tmp_path: Path) -> None:
+    one = planned()
+    execute(one, tensors(), results)
+    (tmp_path / f"weights/{one.trial.trial_id}.pt").write_bytes(b"damaged")
+    new = AttackProbe("fgsm", 0.05, "ce")
+    row = execute(planned(asked=frozenset([new])), tensors(), results)
+    assert pending.answered(row) == {p.key for p in one.probes | {new}}
+
+
+def test_other_data_than_a_trial_was_trained_on_are_refused(results: Results) -> None:
+    execute(planned(), tensors(), results)
+    with pytest.raises(ValueError, match="not the data that this trial was trained on"):
+        execute(planned(), replace(tensors(), sha256="other"), results)

@@ -84,7 +84,7 @@ def test_a_folder_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
 
 def test_a_damaged_study_file_says_what_to_do(results: Results, tmp_path: Path) -> None:
     (tmp_path / "r/study.json").write_text("{")
-    with pytest.raises(RecordsError, match=r"study\.json is damaged.*delete it"):
+    with pytest.raises(RecordsError, match=r"study\.json is damaged.*rename it"):
         results.read_study()
 
 
@@ -112,3 +112,24 @@ def test_checkpoints_come_and_go(results: Results) -> None:
     results.delete_checkpoint("a")
     results.delete_checkpoint("a")
     assert results.read_checkpoint("a") is None
+
+
+def test_a_copy_under_another_name_is_not_a_second_trial(results: Results, tmp_path: Path) -> None:
+    results.write_row(row("a"))
+    folder = tmp_path / "r/trials"
+    (folder / "a (conflicted copy).parquet").write_bytes((folder / "a.parquet").read_bytes())
+    rows, unreadable = results.read_rows()
+    assert [r["trial_id"] for r in rows] == ["a"]
+    assert "a copy" in unreadable[0].reason
+
+
+@pytest.mark.parametrize("content", ["[]", '{"requests": 5}', '{"requests": [3]}'])
+def test_a_study_file_of_another_shape_is_refused(results: Results, tmp_path: Path, content: str) -> None:
+    (tmp_path / "r/study.json").write_text(content)
+    with pytest.raises(RecordsError, match="not a study's record"):
+        results.read_study()
+
+
+def test_a_uri_without_a_folder_is_refused() -> None:
+    with pytest.raises(RecordsError, match="names no folder"):
+        Results("file:///")

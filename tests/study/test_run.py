@@ -34,6 +34,7 @@ def rows(results: Path) -> dict[str, dict[str, object]]:
         ([*SMALL, "--select", "batch_size"], "not KEY=VALUE"),
         ([*SMALL, "--epochs", "0"], "--epochs must be at least 1"),
         ([*SMALL, "--seeds", "a"], "not a list of whole numbers"),
+        ([*SMALL, "--seeds", "99999999999999999999"], "seed 99999999999999999999 is out of range"),
         ([*SMALL, "--gpus-per-trial", "2"], "not auto or a fraction"),
         ([*SMALL, "--cpus-per-trial", "0"], "must be at least 1"),
         ([*SMALL, "--train-size", "5000"], "train_size 5000 + val_size 240 is more than the 1437"),
