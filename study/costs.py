@@ -69,14 +69,18 @@ class CostModel:
 
     def __init__(self, grid: Mapping[str, Planned] | None = None, rows: Iterable[Row] = ()) -> None:
         ratios: dict[str, list[float]] = {}
+        self._trained: set[str] = set()
         for row in rows:
+            if row["status"] == "ok":
+                self._trained.add(row["trial_id"])
             planned = (grid or {}).get(row["trial_id"])
             if planned is not None and row["status"] == "ok" and row["train_seconds"]:
                 expected = train_seconds(planned)
                 ratios.setdefault(planned.trial.model, []).append(row["train_seconds"] / expected)
         self.scale = {model: median(found) for model, found in ratios.items()}
 
-    def seconds(self, planned: Planned, *, trained: bool = False) -> float:
-        """Expected seconds of one trial; `trained` when only its probes are left."""
+    def seconds(self, planned: Planned) -> float:
+        """Expected seconds of one trial: of its probes alone when a stored row says that it is trained."""
+        trained = planned.trial.trial_id in self._trained
         expected = probe_seconds(planned) + (0.0 if trained else train_seconds(planned))
         return expected * self.scale.get(planned.trial.model, 1.0)

@@ -41,13 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         work = pending.pending(grid, rows)
         costs = CostModel(grid, rows)
         if arguments.dry_run:
-            _print_dry_run(request, grid, work, costs, rows, results)
+            _print_dry_run(request, grid, work, costs, results)
             return OK
         results.create()
         study = results.read_study()
         data = _load(work, arguments.data_dir)
         _record_request(results, study, request, list(argv) if argv is not None else sys.argv[1:])
-        failed = _run(work, rows, costs, data, results, arguments) if work else 0
+        failed = _run(work, costs, data, results, arguments) if work else 0
         if not work:
             print(f"all {len(grid)} trials of grid {request.grid!r} are answered already: nothing to do")
         if not arguments.no_report:
@@ -177,10 +177,8 @@ def _print_dry_run(
     grid: Grid,
     work: Sequence[Planned],
     costs: CostModel,
-    rows: Sequence[Row],
     results: Results,
 ) -> None:
-    trained = {row["trial_id"] for row in rows if row["status"] == "ok"}
     probes = sum(len(planned.probes) for planned in work)
     asked = sum(len(planned.probes) for planned in grid.values())
     cells = len({planned.trial.cell_id for planned in grid.values()})
@@ -188,9 +186,9 @@ def _print_dry_run(
     print(f"answered already: {len(grid) - len(work)} trials; to do: {len(work)} trials with {probes} probes")
     for planned in work:
         trial = planned.trial
-        seconds = costs.seconds(planned, trained=trial.trial_id in trained)
+        seconds = costs.seconds(planned)
         print(f"  {trial.trial_id}  {label(planned):62s} {len(planned.probes):3d} probes  ~{clock(seconds)}")
-    total = sum(costs.seconds(planned, trained=planned.trial.trial_id in trained) for planned in work)
+    total = sum(costs.seconds(planned) for planned in work)
     source = "calibrated by stored rows" if costs.scale else "as measured on the authors' machine"
     print(f"estimated: {clock(total)} of one CPU core ({source}), {clock(total / _cores())} on this machine's cores")
 
@@ -208,7 +206,6 @@ def label(planned: Planned) -> str:
 
 def _run(
     work: list[Planned],
-    rows: Sequence[Row],
     costs: CostModel,
     data: Mapping[DataKey, tuple[Splits, str]],
     results: Results,
@@ -218,8 +215,7 @@ def _run(
     resources = _resources(arguments)
     from study import tuning  # ray and torch take seconds to import: only when there is work
 
-    trained = {row["trial_id"] for row in rows if row["status"] == "ok"}
-    expected = {p.trial.trial_id: costs.seconds(p, trained=p.trial.trial_id in trained) for p in work}
+    expected = {p.trial.trial_id: costs.seconds(p) for p in work}
     longest_first = sorted(work, key=lambda planned: -expected[planned.trial.trial_id])
     progress = Progress(expected, {p.trial.trial_id: label(p) for p in work})
     print(f"{len(work)} trials to run, results in {results.location}", flush=True)

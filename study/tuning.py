@@ -23,7 +23,7 @@ from torch.utils.dlpack import from_dlpack
 
 from search_spaces import Planned
 from study.data import Splits
-from study.execute import FINAL_METRICS, Report, Tensors, execute, failed_row
+from study.execute import CHECKPOINT_SECONDS, FINAL_METRICS, Report, Tensors, execute, failed_row
 from study.progress import Display, Progress
 from study.records import Results
 
@@ -43,7 +43,7 @@ class Resources:
     cpus_per_trial: int = 1
     gpus_per_trial: float | None = None
     max_concurrent: int | None = None
-    checkpoint_seconds: float = 30.0
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
 
 
 AUTO_GPU_SHARE = 0.25
