@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from search_spaces.grid import Grid, GridError, Planned, Request, build, merge
+from search_spaces.grid import Grid, Planned, build, merge
 from search_spaces.natural_training import NATURAL_TRAINING
 from search_spaces.probe import HEADLINE_EPSILON, AttackProbe, Probe, SpectrumProbe
+from search_spaces.request import GridError, Request
 from search_spaces.smoke import SMOKE
 from search_spaces.space import Space
 from search_spaces.trial import TRIAL_FIELDS, Trial

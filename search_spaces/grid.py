@@ -2,64 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
-from search_spaces.probe import Probe, is_headline
+from search_spaces.probe import AttackProbe, Probe
+from search_spaces.request import GridError, Request
 from search_spaces.space import Space
 from search_spaces.trial import TRIAL_FIELDS, Trial
 
 SELECTABLE = ("space", "regime", *TRIAL_FIELDS)
-
-
-class GridError(ValueError):
-    """A choice that the grid does not offer; the message names those that it does."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a user asked for: a grid's name and how to narrow it. Stored in study.json, so a report can replan it."""
-
-    grid: str
-    select: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    seeds: tuple[int, ...] | None = None
-    epochs: int | None = None
-    train_size: int | None = None
-    test_size: int | None = None
-    probes: Literal["all", "headline"] = "all"
-
-    def to_dict(self) -> dict[str, Any]:
-        """The request as JSON-ready values."""
-        return {
-            "grid": self.grid,
-            "select": {key: list(values) for key, values in self.select.items()},
-            "seeds": None if self.seeds is None else list(self.seeds),
-            "epochs": self.epochs,
-            "train_size": self.train_size,
-            "test_size": self.test_size,
-            "probes": self.probes,
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Request:
-        """The request that `to_dict` wrote; unknown keys are ignored.
-
-        Raises:
-            GridError: no grid is named.
-        """
-        if not isinstance(values.get("grid"), str):
-            raise GridError("a study request names no grid")
-        seeds = values.get("seeds")
-        return cls(
-            grid=values["grid"],
-            select={str(k): tuple(map(str, v)) for k, v in (values.get("select") or {}).items()},
-            seeds=None if seeds is None else tuple(int(s) for s in seeds),
-            epochs=values.get("epochs"),
-            train_size=values.get("train_size"),
-            test_size=values.get("test_size"),
-            probes="headline" if values.get("probes") == "headline" else "all",
-        )
 
 
 @dataclass(frozen=True)
@@ -89,12 +41,13 @@ def build(request: Request, spaces: Iterable[Space]) -> Grid:
     """Merge the trials of `spaces` under the request's choices.
 
     Raises:
-        GridError: a key or value of `select` that this grid does not have, a size below 1, or nothing left.
+        GridError: a key or value of `select`, or an epsilon, that this grid does not have; a size below 1; no trial.
     """
     spaces = tuple(spaces)
-    _check_sizes(request)
+    request.check()
     wanted = {key: _parse_values(request, spaces, key) for key in request.select}
     grid: Grid = {}
+    offered: set[float] = set()
     for label, space, cell in _cells(spaces):
         values = {"space": space.name, "regime": label, **cell.to_dict()}
         if any(values[key] not in allowed for key, allowed in wanted.items() if key != "seed"):
@@ -105,14 +58,15 @@ def build(request: Request, spaces: Iterable[Space]) -> Grid:
                 continue
             trial = _resized(cell, request).with_seed(seed)
             probes = space.probes(trial)
-            if request.probes == "headline":
-                probes = frozenset(p for p in probes if is_headline(p, trial.dataset))
-            planned = Planned(trial, probes, (space.name,), (label,))
+            offered.update(p.epsilon for p in probes if isinstance(p, AttackProbe))
+            asked = frozenset(p for p in probes if request.asks(p, trial.dataset))
+            planned = Planned(trial, asked, (space.name,), (label,))
             known = grid.get(trial.trial_id)
             grid[trial.trial_id] = planned if known is None else known.merged(planned)
     if not grid:
         chosen = " ".join(f"{key}={','.join(values)}" for key, values in request.select.items())
         raise GridError(f"no trial of grid {request.grid!r} has {chosen}: these values never occur together")
+    _check_epsilons(request, offered)
     return grid
 
 
@@ -138,13 +92,11 @@ def _resized(cell: Trial, request: Request) -> Trial:
     return replace(cell, **{name: value for name, value in sizes.items() if value is not None})
 
 
-def _check_sizes(request: Request) -> None:
-    for option in ("epochs", "train_size", "test_size"):
-        value = getattr(request, option)
-        if value is not None and value < 1:
-            raise GridError(f"--{option.replace('_', '-')} must be at least 1, got {value}")
-    if request.seeds is not None and not request.seeds:
-        raise GridError("--seeds names no seed; give whole numbers such as 0,1,2")
+def _check_epsilons(request: Request, offered: set[float]) -> None:
+    unknown = [f"{epsilon:g}" for epsilon in request.epsilons or () if epsilon not in offered]
+    if unknown:
+        valid = ", ".join(f"{epsilon:g}" for epsilon in sorted(offered))
+        raise GridError(f"--epsilons {','.join(unknown)}: no attack of these trials has it; valid: {valid}")
 
 
 def _parse_values(request: Request, spaces: tuple[Space, ...], key: str) -> set[object]:

@@ -22,14 +22,12 @@ from study.data import AUGMENTATIONS, DATASETS
 from study.evaluation import evaluate
 from study.models import build, set_dropout_generator
 from study.optimizers import OPTIMIZERS, Optimizer
+from study.options import CHECKPOINT_SECONDS
 from study.probing import answer, headline
 from study.records import Results
 from study.schedules import SCHEDULES
 from study.schema import SCHEMA_VERSION, Row, empty_row
 from study.training import Epoch, Recipe, TrainingState, train
-
-CHECKPOINT_SECONDS = 30.0
-"""A crash loses at most this much training, or one epoch if that is longer."""
 
 Report = Callable[[Mapping[str, Any]], None]
 """Takes the metrics of an epoch or of the finished trial."""

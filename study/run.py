@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from search_spaces import GRIDS, Grid, GridError, Planned, Request, plan
-from study import pending, provenance
+from search_spaces import Grid, GridError, Planned, Request, plan
+from study import options, pending, provenance
 from study.costs import CostModel
 from study.progress import Progress, clock
 from study.records import RecordsError, Results
@@ -19,22 +18,16 @@ from study.schema import Row
 
 if TYPE_CHECKING:
     from study.data import Splits
-    from study.tuning import DataKey, Resources
+    from study.tuning import DataKey
 
 OK, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One clear line; argparse would print its usage before it."""
-        self.exit(BAD_INPUT, f"study.run: {message}\n")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a grid; returns 0: all answered, 1: some trials failed, 2: bad input (one line says what is valid)."""
-    arguments = _parser().parse_args(argv)
+    arguments = options.parser(__doc__, BAD_INPUT).parse_args(argv)
     try:
-        request = _request(arguments)
+        request, resources = options.request(arguments), options.resources(arguments)
         grid = _plan(request)
         results = Results(arguments.results or f"results/{request.grid}")
         rows = _stored(results)
@@ -47,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         study = results.read_study()
         data = _load(work, arguments.data_dir)
         _record_request(results, study, request, list(argv) if argv is not None else sys.argv[1:])
-        failed = _run(work, costs, data, results, arguments) if work else 0
+        failed = _run(work, costs, data, results, arguments.address, resources) if work else 0
         if not work:
             print(f"all {len(grid)} trials of grid {request.grid!r} are answered already: nothing to do")
         if not arguments.no_report:
@@ -58,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return INTERRUPTED
-    except (GridError, RecordsError, _InputError) as error:
+    except (GridError, RecordsError, options.OptionError, _InputError) as error:
         print(f"study.run: {error}", file=sys.stderr)
         return BAD_INPUT
     except OSError as error:
@@ -68,56 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _InputError(Exception):
-    """Data, cluster or options that cannot be used as given."""
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m study.run", description=__doc__, allow_abbrev=False)
-    add = parser.add_argument
-    add("--grid", required=True, metavar="NAME", help=f"one of: {', '.join(GRIDS)}")
-    add("--results", metavar="DIR|URI", help="where rows, weights and the report go (default: results/NAME)")
-    add(
-        "--data-dir",
-        metavar="DIR",
-        help="where data sets are (default: $STUDY_DATA_DIR, else a cache in your home)",
-    )
-    add("--address", metavar="ADDR", help="a Ray cluster to run on (default: this machine)")
-    add("--seeds", metavar="0,1,2", help="replicates of each cell (default: the grid's)")
-    add(
-        "--select",
-        nargs="+",
-        default=[],
-        metavar="KEY=V[,V]",
-        help="only these trials, e.g. model=m1 batch_size=64,128",
-    )
-    add("--epochs", type=int, metavar="N", help="train this long instead of as the paper does")
-    add("--train-size", type=int, metavar="N", help="training images instead of the paper's number")
-    add("--test-size", type=int, metavar="N", help="test images instead of the paper's number")
-    add(
-        "--probes",
-        choices=("all", "headline"),
-        default="all",
-        help="headline: only what the headline columns need",
-    )
-    add("--gpus-per-trial", default="auto", metavar="F|auto", help="fraction of a GPU that each trial owns")
-    add("--cpus-per-trial", type=int, default=1, metavar="N", help="CPUs, and torch threads, of each trial")
-    add("--max-concurrent", type=int, metavar="N", help="at most this many trials at once")
-    add("--checkpoint-seconds", type=float, default=30.0, metavar="S", help="store half-trained trials this often")
-    add("--dry-run", action="store_true", help="print what would run, and do nothing")
-    add("--no-report", action="store_true", help="do not write the report at the end")
-    return parser
-
-
-def _request(arguments: argparse.Namespace) -> Request:
-    return Request(
-        grid=arguments.grid,
-        select=_select(arguments.select),
-        seeds=_seeds(arguments.seeds),
-        epochs=arguments.epochs,
-        train_size=arguments.train_size,
-        test_size=arguments.test_size,
-        probes=arguments.probes,
-    )
+    """Data or a cluster that cannot be used as given."""
 
 
 def _plan(request: Request) -> Grid:
@@ -127,25 +71,6 @@ def _plan(request: Request) -> Grid:
         raise
     except ValueError as error:  # a trial that no run can have
         raise GridError(str(error)) from error
-
-
-def _select(pairs: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    select: dict[str, tuple[str, ...]] = {}
-    for pair in pairs:
-        key, equals, values = pair.partition("=")
-        if not (key and equals and values):
-            raise GridError(f"--select {pair!r} is not KEY=VALUE[,VALUE]; for example batch_size=64,128")
-        select[key] = (*select.get(key, ()), *values.split(","))
-    return select
-
-
-def _seeds(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(dict.fromkeys(int(seed) for seed in text.split(",")))
-    except ValueError:
-        raise GridError(f"--seeds {text!r} is not a list of whole numbers such as 0,1,2") from None
 
 
 def _stored(results: Results) -> list[Row]:
@@ -209,10 +134,10 @@ def _run(
     costs: CostModel,
     data: Mapping[DataKey, tuple[Splits, str]],
     results: Results,
-    arguments: argparse.Namespace,
+    address: str | None,
+    resources: options.Resources,
 ) -> int:
     """Run the pending work; returns the number of failed trials."""
-    resources = _resources(arguments)
     from study import tuning  # ray and torch take seconds to import: only when there is work
 
     expected = {p.trial.trial_id: costs.seconds(p) for p in work}
@@ -220,7 +145,7 @@ def _run(
     progress = Progress(expected, {p.trial.trial_id: label(p) for p in work})
     print(f"{len(work)} trials to run, results in {results.location}", flush=True)
     try:
-        tuning.connect(arguments.address)
+        tuning.connect(address)
         tuning.check_fit(resources)
         tuning.run_trials(longest_first, data, results, progress, resources=resources)
     except tuning.ClusterError as error:
@@ -230,24 +155,6 @@ def _run(
     for trial_id, reason in progress.failures.items():
         print(f"failed: {progress.labels[trial_id]}: {reason} (log: {results.location}/logs/{trial_id}.txt)")
     return len(progress.failures)
-
-
-def _resources(arguments: argparse.Namespace) -> Resources:
-    from study.tuning import Resources
-
-    share: float | None = None
-    if arguments.gpus_per_trial != "auto":
-        try:
-            share = float(arguments.gpus_per_trial)
-        except ValueError:
-            share = -1.0
-        if not 0 <= share <= 1:
-            raise _InputError(f"--gpus-per-trial {arguments.gpus_per_trial!r} is not auto or a fraction in [0, 1]")
-    for option in ("cpus_per_trial", "max_concurrent"):
-        value = getattr(arguments, option)
-        if value is not None and value < 1:
-            raise _InputError(f"--{option.replace('_', '-')} must be at least 1, got {value}")
-    return Resources(arguments.cpus_per_trial, share, arguments.max_concurrent, arguments.checkpoint_seconds)
 
 
 def _load(work: Sequence[Planned], data_dir: str | None) -> dict[DataKey, tuple[Splits, str]]:

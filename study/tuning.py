@@ -6,7 +6,6 @@ import os
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # a file and a rewrite per report otherwise
@@ -23,7 +22,8 @@ from torch.utils.dlpack import from_dlpack
 
 from search_spaces import Planned
 from study.data import Splits
-from study.execute import CHECKPOINT_SECONDS, FINAL_METRICS, Report, Tensors, execute, failed_row
+from study.execute import FINAL_METRICS, Report, Tensors, execute, failed_row
+from study.options import Resources
 from study.progress import Display, Progress
 from study.records import Results
 
@@ -34,16 +34,6 @@ DataKey = tuple[str, int, int, int]
 """Data set, train, validation and test size: what the trials of a node share one copy of."""
 
 Execute = Callable[..., dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What each trial owns; `max_concurrent` bounds how many run at once (None: as many as fit)."""
-
-    cpus_per_trial: int = 1
-    gpus_per_trial: float | None = None
-    max_concurrent: int | None = None
-    checkpoint_seconds: float = CHECKPOINT_SECONDS
 
 
 AUTO_GPU_SHARE = 0.25

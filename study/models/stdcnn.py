@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from study.models.dropout import Dropout
@@ -33,4 +34,5 @@ def stdcnn(*, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
         Dropout(0.5),
         nn.Linear(50, num_classes),
     )
-    return nn.Sequential(*features, *classifier)
+    # Ten channels fit badly into a CPU's vectors of eight: with the channels last a step takes about two thirds.
+    return nn.Sequential(*features, *classifier).to(memory_format=torch.channels_last)

@@ -44,6 +44,18 @@ def test_headline_probes_are_the_papers_epsilon_and_lambda1() -> None:
         assert len(planned.probes) == 2 * 2 + 2
 
 
+def test_epsilons_narrow_the_attacks_and_nothing_else() -> None:
+    grid = plan(Request("natural_training", select={"dataset": ("mnist",)}, epsilons=(0.05, 0.3)))
+    probes = next(iter(grid.values())).probes
+    assert {p.epsilon for p in probes if isinstance(p, AttackProbe)} == {0.05, 0.3}
+    assert len([p for p in probes if isinstance(p, SpectrumProbe)]) == 2
+
+
+def test_an_epsilon_that_is_never_asked_names_those_that_are() -> None:
+    with pytest.raises(GridError, match=r"0\.07.*valid: 0\.03, 0\.05, 0\.1, 0\.15, 0\.2, 0\.3"):
+        plan(Request("natural_training", select={"dataset": ("mnist",)}, epsilons=(0.07,)))
+
+
 def test_sizes_resize_the_trials_and_what_is_asked_of_them() -> None:
     grid = plan(Request("smoke", epochs=1, train_size=100, test_size=50, seeds=(5,)))
     for planned in grid.values():
@@ -86,7 +98,7 @@ def test_numbers_may_be_written_in_any_way() -> None:
 
 
 def test_a_request_survives_json_and_merging_is_idempotent() -> None:
-    request = Request("smoke", select={"batch_size": ("8",)}, seeds=(1, 2), epochs=3, probes="headline")
+    request = Request("smoke", select={"batch_size": ("8",)}, seeds=(1,), epochs=3, probes="headline", epsilons=(0.1,))
     assert Request.from_dict(request.to_dict()) == request
     grid = plan(request)
     assert merge([grid, grid]) == grid

@@ -15,6 +15,7 @@ import sys
 from search_spaces import Request, plan
 from study import tuning
 from study.data import load, split
+from study.options import Resources
 from study.progress import Progress
 from study.records import Results
 from tests.study.faults import faulty
@@ -28,7 +29,7 @@ whole = load("digits", "unused")
 data = {tuning.data_key(p): (split(whole, train_size=64, val_size=240, test_size=20), whole.sha256) for p in work}
 progress = Progress({t: 1.0 for t in grid}, {})
 tuning.connect(None)
-tuning.run_trials(work, data, results, progress, resources=tuning.Resources(), execute_trial=faulty)
+tuning.run_trials(work, data, results, progress, resources=Resources(), execute_trial=faulty)
 print("failures", sorted(progress.failures.values()))
 """
 

@@ -1,0 +1,76 @@
+"""A request: a grid's name and how the user narrowed it; stored with the results, so that a report can replan it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from search_spaces.probe import AttackProbe, Probe, is_headline
+
+
+class GridError(ValueError):
+    """A choice that the grid does not offer; the message names those that it does."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asked for: a grid's name and how to narrow it. Stored in study.json, so a report can replan it."""
+
+    grid: str
+    select: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    seeds: tuple[int, ...] | None = None
+    epochs: int | None = None
+    train_size: int | None = None
+    test_size: int | None = None
+    probes: Literal["all", "headline"] = "all"
+    epsilons: tuple[float, ...] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The request as JSON-ready values."""
+        return {
+            "grid": self.grid,
+            "select": {key: list(values) for key, values in self.select.items()},
+            "seeds": None if self.seeds is None else list(self.seeds),
+            "epochs": self.epochs,
+            "train_size": self.train_size,
+            "test_size": self.test_size,
+            "probes": self.probes,
+            "epsilons": None if self.epsilons is None else list(self.epsilons),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Request:
+        """The request that `to_dict` wrote; unknown keys are ignored.
+
+        Raises:
+            GridError: no grid is named.
+        """
+        if not isinstance(values.get("grid"), str):
+            raise GridError("a study request names no grid")
+        seeds, epsilons = values.get("seeds"), values.get("epsilons")
+        return cls(
+            grid=values["grid"],
+            select={str(k): tuple(map(str, v)) for k, v in (values.get("select") or {}).items()},
+            seeds=None if seeds is None else tuple(int(s) for s in seeds),
+            epochs=values.get("epochs"),
+            train_size=values.get("train_size"),
+            test_size=values.get("test_size"),
+            probes="headline" if values.get("probes") == "headline" else "all",
+            epsilons=None if epsilons is None else tuple(float(e) for e in epsilons),
+        )
+
+    def check(self) -> None:
+        """Raises GridError for a size below 1 or an empty list of seeds or epsilons."""
+        for option in ("epochs", "train_size", "test_size"):
+            value = getattr(self, option)
+            if value is not None and value < 1:
+                raise GridError(f"--{option.replace('_', '-')} must be at least 1, got {value}")
+        if self.seeds is not None and not self.seeds:
+            raise GridError("--seeds names no seed; give whole numbers such as 0,1,2")
+
+    def asks(self, probe: Probe, dataset: str) -> bool:
+        """Whether this probe of a model trained on `dataset` is among those asked for."""
+        if self.probes == "headline" and not is_headline(probe, dataset):
+            return False
+        return self.epsilons is None or not isinstance(probe, AttackProbe) or probe.epsilon in self.epsilons

@@ -1,0 +1,144 @@
+"""The command line's options: read, checked at once, and turned into a request and the resources of a trial."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NoReturn, TypeVar
+
+from search_spaces import GRIDS, GridError, Request
+
+Number = TypeVar("Number", int, float)
+
+CHECKPOINT_SECONDS = 30.0
+"""A crash loses at most this much training, or one epoch if that is longer."""
+
+
+class OptionError(ValueError):
+    """An option that no run can have; the message names what is valid."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What each trial owns; `max_concurrent` bounds how many run at once (None: as many as fit)."""
+
+    cpus_per_trial: int = 1
+    gpus_per_trial: float | None = None
+    max_concurrent: int | None = None
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+
+
+def parser(description: str | None, bad_input: int) -> argparse.ArgumentParser:
+    """The options of `python -m study.run`; a wrong one exits with status `bad_input` and one line."""
+    parser = _Parser(prog="python -m study.run", description=description, allow_abbrev=False)
+    parser.set_defaults(bad_input=bad_input)
+    add = parser.add_argument
+    add("--grid", required=True, metavar="NAME", help=f"one of: {', '.join(GRIDS)}")
+    add("--results", metavar="DIR|URI", help="where rows, weights and the report go (default: results/NAME)")
+    add(
+        "--data-dir",
+        metavar="DIR",
+        help="where data sets are (default: $STUDY_DATA_DIR, else a cache in your home)",
+    )
+    add("--address", metavar="ADDR", help="a Ray cluster to run on (default: this machine)")
+    add("--seeds", metavar="0,1,2", help="replicates of each cell (default: the grid's)")
+    add(
+        "--select",
+        nargs="+",
+        default=[],
+        metavar="KEY=V[,V]",
+        help="only these trials, e.g. model=m1 batch_size=64,128",
+    )
+    add("--epochs", type=int, metavar="N", help="train this long instead of as the paper does")
+    add("--train-size", type=int, metavar="N", help="training images instead of the paper's number")
+    add("--test-size", type=int, metavar="N", help="test images instead of the paper's number")
+    add(
+        "--probes",
+        choices=("all", "headline"),
+        default="all",
+        help="headline: only what the headline columns need",
+    )
+    add("--epsilons", metavar="E,E", help="attack only at these epsilons (pixels in [0, 1])")
+    add("--gpus-per-trial", default="auto", metavar="F|auto", help="fraction of a GPU that each trial owns")
+    add("--cpus-per-trial", type=int, default=1, metavar="N", help="CPUs, and torch threads, of each trial")
+    add("--max-concurrent", type=int, metavar="N", help="at most this many trials at once")
+    add(
+        "--checkpoint-seconds",
+        type=float,
+        default=CHECKPOINT_SECONDS,
+        metavar="S",
+        help="store half-trained trials this often",
+    )
+    add("--dry-run", action="store_true", help="print what would run, and do nothing")
+    add("--no-report", action="store_true", help="do not write the report at the end")
+    return parser
+
+
+def request(arguments: argparse.Namespace) -> Request:
+    """What to run.
+
+    Raises:
+        GridError: a value that cannot be read.
+    """
+    return Request(
+        grid=arguments.grid,
+        select=_select(arguments.select),
+        seeds=_numbers("--seeds", arguments.seeds, int, "0,1,2"),
+        epochs=arguments.epochs,
+        train_size=arguments.train_size,
+        test_size=arguments.test_size,
+        probes=arguments.probes,
+        epsilons=_numbers("--epsilons", arguments.epsilons, float, "0.1,0.3"),
+    )
+
+
+def resources(arguments: argparse.Namespace) -> Resources:
+    """What each trial owns.
+
+    Raises:
+        OptionError: a share, a count or an interval outside its range.
+    """
+    share: float | None = None
+    if arguments.gpus_per_trial != "auto":
+        try:
+            share = float(arguments.gpus_per_trial)
+        except ValueError:
+            share = -1.0
+        if not 0 <= share <= 1:
+            raise OptionError(f"--gpus-per-trial {arguments.gpus_per_trial!r} is not auto or a fraction in [0, 1]")
+    for option in ("cpus_per_trial", "max_concurrent"):
+        value = getattr(arguments, option)
+        if value is not None and value < 1:
+            raise OptionError(f"--{option.replace('_', '-')} must be at least 1, got {value}")
+    interval = arguments.checkpoint_seconds
+    if not interval > 0 or math.isinf(interval):
+        raise OptionError(f"--checkpoint-seconds must be a positive number of seconds, got {interval:g}")
+    return Resources(arguments.cpus_per_trial, share, arguments.max_concurrent, interval)
+
+
+def _select(pairs: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    select: dict[str, tuple[str, ...]] = {}
+    for pair in pairs:
+        key, equals, values = pair.partition("=")
+        if not (key and equals and values):
+            raise GridError(f"--select {pair!r} is not KEY=VALUE[,VALUE]; for example batch_size=64,128")
+        select[key] = (*select.get(key, ()), *values.split(","))
+    return select
+
+
+def _numbers(option: str, text: str | None, kind: Callable[[str], Number], example: str) -> tuple[Number, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(dict.fromkeys(kind(part) for part in text.split(",")))
+    except ValueError:
+        raise GridError(f"{option} {text!r} is not a list of numbers such as {example}") from None
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses with one clear line; argparse would print its usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(int(self.get_default("bad_input")), f"study.run: {message}\n")
