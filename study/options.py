@@ -113,8 +113,8 @@ def resources(arguments: argparse.Namespace) -> Resources:
         if value is not None and value < 1:
             raise OptionError(f"--{option.replace('_', '-')} must be at least 1, got {value}")
     interval = arguments.checkpoint_seconds
-    if not interval > 0 or math.isinf(interval):
-        raise OptionError(f"--checkpoint-seconds must be a positive number of seconds, got {interval:g}")
+    if not 0 <= interval < math.inf:
+        raise OptionError(f"--checkpoint-seconds must be a number of seconds, at least 0, got {interval:g}")
     return Resources(arguments.cpus_per_trial, share, arguments.max_concurrent, interval)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
+
 from analysis.counterexamples import COUNTEREXAMPLE, REVERSE
 from analysis.page.charts import Charts
 from analysis.page.findings import CURVATURE, Findings
@@ -50,11 +52,13 @@ def counterexample_section(findings: Findings, charts: Charts) -> Html:
         )
         if findings.arrows
         else None,
-        _table(shown.head(MOST_ROWS).to_dict("records"), len(shown)),
+        pair_table(shown),
     )
 
 
-def _table(rows: list[dict[Any, Any]], found: int) -> Content:
+def pair_table(shown: pd.DataFrame) -> Content:
+    """The most severe of the pairs and the command that trains the first of them again."""
+    rows, found = shown.head(MOST_ROWS).to_dict("records"), len(shown)
     if not rows:
         return element("p", "No pair of cells on one curve is a confirmed or candidate counterexample.")
     more = f" The {len(rows)} most severe of {found}; counterexamples.csv holds them all." if found > len(rows) else ""

@@ -13,6 +13,7 @@ import vl_convert
 from analysis.page.charts import Charts
 from analysis.page.correlations import correlation_section
 from analysis.page.counterexamples import counterexample_section
+from analysis.page.exception import exception_section
 from analysis.page.figures import paper_section, study_section
 from analysis.page.findings import Findings
 from analysis.page.html import Html, element
@@ -26,6 +27,7 @@ PARTS = {
     "figures": "Figures",
     "correlations": "Correlations",
     "counterexamples": "Counterexamples",
+    "exception": "The paper's own counterexample",
     "papers": "The papers' figures",
     "missing": "Missing cells",
     "provenance": "Provenance",
@@ -51,6 +53,7 @@ def render(findings: Findings, downloads: Sequence[str]) -> str:
         study_section(findings, charts),
         correlation_section(findings, charts),
         counterexample_section(findings, charts),
+        exception_section(findings, charts),
         paper_section(findings, charts),
         roster_section(findings.table),
         provenance_section(findings),

@@ -1,0 +1,50 @@
+"""The paper's own counterexample has a section: its verdict, its panels, its pairs, or how to run it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from analysis.page.charts import Charts
+from analysis.page.exception import exception_section
+from analysis.page.findings import find
+from analysis.table import from_rows
+from tests.analysis.synthetic import curve_rows, line, planned, trial
+
+SIZES = (16, 32, 64, 128, 256)
+
+
+def section(*, dataset: str, model: str, slope: float) -> str:
+    planted: dict[str, Any] = {
+        "fgsm": line(0.2, slope),
+        "pgd": line(0.2, slope),
+        "log2_lambda1": line(1, 1),
+        "noise": 0.002,
+    }
+    rows = curve_rows(dataset=dataset, model=model, regime="lr", batch_sizes=SIZES, **planted)
+    rows += curve_rows(dataset=dataset, model=model, regime="benchmark", momentum=0.9, batch_sizes=SIZES)
+    trials = [
+        trial(dataset=dataset, model=model, regime=regime, momentum=momentum, batch_size=batch_size, seed=seed)
+        for regime, momentum in (("lr", 0.0), ("benchmark", 0.9))
+        for batch_size in SIZES
+        for seed in (0, 1, 2)
+    ]
+    return str(exception_section(find(from_rows(rows, grid=planned(rows, trials), requests=[])), Charts()))
+
+
+def test_a_planted_exception_is_drawn_and_its_pairs_are_confirmed() -> None:
+    html = section(dataset="fashion-mnist", model="stdcnn", slope=0.08)
+    assert "Figure 18L" in html
+    assert "Figure 6R" in html
+    assert "confirmed" in html
+    assert "16 → 256" in html
+
+
+def test_where_robustness_falls_there_is_no_pair() -> None:
+    html = section(dataset="fashion-mnist", model="stdcnn", slope=-0.04)
+    assert "No pair of batch sizes on its curves" in html
+
+
+def test_not_run_gives_the_command() -> None:
+    html = section(dataset="mnist", model="m1_20", slope=0.08)
+    assert "python -m study.run --grid natural_training --select dataset=fashion-mnist" in html
+    assert "No pair of batch sizes on its curves" in html
