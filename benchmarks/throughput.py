@@ -2,7 +2,7 @@
 
 python -m benchmarks.throughput [MODEL ...] [--batch-sizes 16,128,1024] [--images N] [--pgd-images N] [--pgd-steps N]
 
-Three measurements for each model and batch size, on random images and all CPU cores:
+Three measurements for each model and batch size, on random images and one thread:
 
 - train: an epoch of `study.training.train` against a DataLoader(num_workers=0) over PIL images with torchvision's
   transforms and torch.optim.SGD, on the same network;
@@ -190,6 +190,8 @@ def measure_pgd(name: str, batch_size: int, images: int, steps: int) -> None:
     times, same, fooled = time_pgd(name, x, batch_size, steps)
     agreement = f"same prediction on {same}/{images}, {fooled:.0%} fooled"
     print(f"{name:9s} {batch_size:5d} pgd   {images:7d} {times}  {agreement}", flush=True)
+    if same != images:
+        raise SystemExit("the attacks differ: their ratio says nothing")
 
 
 def main() -> None:
