@@ -93,11 +93,12 @@ def _sign_error(base: StratumResult, found: dict[Any, Any] | None, sweep: Sweep)
     )
 
 
-def counterexamples(*, part: str) -> Test:
+def counterexamples(*, part: str, every_epsilon: bool = False) -> Test:
     """CE: is there a confirmed pair of cells of which the sharper one is the more robust?
 
-    One stratum a data set, model and protocol, at the headline epsilon; confirmed as in
-    `analysis.counterexamples`, whose false discovery rate is that of the whole table.
+    One stratum a data set, model and protocol, at the headline epsilon or, for a claim that names none, at every
+    epsilon that was run; confirmed as in `analysis.counterexamples`, whose false discovery rate is that of the
+    whole table, epsilons included.
     """
 
     def strata(evidence: Evidence, scope: Scope, loss: str | None) -> list[StratumResult]:
@@ -105,12 +106,14 @@ def counterexamples(*, part: str) -> Test:
         for measure in (FGSM, PGD):
             for sweep in sweeps(evidence, scope, measure, loss):
                 studies.setdefault(sweep.study, []).append(sweep)
-        return [_confirmed(evidence, scope, curves, loss, part) for curves in studies.values()]
+        return [_confirmed(evidence, scope, curves, loss, part, every_epsilon) for curves in studies.values()]
 
     return strata
 
 
-def _confirmed(evidence: Evidence, scope: Scope, curves: list[Sweep], loss: str | None, part: str) -> StratumResult:
+def _confirmed(
+    evidence: Evidence, scope: Scope, curves: list[Sweep], loss: str | None, part: str, every_epsilon: bool
+) -> StratumResult:
     protocol, closeness = max(
         (describe_protocol(scope, curve) for curve in curves if len(curve.sample.value)),
         default=describe_protocol(scope, curves[0]),
@@ -123,8 +126,9 @@ def _confirmed(evidence: Evidence, scope: Scope, curves: list[Sweep], loss: str 
     found = evidence.counterexamples.found
     asked = (found["loss"] == loss) & (found["split"] == "test") & (found["label"] == "confirmed")
     asked &= (found["curvature"] == CURVATURE) & (found["direction"] == COUNTEREXAMPLE)
-    headline = found["dataset"].map(HEADLINE_EPSILON).astype(float)
-    asked &= np.isclose(found["epsilon"].astype(float), headline)
+    if not every_epsilon:
+        headline = found["dataset"].map(HEADLINE_EPSILON).astype(float)
+        asked &= np.isclose(found["epsilon"].astype(float), headline)
     pairs = found[asked].sort_values("severity", ascending=False)
     mine = {(*curve.curve.values(), curve.measure.name) for curve in curves}
     keys_of = zip(curve_keys(pairs), pairs["attack"], strict=True)
@@ -140,7 +144,7 @@ def _confirmed(evidence: Evidence, scope: Scope, curves: list[Sweep], loss: str 
         p=float(best["q"]),
         unit="points",
         text=(
-            f"{best['regime']}, {best['attack']}: batch {best['batch_j']:.0f} has lambda1 "
+            f"{best['regime']}, {best['attack']} at {best['epsilon']:g}: batch {best['batch_j']:.0f} has lambda1 "
             f"x{best['lambda1_ratio']:.2g} and {gap:+.1f} points over batch {best['batch_i']:.0f}"
         ),
         note=f"{len(pairs)} confirmed pairs",

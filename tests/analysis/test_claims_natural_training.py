@@ -213,6 +213,17 @@ class TestTheCounterexample:
         floor = self.rows(fgsm=flat(0.0), pgd=flat(0.0), noise=0.0)
         assert judge("A9", floor).verdict == "inconclusive"
 
+    def test_a8_names_no_epsilon_a9_that_of_its_figure(self) -> None:
+        """At the figure's epsilon nothing survives the attack; at a smaller one the counterexample stands."""
+        smaller = [attack | {"epsilon": 0.1} for row in self.rows() for attack in row["attacks"] or ()]
+        per_row = len(smaller) // len(self.rows())
+        rows = [
+            row | {"attacks": [*row["attacks"], *smaller[i * per_row : (i + 1) * per_row]]}
+            for i, row in enumerate(self.rows(fgsm=flat(0.0), pgd=flat(0.0), noise=0.0))
+        ]
+        assert judge("A8", rows).verdict == "supported"
+        assert judge("A9", rows).verdict == "inconclusive"
+
     def test_a8_where_curvature_explains_all_or_nothing_is_known(self) -> None:
         explained = self.rows(fgsm=line(0.6, -0.03), pgd=line(0.5, -0.03))
         assert judge("A8", explained).verdict == "inconclusive"
