@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 from search_spaces.grid import Grid, Planned, build, merge
+from search_spaces.large_batch import LARGE_BATCH
 from search_spaces.natural_training import NATURAL_TRAINING
-from search_spaces.probe import HEADLINE_EPSILON, AttackProbe, Probe, SpectrumProbe
+from search_spaces.probe import (
+    HEADLINE_ATTACKS,
+    HEADLINE_EPSILON,
+    NEWTON_STEPS,
+    NEWTON_TOLERANCE,
+    AttackProbe,
+    InputCurvatureProbe,
+    InputHessianProbe,
+    LandscapeProbe,
+    Probe,
+    SpectrumProbe,
+    headline_epsilon,
+)
 from search_spaces.request import GridError, Request
+from search_spaces.sgd_variants import SGD_VARIANTS
 from search_spaces.smoke import SMOKE
 from search_spaces.space import Space
 from search_spaces.trial import TRIAL_FIELDS, Trial
@@ -13,7 +27,9 @@ from search_spaces.trial import TRIAL_FIELDS, Trial
 GRIDS: dict[str, tuple[Space, ...]] = {
     "smoke": (SMOKE,),
     "natural_training": (NATURAL_TRAINING,),
-    "full": (NATURAL_TRAINING,),
+    "large_batch": (LARGE_BATCH,),
+    "sgd_variants": (SGD_VARIANTS,),
+    "full": (NATURAL_TRAINING, LARGE_BATCH, SGD_VARIANTS),
 }
 """Grid name -> the spaces it merges. A new paper is one space file and one line here; `full` holds every paper."""
 
@@ -31,17 +47,24 @@ def plan(request: Request) -> Grid:
 
 __all__ = [
     "GRIDS",
+    "HEADLINE_ATTACKS",
     "HEADLINE_EPSILON",
+    "NEWTON_STEPS",
+    "NEWTON_TOLERANCE",
     "TRIAL_FIELDS",
     "AttackProbe",
     "Grid",
     "GridError",
+    "InputCurvatureProbe",
+    "InputHessianProbe",
+    "LandscapeProbe",
     "Planned",
     "Probe",
     "Request",
     "Space",
     "SpectrumProbe",
     "Trial",
+    "headline_epsilon",
     "merge",
     "plan",
 ]

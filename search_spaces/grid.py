@@ -11,7 +11,7 @@ from search_spaces.request import GridError, Request
 from search_spaces.space import Space
 from search_spaces.trial import TRIAL_FIELDS, Trial
 
-SELECTABLE = ("space", "regime", *TRIAL_FIELDS)
+SELECTABLE = ("space", "regime", *(name for name in TRIAL_FIELDS if name != "parent"))
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,9 @@ def build(request: Request, spaces: Iterable[Space]) -> Grid:
             trial = _resized(cell, request).with_seed(seed)
             probes = space.probes(trial)
             offered.update(p.epsilon for p in probes if isinstance(p, AttackProbe))
-            asked = frozenset(p for p in probes if request.asks(p, trial.dataset))
-            planned = Planned(trial, asked, (space.name,), (label,))
-            known = grid.get(trial.trial_id)
-            grid[trial.trial_id] = planned if known is None else known.merged(planned)
+            asked = request.narrowed(probes, trial.dataset)
+            _plan_ancestors(grid, trial, space.name)
+            _add(grid, Planned(trial, asked, (space.name,), (label,)))
     if not grid:
         chosen = " ".join(f"{key}={','.join(values)}" for key, values in request.select.items())
         raise GridError(f"no trial of grid {request.grid!r} has {chosen}: these values never occur together")
@@ -74,10 +73,21 @@ def merge(grids: Iterable[Grid]) -> Grid:
     """Several grids as one: every trial once, with all the probes asked of it."""
     merged: Grid = {}
     for grid in grids:
-        for trial_id, planned in grid.items():
-            known = merged.get(trial_id)
-            merged[trial_id] = planned if known is None else known.merged(planned)
+        for planned in grid.values():
+            _add(merged, planned)
     return merged
+
+
+def _add(grid: Grid, planned: Planned) -> None:
+    known = grid.get(planned.trial.trial_id)
+    grid[planned.trial.trial_id] = planned if known is None else known.merged(planned)
+
+
+def _plan_ancestors(grid: Grid, trial: Trial, space: str) -> None:
+    """Trials that must be trained first, asked nothing unless they are chosen themselves."""
+    if trial.parent is not None:
+        _plan_ancestors(grid, trial.parent, space)
+        _add(grid, Planned(trial.parent, frozenset(), (space,), ()))
 
 
 def _cells(spaces: tuple[Space, ...]) -> Iterator[tuple[str, Space, Trial]]:
@@ -88,8 +98,13 @@ def _cells(spaces: tuple[Space, ...]) -> Iterator[tuple[str, Space, Trial]]:
 
 
 def _resized(cell: Trial, request: Request) -> Trial:
-    sizes: dict[str, Any] = {"epochs": request.epochs, "train_size": request.train_size, "test_size": request.test_size}
-    return replace(cell, **{name: value for name, value in sizes.items() if value is not None})
+    """The cell at the sizes asked for; a child never gets more epochs than its paper gives it."""
+    sizes: dict[str, Any] = {name: getattr(request, name) for name in ("epochs", "train_size", "test_size")}
+    chosen = {name: value for name, value in sizes.items() if value is not None}
+    if cell.parent is not None:
+        chosen["parent"] = _resized(cell.parent, request)
+        chosen["epochs"] = min(cell.epochs, chosen.get("epochs", cell.epochs))
+    return replace(cell, **chosen)
 
 
 def _check_epsilons(request: Request, offered: set[float]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 Split = Literal["train", "test"]
 Loss = Literal["ce", "stable"]
+Source = Literal["self", "parent"]
+Landscape = Literal["line", "plane", "interpolation"]
 
 LOSSES: tuple[Loss, ...] = ("ce", "stable")
 """Every attack is asked twice: with float32 cross-entropy as published, and without its cancellation."""
@@ -14,50 +17,125 @@ LOSSES: tuple[Loss, ...] = ("ce", "stable")
 LAMBDA1_TOLERANCE = 3e-3
 """Relative Lanczos residual for lambda1. The eigenvalue's error is of the order of the residual squared."""
 
+NEWTON_STEPS, NEWTON_TOLERANCE = 10, 0.1
+"""Conjugate gradients of the second-order attacks: most iterations and relative residual. Our choice: Yao et al. (2018)
+give neither, and one iteration alone would make FHSM the same as FGSM.
+"""
+
 
 @dataclass(frozen=True, order=True)
 class AttackProbe:
-    """Accuracy of the trained model under `attack` at `epsilon` (pixels in [0, 1]) on the whole `split`."""
+    """Accuracy of the trained model under `attack` at `epsilon` (pixels in [0, 1]) on the whole `split`.
+
+    With source `parent` the adversarial images are made with the parent's weights (transfer), else with the trial's
+    own. Attacks that solve no Newton system do not look at its settings.
+    """
 
     attack: str
     epsilon: float
     loss: Loss
     split: Split = "test"
+    source: Source = "self"
+    newton_steps: int = NEWTON_STEPS
+    newton_tolerance: float = NEWTON_TOLERANCE
 
     @property
     def key(self) -> tuple[object, ...]:
         """What tells two attack probes of one trial apart; a stored answer carries the same fields."""
-        return ("attack", self.attack, self.epsilon, self.loss, self.split)
+        settings = (self.newton_steps, self.newton_tolerance)
+        return ("attack", self.attack, self.epsilon, self.loss, self.split, self.source, *settings)
 
 
 @dataclass(frozen=True, order=True)
 class SpectrumProbe:
-    """The `count` Hessian eigenvalues of largest magnitude on the first `subset_size` images of `split`."""
+    """The `count` Hessian eigenvalues of largest magnitude on `subset_size` images of `split`.
+
+    A subset is drawn at random; `draw` numbers the draws of one size. `method` is a key of the curvature room.
+    """
 
     split: Split
     subset_size: int
     count: int = 1
     tolerance: float = LAMBDA1_TOLERANCE
+    draw: int = 0
+    method: str = "lanczos"
 
     @property
     def key(self) -> tuple[object, ...]:
         """What tells two spectrum probes of one trial apart; the tolerance is how well, not what, is asked."""
-        return ("spectrum", self.split, self.subset_size, self.count)
+        return ("spectrum", self.split, self.subset_size, self.count, self.draw, self.method)
 
 
-Probe = AttackProbe | SpectrumProbe
+@dataclass(frozen=True, order=True)
+class InputCurvatureProbe:
+    """Mean over `split` of the input Hessian's top eigenvalue and of the norm of the input gradient."""
+
+    split: Split
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells two of them apart."""
+        return ("input_curvature", self.split)
+
+
+@dataclass(frozen=True, order=True)
+class InputHessianProbe:
+    """Whether the whole input Hessian is positive semidefinite and of rank below the number of classes, in float64,
+    on the first `samples` test images (Yao et al. 2018, Theorem 2.1 and Proposition 2.2).
+    """
+
+    samples: int = 4
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """There is one a trial."""
+        return ("input_hessian",)
+
+
+@dataclass(frozen=True, order=True)
+class LandscapeProbe:
+    """The loss on `subset_size` images of `split` around the weights.
+
+    A `line` goes along the top eigenvector of the Hessian on `hessian_size` training images, a `plane` along the first
+    two; the `interpolation` goes from the parent's weights to the trial's and has no Hessian (size 0).
+    """
+
+    kind: Landscape
+    split: Split
+    subset_size: int
+    hessian_size: int = 0
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells two landscapes of one trial apart."""
+        return ("landscape", self.kind, self.split, self.subset_size, self.hessian_size)
+
+
+Probe = AttackProbe | SpectrumProbe | InputCurvatureProbe | InputHessianProbe | LandscapeProbe
+
+HEADLINE_ATTACKS = ("fgsm", "pgd")
 
 HEADLINE_EPSILON: dict[str, float] = {
     "digits": 0.1,  # our choice: at MNIST's 0.3 these enlarged 8x8 scans leave nothing to measure
     "mnist": 0.3,  # natural-training paper (2020), section 3, Figures 1 and 2
     "fashion-mnist": 0.3,  # natural-training paper, section 3, Figures 3 and 6
     "cifar10": 0.02,  # natural-training paper, section 3, Figures 4 and 5
+    "cifar100": 0.02,  # Yao et al. (2018), Table 2
 }
 """The epsilon of the headline columns `fgsm_acc` and `pgd_acc`, by data set, in units of pixels in [0, 1]."""
 
 
-def is_headline(probe: Probe, dataset: str) -> bool:
-    """Whether the headline columns of a row need this probe."""
-    if isinstance(probe, SpectrumProbe):
-        return probe.count == 1
-    return probe.split == "test" and probe.epsilon == HEADLINE_EPSILON.get(dataset)
+def headline_epsilon(dataset: str, epsilons: Iterable[float]) -> float | None:
+    """That of HEADLINE_EPSILON where it is among those asked, else the largest that is."""
+    asked, usual = set(epsilons), HEADLINE_EPSILON.get(dataset)
+    return usual if usual in asked else max(asked, default=None)
+
+
+def headline_probes(probes: Iterable[Probe], dataset: str) -> frozenset[Probe]:
+    """Those that the headline columns of a row need."""
+    probes = tuple(probes)
+    attacks = [p for p in probes if isinstance(p, AttackProbe) and p.attack in HEADLINE_ATTACKS]
+    attacks = [p for p in attacks if p.split == "test" and p.source == "self"]
+    epsilon = headline_epsilon(dataset, (p.epsilon for p in attacks))
+    spectra = (p for p in probes if isinstance(p, SpectrumProbe) and p.count == 1)
+    return frozenset((*spectra, *(p for p in attacks if p.epsilon == epsilon)))

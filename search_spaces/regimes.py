@@ -30,9 +30,9 @@ class Regime:
     schedule: str = "constant"
 
 
-def fixed_rate(learning_rate: float) -> Regime:
+def fixed_rate(learning_rate: float, label: str = "lr") -> Regime:
     """Setting (1): the same rate at every batch size."""
-    return Regime("lr", lambda batch_size: learning_rate)
+    return Regime(label, lambda batch_size: learning_rate)
 
 
 def fixed_ratio(ratio: float) -> Regime:

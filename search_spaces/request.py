@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from search_spaces.probe import AttackProbe, Probe, is_headline
+from search_spaces.probe import AttackProbe, Probe, headline_probes
 
 
 class GridError(ValueError):
@@ -69,8 +69,8 @@ class Request:
         if self.seeds is not None and not self.seeds:
             raise GridError("--seeds names no seed; give whole numbers such as 0,1,2")
 
-    def asks(self, probe: Probe, dataset: str) -> bool:
-        """Whether this probe of a model trained on `dataset` is among those asked for."""
-        if self.probes == "headline" and not is_headline(probe, dataset):
-            return False
-        return self.epsilons is None or not isinstance(probe, AttackProbe) or probe.epsilon in self.epsilons
+    def narrowed(self, probes: frozenset[Probe], dataset: str) -> frozenset[Probe]:
+        """Those of the probes of a model trained on `dataset` that are asked for."""
+        if self.epsilons is not None:
+            probes = frozenset(p for p in probes if not isinstance(p, AttackProbe) or p.epsilon in self.epsilons)
+        return headline_probes(probes, dataset) if self.probes == "headline" else probes

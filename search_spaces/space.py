@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from search_spaces.probe import LOSSES, AttackProbe, Probe, SpectrumProbe
+from search_spaces.probe import LOSSES, AttackProbe, Probe, Source, SpectrumProbe, Split
 from search_spaces.regimes import Regime
 from search_spaces.trial import Trial
 
@@ -44,10 +44,12 @@ def curve(regime: Regime, base: Trial, batch_sizes: Iterable[int], momentum: flo
     return Curve(regime.label, cells)
 
 
-def attack_probes(attacks: Iterable[str], epsilons: Iterable[float]) -> frozenset[Probe]:
-    """Each attack at each epsilon with both losses, on the test set."""
+def attack_probes(
+    attacks: Iterable[str], epsilons: Iterable[float], *, split: Split = "test", source: Source = "self"
+) -> frozenset[Probe]:
+    """Each attack at each epsilon with both losses."""
     epsilons = tuple(epsilons)
-    return frozenset(AttackProbe(a, e, loss) for a in attacks for e in epsilons for loss in LOSSES)
+    return frozenset(AttackProbe(a, e, loss, split, source) for a in attacks for e in epsilons for loss in LOSSES)
 
 
 def lambda1_probes(trial: Trial) -> frozenset[Probe]:

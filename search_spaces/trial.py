@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +21,8 @@ class Trial:
 
     `learning_rate` is the rate of the first epoch; `schedule` names how it changes. Sizes count images.
     `target_loss` stops training at the first epoch whose full-pass training loss is at most this value.
+    `adversarial_training` names the attack that perturbs every minibatch, by `adversarial_epsilon` in units of
+    pixels in [0, 1]. `parent` is the trial whose trained weights this one starts from, of the same seed.
     """
 
     dataset: str
@@ -39,6 +41,8 @@ class Trial:
     target_loss: float | None = None
     augmentation: str = "none"
     adversarial_training: str = "none"
+    adversarial_epsilon: float = 0.0
+    parent: Trial | None = None
 
     def __post_init__(self) -> None:
         """Give every number its declared type, so that 0 and 0.0 cannot become two trials.
@@ -46,7 +50,7 @@ class Trial:
         Raises:
             ValueError: a size, rate or count that no training run can have.
         """
-        for name in ("learning_rate", "momentum", "weight_decay"):
+        for name in ("learning_rate", "momentum", "weight_decay", "adversarial_epsilon"):
             object.__setattr__(self, name, float(getattr(self, name)))
         for name in ("batch_size", "epochs", "train_size", "val_size", "test_size", "seed"):
             value = getattr(self, name)
@@ -58,6 +62,12 @@ class Trial:
         for name in ("learning_rate", "batch_size", "epochs", "train_size", "test_size"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)!r}")
+        if (self.adversarial_training != "none") != (self.adversarial_epsilon > 0):
+            raise ValueError("adversarial training needs an attack and an epsilon above 0, or neither")
+        if self.parent is not None:
+            for name in ("dataset", "model", "seed"):
+                if getattr(self.parent, name) != getattr(self, name):
+                    raise ValueError(f"a trial has the {name} of its parent, got {getattr(self, name)!r}")
 
     @property
     def lr_bs_ratio(self) -> float:
@@ -72,15 +82,22 @@ class Trial:
     @cached_property
     def cell_id(self) -> str:
         """The trial's id without its seed: trials of one cell are replicates of each other."""
-        return _digest({k: v for k, v in _identity(self).items() if k != "seed"})
+        return _digest(_identity(self, without=("seed",)))
+
+    @property
+    def generation(self) -> int:
+        """How many trials must be trained before this one."""
+        return 0 if self.parent is None else 1 + self.parent.generation
 
     def with_seed(self, seed: int) -> Trial:
-        """The same cell, another replicate."""
-        return replace(self, seed=seed)
+        """The same cell, another replicate; so is its parent."""
+        parent = None if self.parent is None else self.parent.with_seed(seed)
+        return replace(self, seed=seed, parent=parent)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values, in their order."""
-        return asdict(self)
+        """The fields as plain values, in their order; the parent as its trial id."""
+        values = {name: getattr(self, name) for name in TRIAL_FIELDS}
+        return values | {"parent": None if self.parent is None else self.parent.trial_id}
 
 
 TRIAL_FIELDS = tuple(field.name for field in fields(Trial))
@@ -100,9 +117,12 @@ _REQUIRED = frozenset(
 _DEFAULTS = {field.name: field.default for field in fields(Trial)}
 
 
-def _identity(trial: Trial) -> dict[str, Any]:
-    values = trial.to_dict()
-    return {name: value for name, value in values.items() if name in _REQUIRED or value != _DEFAULTS[name]}
+def _identity(trial: Trial, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    values = {name: getattr(trial, name) for name in TRIAL_FIELDS if name not in without}
+    told = {name: value for name, value in values.items() if name in _REQUIRED or value != _DEFAULTS[name]}
+    if trial.parent is not None:
+        told["parent"] = _identity(trial.parent, without=without)
+    return told
 
 
 def _digest(identity: dict[str, Any]) -> str:

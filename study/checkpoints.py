@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from typing import Any
 
@@ -63,6 +64,15 @@ def _from_bytes(content: bytes) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise ValueError("stored state is not a dictionary")
     return state
+
+
+def weights_sha256(model: nn.Module) -> str:
+    """A hash of a model's parameters and buffers: 64 hexadecimal digits, the same whatever device holds them."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def weight_norm(model: nn.Module) -> float:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from search_spaces import Planned, Trial
 from study import checkpoints, pending, provenance, streams
+from study.asked import Asked
 from study.data import AUGMENTATIONS, DATASETS
 from study.evaluation import evaluate
 from study.models import build, set_dropout_generator
@@ -25,8 +26,9 @@ from study.optimizers import OPTIMIZERS, Optimizer
 from study.options import CHECKPOINT_SECONDS
 from study.probing import answer, headline
 from study.records import Results
+from study.rows import new_row, relabel, union
 from study.schedules import SCHEDULES
-from study.schema import SCHEMA_VERSION, Row, empty_row
+from study.schema import Row
 from study.training import Epoch, Recipe, TrainingState, train
 
 Report = Callable[[Mapping[str, Any]], None]
@@ -82,20 +84,17 @@ def execute(
         ValueError: the trial names something that does not exist, or its model cannot take its data.
     """
     trial = planned.trial
-    model = _build(trial, data)
+    model, parent = _build(trial, data), _parent(trial, data, results)
     stored = results.read_row(trial.trial_id)
-    row = _trained(trial, stored, model, data, results)
+    row = _trained(trial, stored, model, parent, data, results)
     if row is None:
         planned = _with_lost_answers(planned, stored)
-        model = _build(trial, data)
-        row = _train(planned, model, data, results, report, checkpoint_seconds)
+        model = _build(trial, data) if parent is None else copy.deepcopy(parent)
+        row = _train(planned, model, parent, data, results, report, checkpoint_seconds)
     model.eval()
     if row["status"] == "ok":
-        _probe(planned, model, data, row)
-    row["spaces"], row["regimes"] = (
-        _union(row["spaces"], planned.spaces),
-        _union(row["regimes"], planned.regimes),
-    )
+        _probe(planned, model, parent, data, row, results)
+    relabel(row, planned)
     row["finished_at"] = datetime.now(UTC)
     row["peak_memory_bytes"] = _peak_memory(data.device)
     results.write_row(row)
@@ -103,33 +102,23 @@ def execute(
     return row
 
 
-def new_row(planned: Planned) -> Row:
-    """A row with the trial's identity and configuration, and nothing measured yet."""
-    trial = planned.trial
-    return empty_row() | {
-        "schema_version": SCHEMA_VERSION,
-        "trial_id": trial.trial_id,
-        "cell_id": trial.cell_id,
-        "spaces": list(planned.spaces),
-        "regimes": list(planned.regimes),
-        **trial.to_dict(),
-        "lr_bs_ratio": trial.lr_bs_ratio,
-        "git_sha": provenance.git_sha(),
-        "versions": provenance.versions(),
-        "started_at": datetime.now(UTC),
-    }
-
-
-def failed_row(planned: Planned, reason: str) -> Row:
-    """The row of a trial that could not be run; the next run asks it again."""
-    return new_row(planned) | {"status": "failed", "status_reason": reason.splitlines()[0][:500]}
-
-
 def _build(trial: Trial, data: Tensors) -> nn.Module:
     info = DATASETS[trial.dataset]
     stream = streams.generator(trial.seed, "initialization")
     model = build(trial.model, image_shape=info.image_shape, num_classes=info.num_classes, generator=stream)
     return model.to(data.device)
+
+
+def _parent(trial: Trial, data: Tensors, results: Results) -> nn.Module | None:
+    """The network that training begins with, if it is another trial's, in eval mode."""
+    if trial.parent is None:
+        return None
+    weights = results.read_weights(trial.parent.trial_id)
+    if weights is None:
+        raise ValueError(f"its parent, trial {trial.parent.trial_id}, has no weights: see that trial's row")
+    model = _build(trial.parent, data)
+    checkpoints.load_weights(model, weights)
+    return model.eval()
 
 
 def _with_lost_answers(planned: Planned, row: Row | None) -> Planned:
@@ -140,17 +129,21 @@ def _with_lost_answers(planned: Planned, row: Row | None) -> Planned:
     return replace(
         planned,
         probes=asked,
-        spaces=tuple(_union(row["spaces"], planned.spaces)),
-        regimes=tuple(_union(row["regimes"], planned.regimes)),
+        spaces=tuple(union(row["spaces"], planned.spaces)),
+        regimes=tuple(union(row["regimes"], planned.regimes)),
     )
 
 
-def _trained(trial: Trial, row: Row | None, model: nn.Module, data: Tensors, results: Results) -> Row | None:
+def _trained(
+    trial: Trial, row: Row | None, model: nn.Module, parent: nn.Module | None, data: Tensors, results: Results
+) -> Row | None:
     """The row of a trial that is trained already, its weights put into the model; None if either is not usable."""
     if row is None or row["status"] != "ok":
         return None
     if row["dataset_sha256"] != data.sha256:
         raise ValueError(f"{trial.dataset} is not the data that this trial was trained on; use another --results")
+    if parent is not None and row["parent_sha256"] != checkpoints.weights_sha256(parent):
+        return None
     weights = results.read_weights(trial.trial_id)
     if weights is None:
         return None
@@ -164,6 +157,7 @@ def _trained(trial: Trial, row: Row | None, model: nn.Module, data: Tensors, res
 def _train(
     planned: Planned,
     model: nn.Module,
+    parent: nn.Module | None,
     data: Tensors,
     results: Results,
     report: Report,
@@ -224,6 +218,8 @@ def _train(
         "test_loss": on_test.loss,
         "test_acc": on_test.accuracy,
         "weight_norm": checkpoints.weight_norm(model),
+        "weights_sha256": checkpoints.weights_sha256(model),
+        "parent_sha256": None if parent is None else checkpoints.weights_sha256(parent),
         "n_params": sum(p.numel() for p in model.parameters()),
         "history": [asdict(epoch) for epoch in state.history],
         "dataset_sha256": data.sha256,
@@ -254,19 +250,20 @@ def _resume(trial: Trial, model: nn.Module, optimizer: Optimizer, results: Resul
         return TrainingState()
 
 
-def _probe(planned: Planned, model: nn.Module, data: Tensors, row: Row) -> None:
-    """Answer the planned probes and add the answers to the row."""
+def _probe(
+    planned: Planned, model: nn.Module, parent: nn.Module | None, data: Tensors, row: Row, results: Results
+) -> None:
+    """Answer the planned probes and add the answers to the row; arrays are stored before it."""
     started = time.perf_counter()
-    splits = {"train": data.train, "test": data.test}
-    attacks, spectra = answer(model, splits, planned.probes, seed=planned.trial.seed)
-    row["attacks"] = [*(row["attacks"] or []), *attacks]
-    row["spectra"] = [*(row["spectra"] or []), *spectra]
+    asked = Asked(model, {"train": data.train, "test": data.test}, planned.trial.seed, parent)
+    answers = answer(asked, planned.probes)
+    if answers.arrays:
+        results.write_arrays(planned.trial.trial_id, answers.arrays)
+    for name, entries in answers.lists.items():
+        row[name] = [*(row[name] or []), *entries]
+    row |= answers.columns
     row["probe_seconds"] = (row["probe_seconds"] or 0.0) + time.perf_counter() - started
     row |= headline(row)
-
-
-def _union(known: list[str] | None, new: tuple[str, ...]) -> list[str]:
-    return sorted({*(known or ()), *new})
 
 
 def _peak_memory(device: torch.device) -> int:

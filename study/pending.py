@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
+from typing import Literal
 
-from search_spaces import AttackProbe, Grid, Planned, Probe, SpectrumProbe
+from search_spaces import (
+    NEWTON_STEPS,
+    NEWTON_TOLERANCE,
+    AttackProbe,
+    Grid,
+    InputCurvatureProbe,
+    InputHessianProbe,
+    LandscapeProbe,
+    Planned,
+    Probe,
+    SpectrumProbe,
+)
 from study.schema import Row
 
-COLUMNS = ("trial_id", "status", "status_reason", "attacks", "spectra", "train_seconds", "probe_seconds")
+LANDSCAPE_KEY = ("kind", "split", "subset_size", "hessian_size")
+SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
+
+COLUMNS = (
+    "trial_id",
+    "status",
+    "status_reason",
+    "attacks",
+    "spectra",
+    "landscapes",
+    "lambda1_x_train",
+    "lambda1_x_test",
+    "psd_violation",
+    "weights_sha256",
+    "parent_sha256",
+    "train_seconds",
+    "probe_seconds",
+)
 """The columns of a row that planning reads."""
 
 
@@ -19,25 +48,66 @@ def answered(row: Row) -> frozenset[tuple[object, ...]]:
 
 def answered_probes(row: Row) -> frozenset[Probe]:
     """The probes that a row holds an answer to, whatever the answer."""
-    attacks = (AttackProbe(a["attack"], a["epsilon"], a["loss"], a["split"]) for a in row["attacks"] or ())
-    spectra = (SpectrumProbe(s["split"], s["subset_size"], len(s["eigenvalues"])) for s in row["spectra"] or ())
-    return frozenset((*attacks, *spectra))
+    found: set[Probe] = {_attack(entry) for entry in row["attacks"] or ()}
+    found |= {_spectrum(entry) for entry in row["spectra"] or ()}
+    found |= {LandscapeProbe(**{k: e[k] for k in LANDSCAPE_KEY}) for e in row.get("landscapes") or ()}
+    found |= {InputCurvatureProbe(split) for split in SPLITS if row.get(f"lambda1_x_{split}") is not None}
+    if row.get("psd_violation") is not None:
+        found.add(InputHessianProbe())
+    return frozenset(found)
+
+
+def _attack(entry: Row) -> AttackProbe:
+    """Rows of before the newer settings lack them: they were asked with the defaults."""
+    return AttackProbe(
+        entry["attack"],
+        entry["epsilon"],
+        entry["loss"],
+        entry["split"],
+        source=entry.get("source") or "self",
+        newton_steps=entry.get("newton_steps") or NEWTON_STEPS,
+        newton_tolerance=entry.get("newton_tolerance") or NEWTON_TOLERANCE,
+    )
+
+
+def _spectrum(entry: Row) -> SpectrumProbe:
+    return SpectrumProbe(
+        entry["split"],
+        entry["subset_size"],
+        len(entry["eigenvalues"]),
+        tolerance=entry["tolerance"],
+        draw=entry.get("draw") or 0,
+        method=entry["method"],
+    )
 
 
 def pending(grid: Grid, rows: Iterable[Row]) -> list[Planned]:
     """The trials that still need work, each with its unanswered probes only.
 
-    A failed trial is asked again from the start; a diverged one has answered all there is to ask.
+    A failed trial is asked again from the start, and so is one whose parent has other weights by now or will be
+    trained anew; a diverged one has answered all there is to ask.
     """
     by_id = {row["trial_id"]: row for row in rows}
-    work = []
-    for trial_id, planned in grid.items():
+    work: dict[str, Planned] = {}
+    retrained: set[str] = set()
+    for trial_id, planned in sorted(grid.items(), key=lambda item: item[1].trial.generation):
         row = by_id.get(trial_id)
-        if row is None or row["status"] not in ("ok", "diverged"):
-            work.append(planned)
+        if row is None or row["status"] not in ("ok", "diverged") or _orphaned(planned, row, by_id, retrained):
+            work[trial_id] = planned
+            retrained.add(trial_id)
         elif row["status"] == "ok":
             known = answered(row)
             unanswered = frozenset(probe for probe in planned.probes if probe.key not in known)
             if unanswered:
-                work.append(replace(planned, probes=unanswered))
-    return work
+                work[trial_id] = replace(planned, probes=unanswered)
+    return [work[trial_id] for trial_id in grid if trial_id in work]
+
+
+def _orphaned(planned: Planned, row: Row, by_id: Mapping[str, Row], retrained: Set[str]) -> bool:
+    """Whether the weights that a trial started from are no longer its parent's."""
+    if planned.trial.parent is None:
+        return False
+    parent = by_id.get(planned.trial.parent.trial_id)
+    return (
+        parent is None or planned.trial.parent.trial_id in retrained or parent["weights_sha256"] != row["parent_sha256"]
+    )

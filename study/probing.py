@@ -2,83 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from torch import Tensor, nn
+import numpy as np
 
-from search_spaces import HEADLINE_EPSILON, AttackProbe, Probe, SpectrumProbe
-from study import streams
-from study.attacks.evaluate import CleanGradient, attack_split, measure_clean_gradient
-from study.curvature import top_eigenvalues
+from search_spaces import (
+    HEADLINE_ATTACKS,
+    NEWTON_STEPS,
+    NEWTON_TOLERANCE,
+    AttackProbe,
+    InputCurvatureProbe,
+    InputHessianProbe,
+    LandscapeProbe,
+    Probe,
+    SpectrumProbe,
+    headline_epsilon,
+)
+from study import landscapes, streams
+from study.asked import Answers, Asked
+from study.attacks.evaluate import attack_split, measure_clean_gradient
+from study.curvature import check_input_hessian, input_curvature, top_eigenvalues
 from study.schema import Row
 
-Split = tuple[Tensor, Tensor]
-Entry = dict[str, Any]
 
-
-def answer(
-    model: nn.Module, splits: Mapping[str, Split], probes: Iterable[Probe], *, seed: int
-) -> tuple[list[Entry], list[Entry]]:
-    """The `attacks` and `spectra` entries that answer `probes`, in a fixed order.
+def answer(asked: Asked, probes: Iterable[Probe]) -> Answers:
+    """Answer `probes` in a fixed order.
 
     Every probe draws from a stream named by what it asks, so an answer does not depend on the others asked with it.
     Both losses of an attack share one random start: they differ by the loss alone.
     """
-    clean: dict[tuple[str, str], CleanGradient] = {}
-    attacks, spectra = [], []
+    answers = Answers()
     for probe in sorted(probes, key=lambda probe: tuple(map(str, probe.key))):
-        if isinstance(probe, AttackProbe):
-            attacks.append(_attack(model, splits[probe.split], probe, seed, clean))
-        else:
-            spectra.append(_spectrum(model, splits[probe.split], probe, seed))
-    return attacks, spectra
+        ANSWERS[type(probe)](asked, probe, answers)
+    return answers
 
 
-def _attack(
-    model: nn.Module, split: Split, probe: AttackProbe, seed: int, clean: dict[tuple[str, str], CleanGradient]
-) -> Entry:
-    x, y = split
-    asked = (probe.split, probe.loss)
-    if asked not in clean:
-        clean[asked] = measure_clean_gradient(model, x, y, loss=probe.loss)
+def _attack(asked: Asked, probe: AttackProbe, answers: Answers) -> None:
+    x, y = asked.splits[probe.split]
+    source = asked.source(probe.source)
+    shared = (probe.source, probe.split, probe.loss)
+    if shared not in asked.clean:
+        asked.clean[shared] = measure_clean_gradient(source, x, y, loss=probe.loss)
     result = attack_split(
-        model,
+        asked.model,
         x,
         y,
         attack=probe.attack,
         loss=probe.loss,
         epsilon=probe.epsilon,
-        generator=streams.generator(seed, "attack", probe.attack, probe.split, probe.epsilon),
-        clean_gradient=clean[asked],
+        generator=streams.generator(asked.seed, "attack", probe.attack, probe.split, probe.epsilon),
+        clean_gradient=asked.clean[shared],
+        source=None if source is asked.model else source,
+        settings=_newton_settings(probe),
     )
-    return {"split": probe.split, **asdict(result)}
+    answers.add("attacks", {"split": probe.split, "source": probe.source, **asdict(result)})
 
 
-def _spectrum(model: nn.Module, split: Split, probe: SpectrumProbe, seed: int) -> Entry:
-    x, y = split
+def _newton_settings(probe: AttackProbe) -> dict[str, float | int]:
+    """What differs from the defaults, which the attacks room holds too."""
+    asked = {"newton_steps": probe.newton_steps, "newton_tolerance": probe.newton_tolerance}
+    usual = {"newton_steps": NEWTON_STEPS, "newton_tolerance": NEWTON_TOLERANCE}
+    return {} if asked == usual else asked
+
+
+def _spectrum(asked: Asked, probe: SpectrumProbe, answers: Answers) -> None:
+    x, y = asked.splits[probe.split]
+    draw = (probe.draw,) if probe.draw else ()
     result = top_eigenvalues(
-        model,
+        asked.model,
         x,
         y,
         count=probe.count,
+        method=probe.method,
         tolerance=probe.tolerance,
         subset_size=None if probe.subset_size == len(y) else probe.subset_size,
-        generator=streams.generator(seed, "spectrum", probe.split, probe.subset_size),
+        generator=streams.generator(asked.seed, "spectrum", probe.split, probe.subset_size, *draw),
     )
-    return {"split": probe.split, **asdict(result)}
+    answers.add("spectra", {"split": probe.split, "draw": probe.draw, **asdict(result)})
+
+
+def _input_curvature(asked: Asked, probe: InputCurvatureProbe, answers: Answers) -> None:
+    found = input_curvature(asked.model, *asked.splits[probe.split])
+    answers.columns[f"lambda1_x_{probe.split}"] = found.mean_lambda1
+    answers.columns[f"grad_x_norm_{probe.split}"] = found.mean_gradient_norm
+    answers.arrays[f"lambda1_x_{probe.split}"] = found.lambda1.cpu().numpy().astype(np.float32)
+    answers.arrays[f"grad_x_norm_{probe.split}"] = found.gradient_norm.cpu().numpy().astype(np.float32)
+
+
+def _input_hessian(asked: Asked, probe: InputHessianProbe, answers: Answers) -> None:
+    x, y = asked.splits["test"]
+    found = check_input_hessian(asked.model, x[: probe.samples], y[: probe.samples])
+    answers.columns |= {"psd_violation": found.psd_violation, "rank_max": found.rank_max}
+
+
+def _landscape(asked: Asked, probe: LandscapeProbe, answers: Answers) -> None:
+    entry, arrays = landscapes.measure(asked, probe)
+    answers.add("landscapes", entry)
+    answers.arrays |= arrays
+
+
+ANSWERS: Mapping[type, Callable[[Asked, Any, Answers], None]] = {
+    AttackProbe: _attack,
+    SpectrumProbe: _spectrum,
+    InputCurvatureProbe: _input_curvature,
+    InputHessianProbe: _input_hessian,
+    LandscapeProbe: _landscape,
+}
+"""What answers each kind of probe. A new kind is one class in search_spaces, one function and one line here."""
 
 
 def headline(row: Row) -> dict[str, float]:
-    """The headline columns that a row's attacks and spectra give, at the epsilon of its data set."""
-    epsilon = HEADLINE_EPSILON.get(row["dataset"])
-    columns: dict[str, float] = {}
-    for attack in row["attacks"] or ():
-        if attack["split"] == "test" and attack["epsilon"] == epsilon and attack["attack"] in ("fgsm", "pgd"):
+    """The headline columns that a row's attacks and spectra give, at the headline epsilon of those asked."""
+    own = [a for a in row["attacks"] or () if a["split"] == "test" and (a.get("source") or "self") == "self"]
+    attacks = [attack for attack in own if attack["attack"] in HEADLINE_ATTACKS]
+    epsilon = headline_epsilon(row["dataset"], (attack["epsilon"] for attack in attacks))
+    columns: dict[str, float] = {} if epsilon is None else {"headline_epsilon": epsilon}
+    for attack in attacks:
+        if attack["epsilon"] == epsilon:
             suffix = "_stable" if attack["loss"] == "stable" else ""
             columns[f"{attack['attack']}_acc{suffix}"] = attack["accuracy"]
-    for spectrum in row["spectra"] or ():
-        if spectrum["subset_size"] == row[f"{spectrum['split']}_size"]:
+    for spectrum in sorted(row["spectra"] or (), key=lambda spectrum: -len(spectrum["eigenvalues"])):
+        if spectrum["subset_size"] == row[f"{spectrum['split']}_size"] and spectrum["method"] == "lanczos":
             columns[f"lambda1_{spectrum['split']}"] = spectrum["eigenvalues"][0]
     return columns

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import uuid
-from collections.abc import Iterable, Sequence
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
@@ -33,7 +37,7 @@ class Unreadable:
 
 
 class Results:
-    """One study's folder: `trials/`, `weights/`, `checkpoints/`, `logs/` and `study.json`.
+    """One study's folder: `trials/`, `weights/`, `checkpoints/`, `arrays/`, `logs/` and `study.json`.
 
     Every file is written under a temporary name and then renamed, so a reader never sees half of one. On an
     object store, where a rename is a copy, the upload itself is all or nothing.
@@ -129,6 +133,23 @@ class Results:
         except FileNotFoundError:
             return
 
+    def write_arrays(self, trial_id: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Store a trial's named arrays, beside those of other names that it has already."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **(self.read_arrays(trial_id) | dict(arrays)))
+        self._write(f"arrays/{trial_id}.npz", buffer.getvalue())
+
+    def read_arrays(self, trial_id: str) -> dict[str, npt.NDArray[Any]]:
+        """A trial's named arrays; none when there are none that can be read."""
+        content = self._read(f"arrays/{trial_id}.npz")
+        if content is None:
+            return {}
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
+        except (OSError, ValueError, zipfile.BadZipFile):
+            return {}
+
     def write_log(self, trial_id: str, text: str) -> None:
         """Store the traceback of a failed trial."""
         self._write(f"logs/{trial_id}.txt", text.encode())
@@ -166,7 +187,7 @@ class Results:
             RecordsError: it cannot be made or written to.
         """
         try:
-            for room in ("trials", "weights", "checkpoints", "logs"):
+            for room in ("trials", "weights", "checkpoints", "arrays", "logs"):
                 self._fs.create_dir(f"{self._root}/{room}", recursive=True)
             probe = f"trials/.writable-{uuid.uuid4().hex}"
             self._write(probe, b"")

@@ -147,7 +147,9 @@ def _run(
     try:
         tuning.connect(address)
         tuning.check_fit(resources)
-        tuning.run_trials(longest_first, data, results, progress, resources=resources)
+        for generation in sorted({planned.trial.generation for planned in work}):  # parents before their children
+            now = [planned for planned in longest_first if planned.trial.generation == generation]
+            tuning.run_trials(now, data, results, progress, resources=resources)
     except tuning.ClusterError as error:
         raise _InputError(str(error)) from error
     finally:

@@ -37,11 +37,15 @@ ATTACK = pa.struct(
         _field("attack", pa.string()),
         _field("loss", pa.string()),
         _field("split", pa.string()),
+        _field("source", pa.string(), "whose weights made the images: self (null in old rows) or parent"),
         _field("epsilon", pa.float64(), "pixels in [0, 1]"),
+        _field("radius", pa.float64(), "of the ball in `norm`: epsilon, or epsilon times the root of the pixel count"),
         _field("norm", pa.string()),
         _field("steps", pa.int32()),
         _field("step_size", pa.float64(), "pixels in [0, 1]"),
         _field("random_start", pa.bool_()),
+        _field("newton_steps", pa.int32(), "most conjugate-gradient iterations; null: no Newton system"),
+        _field("newton_tolerance", pa.float64(), "relative residual"),
         _field("n", pa.int32(), "images"),
         _field("correct", pa.int32(), "images"),
         _field("accuracy", pa.float64(), "fraction"),
@@ -56,12 +60,26 @@ SPECTRUM = pa.struct(
     [
         _field("split", pa.string()),
         _field("subset_size", pa.int32(), "images"),
+        _field("draw", pa.int32(), "number of the subset among those of its size; null in old rows: 0"),
         _field("eigenvalues", pa.list_(pa.float64()), "of the Hessian of the mean cross-entropy"),
         _field("residuals", pa.list_(pa.float64()), "relative to the largest eigenvalue"),
         _field("method", pa.string()),
         _field("tolerance", pa.float64(), "relative residual"),
         _field("matvecs", pa.int32()),
         _field("converged", pa.bool_()),
+        _field("converged_each", pa.list_(pa.bool_()), "eigenvalue by eigenvalue"),
+        _field("seconds", pa.float64(), "s"),
+    ]
+)
+
+LANDSCAPE = pa.struct(
+    [
+        _field("kind", pa.string(), "line, plane or interpolation"),
+        _field("split", pa.string()),
+        _field("subset_size", pa.int32(), "images"),
+        _field("hessian_size", pa.int32(), "training images whose Hessian gave the directions; 0: none"),
+        _field("offsets", pa.string(), "name of its array in arrays/<trial_id>.npz: distances or fractions (k,)"),
+        _field("losses", pa.string(), "name of its array: mean cross-entropy in nats, (k,) or (k, k)"),
         _field("seconds", pa.float64(), "s"),
     ]
 )
@@ -90,6 +108,8 @@ CONFIG = (
     _field("target_loss", pa.float64(), "nats"),
     _field("augmentation", pa.string()),
     _field("adversarial_training", pa.string()),
+    _field("adversarial_epsilon", pa.float64(), "pixels in [0, 1]"),
+    _field("parent", pa.string(), "trial id of the weights that training began with"),
     _field("train_size", pa.int32(), "images"),
     _field("val_size", pa.int32(), "images"),
     _field("test_size", pa.int32(), "images"),
@@ -98,7 +118,8 @@ CONFIG = (
 
 OUTCOME = (
     _field("epochs_done", pa.int32()),
-    _field("steps", pa.int64()),
+    _field("steps", pa.int64(), "updates of the weights"),
+    _field("gradient_equivalents", pa.float64(), "gradients of one image in training; a forward pass alone is 1/3"),
     _field("reached_target", pa.bool_()),
     _field("train_loss", pa.float64(), "nats, full pass in eval mode"),
     _field("train_acc", pa.float64(), "fraction"),
@@ -111,8 +132,9 @@ OUTCOME = (
 )
 
 HEADLINE = (
-    _field("fgsm_acc", pa.float64(), "fraction, loss ce at the paper's epsilon"),
-    _field("pgd_acc", pa.float64(), "fraction, loss ce at the paper's epsilon"),
+    _field("headline_epsilon", pa.float64(), "of fgsm_acc and pgd_acc: the paper's, or the largest that was asked"),
+    _field("fgsm_acc", pa.float64(), "fraction, loss ce at headline_epsilon"),
+    _field("pgd_acc", pa.float64(), "fraction, loss ce at headline_epsilon"),
     _field("fgsm_acc_stable", pa.float64(), "fraction, stable loss"),
     _field("pgd_acc_stable", pa.float64(), "fraction, stable loss"),
     _field("lambda1_train", pa.float64()),
@@ -126,14 +148,17 @@ PROBES = (
     _field("lambda1_x_test", pa.float64()),
     _field("grad_x_norm_train", pa.float64()),
     _field("grad_x_norm_test", pa.float64()),
-    _field("psd_violation", pa.float64()),
-    _field("rank_max", pa.int32()),
+    _field("psd_violation", pa.float64(), "largest -lambda_min / lambda_max of an input Hessian"),
+    _field("rank_max", pa.int32(), "largest rank of an input Hessian"),
+    _field("landscapes", pa.list_(LANDSCAPE)),
 )
 
 PROVENANCE = (
     _field("git_sha", pa.string()),
     _field("versions", pa.string(), "JSON: package -> version"),
     _field("dataset_sha256", pa.string()),
+    _field("weights_sha256", pa.string(), "of the trained weights"),
+    _field("parent_sha256", pa.string(), "of the weights that training began with"),
     _field("device", pa.string()),
     _field("dtype", pa.string()),
     _field("threads", pa.int32()),

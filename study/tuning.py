@@ -22,10 +22,11 @@ from torch.utils.dlpack import from_dlpack
 
 from search_spaces import Planned
 from study.data import Splits
-from study.execute import FINAL_METRICS, Report, Tensors, execute, failed_row
+from study.execute import FINAL_METRICS, Report, Tensors, execute
 from study.options import Resources
 from study.progress import Display, Progress
 from study.records import Results
+from study.rows import failed_row
 
 MAX_FAILURES = 3
 """Restarts of a trial whose worker was lost, before it is recorded as failed."""

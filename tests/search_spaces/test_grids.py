@@ -87,8 +87,39 @@ def test_a_wrong_choice_names_the_right_ones(select: dict[str, tuple[str, ...]],
         plan(Request("natural_training", select=select))
 
 
+def test_sgd_variants_has_169_cells_of_every_variant_of_table_1() -> None:
+    """MNIST: 26 curves of 6 batch sizes, 4 cells on two of them; CIFAR-10: 16 rows of Table 2 and AdamW."""
+    grid = plan(Request("sgd_variants"))
+    cells = {p.trial.cell_id: p.trial for p in grid.values()}
+    assert Counter(t.dataset for t in cells.values()) == {"mnist": 26 * 6 - 4, "cifar10": 17}
+    assert {t.optimizer for t in cells.values()} == {"sgd", "svrg", "msgd", "selective", "adam", "adamw"}
+    assert len(grid) == 3 * len(cells)
+
+
+def test_large_batch_trains_every_table_and_five_robust_children_of_one_original() -> None:
+    grid = plan(Request("large_batch", seeds=(0,)))
+    natural = [p.trial for p in grid.values() if p.trial.target_loss is not None]
+    assert Counter(t.model for t in natural) == {"m1": 6, "m1_lenet": 6, "c1": 8, "c2": 4, "resnet20": 4}
+    children = [p.trial for p in grid.values() if p.trial.parent is not None]
+    methods = {"fgsm", "fgsm10", "l2grad", "fhsm", "l2hess"}
+    for model in ("m1", "m1_lenet", "c3"):
+        mine = [t for t in children if t.model == model]
+        assert {t.adversarial_training for t in mine} == methods and len({t.parent for t in mine}) == 1
+        assert {t.parent.trial_id for t in mine if t.parent} <= set(grid)
+
+
+def test_a_chosen_child_brings_its_parent_which_is_asked_nothing() -> None:
+    select = {"adversarial_training": ("fgsm",), "model": ("c3",)}
+    grid = plan(Request("large_batch", select=select, seeds=(1,), epochs=7, train_size=500, test_size=100))
+    parent, child = sorted(grid.values(), key=lambda p: p.trial.generation)
+    assert child.trial.parent == parent.trial and not parent.probes and child.probes
+    assert (parent.trial.epochs, child.trial.epochs, parent.trial.seed) == (7, 7, 1)
+    longer = plan(Request("large_batch", select=select, seeds=(1,), epochs=50))
+    assert sorted(p.trial.epochs for p in longer.values()) == [10, 50]  # never more than the paper's ten
+
+
 def test_an_unknown_grid_names_the_grids() -> None:
-    with pytest.raises(GridError, match="valid grids: smoke, natural_training, full"):
+    with pytest.raises(GridError, match="valid grids: smoke, natural_training, large_batch, sgd_variants, full"):
         plan(Request("nope"))
 
 

@@ -1,6 +1,7 @@
 """A trial's identity: stable for ever, blind to how a number is written, and seedless for a cell."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -25,14 +26,31 @@ def test_the_id_is_pinned_because_stored_results_hang_on_it() -> None:
 
 def test_seeds_share_a_cell_and_every_other_field_makes_another() -> None:
     assert BASE.with_seed(7).cell_id == BASE.cell_id
-    changes = {
+    changes: dict[str, Any] = {
         "dataset": "fashion-mnist", "model": "m1", "learning_rate": 0.02, "batch_size": 32, "epochs": 1,
         "train_size": 10, "val_size": 10, "test_size": 10, "optimizer": "adam", "schedule": "halve_every_5",
         "momentum": 0.9, "weight_decay": 1e-3, "target_loss": 0.001, "augmentation": "flip",
-        "adversarial_training": "fgsm",
+        "parent": replace(BASE, epochs=5),
     }  # fmt: skip
-    cells = {replace(BASE, **{name: value}).cell_id for name, value in changes.items()}
-    assert len(cells | {BASE.cell_id}) == len(changes) + 1
+    trials = [replace(BASE, **{name: value}) for name, value in changes.items() if name not in ("dataset", "model")]
+    trials += [replace(BASE, dataset="fashion-mnist"), replace(BASE, model="m1")]
+    trials += [replace(BASE, adversarial_training="fgsm", adversarial_epsilon=epsilon) for epsilon in (0.1, 0.2)]
+    assert len({trial.cell_id for trial in trials} | {BASE.cell_id}) == len(changes) + 3
+
+
+def test_a_child_replicates_with_its_parent() -> None:
+    child = replace(BASE, epochs=5, parent=BASE, adversarial_training="fgsm", adversarial_epsilon=0.1)
+    other = child.with_seed(3)
+    assert other.parent == BASE.with_seed(3) and other.generation == 1
+    assert other.cell_id == child.cell_id and other.trial_id != child.trial_id
+    assert child.to_dict()["parent"] == BASE.trial_id
+    with pytest.raises(ValueError, match="has the seed of its parent"):
+        replace(child, seed=1)
+
+
+def test_an_attack_without_an_epsilon_is_refused() -> None:
+    with pytest.raises(ValueError, match="an attack and an epsilon"):
+        replace(BASE, adversarial_training="fgsm")
 
 
 def test_zero_and_zero_point_zero_are_one_trial() -> None:
