@@ -11,11 +11,11 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from search_spaces import TRIAL_FIELDS, Grid, GridError, Request, merge, plan
+from search_spaces import NEWTON_STEPS, NEWTON_TOLERANCE, TRIAL_FIELDS, Grid, GridError, Request, merge, plan
 from study.records import Results, Unreadable
 from study.schema import ROW_SCHEMA, Row
 
-NESTED = ("attacks", "spectra", "history")
+NESTED = ("attacks", "spectra", "landscapes", "history")
 
 PROTOCOL = ("epochs", "target_loss", "train_size", "val_size", "test_size", "augmentation")
 """Trials of different protocols never share a curve or a test."""
@@ -25,6 +25,7 @@ CURVE = (
     "model",
     "optimizer",
     "adversarial_training",
+    "adversarial_epsilon",
     "weight_decay",
     "regime",
     "momentum",
@@ -44,8 +45,10 @@ class StudyTable:
     `lambda1_test_converged`.
     `points`: `trials` with one row per regime label (`regime`): a run shared by two curves appears on both.
     `attacks`: one row per point and attack, the `points` columns plus those of the attack struct (`accuracy` is
-    the adversarial one).
-    `spectra`: one row per point and spectrum, likewise.
+    the adversarial one), with images made by the network's own weights. An attack with other Newton settings than
+    the usual ones says so in its name.
+    `transfers`: the same, with images made by the weights of the trial's parent.
+    `spectra`, `landscapes`: one row per point and spectrum or landscape, likewise.
     `planned`: one row per planned trial and regime label: the trial's fields, `trial_id`, `cell_id`, `space`,
     `regime` and `state` (ok, diverged, failed or missing).
     `unreadable`: files left out, with the reason. `requests`: what was asked of the folder.
@@ -55,7 +58,9 @@ class StudyTable:
     trials: pd.DataFrame
     points: pd.DataFrame
     attacks: pd.DataFrame
+    transfers: pd.DataFrame
     spectra: pd.DataFrame
+    landscapes: pd.DataFrame
     planned: pd.DataFrame
     unreadable: tuple[Unreadable, ...]
     requests: tuple[Request, ...]
@@ -88,14 +93,19 @@ def from_rows(
         n for n in ROW_SCHEMA.names if pa.types.is_floating(t := ROW_SCHEMA.field(n).type) or pa.types.is_integer(t)
     ]
     trials[numeric] = trials[numeric].apply(pd.to_numeric)
+    trials["adversarial_epsilon"] = trials["adversarial_epsilon"].fillna(0.0)  # rows of before the column
     labels = {row["trial_id"]: _labels(row, grid) for row in rows}
     points = trials.assign(regime=trials["trial_id"].map(labels)).explode("regime", ignore_index=True)
+    attacks = points.merge(_attacks(rows), on="trial_id", suffixes=("", "_probe"))
+    transferred = attacks["source"] == "parent"
     return StudyTable(
         location=location,
         trials=trials,
         points=points,
-        attacks=points.merge(_nested(rows, "attacks"), on="trial_id", suffixes=("", "_probe")),
+        attacks=attacks[~transferred].reset_index(drop=True),
+        transfers=attacks[transferred].reset_index(drop=True),
         spectra=points.merge(_nested(rows, "spectra"), on="trial_id", suffixes=("", "_probe")),
+        landscapes=points.merge(_nested(rows, "landscapes"), on="trial_id", suffixes=("", "_probe")),
         planned=_planned(grid, rows),
         unreadable=tuple(unreadable),
         requests=tuple(requests),
@@ -141,6 +151,18 @@ def _nested(rows: Iterable[Row], name: str) -> pd.DataFrame:
     fields = [field.name for field in ROW_SCHEMA.field(name).type.value_type]
     entries = [{"trial_id": row["trial_id"], **entry} for row in rows for entry in row.get(name) or ()]
     return pd.DataFrame(entries, columns=["trial_id", *fields])
+
+
+def _attacks(rows: Iterable[Row]) -> pd.DataFrame:
+    frame = _nested(rows, "attacks")
+    settings = zip(frame["attack"], frame["newton_steps"], frame["newton_tolerance"], strict=True)
+    return frame.assign(attack=[_attack_name(*of) for of in settings])
+
+
+def _attack_name(attack: str, newton_steps: float | None, newton_tolerance: float | None) -> str:
+    if pd.isna(newton_steps) or (newton_steps, newton_tolerance) == (NEWTON_STEPS, NEWTON_TOLERANCE):
+        return attack
+    return f"{attack} ({newton_steps:.0f} steps, {newton_tolerance:g})"
 
 
 def _planned(grid: Grid, rows: Iterable[Row]) -> pd.DataFrame:
