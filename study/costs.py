@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from statistics import median
+from typing import Any
 
-from search_spaces import AttackProbe, Planned, Probe, SpectrumProbe
+from search_spaces import (
+    AttackProbe,
+    InputCurvatureProbe,
+    InputHessianProbe,
+    LandscapeProbe,
+    Planned,
+    SpectrumProbe,
+)
 from study.schema import Row
 
 STEP_SECONDS = 2e-3
@@ -30,17 +38,42 @@ ATTACK_SHARE = 0.9
 HVP_SHARE = 2.4
 """A Hessian-vector product relative to a training pass. Measured by benchmarks/costs.py: 1.7 to 3.6."""
 
-MATVECS = 9
-"""Lanczos products that lambda1 usually takes: 5 to 12 in the smoke study."""
+MATVECS = {1: 9, 20: 60}
+"""Lanczos products by number of eigenvalues: 5 to 12 for lambda1 in the smoke study; 49 to 63 for 20 of an m1."""
 
-ATTACK_PASSES: Mapping[str, int] = {"fgsm": 2, "pgd": 41}
+UNKNOWN_PASSES = 41
+"""Of an attack that was never measured."""
+
+INPUT_HESSIAN_PASSES = 2000
+"""Of one sample's whole input Hessian in float64: a product a pixel."""
+
+DIRECTIONS_SHARED_BY = 4
+"""Landscapes of one network that share the eigenvectors of one Hessian."""
+
+FORWARD_SHARE = 1 / 3
+"""A forward pass alone relative to a training pass: one of three matrix products."""
+
+ATTACK_PASSES: Mapping[str, int] = {"fgsm": 2, "pgd": 41, "fgsm10": 11, "l2grad": 2, "fhsm": 10, "l2hess": 10}
+"""Passes of an attack and of scoring it; a Newton system takes one backward pass a class."""
+
+INPUT_CURVATURE_PASSES = 7
+"""As a Newton attack on ten classes, without the attack."""
+
+LANDSCAPE_POINTS: Mapping[str, int] = {"line": 41, "plane": 441, "interpolation": 31}
+"""Forward passes; the curvature room's offsets."""
+
+GRADIENTS: Mapping[str, float] = {"svrg": 3.0, "selective": 4 / 3}
+"""Training passes of one image an epoch by optimizer: 1 unless named, 1/3 for a forward pass alone."""
 
 
 def train_seconds(planned: Planned) -> float:
     """Training alone, on one CPU core."""
     trial = planned.trial
     steps = trial.epochs * -(-trial.train_size // trial.batch_size)
-    images = trial.epochs * (trial.train_size + trial.val_size / 3)
+    passes = GRADIENTS.get(trial.optimizer, 1.0)
+    if trial.adversarial_training != "none":
+        passes += ATTACK_SHARE * ATTACK_PASSES.get(trial.adversarial_training, UNKNOWN_PASSES)
+    images = trial.epochs * (trial.train_size * passes + trial.val_size * FORWARD_SHARE)
     return steps * STEP_SECONDS + images * _image_seconds(trial.model)
 
 
@@ -48,7 +81,7 @@ def probe_seconds(planned: Planned) -> float:
     """The planned probes alone, on one CPU core."""
     trial = planned.trial
     sizes = {"train": trial.train_size, "test": trial.test_size}
-    passes = sum(_passes(probe, sizes) for probe in planned.probes)
+    passes = sum(PASSES[type(probe)](probe, sizes) for probe in planned.probes)
     return passes * _image_seconds(trial.model)
 
 
@@ -56,12 +89,35 @@ def _image_seconds(model: str) -> float:
     return IMAGE_SECONDS.get(model, UNKNOWN_IMAGE_SECONDS)
 
 
-def _passes(probe: Probe, sizes: Mapping[str, int]) -> float:
-    """Training passes of one image that cost as much as the probe."""
-    if isinstance(probe, AttackProbe):
-        return sizes[probe.split] * ATTACK_PASSES.get(probe.attack, 41) * ATTACK_SHARE
-    assert isinstance(probe, SpectrumProbe)
-    return probe.subset_size * HVP_SHARE * MATVECS * (1 + probe.count / 5)
+def _attack_passes(probe: AttackProbe, sizes: Mapping[str, int]) -> float:
+    return sizes[probe.split] * ATTACK_PASSES.get(probe.attack, UNKNOWN_PASSES) * ATTACK_SHARE
+
+
+def _spectrum_passes(probe: SpectrumProbe, sizes: Mapping[str, int]) -> float:
+    return probe.subset_size * HVP_SHARE * MATVECS.get(probe.count, 3 * probe.count)
+
+
+def _input_passes(probe: InputCurvatureProbe, sizes: Mapping[str, int]) -> float:
+    return sizes[probe.split] * INPUT_CURVATURE_PASSES
+
+
+def _hessian_passes(probe: InputHessianProbe, sizes: Mapping[str, int]) -> float:
+    return probe.samples * INPUT_HESSIAN_PASSES
+
+
+def _landscape_passes(probe: LandscapeProbe, sizes: Mapping[str, int]) -> float:
+    surface = probe.subset_size * LANDSCAPE_POINTS[probe.kind] * FORWARD_SHARE
+    return surface + probe.hessian_size * HVP_SHARE * MATVECS[1] / DIRECTIONS_SHARED_BY
+
+
+PASSES: Mapping[type, Callable[[Any, Mapping[str, int]], float]] = {
+    AttackProbe: _attack_passes,
+    SpectrumProbe: _spectrum_passes,
+    InputCurvatureProbe: _input_passes,
+    InputHessianProbe: _hessian_passes,
+    LandscapeProbe: _landscape_passes,
+}
+"""Training passes of one image that cost as much as a probe, by its kind."""
 
 
 class CostModel:

@@ -125,8 +125,17 @@ def _cores() -> int:
 def label(planned: Planned) -> str:
     """A trial in a few words for people."""
     trial = planned.trial
-    regimes = "+".join(planned.regimes)
-    return f"{trial.dataset} {trial.model} {regimes} bs {trial.batch_size} m {trial.momentum:g} seed {trial.seed}"
+    settings = (
+        trial.dataset,
+        trial.model,
+        trial.optimizer if trial.optimizer != "sgd" else "",
+        "+".join(planned.regimes),
+        f"{trial.adversarial_training} training" if trial.adversarial_training != "none" else "",
+        f"bs {trial.batch_size} m {trial.momentum:g}",
+        f"wd {trial.weight_decay:g}" if trial.weight_decay else "",
+        f"seed {trial.seed}",
+    )
+    return " ".join(setting for setting in settings if setting)
 
 
 def _run(
