@@ -53,14 +53,16 @@ def _clean(evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.Dat
 
 
 def _lambda1(evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.DataFrame:
-    """log2 of the training Hessian's top eigenvalue; one that is not positive has no logarithm and is left
-    out.
-    """
-    asked = points[(points["lambda1_train"] > 0) | (points["status"] == DIVERGED)]
-    doublings = np.log2(asked["lambda1_train"].astype(float))
+    """log2 of the training Hessian's top eigenvalue; one that is not positive has no logarithm and is flagged."""
+    asked = points[points["lambda1_train"].notna() | (points["status"] == DIVERGED)]
+    eigenvalue = asked["lambda1_train"].astype(float)
+    doublings = np.log2(eigenvalue.where(eigenvalue > 0))
     frame = _flag_untrained(asked.assign(value=doublings, linear=doublings))
-    loose = ~frame["lambda1_train_converged"].astype(bool) & (frame["status"] != DIVERGED)
-    return frame.assign(flag=frame["flag"].mask(loose, "eigenvalue not converged"))
+    measured = frame["status"] != DIVERGED
+    loose = measured & ~frame["lambda1_train_converged"].astype(bool)
+    negative = measured & (frame["lambda1_train"].astype(float) <= 0)
+    flag = frame["flag"].mask(loose, "eigenvalue not converged").mask(negative, "eigenvalue not positive")
+    return frame.assign(flag=flag)
 
 
 def _robust(

@@ -220,11 +220,19 @@ def measure_pgd(name: str, batch_size: int, images: int, steps: int) -> None:
         raise SystemExit("the attacks differ: their ratio says nothing")
 
 
+def positive_numbers(text: str) -> list[int]:
+    """The numbers of "16,128"; argparse turns the ValueError of anything else into a usage line."""
+    numbers = [int(part) for part in text.split(",")]
+    if min(numbers) < 1:
+        raise ValueError(text)
+    return numbers
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(SETTINGS)}; default all")
-    parser.add_argument("--batch-sizes", default="16,128,1024", help="default %(default)s")
+    parser.add_argument("--batch-sizes", type=positive_numbers, default="16,128,1024", help="default %(default)s")
     parser.add_argument("--images", type=int, help="in an epoch, at least one batch; default by model")
     parser.add_argument("--pgd-images", type=int, help="default by model")
     parser.add_argument("--pgd-steps", type=int, default=40, help="default %(default)s")
@@ -237,7 +245,7 @@ def main() -> None:
         f"torch {torch.__version__}, {torch.get_num_threads()} threads; ratio is theirs / ours, above 1 ours is faster"
     )
     print(HEADER)
-    batch_sizes = [int(size) for size in options.batch_sizes.split(",")]
+    batch_sizes: list[int] = options.batch_sizes
     for name in options.models or SETTINGS:
         for batch_size in batch_sizes:
             measure_training(name, batch_size, options.images or SETTINGS[name].images)

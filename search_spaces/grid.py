@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,7 +47,7 @@ def build(request: Request, spaces: Iterable[Space]) -> Grid:
     request.check()
     wanted = {key: _parse_values(request, spaces, key) for key in request.select}
     grid: Grid = {}
-    offered: set[float] = set()
+    offered: dict[str, set[float]] = {}
     for label, space, cell in _cells(spaces):
         values = {"space": space.name, "regime": label, **cell.to_dict()}
         if any(values[key] not in allowed for key, allowed in wanted.items() if key != "seed"):
@@ -58,7 +58,8 @@ def build(request: Request, spaces: Iterable[Space]) -> Grid:
                 continue
             trial = _resized(cell, request).with_seed(seed)
             probes = space.probes(trial)
-            offered.update(p.epsilon for p in probes if isinstance(p, AttackProbe))
+            epsilons = offered.setdefault(trial.dataset, set())
+            epsilons.update(p.epsilon for p in probes if isinstance(p, AttackProbe))
             asked = request.narrowed(probes, trial.dataset)
             _plan_ancestors(grid, trial, space.name)
             _add(grid, Planned(trial, asked, (space.name,), (label,)))
@@ -107,11 +108,20 @@ def _resized(cell: Trial, request: Request) -> Trial:
     return replace(cell, **chosen)
 
 
-def _check_epsilons(request: Request, offered: set[float]) -> None:
-    unknown = [f"{epsilon:g}" for epsilon in request.epsilons or () if epsilon not in offered]
+def _check_epsilons(request: Request, offered: Mapping[str, set[float]]) -> None:
+    """Every epsilon must be some attack's, and every data set must keep one."""
+    if request.epsilons is None:
+        return
+    valid = "; ".join(f"{name}: {', '.join(f'{e:g}' for e in sorted(own))}" for name, own in offered.items())
+    unknown = [f"{epsilon:g}" for epsilon in request.epsilons if not any(epsilon in own for own in offered.values())]
     if unknown:
-        valid = ", ".join(f"{epsilon:g}" for epsilon in sorted(offered))
         raise GridError(f"--epsilons {','.join(unknown)}: no attack of these trials has it; valid: {valid}")
+    bare = [name for name, own in offered.items() if not own & set(request.epsilons)]
+    if bare:
+        raise GridError(
+            f"--epsilons leaves {', '.join(bare)} without an attack; leave it out with --select dataset=..., or add "
+            f"one of its own; valid: {valid}"
+        )
 
 
 def _parse_values(request: Request, spaces: tuple[Space, ...], key: str) -> set[object]:

@@ -146,6 +146,7 @@ def _confirmed(
         text=(
             f"{best['regime']}, {best['attack']} at {best['epsilon']:g}: batch {best['batch_j']:.0f} has lambda1 "
             f"x{best['lambda1_ratio']:.2g} and {gap:+.1f} points over batch {best['batch_i']:.0f}"
+            + (f" ({best['note']})" if best["note"] else "")
         ),
         note=f"{len(pairs)} confirmed pairs",
     )

@@ -66,7 +66,8 @@ def universal(strata: Sequence[StratumResult]) -> Ruling:
     missing = sorted({str(s.keys["part"]) for s in counted if "part" in s.keys} - _parts(run))
     share = f"{len(supporting)} of {len(run)} strata run"
     if len(supporting) == len(run) and not missing:
-        unrun = f"; {len(counted) - len(run)} more were not run" if len(counted) > len(run) else ""
+        rest = [s for s in counted if s.verdict == "not run"]
+        unrun = f"; {len(rest)} more were not run in full: {_reasons(rest)}" if rest else ""
         return Ruling("supported", f"Supported in {share}{unrun}.", max(run, key=lambda s: s.p))
     undecided = [s for s in run if s.verdict != "supported"]
     why = f": {_reasons(undecided)}" if undecided else f": no run of {', '.join(missing)}"

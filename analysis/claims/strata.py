@@ -134,6 +134,8 @@ def momentum_matters_less(level: str, steep: str, *measures: Measure) -> Test:
                 delta = measure.delta(str(arms[0].curve["dataset"]))
                 (first,), (second,) = pairs
                 found = guarded(partial(_larger_effect, delta=delta), *first, *second)
+                if shared:
+                    found = replace(found, note=_and(found.note, "left out: the runs that belong to both regimes"))
                 keys = _compared(*second) | {"regime": f"{level} against {steep}"}
                 results.append(stratum(scope, first[1], keys, found, "effect exceeds by"))
         return results
@@ -191,6 +193,10 @@ def _compared(none: Sweep, momentum: Sweep) -> dict[str, object]:
         "momentum": f"momentum {momentum.curve['momentum']:g} against {none.curve['momentum']:g}",
         "measure": momentum.measure.name,
     }
+
+
+def _and(*notes: str) -> str:
+    return "; ".join(note for note in notes if note)
 
 
 def _by_study(found: Sequence[Sweep]) -> dict[tuple[object, ...], list[Sweep]]:

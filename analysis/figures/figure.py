@@ -28,7 +28,8 @@ class Figure:
 
     `template` is a Vega-Lite specification without data, `data` the named data sets that it reads. `name` is its
     file name and its id on the page, `caption` says what is seen and how intervals are made, `description` says it
-    to those who cannot see it. `legend` lists its curves for a legend outside it.
+    to those who cannot see it. `legend` lists its curves for a legend outside it, `missing` what of a paper's panel
+    was not run.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Figure:
     caption: str
     description: str
     legend: tuple[SeriesStyle, ...] = ()
+    missing: str = ""
 
     @property
     def chart(self) -> alt.TopLevelMixin:

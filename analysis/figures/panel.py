@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 
 from analysis.figures.accuracy import accuracy_figure
@@ -10,8 +11,12 @@ from analysis.figures.figure import Figure
 from analysis.figures.lambda1 import lambda1_figure
 from analysis.figures.sweep import Setting, Sweep
 from analysis.theme import name
+from search_spaces.natural_training import BATCH_SIZES
 
 GRID = "natural_training"
+
+LEAST_CURVES = {"regime": 1, "momentum": 2}
+"""Curves without which a panel says nothing: a regime speaks alone, a momentum only beside another."""
 
 
 @dataclass(frozen=True)
@@ -42,36 +47,47 @@ class Panel:
         shown = " and ".join(f"{name(a)} accuracy, ε = {self.epsilon:g}" for a in self.attacks) or "λ₁"
         return f"{name(self.dataset)} · {models}: {shown}; {self.sweep.title.lower()}"
 
-    @property
-    def command(self) -> str:
-        """The command that runs its cells."""
-        regimes = ",".join(dict.fromkeys(regime for regime, _ in self.sweep.curves))
-        momenta = ",".join(f"{m:g}" for m in dict.fromkeys(m for _, m in self.sweep.curves))
-        where = f"dataset={self.dataset} model={','.join(self.models)} regime={regimes} momentum={momenta}"
-        return f"python -m study.run --grid {GRID} --select {where}"
+    def commands(self, results: str) -> list[str]:
+        """The commands that run its cells, and no others, into the folder `results`."""
+        momenta: dict[str, list[str]] = {}
+        for regime, momentum in self.sweep.curves:
+            momenta.setdefault(regime, []).append(f"{momentum:g}")
+        regimes: dict[str, list[str]] = {}
+        for regime, of_regime in momenta.items():
+            regimes.setdefault(",".join(of_regime), []).append(regime)
+        return [
+            f"python -m study.run --grid {GRID} --results {shlex.quote(results)} --select dataset={self.dataset} "
+            f"model={','.join(self.models)} regime={','.join(alike)} momentum={shared}"
+            for shared, alike in regimes.items()
+        ]
 
     def __call__(self, data: FigureData) -> list[Figure]:
-        """One figure a model and attack; those of which fewer than two curves were run are left out.
+        """One figure a model and attack; those of which fewer than LEAST_CURVES were run are left out.
 
-        Where several protocols were run, the largest one with values is drawn.
+        Where several protocols were run, the largest one with values is drawn. What the panel shows and was not
+        run is said of each figure; a model of which nothing was run, of the first.
         """
-        drawn = []
+        drawn: list[Figure] = []
+        unrun = []
         for model in self.models:
-            for attack in self.attacks or ("",):
-                figure = self._draw(data, model, attack)
+            figures = [(attack, self._draw(data, model, attack)) for attack in self.attacks or ("",)]
+            unrun += [] if any(figure for _, figure in figures) else [name(model)]
+            for attack, figure in figures:
                 if figure is not None:
                     parts = [self.id]
                     parts += [model] if len(self.models) > 1 else []
                     parts += [attack] if len(self.attacks) > 1 else []
                     drawn.append(replace(figure, name="-".join(parts)))
+        if drawn and unrun:
+            drawn[0] = replace(drawn[0], missing=", ".join(filter(None, (*unrun, drawn[0].missing))))
         return drawn
 
     def _draw(self, data: FigureData, model: str, attack: str) -> Figure | None:
         for setting in data.settings:
             if (setting["dataset"], setting["model"]) != (self.dataset, model):
                 continue
-            absent = self._absent(data, setting)
-            if len(absent) > len(self.sweep.curves) - 2:
+            absent, sizes = self._absent(data, setting)
+            if len(self.sweep.curves) - len(absent) < LEAST_CURVES[self.sweep.by]:
                 continue
             if attack:
                 figure = data.figure(
@@ -80,15 +96,19 @@ class Panel:
             else:
                 figure = data.figure(lambda1_figure, setting, self.sweep, split="train")
             if figure is not None:
-                missing = f" Not run: {', '.join(absent)}." if absent else ""
-                return replace(figure, caption=f"{figure.caption}{missing} {setting.protocol}.")
+                missing = ", ".join((*absent, *(f"batch size {size}" for size in sizes)))
+                said = f" Not run: {missing}." if missing else ""
+                return replace(figure, caption=f"{figure.caption}{said} {setting.protocol}.", missing=missing)
         return None
 
-    def _absent(self, data: FigureData, setting: Setting) -> list[str]:
-        cells = setting.of(data.clean)
-        sizes = cells[cells["drawn"]].groupby(["regime", "momentum"])["batch_size"].nunique()
+    def _absent(self, data: FigureData, setting: Setting) -> tuple[list[str], list[int]]:
+        """The curves of which less than two batch sizes were run, and the batch sizes that no curve has."""
+        cells = self.sweep.of(setting.of(data.clean))
+        cells = cells[(cells["ok"] > 0) | (cells["diverged"] > 0)]
+        sizes = cells.groupby(["regime", "momentum"])["batch_size"].nunique()
         curves = set(sizes[sizes > 1].index)
-        return [self.sweep.style(*curve).label for curve in self.sweep.curves if curve not in curves]
+        absent = [self.sweep.style(*curve).label for curve in self.sweep.curves if curve not in curves]
+        return absent, sorted(set(BATCH_SIZES) - set(cells["batch_size"].astype(int)))
 
 
 def accuracy(

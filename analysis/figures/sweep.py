@@ -117,8 +117,14 @@ class Sweep:
 
 
 def regime_sweep(curves: Collection[tuple[str, float]]) -> Sweep:
-    """One curve a regime among those that a study has: its smallest momentum (the natural-training paper's 0)."""
-    lowest = {regime: min(m for r, m in curves if r == regime) for regime, _ in curves}
+    """One curve a regime among those that a study has, at the smallest momentum that most of them share.
+
+    In the natural-training paper that is 0, which the benchmark alone does not have.
+    """
+    of = {regime: {m for r, m in curves if r == regime} for regime, _ in curves}
+    momenta = sorted({m for _, m in curves})
+    shared = max(momenta, key=lambda m: sum(m in own for own in of.values()))
+    lowest = {regime: shared if shared in own else min(own) for regime, own in of.items()}
     return Sweep("Regimes", tuple((r, lowest[r]) for r in _in_order(lowest)), "regime")
 
 

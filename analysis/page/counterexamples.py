@@ -15,8 +15,16 @@ from analysis.theme import name, number, percent, regime_style
 MOST_ROWS = 12
 
 HEAD = (
-    "Curve and attack", "Batch", "λ₁", "Adversarial accuracy", "Clean", "Training loss", "q", "Severity", "Label",
-)  # fmt: skip
+    "Curve and attack",
+    "Batch",
+    "λ₁ (training set)",
+    "Adversarial accuracy",
+    "Clean",
+    "Training loss",
+    "q",
+    "Severity",
+    "Label",
+)
 
 
 def counterexample_section(findings: Findings, charts: Charts) -> Html:

@@ -10,6 +10,7 @@ from analysis.counterexamples import COUNTEREXAMPLE
 from analysis.figures import FIGURES
 from analysis.page.charts import Charts, legend
 from analysis.page.counterexamples import pair_table
+from analysis.page.figures import commands
 from analysis.page.findings import CURVATURE, Findings
 from analysis.page.html import Content, Html, element, section
 from analysis.theme import name
@@ -52,7 +53,7 @@ def _panels(findings: Findings, charts: Charts) -> Content:
     if not drawn:
         return [
             element("p", "Its cells were not run. This runs them:", class_="note"),
-            element("pre", element("code", FIGURES[PANELS[-1]].command)),
+            commands(FIGURES[PANELS[-1]], findings.table.location),
         ]
     figures = [
         charts.figure(figure, f"Figure {FIGURES[panel].number}: {figure.title.split(': ', 1)[-1]}")

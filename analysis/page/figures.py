@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import groupby
 
-from analysis.figures import FIGURES, FigureGroup, Panel
+from analysis.figures import FIGURES, Figure, FigureGroup, Panel
 from analysis.page.charts import Charts, legend
 from analysis.page.findings import Findings
 from analysis.page.html import Html, element, section
@@ -67,7 +67,7 @@ def paper_section(findings: Findings, charts: Charts) -> Html | None:
             "papers",
             "The papers' figures, by number",
             element("p", f"None of the {len(FIGURES)} panels can be drawn: their data sets and models were not run."),
-            [_absent(PAPERS[s], [p for p in FIGURES.values() if p.source == s]) for s in PAPERS],
+            [_absent(PAPERS[s], [p for p in FIGURES.values() if p.source == s], findings) for s in PAPERS],
         )
     parts = [_paper(source, title, findings, charts) for source, title in PAPERS.items()]
     return section("papers", "The papers' figures, by number", parts)
@@ -81,9 +81,9 @@ def _paper(source: str, title: str, findings: Findings, charts: Charts) -> Html:
     ]
     return element(
         "details",
-        element("summary", f"{title}: {len(drawn)} of {len(panels)} panels drawn"),
+        element("summary", f"{title}: {len(drawn)} of {len(panels)} panels drawn{_in_part(drawn, findings)}"),
         *blocks,
-        _absent(f"{len(panels) - len(drawn)} panels not run", [p for p in panels if p not in drawn]),
+        _absent(f"{len(panels) - len(drawn)} panels not run", [p for p in panels if p not in drawn], findings),
         id=f"paper-{source}",
     )
 
@@ -95,7 +95,8 @@ def _same_curves(panels: list[Panel], findings: Findings, charts: Charts) -> Htm
             heading = f"Figure {panel.number}: {_short(figure.title)}"
             place = charts.figure(figure, heading)
             note = element("p", panel.note, class_="note") if panel.note and n == 0 else None
-            figures.append(element("div", place, note, id=f"panel-{panel.id}" if n == 0 else None))
+            rest = _rest(panel, figure, findings.table.location)
+            figures.append(element("div", place, note, rest, id=f"panel-{panel.id}" if n == 0 else None))
     return element("div", legend(panels[0].sweep.styles, lines=True), element("div", figures, class_="grid"))
 
 
@@ -103,11 +104,35 @@ def _short(title: str) -> str:
     return title.replace(": accuracy under", ",").replace(": ", ", ")
 
 
-def _absent(title: str, panels: list[Panel]) -> Html | None:
+def _in_part(drawn: list[Panel], findings: Findings) -> str:
+    partial = sum(any(figure.missing for figure in findings.panels[panel.id]) for panel in drawn)
+    return f", {partial} of them in part" if partial else ""
+
+
+def _rest(panel: Panel, figure: Figure, results: str) -> Html | None:
+    """What of a panel was not run, and how to run it."""
+    if not figure.missing:
+        return None
+    summary = element("summary", f"In part. Not run: {figure.missing}")
+    return element("details", summary, commands(panel, results), class_="note")
+
+
+def commands(panel: Panel, results: str) -> Html:
+    """The commands that run a panel's cells."""
+    return element("pre", element("code", "\n".join(panel.commands(results))))
+
+
+def _absent(title: str, panels: list[Panel], findings: Findings) -> Html | None:
     if not panels:
         return None
     items = [
-        element("li", f"Figure {p.number}. {p.title}. ", p.note, element("code", p.command), id=f"panel-{p.id}")
+        element(
+            "li",
+            f"Figure {p.number}. {p.title}. ",
+            p.note,
+            commands(p, findings.table.location),
+            id=f"panel-{p.id}",
+        )
         for p in panels
     ]
     return element("details", element("summary", title), element("ul", items, class_="panels"))

@@ -20,8 +20,8 @@ from analysis.table import StudyTable
 from analysis.verdict import Verdict
 from search_spaces import HEADLINE_EPSILON
 
-CURVATURE = "lambda1_test"
-"""The curvature of the page's correlation and counterexample sections; the CSV files hold both."""
+CURVATURE = "lambda1_train"
+"""The curvature of the page's correlation and counterexample sections, as of its claims; the CSV files hold both."""
 
 ARROW_KEYS = [*SHARED, "attack", "loss", "split", "epsilon"]
 

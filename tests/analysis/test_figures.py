@@ -185,7 +185,21 @@ def test_a_panel_is_drawn_when_its_curves_were_run_and_names_its_command_otherwi
     data = FigureData(from_rows(regimes()))
     assert [figure.name for figure in FIGURES["A-1L"](data)] == ["A-1L"]
     assert FIGURES["A-4R"](data) == []
-    assert "--grid natural_training --select dataset=cifar10 model=c1" in FIGURES["A-4R"].command
+    assert FIGURES["A-4R"].commands("my results") == [
+        "python -m study.run --grid natural_training --results 'my results' --select dataset=cifar10 model=c1 "
+        "regime=lr,lr_bs momentum=0",
+        "python -m study.run --grid natural_training --results 'my results' --select dataset=cifar10 model=c1 "
+        "regime=benchmark momentum=0.9",
+    ]
+
+
+def test_what_a_panel_lacks_is_said() -> None:
+    """One regime of three, without the largest batch sizes, of one model of two."""
+    (figure,) = FIGURES["A-workshop-13"](FigureData(from_rows(curve_rows(regime="lr", batch_sizes=SIZES))))
+    lacks = "StdCNN, LR/BS constant, m=0, Benchmark, m=0.9"
+    assert figure.missing.startswith(lacks)
+    sizes = [f"batch size {size}" for size in (16, 32, 64, 128, 256, 512, 1024) if size not in SIZES]
+    assert figure.missing.removeprefix(lacks) == "".join(f", {size}" for size in sizes)
 
 
 def test_a_panel_of_momenta_needs_more_than_one_of_them() -> None:

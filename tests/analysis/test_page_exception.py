@@ -21,10 +21,8 @@ def section(*, dataset: str, model: str, slope: float) -> str:
         "noise": 0.002,
     }
     rows = curve_rows(dataset=dataset, model=model, regime="lr", batch_sizes=SIZES, **planted)
-    rows += curve_rows(dataset=dataset, model=model, regime="benchmark", momentum=0.9, batch_sizes=SIZES)
     trials = [
-        trial(dataset=dataset, model=model, regime=regime, momentum=momentum, batch_size=batch_size, seed=seed)
-        for regime, momentum in (("lr", 0.0), ("benchmark", 0.9))
+        trial(dataset=dataset, model=model, regime="lr", momentum=0.0, batch_size=batch_size, seed=seed)
         for batch_size in SIZES
         for seed in (0, 1, 2)
     ]
@@ -46,5 +44,5 @@ def test_where_robustness_falls_there_is_no_pair() -> None:
 
 def test_not_run_gives_the_command() -> None:
     html = section(dataset="mnist", model="m1_20", slope=0.08)
-    assert "python -m study.run --grid natural_training --select dataset=fashion-mnist" in html
+    assert "--select dataset=fashion-mnist model=stdcnn regime=lr,lr_bs momentum=0" in html
     assert "No pair of batch sizes on its curves" in html

@@ -52,8 +52,14 @@ def test_epsilons_narrow_the_attacks_and_nothing_else() -> None:
 
 
 def test_an_epsilon_that_is_never_asked_names_those_that_are() -> None:
-    with pytest.raises(GridError, match=r"0\.07.*valid: 0\.03, 0\.05, 0\.1, 0\.15, 0\.2, 0\.3"):
+    with pytest.raises(GridError, match=r"0\.07.*valid: mnist: 0\.03, 0\.05, 0\.1, 0\.15, 0\.2, 0\.3"):
         plan(Request("natural_training", select={"dataset": ("mnist",)}, epsilons=(0.07,)))
+
+
+def test_every_data_set_keeps_an_epsilon() -> None:
+    with pytest.raises(GridError, match="cifar10 without an attack"):
+        plan(Request("natural_training", select={"dataset": ("mnist", "cifar10")}, epsilons=(0.3,)))
+    plan(Request("natural_training", select={"dataset": ("mnist", "cifar10")}, epsilons=(0.3, 0.02)))
 
 
 def test_sizes_resize_the_trials_and_what_is_asked_of_them() -> None:
