@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -96,7 +97,8 @@ def test_equals_torch_to_the_bit(name: str, settings: dict[str, float], peer: ty
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "variant",
-    [lambda m, **s: MultiplicativeNoise(m, sigma=0.0, **s), lambda m, **s: SelectiveBackprop(m, beta=0.0, **s)],
+    [partial(MultiplicativeNoise, sigma=0.0), partial(SelectiveBackprop, beta=0.0)],
+    ids=["msgd", "selective_backprop"],
 )
 def test_without_noise_or_selectivity_it_is_sgd_to_the_bit(variant: Builder, kind: str) -> None:
     settings = {"learning_rate": RATE, "momentum": 0.9, "weight_decay": 0.01}

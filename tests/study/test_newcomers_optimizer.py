@@ -16,6 +16,7 @@ import search_spaces
 from search_spaces import Planned, Request, plan
 from study import optimizers
 from study.execute import execute
+from study.pending import answered
 from study.records import Results
 from tests.study.small import tensors, timeless
 
@@ -69,11 +70,11 @@ class _KilledError(Exception):
 
 @pytest.mark.usefixtures("newcomer")
 def test_it_trains_in_its_grid_and_answers_every_probe(tmp_path: Path) -> None:
-    row = execute(planned(), tensors(), results(tmp_path / "r"))
+    one = planned()
+    row = execute(one, tensors(), results(tmp_path / "r"))
+    assert answered(row) == {probe.key for probe in one.probes}
     assert (row["status"], row["optimizer"], row["steps"]) == ("ok", "signum", 4 * 4)
     assert row["history"][-1]["train_loss"] < row["history"][0]["train_loss"]
-    assert row["fgsm_acc"] is not None
-    assert row["lambda1_train"] is not None
 
 
 @pytest.mark.usefixtures("newcomer")

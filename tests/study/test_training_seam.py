@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from study import streams
 from study.data import AUGMENTATIONS
 from study.models import Dropout, build, set_dropout_generator
+from study.models.initialization import drawing_from
 from study.optimizers import OPTIMIZERS, Batches, Optimizer
 from study.optimizers.sgd import SGD
 from study.schedules import SCHEDULES
@@ -119,7 +120,8 @@ def careless_fgsm(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 
 def test_adversarial_minibatches_are_made_with_the_current_weights_in_eval_mode() -> None:
     """As a loop by hand, dropout and batch norm included: no mask drawn, no statistic moved by the attack."""
-    ours = nn.Sequential(nn.Flatten(), nn.Linear(784, 20), nn.BatchNorm1d(20), Dropout(0.5), nn.Linear(20, 10))
+    with drawing_from(streams.generator(0)):
+        ours = nn.Sequential(nn.Flatten(), nn.Linear(784, 20), nn.BatchNorm1d(20), Dropout(0.5), nn.Linear(20, 10))
     theirs = copy.deepcopy(ours)
     run(ours, SGD(ours, learning_rate=0.05, momentum=0.9), epochs=1, perturb=careless_fgsm)
 
