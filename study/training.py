@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,9 @@ from study.optimizers import Optimizer
 from study.schedules import Schedule
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
+
+Perturb = Callable[[nn.Module, Tensor, Tensor], Tensor]
+"""From the model in eval mode, images (B, C, H, W) in [0, 1] and labels (B,) to the images to train on instead."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +34,13 @@ class Epoch:
 
 @dataclass
 class TrainingState:
-    """How far training has come; with the model's and the optimizer's state all that is needed to go on."""
+    """How far training has come; with the model's and the optimizer's state all that is needed to go on.
+
+    `steps` and `gradient_equivalents` are the optimizer's counts at the end of the last completed epoch.
+    """
 
     steps: int = 0
+    gradient_equivalents: float = 0.0
     seconds: float = 0.0
     history: list[Epoch] = field(default_factory=list)
     diverged: str = ""
@@ -55,7 +63,11 @@ class TrainingState:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The settings of a training run that are not the model's or the optimizer's own."""
+    """The settings of a training run that are not the model's or the optimizer's own.
+
+    `perturb` makes training adversarial (Yao et al. 2018, section 3.3): every minibatch is replaced by what it returns,
+    made with the weights of that moment. The optimizer does not count this work.
+    """
 
     learning_rate: float
     batch_size: int
@@ -64,6 +76,7 @@ class Recipe:
     schedule: Schedule
     augmentation: Augmentation
     target_loss: float | None = None
+    perturb: Perturb | None = None
 
 
 def train(
@@ -82,17 +95,19 @@ def train(
     `train` and `validation` are (uint8 images (N, C, H, W), labels (N,)) on the model's device; they are never
     changed. Each epoch goes through a fresh permutation; the last batch of an epoch may be smaller. Training ends
     early when the loss is no longer finite (`state.diverged` says where) or reaches `target_loss`.
+
+    Raises:
+        ValueError: the optimizer passes over an epoch before its steps, and `recipe.perturb` is set.
     """
     model.train()
     while state.epochs_done < recipe.epochs and not state.diverged and not state.reached_target:
         epoch = state.epochs_done
         optimizer.learning_rate = recipe.schedule(recipe.learning_rate, epoch)
-        set_dropout_generator(model, streams.generator(recipe.seed, "dropout", epoch, device=train[0].device))
-        loss = _train_epoch(model, optimizer, recipe, train, epoch)
+        loss = _train_epoch(model, optimizer, recipe, train, epoch, set_dropout_generator)
         if not math.isfinite(loss):
             state.diverged = f"loss became {loss} in epoch {epoch + 1}"
             break
-        state.steps += -(-len(train[1]) // recipe.batch_size)
+        state.steps, state.gradient_equivalents = optimizer.updates, optimizer.gradient_equivalents
         accuracy = evaluate(model, *validation).accuracy
         state.history.append(Epoch(epoch + 1, optimizer.learning_rate, loss, accuracy))
         if recipe.target_loss is not None:
@@ -102,14 +117,54 @@ def train(
 
 
 def _train_epoch(
-    model: nn.Module, optimizer: Optimizer, recipe: Recipe, train: tuple[Tensor, Tensor], epoch: int
+    model: nn.Module,
+    optimizer: Optimizer,
+    recipe: Recipe,
+    train: tuple[Tensor, Tensor],
+    epoch: int,
+    set_dropout_generator: Callable[[nn.Module, torch.Generator], object],
 ) -> float:
     """One pass over the training set; returns the mean loss of its images."""
+    device = train[0].device
+    again = partial(_minibatches, recipe, train, epoch) if recipe.perturb is None else _not_again
+    set_dropout_generator(model, streams.generator(recipe.seed, "dropout", epoch, device=device))
+    optimizer.begin_epoch(again, streams.generator(recipe.seed, "optimizer", epoch, device=device))
+    # The same stream from its beginning: what the optimizer passed over before met the masks of the steps to come.
+    set_dropout_generator(model, streams.generator(recipe.seed, "dropout", epoch, device=device))
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    for images, labels in _minibatches(recipe, train, epoch):
+        if recipe.perturb is not None:
+            images = _perturbed(model, images, labels, recipe.perturb)
+        total += optimizer.step(images, labels) * len(labels)
+    optimizer.end_epoch()
+    return float(total) / len(train[1])
+
+
+def _minibatches(recipe: Recipe, train: tuple[Tensor, Tensor], epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The epoch's minibatches, augmented, float in [0, 1]; named streams make them the same bits every time."""
     x, y = train
     order = torch.randperm(len(y), generator=streams.generator(recipe.seed, "order", epoch)).to(x.device)
     draws = streams.generator(recipe.seed, "augmentation", epoch, device=x.device)
-    total = torch.zeros((), dtype=torch.float64, device=x.device)
     for batch in order.split(recipe.batch_size):
-        images = recipe.augmentation(x[batch], draws).float().div_(255)
-        total += optimizer.step(images, y[batch]) * len(batch)
-    return float(total) / len(y)
+        yield recipe.augmentation(x[batch], draws).float().div_(255), y[batch]
+
+
+def _not_again() -> Iterator[tuple[Tensor, Tensor]]:
+    raise ValueError(
+        "this optimizer passes over an epoch before its steps, but adversarial minibatches depend on the weights of "
+        "each step: train adversarially with another optimizer, such as sgd"
+    )
+
+
+def _perturbed(model: nn.Module, x: Tensor, y: Tensor, perturb: Perturb) -> Tensor:
+    """What `perturb` makes of a minibatch, of the same shape; the model's mode and gradients are as before."""
+    gradients = [(p, p.grad) for p in model.parameters()]
+    for p, _ in gradients:
+        p.grad = None
+    model.eval()
+    try:
+        return perturb(model, x, y).detach()
+    finally:
+        model.train()
+        for p, gradient in gradients:
+            p.grad = gradient

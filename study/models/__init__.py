@@ -17,6 +17,7 @@ from study.models.initialization import drawing_from
 from study.models.m1 import m1, m1_8, m1_20
 from study.models.resnet18 import resnet18
 from study.models.stdcnn import stdcnn
+from study.models.vgg11 import vgg11
 
 __all__ = ["MODELS", "Builder", "Dropout", "build", "set_dropout_generator"]
 
@@ -36,6 +37,7 @@ MODELS: Mapping[str, Builder] = {
     "stdcnn": stdcnn,
     "c1": c1,
     "resnet18": resnet18,
+    "vgg11": vgg11,
 }
 
 

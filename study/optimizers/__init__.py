@@ -1,32 +1,40 @@
-"""Optimizers behind one seam, `step(x, y) -> loss`: each owns its forward and backward pass.
+"""The optimizers room: SGD, its variants, and Adam, behind one seam, `step(x, y) -> loss`.
 
-A new one is one file and one line in OPTIMIZERS; it is built as `build(model, learning_rate=..., momentum=...,
-weight_decay=...)` and must offer `step`, a settable `learning_rate`, `state_dict` and `load_state_dict`.
+A newcomer adds an optimizer with a subclass of `Optimizer` in a file of its own and one line in OPTIMIZERS. Other
+settings of the same optimizer are another line, e.g. `"msgd_half": partial(MultiplicativeNoise, sigma=0.5)`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Mapping
+from functools import partial
+from typing import Protocol
 
-from torch import Tensor
+from torch import nn
 
+from study.optimizers.adam import Adam, AdamW
+from study.optimizers.multiplicative_noise import MultiplicativeNoise
+from study.optimizers.optimizer import Batches, Optimizer
+from study.optimizers.selective_backprop import SelectiveBackprop
 from study.optimizers.sgd import SGD
+from study.optimizers.svrg import SVRG
+
+__all__ = ["OPTIMIZERS", "Batches", "Builder", "Optimizer"]
 
 
-class Optimizer(Protocol):
-    """What training needs of an optimizer."""
+class Builder(Protocol):
+    """Makes an optimizer of a model's parameters; ValueError if it cannot have these settings."""
 
-    learning_rate: float
-
-    def step(self, x: Tensor, y: Tensor) -> Tensor:
-        """Take one step on a minibatch; returns its mean loss before the step, detached."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything beside the weights that the next step depends on."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a stored state."""
+    def __call__(self, model: nn.Module, *, learning_rate: float, momentum: float, weight_decay: float) -> Optimizer:
+        """The optimizer, at its beginning."""
+        ...
 
 
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": SGD}
+OPTIMIZERS: Mapping[str, Builder] = {
+    "sgd": SGD,
+    "svrg": SVRG,
+    "msgd": partial(MultiplicativeNoise, sigma=1.0),
+    "selective_backprop": partial(SelectiveBackprop, beta=3.0),
+    "adam": Adam,
+    "adamw": AdamW,
+}

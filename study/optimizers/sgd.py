@@ -2,49 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
+
+from study.optimizers.torch_optimizer import TorchOptimizer
 
 
-class SGD:
+class SGD(TorchOptimizer):
     """v <- momentum v + (gradient + weight_decay theta); theta <- theta - learning_rate v.
 
-    These are torch's semantics. Algorithm 1 of the natural-training paper (2020) resets the velocity inside its
-    loop, which would make momentum a no-op: a misprint.
+    These are torch's semantics. In print the update is garbled: Algorithm 1 of the natural-training paper (2020)
+    resets the velocity inside its loop, which would make momentum a no-op; eq. 2 of Choudhary (2020) has no momentum
+    factor; and its penalty w ||theta||^2 (section 2.2.1) would decay by 2 w, while its eqs. 10 and 11 decay by w.
     """
 
     def __init__(
         self, model: nn.Module, *, learning_rate: float, momentum: float = 0.0, weight_decay: float = 0.0
     ) -> None:
-        self._model = model
-        self._sgd = torch.optim.SGD(
+        rule = torch.optim.SGD(
             model.parameters(), lr=learning_rate, momentum=momentum, weight_decay=weight_decay, fused=True
         )
-
-    @property
-    def learning_rate(self) -> float:
-        """The rate of the next step."""
-        return float(self._sgd.param_groups[0]["lr"])
-
-    @learning_rate.setter
-    def learning_rate(self, value: float) -> None:
-        self._sgd.param_groups[0]["lr"] = value
-
-    def step(self, x: Tensor, y: Tensor) -> Tensor:
-        """One step on the mean cross-entropy of a minibatch: x (B, C, H, W) in [0, 1], y (B,); returns the loss."""
-        self._sgd.zero_grad()
-        loss = F.cross_entropy(self._model(x), y)
-        loss.backward()
-        self._sgd.step()
-        return loss.detach()
-
-    def state_dict(self) -> dict[str, Any]:
-        """The velocities."""
-        return self._sgd.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from stored velocities."""
-        self._sgd.load_state_dict(state)
+        super().__init__(model, rule, learning_rate=learning_rate)

@@ -11,7 +11,7 @@ from study.models import MODELS, build, set_dropout_generator
 from study.models.resnet18 import BasicBlock
 
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)
-SHAPES = {"m1": GREY, "m1_20": GREY, "m1_8": GREY, "stdcnn": GREY, "c1": COLOUR, "resnet18": COLOUR}
+SHAPES = {"m1": GREY, "m1_20": GREY, "m1_8": GREY, "stdcnn": GREY, "c1": COLOUR, "resnet18": COLOUR, "vgg11": COLOUR}
 RESNET_STAGES = [(64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4)]
 Shape = tuple[int, int, int]
 
@@ -49,6 +49,7 @@ def outputs(model: nn.Module, x: Tensor, kind: type[nn.Module]) -> list[tuple[in
         ("stdcnn", 56_010),
         ("c1", 1_756_682),
         ("resnet18", 11_173_962),
+        ("vgg11", 9_750_922),
     ],
 )
 def test_number_of_parameters(name: str, count: int) -> None:
@@ -72,6 +73,7 @@ def test_one_logit_a_class(name: str, num_classes: int) -> None:
         ("stdcnn", nn.MaxPool2d, [(10, 14, 14), (20, 7, 7)]),
         ("c1", nn.Conv2d, [(64, 32, 32), (64, 16, 16)]),
         ("c1", nn.MaxPool2d, [(64, 16, 16), (64, 8, 8)]),
+        ("vgg11", nn.MaxPool2d, [(64, 16, 16), (128, 8, 8), (256, 4, 4), (512, 2, 2), (512, 1, 1)]),
         ("resnet18", BasicBlock, [m for m in RESNET_STAGES for _ in range(2)]),
     ],
 )
@@ -88,6 +90,8 @@ def test_layers_in_the_order_of_the_papers() -> None:
     assert kinds("stdcnn") == f"{block} {block} Flatten Linear ReLU Dropout Linear"
     block = "Conv2d ReLU BatchNorm2d MaxPool2d"
     assert kinds("c1") == f"{block} {block} Flatten Linear ReLU Linear ReLU Linear"
+    one, two = "Conv2d ReLU MaxPool2d", "Conv2d ReLU Conv2d ReLU MaxPool2d"
+    assert kinds("vgg11") == f"{one} {one} {two} {two} {two} Flatten Linear ReLU Linear ReLU Linear"
 
 
 def test_resnet18_is_torchvisions_but_for_the_stem() -> None:
@@ -102,6 +106,16 @@ def test_resnet18_is_torchvisions_but_for_the_stem() -> None:
     x = batch(COLOUR)
     for mode in (True, False):  # batch statistics, then the running ones that they left
         torch.testing.assert_close(ours.train(mode)(x), peer.train(mode)(x), rtol=1e-4, atol=1e-5)
+
+
+def test_vgg11s_convolutions_are_torchvisions() -> None:
+    peer = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["A"]).eval()
+    ours = network("vgg11").eval()
+    assert isinstance(ours, nn.Sequential)
+    features = ours[: len(peer)]  # type: ignore[arg-type]
+    peer.load_state_dict(features.state_dict())
+    x = batch(COLOUR)
+    torch.testing.assert_close(features(x), peer(x))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -120,5 +134,7 @@ def test_an_image_too_small_for_the_model(image_shape: Shape) -> None:
 
 
 def test_an_unknown_model() -> None:
-    with pytest.raises(ValueError, match="unknown model 'm3'; choose one of m1, m1_20, m1_8, stdcnn, c1, resnet18"):
+    with pytest.raises(
+        ValueError, match="unknown model 'm3'; choose one of m1, m1_20, m1_8, stdcnn, c1, resnet18, vgg11"
+    ):
         network("m3", image_shape=GREY)

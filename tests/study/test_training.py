@@ -76,6 +76,12 @@ def test_the_benchmark_halves_the_rate_after_every_fifth_epoch() -> None:
     assert [e.lr for e in state.history] == [0.04] * 5 + [0.02] * 5 + [0.01]
 
 
+def test_choudharys_schedules() -> None:
+    halved, tenth = SCHEDULES["halve_every_10"], SCHEDULES["tenth_at_60"]
+    assert [halved(0.1, epoch) for epoch in (0, 9, 10, 19, 20, 99)] == [0.1, 0.1, 0.05, 0.05, 0.025, 0.1 * 0.5**9]
+    assert [tenth(0.1, epoch) for epoch in (0, 59, 60, 99)] == [0.1, 0.1, pytest.approx(0.01), pytest.approx(0.01)]
+
+
 def test_a_huge_rate_diverges_and_says_in_which_epoch() -> None:
     state = run(model_of(), learning_rate=1e6)
     assert state.diverged.startswith("loss became")

@@ -1,0 +1,54 @@
+"""Multiplicative SGD: minibatch gradients with Gaussian noise of Fisher covariance."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from study.optimizers.optimizer import Batches
+from study.optimizers.sgd import SGD
+
+
+class MultiplicativeNoise(SGD):
+    """SGD on mean(w_i l_i), where w_i ~ N(1, sigma^2) anew for every image of every step.
+
+    So the gradient keeps its expectation and gains noise of covariance sigma^2 / B^2 sum g_i g_i' = sigma^2 / B times
+    the minibatch's empirical Fisher matrix (without dropout; g_i is the gradient of image i). Momentum and weight decay
+    are SGD's. sigma 0 is SGD.
+
+    Source: Wu et al. 2020 (arXiv:1906.07405), MSGD-Fisher; Choudhary (2020), Algorithm 2. He prints no sigma: 1 is our
+    choice, with which the noise has the size of that of resampling the minibatch.
+
+    Raises ValueError for a negative sigma.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        learning_rate: float,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        sigma: float = 1.0,
+    ) -> None:
+        if not sigma >= 0:
+            raise ValueError(f"sigma is a standard deviation: it must be at least 0, not {sigma}")
+        super().__init__(model, learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay)
+        self._sigma = sigma
+        self._generator: torch.Generator | None = None
+
+    def begin_epoch(self, batches: Batches, generator: torch.Generator) -> None:
+        """The epoch's noise comes from `generator`."""
+        self._generator = generator
+
+    def step(self, x: Tensor, y: Tensor) -> Tensor:
+        """One update with the noisy gradient; returns the mean loss without the noise. RuntimeError before an epoch."""
+        if self._generator is None:
+            raise RuntimeError("multiplicative noise has no generator yet: call begin_epoch(batches, generator) first")
+        losses = F.cross_entropy(self.model(x), y, reduction="none")
+        noise = torch.randn(len(y), generator=self._generator, device=self._generator.device)
+        self._differentiate((losses * noise.to(losses).mul(self._sigma).add(1)).mean())
+        self._update()
+        self.gradient_equivalents += len(y)
+        return losses.detach().mean()

@@ -1,0 +1,76 @@
+"""SVRG: stochastic gradients whose variance is reduced by a snapshot of the weights and its full gradient."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from study.optimizers.optimizer import Batches
+from study.optimizers.sgd import SGD
+
+
+class SVRG(SGD):
+    """SGD on v = g_B(theta) - g_B(snapshot) + g(snapshot), where g is the gradient over the whole epoch.
+
+    The snapshot is taken at every epoch's begin. Momentum and weight decay act on v as SGD's do on its gradient.
+
+    Augmentation and dropout are locked (Defazio and Bottou 2019, arXiv:1812.04529): the epoch's images and masks are
+    the same in g(snapshot) and in both gradients of a step, so that the mean of v over the epoch's batches, each
+    weighted by its size, is the full gradient at theta, batch normalization included. Snapshot passes leave the model's
+    buffers, batch normalization's running statistics, alone.
+
+    In g(snapshot) every image weighs alike, whatever the size of the last batch. A step takes v as it is: at every
+    position of the epoch each image is equally likely, so a smaller last batch is as unbiased as the others.
+
+    Source: Johnson and Zhang 2013; Choudhary (2020), eq. 3, which prints theta_mT for theta_mT+t on its right side.
+    """
+
+    def __init__(
+        self, model: nn.Module, *, learning_rate: float, momentum: float = 0.0, weight_decay: float = 0.0
+    ) -> None:
+        super().__init__(model, learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay)
+        self._trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self._snapshot: dict[str, Tensor] = {}
+        self._full_gradient: list[Tensor] = []
+
+    def begin_epoch(self, batches: Batches, generator: torch.Generator) -> None:
+        """Take the snapshot and its gradient over the epoch: one gradient of every training image."""
+        self._snapshot = {name: p.detach().clone().requires_grad_() for name, p in self._trained.items()}
+        total, images = [torch.zeros_like(p) for p in self._trained.values()], 0
+        for x, y in batches():
+            for summed, gradient in zip(total, self._snapshot_gradient(x, y), strict=True):
+                summed.add_(gradient, alpha=len(y))
+            images += len(y)
+        self._full_gradient = [summed.div_(images) for summed in total]
+        self.gradient_equivalents += images
+
+    def step(self, x: Tensor, y: Tensor) -> Tensor:
+        """One update with v, two gradients of the minibatch; returns its mean loss. RuntimeError before an epoch."""
+        if not self._full_gradient:
+            raise RuntimeError("SVRG has no snapshot yet: call begin_epoch(batches, generator) before the steps")
+        before = [(generator, generator.get_state()) for generator in _generators(self.model)]
+        at_snapshot = self._snapshot_gradient(x, y)
+        for generator, state in before:
+            generator.set_state(state)
+        loss = F.cross_entropy(self.model(x), y)
+        self._differentiate(loss)
+        for p, gradient, full in zip(self._trained.values(), at_snapshot, self._full_gradient, strict=True):
+            if p.grad is not None:
+                p.grad.sub_(gradient).add_(full)
+        self._update()
+        self.gradient_equivalents += 2 * len(y)
+        return loss.detach()
+
+    def _snapshot_gradient(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        """The gradient of the minibatch's mean loss at the snapshot, parameter by parameter."""
+        buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+        loss = F.cross_entropy(functional_call(self.model, {**self._snapshot, **buffers}, (x,)), y)
+        return torch.autograd.grad(loss, list(self._snapshot.values()), allow_unused=True, materialize_grads=True)
+
+
+def _generators(model: nn.Module) -> set[torch.Generator]:
+    """Where the model's modules draw from: the `generator` of each that has one, as this study's dropout does."""
+    found = (getattr(module, "generator", None) for module in model.modules())
+    return {generator for generator in found if isinstance(generator, torch.Generator)}

@@ -1,0 +1,48 @@
+"""The optimizers of torch.optim behind the room's seam."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from study.optimizers.optimizer import Optimizer
+
+
+class TorchOptimizer(Optimizer):
+    """Mean cross-entropy of the minibatch, its gradient, and the update rule of a torch optimizer."""
+
+    def __init__(self, model: nn.Module, rule: torch.optim.Optimizer, *, learning_rate: float) -> None:
+        super().__init__(model, learning_rate=learning_rate)
+        self._rule = rule
+
+    def step(self, x: Tensor, y: Tensor) -> Tensor:
+        """One update with the gradient of the minibatch's mean loss; returns that loss."""
+        loss = F.cross_entropy(self.model(x), y)
+        self._differentiate(loss)
+        self._update()
+        self.gradient_equivalents += len(y)
+        return loss.detach()
+
+    def _differentiate(self, loss: Tensor) -> None:
+        """Leave the gradient of `loss` in the parameters."""
+        self._rule.zero_grad()
+        loss.backward()
+
+    def _update(self) -> None:
+        """Change the weights by the gradient that the parameters hold."""
+        for group in self._rule.param_groups:
+            group["lr"] = self.learning_rate
+        self._rule.step()
+        self.updates += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counters and the torch optimizer's moments."""
+        return {**super().state_dict(), "rule": self._rule.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from stored counters and moments."""
+        super().load_state_dict(state)
+        self._rule.load_state_dict(state["rule"])
