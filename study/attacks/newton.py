@@ -18,7 +18,7 @@ FLAT = 1e-12
 """A direction p with p'Hp <= FLAT lambda1 ||p||^2 is one along which H is 0 up to rounding: iterations stop there."""
 
 MEMORY_BYTES = 2**28
-"""For the margins' Jacobian and its float64 copy: 800 CIFAR-10 or 70 CIFAR-100 images."""
+"""For the margins' Jacobian and its float64 copy: 700 CIFAR-10 or 70 CIFAR-100 images."""
 
 
 def check_newton(newton_steps: int, newton_tolerance: float) -> None:
