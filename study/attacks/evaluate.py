@@ -44,12 +44,14 @@ class AttackResult:
 
     Attributes:
         attack, loss: names in ATTACKS and LOSSES.
-        epsilon: radius of the ball, in pixel units.
+        epsilon: radius of the max-norm ball, or root mean square of the pixels of an L2 perturbation.
+        radius: of the ball in its norm, in pixel units: epsilon for linf, epsilon sqrt(pixels) for l2.
         norm, steps, step_size, random_start: as in `AttackSpec`, step_size at this epsilon.
+        newton_steps, newton_tolerance: of the second-order attacks; None for the others.
         n: images attacked.
         correct: images still classified correctly.
         accuracy: correct / n, 0 to 1.
-        zero_grad_fraction, saturated_fraction: see `CleanGradient`.
+        zero_grad_fraction, saturated_fraction: see `CleanGradient`; of the network that was attacked.
         seconds: wall clock of the attack and of scoring it, without the checks and the clean gradient.
         correct_bits: one bit an image in data order, 1 for correct, most significant bit first, padded with 0
             to whole bytes: `numpy.unpackbits(numpy.frombuffer(correct_bits, "uint8"), count=n)`.
@@ -58,10 +60,13 @@ class AttackResult:
     attack: str
     loss: str
     epsilon: float
+    radius: float
     norm: str
     steps: int
     step_size: float
     random_start: bool
+    newton_steps: int | None
+    newton_tolerance: float | None
     n: int
     correct: int
     accuracy: float
@@ -82,8 +87,13 @@ def attack_split(
     generator: torch.Generator,
     batch_size: int = BATCH_SIZE,
     clean_gradient: CleanGradient | None = None,
+    source: nn.Module | None = None,
+    settings: Mapping[str, float] | None = None,
 ) -> AttackResult:
     """Attack every image of a split with the true label and score the model on the result.
+
+    With a `source` the images are made to fool that network and the model is scored on them: a transfer attack, as
+    in Yao et al. 2018 (arXiv:1802.08241), Tables 3 and 4.
 
     Args:
         model: in eval mode, maps pixels in [0, 1] to logits (n, classes). Batches are moved to its device and
@@ -96,28 +106,39 @@ def attack_split(
         generator: draws random starts in data order. With a CPU generator the draws do not depend on
             `batch_size`.
         batch_size: images attacked at a time.
-        clean_gradient: from `measure_clean_gradient` on the same model, split and loss. It is the same for
-            every attack and epsilon, so a caller with several passes it on; None measures it here, one
+        clean_gradient: from `measure_clean_gradient` on the attacked network, split and loss. It is the same
+            for every attack and epsilon, so a caller with several passes it on; None measures it here, one
             gradient an image.
+        source: the network that is attacked, in eval mode; None for the model itself.
+        settings: keywords of this attack to change from their defaults in `AttackSpec.settings`.
 
     Raises:
-        ValueError: unknown attack or loss; batch_size below 1; epsilon, images, labels or model refused by
-            `study.attacks.guards`; logits that are not finite on some adversarial image.
+        ValueError: unknown attack, loss or setting; batch_size below 1; epsilon, images, labels, model or source
+            refused by `study.attacks.guards`; logits that are not finite on some adversarial image.
     """
     spec = _named(ATTACKS, "attack", attack)
+    settings = settings or {}
+    try:
+        run = spec.with_settings(settings)
+    except ValueError as error:
+        raise ValueError(f"{attack}: {error}") from error
     loss_function = _named(LOSSES, "loss", loss)
     check_epsilon(epsilon)
     _check_split(model, x, y)
+    attacked = model
+    if source is not None:
+        _check_split(source, x, y)
+        attacked = source
     if clean_gradient is None:
-        clean_gradient = measure_clean_gradient(model, x, y, loss=loss, batch_size=batch_size)
+        clean_gradient = measure_clean_gradient(attacked, x, y, loss=loss, batch_size=batch_size)
 
     started = time.perf_counter()
     correct_batches, finite_batches = [], []
-    for pixels, labels in _batches(model, x, y, batch_size):
-        adversarial = spec.run(model, pixels, labels, epsilon=epsilon, loss=loss_function, generator=generator)
+    for pixels, labels in _batches(attacked, x, y, batch_size):
+        adversarial = run(attacked, pixels, labels, epsilon=epsilon, loss=loss_function, generator=generator)
         with torch.no_grad():
-            logits = model(adversarial)
-        correct_batches.append(logits.argmax(dim=1) == labels)
+            logits = model(as_pixels(model, adversarial))
+        correct_batches.append(logits.argmax(dim=1) == labels.to(logits.device))
         finite_batches.append(logits.isfinite().all())
     correct = torch.cat(correct_batches).cpu()
     seconds = time.perf_counter() - started
@@ -125,14 +146,19 @@ def attack_split(
     if not bool(torch.stack(finite_batches).all()):
         raise ValueError(f"{attack} met logits that are not finite: the weights have diverged, there is no accuracy")
     n_correct = int(correct.sum())
+    used = {**spec.settings, **settings}
+    newton_steps, newton_tolerance = used.get("newton_steps"), used.get("newton_tolerance")
     return AttackResult(
         attack=attack,
         loss=loss,
         epsilon=epsilon,
+        radius=spec.radius(epsilon, x[0].numel()),
         norm=spec.norm,
         steps=spec.steps,
         step_size=spec.step_size(epsilon),
         random_start=spec.random_start,
+        newton_steps=None if newton_steps is None else int(newton_steps),
+        newton_tolerance=newton_tolerance,
         n=len(y),
         correct=n_correct,
         accuracy=n_correct / len(y),

@@ -1,6 +1,7 @@
 """Curvature of the loss: the Hessian as an operator, and eigenvalue methods that see only its product."""
 
 from study.curvature.eigen import EigenResult
+from study.curvature.input_hessian import InputCurvature, InputHessianCheck, check_input_hessian, input_curvature
 from study.curvature.lanczos import lanczos
 from study.curvature.operator import HessianOperator
 from study.curvature.power import power_iteration
@@ -10,7 +11,11 @@ __all__ = [
     "CURVATURES",
     "EigenResult",
     "HessianOperator",
+    "InputCurvature",
+    "InputHessianCheck",
     "SpectrumResult",
+    "check_input_hessian",
+    "input_curvature",
     "lanczos",
     "power_iteration",
     "top_eigenvalues",

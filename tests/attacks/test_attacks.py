@@ -1,8 +1,9 @@
-"""FGSM and PGD against closed forms, and what every attack in the table must respect."""
+"""FGSM, FGSM10 and PGD against closed forms, and what every attack in the table must respect."""
 
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from study.attacks import ATTACKS
 from study.attacks.ball import linf_ball_in_box
 from study.attacks.fgsm import fgsm
+from study.attacks.iterated_fgsm import fgsm10
 from study.attacks.losses import LOSSES
 from study.attacks.pgd import pgd
 
@@ -66,12 +68,12 @@ def test_one_pgd_step_at_epsilon_three_tenths_is_one_hundredth() -> None:
     assert ATTACKS["pgd"].step_size(0.3) == 0.01
 
 
-def test_pgd_takes_forty_gradient_steps_and_fgsm_one() -> None:
+def test_every_attack_sees_the_network_once_a_step() -> None:
     model, _ = linear_model(2)
     x, y = images(5, 2)
     calls: list[int] = []
     model.register_forward_hook(lambda *_: calls.append(1))
-    for name, steps in {"fgsm": 1, "pgd": 40}.items():
+    for name, steps in {"fgsm": 1, "fgsm10": 10, "pgd": 40, "l2grad": 1, "fhsm": 1, "l2hess": 1}.items():
         calls.clear()
         ATTACKS[name].run(model, x, y, epsilon=0.1, loss=LOSSES["ce"], generator=torch.Generator())
         assert len(calls) == ATTACKS[name].steps == steps
@@ -118,11 +120,36 @@ def test_every_attack_stays_in_the_ball_and_in_the_box(name: str, epsilon: float
     x, y = images(6, 3, seed, torch.float32)
     draws = torch.Generator().manual_seed(seed)
     x_adv = ATTACKS[name].run(model, x, y, epsilon=epsilon, loss=LOSSES[loss], generator=draws)
-    lower, upper = linf_ball_in_box(x, epsilon)
-    assert bool((x_adv >= lower).all()) and bool((x_adv <= upper).all())
-    assert float((x_adv.double() - x.double()).abs().max()) <= epsilon + 1e-7
+    order = {"linf": math.inf, "l2": 2.0}[ATTACKS[name].norm]
+    moved = torch.linalg.vector_norm((x_adv.double() - x.double()).flatten(1), ord=order, dim=1)
+    assert float(moved.max()) <= ATTACKS[name].radius(epsilon, 16) + 1e-6
     assert float(x_adv.min()) >= 0 and float(x_adv.max()) <= 1
     assert x_adv.shape == x.shape and x_adv.dtype == x.dtype and not x_adv.requires_grad
+
+
+@pytest.mark.parametrize("name", ["fgsm10", "pgd"])
+@settings(max_examples=25, deadline=None)
+@given(epsilon=st.floats(0.001, 1.0), seed=st.integers(0, 2**32 - 1))
+def test_an_iterated_attack_keeps_to_the_bounds_of_ball_and_box_bit_by_bit(
+    name: str, epsilon: float, seed: int
+) -> None:
+    model, _ = linear_model(3, torch.float32)
+    x, y = images(6, 3, seed, torch.float32)
+    draws = torch.Generator().manual_seed(seed)
+    x_adv = ATTACKS[name].run(model, x, y, epsilon=epsilon, loss=LOSSES["ce"], generator=draws)
+    lower, upper = linf_ball_in_box(x, epsilon)
+    assert bool((x_adv >= lower).all()) and bool((x_adv <= upper).all())
+
+
+@pytest.mark.parametrize("epsilon", EPSILONS)
+def test_fgsm10_is_ten_small_clipped_fgsm_steps(epsilon: float) -> None:
+    model, _ = linear_model(3)
+    x, y = images(20, 3)
+    expected = x
+    for _ in range(10):
+        expected = fgsm(model, expected, y, epsilon=epsilon / 10, loss=LOSSES["ce"])
+    torch.testing.assert_close(fgsm10(model, x, y, epsilon=epsilon, loss=LOSSES["ce"]), expected, rtol=0, atol=1e-12)
+    assert ATTACKS["fgsm10"].step_size(epsilon) == epsilon / 10
 
 
 @settings(max_examples=50, deadline=None)

@@ -54,6 +54,21 @@ def test_the_result_states_the_settings_of_the_attack(network: nn.Module, split:
     assert (pgd.steps, pgd.step_size, pgd.random_start) == (40, 0.1 / 30, True)
     fgsm = attacked(network, *split, attack="fgsm")
     assert (fgsm.norm, fgsm.steps, fgsm.step_size, fgsm.random_start) == ("linf", 1, 0.1, False)
+    assert (fgsm.newton_steps, fgsm.newton_tolerance, fgsm.radius) == (None, None, 0.1)
+    l2hess = attacked(network, *split, attack="l2hess")
+    assert (l2hess.norm, l2hess.epsilon, l2hess.radius) == ("l2", 0.1, pytest.approx(0.1 * 28))  # sqrt of 784 pixels
+    assert (l2hess.newton_steps, l2hess.newton_tolerance) == (10, 0.1)
+
+
+def test_settings_reach_the_attack_and_the_result(network: nn.Module, split: Split) -> None:
+    def result(attack: str, settings: dict[str, float]) -> AttackResult:
+        draws = torch.Generator()
+        return attack_split(network, *split, attack=attack, loss="ce", epsilon=0.1, generator=draws, settings=settings)
+
+    one = result("fhsm", {"newton_steps": 1})
+    assert (one.newton_steps, one.newton_tolerance) == (1, 0.1)
+    assert one.correct_bits == result("fgsm", {}).correct_bits != result("fhsm", {}).correct_bits
+    assert result("l2hess", {"newton_tolerance": 0.01}).newton_tolerance == 0.01
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -134,10 +149,15 @@ def test_saturated_images_are_those_whose_probability_rounds_to_one_in_float32(d
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"attack": "fgms"}, "unknown attack 'fgms'; valid: fgsm, pgd"),
+        ({"attack": "fgms"}, "unknown attack 'fgms'; valid: fgsm, fgsm10, pgd, l2grad, fhsm, l2hess"),
         ({"loss": "nll"}, "unknown loss 'nll'; valid: ce, stable"),
         ({"epsilon": 8}, r"epsilon must be in \(0, 1\]"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"settings": {"newton_steps": 3}}, "fgsm: this attack takes no settings, not newton_steps"),
+        ({"attack": "fhsm", "settings": {"steps": 3}}, "fhsm: this attack takes only newton_steps, newton_tolerance"),
+        ({"attack": "fhsm", "settings": {"newton_steps": 0}}, "newton_steps must be a whole number of at least 1"),
+        ({"attack": "fhsm", "settings": {"newton_steps": 1.5}}, "newton_steps must be a whole number"),
+        ({"attack": "l2hess", "settings": {"newton_tolerance": 0}}, r"newton_tolerance must be in \(0, 1\)"),
     ],
 )
 def test_a_wrong_argument_is_refused_by_name(changed: dict[str, object], message: str) -> None:

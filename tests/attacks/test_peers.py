@@ -10,6 +10,8 @@ import torchattacks
 from torch import Tensor, nn
 
 from study.attacks.fgsm import fgsm
+from study.attacks.iterated_fgsm import fgsm10
+from study.attacks.l2grad import l2grad
 from study.attacks.losses import LOSSES
 from study.attacks.pgd import pgd
 
@@ -40,6 +42,21 @@ def test_fgsm_agrees_with_foolbox(network: nn.Module, split: tuple[Tensor, Tenso
     peer = foolbox.PyTorchModel(network, bounds=(0, 1), device=split[0].device)
     _, theirs, _ = foolbox.attacks.LinfFastGradientAttack()(peer, *split, epsilons=epsilon)
     assert_same_attack(network, fgsm(network, *split, epsilon=epsilon, loss=CE), theirs)
+
+
+@pytest.mark.parametrize("epsilon", EPSILONS)
+def test_fgsm10_agrees_with_the_basic_iterative_method_of_torchattacks(
+    network: nn.Module, split: tuple[Tensor, Tensor], epsilon: float
+) -> None:
+    theirs = torchattacks.BIM(network, eps=epsilon, alpha=epsilon / 10, steps=10)(*split)
+    assert_same_attack(network, fgsm10(network, *split, epsilon=epsilon, loss=CE), theirs)
+
+
+@pytest.mark.parametrize("epsilon", EPSILONS)
+def test_l2grad_agrees_with_foolbox(network: nn.Module, split: tuple[Tensor, Tensor], epsilon: float) -> None:
+    peer = foolbox.PyTorchModel(network, bounds=(0, 1), device=split[0].device)
+    _, theirs, _ = foolbox.attacks.L2FastGradientAttack()(peer, *split, epsilons=28 * epsilon)
+    assert_same_attack(network, l2grad(network, *split, epsilon=epsilon, loss=CE), theirs)
 
 
 @pytest.mark.parametrize("random_start", [False, True])

@@ -1,0 +1,207 @@
+"""Curvature of each sample's cross-entropy with respect to its input, and a check of the theorem about it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from study.curvature.operator import _check_data, _refuse_training_mode, full_precision
+from study.logit_jacobian import curvature_root, error_probabilities, largest_eigenvalue, margin_jacobian
+
+BATCH_SIZE = 512
+"""Inputs at a time, as for attacks."""
+
+MEMORY_BYTES = 2**28
+"""For the margins' Jacobian and its float64 copy."""
+
+DENSE_DIMENSION = 1024
+"""Inputs of up to this many pixels get their full Hessian: it takes seconds. MNIST has 784, CIFAR 3,072."""
+
+SPARE_DIRECTIONS = 3
+"""Directions beyond the number of classes in the sketch of a larger Hessian."""
+
+COLUMNS_AT_ONCE = 64
+"""Hessian-vector products taken in one double backward pass."""
+
+RANK_TOLERANCE = 1e-9
+"""Eigenvalues above this share of the largest modulus count for the rank.
+
+Halfway, in orders of magnitude, between float64 rounding (measured: below 1e-14) and what a network that breaks the
+theorem shows (a tanh network of 4 classes: .05 for the fourth, above 1e-4 for the sixth eigenvalue).
+"""
+
+
+@dataclass(frozen=True)
+class InputCurvature:
+    """Input curvature sample by sample, both (n,) float64 on the model's device; NaN where it is not finite.
+
+    Attributes:
+        lambda1: top eigenvalue of the Hessian of the sample's cross-entropy w.r.t. its pixels in [0, 1].
+        gradient_norm: Euclidean norm of its gradient.
+    """
+
+    lambda1: Tensor
+    gradient_norm: Tensor
+
+    @property
+    def mean_lambda1(self) -> float:
+        """Mean over the samples: lambda_1^x of Yao et al. 2018, Tables 1 and 7. NaN if any sample is."""
+        return float(self.lambda1.mean())
+
+    @property
+    def mean_gradient_norm(self) -> float:
+        """Mean over the samples: ||grad_x J|| of the same tables. NaN if any sample is."""
+        return float(self.gradient_norm.mean())
+
+
+def input_curvature(
+    model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int = BATCH_SIZE, memory_bytes: int = MEMORY_BYTES
+) -> InputCurvature:
+    """Top eigenvalue and gradient norm of each sample's cross-entropy with respect to its input.
+
+    Exact up to rounding for a piecewise-linear network, whose input Hessian is J'AJ: its nonzero eigenvalues are those
+    of a (classes - 1) x (classes - 1) matrix, taken in float64 (see `study.logit_jacobian`). It takes classes - 1
+    backward passes a sample and no iteration. For other networks lambda1 is that of the Gauss-Newton matrix.
+    Neither number suffers from the cancellation of p_y - 1; below a margin of 745 they stay positive.
+
+    Source: Yao et al. 2018 (arXiv:1802.08241), Tables 1 and 7, Theorem 2.1 and A.1.
+
+    Args:
+        model: in eval mode, maps inputs (n, ...) to logits (n, classes), at least two classes.
+        x: inputs (n, ...): uint8 is taken as 0..255 and scaled to [0, 1], floating point as it is; moved to the
+            model's device and dtype batch by batch.
+        y: true classes (n,), integers.
+        batch_size: inputs at a time at most.
+        memory_bytes: budget for the Jacobian of a batch and its float64 copy; fewer inputs at a time if they exceed it.
+
+    Raises:
+        ValueError: a model in training mode, one that cuts the graph to its input, or data that does not fit.
+    """
+    _refuse_training_mode(model)
+    _check_data(x, y)
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    like = next(p for p in model.parameters())
+    with torch.no_grad():
+        n_classes = model(_pixels(x[:1], like)).shape[1]
+    bytes_per_input = n_classes * x[0].numel() * (like.element_size() + 8)
+    batch_size = min(batch_size, max(1, memory_bytes // bytes_per_input))
+    lambda1, gradient_norm = [], []
+    for start in range(0, len(x), batch_size):
+        batch = slice(start, start + batch_size)
+        leaf = _pixels(x[batch], like).requires_grad_(True)
+        labels = y[batch].to(like.device, torch.long)
+        with full_precision():
+            with torch.enable_grad():
+                logits = model(leaf)
+            jacobian = margin_jacobian(logits, leaf, labels).double()
+            q, s = error_probabilities(logits, labels)
+            lambda1.append(s * largest_eigenvalue(jacobian @ jacobian.mT, curvature_root(q, s)))
+            gradient_norm.append(s * (q.unsqueeze(1) @ jacobian).flatten(1).norm(dim=1))
+    norms = torch.cat(gradient_norm)
+    return InputCurvature(torch.cat(lambda1), norms.where(norms.isfinite(), torch.nan))
+
+
+@dataclass(frozen=True)
+class InputHessianCheck:
+    """What full input Hessians show of Theorem 2.1 and Proposition 2.2 of Yao et al. 2018 (arXiv:1802.08241).
+
+    Attributes:
+        psd_violation: max over samples of max(0, -smallest eigenvalue) / largest modulus of an eigenvalue: rounding
+            where the theorem holds.
+        rank_max: largest numerical rank, to `RANK_TOLERANCE`; the proposition says classes at most, and since the
+            softmax ignores a common shift of the logits it is classes - 1.
+        samples: Hessians looked at.
+    """
+
+    psd_violation: float
+    rank_max: int
+    samples: int
+
+
+def check_input_hessian(
+    model: nn.Module, x: Tensor, y: Tensor, *, dense_dimension: int = DENSE_DIMENSION
+) -> InputHessianCheck:
+    """Eigenvalues of the input Hessian itself, by double backward passes on a float64 copy of the model.
+
+    Nothing is assumed of the network: where its logits do curve, that is in the result. The cross-entropy is written as
+    softplus of the margin, the same function without the cancellation of p_y - 1 in its derivatives.
+
+    Inputs of more than `dense_dimension` pixels are sketched, since their full Hessian takes one product a pixel:
+    with Q an orthonormal basis of H times k = classes + 3 fixed random directions, the eigenvalues of Q'HQ are taken
+    (Halko et al. 2011, arXiv:0909.4061, section 5.3). A Hessian of rank below k maps random directions onto its whole
+    range with probability one, so then Q'HQ holds every nonzero eigenvalue, and PSD and rank are decided as by the full
+    matrix. A Hessian of rank k or more shows rank k, which breaks the proposition, and Ritz values, among them a lower
+    bound of its violation.
+
+    Source: Yao et al. 2018 (arXiv:1802.08241), Theorem 2.1, Proposition 2.2. Max-pooling and batch normalization in
+    eval mode, which the theorem leaves out, are piecewise linear too.
+
+    Args:
+        model: in eval mode, maps inputs (n, ...) to logits (n, classes). It is not changed.
+        x: a handful of inputs (n, ...), uint8 (scaled to [0, 1]) or floating point.
+        y: true classes (n,), integers.
+        dense_dimension: largest number of pixels with a full Hessian.
+
+    Raises:
+        ValueError: a model in training mode, one that cuts the graph to its input, data that does not fit, or logits
+            that are not finite.
+    """
+    _refuse_training_mode(model)
+    _check_data(x, y)
+    exact = copy.deepcopy(model).double()
+    like = next(p for p in exact.parameters())
+    violation, rank = 0.0, 0
+    for image, label in zip(_pixels(x, like), y.to(like.device, torch.long), strict=True):
+        eigenvalues = _eigenvalues(exact, image, label, dense_dimension)
+        largest = float(eigenvalues.abs().max())
+        if largest > 0:
+            violation = max(violation, -float(eigenvalues.min()) / largest)
+            rank = max(rank, int((eigenvalues.abs() > RANK_TOLERANCE * largest).sum()))
+    return InputHessianCheck(psd_violation=violation, rank_max=rank, samples=len(x))
+
+
+def _eigenvalues(model: nn.Module, image: Tensor, label: Tensor, dense_dimension: int) -> Tensor:
+    dimension = image.numel()
+    if dimension <= dense_dimension:
+        hessian = _products(model, image, label, torch.eye(dimension, dtype=image.dtype, device=image.device))
+    else:
+        with torch.no_grad():
+            n_directions = min(dimension, model(image[None]).shape[1] + SPARE_DIRECTIONS)
+        # A generator of its own, at its default seed: any generic directions do, and the same give the same bits.
+        random = torch.randn(dimension, n_directions, generator=torch.Generator(), dtype=image.dtype)
+        basis = torch.linalg.qr(_products(model, image, label, random.to(image.device))).Q
+        hessian = basis.T @ _products(model, image, label, basis)
+    eigenvalues: Tensor = torch.linalg.eigvalsh((hessian + hessian.T) / 2)
+    return eigenvalues
+
+
+def _products(model: nn.Module, image: Tensor, label: Tensor, directions: Tensor) -> Tensor:
+    """H times each column of `directions` (pixels, k): copies of the image, each differentiated along its own."""
+    return torch.cat([_product(model, image, label, piece) for piece in directions.split(COLUMNS_AT_ONCE, dim=1)], 1)
+
+
+def _product(model: nn.Module, image: Tensor, label: Tensor, directions: Tensor) -> Tensor:
+    k = directions.shape[1]
+    copies = image.expand(k, *image.shape).clone().requires_grad_(True)
+    true_class = label.expand(k, 1)
+    with torch.enable_grad():
+        logits = model(copies)
+        if not logits.isfinite().all():
+            raise ValueError("the model's output is not finite: it has diverged and has no Hessian")
+        margin = logits.scatter(1, true_class, -torch.inf).logsumexp(dim=1) - logits.gather(1, true_class).squeeze(1)
+        # Beyond its threshold softplus takes itself for the identity; exp(700) is still finite.
+        loss = softplus(margin, threshold=700.0).sum()
+        (gradient,) = torch.autograd.grad(loss, copies, create_graph=True)
+        (product,) = torch.autograd.grad(gradient, copies, directions.T.view_as(copies), materialize_grads=True)
+    return product.flatten(1).T
+
+
+def _pixels(x: Tensor, like: Tensor) -> Tensor:
+    """Inputs on the device and in the dtype of `like`; bytes scaled to [0, 1]."""
+    moved = x.detach().to(like.device)
+    return moved.to(like.dtype).div_(255) if x.dtype == torch.uint8 else moved.to(like.dtype, copy=True)
