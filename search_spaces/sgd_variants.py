@@ -25,7 +25,7 @@ EPOCHS = 100
 EPSILONS = {"mnist": (0.03, 0.15), "cifar10": (0.02,)}
 """Figures 1, 2 and 4; Table 2."""
 
-VARIANTS = ("sgd", "svrg", "msgd", "selective")
+VARIANTS = ("sgd", "svrg", "msgd", "selective_backprop")
 """Section 2.2: minibatch SGD, SVRG, multiplicative noise and selective backprop, which share SGD's rates."""
 
 HIGH_RATE = fixed_rate(0.1, "lr_0.1")

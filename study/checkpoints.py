@@ -30,18 +30,31 @@ def load_weights(model: nn.Module, content: bytes) -> None:
         raise ValueError(f"stored weights do not fit this model: {error}") from error
 
 
-def state_to_bytes(model: nn.Module, optimizer: Optimizer, state: TrainingState) -> bytes:
-    """All that is needed to go on with a half-trained trial."""
-    return _to_bytes({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "training": state.to_dict()})
+def state_to_bytes(
+    model: nn.Module, optimizer: Optimizer, state: TrainingState, started_from: str | None = None
+) -> bytes:
+    """All that is needed to go on with a half-trained trial; `started_from` is the hash of its parent's weights."""
+    return _to_bytes(
+        {
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "training": state.to_dict(),
+            "started_from": started_from,
+        }
+    )
 
 
-def load_state(model: nn.Module, optimizer: Optimizer, content: bytes) -> TrainingState:
+def load_state(
+    model: nn.Module, optimizer: Optimizer, content: bytes, started_from: str | None = None
+) -> TrainingState:
     """Put a half-trained state back; returns how far it had come.
 
     Raises:
-        ValueError: the bytes are damaged or belong to another trial.
+        ValueError: the bytes are damaged, belong to another trial, or began with other weights of its parent.
     """
     stored = _from_bytes(content)
+    if stored.get("started_from") != started_from:
+        raise ValueError("checkpoint began with other weights than the parent's")
     try:
         model.load_state_dict(stored["model"])
         optimizer.load_state_dict(stored["optimizer"])

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from search_spaces import Planned, Trial
 from study import checkpoints, pending, provenance, streams
 from study.asked import Asked
+from study.attacks import ATTACKS
+from study.attacks.losses import LOSSES
 from study.data import AUGMENTATIONS, DATASETS
 from study.evaluation import evaluate
 from study.models import build, set_dropout_generator
@@ -29,7 +31,7 @@ from study.records import Results
 from study.rows import new_row, relabel, union
 from study.schedules import SCHEDULES
 from study.schema import Row
-from study.training import Epoch, Recipe, TrainingState, train
+from study.training import Epoch, Perturb, Recipe, TrainingState, train
 
 Report = Callable[[Mapping[str, Any]], None]
 """Takes the metrics of an epoch or of the finished trial."""
@@ -172,7 +174,8 @@ def _train(
         momentum=trial.momentum,
         weight_decay=trial.weight_decay,
     )
-    state = _resume(trial, model, optimizer, results)
+    started_from = None if parent is None else checkpoints.weights_sha256(parent)
+    state = _resume(trial, model, optimizer, results, started_from)
     started, before = time.perf_counter(), state.seconds
     saved = started
 
@@ -181,7 +184,7 @@ def _train(
         now = time.perf_counter()
         state.seconds = before + now - started
         if now - saved >= checkpoint_seconds and state.epochs_done < trial.epochs:
-            results.write_checkpoint(trial.trial_id, checkpoints.state_to_bytes(model, optimizer, state))
+            results.write_checkpoint(trial.trial_id, checkpoints.state_to_bytes(model, optimizer, state, started_from))
             saved = now
         report(asdict(epoch))
 
@@ -196,6 +199,7 @@ def _train(
             schedule=SCHEDULES[trial.schedule],
             augmentation=AUGMENTATIONS[trial.augmentation],
             target_loss=trial.target_loss,
+            perturb=_adversary(trial),
         ),
         train=data.train,
         validation=data.validation,
@@ -211,6 +215,7 @@ def _train(
         "status_reason": state.diverged or None,
         "epochs_done": state.epochs_done,
         "steps": state.steps,
+        "gradient_equivalents": state.gradient_equivalents,
         "reached_target": state.reached_target,
         "train_loss": on_train.loss,
         "train_acc": on_train.accuracy,
@@ -219,7 +224,7 @@ def _train(
         "test_acc": on_test.accuracy,
         "weight_norm": checkpoints.weight_norm(model),
         "weights_sha256": checkpoints.weights_sha256(model),
-        "parent_sha256": None if parent is None else checkpoints.weights_sha256(parent),
+        "parent_sha256": started_from,
         "n_params": sum(p.numel() for p in model.parameters()),
         "history": [asdict(epoch) for epoch in state.history],
         "dataset_sha256": data.sha256,
@@ -236,14 +241,30 @@ def _train(
     return row
 
 
-def _resume(trial: Trial, model: nn.Module, optimizer: Optimizer, results: Results) -> TrainingState:
+def _adversary(trial: Trial) -> Perturb | None:
+    """What makes a minibatch adversarial, on the loss that the papers attacked; None for natural training."""
+    if trial.adversarial_training == "none":
+        return None
+    if trial.adversarial_training not in ATTACKS:
+        raise ValueError(f"unknown attack {trial.adversarial_training!r}; valid: {', '.join(ATTACKS)}")
+    run, epsilon, loss = ATTACKS[trial.adversarial_training].run, trial.adversarial_epsilon, LOSSES["ce"]
+
+    def perturb(model: nn.Module, x: Tensor, y: Tensor, starts: torch.Generator) -> Tensor:
+        return run(model, x, y, epsilon=epsilon, loss=loss, generator=starts)
+
+    return perturb
+
+
+def _resume(
+    trial: Trial, model: nn.Module, optimizer: Optimizer, results: Results, started_from: str | None
+) -> TrainingState:
     """Go on from the trial's checkpoint; a missing or damaged one costs time, not the trial."""
     stored = results.read_checkpoint(trial.trial_id)
     if stored is None:
         return TrainingState()
     fresh = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
     try:
-        return checkpoints.load_state(model, optimizer, stored)
+        return checkpoints.load_state(model, optimizer, stored, started_from)
     except ValueError:
         model.load_state_dict(fresh[0])
         optimizer.load_state_dict(fresh[1])

@@ -18,8 +18,10 @@ from study.schedules import Schedule
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 
-Perturb = Callable[[nn.Module, Tensor, Tensor], Tensor]
-"""From the model in eval mode, images (B, C, H, W) in [0, 1] and labels (B,) to the images to train on instead."""
+Perturb = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
+"""From the model in eval mode, images (B, C, H, W) in [0, 1], labels (B,) and a generator for random starts to the images
+to train on instead.
+"""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class Recipe:
     """The settings of a training run that are not the model's or the optimizer's own.
 
     `perturb` makes training adversarial (Yao et al. 2018, section 3.3): every minibatch is replaced by what it returns,
-    made with the weights of that moment. The optimizer does not count this work.
+    made with the weights of that moment and with draws of an epoch's own stream. The optimizer does not count this
+    work.
     """
 
     learning_rate: float
@@ -132,9 +135,10 @@ def _train_epoch(
     # The same stream from its beginning: what the optimizer passed over before met the masks of the steps to come.
     set_dropout_generator(model, streams.generator(recipe.seed, "dropout", epoch, device=device))
     total = torch.zeros((), dtype=torch.float64, device=device)
+    starts = streams.generator(recipe.seed, "perturb", epoch)
     for images, labels in _minibatches(recipe, train, epoch):
         if recipe.perturb is not None:
-            images = _perturbed(model, images, labels, recipe.perturb)
+            images = _perturbed(model, images, labels, recipe.perturb, starts)
         total += optimizer.step(images, labels) * len(labels)
     optimizer.end_epoch()
     return float(total) / len(train[1])
@@ -156,14 +160,14 @@ def _not_again() -> Iterator[tuple[Tensor, Tensor]]:
     )
 
 
-def _perturbed(model: nn.Module, x: Tensor, y: Tensor, perturb: Perturb) -> Tensor:
+def _perturbed(model: nn.Module, x: Tensor, y: Tensor, perturb: Perturb, starts: torch.Generator) -> Tensor:
     """What `perturb` makes of a minibatch, of the same shape; the model's mode and gradients are as before."""
     gradients = [(p, p.grad) for p in model.parameters()]
     for p, _ in gradients:
         p.grad = None
     model.eval()
     try:
-        return perturb(model, x, y).detach()
+        return perturb(model, x, y, starts).detach()
     finally:
         model.train()
         for p, gradient in gradients:

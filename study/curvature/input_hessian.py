@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from study.curvature.operator import _check_data, _refuse_training_mode, full_precision
+from study.curvature.operator import check_data, refuse_training_mode, full_precision
 from study.logit_jacobian import curvature_root, error_probabilities, largest_eigenvalue, margin_jacobian
 
 BATCH_SIZE = 512
@@ -81,8 +81,8 @@ def input_curvature(
     Raises:
         ValueError: a model in training mode, one that cuts the graph to its input, or data that does not fit.
     """
-    _refuse_training_mode(model)
-    _check_data(x, y)
+    refuse_training_mode(model)
+    check_data(x, y)
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     like = next(p for p in model.parameters())
@@ -151,8 +151,8 @@ def check_input_hessian(
         ValueError: a model in training mode, one that cuts the graph to its input, data that does not fit, or logits
             that are not finite.
     """
-    _refuse_training_mode(model)
-    _check_data(x, y)
+    refuse_training_mode(model)
+    check_data(x, y)
     exact = copy.deepcopy(model).double()
     like = next(p for p in exact.parameters())
     violation, rank = 0.0, 0

@@ -98,7 +98,7 @@ def test_sgd_variants_has_169_cells_of_every_variant_of_table_1() -> None:
     grid = plan(Request("sgd_variants"))
     cells = {p.trial.cell_id: p.trial for p in grid.values()}
     assert Counter(t.dataset for t in cells.values()) == {"mnist": 26 * 6 - 4, "cifar10": 17}
-    assert {t.optimizer for t in cells.values()} == {"sgd", "svrg", "msgd", "selective", "adam", "adamw"}
+    assert {t.optimizer for t in cells.values()} == {"sgd", "svrg", "msgd", "selective_backprop", "adam", "adamw"}
     assert len(grid) == 3 * len(cells)
 
 

@@ -110,7 +110,7 @@ def test_steps_and_gradients_are_the_optimizers_counts() -> None:
     assert TrainingState.from_dict(state.to_dict()) == state
 
 
-def careless_fgsm(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+def careless_fgsm(model: nn.Module, x: Tensor, y: Tensor, starts: torch.Generator) -> Tensor:
     """Leaves its gradients behind in the weights, and a graph in its answer."""
     x = x.clone().requires_grad_()
     F.cross_entropy(model(x), y).backward()
@@ -132,7 +132,7 @@ def test_adversarial_minibatches_are_made_with_the_current_weights_in_eval_mode(
     optimizer = torch.optim.SGD(theirs.parameters(), lr=0.05, momentum=0.9, fused=True)
     for batch in order.split(50):
         images = AUGMENTATIONS["crop_flip"](x[batch], draws).float() / 255
-        adversarial = careless_fgsm(theirs.eval(), images, y[batch]).detach()
+        adversarial = careless_fgsm(theirs.eval(), images, y[batch], torch.Generator()).detach()
         optimizer.zero_grad()
         F.cross_entropy(theirs.train()(adversarial), y[batch]).backward()
         optimizer.step()
