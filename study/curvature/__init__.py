@@ -2,16 +2,21 @@
 
 from study.curvature.eigen import EigenResult
 from study.curvature.lanczos import lanczos
+from study.curvature.landscape import interpolation, line, plane
 from study.curvature.operator import HessianOperator
 from study.curvature.power import power_iteration
-from study.curvature.spectrum import CURVATURES, SpectrumResult, top_eigenvalues
+from study.curvature.spectrum import CURVATURES, SpectrumResult, top_eigenvalues, top_eigenvectors
 
 __all__ = [
     "CURVATURES",
     "EigenResult",
     "HessianOperator",
     "SpectrumResult",
+    "interpolation",
     "lanczos",
+    "line",
+    "plane",
     "power_iteration",
     "top_eigenvalues",
+    "top_eigenvectors",
 ]

@@ -67,8 +67,8 @@ class HessianOperator:
         chunk_size: int | None = None,
         memory_bytes: int = 2**30,
     ) -> None:
-        _refuse_training_mode(model)
-        _check_data(x, y)
+        refuse_training_mode(model)
+        check_data(x, y)
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         if not self._parameters:
             raise ValueError("the model has no trainable parameter: there is no Hessian to multiply by")
@@ -110,7 +110,7 @@ class HessianOperator:
         return self._mean_over_chunks(lambda gradient: gradient, keep=False)
 
     def _mean_over_chunks(self, term: Callable[[list[Tensor]], Sequence[Tensor]], *, keep: bool) -> Tensor:
-        _refuse_training_mode(self._model)
+        refuse_training_mode(self._model)
         if self._versions != [p._version for p in self._parameters]:
             raise ValueError("the weights have changed since this operator was made: make a new one")
         total = torch.zeros(self.dim, dtype=torch.float64, device=self.device)
@@ -177,13 +177,15 @@ def full_precision() -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = cudnn
 
 
-def _refuse_training_mode(model: nn.Module) -> None:
+def refuse_training_mode(model: nn.Module) -> None:
+    """Raise ``ValueError`` if any module is in training mode."""
     training = [name or type(model).__name__ for name, module in model.named_modules() if module.training]
     if training:
         raise ValueError(f"the model is in training mode ({training[0]}): call model.eval() before measuring curvature")
 
 
-def _check_data(x: Tensor, y: Tensor) -> None:
+def check_data(x: Tensor, y: Tensor) -> None:
+    """Raise ``ValueError`` unless x (N, ...) holds inputs and y (N,) their integer labels, N at least 1."""
     if len(x) == 0 or y.shape != (len(x),):
         raise ValueError(f"need at least one input and one label for each, got {tuple(x.shape)} and {tuple(y.shape)}")
     if x.dtype != torch.uint8 and not x.is_floating_point():
