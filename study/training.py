@@ -19,8 +19,8 @@ from study.schedules import Schedule
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 
 Perturb = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
-"""From the model in eval mode, images (B, C, H, W) in [0, 1], labels (B,) and a generator for random starts to the images
-to train on instead.
+"""From the model in eval mode, images (B, C, H, W) in [0, 1], labels (B,) and a generator for random starts to the
+images to train on instead.
 """
 
 

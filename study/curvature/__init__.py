@@ -3,9 +3,10 @@
 from study.curvature.eigen import EigenResult
 from study.curvature.input_hessian import InputCurvature, InputHessianCheck, check_input_hessian, input_curvature
 from study.curvature.lanczos import lanczos
+from study.curvature.landscape import interpolation, line, plane
 from study.curvature.operator import HessianOperator
 from study.curvature.power import power_iteration
-from study.curvature.spectrum import CURVATURES, SpectrumResult, top_eigenvalues
+from study.curvature.spectrum import CURVATURES, SpectrumResult, top_eigenvalues, top_eigenvectors
 
 __all__ = [
     "CURVATURES",
@@ -16,7 +17,11 @@ __all__ = [
     "SpectrumResult",
     "check_input_hessian",
     "input_curvature",
+    "interpolation",
     "lanczos",
+    "line",
+    "plane",
     "power_iteration",
     "top_eigenvalues",
+    "top_eigenvectors",
 ]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from study.curvature.operator import check_data, refuse_training_mode, full_precision
+from study.curvature.operator import check_data, full_precision, refuse_training_mode
 from study.logit_jacobian import curvature_root, error_probabilities, largest_eigenvalue, margin_jacobian
 
 BATCH_SIZE = 512

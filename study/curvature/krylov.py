@@ -88,6 +88,10 @@ class KrylovSpace:
         weights[:, : len(self._remainders)] = pairs.coefficients[:, chosen].T
         return self.basis.combine(weights)
 
+    def coupling(self, pairs: RitzPairs, chosen: Tensor) -> Tensor:
+        """``<u, H y>`` between the locked vectors u and the chosen Ritz vectors y: (locked, len(chosen)), float64."""
+        return self._coupling @ pairs.coefficients[:, chosen]
+
     def hidden_weight(self, values: Tensor, level: float) -> float:
         """Upper bound on ``|<start, u>|`` for any eigenvector u of P H P with eigenvalue ``level``.
 

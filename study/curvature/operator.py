@@ -178,12 +178,14 @@ def full_precision() -> Iterator[None]:
 
 
 def refuse_training_mode(model: nn.Module) -> None:
+    """Raise ``ValueError`` if any module is in training mode."""
     training = [name or type(model).__name__ for name, module in model.named_modules() if module.training]
     if training:
         raise ValueError(f"the model is in training mode ({training[0]}): call model.eval() before measuring curvature")
 
 
 def check_data(x: Tensor, y: Tensor) -> None:
+    """Raise ``ValueError`` unless x (N, ...) holds inputs and y (N,) their integer labels, N at least 1."""
     if len(x) == 0 or y.shape != (len(x),):
         raise ValueError(f"need at least one input and one label for each, got {tuple(x.shape)} and {tuple(y.shape)}")
     if x.dtype != torch.uint8 and not x.is_floating_point():

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from study.curvature.basis import OrthonormalBasis
+from study.curvature.bounds import RELATIVE_ERROR, accurate, error_bounds, zero_level
 from study.curvature.eigen import (
     RELATIVE_RESIDUAL,
     EigenResult,
@@ -21,6 +22,7 @@ def power_iteration(
     generator: torch.Generator,
     count: int = 1,
     tolerance: float = RELATIVE_RESIDUAL,
+    relative_error: float | None = None,
     max_matvecs: int = 200,
     start: Tensor | None = None,
     keep_vectors: bool = False,
@@ -35,12 +37,13 @@ def power_iteration(
     right. Compare ``residuals``.
 
     Args and returns as :func:`study.curvature.lanczos.lanczos`, with ``max_matvecs`` shared by all the
-    eigenvalues and ``converged`` by the rule above.
+    eigenvalues and ``converged`` by the rule above. ``relative_error`` moves only ``converged_each``: the rule is the
+    published one.
 
     Raises:
         ValueError: for a non-positive size or tolerance, or an unusable ``start``.
     """
-    check_request(dim, count, tolerance, max_matvecs, start)
+    check_request(dim, count, tolerance, max_matvecs, start, relative_error)
     device = device or (generator.device if start is None else start.device)
     count = min(count, dim)
     found = OrthonormalBasis(dim, dtype=basis_dtype, device=device)
@@ -73,11 +76,24 @@ def power_iteration(
 
     order = sorted(range(len(values)), key=lambda i: -abs(values[i]))
     scale = max(map(abs, values)) or 1.0
+    # What was not found lies, as far as this method can say, between the weakest found and its negative.
+    weakest = min(map(abs, values))
+    bounds = error_bounds(
+        torch.tensor([*values, weakest, -weakest], dtype=torch.float64),
+        torch.tensor([*residuals, 0.0, 0.0], dtype=torch.float64),
+    )
+    known = accurate(
+        torch.tensor(values, dtype=torch.float64),
+        bounds[: len(values)],
+        relative_error=relative_error or RELATIVE_ERROR,
+        zero=zero_level(scale, basis_dtype),
+    ).tolist()
     vectors = found.combine(torch.eye(len(values), dtype=torch.float64)[order]) if keep_vectors else None
     return EigenResult(
         eigenvalues=[values[i] for i in order],
         residuals=[residuals[i] / scale for i in order],
         converged=converged,
+        converged_each=[known[i] for i in order],
         matvecs=matvecs,
         tolerance=tolerance,
         eigenvectors=vectors,

@@ -6,16 +6,20 @@ A newcomer adds a model with a builder in a file of its own and one line in MODE
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import nn
 
 from study.models.c1 import c1
+from study.models.c2 import c2, c3
 from study.models.dropout import Dropout, set_dropout_generator
 from study.models.initialization import drawing_from
 from study.models.m1 import m1, m1_8, m1_20
+from study.models.m1_lenet import m1_lenet
 from study.models.resnet18 import resnet18
+from study.models.resnet20 import resnet20
 from study.models.stdcnn import stdcnn
 from study.models.vgg11 import vgg11
 
@@ -35,9 +39,15 @@ MODELS: Mapping[str, Builder] = {
     "m1_20": m1_20,
     "m1_8": m1_8,
     "stdcnn": stdcnn,
+    "m1_lenet": m1_lenet,
     "c1": c1,
+    "c2": c2,
+    "c3": c3,
     "resnet18": resnet18,
     "vgg11": vgg11,
+    "resnet20": resnet20,
+    "resnet20_x2": partial(resnet20, width=2),
+    "resnet20_x4": partial(resnet20, width=4),
 }
 
 

@@ -11,7 +11,21 @@ from study.models import MODELS, build, set_dropout_generator
 from study.models.resnet18 import BasicBlock
 
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)
-SHAPES = {"m1": GREY, "m1_20": GREY, "m1_8": GREY, "stdcnn": GREY, "c1": COLOUR, "resnet18": COLOUR, "vgg11": COLOUR}
+SHAPES = {
+    "m1": GREY,
+    "m1_20": GREY,
+    "m1_8": GREY,
+    "m1_lenet": GREY,
+    "stdcnn": GREY,
+    "c1": COLOUR,
+    "c2": COLOUR,
+    "c3": COLOUR,
+    "resnet18": COLOUR,
+    "resnet20": COLOUR,
+    "resnet20_x2": COLOUR,
+    "resnet20_x4": COLOUR,
+    "vgg11": COLOUR,
+}
 RESNET_STAGES = [(64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4)]
 Shape = tuple[int, int, int]
 
@@ -134,7 +148,5 @@ def test_an_image_too_small_for_the_model(image_shape: Shape) -> None:
 
 
 def test_an_unknown_model() -> None:
-    with pytest.raises(
-        ValueError, match="unknown model 'm3'; choose one of m1, m1_20, m1_8, stdcnn, c1, resnet18, vgg11"
-    ):
+    with pytest.raises(ValueError, match="unknown model 'm3'; choose one of m1, m1_20, m1_8, stdcnn"):
         network("m3", image_shape=GREY)

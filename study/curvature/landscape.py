@@ -1,0 +1,188 @@
+"""The loss around trained weights: along a line, over a plane, and on the way to other weights.
+
+Every function leaves the model as it is: each loss is that of a functional call with other weights, so there is
+nothing to restore. Losses are mean cross-entropies in nats, the logits in the parameters' dtype and their loss and
+sums in float64, and the model is asked in eval mode.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+
+from study.curvature.operator import check_data, full_precision, refuse_training_mode
+
+LINE_OFFSETS: tuple[float, ...] = tuple(k / 40 for k in range(-20, 21))
+"""Distances along a unit direction: 41 from -.5 to .5. Source: Yao et al. 2018 (arXiv:1802.08241), Figures 2, 6, 8, 12
+and 13, which name no range in their captions; that of the authors' later library is taken (PyHessian,
+arXiv:1912.07145, its tutorial), twice as fine: our choice, so that a sharp minimum shows on the log axis."""
+
+PLANE_OFFSETS: tuple[float, ...] = tuple(k / 20 for k in range(-10, 11))
+"""The same range on each axis of the plane of Figures 3, 7 and 9: 21, so 441 losses. Our choice."""
+
+INTERPOLATION_FRACTIONS: tuple[float, ...] = tuple(k / 20 for k in range(-5, 26))
+"""31 from -.25 to 1.25. Source: Yao et al. 2018, Figures 4 and 10, from the original (0) to the robust model (1). A
+quarter beyond both ends is our choice: without it neither end's curvature, which the figures compare, is seen."""
+
+CHUNK = 1000
+"""Inputs a forward pass, as large as the evaluation's."""
+
+
+def line(
+    model: nn.Module,
+    direction: Tensor,
+    offsets: Sequence[float],
+    x: Tensor,
+    y: Tensor,
+    *,
+    chunk_size: int = CHUNK,
+) -> Tensor:
+    """Loss at theta + offset * direction, theta the model's trainable parameters.
+
+    Source: Yao et al. 2018 (arXiv:1802.08241), Figures 2, 6 and 8, where the direction is the top eigenvector of the
+    Hessian on the training set, and 12 and 13, where it is that on 320 images.
+
+    Args:
+        model: in eval mode, maps inputs (n, ...) to logits (n, classes).
+        direction: shape (dim,), of length 1, in the order of the trainable ``model.parameters()``.
+        offsets: k distances from theta; 0 is the model itself.
+        x: inputs (N, ...): uint8 is taken as 0..255 and scaled to [0, 1] chunk by chunk, floating point as it is.
+        y: labels (N,), integers.
+        chunk_size: inputs a forward pass.
+
+    Returns:
+        Losses in nats, shape (k,), float64, on the CPU; not finite where the network is not.
+
+    Raises:
+        ValueError: for a model in training mode, data that does not fit, or a direction of another shape or length.
+
+    Example:
+        >>> model = nn.Linear(1, 2).eval()
+        >>> along_a_bias = torch.tensor([0.0, 0.0, 1.0, 0.0])
+        >>> line(model, along_a_bias, [-0.1, 0.0, 0.1], torch.zeros(4, 1), torch.zeros(4, dtype=torch.long)).shape
+        torch.Size([3])
+    """
+    step = _unit_direction(model, direction, "direction")
+    return torch.stack([_loss(model, _moved(model, offset * step), x, y, chunk_size) for offset in offsets])
+
+
+def plane(
+    model: nn.Module,
+    first: Tensor,
+    second: Tensor,
+    offsets: Sequence[float],
+    x: Tensor,
+    y: Tensor,
+    *,
+    chunk_size: int = CHUNK,
+) -> Tensor:
+    """Loss at theta + offset_i * first + offset_j * second. Source: Yao et al. 2018, Figures 3, 7 and 9.
+
+    The two directions are of length 1 and orthogonal, as the first two eigenvectors are. Args and errors otherwise
+    as :func:`line`.
+
+    Returns:
+        Losses in nats, shape (k, k), float64, on the CPU: entry (i, j) is offset i along ``first``, j along
+        ``second``.
+
+    Raises:
+        ValueError: also for directions that are not orthogonal.
+    """
+    along, across = _unit_direction(model, first, "first"), _unit_direction(model, second, "second")
+    cosine = torch.dot(along, across).item()
+    if abs(cosine) > LENGTH_TOLERANCE:
+        raise ValueError(f"the two directions must be orthogonal, their inner product is {cosine:.3g}")
+    rows = [torch.stack([_loss(model, _moved(model, a * along + b * across), x, y, chunk_size) for b in offsets])
+            for a in offsets]  # fmt: skip
+    return torch.stack(rows)
+
+
+def interpolation(
+    model: nn.Module,
+    other_state: Mapping[str, Tensor],
+    fractions: Sequence[float],
+    x: Tensor,
+    y: Tensor,
+    *,
+    chunk_size: int = CHUNK,
+) -> Tensor:
+    """Loss at (1 - t) theta + t theta_other. Source: Yao et al. 2018, Figures 4 and 10 (t is their lambda).
+
+    Every floating-point entry of the state is interpolated, the running means and variances of batch normalization
+    too, so that t = 0 and t = 1 are exactly the two networks; a variance that falls below 0 beyond the ends is taken
+    as 0. Integer entries (counts of batches) take no part in eval mode and stay the model's. Our choice: the paper's
+    interpolated models (C3 and M1) have no batch normalization, so it says nothing of it.
+
+    Args:
+        other_state: the ``state_dict`` of the network at t = 1: same names, same shapes.
+        fractions: k values of t; 0 is the model itself, 1 the other; outside is extrapolated.
+        model, x, y, chunk_size: as for :func:`line`.
+
+    Returns:
+        Losses in nats, shape (k,), float64, on the CPU; not finite where the network is not.
+
+    Raises:
+        ValueError: for a model in training mode, data that does not fit, or a state of another network.
+    """
+    ours = model.state_dict()
+    different = sorted(set(ours) ^ set(other_state)) or [n for n in ours if ours[n].shape != other_state[n].shape]
+    if different:
+        raise ValueError(f"other_state is not of this network: {different[0]} is missing from one or has another shape")
+    return torch.stack([_loss(model, _between(ours, other_state, t), x, y, chunk_size) for t in fractions])
+
+
+LENGTH_TOLERANCE = 1e-4
+"""How far from 1 a direction's length may be; that of a float32 eigenvector is off by less than 1e-6."""
+
+
+def _unit_direction(model: nn.Module, direction: Tensor, name: str) -> Tensor:
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    dim = sum(p.numel() for p in parameters)
+    if direction.shape != (dim,):
+        raise ValueError(f"{name} must have shape ({dim},), one entry a parameter, got {tuple(direction.shape)}")
+    direction = direction.detach().to(parameters[0].device, torch.float64)
+    length = direction.norm().item()
+    if not abs(length - 1) <= LENGTH_TOLERANCE:
+        raise ValueError(f"{name} must have length 1, got {length:.6g}: divide it by its norm")
+    return direction
+
+
+def _moved(model: nn.Module, step: Tensor) -> dict[str, Tensor]:
+    """The trainable parameters plus ``step``, by name; added in float64, rounded once."""
+    trainable = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+    pieces = step.split([p.numel() for p in trainable.values()])
+    return {
+        name: (p.double() + piece.view_as(p)).to(p.dtype)
+        for (name, p), piece in zip(trainable.items(), pieces, strict=True)
+    }
+
+
+def _between(ours: Mapping[str, Tensor], others: Mapping[str, Tensor], t: float) -> dict[str, Tensor]:
+    between = {}
+    for name, a in ours.items():
+        if a.is_floating_point():
+            b = others[name].to(a.device, torch.float64)
+            mixed = (1 - t) * a.detach().double() + t * b
+            between[name] = (mixed.clamp(min=0) if name.endswith("running_var") else mixed).to(a.dtype)
+    return between
+
+
+@torch.no_grad()
+def _loss(model: nn.Module, weights: Mapping[str, Tensor], x: Tensor, y: Tensor, chunk_size: int) -> Tensor:
+    """Mean cross-entropy in nats of the model with these weights: a float64 scalar on the CPU."""
+    refuse_training_mode(model)
+    check_data(x, y)
+    if chunk_size < 1:
+        raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
+    some = next(iter(weights.values()))
+    total = torch.zeros((), dtype=torch.float64, device=some.device)
+    with full_precision():
+        for start in range(0, len(y), chunk_size):
+            inputs = x[start : start + chunk_size].to(some.device)
+            inputs = inputs.to(some.dtype).div_(255) if inputs.dtype == torch.uint8 else inputs.to(some.dtype)
+            logits = functional_call(model, dict(weights), (inputs,))
+            labels = y[start : start + chunk_size].to(some.device, torch.long)
+            total += functional.cross_entropy(logits.double(), labels, reduction="sum")
+    return total.cpu() / len(y)
