@@ -21,11 +21,12 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from curvlinops import HessianLinearOperator
+from curvlinops import HessianLinearOperator  # type: ignore[import-untyped]
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -43,7 +44,7 @@ CHUNK = 500
 EIGSH_RESIDUAL = 1e-3
 """Asked of eigsh for several eigenvalues, relative to each: residual^2 / gap is then below 1e-4 down to a relative gap
 of 1e-2. For one eigenvalue it is asked our own."""
-PYHESSIAN = importlib.import_module("pyhessian.hessian")  # the package hides the module behind its class
+PYHESSIAN: Any = importlib.import_module("pyhessian.hessian")  # the package hides the module behind its class
 Values = npt.NDArray[np.float64]
 
 
@@ -147,9 +148,10 @@ def curvlinops_operator(model: nn.Module, x: Tensor, y: Tensor) -> LinearOperato
     """The peer's Hessian, its images scaled beforehand."""
     dtype = next(model.parameters()).dtype
     batches = list(zip((x.to(dtype) / 255).split(CHUNK), y.split(CHUNK), strict=True))
-    return HessianLinearOperator(
+    operator: LinearOperator = HessianLinearOperator(
         model, nn.CrossEntropyLoss(), list(model.parameters()), batches, check_deterministic=False
     ).to_scipy()
+    return operator
 
 
 def curvlinops_eigsh(model: nn.Module, x: Tensor, y: Tensor, count: int) -> Answer:
