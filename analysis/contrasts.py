@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from analysis.estimates import Floats, LinearContrast, Sample, cell_means, directional
+from analysis.estimates import ALONG_BATCH_SIZES, Floats, LinearContrast, Reach, Sample, cell_means, directional
 from analysis.verdict import Finding
 
 Summary = Callable[[Floats, Floats], LinearContrast]
@@ -37,11 +37,11 @@ def mean_over_sizes(batch_size: Floats, value: Floats) -> LinearContrast:
     return LinearContrast(float(cells.mean.mean()), se, cells.dof)
 
 
-def contrast(difference: Sample, *, claimed: int, delta: float) -> Finding:
+def contrast(difference: Sample, *, claimed: int, delta: float, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
     """DF: decide whether a paired difference is positive (`claimed` +1) or negative (-1), averaged over batch
-    sizes.
+    sizes, of which there must be as many as `reach` says.
     """
-    short = difference.shortfall()
+    short = difference.shortfall(reach)
     if short:
         return short
     kept = difference.decidable()
