@@ -73,9 +73,6 @@ def larger_in_size(first: Sample, second: Sample, *, delta: float, summary: Summ
 
 def _difference_in_size(first: LinearContrast, second: LinearContrast) -> LinearContrast:
     """|first| - |second| with Welch-Satterthwaite degrees of freedom."""
-    variances = np.array([first.se**2, second.se**2])
-    total = float(variances.sum())
-    dof = min(first.dof, second.dof)
-    if total > 0:
-        dof = total**2 / float(np.sum(variances**2 / np.array([first.dof, second.dof])))
-    return LinearContrast(abs(first.value) - abs(second.value), float(np.sqrt(total)), dof)
+    return LinearContrast(abs(first.value), first.se, first.dof).less(
+        LinearContrast(abs(second.value), second.se, second.dof)
+    )

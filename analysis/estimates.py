@@ -175,6 +175,15 @@ class LinearContrast:
         """
         return min(self.p_above(delta), self.p_below(-delta))
 
+    def less(self, other: LinearContrast) -> LinearContrast:
+        """This less an independent other, with Welch-Satterthwaite degrees of freedom."""
+        variances = np.array([self.se**2, other.se**2])
+        total = float(variances.sum())
+        dof = min(self.dof, other.dof)
+        if total > 0:
+            dof = total**2 / float(np.sum(variances**2 / np.array([self.dof, other.dof])))
+        return LinearContrast(self.value - other.value, float(np.sqrt(total)), dof)
+
     def times(self, factor: float) -> LinearContrast:
         """The estimate in another unit."""
         return LinearContrast(self.value * factor, self.se * abs(factor), self.dof)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import groupby
 
-from analysis.figures import FIGURES, FigureGroup, Panel
+from analysis.figures import FIGURES, FigureGroup, Panel, VariantPanel
 from analysis.page.charts import Charts, legend
 from analysis.page.findings import Findings
 from analysis.page.html import Html, element, section
@@ -13,6 +13,7 @@ from analysis.page.html import Html, element, section
 PAPERS = {
     "A": "Role of SGD Hyperparameters in Adversarial Robustness (2020)",
     "A-workshop": "Its workshop form (2019)",
+    "B": "Analyzing the implicit adversarial robustness of networks trained using SGD (Choudhary 2020)",
 }
 
 
@@ -88,7 +89,7 @@ def _paper(source: str, title: str, findings: Findings, charts: Charts) -> Html:
     )
 
 
-def _same_curves(panels: list[Panel], findings: Findings, charts: Charts) -> Html:
+def _same_curves(panels: list[Panel | VariantPanel], findings: Findings, charts: Charts) -> Html:
     figures = []
     for panel in panels:
         for n, figure in enumerate(findings.panels[panel.id]):
@@ -96,14 +97,15 @@ def _same_curves(panels: list[Panel], findings: Findings, charts: Charts) -> Htm
             place = charts.figure(figure, heading)
             note = element("p", panel.note, class_="note") if panel.note and n == 0 else None
             figures.append(element("div", place, note, id=f"panel-{panel.id}" if n == 0 else None))
-    return element("div", legend(panels[0].sweep.styles, lines=True), element("div", figures, class_="grid"))
+    lines = isinstance(panels[0], Panel)  # a variant panel has one kind of line
+    return element("div", legend(panels[0].sweep.styles, lines=lines), element("div", figures, class_="grid"))
 
 
 def _short(title: str) -> str:
     return title.replace(": accuracy under", ",").replace(": ", ", ")
 
 
-def _absent(title: str, panels: list[Panel]) -> Html | None:
+def _absent(title: str, panels: list[Panel | VariantPanel]) -> Html | None:
     if not panels:
         return None
     items = [
