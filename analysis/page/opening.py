@@ -158,4 +158,4 @@ def deviations(found: Sequence[Setting]) -> list[str]:
         ]
         if differing:
             sentences.append(f"{setting.title} departs from the paper: {', '.join(differing)}.")
-    return sentences
+    return list(dict.fromkeys(sentences))  # settings of one size may differ in optimizer or decay
