@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from analysis.estimates import Floats, LinearContrast, Sample, cell_means, directional
+from analysis.estimates import ALONG_BATCH_SIZES, Floats, LinearContrast, Reach, Sample, cell_means, directional
 from analysis.verdict import Finding
 
 Summary = Callable[[Floats, Floats], LinearContrast]
@@ -37,11 +37,11 @@ def mean_over_sizes(batch_size: Floats, value: Floats) -> LinearContrast:
     return LinearContrast(float(cells.mean.mean()), se, cells.dof)
 
 
-def contrast(difference: Sample, *, claimed: int, delta: float) -> Finding:
+def contrast(difference: Sample, *, claimed: int, delta: float, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
     """DF: decide whether a paired difference is positive (`claimed` +1) or negative (-1), averaged over batch
-    sizes.
+    sizes, of which there must be as many as `reach` says.
     """
-    short = difference.shortfall()
+    short = difference.shortfall(reach)
     if short:
         return short
     kept = difference.decidable()
@@ -73,9 +73,6 @@ def larger_in_size(first: Sample, second: Sample, *, delta: float, summary: Summ
 
 def _difference_in_size(first: LinearContrast, second: LinearContrast) -> LinearContrast:
     """|first| - |second| with Welch-Satterthwaite degrees of freedom."""
-    variances = np.array([first.se**2, second.se**2])
-    total = float(variances.sum())
-    dof = min(first.dof, second.dof)
-    if total > 0:
-        dof = total**2 / float(np.sum(variances**2 / np.array([first.dof, second.dof])))
-    return LinearContrast(abs(first.value) - abs(second.value), float(np.sqrt(total)), dof)
+    return LinearContrast(abs(first.value), first.se, first.dof).less(
+        LinearContrast(abs(second.value), second.se, second.dof)
+    )

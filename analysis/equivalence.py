@@ -10,7 +10,7 @@ from itertools import combinations
 
 import numpy as np
 
-from analysis.estimates import LinearContrast, Sample, cell_means
+from analysis.estimates import ALONG_BATCH_SIZES, LinearContrast, Reach, Sample, cell_means
 from analysis.statistics import holm
 from analysis.verdict import SIGNIFICANCE, Decision, Finding
 
@@ -46,9 +46,9 @@ def flat(sample: Sample, *, delta: float) -> Flatness:
     return all_within(differences, [(float(cells.size[i]), float(cells.size[j])) for i, j in pairs], delta=delta)
 
 
-def no_difference(difference: Sample, *, delta: float) -> Flatness:
+def no_difference(difference: Sample, *, delta: float, reach: Reach = ALONG_BATCH_SIZES) -> Flatness:
     """Decide whether a paired difference is within +-`delta` at every batch size."""
-    short = difference.shortfall()
+    short = difference.shortfall(reach)
     if short:
         return Flatness(short.verdict, short.reason)
     kept = difference.decidable()

@@ -26,6 +26,31 @@ LEAST_SPAN = 16.0
 
 
 @dataclass(frozen=True)
+class Reach:
+    """The batch sizes that a statement needs: how many, and how many times the smallest the largest must be."""
+
+    sizes: int = LEAST_SIZES
+    span: float = LEAST_SPAN
+
+    def met(self, batch_sizes: Floats) -> bool:
+        """Whether these (ascending or not, each once) are enough."""
+        enough = len(batch_sizes) >= self.sizes
+        return enough and float(batch_sizes.max() / batch_sizes.min()) >= self.span
+
+    @property
+    def words(self) -> str:
+        """What is needed, for a reader."""
+        if self.span > 1:
+            return f"{self.sizes} spanning {self.span:.0f}x"
+        return "one" if self.sizes == 1 else str(self.sizes)
+
+
+ALONG_BATCH_SIZES = Reach()
+AT_ONE_SIZE = Reach(1, 1.0)
+"""A contrast of two settings at one batch size says nothing about others and needs none."""
+
+
+@dataclass(frozen=True)
 class Sample:
     """Seeds at batch sizes: four arrays of shape (n,). NaN marks a run that diverged.
 
@@ -66,25 +91,21 @@ class Sample:
             enough |= cell & (cell.sum() >= LEAST_SEEDS) & (finite[cell].mean() >= LEAST_FINITE - 1e-12)
         return self.where(finite & enough)
 
-    def shortfall(self) -> Finding | None:
-        """Why no statement about batch size can be made here; None where one can.
+    def shortfall(self, reach: Reach = ALONG_BATCH_SIZES) -> Finding | None:
+        """Why no statement about batch sizes of this `reach` can be made here; None where one can.
 
         `not run` where the runs are not there, `inconclusive` where they are but too many diverged.
         """
         sizes, counts = np.unique(self.batch_size, return_counts=True)
         replicated = sizes[counts >= LEAST_SEEDS]
-        if not _spans(replicated):
+        if not reach.met(replicated):
             found = f"{len(replicated)} batch sizes with {LEAST_SEEDS} seeds{_range(replicated)}"
-            needed = f"needs {LEAST_SIZES} spanning {LEAST_SPAN:.0f}x"
+            needed = f"needs {reach.words}"
             return Finding("not run", f"{found}; {needed}")
         left = np.unique(self.decidable().batch_size)
-        if not _spans(left):
+        if not reach.met(left):
             return Finding("inconclusive", f"too many seeds diverged: {len(left)} batch sizes{_range(left)} left")
         return None
-
-
-def _spans(sizes: Floats) -> bool:
-    return len(sizes) >= LEAST_SIZES and float(sizes.max() / sizes.min()) >= LEAST_SPAN
 
 
 def _range(sizes: Floats) -> str:
@@ -153,6 +174,15 @@ class LinearContrast:
         At most .05 exactly where the 90 % interval lies wholly outside +-`delta`.
         """
         return min(self.p_above(delta), self.p_below(-delta))
+
+    def less(self, other: LinearContrast) -> LinearContrast:
+        """This less an independent other, with Welch-Satterthwaite degrees of freedom."""
+        variances = np.array([self.se**2, other.se**2])
+        total = float(variances.sum())
+        dof = min(self.dof, other.dof)
+        if total > 0:
+            dof = total**2 / float(np.sum(variances**2 / np.array([self.dof, other.dof])))
+        return LinearContrast(self.value - other.value, float(np.sqrt(total)), dof)
 
     def times(self, factor: float) -> LinearContrast:
         """The estimate in another unit."""

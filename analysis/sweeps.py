@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,23 +19,44 @@ from search_spaces import Trial
 
 
 @dataclass(frozen=True)
+class Setting:
+    """What a claim names a curve by: how the network was trained, whatever the data, the sizes and the batch size."""
+
+    regime: str
+    momentum: float = 0.0
+    optimizer: str = "sgd"
+    weight_decay: float = 0.0
+
+    @classmethod
+    def of(cls, curve: Mapping[str, Any]) -> Setting:
+        """The setting of a curve (or cell, or row) with these keys."""
+        momentum, decay = (float("nan") if curve[n] is None else float(curve[n]) for n in ("momentum", "weight_decay"))
+        return cls(str(curve["regime"]), momentum, str(curve["optimizer"]), decay)
+
+    @property
+    def name(self) -> str:
+        """In words: "sgd lr, momentum 0.9"."""
+        parts = [f"{self.optimizer} {self.regime}"]
+        parts += [f"momentum {self.momentum:g}"] if self.momentum else []
+        parts += [f"weight decay {self.weight_decay:g}"] if self.weight_decay else []
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
 class Scope:
     """The curves a claim speaks of: its paper's data sets x models (`studies`) under `settings`.
 
-    `settings`: pairs of regime and momentum. `only`: the claim names these data sets and models and no
-    others.
+    Adversarial training is never among them. `only`: the claim names these data sets and models and no others.
     """
 
     studies: tuple[Trial, ...]
-    settings: tuple[tuple[str, float], ...]
+    settings: tuple[Setting, ...]
     only: bool = False
 
     def holds(self, curve: Mapping[str, object]) -> bool:
-        """Whether the curve of these keys is one of them: plain SGD without weight decay."""
-        plain = {"optimizer": "sgd", "adversarial_training": "none", "weight_decay": 0.0}
+        """Whether the curve of these keys is one of them."""
         named = self.study(curve["dataset"], curve["model"]) is not None or not self.only
-        setting = (curve["regime"], curve["momentum"])
-        return named and setting in self.settings and plain.items() <= curve.items()
+        return named and curve["adversarial_training"] == "none" and Setting.of(curve) in self.settings
 
     def study(self, dataset: object, model: object) -> Trial | None:
         """The paper's own trial on this data set and model; None where it has none."""
@@ -61,6 +83,16 @@ class Sweep:
         kept = ~np.isin(self.trial_id.astype(str), [str(one) for one in trial_ids])
         return Sweep(self.curve, self.measure, self.sample.where(kept), self.flag[kept], self.trial_id[kept])
 
+    def at(self, batch_sizes: tuple[int, ...]) -> Sweep:
+        """The sweep at these batch sizes alone."""
+        kept = np.isin(self.sample.batch_size, batch_sizes)
+        return Sweep(self.curve, self.measure, self.sample.where(kept), self.flag[kept], self.trial_id[kept])
+
+    @property
+    def setting(self) -> Setting:
+        """The setting of its curve."""
+        return Setting.of(self.curve)
+
     @property
     def study(self) -> tuple[object, ...]:
         """Data set, model and protocol: what two sweeps must share to be compared."""
@@ -81,6 +113,21 @@ def sweeps(evidence: Evidence, scope: Scope, measure: Measure, loss: str | None 
     return [_sweep(curve, measure, read.get(curve)) for curve in _curves(evidence, scope)]
 
 
+def arms(
+    evidence: Evidence, scope: Scope, measure: Measure, loss: str | None, settings: tuple[Setting, ...]
+) -> list[tuple[Sweep, ...]]:
+    """For every study (data set, model and protocol) in `scope` one sweep a setting; one without a run is empty."""
+    studies: dict[tuple[object, ...], list[Sweep]] = {}
+    for sweep in sweeps(evidence, replace(scope, settings=settings), measure, loss):
+        studies.setdefault(sweep.study, []).append(sweep)
+    return [tuple(_arm(found, setting) for setting in settings) for found in studies.values()]
+
+
+def _arm(found: list[Sweep], setting: Setting) -> Sweep:
+    absent = curve_key((dict(found[0].curve) | vars(setting))[name] for name in CURVE)
+    return next((s for s in found if s.setting == setting), _sweep(absent, found[0].measure, None))
+
+
 def _sweep(curve: Key, measure: Measure, rows: pd.DataFrame | None) -> Sweep:
     keys = dict(zip(CURVE, curve, strict=True))
     if rows is None:
@@ -96,8 +143,8 @@ def _curves(evidence: Evidence, scope: Scope) -> list[Key]:
     there = {key[:2] for key in known}
     for study in scope.studies:
         if (study.dataset, study.model) not in there:
-            for regime, momentum in scope.settings:
-                values = study.to_dict() | {"regime": regime, "momentum": momentum}
+            for setting in scope.settings:
+                values = study.to_dict() | vars(setting)
                 known.add(curve_key(values[name] for name in CURVE))
     return sorted(known, key=lambda key: [(value is None, str(value)) for value in key])
 

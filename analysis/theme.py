@@ -35,6 +35,10 @@ REGIMES: dict[str, SeriesStyle] = {
     "lr": SeriesStyle("LR constant", "#2E9BD6", "circle"),
     "lr_bs": SeriesStyle("LR/BS constant", "#6A1B9A", "square"),
     "benchmark": SeriesStyle("Benchmark", "#D62728", "triangle-up"),
+    "lr_0.1": SeriesStyle("LR 0.1 constant", "#1E8E5A", "diamond"),
+    "step": SeriesStyle("LR 0.01 in steps", "#D9730D", "triangle-down"),
+    "step_0.1": SeriesStyle("LR 0.1 in steps", "#C2378A", "cross"),
+    "lr_0.0005": SeriesStyle("LR 0.0005 constant", "#7C6BD6", "circle"),
 }
 """Regime label -> style. Light blue, purple and red as in the natural-training paper (section 2.1), darkened until
 each has a contrast of at least 3:1 against white."""
@@ -46,6 +50,16 @@ MOMENTA: dict[float, SeriesStyle] = {
     0.9: SeriesStyle("momentum 0.9", "#C2378A", "triangle-up"),
 }
 """Momentum -> style; every colour has a contrast of at least 3:1 against white and against the dark background."""
+
+OPTIMIZERS: dict[str, SeriesStyle] = {
+    "sgd": SeriesStyle("SGD", "#2E9BD6", "circle"),
+    "svrg": SeriesStyle("SVRG", "#1E8E5A", "diamond"),
+    "msgd": SeriesStyle("noisy SGD", "#D9730D", "square"),
+    "selective_backprop": SeriesStyle("selective backprop", "#C2378A", "triangle-up"),
+    "adam": SeriesStyle("Adam", "#7C6BD6", "cross"),
+    "adamw": SeriesStyle("AdamW", "#8A6D1A", "triangle-down"),
+}
+"""Optimizer -> style; every colour has a contrast of at least 3:1 against white and against the dark background."""
 
 OTHER = SeriesStyle("other", "#7A7A7A", "cross")
 
@@ -60,6 +74,7 @@ NAMES: dict[str, str] = {
     "stdcnn": "StdCNN",
     "c1": "C1",
     "resnet18": "ResNet18",
+    "vgg11": "VGG-11",
     "fgsm": "FGSM",
     "pgd": "PGD",
     "ce": "published loss",
@@ -81,6 +96,11 @@ def regime_style(regime: str) -> SeriesStyle:
 def momentum_style(momentum: float) -> SeriesStyle:
     """The style of a momentum's curve; grey for a value outside the papers'."""
     return MOMENTA.get(momentum, SeriesStyle(f"momentum {momentum:g}", OTHER.colour, OTHER.shape))
+
+
+def optimizer_style(optimizer: str) -> SeriesStyle:
+    """The style of an optimizer; grey for one that this version does not know."""
+    return OPTIMIZERS.get(optimizer, SeriesStyle(optimizer, OTHER.colour, OTHER.shape))
 
 
 def percent(value: float | None, digits: int = 1) -> str:

@@ -213,7 +213,7 @@ def strata_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=STRATUM_COLUMNS)
 
 
-STRATUM_KEYS = ("dataset", "model", "regime", "momentum", "measure", "part")
+STRATUM_KEYS = ("dataset", "model", "regime", "momentum", "setting", "measure", "part")
 STRATUM_COLUMNS = [
     *("claim", "loss", "stratum", *STRATUM_KEYS, "verdict", "counted"),
     *("effect", "low", "high", "unit", "effect_text", "p", "p_refuted", "protocol", "note"),

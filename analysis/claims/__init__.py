@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analysis.claims import natural_training as a
+from analysis.claims import sgd_variants as b
 from analysis.claims.claim import Claim
 from analysis.evidence import Evidence
 from analysis.table import StudyTable
@@ -26,6 +27,17 @@ CLAIMS: dict[str, Claim] = {
     "A15": a.A15,
     "A16": a.A16,
     "A17": a.A17,
+    "B1": b.B1,
+    "B2": b.B2,
+    "B3": b.B3,
+    "B4": b.B4,
+    "B5": b.B5,
+    "B6": b.B6,
+    "B7": b.B7,
+    "B8": b.B8,
+    "B9": b.B9,
+    "B10": b.B10,
+    "B11": b.B11,
 }
 """Claim id -> claim, in the order of the ledger. A new claim is one entry in a paper's file and one line
 here.

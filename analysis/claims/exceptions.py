@@ -13,7 +13,7 @@ from analysis.counterexamples import COUNTEREXAMPLE, FALSE_DISCOVERY_RATE
 from analysis.environments import sign_errors
 from analysis.estimates import LEAST_SIZES, LEAST_SPAN
 from analysis.evidence import Evidence, curve_keys
-from analysis.measures import FGSM, PGD
+from analysis.measures import FGSM, PGD, Measure
 from analysis.observations import observe
 from analysis.sweeps import Scope, Sweep, sweeps
 from analysis.table import CURVE
@@ -93,17 +93,17 @@ def _sign_error(base: StratumResult, found: dict[Any, Any] | None, sweep: Sweep)
     )
 
 
-def counterexamples(*, part: str, every_epsilon: bool = False) -> Test:
+def counterexamples(*, part: str, every_epsilon: bool = False, measures: tuple[Measure, ...] = (FGSM, PGD)) -> Test:
     """CE: is there a confirmed pair of cells of which the sharper one is the more robust?
 
     One stratum a data set, model and protocol, at the headline epsilon or, for a claim that names none, at every
-    epsilon that was run; confirmed as in `analysis.counterexamples`, whose false discovery rate is that of the
-    whole table, epsilons included.
+    epsilon that was run; whether enough was run is read from `measures`, accuracies under attack. Confirmed as in
+    `analysis.counterexamples`, whose false discovery rate is that of the whole table, epsilons included.
     """
 
     def strata(evidence: Evidence, scope: Scope, loss: str | None) -> list[StratumResult]:
         studies: dict[tuple[object, ...], list[Sweep]] = {}
-        for measure in (FGSM, PGD):
+        for measure in measures:
             for sweep in sweeps(evidence, scope, measure, loss):
                 studies.setdefault(sweep.study, []).append(sweep)
         return [_confirmed(evidence, scope, curves, loss, part, every_epsilon) for curves in studies.values()]

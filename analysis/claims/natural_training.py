@@ -18,22 +18,22 @@ from analysis.claims.strata import (
     under,
 )
 from analysis.measures import CLEAN, FGSM, LAMBDA1, PGD
-from analysis.sweeps import Scope
+from analysis.sweeps import Scope, Setting
 from analysis.verdict import Source
 from search_spaces.natural_training import MOMENTA, STUDIES
 from search_spaces.regimes import BENCHMARK_MOMENTUM
 
 PAPER = "natural-training paper (2020)"
 
-Settings = tuple[tuple[str, float], ...]
+Settings = tuple[Setting, ...]
 
-LR: Settings = (("lr", 0.0),)
-LR_BS: Settings = (("lr_bs", 0.0),)
-BENCHMARK: Settings = (("benchmark", BENCHMARK_MOMENTUM),)
+LR: Settings = (Setting("lr"),)
+LR_BS: Settings = (Setting("lr_bs"),)
+BENCHMARK: Settings = (Setting("benchmark", BENCHMARK_MOMENTUM),)
 """Section 3: "results of our experiments when momentum is set to zero. For the benchmark alone ... 0.9"."""
 
-LR_MOMENTA: Settings = tuple(("lr", momentum) for momentum in MOMENTA)
-LR_BS_MOMENTA: Settings = tuple(("lr_bs", momentum) for momentum in MOMENTA)
+LR_MOMENTA: Settings = tuple(Setting("lr", momentum) for momentum in MOMENTA)
+LR_BS_MOMENTA: Settings = tuple(Setting("lr_bs", momentum) for momentum in MOMENTA)
 """Section 4."""
 
 REGIME_ACCURACY = ("1L", "2L", "3L", "4L", "5L", "6L")

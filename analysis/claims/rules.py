@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from analysis.statistics import holm, wilson
@@ -113,6 +113,24 @@ def most(strata: Sequence[StratumResult]) -> Ruling:
         reason = f"{len(refuting)} of {len(run)} strata run refute it (Wilson interval {low:.2f} to {high:.2f})"
         return Ruling("refuted", f"{reason}.", refuting[0])
     return Ruling("inconclusive", f"{share}, {len(refuting)} refute it.", run[0])
+
+
+def by_part(rules: Mapping[str, Callable[[Sequence[StratumResult]], Ruling]]) -> Callable[..., Ruling]:
+    """Each part of a claim by its own rule; supported where all of them are, refuted where one of them is."""
+
+    def rule(strata: Sequence[StratumResult]) -> Ruling:
+        rulings = {part: of([s for s in strata if s.keys.get("part") == part]) for part, of in rules.items()}
+        reached = {ruling.verdict for ruling in rulings.values()}
+        verdict: Decision = "inconclusive"
+        if len(reached) == 1:
+            verdict = reached.pop()
+        elif "refuted" in reached:
+            verdict = "refuted"
+        reason = " ".join(f"{part[0].upper()}{part[1:]}: {ruling.reason}" for part, ruling in rulings.items())
+        spoken = sorted(rulings.values(), key=lambda r: (r.verdict != verdict, r.spokesman is None))
+        return Ruling(verdict, reason, spoken[0].spokesman)
+
+    return rule
 
 
 def _counted(strata: Sequence[StratumResult]) -> tuple[list[StratumResult], list[StratumResult]]:

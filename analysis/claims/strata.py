@@ -14,7 +14,7 @@ from analysis.equivalence import flat, no_difference
 from analysis.estimates import Sample
 from analysis.evidence import Evidence
 from analysis.measures import Measure
-from analysis.sweeps import Guarded, Scope, Sweep, guarded, sweeps
+from analysis.sweeps import Guarded, Scope, Setting, Sweep, guarded, sweeps
 from analysis.trends import end_to_end, trend
 from analysis.verdict import Finding, StratumResult
 
@@ -152,8 +152,8 @@ def both(*tests: Test) -> Test:
     return strata
 
 
-def under(settings: tuple[tuple[str, float], ...], test: Test) -> Test:
-    """`test` on the part of the scope with these pairs of regime and momentum."""
+def under(settings: tuple[Setting, ...], test: Test) -> Test:
+    """`test` on the part of the scope with these settings."""
 
     def strata(evidence: Evidence, scope: Scope, loss: str | None) -> list[StratumResult]:
         return test(evidence, replace(scope, settings=settings), loss)

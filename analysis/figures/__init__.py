@@ -6,9 +6,14 @@ from analysis.figures.curves import FigureData
 from analysis.figures.figure import Figure
 from analysis.figures.natural_training import PANELS
 from analysis.figures.panel import Panel
+from analysis.figures.sgd_variants import PANELS as VARIANT_PANELS
 from analysis.figures.study import FigureGroup, study_figures
+from analysis.figures.variants import VariantPanel
 
-FIGURES: dict[str, Panel] = {panel.id: panel for panel in PANELS}
+FIGURES: dict[str, Panel | VariantPanel] = {
+    **{panel.id: panel for panel in PANELS},
+    **{panel.id: panel for panel in VARIANT_PANELS},
+}
 """Id -> panel, callable with `FigureData(table)`. Another paper is one file of panels and one term here."""
 
-__all__ = ["FIGURES", "Figure", "FigureData", "FigureGroup", "Panel", "study_figures"]
+__all__ = ["FIGURES", "Figure", "FigureData", "FigureGroup", "Panel", "VariantPanel", "study_figures"]

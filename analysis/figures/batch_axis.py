@@ -12,20 +12,20 @@ import numpy as np
 import pandas as pd
 
 from analysis.figures.figure import DATA, HEIGHT, WIDTH, Spec, specification
-from analysis.figures.sweep import Sweep
+from analysis.figures.sweep import Curves
 from analysis.theme import ADVERSARIAL_DASH, CLEAN_DASH, PAPER, SeriesStyle
 
 Record = dict[str, Any]
 
 
-def records(cells: pd.DataFrame, sweep: Sweep, kind: str, show: Callable[[float], str]) -> list[Record]:
+def records(cells: pd.DataFrame, sweep: Curves, kind: str, show: Callable[[float], str]) -> list[Record]:
     """One record a cell (from `with_gaps`): what the layers below read, `None` where there is no number.
 
     `show` writes a value for a reader.
     """
     out = []
     for cell in cells.to_dict("records"):
-        style = sweep.style(str(cell["regime"]), float(cell["momentum"]))
+        style = sweep.style_of(cell)
         out.append(
             {
                 **({"epsilon": float(cell["epsilon"])} if "epsilon" in cell else {}),

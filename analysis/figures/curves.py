@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from functools import cache, cached_property
 from typing import Any, TypeVar
 
@@ -72,11 +72,21 @@ class FigureData:
     @cached_property
     def adversarial(self) -> pd.DataFrame:
         """Adversarial accuracy (fraction) with the `QUESTION` columns and the flags that make a mark hollow."""
-        columns = [*_CELL, *_QUESTION, *FLAGS, "accuracy_seeds", *(f"n_{state}" for state in STATES)]
+        return self._answered(self.cells["accuracy_seeds"])
+
+    @cached_property
+    def attack_ratio(self) -> pd.DataFrame:
+        """Adversarial over clean accuracy of each seed, otherwise as `adversarial`."""
+        cells = self.cells
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratios = [a / c for a, c in zip(cells["accuracy_seeds"], cells["test_acc_seeds"], strict=True)]
+        return self._answered(ratios)
+
+    def _answered(self, seeds: Iterable[object]) -> pd.DataFrame:
+        columns = [*_CELL, *_QUESTION, *FLAGS, *(f"n_{state}" for state in STATES)]
         frame = self.cells[columns].rename(columns={f"n_{state}": state for state in STATES})
-        summaries = [_summary(values) for values in frame["accuracy_seeds"]]
-        means = pd.DataFrame(summaries, columns=["mean", "low", "high", "n"], index=frame.index)
-        frame = pd.concat([frame.drop(columns="accuracy_seeds"), means], axis=1)
+        means = pd.DataFrame(map(_summary, seeds), columns=["mean", "low", "high", "n"], index=frame.index)
+        frame = pd.concat([frame, means], axis=1)
         return _drawn(frame.assign(hollow=frame[list(FLAGS)].any(axis=1)))
 
     @cached_property
@@ -138,7 +148,7 @@ def with_gaps(cells_of_curves: pd.DataFrame) -> pd.DataFrame:
     A line joins only cells of one segment; a gap starts a new one. `alone` marks the only cell of its segment,
     which neither line nor band can show.
     """
-    curve = ["regime", "momentum"]
+    curve = ["optimizer", "weight_decay", "regime", "momentum"]
     ordered = cells_of_curves.sort_values([*curve, "batch_size"], ignore_index=True)
     segment = (~ordered["drawn"]).groupby([ordered[key] for key in curve]).cumsum()
     ordered = ordered.assign(segment=segment)

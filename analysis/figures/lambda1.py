@@ -28,9 +28,7 @@ def lambda1_figure(data: FigureData, setting: Setting, sweep: Sweep, *, split: s
     if not cells["drawn"].any():
         return None
     values = records(cells, sweep, "eigenvalue", number)
-    span = _span(cells)
-    axis = ValueAxis(f"λ₁ ({SPLITS[split]} set)", "~g", ".4~g", span, _ticks(*span))
-    chart = template(batch_sizes(values), ("eigenvalue",), sweep.styles, axis)
+    chart = template(batch_sizes(values), ("eigenvalue",), sweep.styles, lambda1_axis(cells, split))
     return Figure(
         name="-".join((*setting.slug, sweep.slug, f"lambda1-{split}")),
         title=f"{setting.title}: λ₁ on the {SPLITS[split]} set",
@@ -42,6 +40,12 @@ def lambda1_figure(data: FigureData, setting: Setting, sweep: Sweep, *, split: s
         f"size, log axis. {ends(cells, sweep, number)}",
         legend=sweep.styles,
     )
+
+
+def lambda1_axis(cells: pd.DataFrame, split: str) -> ValueAxis:
+    """The log axis of some cells' eigenvalues."""
+    span = _span(cells)
+    return ValueAxis(f"λ₁ ({SPLITS[split]} set)", "~g", ".4~g", span, _ticks(*span))
 
 
 def _gaps(cells: pd.DataFrame) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import pandas as pd
 
@@ -83,6 +83,17 @@ def _order(setting: Setting) -> tuple[str, str, tuple[float, ...], str]:
     return str(setting["dataset"]), str(setting["model"]), sizes, str(setting.values)
 
 
+class Curves(Protocol):
+    """Curves that a panel draws, told apart by colour and shape."""
+
+    @property
+    def styles(self) -> tuple[SeriesStyle, ...]:
+        """The styles of all curves, in order."""
+
+    def style_of(self, cell: Mapping[Any, Any]) -> SeriesStyle:
+        """The style of the curve that a cell is on."""
+
+
 @dataclass(frozen=True)
 class Sweep:
     """Curves as (regime, momentum), told apart by colour and shape according to `by`."""
@@ -97,6 +108,10 @@ class Sweep:
             return momentum_style(momentum)
         style = regime_style(regime)
         return SeriesStyle(f"{style.label}, m={momentum:g}", style.colour, style.shape)
+
+    def style_of(self, cell: Mapping[Any, Any]) -> SeriesStyle:
+        """The style of the curve that a cell is on."""
+        return self.style(str(cell["regime"]), float(cell["momentum"]))
 
     @property
     def slug(self) -> str:

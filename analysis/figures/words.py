@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from analysis.figures.sweep import Sweep
+from analysis.figures.sweep import Curves
 
 
 def replicates(cells: pd.DataFrame) -> str:
@@ -41,16 +41,20 @@ def gaps_and_marks(*parts: pd.DataFrame, hollow: str = HOLLOW) -> str:
 _COLUMNS = ("drawn", "hollow", "diverged", "missing")
 
 
-def ends(cells: pd.DataFrame, sweep: Sweep, show: Callable[[float], str]) -> str:
+def ends(cells: pd.DataFrame, sweep: Curves, show: Callable[[float], str]) -> str:
     """Each curve's first and last value in words."""
     sentences = []
-    for regime, momentum in sweep.curves:
-        curve = cells[(cells["regime"] == regime) & (cells["momentum"] == momentum) & cells["drawn"]]
+    drawn = cells[cells["drawn"]]
+    labels = pd.Series(
+        [sweep.style_of(cell).label for cell in drawn.to_dict("records")], index=drawn.index, dtype=object
+    )
+    for style in sweep.styles:
+        curve = drawn[labels == style.label]
         if curve.empty:
             continue
         first, last = curve.iloc[0], curve.iloc[-1]
         sentences.append(
-            f"{sweep.style(regime, momentum).label}: {show(first['mean'])} at batch {first['batch_size']}, "
+            f"{style.label}: {show(first['mean'])} at batch {first['batch_size']}, "
             f"{show(last['mean'])} at {last['batch_size']}."
         )
     return " ".join(sentences)

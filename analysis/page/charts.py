@@ -13,6 +13,7 @@ _GLYPHS = {
     "circle": "M8 8m-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0",
     "square": "M4 4h8v8h-8z",
     "triangle-up": "M8 3l5 9.5h-10z",
+    "triangle-down": "M8 13l-5 -9.5h10z",
     "diamond": "M8 2.5l5.5 5.5l-5.5 5.5l-5.5 -5.5z",
     "cross": "M6.5 3h3v3.5h3.5v3h-3.5v3.5h-3v-3.5h-3.5v-3h3.5z",
 }

@@ -18,6 +18,7 @@ from analysis.page.figures import paper_section, study_section
 from analysis.page.findings import Findings
 from analysis.page.html import Html, element
 from analysis.page.opening import opening
+from analysis.page.optimizers import optimizer_section
 from analysis.page.provenance import downloads_section, provenance_section
 from analysis.page.roster import roster_section
 from analysis.page.verdicts import verdict_strip
@@ -28,6 +29,7 @@ PARTS = {
     "correlations": "Correlations",
     "counterexamples": "Counterexamples",
     "exception": "The paper's own counterexample",
+    "optimizers": "Optimizers",
     "papers": "The papers' figures",
     "missing": "Missing cells",
     "provenance": "Provenance",
@@ -41,12 +43,14 @@ VEGA_LITE = "6.4"
 def render(findings: Findings, downloads: Sequence[str]) -> str:
     """The whole page; `downloads` are the files written beside it."""
     charts = Charts()
+    optimizers = optimizer_section(findings, charts)
+    parts = {part: text for part, text in PARTS.items() if part != "optimizers" or optimizers}
     body = element(
         "main",
         opening(findings),
         element(
             "nav",
-            element("ul", [element("li", element("a", text, href=f"#{part}")) for part, text in PARTS.items()]),
+            element("ul", [element("li", element("a", text, href=f"#{part}")) for part, text in parts.items()]),
             aria_label="Sections",
         ),
         verdict_strip(findings.verdicts),
@@ -54,6 +58,7 @@ def render(findings: Findings, downloads: Sequence[str]) -> str:
         correlation_section(findings, charts),
         counterexample_section(findings, charts),
         exception_section(findings, charts),
+        optimizers,
         paper_section(findings, charts),
         roster_section(findings.table),
         provenance_section(findings),

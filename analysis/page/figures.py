@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import groupby
 
-from analysis.figures import FIGURES, Figure, FigureGroup, Panel
+from analysis.figures import FIGURES, Figure, FigureGroup, Panel, VariantPanel
 from analysis.page.charts import Charts, legend
 from analysis.page.findings import Findings
 from analysis.page.html import Html, element, section
@@ -13,6 +13,7 @@ from analysis.page.html import Html, element, section
 PAPERS = {
     "A": "Role of SGD Hyperparameters in Adversarial Robustness (2020)",
     "A-workshop": "Its workshop form (2019)",
+    "B": "Analyzing the implicit adversarial robustness of networks trained using SGD (Choudhary 2020)",
 }
 
 
@@ -88,7 +89,7 @@ def _paper(source: str, title: str, findings: Findings, charts: Charts) -> Html:
     )
 
 
-def _same_curves(panels: list[Panel], findings: Findings, charts: Charts) -> Html:
+def _same_curves(panels: list[Panel | VariantPanel], findings: Findings, charts: Charts) -> Html:
     figures = []
     for panel in panels:
         for n, figure in enumerate(findings.panels[panel.id]):
@@ -97,19 +98,20 @@ def _same_curves(panels: list[Panel], findings: Findings, charts: Charts) -> Htm
             note = element("p", panel.note, class_="note") if panel.note and n == 0 else None
             rest = _rest(panel, figure, findings.table.location)
             figures.append(element("div", place, note, rest, id=f"panel-{panel.id}" if n == 0 else None))
-    return element("div", legend(panels[0].sweep.styles, lines=True), element("div", figures, class_="grid"))
+    lines = isinstance(panels[0], Panel)  # a variant panel has one kind of line
+    return element("div", legend(panels[0].sweep.styles, lines=lines), element("div", figures, class_="grid"))
 
 
 def _short(title: str) -> str:
     return title.replace(": accuracy under", ",").replace(": ", ", ")
 
 
-def _in_part(drawn: list[Panel], findings: Findings) -> str:
+def _in_part(drawn: list[Panel | VariantPanel], findings: Findings) -> str:
     partial = sum(any(figure.missing for figure in findings.panels[panel.id]) for panel in drawn)
     return f", {partial} of them in part" if partial else ""
 
 
-def _rest(panel: Panel, figure: Figure, results: str) -> Html | None:
+def _rest(panel: Panel | VariantPanel, figure: Figure, results: str) -> Html | None:
     """What of a panel was not run, and how to run it."""
     if not figure.missing:
         return None
@@ -117,12 +119,12 @@ def _rest(panel: Panel, figure: Figure, results: str) -> Html | None:
     return element("details", summary, commands(panel, results), class_="note")
 
 
-def commands(panel: Panel, results: str) -> Html:
+def commands(panel: Panel | VariantPanel, results: str) -> Html:
     """The commands that run a panel's cells."""
     return element("pre", element("code", "\n".join(panel.commands(results))))
 
 
-def _absent(title: str, panels: list[Panel], findings: Findings) -> Html | None:
+def _absent(title: str, panels: list[Panel | VariantPanel], findings: Findings) -> Html | None:
     if not panels:
         return None
     items = [

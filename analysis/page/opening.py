@@ -7,13 +7,13 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
-from analysis.claims.natural_training import PAPER
 from analysis.figures.sweep import SHARED, Setting, settings
 from analysis.page.findings import Findings
 from analysis.page.html import Content, Html, element
 from analysis.table import StudyTable, versions
 from analysis.verdict import DECISIONS, Verdict
 from search_spaces.natural_training import STUDIES
+from search_spaces.sgd_variants import CIFAR, MNIST
 
 _SIZES = {
     "epochs": "epochs",
@@ -65,15 +65,17 @@ def summary(verdicts: Sequence[Verdict]) -> list[Html]:
     reached = {claim: agreed(both) for claim, both in by_claim.items()}
     told = {word: [c for c, w in reached.items() if w == word] for word in (*DECISIONS, "differs")}
     run = len(by_claim) - len(told["not run"])
+    judged = [v for v in verdicts if v.verdict != "not run"] or verdicts
+    papers = _listed([f"the {paper}" if "paper" in paper else paper for paper in _papers(judged)])
     if not run:
-        lead = f"None of the {len(by_claim)} claims of the {PAPER} can be judged from these rows."
+        lead = f"None of the {len(by_claim)} claims of {papers} can be judged from these rows."
         return [element("p", lead, class_="lead")]
     counts = [
         f"{len(told[word])} {said}"
         for word, said in (("supported", "supported"), ("refuted", "refuted"), ("inconclusive", "inconclusive"))
     ]
     counts += [f"{len(told['differs'])} with different verdicts on the two attack losses"] if told["differs"] else []
-    lead = f"Of {run} claims of the {PAPER} that these rows can judge: {_listed(counts)}."
+    lead = f"Of {run} claims of {papers} that these rows can judge: {_listed(counts)}."
     if told["not run"]:
         lead += f" {len(told['not run'])} were not run."
     points = [
@@ -91,6 +93,10 @@ def summary(verdicts: Sequence[Verdict]) -> list[Html]:
         note = "None of the paper's data sets was run: these verdicts rehearse the tests, they do not judge the paper."
         points.append(element("li", note))
     return [element("p", lead, class_="lead"), element("ul", points) if points else Html("")]
+
+
+def _papers(verdicts: Iterable[Verdict]) -> list[str]:
+    return list(dict.fromkeys(verdict.source.paper for verdict in verdicts))
 
 
 def agreed(verdicts: Iterable[Verdict]) -> str:
@@ -137,7 +143,7 @@ def coverage(table: StudyTable) -> Html:
 
 def deviations(found: Sequence[Setting]) -> list[str]:
     """One sentence for each data set and model at sizes that the paper did not use."""
-    papers = {(study.dataset, study.model): study for study in STUDIES}
+    papers = {(study.dataset, study.model): study for study in (*STUDIES, MNIST, CIFAR)}
     sentences = []
     for setting in found:
         study = papers.get((str(setting["dataset"]), str(setting["model"])))
@@ -152,4 +158,4 @@ def deviations(found: Sequence[Setting]) -> list[str]:
         ]
         if differing:
             sentences.append(f"{setting.title} departs from the paper: {', '.join(differing)}.")
-    return sentences
+    return list(dict.fromkeys(sentences))  # settings of one size may differ in optimizer or decay

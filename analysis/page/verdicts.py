@@ -97,10 +97,11 @@ def _loss(verdict: Verdict, *, all_losses: bool) -> str:
 
 
 def _links(verdict: Verdict) -> list[Content]:
-    panels = [f"A-{number}" for number in verdict.figures if f"A-{number}" in FIGURES]
+    paper = verdict.claim.rstrip("0123456789")  # "A9" is a claim of paper A, whose panels are "A-..."
+    panels = [f"{paper}-{number}" for number in verdict.figures if f"{paper}-{number}" in FIGURES]
     if not panels:
         return []
     links: list[Content] = ["; figures "]
     for panel in panels:
-        links += [element("a", panel.removeprefix("A-"), href=f"#panel-{panel}"), ", "]
+        links += [element("a", panel.removeprefix(f"{paper}-"), href=f"#panel-{panel}"), ", "]
     return links[:-1]

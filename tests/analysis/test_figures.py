@@ -176,7 +176,7 @@ def test_the_papers_panels_are_83_and_numbered_once() -> None:
     numbers = {
         panel.source: {p.number for p in FIGURES.values() if p.source == panel.source} for panel in FIGURES.values()
     }
-    assert len(FIGURES) == 83
+    assert sum(panel.source in ("A", "A-workshop") for panel in FIGURES.values()) == 83
     assert numbers["A-workshop"] == {str(n) for n in range(1, 40)}
     assert numbers["A"] == {f"{n}{side}" for n in range(1, 23) for side in "LR"}
 

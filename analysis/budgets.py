@@ -1,0 +1,189 @@
+"""Optimizers side by side: accuracy per epoch and per unit of compute, and what of a gain is left at equal compute.
+
+The unit of compute is an epoch of gradients: as many gradients of one image as there are training images (a forward
+pass alone counts a third). SVRG pays for its anchors with it, selective backprop saves by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.cells import FLOOR, MIN_SEEDS
+from analysis.estimates import Floats, LinearContrast
+from analysis.table import PROTOCOL, StudyTable
+from analysis.verdict import SIGNIFICANCE
+
+BASELINE = "sgd"
+
+RATIO = "lr_bs"
+
+PLACE = ("dataset", "model", *(name for name in PROTOCOL if name != "epochs"))
+"""What all runs of a comparison share beside the batch size; epochs are the budget."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """The seeds of one optimizer at one budget: arrays of shape (seeds,), accuracies as fractions.
+
+    `own`: the regime it was run under where that is not the comparison's (Adam keeps its own rate), else "".
+    """
+
+    optimizer: str
+    own: str
+    epochs: int
+    gradient_epochs: float
+    steps: float
+    seeds: tuple[str, ...]
+    accuracy: dict[str, Floats]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several optimizers on one data set, model and batch size under one regime; `measures` in order."""
+
+    place: tuple[Any, ...]
+    batch_size: int
+    regime: str
+    measures: tuple[str, ...]
+    runs: tuple[Run, ...]
+
+    def __getitem__(self, column: str) -> Any:
+        return self.place[PLACE.index(column)]
+
+    @property
+    def strongest(self) -> str | None:
+        """The attack with the largest epsilon, PGD rather than FGSM, that does not leave every optimizer at 0."""
+        attacked = [m for m in self.measures if m != "clean"]
+        above = [m for m in attacked if max(r.accuracy[m].mean() for r in self.runs if m in r.accuracy) > FLOOR]
+        return next(reversed(above or attacked), None)
+
+    def of(self, optimizer: str) -> list[Run]:
+        """The runs of one optimizer, shortest budget first."""
+        return sorted((r for r in self.runs if r.optimizer == optimizer), key=lambda r: r.epochs)
+
+
+def comparisons(table: StudyTable) -> list[Comparison]:
+    """Every place, batch size and regime where at least two optimizers finished, without momentum."""
+    points = _plain(table.points)
+    if points["optimizer"].nunique() < 2:
+        return []
+    answers = _answers(table)
+    found = []
+    places: Any = points.groupby([*PLACE, "batch_size"], dropna=False, sort=True)
+    for (*place, batch_size), here in places:
+        several = here.groupby("regime")["optimizer"].agg(set).to_dict()
+        chosen = [regime for regime, names in several.items() if len(names) > 1]
+        chosen = [regime for regime in chosen if BASELINE in several[regime]] or chosen
+        for regime in chosen:
+            runs = _runs(here, str(regime), answers)
+            measures = list(dict.fromkeys(m for run in runs for m in run.accuracy))
+            values = tuple(None if pd.isna(value) else value for value in place)
+            found.append(Comparison(values, int(batch_size), str(regime), tuple(_ordered(measures)), tuple(runs)))
+    return found
+
+
+def _plain(points: pd.DataFrame) -> pd.DataFrame:
+    """Finished runs without momentum and adversarial training, each optimizer with its least weight decay."""
+    ok = (points["status"] == "ok") & (points["adversarial_training"] == "none") & (points["momentum"] == 0.0)
+    ok &= points["gradient_equivalents"].notna() & points["test_acc"].notna()
+    mine = points[ok]
+    least = mine.groupby([*PLACE, "optimizer"], dropna=False)["weight_decay"].transform("min")
+    return mine[mine["weight_decay"] == least]
+
+
+def _answers(table: StudyTable) -> dict[str, dict[str, float]]:
+    """Trial id -> "attack, epsilon" -> accuracy on the published loss."""
+    asked = table.attacks[(table.attacks["loss"] == "ce") & (table.attacks["split"] == "test")]
+    asked = asked.drop_duplicates(["trial_id", "attack", "epsilon"])
+    found: dict[str, dict[str, float]] = {}
+    columns = asked[["trial_id", "attack", "epsilon", "accuracy"]]
+    for trial_id, attack, epsilon, accuracy in columns.itertuples(index=False, name=None):
+        found.setdefault(trial_id, {})[f"{attack} {epsilon:g}"] = float(accuracy)
+    return found
+
+
+def _runs(here: pd.DataFrame, regime: str, answers: dict[str, dict[str, float]]) -> list[Run]:
+    members = here[here["regime"] == regime].assign(own="")
+    guests = here[~here["optimizer"].isin(members["optimizer"])]
+    guests = guests[(guests["regime"] == RATIO) == (regime == RATIO)]
+    guests = guests.assign(own=guests["regime"])
+    runs = []
+    both = pd.concat([members, guests], ignore_index=True)
+    budgets: Any = both.groupby(["optimizer", "own", "epochs"], sort=True)
+    for (optimizer, own, epochs), seeds in budgets:
+        seeds = seeds.sort_values("seed")
+        accuracy = {"clean": seeds["test_acc"].to_numpy(dtype=float)}
+        attacked = [answers.get(trial_id, {}) for trial_id in seeds["trial_id"]]
+        for question in sorted(set.intersection(*(set(one) for one in attacked))):
+            accuracy[question] = np.array([one[question] for one in attacked])
+        spent = seeds["gradient_equivalents"] / seeds["train_size"]
+        names = tuple(str(seed) for seed in seeds["seed"])
+        runs.append(
+            Run(optimizer, own, int(epochs), float(spent.mean()), float(seeds["steps"].mean()), names, accuracy)
+        )
+    return runs
+
+
+def _ordered(measures: list[str]) -> list[str]:
+    """Clean first, then by epsilon and attack."""
+    return sorted(measures, key=lambda m: (m != "clean", float([*m.split(), "0"][1]), m))
+
+
+def level(run: Run, measure: str) -> LinearContrast | None:
+    """Mean accuracy over seeds with its standard error; None with fewer than 3 seeds."""
+    values = run.accuracy.get(measure, np.empty(0))
+    if len(values) < MIN_SEEDS:
+        return None
+    return LinearContrast(float(values.mean()), float(values.std(ddof=1) / len(values) ** 0.5), len(values) - 1)
+
+
+def gain_per_epoch(comparison: Comparison, run: Run, measure: str) -> LinearContrast | None:
+    """Accuracy less that of SGD after as many epochs; None where SGD was not run for these."""
+    same = next((r for r in comparison.of(BASELINE) if r.epochs == run.epochs), None)
+    mine, its = level(run, measure), level(same, measure) if same else None
+    return mine.less(its) if mine and its else None
+
+
+def gain_at_equal_compute(comparison: Comparison, run: Run, measure: str) -> LinearContrast | None:
+    """Accuracy less that of SGD at as many gradients, between SGD's budgets linear in the logarithm of gradients.
+
+    None where no SGD runs of fewer and of more gradients are there: nothing is extrapolated.
+    """
+    mine = level(run, measure)
+    known = [(r.gradient_epochs, its) for r in comparison.of(BASELINE) if (its := level(r, measure))]
+    if mine is None or not known:
+        return None
+    cost = run.gradient_epochs
+    close = next((its for spent, its in known if np.isclose(spent, cost, rtol=0.01)), None)
+    if close:
+        return mine.less(close)
+    below = [pair for pair in known if pair[0] < cost]
+    above = [pair for pair in known if pair[0] > cost]
+    if not below or not above:
+        return None
+    (low, first), (high, second) = max(below, key=_spent), min(above, key=_spent)
+    share = float(np.log(cost / low) / np.log(high / low))
+    return mine.less(first.times(1 - share).less(second.times(-share)))
+
+
+def _spent(pair: tuple[float, LinearContrast]) -> float:
+    return pair[0]
+
+
+def survives(per_epoch: LinearContrast | None, at_equal_compute: LinearContrast | None) -> str:
+    """What becomes of a gain per epoch once its gradients are paid for, in two words or so."""
+    if per_epoch is None:
+        return "no SGD run to compare"
+    low, high = per_epoch.interval(1 - SIGNIFICANCE)
+    if not low > 0:
+        return "a loss per epoch" if high < 0 else "no gain shown"
+    if at_equal_compute is None:
+        return "unknown: no SGD run of this cost"
+    low, high = at_equal_compute.interval(1 - SIGNIFICANCE)
+    if low > 0:
+        return "survives"
+    return "reverses" if high < 0 else "is not shown to survive"
