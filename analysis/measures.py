@@ -49,31 +49,32 @@ def _clean(evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.Dat
     asked = points[points["test_acc"].notna() | (points["status"] == DIVERGED)]
     value = 100 * asked["test_acc"]
     linear = logit_accuracy((asked["test_acc"] * asked["test_size"]).round(), asked["test_size"])
-    return _flag_untrained(asked.assign(value=value, linear=linear))
+    return flag_untrained(asked.assign(value=value, linear=linear))
 
 
-def _lambda1(evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.DataFrame:
-    """log2 of the training Hessian's top eigenvalue; one that is not positive has no logarithm and is left
+def _lambda1(split: str, evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.DataFrame:
+    """log2 of the top eigenvalue of the Hessian on a split; one that is not positive has no logarithm and is left
     out.
     """
-    asked = points[(points["lambda1_train"] > 0) | (points["status"] == DIVERGED)]
-    doublings = np.log2(asked["lambda1_train"].astype(float))
-    frame = _flag_untrained(asked.assign(value=doublings, linear=doublings))
-    loose = ~frame["lambda1_train_converged"].astype(bool) & (frame["status"] != DIVERGED)
+    asked = points[(points[f"lambda1_{split}"] > 0) | (points["status"] == DIVERGED)]
+    doublings = np.log2(asked[f"lambda1_{split}"].astype(float))
+    frame = flag_untrained(asked.assign(value=doublings, linear=doublings))
+    loose = ~frame[f"lambda1_{split}_converged"].astype(bool) & (frame["status"] != DIVERGED)
     return frame.assign(flag=frame["flag"].mask(loose, "eigenvalue not converged"))
 
 
 def _robust(
     attack: str,
     epsilons: Mapping[str, float],
+    split: str,
     evidence: Evidence,
     points: pd.DataFrame,
     loss: str | None,
 ) -> pd.DataFrame:
-    """Test accuracy under `attack` at the epsilon of each data set; those without one were not asked."""
+    """Accuracy on `split` under `attack` at the epsilon of each data set; those without one were not asked."""
     attacks = evidence.table.attacks
     epsilon = attacks["dataset"].map(epsilons).astype(float)
-    asked = (attacks["attack"] == attack) & (attacks["loss"] == loss) & (attacks["split"] == "test")
+    asked = (attacks["attack"] == attack) & (attacks["loss"] == loss) & (attacks["split"] == split)
     answers = attacks.loc[
         asked & np.isclose(attacks["epsilon"].astype(float), epsilon),
         ["trial_id", "regime", "attack", "loss", "split", "epsilon", "correct", "n"],
@@ -92,18 +93,20 @@ def _robust(
     return frame.assign(flag=flag)
 
 
-def _flag_untrained(frame: pd.DataFrame) -> pd.DataFrame:
+def flag_untrained(frame: pd.DataFrame) -> pd.DataFrame:
+    """`frame` with a column `flag`: "untrained" in cells whose mean clean accuracy is near chance, else empty."""
     mean = frame.groupby(CELL, dropna=False)["test_acc"].transform("mean")
     return frame.assign(flag=pd.Series("", index=frame.index).mask(mean <= UNTRAINED, "untrained"))
 
 
 CLEAN = Measure("clean", "points", lambda dataset: CLEAN_DELTA.get(dataset, 1.0), _clean)
-LAMBDA1 = Measure("lambda1", "doublings", lambda dataset: 1.0, _lambda1)
+LAMBDA1 = Measure("lambda1", "doublings", lambda dataset: 1.0, partial(_lambda1, "train"))
+LAMBDA1_TEST = Measure("lambda1 test", "doublings", lambda dataset: 1.0, partial(_lambda1, "test"))
 
 
-def robust_accuracy(attack: str, epsilons: Mapping[str, float]) -> Measure:
-    """Test accuracy under `attack` at `epsilons` (data set -> pixels in [0, 1])."""
-    return Measure(attack, "points", lambda dataset: 3.0, partial(_robust, attack, epsilons), attacked=True)
+def robust_accuracy(attack: str, epsilons: Mapping[str, float], split: str = "test") -> Measure:
+    """Accuracy on `split` under `attack` at `epsilons` (data set -> pixels in [0, 1])."""
+    return Measure(attack, "points", lambda dataset: 3.0, partial(_robust, attack, epsilons, split), attacked=True)
 
 
 FGSM = robust_accuracy("fgsm", HEADLINE_EPSILON)
