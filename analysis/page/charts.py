@@ -14,6 +14,9 @@ _GLYPHS = {
     "square": "M4 4h8v8h-8z",
     "triangle-up": "M8 3l5 9.5h-10z",
     "diamond": "M8 2.5l5.5 5.5l-5.5 5.5l-5.5 -5.5z",
+    "triangle-down": "M8 13l5 -9.5h-10z",
+    "triangle-right": "M13 8l-9.5 5v-10z",
+    "triangle-left": "M3 8l9.5 5v-10z",
     "cross": "M6.5 3h3v3.5h3.5v3h-3.5v3.5h-3v-3.5h-3.5v-3h3.5z",
 }
 

@@ -17,8 +17,10 @@ from analysis.page.exception import exception_section
 from analysis.page.figures import paper_section, study_section
 from analysis.page.findings import Findings
 from analysis.page.html import Html, element
+from analysis.page.landscapes import landscape_section
 from analysis.page.opening import opening
 from analysis.page.provenance import downloads_section, provenance_section
+from analysis.page.published import published_section
 from analysis.page.roster import roster_section
 from analysis.page.verdicts import verdict_strip
 
@@ -29,6 +31,8 @@ PARTS = {
     "counterexamples": "Counterexamples",
     "exception": "The paper's own counterexample",
     "papers": "The papers' figures",
+    "landscapes": "Landscapes and spectra",
+    "published": "Paper versus ours",
     "missing": "Missing cells",
     "provenance": "Provenance",
     "downloads": "Downloads",
@@ -40,13 +44,13 @@ VEGA_LITE = "6.4"
 
 def render(findings: Findings, downloads: Sequence[str]) -> str:
     """The whole page; `downloads` are the files written beside it."""
-    charts = Charts()
+    charts, parts = Charts(), _parts(findings)
     body = element(
         "main",
         opening(findings),
         element(
             "nav",
-            element("ul", [element("li", element("a", text, href=f"#{part}")) for part, text in PARTS.items()]),
+            element("ul", [element("li", element("a", text, href=f"#{part}")) for part, text in parts.items()]),
             aria_label="Sections",
         ),
         verdict_strip(findings.verdicts),
@@ -55,6 +59,8 @@ def render(findings: Findings, downloads: Sequence[str]) -> str:
         counterexample_section(findings, charts),
         exception_section(findings, charts),
         paper_section(findings, charts),
+        landscape_section(findings, charts),
+        published_section(findings.comparisons),
         roster_section(findings.table),
         provenance_section(findings),
         downloads_section(downloads),
@@ -70,6 +76,11 @@ def render(findings: Findings, downloads: Sequence[str]) -> str:
     )
     run = [element("script", Html(script)) for script in scripts]
     return f"<!DOCTYPE html>\n{element('html', head, element('body', body, charts.data(), *run), lang='en')}\n"
+
+
+def _parts(findings: Findings) -> dict[str, str]:
+    """The parts that this page has."""
+    return {part: text for part, text in PARTS.items() if part != "landscapes" or any(findings.landscapes.values())}
 
 
 def _policy(scripts: Sequence[str]) -> str:

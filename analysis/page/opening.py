@@ -7,7 +7,6 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
-from analysis.claims.natural_training import PAPER
 from analysis.figures.sweep import SHARED, Setting, settings
 from analysis.page.findings import Findings
 from analysis.page.html import Content, Html, element
@@ -66,14 +65,14 @@ def summary(verdicts: Sequence[Verdict]) -> list[Html]:
     told = {word: [c for c, w in reached.items() if w == word] for word in (*DECISIONS, "differs")}
     run = len(by_claim) - len(told["not run"])
     if not run:
-        lead = f"None of the {len(by_claim)} claims of the {PAPER} can be judged from these rows."
+        lead = f"None of the {len(by_claim)} claims of the papers can be judged from these rows."
         return [element("p", lead, class_="lead")]
     counts = [
         f"{len(told[word])} {said}"
         for word, said in (("supported", "supported"), ("refuted", "refuted"), ("inconclusive", "inconclusive"))
     ]
     counts += [f"{len(told['differs'])} with different verdicts on the two attack losses"] if told["differs"] else []
-    lead = f"Of {run} claims of the {PAPER} that these rows can judge: {_listed(counts)}."
+    lead = f"Of {run} claims of the papers that these rows can judge: {_listed(counts)}."
     if told["not run"]:
         lead += f" {len(told['not run'])} were not run."
     points = [

@@ -99,7 +99,7 @@ def _loss(verdict: Verdict, *, all_losses: bool) -> str:
 def _links(verdict: Verdict) -> list[Content]:
     panels = [f"A-{number}" for number in verdict.figures if f"A-{number}" in FIGURES]
     if not panels:
-        return []
+        return [f"; {', '.join(verdict.figures)}"] if verdict.figures else []
     links: list[Content] = ["; figures "]
     for panel in panels:
         links += [element("a", panel.removeprefix("A-"), href=f"#panel-{panel}"), ", "]

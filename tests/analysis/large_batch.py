@@ -26,6 +26,9 @@ Accuracy = Callable[[str, float], float]
 """(attack, doublings of the batch size from 16) -> planted accuracy at the data set's middle epsilon."""
 
 
+CLEAN, RISING, FOURFOLD = flat(0.985), line(1.0, 0.8), flat(2.0)
+
+
 def falling(attack: str, doublings: float) -> float:
     return 0.8 - 0.04 * doublings
 
@@ -40,10 +43,10 @@ def to_the_loss(
     model: str = "m1",
     batch_sizes: tuple[int, ...] = (),
     seeds: tuple[int, ...] = (0, 1, 2),
-    clean: Curve = flat(0.985),
+    clean: Curve = CLEAN,
     accuracy: Accuracy = falling,
-    log2_lambda1: Curve = line(1.0, 0.8),
-    log2_ratio: Curve = flat(2.0),
+    log2_lambda1: Curve = RISING,
+    log2_ratio: Curve = FOURFOLD,
     log2_input: Callable[[float, np.random.Generator], float] = lambda doublings, rng: float(rng.normal()),
     noise: float = 0.003,
     diverged: tuple[int, ...] = (),
@@ -54,7 +57,7 @@ def to_the_loss(
     """Section 3.1: one curve of networks trained to a loss, at the paper's batch sizes unless told otherwise."""
     rng = rng or np.random.default_rng(5)
     base = next(t for t in NATURAL if (t.dataset, t.model) == (dataset, model))
-    rows = []
+    rows, shift = [], (0.1, 0.0, -0.1)
     for batch_size in batch_sizes or BATCH_SIZES[model]:
         doublings = float(np.log2(batch_size / 16))
         inputs = log2_input(doublings, rng)
@@ -92,7 +95,7 @@ def to_the_loss(
                 spectrum("test", one.test_size, decaying(test)),
             ]
             made["attacks"] = [
-                attack(name, loss, split, epsilon, accuracy(name, doublings) + 0.1 * (1 - k) + noise * rng.normal(), one)
+                attack(name, loss, split, epsilon, accuracy(name, doublings) + shift[k] + noise * rng.normal(), one)
                 for name in ("fgsm", "fgsm10")
                 for loss in ("ce", "stable")
                 for split in ("train", "test")
@@ -216,3 +219,37 @@ def robust(
 def changed(rows: Iterable[Row], **columns: Any) -> list[Row]:
     """The rows with columns overwritten."""
     return [one | columns for one in rows]
+
+
+def with_landscapes(rows: Iterable[Row], *, points: int = 21) -> tuple[list[Row], dict[str, dict[str, Any]]]:
+    """The rows with bowls around their weights (curvature lambda1), and the arrays that go beside them, by trial."""
+    out, stored = [], {}
+    for one in rows:
+        lambda1 = one["lambda1_train"]
+        if lambda1 is None:
+            out.append(one)
+            continue
+        child, arrays, entries = one["parent"] is not None, {}, []
+        far = np.linspace(-1.0, 1.0, points)
+        surfaces = (("train", one["train_size"], 1.0), ("test", one["test_size"], 4.0), ("train", SUBSET, 1.3))
+        kinds = ["line", *(["interpolation"] if child else []), *(["plane"] if one["target_loss"] is not None else [])]
+        for kind in kinds:
+            for split, size, scale in surfaces:
+                if kind != "line" and size == SUBSET:
+                    continue
+                offsets = np.linspace(0.0, 1.0, points) if kind == "interpolation" else far
+                away = offsets - (1.0 if kind == "interpolation" else 0.0)
+                bowl = 0.001 * scale + 0.5 * scale * lambda1 * away**2
+                losses = bowl[:, None] + 0.4 * bowl[None, :] if kind == "plane" else bowl
+                name = f"{kind}_{split}_{size}"
+                arrays |= {f"{name}_offsets": offsets, f"{name}_losses": losses}
+                whole = 0 if kind == "interpolation" else (SUBSET if one["target_loss"] is None else one["train_size"])
+                entries.append(
+                    {
+                        "kind": kind, "split": split, "subset_size": size, "hessian_size": whole,
+                        "offsets": f"{name}_offsets", "losses": f"{name}_losses", "seconds": 1.0,
+                    }
+                )  # fmt: skip
+        stored[one["trial_id"]] = arrays
+        out.append(one | {"landscapes": entries})
+    return out, stored
