@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 
 from analysis.figures.figure import DATA, HEIGHT, WIDTH, Figure, Spec, specification
-from analysis.figures.portraits import Gather, Portrait, arrays, entries, heading
+from analysis.figures.portraits import Gather, Portrait, arrays, decades, entries, heading
 from analysis.table import StudyTable
 from analysis.theme import SeriesStyle
 from search_spaces.large_batch import SUBSET
@@ -21,13 +21,16 @@ SURFACES = {
 }
 """Blue, red and green as in the figures of Yao et al. 2018."""
 
+SEAM = 2.1
+"""Sides of a heat map's cells in half steps: a little over 2, since edges that only touch let the paper through."""
+
 MARKS = 12
 """Points drawn on a line, so that its shape tells it apart without colour."""
 
 
 def line_figures(table: StudyTable, dataset: str, model: str, gather: Gather, *, kind: str) -> list[Figure]:
     """One figure a network: the losses along the top eigenvector (`line`) or from M_ORI (`interpolation`)."""
-    figures = []
+    found = []
     for portrait in gather(table, dataset, model):
         stored = arrays(table, portrait.trial_id)
         records, hessian = [], 0
@@ -37,9 +40,10 @@ def line_figures(table: StudyTable, dataset: str, model: str, gather: Gather, *,
                 continue
             records += _line(SURFACES[surface].label, stored[entry["offsets"]], stored[entry["losses"]])
             hessian = int(entry["hessian_size"] or 0)
-        if records:
-            figures.append(_line_figure(dataset, model, portrait, kind, records, hessian))
-    return figures
+        if any(record["loss"] is not None for record in records):
+            found.append((portrait, records, hessian))
+    losses = [r["loss"] for _, records, _ in found for r in records if r["loss"] is not None]
+    return [_line_figure(dataset, model, *one, kind, (min(losses), max(losses))) for one in found]
 
 
 def _surface(entry: Mapping[Any, Any], portrait: Portrait) -> str | None:
@@ -63,7 +67,13 @@ def _line(label: str, offsets: Any, losses: Any) -> list[dict[str, Any]]:
 
 
 def _line_figure(
-    dataset: str, model: str, portrait: Portrait, kind: str, records: list[dict[str, Any]], hessian: int
+    dataset: str,
+    model: str,
+    portrait: Portrait,
+    records: list[dict[str, Any]],
+    hessian: int,
+    kind: str,
+    span: tuple[float, float],
 ) -> Figure:
     drawn = tuple(style for style in SURFACES.values() if any(r["curve"] == style.label for r in records))
     between = kind == "interpolation"
@@ -77,7 +87,7 @@ def _line_figure(
     return Figure(
         name=f"{kind}-{dataset}-{model}-{portrait.label.replace(' ', '-').lower()}",
         title=f"{heading(dataset, model)}: {portrait.label}",
-        template=_lines(drawn, x_title),
+        template=_lines(drawn, x_title, span),
         data={DATA: records},
         caption=f"{what} {portrait.told}",
         description=f"{heading(dataset, model)}, {portrait.label}: {what} "
@@ -86,16 +96,16 @@ def _line_figure(
     )
 
 
-def _lines(styles: Sequence[SeriesStyle], x_title: str) -> Spec:
+def _lines(styles: Sequence[SeriesStyle], x_title: str, span: tuple[float, float]) -> Spec:
+    """`span`: least and largest loss of all networks, so that their figures share one axis."""
     names = [style.label for style in styles]
     colours = alt.Scale(domain=names, range=[style.colour for style in styles])
     shapes = alt.Scale(domain=names, range=[style.shape for style in styles])
     base = alt.Chart(alt.NamedData(name=DATA)).transform_filter("isValid(datum.loss)")
     x = alt.X("offset:Q", title=x_title, axis=alt.Axis(grid=False, tickCount=5), scale=alt.Scale(nice=False))
-    y = alt.Y(
-        "loss:Q", title="cross-entropy", scale=alt.Scale(type="log", nice=False, padding=8),
-        axis=alt.Axis(format="~g", tickCount=5),
-    )  # fmt: skip
+    scale = alt.Scale(type="log", domain=[span[0] / 1.3, span[1] * 1.3], nice=False)
+    axis = alt.Axis(format="~r", values=decades(*span))
+    y = alt.Y("loss:Q", title="cross-entropy", scale=scale, axis=axis)
     colour = alt.Color("curve:N", scale=colours, legend=alt.Legend(title=None, symbolOpacity=1))
     chart = alt.layer(
         base.mark_line(strokeWidth=1.7).encode(x=x, y=y, color=colour),
@@ -144,8 +154,8 @@ def _plane_figure(
     half = float(np.diff(offsets).mean()) / 2 if len(offsets) > 1 else 0.5
     values = [
         {
-            "v1": float(f"{a:.5g}"), "v1_end": float(f"{a + 2 * half:.5g}"),
-            "v2": float(f"{b:.5g}"), "v2_end": float(f"{b + 2 * half:.5g}"),
+            "v1": float(f"{a:.5g}"), "v1_end": float(f"{a + SEAM * half:.5g}"),
+            "v2": float(f"{b:.5g}"), "v2_end": float(f"{b + SEAM * half:.5g}"),
             "loss": float(f"{losses[i, j]:.5g}"),
         }
         for i, a in enumerate(offsets - half)

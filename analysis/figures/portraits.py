@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.robust_networks import networks
@@ -48,6 +49,9 @@ class Portrait:
         return f"Seed {self.row['seed']}{more}; {int(self.row['train_size']):,} training images.{above}"
 
 
+SMALLEST_BATCH = 16
+"""A batch size has the same colour and shape in every figure: its place is the doublings from this one."""
+
 Gather = Callable[[StudyTable, str, str], list[Portrait]]
 """(table, data set, model) -> its networks in order."""
 
@@ -59,8 +63,9 @@ def by_batch_size(table: StudyTable, dataset: str, model: str) -> list[Portrait]
     mine = mine[mine["target_loss"].notna() & (mine["regime"] == "lr")]
     mine = mine[mine["train_size"] == mine["train_size"].max()].sort_values(["batch_size", "epochs", "seed"])
     found = []
-    for place, (size, cells) in enumerate(mine.groupby("batch_size")):
+    for size, cells in mine.groupby("batch_size"):
         cells = cells[cells["epochs"] == cells["epochs"].max()]
+        place = max(0, round(float(np.log2(float(str(size)) / SMALLEST_BATCH))))
         found.append(Portrait(f"batch {size}", place, cells.iloc[0].to_dict(), len(cells)))
     return found
 
@@ -92,3 +97,9 @@ def entries(frame: pd.DataFrame, portrait: Portrait) -> list[dict[Any, Any]]:
 def heading(dataset: str, model: str) -> str:
     """Data set and model in words."""
     return f"{name(dataset)} · {name(model)}"
+
+
+def decades(low: float, high: float) -> list[float]:
+    """Powers of ten from below `low` to above `high`, at most eight: labels of a log axis."""
+    first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
+    return [10.0**k for k in range(first, last + 1, max(1, (last - first) // 8 + 1))]

@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 
 from analysis.figures.figure import DATA, HEIGHT, WIDTH, Figure, Spec, specification
-from analysis.figures.portraits import Gather, Portrait, entries, heading
+from analysis.figures.portraits import Gather, Portrait, decades, entries, heading
 from analysis.large_batch_measures import converged
 from analysis.table import StudyTable
 from analysis.theme import PAPER, SeriesStyle
@@ -49,7 +49,7 @@ def spectrum_figure(
         template=_template(styles, [value["value"] for value in values]),
         data={DATA: values},
         caption=(
-            f"Eigenvalues of the Hessian of the training loss on {int(drawn[0][1]['subset_size']):,} images, largest "
+            f"Eigenvalues of the Hessian of the training loss on {_images(drawn[0][1])}, largest "
             f"first; {negative} of {len(values)} negative. Seed {', '.join(map(str, seeds))} of each network. Largest "
             f"residual {residual:.1g} of the top eigenvalue; "
             + (f"{loose} not converged (hollow)." if loose else "all converged.")
@@ -58,6 +58,11 @@ def spectrum_figure(
         + " ".join(f"{p.label}: {max(e['eigenvalues']):.3g} down to {min(e['eigenvalues']):.3g}." for p, e in drawn),
         legend=styles,
     )
+
+
+def _images(entry: dict[Any, Any]) -> str:
+    size = int(entry["subset_size"])
+    return "one image" if size == 1 else f"{size:,} images"
 
 
 def _records(portrait: Portrait, entry: dict[Any, Any]) -> list[dict[str, Any]]:
@@ -83,8 +88,8 @@ def _template(styles: Sequence[SeriesStyle], values: Sequence[float]) -> Spec:
     colours = alt.Scale(domain=names, range=[style.colour for style in styles])
     shapes = alt.Scale(domain=names, range=[style.shape for style in styles])
     base = alt.Chart(alt.NamedData(name=DATA))
-    x = alt.X("index:Q", title="index of the eigenvalue", axis=alt.Axis(tickMinStep=1, grid=False))
-    ticks = alt.Axis(format="~g", tickCount=5) if min(values) > 0 else alt.Axis(format="~g", values=_ticks(values))
+    x = alt.X("index:Q", title="index of the eigenvalue", axis=alt.Axis(values=[1, 5, 10, 15, 20], grid=False))
+    ticks = alt.Axis(format="~r", values=_ticks(values), labelOverlap=min(values) > 0)
     y = alt.Y("value:Q", title="eigenvalue", scale=scale, axis=ticks)
     colour = alt.Color("curve:N", scale=colours, legend=alt.Legend(title=None, symbolOpacity=1))
     own = alt.Fill("curve:N", scale=colours, legend=None)
@@ -99,16 +104,22 @@ def _template(styles: Sequence[SeriesStyle], values: Sequence[float]) -> Spec:
     )
     layers = [line, point]
     if min(values) <= 0:
-        layers.insert(0, base.mark_rule(strokeWidth=1, opacity=0.5).encode(y=alt.datum(0.0)))
+        layers.insert(
+            0,
+            base.transform_filter("datum.index == 1").mark_rule(strokeWidth=0.8, opacity=0.15).encode(y=alt.datum(0.0)),
+        )
     return specification(alt.layer(*layers).properties(width=WIDTH, height=HEIGHT))
 
 
 def _ticks(values: Sequence[float]) -> list[float]:
-    """Zero and every other power of ten on either side, from the linear part outwards."""
+    """Powers of ten; on a symlog axis zero and those of the two largest decades on either side."""
+    if min(values) > 0:
+        ticks = decades(min(values), max(values))
+        return [step * tick for tick in ticks for step in ((1, 2, 5) if len(ticks) < 4 else (1,))]
     largest = max(abs(value) for value in values) or 1.0
     top = int(np.floor(np.log10(largest)))
-    ticks = [0.0]
+    around = [0.0]
     for sign in (1, -1):
         reach = max((sign * value for value in values), default=0.0)
-        ticks += [sign * 10.0**k for k in range(top - 2, top + 1, 1) if 10.0**k <= 1.5 * reach]
-    return sorted(ticks)
+        around += [sign * 10.0**k for k in range(top - 1, top + 1) if 10.0**k <= 1.5 * reach]
+    return sorted(around)

@@ -44,7 +44,7 @@ def _panel(panel: LandscapePanel, figures: list[Figure], charts: Charts, *, open
         element("summary", f"Figure {panel.number}. {panel.title}"),
         element("p", panel.note, class_="note") if panel.note else None,
         legend(styles, lines=False) if styles else None,
-        element("div", places, class_="grid" if len(places) > 2 else "grid two"),
+        element("div", places, class_="grid two" if len(places) in (1, 2, 4) or not styles else "grid"),
         [_line(panel, place) for place in missing],
         id=f"panel-{panel.id}",
         open=opened,

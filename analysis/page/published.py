@@ -108,12 +108,12 @@ def _table(cells: pd.DataFrame, head: str, split: str) -> Html:
         rows.append(
             [
                 [str(label), element("br"), element("span", count, class_="note")],
-                *(_cell(found.get(key)) for key in columns),
                 element("span", same, class_="note"),
+                *(_cell(found.get(key)) for key in columns),
             ]
         )
     first = "Batch size" if str(cells["row"].iloc[0]).isdigit() else "Network"
-    heads = [first, *(_quantity(metric, epsilon) for metric, epsilon in columns), "Protocol"]
+    heads = [first, "Protocol", *(_quantity(metric, epsilon) for metric, epsilon in columns)]
     return table(heads, rows, caption=f"{head}: {SPLITS[split]}", class_="versus")
 
 
@@ -141,5 +141,7 @@ def _shown(value: float) -> str:
 
 
 def _signed(value: float) -> str:
+    if abs(value) < 1e-9:
+        return "±0"
     text = f"{value:+.2f}" if abs(value) >= 0.995 else f"{value:+.2g}"
     return text.replace("-", "−")

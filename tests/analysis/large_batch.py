@@ -67,7 +67,7 @@ def to_the_loss(
             status = "diverged" if batch_size in diverged else "ok"
             made = row(
                 one,
-                clean=clean(doublings) + noise / 3 * rng.normal(),
+                clean=min(1.0, clean(doublings) + noise / 3 * rng.normal()),
                 attacks={},
                 log2_lambda1=log2,
                 spaces=("large_batch",),
@@ -184,7 +184,7 @@ def robust(
             log2 = log2_lambda1[child] + 0.05 * rng.normal()
             made = row(
                 one,
-                clean=clean[child] + noise / 3 * rng.normal(),
+                clean=min(1.0, clean[child] + noise / 3 * rng.normal()),
                 attacks={},
                 log2_lambda1=log2,
                 regimes=("adversarial",) if child else ("benchmark",),
