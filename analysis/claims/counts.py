@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from analysis.claims.claim import Test
 from analysis.estimates import LEAST_FINITE, LEAST_SEEDS
@@ -15,7 +17,7 @@ from analysis.large_batch_measures import converged
 from analysis.robust_networks import Network, networks
 from analysis.statistics import wilson
 from analysis.sweeps import Scope
-from analysis.verdict import Decision, StratumResult
+from analysis.verdict import SIGNIFICANCE, Decision, StratumResult
 from search_spaces.large_batch import COUNT
 
 PSD_TOLERANCE = 1e-8
@@ -56,25 +58,40 @@ def positive_spectrum(*, part: str) -> Test:
 
 
 def negative_samples(*, part: str) -> Test:
-    """Do most spectra of single samples (both draws, every seed) have negative eigenvalues beside positive ones?
+    """Do most spectra of single samples have negative eigenvalues beside positive ones?
 
-    "Most": the Wilson interval of the share lies above one half; refuted where it lies below.
+    One stratum a data set and model, over its networks, seeds and draws: "most" is an exact binomial test of their
+    share against one half, with the Wilson interval beside it.
     """
 
     def strata(evidence: Evidence, scope: Scope, loss: str | None) -> list[StratumResult]:
-        results = []
+        places: dict[tuple[str, str], list[Network]] = {}
         for network in networks(evidence.table):
-            spectra = [s for s in _spectra(evidence, network) if s["subset_size"] == 1]
-            both = sum(_has_negative(s) and max(s["eigenvalues"]) > 0 for s in spectra)
-            low, high = wilson(both, max(len(spectra), 1))
-            verdict: Decision = "supported" if low > 0.5 else ("refuted" if high < 0.5 else "inconclusive")
-            share = f"interval {low:.2f} to {high:.2f}"
-            text = f"{both} of {len(spectra)} single-sample spectra have negative values ({share})"
-            p = float("nan") if verdict == "inconclusive" else 0.025
-            results.append(_counted(network, part, spectra, verdict, text, both, p, p if verdict == "refuted" else 1.0))
-        return results
+            places.setdefault((network.dataset, network.model), []).append(network)
+        return [_single_samples(evidence, members, part) for members in places.values()]
 
     return strata
+
+
+def _single_samples(evidence: Evidence, members: list[Network], part: str) -> StratumResult:
+    run = [network for network in members if network.runs]
+    spectra = [s for network in run for s in _spectra(evidence, network) if s["subset_size"] == 1]
+    both = sum(_has_negative(s) and max(s["eigenvalues"]) > 0 for s in spectra)
+    low, high = wilson(both, max(len(spectra), 1))
+    p_for = p_against = 1.0
+    if spectra:
+        p_for, p_against = (
+            float(stats.binomtest(both, len(spectra), 0.5, alternative=side).pvalue) for side in ("greater", "less")
+        )
+    verdict: Decision = "inconclusive"
+    if min(p_for, p_against) <= SIGNIFICANCE / 2:
+        verdict = "supported" if p_for < p_against else "refuted"
+    share = f"interval {low:.2f} to {high:.2f}"
+    text = f"{both} of {len(spectra)} single-sample spectra of {len(run)} networks have negative values ({share})"
+    first = max(run or members, key=lambda network: len(network.runs))
+    p = p_against if verdict == "refuted" else p_for
+    result = _counted(first, part, spectra, verdict, text, both, min(1.0, 2 * p), min(1.0, 2 * p_against))
+    return replace(result, keys={k: v for k, v in result.keys.items() if k != "network"})
 
 
 def _spectra(evidence: Evidence, network: Network) -> list[dict[Any, Any]]:
