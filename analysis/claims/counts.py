@@ -96,6 +96,8 @@ def _single_samples(evidence: Evidence, members: list[Network], part: str) -> St
 
 def _spectra(evidence: Evidence, network: Network) -> list[dict[Any, Any]]:
     """Its spectra of 20 eigenvalues (fewer where the sample has no more) on training images."""
+    if not network.runs:
+        return []
     mine = {str(run["trial_id"]) for run in network.runs.values()}
     found = evidence.table.spectra
     found = found[found["trial_id"].isin(mine) & (found["split"] == "train")]

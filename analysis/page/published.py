@@ -35,7 +35,8 @@ def published_section(comparisons: Sequence[Comparison]) -> Html:
         "p",
         "First line: ours, the mean over seeds with its 95 % Student t interval (geometric for λ₁ and the input's "
         "curvature and gradient). Second line: what the paper prints, and ours less that. Consistent: the printed "
-        "number lies within our interval, widened by the rounding of the print. That is not decidable with fewer than "
+        "number lies within our interval, widened by the rounding of the print (✓; ✕ where it does not). "
+        "That is not decidable (?) with fewer than "
         "two seeds, and a wide interval is consistent with much. Attacks: the published loss, as in the papers; the "
         "stable loss beside it.",
         class_="note",
