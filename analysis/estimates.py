@@ -189,20 +189,23 @@ class LinearContrast:
         return LinearContrast(self.value * factor, self.se * abs(factor), self.dof)
 
 
-def directional(effect: LinearContrast, linear: LinearContrast, *, claimed: int, delta: float, what: str) -> Finding:
+def directional(
+    effect: LinearContrast, linear: LinearContrast, *, claimed: int, delta: float, what: str, looks: int = 1
+) -> Finding:
     """Decide a claim of direction: `claimed` is +1 (rises, higher) or -1.
 
     Supported where the 95 % interval excludes 0 on the claimed side and the effect is at least `delta`;
     refuted where it excludes 0 on the other side, or where the effect is equivalent to 0: its 90 % interval
     within +-`delta`. A `delta` of 0 decides on direction alone. An interval excludes 0 only if it does so
     both on the scale of the effect and on the linear one: points are what a reader sees, logits what a
-    straight line fits.
+    straight line fits. `looks`: how many such effects the data chose this one from; every p-value is multiplied by
+    it and the interval holds for all of them at once (Bonferroni).
     """
-    low, high = effect.interval(1 - SIGNIFICANCE)
+    low, high = effect.interval(1 - SIGNIFICANCE / looks)
     signed, straight = effect.times(claimed), linear.times(claimed)
-    p_for = min(1.0, 2 * max(signed.p_above(0.0), straight.p_above(0.0)))
-    p_against = min(1.0, 2 * max(signed.p_below(0.0), straight.p_below(0.0)))
-    p_none = effect.p_within(delta)
+    p_for = min(1.0, 2 * looks * max(signed.p_above(0.0), straight.p_above(0.0)))
+    p_against = min(1.0, 2 * looks * max(signed.p_below(0.0), straight.p_below(0.0)))
+    p_none = min(1.0, looks * effect.p_within(delta))
     verdict: Decision
     if p_against <= SIGNIFICANCE:
         verdict, reason = "refuted", f"{what} goes the other way"
@@ -224,4 +227,5 @@ def directional(effect: LinearContrast, linear: LinearContrast, *, claimed: int,
         high=high,
         p_supported=p_for,
         p_refuted=min(p_against, p_none),
+        confidence=1 - SIGNIFICANCE / looks,
     )

@@ -52,18 +52,18 @@ def _clean(evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.Dat
     asked = points[points["test_acc"].notna() | (points["status"] == DIVERGED)]
     value = 100 * asked["test_acc"]
     linear = logit_accuracy((asked["test_acc"] * asked["test_size"]).round(), asked["test_size"])
-    return _flag_untrained(asked.assign(value=value, linear=linear))
+    return flag_untrained(asked.assign(value=value, linear=linear))
 
 
-def _lambda1(evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.DataFrame:
-    """log2 of the training Hessian's top eigenvalue; one that is not positive has no logarithm and is flagged."""
-    asked = points[points["lambda1_train"].notna() | (points["status"] == DIVERGED)]
-    eigenvalue = asked["lambda1_train"].astype(float)
+def _lambda1(split: str, evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.DataFrame:
+    """log2 of the Hessian's top eigenvalue on a split; one that is not positive has no logarithm and is flagged."""
+    asked = points[points[f"lambda1_{split}"].notna() | (points["status"] == DIVERGED)]
+    eigenvalue = asked[f"lambda1_{split}"].astype(float)
     doublings = np.log2(eigenvalue.where(eigenvalue > 0))
-    frame = _flag_untrained(asked.assign(value=doublings, linear=doublings))
+    frame = flag_untrained(asked.assign(value=doublings, linear=doublings))
     measured = frame["status"] != DIVERGED
-    loose = measured & ~frame["lambda1_train_converged"].astype(bool)
-    negative = measured & (frame["lambda1_train"].astype(float) <= 0)
+    loose = measured & ~frame[f"lambda1_{split}_converged"].astype(bool)
+    negative = measured & (frame[f"lambda1_{split}"].astype(float) <= 0)
     flag = frame["flag"].mask(loose, "eigenvalue not converged").mask(negative, "eigenvalue not positive")
     return frame.assign(flag=flag)
 
@@ -71,14 +71,15 @@ def _lambda1(evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.D
 def _robust(
     attack: str,
     epsilons: Mapping[str, float],
+    split: str,
     evidence: Evidence,
     points: pd.DataFrame,
     loss: str | None,
 ) -> pd.DataFrame:
-    """Test accuracy under `attack` at the epsilon of each data set; those without one were not asked."""
+    """Accuracy on `split` under `attack` at the epsilon of each data set; those without one were not asked."""
     attacks = evidence.table.attacks
     epsilon = attacks["dataset"].map(epsilons).astype(float)
-    asked = (attacks["attack"] == attack) & (attacks["loss"] == loss) & (attacks["split"] == "test")
+    asked = (attacks["attack"] == attack) & (attacks["loss"] == loss) & (attacks["split"] == split)
     answers = attacks.loc[
         asked & np.isclose(attacks["epsilon"].astype(float), epsilon),
         ["trial_id", "regime", "attack", "loss", "split", "epsilon", "correct", "n"],
@@ -107,7 +108,7 @@ def _ratio(
     """Adversarial over clean accuracy; for linear statistics the logit of the share of the images right without the
     attack that stay right. An image that the attack puts right could take that share above 1: it is cut there.
     """
-    frame = _robust(attack, epsilons, evidence, points, loss)
+    frame = _robust(attack, epsilons, "test", evidence, points, loss)
     frame = frame[(frame["test_acc"] > 0) | (frame["status"] == DIVERGED)]
     clean = (frame["test_acc"] * frame["n"]).astype(float)
     correct = frame["correct"].astype(float)
@@ -121,7 +122,8 @@ def _trained(evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.D
     return asked.assign(value=100 * accuracy, linear=linear, flag="")
 
 
-def _flag_untrained(frame: pd.DataFrame) -> pd.DataFrame:
+def flag_untrained(frame: pd.DataFrame) -> pd.DataFrame:
+    """`frame` with a column `flag`: "untrained" in cells whose mean clean accuracy is near chance, else empty."""
     mean = frame.groupby(CELL, dropna=False)["test_acc"].transform("mean")
     return frame.assign(flag=pd.Series("", index=frame.index).mask(mean <= UNTRAINED, "untrained"))
 
@@ -130,12 +132,13 @@ CLEAN = Measure("clean", "points", lambda dataset: CLEAN_DELTA.get(dataset, 1.0)
 TRAINED = Measure("clean, chance where diverged", "points", CLEAN.delta, _trained)
 """How well training went, for claims about just that: a run that diverged or learned nothing counts, as chance."""
 
-LAMBDA1 = Measure("lambda1", "doublings", lambda dataset: 1.0, _lambda1)
+LAMBDA1 = Measure("lambda1", "doublings", lambda dataset: 1.0, partial(_lambda1, "train"))
+LAMBDA1_TEST = Measure("lambda1 test", "doublings", lambda dataset: 1.0, partial(_lambda1, "test"))
 
 
-def robust_accuracy(attack: str, epsilons: Mapping[str, float]) -> Measure:
-    """Test accuracy under `attack` at `epsilons` (data set -> pixels in [0, 1])."""
-    return Measure(attack, "points", lambda dataset: 3.0, partial(_robust, attack, epsilons), attacked=True)
+def robust_accuracy(attack: str, epsilons: Mapping[str, float], split: str = "test") -> Measure:
+    """Accuracy on `split` under `attack` at `epsilons` (data set -> pixels in [0, 1])."""
+    return Measure(attack, "points", lambda dataset: 3.0, partial(_robust, attack, epsilons, split), attacked=True)
 
 
 def attack_ratio(attack: str, dataset: str, epsilon: float) -> Measure:

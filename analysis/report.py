@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from analysis.export import FORMATS, export_figures
 from analysis.page import render
 from analysis.page.findings import find
@@ -43,6 +45,7 @@ def write_report(location: str | Path, out: str | Path | None = None, formats: S
         "claims.csv": to_frame(findings.verdicts),
         "correlations.csv": findings.correlations.correlations,
         "counterexamples.csv": findings.counterexamples.found,
+        "paper_versus_ours.csv": pd.concat([one.cells for one in findings.comparisons], ignore_index=True),
     }
     page = folder / "report.html"
     try:

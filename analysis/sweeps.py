@@ -15,7 +15,10 @@ from analysis.evidence import DIVERGED, Evidence, Key, curve_key, curve_keys
 from analysis.measures import Measure
 from analysis.table import CURVE, PROTOCOL
 from analysis.verdict import Coverage, Finding
-from search_spaces import Trial
+from search_spaces import GRIDS, Trial
+
+PAPERS_NETWORKS = {(t.dataset, t.model) for space in GRIDS["full"] for curve in space.curves for t in curve.cells}
+"""The data sets and models of all papers."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,15 @@ class Scope:
     only: bool = False
 
     def holds(self, curve: Mapping[str, object]) -> bool:
-        """Whether the curve of these keys is one of them."""
-        named = self.study(curve["dataset"], curve["model"]) is not None or not self.only
-        return named and curve["adversarial_training"] == "none" and Setting.of(curve) in self.settings
+        """Whether the curve of these keys is one of them.
+
+        Networks that no paper has may rehearse a claim; those of one paper never stand in for another's.
+        """
+        own = self.study(curve["dataset"], curve["model"])
+        rehearsal = not self.only and (curve["dataset"], curve["model"]) not in PAPERS_NETWORKS
+        to_a_loss = own is not None and own.target_loss is not None
+        same_kind = curve["adversarial_training"] == "none" and (curve["target_loss"] is not None) == to_a_loss
+        return (own is not None or rehearsal) and same_kind and Setting.of(curve) in self.settings
 
     def study(self, dataset: object, model: object) -> Trial | None:
         """The paper's own trial on this data set and model; None where it has none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from analysis.claims import large_batch as c
 from analysis.claims import natural_training as a
 from analysis.claims import sgd_variants as b
 from analysis.claims.claim import Claim
@@ -38,6 +39,19 @@ CLAIMS: dict[str, Claim] = {
     "B9": b.B9,
     "B10": b.B10,
     "B11": b.B11,
+    "C1": c.C1,
+    "C2": c.C2,
+    "C3": c.C3,
+    "C4": c.C4,
+    "C5": c.C5,
+    "C6": c.C6,
+    "C7": c.C7,
+    "C8": c.C8,
+    "C9": c.C9,
+    "C10": c.C10,
+    "C11": c.C11,
+    "C12": c.C12,
+    "C13": c.C13,
 }
 """Claim id -> claim, in the order of the ledger. A new claim is one entry in a paper's file and one line
 here.

@@ -15,6 +15,8 @@ _GLYPHS = {
     "triangle-up": "M8 3l5 9.5h-10z",
     "triangle-down": "M8 13l-5 -9.5h10z",
     "diamond": "M8 2.5l5.5 5.5l-5.5 5.5l-5.5 -5.5z",
+    "triangle-right": "M13 8l-9.5 5v-10z",
+    "triangle-left": "M3 8l9.5 5v-10z",
     "cross": "M6.5 3h3v3.5h3.5v3h-3.5v3.5h-3v-3.5h-3.5v-3h3.5z",
 }
 

@@ -17,9 +17,11 @@ from analysis.page.exception import exception_section
 from analysis.page.figures import paper_section, study_section
 from analysis.page.findings import Findings
 from analysis.page.html import Html, element
+from analysis.page.landscapes import landscape_section
 from analysis.page.opening import opening
 from analysis.page.optimizers import optimizer_section
 from analysis.page.provenance import downloads_section, provenance_section
+from analysis.page.published import published_section
 from analysis.page.roster import roster_section
 from analysis.page.verdicts import verdict_strip
 
@@ -31,6 +33,8 @@ PARTS = {
     "exception": "The paper's own counterexample",
     "optimizers": "Optimizers",
     "papers": "The papers' figures",
+    "landscapes": "Landscapes and spectra",
+    "published": "Paper versus ours",
     "missing": "Missing cells",
     "provenance": "Provenance",
     "downloads": "Downloads",
@@ -44,7 +48,8 @@ def render(findings: Findings, downloads: Sequence[str]) -> str:
     """The whole page; `downloads` are the files written beside it."""
     charts = Charts()
     optimizers = optimizer_section(findings, charts)
-    parts = {part: text for part, text in PARTS.items() if part != "optimizers" or optimizers}
+    absent = {"optimizers": not optimizers, "landscapes": not any(findings.landscapes.values())}
+    parts = {part: text for part, text in PARTS.items() if not absent.get(part)}
     body = element(
         "main",
         opening(findings),
@@ -60,6 +65,8 @@ def render(findings: Findings, downloads: Sequence[str]) -> str:
         exception_section(findings, charts),
         optimizers,
         paper_section(findings, charts),
+        landscape_section(findings, charts),
+        published_section(findings.comparisons),
         roster_section(findings.table),
         provenance_section(findings),
         downloads_section(downloads),

@@ -14,8 +14,11 @@ from analysis.correlation import CorrelationReport, correlation_report
 from analysis.counterexamples import CounterexampleReport, counterexample_report
 from analysis.figures import FIGURES, Figure, FigureData, FigureGroup, study_figures
 from analysis.figures.forest import forest_figure
+from analysis.figures.large_batch import LANDSCAPES
 from analysis.figures.plane import arrow_figure, scatter_figure
 from analysis.figures.sweep import SHARED, Setting
+from analysis.paper_versus_ours import Comparison, compare
+from analysis.printed_rows import PRINTED
 from analysis.table import StudyTable
 from analysis.verdict import Verdict
 from search_spaces import HEADLINE_EPSILON
@@ -42,13 +45,16 @@ class Findings:
     planes: list[Figure]
     forests: list[Figure]
     arrows: list[Figure]
+    landscapes: dict[str, list[Figure]]
+    comparisons: list[Comparison]
 
     @property
     def figures(self) -> list[Figure]:
         """Every figure, those of the study before the papers' panels."""
         grouped = [figure for group in self.groups for figure in group.figures]
         numbered = [figure for figures in self.panels.values() for figure in figures]
-        return [*grouped, *self.planes, *self.forests, *self.arrows, *numbered]
+        shapes = [figure for figures in self.landscapes.values() for figure in figures]
+        return [*grouped, *self.planes, *self.forests, *self.arrows, *numbered, *shapes]
 
 
 def find(table: StudyTable) -> Findings:
@@ -68,6 +74,8 @@ def find(table: StudyTable) -> Findings:
             planes=_planes(data),
             forests=_forests(correlations),
             arrows=_arrows(data, counterexamples),
+            landscapes={panel_id: panel(table) for panel_id, panel in LANDSCAPES.items()},
+            comparisons=[compare(table, printed, model) for printed in PRINTED for model in printed.models],
         )
 
 

@@ -100,7 +100,7 @@ def _links(verdict: Verdict) -> list[Content]:
     paper = verdict.claim.rstrip("0123456789")  # "A9" is a claim of paper A, whose panels are "A-..."
     panels = [f"{paper}-{number}" for number in verdict.figures if f"{paper}-{number}" in FIGURES]
     if not panels:
-        return []
+        return [f"; {', '.join(verdict.figures)}"] if verdict.figures else []
     links: list[Content] = ["; figures "]
     for panel in panels:
         links += [element("a", panel.removeprefix(f"{paper}-"), href=f"#panel-{panel}"), ", "]

@@ -15,12 +15,17 @@ def published() -> pd.DataFrame:
 
     One row a number: `table` (Yao-T1, Yao-T2, Yao-T3, Yao-T4, Yao-T7, Choudhary-T2), `model`, `dataset`,
     `variant` (the row's label), `batch_size`, `split`, `metric`, `eps` (pixels in [0, 1]), `value` (as
-    printed, in `unit`), `value_std` (accuracies in percent), `note` (suspected misprints, readings of the
-    caption).
+    printed, in `unit`), `value_std` (accuracies in percent), `rounding` (half a unit of the last digit that its
+    column prints, in the unit of `value_std`), `note` (suspected misprints, readings of the caption).
     """
     return _read().copy()
 
 
 @cache
 def _read() -> pd.DataFrame:
-    return pd.read_csv(_TABLE)
+    rows = pd.read_csv(_TABLE, dtype={"value": str})
+    digits = rows["value"].str.partition(".")[2].str.len()
+    column = [rows[name] for name in ("table", "model", "split", "metric")]
+    printed = digits.groupby(column).transform("max")  # the file drops trailing zeros
+    scale = rows["unit"].map({"fraction": 100.0}).fillna(1.0)
+    return rows.assign(value=rows["value"].astype(float), rounding=0.5 * scale * 10.0**-printed)
