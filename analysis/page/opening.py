@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 import pandas as pd
@@ -12,8 +12,7 @@ from analysis.page.findings import Findings
 from analysis.page.html import Content, Html, element
 from analysis.table import StudyTable, versions
 from analysis.verdict import DECISIONS, Verdict
-from search_spaces.natural_training import STUDIES
-from search_spaces.sgd_variants import CIFAR, MNIST
+from search_spaces import GRIDS, Trial
 
 _SIZES = {
     "epochs": "epochs",
@@ -142,13 +141,13 @@ def coverage(table: StudyTable) -> Html:
 
 
 def deviations(found: Sequence[Setting]) -> list[str]:
-    """One sentence for each data set and model at sizes that the paper did not use."""
-    papers = {(study.dataset, study.model): study for study in (*STUDIES, MNIST, CIFAR)}
+    """One sentence for each data set and model at sizes that no paper used."""
+    papers = {_kind(trial.to_dict()): trial for trial in _of_papers()}
     sentences = []
     for setting in found:
-        study = papers.get((str(setting["dataset"]), str(setting["model"])))
+        study = papers.get(_kind({name: setting[name] for name in _KIND}))
         if study is None:
-            sentences.append(f"{setting.title} ({setting.protocol}) is not in the natural-training paper.")
+            sentences.append(f"{setting.title} ({setting.protocol}) is in none of the papers.")
             continue
         own = study.to_dict()
         differing = [
@@ -159,3 +158,15 @@ def deviations(found: Sequence[Setting]) -> list[str]:
         if differing:
             sentences.append(f"{setting.title} departs from the paper: {', '.join(differing)}.")
     return list(dict.fromkeys(sentences))  # settings of one size may differ in optimizer or decay
+
+
+_KIND = ("dataset", "model", "target_loss", "adversarial_training")
+"""What tells the papers' protocols for one network apart."""
+
+
+def _kind(values: Mapping[str, object]) -> tuple[object, ...]:
+    return tuple(None if pd.isna(values[name]) else values[name] for name in _KIND)
+
+
+def _of_papers() -> Iterable[Trial]:
+    return (trial for space in GRIDS["full"] for curve in space.curves for trial in curve.cells)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from analysis.figures import FIGURES
 from analysis.page.html import Content, Html, element, section
@@ -32,7 +32,7 @@ def verdict_strip(verdicts: Sequence[Verdict]) -> Html:
             "(published loss) and on one without its rounding (stable loss). Inconclusive is not a no.",
             class_="note",
         ),
-        element("ul", [_tile(claim, both) for claim, both in by_claim.items()], class_="tiles"),
+        [_tiles(paper, by_claim) for paper in dict.fromkeys(both[0].source.paper for both in by_claim.values())],
         element("ul", [lines[claim] for claim in shown], class_="claims") if shown else None,
         element(
             "details",
@@ -42,6 +42,16 @@ def verdict_strip(verdicts: Sequence[Verdict]) -> Html:
         if not_run
         else None,
     )
+
+
+def _tiles(paper: str, by_claim: Mapping[str, Sequence[Verdict]]) -> Html:
+    """One paper's tiles, or a line where none of its claims was run."""
+    mine = {claim: both for claim, both in by_claim.items() if both[0].source.paper == paper}
+    if all(agreed(both) == "not run" for both in mine.values()):
+        first, *_, last = mine
+        return element("p", f"{paper[0].upper()}{paper[1:]}: {first} to {last} were not run.", class_="note")
+    title = element("h3", f"{paper[0].upper()}{paper[1:]}")
+    return element("div", title, element("ul", [_tile(claim, both) for claim, both in mine.items()], class_="tiles"))
 
 
 def _tone(word: str) -> str:
