@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
@@ -165,7 +166,8 @@ _KIND = ("dataset", "model", "target_loss", "adversarial_training")
 
 
 def _kind(values: Mapping[str, object]) -> tuple[object, ...]:
-    return tuple(None if pd.isna(values[name]) else values[name] for name in _KIND)
+    told = (values[name] for name in _KIND)
+    return tuple(None if isinstance(value, float) and math.isnan(value) else value for value in told)
 
 
 def _of_papers() -> Iterable[Trial]:
