@@ -48,7 +48,12 @@ def render(findings: Findings, downloads: Sequence[str]) -> str:
     """The whole page; `downloads` are the files written beside it."""
     charts = Charts()
     optimizers = optimizer_section(findings, charts)
-    absent = {"optimizers": not optimizers, "landscapes": not any(findings.landscapes.values())}
+    exception = exception_section(findings, charts)
+    absent = {
+        "exception": not exception,
+        "optimizers": not optimizers,
+        "landscapes": not any(findings.landscapes.values()),
+    }
     parts = {part: text for part, text in PARTS.items() if not absent.get(part)}
     body = element(
         "main",
@@ -62,7 +67,7 @@ def render(findings: Findings, downloads: Sequence[str]) -> str:
         study_section(findings, charts),
         correlation_section(findings, charts),
         counterexample_section(findings, charts),
-        exception_section(findings, charts),
+        exception,
         optimizers,
         paper_section(findings, charts),
         landscape_section(findings, charts),

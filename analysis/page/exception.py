@@ -15,6 +15,7 @@ from analysis.page.findings import CURVATURE, Findings
 from analysis.page.html import Content, Html, element, section
 from analysis.theme import name
 from analysis.verdict import Verdict
+from search_spaces.natural_training import STUDIES
 
 CLAIM = "A9"
 PANELS = ("A-18L", "A-18R", "A-6R")
@@ -23,8 +24,15 @@ PANELS = ("A-18L", "A-18R", "A-6R")
 CURVE = {"dataset": "fashion-mnist", "model": "stdcnn", "regime": "lr"}
 
 
-def exception_section(findings: Findings, charts: Charts) -> Html:
-    """Claim A9's verdict, its three panels, and every pair of batch sizes on the curves that it speaks of."""
+def exception_section(findings: Findings, charts: Charts) -> Html | None:
+    """Claim A9's verdict, its three panels, and every pair of batch sizes on the curves that it speaks of.
+
+    None where no network of that paper was run or planned.
+    """
+    frames = (findings.table.points, findings.table.planned)
+    found = {pair for frame in frames for pair in zip(frame["dataset"], frame["model"], strict=True)}
+    if not found & {(study.dataset, study.model) for study in STUDIES}:
+        return None
     return section(
         "exception",
         "The paper's own counterexample",
