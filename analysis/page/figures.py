@@ -6,9 +6,11 @@ import re
 from itertools import groupby
 
 from analysis.figures import FIGURES, Figure, FigureGroup, Panel, VariantPanel
+from analysis.figures.sweep import Setting
 from analysis.page.charts import Charts, legend
 from analysis.page.findings import Findings
 from analysis.page.html import Html, element, section
+from analysis.theme import OPTIMIZERS, name
 
 PAPERS = {
     "A": "Role of SGD Hyperparameters in Adversarial Robustness (2020)",
@@ -42,11 +44,22 @@ def _group(group: FigureGroup, charts: Charts) -> Html:
         element("div", [charts.figure(f, _heading(f.title, group.epsilons)) for f in group.figures], class_="grid"),
         data_group="",
     )
-    title = f"{group.setting.title}: {group.sweep.title.lower() if group.sweep.by == 'regime' else group.sweep.title}"
+    swept = group.sweep.title.lower() if group.sweep.by == "regime" else group.sweep.title
+    title = f"{group.setting.title}{_trained_by(group.setting)}: {swept}"
     protocol = element("p", f"{group.setting.protocol}.", class_="note")
     if group.sweep.by == "regime":
         return element("div", element("h3", title), protocol, body)
     return element("details", element("summary", title), protocol, body)
+
+
+def _trained_by(setting: Setting) -> str:
+    """What tells a study's groups apart beside data set and model: " · SVRG, weight decay 0.01"."""
+    unusual = [OPTIMIZERS[setting["optimizer"]].label if setting["optimizer"] in OPTIMIZERS else setting["optimizer"]]
+    unusual = unusual if setting["optimizer"] != "sgd" else []
+    unusual += [f"weight decay {setting['weight_decay']:g}"] if setting["weight_decay"] else []
+    if setting["adversarial_training"] != "none":
+        unusual.append(f"{name(setting['adversarial_training'])} training at ε = {setting['adversarial_epsilon']:g}")
+    return f" · {', '.join(unusual)}" if unusual else ""
 
 
 def _heading(title: str, epsilons: tuple[float, ...]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from altair.utils.schemapi import debug_mode
 
@@ -19,12 +20,14 @@ from analysis.figures.plane import arrow_figure, scatter_figure
 from analysis.figures.sweep import SHARED, Setting
 from analysis.paper_versus_ours import Comparison, compare
 from analysis.printed_rows import PRINTED
-from analysis.table import StudyTable
+from analysis.table import PROTOCOL, StudyTable
 from analysis.verdict import Verdict
 from search_spaces import HEADLINE_EPSILON
 
 CURVATURE = "lambda1_train"
 """The curvature of the page's correlation and counterexample sections, as of its claims; the CSV files hold both."""
+
+STUDY = ("dataset", "model", *PROTOCOL)
 
 ARROW_KEYS = [*SHARED, "attack", "loss", "split", "epsilon"]
 
@@ -80,11 +83,13 @@ def find(table: StudyTable) -> Findings:
 
 
 def headline(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows at the epsilon of the papers' figures, or at the largest one asked where there is no such."""
+    """The rows at the epsilon of paper A's figures, or at the largest one where a study did not ask for that."""
     if frame.empty:
         return frame
-    largest = frame.groupby("dataset")["epsilon"].transform("max")
-    return frame[frame["epsilon"] == frame["dataset"].map(HEADLINE_EPSILON).fillna(largest)]
+    usual = frame["dataset"].map(HEADLINE_EPSILON).astype(float)
+    study = frame.groupby([key for key in STUDY if key in frame], dropna=False)["epsilon"]
+    asked = study.transform(lambda epsilons: np.isclose(epsilons, usual[epsilons.index]).any())
+    return frame[np.isclose(frame["epsilon"], usual.where(asked.astype(bool), study.transform("max")))]
 
 
 def _planes(data: FigureData) -> list[Figure]:
