@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import NoReturn, TypeVar
+from urllib.parse import urlsplit
 
 from search_spaces import GRIDS, GridError, Request
 
@@ -20,14 +22,32 @@ class OptionError(ValueError):
     """An option that no run can have; the message names what is valid."""
 
 
+TRACKER_PACKAGES = {"mlflow": "mlflow", "wandb": "wandb", "tensorboard": "tensorboardX"}
+"""What each tracker imports; the optional extra of the same name installs it."""
+
+
+@dataclass(frozen=True)
+class Trackers:
+    """Who else is told of each trial: an MLflow server's URI, a W&B project, a folder for TensorBoard; none of them."""
+
+    mlflow: str | None = None
+    wandb: str | None = None
+    tensorboard: str | None = None
+
+    def asked(self) -> dict[str, str]:
+        """The trackers that were asked for, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
 @dataclass(frozen=True)
 class Resources:
-    """What each trial owns; `max_concurrent` bounds how many run at once (None: as many as fit)."""
+    """What each trial owns and who is told of it; `max_concurrent` bounds how many run (None: as many as fit)."""
 
     cpus_per_trial: int = 1
     gpus_per_trial: float | None = None
     max_concurrent: int | None = None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
+    trackers: Trackers = Trackers()
 
 
 def parser(description: str | None, bad_input: int) -> argparse.ArgumentParser:
@@ -71,6 +91,9 @@ def parser(description: str | None, bad_input: int) -> argparse.ArgumentParser:
         metavar="S",
         help="store half-trained trials this often",
     )
+    add("--mlflow", metavar="URI", help="also log every trial to this MLflow server or folder")
+    add("--wandb", metavar="PROJECT", help="also log every trial to this project of Weights & Biases")
+    add("--tensorboard", metavar="DIR", help="also write every trial's TensorBoard files to this folder")
     add("--dry-run", action="store_true", help="print what would run, and do nothing")
     add("--no-report", action="store_true", help="do not write the report at the end")
     return parser
@@ -98,7 +121,7 @@ def resources(arguments: argparse.Namespace) -> Resources:
     """What each trial owns.
 
     Raises:
-        OptionError: a share, a count or an interval outside its range.
+        OptionError: a share, a count or an interval outside its range, or a tracker that is not installed.
     """
     share: float | None = None
     if arguments.gpus_per_trial != "auto":
@@ -115,7 +138,22 @@ def resources(arguments: argparse.Namespace) -> Resources:
     interval = arguments.checkpoint_seconds
     if not 0 <= interval < math.inf:
         raise OptionError(f"--checkpoint-seconds must be a number of seconds, at least 0, got {interval:g}")
-    return Resources(arguments.cpus_per_trial, share, arguments.max_concurrent, interval)
+    trackers = _trackers(arguments)
+    return Resources(arguments.cpus_per_trial, share, arguments.max_concurrent, interval, trackers)
+
+
+def _trackers(arguments: argparse.Namespace) -> Trackers:
+    trackers = Trackers(arguments.mlflow, arguments.wandb, arguments.tensorboard)
+    for name, value in trackers.asked().items():
+        if not value:
+            raise OptionError(f"--{name} needs a value; leave the option out to do without {name}")
+        if "://" in value and urlsplit(value).password:
+            raise OptionError(
+                f"--{name}: no password in the URI, commands are stored; use {name}'s environment variables"
+            )
+        if importlib.util.find_spec(TRACKER_PACKAGES[name]) is None:
+            raise OptionError(f"--{name} needs a package that is not installed: pip install -e '.[{name}]'")
+    return trackers
 
 
 def _select(pairs: Sequence[str]) -> dict[str, tuple[str, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,9 @@ LINE_SECONDS = 30.0
 SHOWN = 8
 """Running trials listed on a terminal."""
 
+NODES = 4
+"""Nodes whose GPU share is named in a line, the idlest first."""
+
 
 @dataclass
 class Progress:
@@ -34,6 +37,7 @@ class Progress:
     failures: dict[str, str] = field(default_factory=dict)
     retries: int = 0
     last: str = ""
+    gpu_use: Callable[[], Mapping[str, tuple[float, float]]] = dict
 
     def start(self, trial_id: str) -> None:
         """A trial has begun, or begun again."""
@@ -80,7 +84,13 @@ class Progress:
         elapsed = f"elapsed {clock(time.monotonic() - self.started)}"
         eta = self.eta_seconds()
         remaining = f"ETA {clock(eta)}" if eta is not None else "ETA unknown"
-        return " | ".join(part for part in (counts, elapsed, remaining, self.last) if part)
+        return " | ".join(part for part in (counts, elapsed, remaining, self._gpus(), self.last) if part)
+
+    def _gpus(self) -> str:
+        try:
+            return describe_gpus(self.gpu_use())
+        except Exception:  # a cluster that cannot be asked just now must not end the run
+            return ""
 
 
 def describe(metrics: Mapping[str, Any]) -> str:
@@ -93,6 +103,17 @@ def describe(metrics: Mapping[str, Any]) -> str:
     if not parts and metrics.get("epoch"):
         parts.append(f"epoch {metrics['epoch']}")
     return ", ".join(parts)
+
+
+def describe_gpus(use: Mapping[str, tuple[float, float]]) -> str:
+    """GPUs held of those there are, in all and on each node: `GPUs 1.25/2 (10.0.0.2 0.25/1, 10.0.0.1 1/1)`."""
+    if not use:
+        return ""
+    held, there = (sum(pair[i] for pair in use.values()) for i in (0, 1))
+    idlest = sorted(use.items(), key=lambda item: (item[1][0] / item[1][1], item[0]))
+    nodes = [f"{address} {a:.3g}/{b:g}" for address, (a, b) in idlest[:NODES]]
+    nodes += [f"{len(use) - NODES} more"] if len(use) > NODES else []
+    return f"GPUs {held:.3g}/{there:g} ({', '.join(nodes)})"
 
 
 def clock(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Pending trials as a Ray Tune experiment: the only file that imports ray."""
+"""Pending trials as a Ray Tune experiment; only this file and what it tells (integrations, nodes) import ray."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from torch.utils.dlpack import from_dlpack
 from search_spaces import Planned
 from study.data import Splits
 from study.execute import FINAL_METRICS, Report, Tensors, execute
+from study.integrations import tracker_callbacks
+from study.nodes import gpu_use
 from study.options import Resources
 from study.progress import Display, Progress
 from study.records import Results
@@ -108,6 +110,7 @@ def run_trials(
     references = {key: (ray.put(splits), sha256) for key, (splits, sha256) in data.items()}
     plan = {planned.trial.trial_id: planned for planned in work}
     attempts = dict.fromkeys(plan, 0)
+    progress.gpu_use = gpu_use
     with Display(progress) as display:
         while left := [trial_id for trial_id in plan if trial_id not in progress.done]:
             events = _Events(progress, display, results, plan)
@@ -158,7 +161,7 @@ def _fit(
                 name="study",
                 storage_path=storage,
                 verbose=0,
-                callbacks=[events],
+                callbacks=[events, *tracker_callbacks(resources.trackers, plan)],
                 failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
             ),
         ).fit()
