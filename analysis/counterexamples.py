@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 from analysis.cells import FLAGS
 from analysis.cells import cells as cells_of
@@ -17,7 +17,7 @@ from analysis.observations import CURVATURES, STRATUM
 from analysis.pairs import pair_up, paired_errors
 from analysis.ranks import group_codes
 from analysis.rerun import Rerun
-from analysis.statistics import benjamini_yekutieli, clopper_pearson
+from analysis.statistics import benjamini_yekutieli
 from analysis.table import CURVE, QUESTION, StudyTable
 
 FALSE_DISCOVERY_RATE = 0.05
@@ -57,10 +57,11 @@ class CounterexampleReport:
     Columns: the curve (`CURVE`) and attack (`QUESTION`) keys, `curvature`, `direction` ("sharper, yet more
     robust"; the reverse, "flatter, yet less robust", is a family apart), `batch_i` < `batch_j`; for both
     cells `lambda1_i/_j` (geometric mean over seeds) with 95 % limits `lambda1_low_*`, `lambda1_high_*` from
-    the curve's pooled variance, `accuracy_*` with 95 % Clopper-Pearson limits `accuracy_low_*`,
-    `accuracy_high_*`, `clean_*`, `train_loss_*`, `n_seeds_*`; `lambda1_ratio` (j over i), `accuracy_gap`
-    (fraction), `image_errors` (gap in paired standard errors), `p_lambda1`, `p_accuracy`, `p` (the larger),
-    `q`, `severity`, `label`, `reason` (why it is not confirmed), `note`, `rerun` (the command).
+    the curve's pooled variance, `accuracy_*` with 95 % limits over seeds `accuracy_low_*`, `accuracy_high_*`
+    (logit scale, likewise pooled: the images alone would hide the noise of training), `clean_*`,
+    `train_loss_*`, `n_seeds_*`; `lambda1_ratio` (j over i), `accuracy_gap` (fraction), `image_errors` (gap in
+    paired standard errors), `p_lambda1`, `p_accuracy`, `p` (the larger), `q`, `severity`, `label`, `reason`
+    (why it is not confirmed), `note`, `rerun` (the command).
 
     `families`: one row per curvature, loss and direction: `pairs` (measured), `testable`, `curves` (with a
     testable pair; one per attack and epsilon), `confirmed`, `candidates`, `floor_artefacts`.
@@ -90,18 +91,18 @@ def counterexample_report(table: StudyTable) -> CounterexampleReport:
     point and by two standard errors paired over the images; both cells have 3 seeds, converged eigenvalues
     and no flag (floor, untrained, suspect).
 
-    The family of one adjustment is every testable pair (decidable, unflagged, converged cells) of all data
-    sets, models, curves, attacks and epsilons for one curvature, one loss and one direction: `ce` and
-    `stable`, test and training lambda1 are read as separate reports.
+    The family of one adjustment is every testable pair (decidable, unflagged, converged cells; those of a copied
+    curve once) of all data sets, models, curves, attacks and epsilons for one curvature, one loss and one direction:
+    `ce` and `stable`, test and training lambda1 are read as separate reports.
     """
     cells = cells_of(table)
     found, families = [], []
     rerun = Rerun(table.requests)
     for curvature in CURVATURES:
         pairs = pair_up(cells, curvature)
-        testable = _testable(cells, pairs, curvature)
+        testable = testable_pairs(cells, pairs, curvature)
         for direction in _TESTS:
-            judged = _judge(cells, pairs, testable, direction, table.attacks)
+            judged = judge_pairs(cells, pairs, testable, direction, table.attacks)
             families.append(_families(cells, judged, testable, curvature, direction))
             shown = judged[judged["label"] != ""]
             found.append(_describe(cells, shown, curvature, direction, rerun))
@@ -115,29 +116,34 @@ def counterexample_report(table: StudyTable) -> CounterexampleReport:
     return CounterexampleReport(rows.drop(columns="_rank"), pd.concat(families, ignore_index=True))
 
 
-def _testable(cells: pd.DataFrame, pairs: pd.DataFrame, curvature: str) -> NDArray[np.bool_]:
-    """Both cells may decide, whatever the data say: the family must not depend on the gaps."""
+def testable_pairs(cells: pd.DataFrame, pairs: pd.DataFrame, curvature: str) -> NDArray[np.bool_]:
+    """Pairs of which both cells may decide, whatever the data say: the family must not depend on the gaps."""
     split = curvature.removeprefix("lambda1_")
     fit = (cells["decidable"] & cells["sound"] & cells[f"converged_{split}"]).to_numpy(dtype=bool)
     both: NDArray[np.bool_] = fit[pairs["i"]] & fit[pairs["j"]] & (pairs["dof"].to_numpy() > 0)
     return both
 
 
-def _judge(
+def judge_pairs(
     cells: pd.DataFrame,
     pairs: pd.DataFrame,
     testable: NDArray[np.bool_],
     direction: str,
     attacks: pd.DataFrame,
 ) -> pd.DataFrame:
+    """`pairs` (of `pair_up`) with `p`, `q`, `severity`, `image_errors` and `label` ("" where nothing is to show).
+
+    The family of the adjustment is the `testable` pairs of one loss; `attacks` has the correctness bits.
+    """
     sign, p_lambda1, p_accuracy, p_ratio = _TESTS[direction]
     judged = pairs.assign(p_lambda1=pairs[p_lambda1], p_accuracy=pairs[p_accuracy], p_ratio=pairs[p_ratio])
     judged["p"] = judged[["p_lambda1", "p_accuracy"]].max(axis=1, skipna=False)
     judged["q"] = np.nan
-    loss = cells["loss"].to_numpy()[judged["i"]]
+    loss, tests = cells["loss"].to_numpy()[judged["i"]], _tests(cells, judged)
     for one in np.unique(loss):
         family = testable & (loss == one)
-        judged.loc[family, "q"] = benjamini_yekutieli(judged.loc[family, "p"])
+        _, first, test = np.unique(tests[family], return_index=True, return_inverse=True)
+        judged.loc[family, "q"] = benjamini_yekutieli(judged.loc[family, "p"].to_numpy()[first])[test]
     with np.errstate(divide="ignore", invalid="ignore"):
         standard = judged[["lambda1_gap", "logit_gap"]].to_numpy() / judged[["lambda1_sd", "logit_sd"]].to_numpy()
     judged["severity"] = (sign * standard).min(axis=1) if len(judged) else np.nan
@@ -153,6 +159,16 @@ def _judge(
     confirmed = large & testable & (judged["q"] <= FALSE_DISCOVERY_RATE)
     judged["label"] = np.select([confirmed, large & at_floor, large], ["confirmed", "floor artefact", "candidate"], "")
     return judged
+
+
+def _tests(cells: pd.DataFrame, pairs: pd.DataFrame) -> NDArray[np.intp]:
+    """A code per pair, equal for the same runs with the same question and p, as on a curve that carries two labels:
+    they are one test, so a copy of a curve does not change what is confirmed.
+    """
+    runs = pd.factorize(cells["trial_ids"].map(tuple))[0]
+    i, j = pairs["i"].to_numpy(dtype=np.intp), pairs["j"].to_numpy(dtype=np.intp)
+    questions = cells[list(QUESTION)].iloc[i].reset_index(drop=True)
+    return group_codes(questions.assign(i=runs[i], j=runs[j], p=pairs["p"].to_numpy()), [*questions, "i", "j", "p"])
 
 
 def _families(
@@ -191,8 +207,12 @@ def _describe(cells: pd.DataFrame, shown: pd.DataFrame, curvature: str, directio
         half = stats.t.ppf(0.975, shown["dof"]) * shown["lambda1_sd"].to_numpy() / np.sqrt(cell["n_seeds"])
         out[f"lambda1_low_{side}"] = out[f"lambda1_{side}"] * 2.0**-half
         out[f"lambda1_high_{side}"] = out[f"lambda1_{side}"] * 2.0**half
-        low, high = clopper_pearson(cell["correct"], cell["n"])
-        out[f"accuracy_low_{side}"], out[f"accuracy_high_{side}"] = low, high
+        half = stats.t.ppf(0.975, shown["dof"]) * shown["logit_sd"].to_numpy() / np.sqrt(cell["n_seeds"])
+        logit = cell["logit"].to_numpy(dtype=float)
+        out[f"accuracy_low_{side}"], out[f"accuracy_high_{side}"] = (
+            special.expit(logit - half),
+            special.expit(logit + half),
+        )
         for source, name in _SHOWN.items():
             out[f"{name}_{side}"] = cell[source]
     out["lambda1_ratio"] = 2.0 ** shown["lambda1_gap"].to_numpy()

@@ -22,7 +22,9 @@ def pair_up(cells: pd.DataFrame, curvature: str) -> pd.DataFrame:
 
     Columns `i`, `j` (positions in `cells`), `lambda1_gap` (log2), `logit_gap`, `accuracy_gap` (fraction),
     each j - i; `lambda1_sd`, `logit_sd`, `dof` (pooled within the curve's cells, flagged ones left out);
-    `p_sharper`, `p_flatter` for lambda1 and `p_more`, `p_less` for accuracy: one-sided t on seeds;
+    `p_sharper`, `p_flatter` for lambda1 and `p_more`, `p_less` for accuracy: one-sided t on seeds with the
+    pooled variance, or the two cells' own where that is larger (our choice: seed noise that differs from cell to
+    cell would otherwise confirm chance);
     `p_ratio_more`, `p_ratio_less`: the same for log(adversarial / clean accuracy), "attack ratio"
     (Choudhary 2020).
     """
@@ -79,7 +81,9 @@ def _gap(cells: pd.DataFrame, name: str, codes: Codes, i: Codes, j: Codes) -> _G
     sd = np.sqrt(np.divide(total, dof, out=np.full(count, np.nan), where=dof > 0))[codes[i]]
     gap = mean[j] - mean[i]
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = gap / (sd * np.sqrt(1.0 / size[i] + 1.0 / size[j]))
+        own = squares / (size - 1) / size
+        # cells noisier than their curve are judged by their own noise: a pooled one would find what is not there
+        t = gap / np.sqrt(np.fmax(sd**2 * (1.0 / size[i] + 1.0 / size[j]), own[i] + own[j]))
     p = stats.t.sf(t, np.where(dof > 0, dof, np.nan)[codes[i]])
     return _Gap(gap, sd, dof[codes[i]], np.asarray(p, dtype=float))
 

@@ -86,8 +86,12 @@ def from_rows(
     unreadable: Iterable[Unreadable] = (),
     location: str = "",
 ) -> StudyTable:
-    """The tables of rows held in memory; a row outside `grid` keeps the labels it was written with."""
+    """The tables of rows held in memory; a row outside `grid` keeps the labels it was written with.
+
+    Of rows with one trial id the last counts: a copy of a run is no replicate.
+    """
     grid = grid or {}
+    rows = list({row["trial_id"]: row for row in rows}.values())
     trials = pd.DataFrame([_scalars(row) for row in rows], columns=_scalar_columns())
     numeric = [
         n for n in ROW_SCHEMA.names if pa.types.is_floating(t := ROW_SCHEMA.field(n).type) or pa.types.is_integer(t)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.counterexamples import COUNTEREXAMPLE, REVERSE
@@ -75,7 +76,7 @@ def pair_table(shown: pd.DataFrame) -> Content:
         table(
             HEAD,
             [_row(row) for row in rows],
-            caption=f"Pairs, most severe first.{more} Accuracies with 95 % Clopper–Pearson intervals over images.",
+            caption=f"Pairs, most severe first.{more} Accuracies with 95 % intervals over seeds.",
             class_="pairs",
         ),
         element("p", "To train the first pair again:", class_="note"),
@@ -103,4 +104,5 @@ def _row(row: dict[Any, Any]) -> list[Content]:
 
 def _accuracy(row: dict[Any, Any], side: str) -> str:
     low, high = row[f"accuracy_low_{side}"], row[f"accuracy_high_{side}"]
-    return f"{percent(row[f'accuracy_{side}'])} [{100 * low:.1f}, {100 * high:.1f}]"
+    limits = "" if np.isnan(low) else f" [{100 * low:.1f}, {100 * high:.1f}]"  # one seed each has none
+    return f"{percent(row[f'accuracy_{side}'])}{limits}"

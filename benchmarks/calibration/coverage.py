@@ -1,0 +1,222 @@
+"""How often the intervals of the analysis hold the truth that was planted: each function makes one world and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import special, stats
+
+from analysis.contrasts import contrast, paired_difference
+from analysis.environments import sign_errors
+from analysis.equivalence import flat
+from analysis.estimates import LinearContrast, Sample, cell_means
+from analysis.intervals import (
+    Z_VARIANCE,
+    clopper_pearson,
+    continuity_tau,
+    fisher_z_interval,
+    mean_interval,
+    random_effects,
+    wilson,
+)
+from analysis.observations import Observations
+from analysis.ranks import kendall_tau_b
+from analysis.seed_pairs import difference_by_seed
+from analysis.statistics import repeated_measures_correlation
+from analysis.trends import trend
+from benchmarks.calibration.worlds import SIZES, Floats
+
+Random = np.random.Generator
+NOISE = 1.5
+"""Standard deviation of accuracy over seeds (points)."""
+
+SLOPE = -1.0
+"""Points per doubling of the batch size."""
+
+UNEQUAL = np.array([0.5, 0.5, 1.0, 1.5, 2.0, 3.0, 4.5])
+"""Standard deviations over seeds (points) that grow ninefold along the batch size."""
+
+
+class Held(NamedTuple):
+    """How many of `n` intervals held the truth."""
+
+    hits: int
+    n: int
+
+
+def as_sample(values: Floats) -> Sample:
+    """Points of shape (sizes, seeds) as a sample; logits on its linear scale."""
+    batch = np.repeat(SIZES[: len(values)], values.shape[1])
+    seed = np.tile(np.arange(values.shape[1]), len(values))
+    return Sample.of(batch, seed, values.ravel(), special.logit(np.clip(values.ravel() / 100, 1e-4, 1 - 1e-4)))
+
+
+def curve(rng: Random, seeds: int, slope: float, noise: float | Floats, start: float = 50.0) -> Floats:
+    """Points of shape (sizes, seeds)."""
+    spread = np.broadcast_to(noise, SIZES.shape)[:, None]
+    means = start + slope * np.arange(len(SIZES))
+    return np.asarray(means[:, None] + spread * rng.normal(size=(len(SIZES), seeds)))
+
+
+def count(draw: Callable[[Random], bool], n: int, rng: Random) -> Held:
+    """How often a draw holds."""
+    return Held(sum(draw(rng) for _ in range(n)), n)
+
+
+def slope(rng: Random, *, seeds: int = 3, noise: float | Floats = NOISE) -> tuple[bool, bool]:
+    """Whether the 95 % intervals of the slope per doubling (logit scale) and of the end-to-end change hold.
+
+    The planted curve is a straight line in logits for the first, in points for the second.
+    """
+    logits = np.linspace(0.4, -0.2, len(SIZES))[:, None] + curve(rng, seeds, 0.0, noise, 0.0) / 25
+    lines = trend(as_sample(100 * special.expit(logits)), claimed=-1, delta=3.0)
+    change = trend(as_sample(curve(rng, seeds, SLOPE, noise)), claimed=-1, delta=3.0)
+    return (
+        bool(lines.slope_low <= -0.1 <= lines.slope_high),
+        bool(change.low <= SLOPE * (len(SIZES) - 1) <= change.high),
+    )
+
+
+def paired(rng: Random, *, seeds: int = 3, effect: float = 2.0) -> tuple[bool, bool]:
+    """Whether those of a paired difference hold: averaged over the batch sizes, and by seed at one batch size."""
+    shared = curve(rng, seeds, SLOPE, NOISE)
+    first, second = (as_sample(shared + shift + NOISE / 2 * rng.normal(size=shared.shape)) for shift in (0.0, effect))
+    difference = paired_difference(first, second)
+    along = contrast(difference, claimed=1, delta=3.0)
+    one = difference.value[:seeds]
+    at_one = difference_by_seed(one, one, claimed=1, delta=3.0)
+    return bool(along.low <= effect <= along.high), bool(at_one.low <= effect <= at_one.high)
+
+
+def equivalence(rng: Random, *, seeds: int = 3) -> tuple[bool, bool]:
+    """Whether the 90 % interval of the largest difference on a flat curve holds 0; and whether a curve with a step of
+    exactly delta is, rightly, not called flat.
+    """
+    largest = flat(as_sample(curve(rng, seeds, 0.0, NOISE)), delta=3.0)
+    step = curve(rng, seeds, 0.0, 0.3)
+    step[-1] += 3.0
+    at_bound = flat(as_sample(step), delta=3.0)
+    return bool(largest.low <= 0.0 <= largest.high), at_bound.verdict != "supported"
+
+
+def pairwise_ninety(rng: Random, *, seeds: int = 3) -> bool:
+    """Whether TOST's 90 % interval of one difference, chosen before the data, holds."""
+    sample = as_sample(curve(rng, seeds, SLOPE, NOISE))
+    cells = cell_means(sample.batch_size, sample.value)
+    gap = LinearContrast(float(cells.mean[4] - cells.mean[1]), cells.sd * float(np.sqrt(2 / seeds)), cells.dof)
+    low, high = gap.interval(0.90)
+    return low <= 3 * SLOPE <= high
+
+
+def proportion(interval: Callable[..., tuple[Floats, Floats]], n: int, p: Floats) -> Floats:
+    """Exact coverage of an interval of a proportion at each `p`: the binomial chances of the counts that hold it."""
+    k = np.arange(n + 1)
+    low, high = interval(k, np.full(n + 1, n))
+    held = (low[None, :] <= p[:, None]) & (p[:, None] <= high[None, :])
+    return np.asarray(np.where(held, stats.binom.pmf(k[None, :], n, p[:, None]), 0.0).sum(axis=1), dtype=float)
+
+
+PROPORTIONS = {"Clopper-Pearson": clopper_pearson, "Wilson": wilson}
+
+
+def seeds_accuracy(rng: Random, *, seeds: int = 3) -> bool:
+    """Whether Clopper-Pearson limits of the images of all seeds hold the expected accuracy over seeds."""
+    networks = np.clip(0.4 + NOISE / 100 * rng.normal(size=seeds), 0, 1)
+    low, high = clopper_pearson(rng.binomial(10_000, networks).sum(), 10_000 * seeds)
+    return bool(low <= 0.4 <= high)
+
+
+def attack_ratio(rng: Random, *, seeds: int = 3) -> bool:
+    """Whether Student's interval of the mean attack ratio holds: adversarial and clean accuracy share seed noise."""
+    shared = rng.normal(size=seeds)
+    clean = 0.75 + 0.01 * (0.7 * shared + 0.7 * rng.normal(size=seeds))
+    ratio = 0.5 + 0.02 * (0.3 * shared + 0.95 * rng.normal(size=seeds))
+    images = 10_000
+    right = rng.binomial(images, clean)
+    found = mean_interval(rng.binomial(right, ratio) / right)
+    return bool(found.low <= 0.5 <= found.high)
+
+
+def sign_error_interval(rng: Random, *, seeds: int, slope: float, environments: int, shared: float = 0.0) -> Held:
+    """Sign-error environments of seven batch sizes. Held: their intervals hold the expected sign-error.
+
+    log2 lambda1 rises by 1 a doubling, accuracy by `slope` noise units; seed noise of both is 1. `shared`: the spread
+    of the curves' own bends, so that a world of slope 0 has an expected error of .5 over curves, not on each.
+    """
+    shape = (environments, len(SIZES), seeds)
+    doubling = np.arange(len(SIZES))[None, :, None]
+    bends = shared * rng.normal(size=(environments, len(SIZES), 1))
+    x = doubling + rng.normal(size=shape)
+    y = slope * doubling + bends + rng.normal(size=shape)
+    environment, size, seed = (
+        a.ravel() for a in np.meshgrid(*(np.arange(k) for k in shape), indexing="ij")
+    )  # fmt: skip
+    trials = pd.DataFrame(
+        {
+            "study": environment, "stratum": environment, "optimizer": "sgd", "weight_decay": 0.0,
+            "adversarial_training": "none", "regime": "lr", "momentum": 0.0, "batch_size": 2 ** (4 + size),
+            "seed": seed, "trial": np.arange(x.size), "decidable": True, "x": x.ravel(), "accuracy": y.ravel(),
+        }
+    )  # fmt: skip
+    found = sign_errors(Observations("planted", "sound", trials, trials, trials, trials))
+    found = found[found["axis"] == "batch_size"]
+    i, j = np.triu_indices(len(SIZES), 1)
+    more_robust = special.ndtr(slope * (j - i) / np.sqrt(2.0 + 2 * shared**2))
+    sharper = special.ndtr((j - i) / np.sqrt(2.0))
+    truth = float(np.mean(sharper * more_robust + (1 - sharper) * (1 - more_robust)))
+    held = (found["low"] <= truth + 1e-12) & (truth - 1e-12 <= found["high"])
+    return Held(int(held.sum()), len(found))
+
+
+def forest(rng: Random, *, strata: int, tau2: float) -> tuple[bool, bool]:
+    """Whether mean and prediction interval hold, for normal effects of unequal variances: the model itself.
+
+    Variances are those of atanh(tau) on curves of five to eight batch sizes.
+    """
+    n = rng.integers(5, 9, size=strata)
+    variance = 0.437 / (n - 4.0)
+    truths = -0.5 + np.sqrt(tau2) * rng.normal(size=strata + 1)
+    found = random_effects(truths[1:] + np.sqrt(variance) * rng.normal(size=strata), variance)
+    return bool(found.low <= -0.5 <= found.high), bool(found.predicted_low <= truths[0] <= found.predicted_high)
+
+
+def forest_of_taus(rng: Random, *, strata: int, tau: float, sizes: int = 7) -> bool:
+    """The same from Kendall's taus of curves, as the report does it: whether the mean holds the planted tau.
+
+    The exact tau of bivariate normal points of correlation rho is 2 / pi arcsin(rho).
+    """
+    rho = np.sin(np.pi * tau / 2)
+    x = rng.normal(size=(strata, sizes))
+    y = rho * x + np.sqrt(1 - rho**2) * rng.normal(size=(strata, sizes))
+    taus = np.array([kendall_tau_b(a, b).estimate for a, b in zip(x, y, strict=True)])
+    inner = continuity_tau(taus, sizes)
+    found = random_effects(np.arctanh(inner), Z_VARIANCE["kendall"](inner, np.full(strata, float(sizes))))
+    return bool(np.tanh(found.low) <= tau <= np.tanh(found.high))
+
+
+def kendall(rng: Random, *, tau: float, sizes: int) -> bool:
+    """Whether the interval of one curve's tau holds it."""
+    rho = np.sin(np.pi * tau / 2)
+    x = rng.normal(size=sizes)
+    found = kendall_tau_b(x, rho * x + np.sqrt(1 - rho**2) * rng.normal(size=sizes))
+    return bool(found.low <= tau <= found.high)
+
+
+def correlation(rng: Random, *, rho: float = -0.5, curves: int = 4, per_curve: int = 21) -> tuple[bool, bool]:
+    """Whether Fisher's interval of Pearson's r holds, and that of the repeated-measures correlation within curves."""
+    x = rng.normal(size=(curves, per_curve))
+    y = rho * x + np.sqrt(1 - rho**2) * rng.normal(size=x.shape)
+    low, high = fisher_z_interval(float(np.corrcoef(x[0], y[0])[0, 1]), per_curve)
+    subject = np.repeat(np.arange(curves), per_curve)
+    within = repeated_measures_correlation((x + 3 * np.arange(curves)[:, None]).ravel(), y.ravel(), subject)
+    return bool(low <= rho <= high), bool(within.low <= rho <= within.high)
+
+
+def both(draw: Callable[..., tuple[bool, bool]], n: int, rng: Random) -> tuple[Held, Held]:
+    """How often each half of a draw holds."""
+    draws = np.array([draw(rng) for _ in range(n)])
+    first, second = draws.sum(axis=0)
+    return Held(int(first), n), Held(int(second), n)

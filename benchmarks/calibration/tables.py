@@ -1,0 +1,156 @@
+"""The tables of docs/calibration.md, line by line as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import product
+
+import numpy as np
+
+from analysis.intervals import clopper_pearson
+from benchmarks.calibration import coverage as c
+from benchmarks.calibration import power as p
+from benchmarks.calibration.worlds import Floats, World, adjusted, confirmed, families_with, flat_world, unadjusted
+
+SEEDS = (3, 5, 8)
+UNEQUAL = np.linspace(0.005, 0.045, 7)
+TWO_GROUPS = np.array([0.01] * 5 + [0.04] * 2)
+OUTLIER = np.array([0.005] * 6 + [0.05])
+
+NOISES: dict[str, float | Floats] = {"noise 1.5": c.NOISE, "noise .5 to 4.5": c.UNEQUAL}
+
+FLAT_WORLDS: dict[str, tuple[World, int]] = {
+    "lambda1 rises, noise 1.5 points": (flat_world(), 4000),
+    "... eight batch sizes (112 pairs)": (flat_world(sizes=8), 1000),
+    "... FGSM and PGD on the same networks (168 pairs)": (flat_world(attacks=2), 1000),
+    "... heavy tails (Student's t, 3 dof)": (flat_world(tails=3.0), 1000),
+    "... noise .5 to 4.5 points along the batch size": (flat_world(noise=UNEQUAL), 2000),
+    "... noise 1 point, 4 at the two largest sizes": (flat_world(noise=TWO_GROUPS), 2000),
+    "... noise .5 points, 5 at the largest size": (flat_world(noise=OUTLIER), 2000),
+    "lambda1 flat too": (flat_world(rising=False), 1000),
+}
+"""Worlds in which no batch size is more robust than another, with the families simulated."""
+
+
+def rng(*name: object) -> np.random.Generator:
+    """A generator of its own for each line."""
+    return np.random.default_rng([ord(letter) for letter in repr(name)])
+
+
+def rate(hits: int, n: int) -> str:
+    """A rate in percent with its binomial standard error."""
+    share = hits / n
+    return f"{100 * share:.1f} ± {100 * np.sqrt(max(share * (1 - share), 1 / n) / n):.1f}"
+
+
+def false_finds(scale: float) -> Iterator[str]:
+    """Families of tests with at least one confirmed counterexample where there is none."""
+    events = {"unadjusted": unadjusted, "adjusted": adjusted, "confirmed": confirmed}
+    yield "| world | seeds | families | p <= .05 | q <= .05 | confirmed | 95 % interval |"
+    yield "|---|---|---|---|---|---|---|"
+    for name, (world, full) in FLAT_WORLDS.items():
+        for seeds in SEEDS:
+            n = max(round(full * scale), 20)
+            hits = families_with(events, world, n, seeds, rng("flat", name, seeds))
+            low, high = clopper_pearson(hits["confirmed"], n)
+            shares = " | ".join(f"{100 * hits[event] / n:.1f} %" for event in events)
+            yield f"| {name} | {seeds} | {n} | {shares} | {100 * low:.1f} to {100 * high:.1f} % |"
+
+
+def coverage(scale: float) -> Iterator[str]:
+    """How often intervals hold the truth."""
+    yield "| interval | world | nominal | held (%) | n |"
+    yield "|---|---|---|---|---|"
+    for name, world, nominal, found in _covered(scale):
+        yield f"| {name} | {world} | {nominal} % | {rate(*found)} | {found.n} |"
+    yield "\n| interval of a proportion (exact) | n | least | mean |"
+    yield "|---|---|---|---|"
+    shares = np.linspace(0.02, 0.98, 97)
+    for (name, interval), n in product(c.PROPORTIONS.items(), (6, 12, 30, 10_000)):
+        held = 100 * c.proportion(interval, n, shares[:: 8 if n > 100 else 1])
+        yield f"| {name} | {n} | {held.min():.1f} % | {held.mean():.1f} % |"
+
+
+Line = tuple[str, str, int, c.Held]
+
+
+def _covered(scale: float) -> Iterator[Line]:
+    n = max(round(2000 * scale), 20)
+    for seeds, (world, noise) in product(SEEDS, NOISES.items()):
+        told = f"{seeds} seeds, {world}"
+        line, change = c.both(partial(c.slope, seeds=seeds, noise=noise), n // 2, rng("slope", told))
+        yield "trend, slope per doubling (logit)", told, 95, line
+        yield "trend, end-to-end change", told, 95, change
+    for seeds in SEEDS:
+        told = f"{seeds} seeds"
+        along, at_one = c.both(partial(c.paired, seeds=seeds), n, rng("paired", seeds))
+        yield "paired difference over batch sizes", told, 95, along
+        yield "paired difference by seed", told, 95, at_one
+        yield "TOST, one difference", told, 90, c.count(partial(c.pairwise_ninety, seeds=seeds), n, rng("90", seeds))
+        largest, level = c.both(partial(c.equivalence, seeds=seeds), n // 10, rng("tost", seeds))
+        yield "TOST, the largest of 21 differences", f"{told}, flat", 90, largest
+        yield "TOST, a step of delta is not called flat", told, 95, level
+        yield (
+            "attack ratio, mean over seeds",
+            told,
+            95,
+            c.count(partial(c.attack_ratio, seeds=seeds), n, rng("r", seeds)),
+        )
+        images = c.count(partial(c.seeds_accuracy, seeds=seeds), n, rng("images", seeds))
+        yield "Clopper-Pearson of all seeds' images, as if it were over seeds", told, 95, images
+    for seeds, slope in product(SEEDS, (0.0, 0.5, -0.5)):
+        told = f"{seeds} seeds, accuracy {slope:+g} noise units a doubling"
+        found = c.sign_error_interval(rng("sign", told), seeds=seeds, slope=slope, environments=n)
+        yield "sign-error of an environment", told, 95, found
+    for seeds in SEEDS:
+        found = c.sign_error_interval(rng("bend", seeds), seeds=seeds, slope=0.0, environments=n, shared=2.0)
+        yield "sign-error, as if it were over curves", f"{seeds} seeds, curves bend by 2 noise units", 95, found
+    for strata, tau2 in product((3, 6, 12, 20), (0.0, 0.1, 0.5)):
+        told = f"{strata} strata, tau2 {tau2:g}"
+        mean, new = c.both(partial(c.forest, strata=strata, tau2=tau2), n, rng("forest", told))
+        yield "forest, mean", told, 95, mean
+        yield "forest, prediction", told, 95, new
+    for strata, tau in product((4, 12, 30), (0.0, -0.5, -0.8)):
+        told = f"{strata} curves of 7 sizes, tau {tau:g}"
+        yield (
+            "forest of taus, mean",
+            told,
+            95,
+            c.count(partial(c.forest_of_taus, strata=strata, tau=tau), n // 4, rng("taus", told)),
+        )
+    for sizes, tau in product((5, 7, 8), (0.0, -0.5, -0.8)):
+        told = f"{sizes} sizes, tau {tau:g}"
+        yield "Kendall's tau of a curve", told, 95, c.count(partial(c.kendall, tau=tau, sizes=sizes), n, rng("k", told))
+    pearson, within = c.both(c.correlation, n, rng("correlation"))
+    yield "Pearson", "21 points, rho -.5", 95, pearson
+    yield "repeated-measures correlation", "4 curves of 21 runs, rho -.5", 95, within
+
+
+def power(scale: float) -> Iterator[str]:
+    """How often planted effects are found, in percent, at 3, 5 and 8 seeds."""
+    yield "| test | planted | seed noise (points) | 3 seeds | 5 seeds | 8 seeds | n |"
+    yield "|---|---|---|---|---|---|---|"
+    for effect, noise in product((3.0, 5.0, 10.0), (0.5, 1.5, 3.0)):
+        yield _found(p.finds_trend, "trend", f"falls by {effect:g} points", effect, noise, max(round(1000 * scale), 20))
+    for effect, noise in product((0.0, 1.5), (0.5, 1.5, 3.0)):
+        told = f"changes by {effect:g} points"
+        yield _found(p.finds_flat, "flat within 3 points", told, effect, noise, max(round(200 * scale), 20))
+    n = max(round(500 * scale), 20)
+    for gap, ratio, noise in product((0.01, 0.02, 0.04), (1.5, 2.0), (0.005, 0.015)):
+        told = f"gap {100 * gap:g} points, lambda1 x{ratio:g}"
+        world = p.exception_world(gap=gap, ratio=ratio, noise=noise)
+        hits = [
+            families_with({"true": p.true_find}, world, n, seeds, rng("power", told, noise, seeds))["true"]
+            for seeds in SEEDS
+        ]
+        cells = " | ".join(rate(k, n) for k in hits)
+        yield f"| confirmed counterexample | {told} | {100 * noise:g} | {cells} | {n} |"
+
+
+def _found(test: Callable[..., bool], name: str, told: str, effect: float, noise: float, n: int) -> str:
+    hits = [
+        c.count(partial(test, effect=effect, noise=noise, seeds=seeds), n, rng(name, effect, noise, seeds)).hits
+        for seeds in SEEDS
+    ]
+    return f"| {name} | {told} | {noise:g} | {' | '.join(rate(k, n) for k in hits)} | {n} |"
