@@ -105,6 +105,7 @@ def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(found, expected, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_rows_exercise_the_ledger(expected: pd.DataFrame) -> None:
     assert set(expected["claim"]) == set(CLAIMS)
     assert set(expected["verdict"]) == {"supported", "refuted", "inconclusive", "not run"}
@@ -113,6 +114,7 @@ def test_the_rows_exercise_the_ledger(expected: pd.DataFrame) -> None:
     assert not expected["reason"].str.contains("which is a bug").any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_no_verdict_changes_with(variant: str, expected: pd.DataFrame) -> None:
     same(strip(VARIANTS[variant]()), expected)
