@@ -264,6 +264,7 @@ class _Events(tune.Callback):
     def record_failure(self, trial_id: str, reason: str) -> None:
         """Give up on a trial: its row says why, the rest goes on."""
         try:
+            self._results.write_log(trial_id, f"{reason}\n")
             if not _has_answers(self._results, self._plan[trial_id]):
                 self._results.write_row(failed_row(self._plan[trial_id], reason))
         except Exception as error:
