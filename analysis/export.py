@@ -64,7 +64,8 @@ def print_spec(figure: Figure) -> Spec:
     The pixels become points when the file is written (`POINTS`).
     """
     text = json.dumps(figure.export_spec())
-    text = text.replace("currentColor", INK).replace("\\u2715", "\\u00d7")  # few print fonts have the heavy cross
+    text = text.replace("currentColor", INK).replace("\\u2715", "\\u00d7")  # few print fonts have the heavy cross ...
+    text = re.sub(r"\\u208(\d)", r"\1", text)  # ... or subscripts: one missing sign changes the font of its line
     spec: Spec = json.loads(text)
     config = {part: spec["config"][part] | style for part, style in STYLES.items()}
     title = {"text": _lines(spec["title"]["text"])}

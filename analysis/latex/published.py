@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -85,17 +86,32 @@ def _rows(label: str, cells: Sequence[Mapping[Any, Any] | None]) -> list[list[st
     """The printed line and ours; below them our intervals, where there is one."""
     seeds = sorted({int(cell["seeds"]) for cell in cells if cell and cell["seeds"]})
     count = f" ({'--'.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} seeds)" if seeds else ""
-    paper = [_shown(cell, "paper") for cell in cells]
-    ours = [_shown(cell, "ours") + MARKS.get(str(cell["verdict"]) if cell else "", "") for cell in cells]
+    paper = [_paper(cell) for cell in cells]
+    ours = [_ours(cell) for cell in cells]
     limits = [_limits(cell) for cell in cells]
     rows = [[escape(label), "paper", *paper], ["", f"ours{count}", *ours]]
     return [*rows, ["", "", *limits]] if any(limits) else rows
 
 
-def _shown(cell: Mapping[Any, Any] | None, column: str) -> str:
+def _paper(cell: Mapping[Any, Any] | None) -> str:
+    """The printed number with the digits it has in print."""
+    return "--" if cell is None else fixed(cell["paper"], _decimals(cell))
+
+
+def _decimals(cell: Mapping[Any, Any]) -> int:
+    """Decimals of the printed number: `rounding` is half a unit of the last."""
+    return max(0, round(-math.log10(2 * cell["rounding"])))
+
+
+def _ours(cell: Mapping[Any, Any] | None) -> str:
     if cell is None:
         return "--"
-    return significant(cell[column]) if cell["metric"] in LOGARITHMIC else fixed(cell[column], 2)
+    shown = significant(cell["ours"]) if cell["metric"] in LOGARITHMIC else fixed(cell["ours"], _ours_decimals(cell))
+    return shown + MARKS.get(str(cell["verdict"]), "")
+
+
+def _ours_decimals(cell: Mapping[Any, Any]) -> int:
+    return min(2, max(1, _decimals(cell)))
 
 
 def _limits(cell: Mapping[Any, Any] | None) -> str:
@@ -103,7 +119,7 @@ def _limits(cell: Mapping[Any, Any] | None) -> str:
         return ""
     if cell["metric"] in LOGARITHMIC:
         return f"[{significant(cell['low'])}, {significant(cell['high'])}]"
-    return interval(cell["low"], cell["high"], 2)
+    return interval(cell["low"], cell["high"], _ours_decimals(cell))
 
 
 def _protocols(cells: pd.DataFrame) -> str:

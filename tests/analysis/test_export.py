@@ -114,8 +114,8 @@ def test_an_svg_says_its_size_in_points(drawings: dict[str, str]) -> None:
 
 
 def test_signs_without_a_glyph_in_print_fonts_are_replaced(figures: dict[str, Figure]) -> None:
-    figure = replace(figures["lambda1"], title="λ₁ and ✕")
-    assert print_spec(figure)["title"]["text"] == ["λ1 and ×"]
+    figure = replace(figures["lambda1"], title="λ₁, v₂ and ✕")
+    assert print_spec(figure)["title"]["text"] == ["λ1, v2 and ×"]
 
 
 def test_a_long_title_is_broken_after_its_colon(figures: dict[str, Figure]) -> None:

@@ -148,9 +148,13 @@ def test_printed_numbers_stand_above_ours(files: dict[str, str], findings: Findi
     table = next(t for t in longtables(files["paper_versus_ours.tex"]) if "tab:yao-t7-m1-test" in t)
     paper, ours, limits = lines(table)[:3]
     assert (paper[0].strip(), paper[1].strip(), ours[1].strip()) == (first["row"], "paper", "ours (3 seeds)")
-    column = next(i for i, cell in enumerate(paper) if cell.strip() == decimal(first["paper"], 2))
-    assert ours[column].strip().split("$")[0] == decimal(first["ours"], 2)
-    assert limits[column].strip() == interval(first["low"], first["high"], 2)
+    assert (first["paper"], first["rounding"]) == (99.21, 0.005)
+    assert paper[2].strip() == "99.21"  # as printed
+    assert ours[2].strip().split("$")[0] == decimal(first["ours"], 2)
+    assert limits[2].strip() == interval(first["low"], first["high"], 2)
+    eigenvalue = cells[(cells["split"] == "train") & (cells["metric"] == "lambda1_theta")].iloc[0]
+    train = next(t for t in longtables(files["paper_versus_ours.tex"]) if "tab:yao-t7-m1-train" in t)
+    assert [row[3].strip().split("$")[0] for row in lines(train)[:2]] == ["0.49", significant(eigenvalue["ours"])]
     assert "% Not run: Yao et al., Table 2" in files["paper_versus_ours.tex"]
 
 
