@@ -1,1 +1,25 @@
-"""From trial rows to statistics, verdicts on the papers' claims, figures and the report."""
+"""From trial rows to statistics, verdicts on the papers' claims, figures and the report.
+
+`load` opens a results folder; docs/python_api.md shows what can be asked of it.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # type checkers take it as true: `import analysis` itself loads no library, not even typing
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from analysis.notebook import Study
+
+__all__ = ["load"]
+
+
+def load(location: str | Path) -> Study:
+    """The study in a results folder or at a URI, whole or half-finished.
+
+    Raises:
+        RecordsError: there are no results at `location`.
+    """
+    from analysis.notebook import Study
+
+    return Study(location)

@@ -7,14 +7,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
+from analysis.cells import cells
+from analysis.downloads import aggregated, comparisons_frame, networks, write_tables
 from analysis.export import FORMATS, export_figures
+from analysis.latex import write_latex
 from analysis.page import render
 from analysis.page.findings import find
 from analysis.table import load
 from analysis.verdict import to_frame
 from study.records import RecordsError
+
+DESCRIPTION = """Write the report of a study: report.html, its tables beside it (CSV, and Parquet with a description of
+each column) and latex/ with the tables of a paper (booktabs)."""
+
+
+FORMATS_HELP = f"also write every figure, one column wide, into figures/: {','.join(FORMATS)}"
 
 
 class ReportError(Exception):
@@ -22,7 +29,9 @@ class ReportError(Exception):
 
 
 def write_report(location: str | Path, out: str | Path | None = None, formats: Sequence[str] = ()) -> Path:
-    """Write report.html, its CSV files and, if `formats` are named, every figure; returns the page's path.
+    """Write report.html, its tables (CSV, Parquet, LaTeX) and, if `formats` are named, every figure.
+
+    Returns the page's path.
 
     Without `out` the report goes to `report/` in a local results folder, and to `./report` for a URI.
 
@@ -42,17 +51,19 @@ def write_report(location: str | Path, out: str | Path | None = None, formats: S
     folder = _folder(str(location), out)
     findings = find(table)
     frames = {
-        "claims.csv": to_frame(findings.verdicts),
-        "correlations.csv": findings.correlations.correlations,
-        "counterexamples.csv": findings.counterexamples.found,
-        "paper_versus_ours.csv": pd.concat([one.cells for one in findings.comparisons], ignore_index=True),
+        "claims": to_frame(findings.verdicts),
+        "correlations": findings.correlations.correlations,
+        "counterexamples": findings.counterexamples.found,
+        "paper_versus_ours": comparisons_frame(findings.comparisons),
+        "cells": aggregated(cells(table)),
+        "networks": networks(table),
     }
     page = folder / "report.html"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, frame in frames.items():
-            frame.to_csv(folder / name, index=False)
-        page.write_text(render(findings, list(frames)), encoding="utf-8")
+        files = write_tables(frames, folder)
+        files += [f"latex/{path.name}" for path in write_latex(findings, folder / "latex")]
+        page.write_text(render(findings, files), encoding="utf-8")
         if formats:
             export_figures(findings.figures, folder / "figures", formats)
     except OSError as error:
@@ -68,10 +79,10 @@ def _folder(location: str, out: str | Path | None) -> Path:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status, 2 when no report could be made."""
-    parser = argparse.ArgumentParser(prog="python -m analysis.report", description="Write the report of a study.")
+    parser = argparse.ArgumentParser(prog="python -m analysis.report", description=DESCRIPTION)
     parser.add_argument("results", metavar="RESULTS", help="a results folder or URI that study.run wrote")
     parser.add_argument("--out", metavar="DIR", help="where the report goes (default: RESULTS/report)")
-    parser.add_argument("--formats", default="", metavar="LIST", help=f"also write figures: {','.join(FORMATS)}")
+    parser.add_argument("--formats", default="", metavar="LIST", help=FORMATS_HELP)
     arguments = parser.parse_args(argv)
     formats = [name.strip() for name in arguments.formats.split(",") if name.strip()]
     try:

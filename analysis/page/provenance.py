@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
 
 import pandas as pd
 
@@ -31,14 +32,21 @@ def provenance_section(findings: Findings) -> Html:
 
 
 def downloads_section(files: Sequence[str]) -> Html:
-    """Links to the files written beside the page."""
-    items = [element("li", element("a", file, href=file, download=True)) for file in files]
+    """Links to the files written beside the page, a line for each table."""
+    tables: dict[str, list[str]] = {}
+    for file in files:
+        tables.setdefault(PurePosixPath(file).stem, []).append(file)
+    items = [element("li", [_link(file) for file in of_table]) for of_table in tables.values()]
     return section(
         "downloads",
         "Downloads",
-        element("p", "Tidy tables of everything on this page.", class_="note"),
+        element("p", "Tidy tables of everything on this page; Parquet describes each column.", class_="note"),
         element("ul", items),
     )
+
+
+def _link(file: str) -> list[Content]:
+    return [element("a", file, href=file, download=True), " "]
 
 
 def _values(trials: pd.DataFrame, column: str) -> list[str]:

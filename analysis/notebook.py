@@ -1,0 +1,123 @@
+"""A study in a notebook: the report's tables and figures as data frames and charts, each worked out when asked for."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.table import StudyTable
+from analysis.table import load as load_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import altair as alt
+    import pandas as pd
+
+    from analysis.figures import Figure, FigureData
+    from analysis.page.findings import Findings
+
+
+class Study:
+    """One results folder. Whatever is asked for is computed once and kept; see docs/python_api.md.
+
+    `table` holds the rows themselves in long form (`analysis.table.StudyTable`).
+
+    Raises:
+        RecordsError: there are no results at `location`.
+    """
+
+    def __init__(self, location: str | Path) -> None:
+        self.table: StudyTable = load_table(location)
+
+    def __repr__(self) -> str:
+        return f"<Study of {len(self.table.trials)} networks in {self.table.location}>"
+
+    @cached_property
+    def networks(self) -> pd.DataFrame:
+        """One row a trained network; the columns of `networks.csv`."""
+        from analysis.downloads import networks
+
+        return networks(self.table)
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """One row a cell and attack: means over seeds, intervals and flags; the columns of `cells.csv`."""
+        from analysis.downloads import aggregated
+
+        return aggregated(self._data.cells)
+
+    def claims(self) -> pd.DataFrame:
+        """One row a claim and attack loss with its verdict; the columns of `claims.csv`."""
+        from analysis.verdict import to_frame
+
+        return to_frame(self._findings.verdicts)
+
+    def correlations(self) -> pd.DataFrame:
+        """One row a statistic; the columns of `correlations.csv`."""
+        return self._findings.correlations.correlations
+
+    def counterexamples(self) -> pd.DataFrame:
+        """Confirmed, candidate and floor-artefact pairs, most severe first; the columns of `counterexamples.csv`."""
+        return self._findings.counterexamples.found
+
+    def paper_versus_ours(self) -> pd.DataFrame:
+        """One row a printed number with ours beside it; the columns of `paper_versus_ours.csv`."""
+        from analysis.downloads import comparisons_frame
+
+        return comparisons_frame(self._findings.comparisons)
+
+    def figures(self) -> dict[str, str]:
+        """Name -> title of every figure of the report."""
+        return {figure.name: figure.title for figure in self._findings.figures}
+
+    def figure(self, name: str) -> alt.TopLevelMixin:
+        """A figure by its name, or a paper's panel by its id ("A-1L"), as an altair chart that a notebook displays.
+
+        Raises:
+            ValueError: there is no such figure, or the panel has several; the message lists what there is.
+        """
+        found = self._panel(name) or [figure for figure in self._findings.figures if figure.name == name]
+        exact = [figure for figure in found if figure.name == name] or found
+        if len(exact) == 1 or len({figure.name for figure in exact}) == 1:
+            return exact[0].chart
+        if exact:
+            raise ValueError(f"{name} has several figures; ask for one of {', '.join(f.name for f in exact)}")
+        raise ValueError(f"no figure {name}; there are: {', '.join(self.figures()) or 'none'}")
+
+    def latex(self) -> dict[str, str]:
+        """File name -> LaTeX of `claims.tex`, `counterexamples.tex` and `paper_versus_ours.tex`."""
+        from analysis.latex import latex_tables
+
+        return latex_tables(self._findings)
+
+    def report(self, out: str | Path | None = None, formats: Sequence[str] = ()) -> Path:
+        """Write the report as `python -m analysis.report` does; returns the page's path.
+
+        Raises:
+            ReportError: an unknown format, nothing to report, or a folder that cannot be written to.
+        """
+        from analysis.report import write_report
+
+        return write_report(self.table.location, out, formats)
+
+    def _panel(self, name: str) -> list[Figure]:
+        """The figures of the panel that `name` is or begins with, drawn without the rest of the report."""
+        from analysis.figures import FIGURES
+
+        ids = [one for one in FIGURES if name == one or name.startswith(f"{one}-")]
+        drawn = [figure for one in ids for figure in FIGURES[one](self._data)]
+        return drawn if name in ids else [figure for figure in drawn if figure.name == name]
+
+    @cached_property
+    def _data(self) -> FigureData:
+        from analysis.figures import FigureData
+
+        return FigureData(self.table)
+
+    @cached_property
+    def _findings(self) -> Findings:
+        from analysis.page.findings import find
+
+        return find(self.table)

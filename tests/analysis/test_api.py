@@ -1,0 +1,150 @@
+"""The analysis from Python, the guide's code, and the tables beside the report."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+import analysis
+from analysis.columns import DESCRIPTIONS
+from analysis.downloads import aggregated, described, networks
+from analysis.intervals import mean_interval
+from analysis.notebook import Study
+from analysis.table import from_rows
+from study.records import RecordsError, Results
+from tests.analysis.large_batch import to_the_loss
+from tests.analysis.synthetic import curve_rows, line
+
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "python_api.md"
+TABLES = ("claims", "correlations", "counterexamples", "paper_versus_ours", "cells", "networks")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A curve of the natural-training paper with planted counterexamples, in a folder `results`."""
+    store = Results(tmp_path_factory.mktemp("work") / "results")
+    store.create()
+    for row in curve_rows(batch_sizes=(16, 64, 256), fgsm=line(0.3, 0.05), log2_lambda1=line(2.0, 0.7)):
+        store.write_row(row)
+    return Path(store.location)
+
+
+@pytest.fixture(scope="module")
+def guided(folder: Path) -> dict[str, Any]:
+    """What the guide's code leaves behind, run beside the folder."""
+    blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    left: dict[str, Any] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder.parent)
+        exec("\n".join(blocks), left)
+    return left
+
+
+def test_the_guide_runs_as_it_is_written(guided: dict[str, Any], folder: Path) -> None:
+    assert repr(guided["study"]) == f"<Study of 9 networks in {folder}>"
+    assert len(guided["networks"]) == 9
+    assert len(guided["confirmed"]) > 0
+    assert set(guided["taus"]["cells"]) == {"sound"}
+    assert "A-1L" in guided["titles"]
+    assert guided["tex"].startswith("% Results: results; 9 networks")
+    assert (folder.parent / guided["page"]).is_file()
+    assert (folder.parent / "paper" / "figures" / "A-1L.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_figure_is_a_chart_that_a_notebook_displays(guided: dict[str, Any]) -> None:
+    chart = guided["chart"]
+    assert isinstance(chart, alt.TopLevelMixin)
+    shown = chart._repr_mimebundle_()
+    kinds = shown[0] if isinstance(shown, tuple) else shown
+    assert any("vegalite" in kind or kind == "text/html" for kind in kinds)
+
+
+def test_a_figure_that_is_not_there_lists_those_that_are(guided: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"no figure A-99; there are: .*A-1L"):
+        guided["study"].figure("A-99")
+
+
+def test_a_panel_is_drawn_without_the_rest_of_the_report(folder: Path) -> None:
+    study = analysis.load(folder)
+    study.figure("A-1L")
+    assert "_findings" not in vars(study)
+
+
+def test_every_table_lies_beside_the_report_as_csv_and_parquet(guided: dict[str, Any], folder: Path) -> None:
+    out = folder.parent / "paper"
+    study: Study = guided["study"]
+    calls = {name: getattr(study, name) for name in TABLES}
+    page = (out / "report.html").read_text(encoding="utf-8")
+    for name, call in calls.items():
+        frame = call() if callable(call) else call
+        csv, parquet = pd.read_csv(out / f"{name}.csv"), pd.read_parquet(out / f"{name}.parquet")
+        assert list(csv.columns) == list(parquet.columns) == list(frame.columns)
+        assert len(csv) == len(parquet) == len(frame)
+        assert f'href="{name}.csv"' in page
+        assert f'href="{name}.parquet"' in page
+    assert 'href="latex/claims.tex"' in page
+    assert sorted(path.name for path in (out / "latex").iterdir()) == [
+        "claims.tex", "counterexamples.tex", "paper_versus_ours.tex",
+    ]  # fmt: skip
+
+
+def test_parquet_says_what_each_column_means(guided: dict[str, Any], folder: Path) -> None:
+    for name in TABLES:
+        schema = pq.read_schema(folder.parent / "paper" / f"{name}.parquet")
+        for field in schema:
+            assert field.metadata[b"description"].decode() == DESCRIPTIONS[name][field.name]
+
+
+def test_a_cell_has_the_interval_of_its_seeds(folder: Path) -> None:
+    study = analysis.load(folder)
+    cell = study.cells.iloc[0]
+    seeds = study._data.cells.iloc[0]
+    for name in ("accuracy", "test_acc", "train_loss"):
+        expected = mean_interval(seeds[f"{name}_seeds"])
+        assert (cell[name], cell[f"{name}_low"], cell[f"{name}_high"]) == pytest.approx(expected[:3])
+    expected = 2.0 ** np.array(mean_interval(seeds["log2_lambda1_train_seeds"])[:3])
+    shown = cell[["lambda1_train", "lambda1_train_low", "lambda1_train_high"]].astype(float)
+    assert shown.to_numpy() == pytest.approx(expected)
+    assert cell["seeds"] == "0 1 2"
+
+
+def test_one_seed_has_a_mean_and_no_interval() -> None:
+    study = Study.__new__(Study)
+    study.table = from_rows(curve_rows(batch_sizes=(16,), seeds=(0,)))
+    assert study.cells["accuracy"].notna().all()
+    assert study.cells[["accuracy_low", "accuracy_high", "lambda1_test_low"]].isna().all(axis=None)
+
+
+def test_a_folder_without_a_row_has_empty_tables() -> None:
+    study = Study.__new__(Study)
+    study.table = from_rows([])
+    assert study.networks.empty
+    assert study.cells.empty
+    assert set(aggregated(study._data.cells).columns) == set(study.cells.columns)
+    assert described(networks(study.table), DESCRIPTIONS["networks"]).num_rows == 0
+
+
+def test_a_network_on_two_curves_is_one_row() -> None:
+    frame = networks(from_rows(to_the_loss()))
+    assert frame["trial_id"].is_unique
+    assert frame["regimes"].map(lambda text: isinstance(text, str)).all()
+
+
+def test_no_results_is_said_at_once(tmp_path: Path) -> None:
+    with pytest.raises(RecordsError):
+        analysis.load(tmp_path / "nowhere")
+
+
+def test_importing_the_analysis_loads_no_library() -> None:
+    code = "import sys; before = set(sys.modules); import analysis; print(set(sys.modules) - before - {'__future__'})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "{'analysis'}\n"
