@@ -35,7 +35,7 @@ REGIMES: dict[str, SeriesStyle] = {
     "lr": SeriesStyle("LR constant", "#2E9BD6", "circle"),
     "lr_bs": SeriesStyle("LR/BS constant", "#6A1B9A", "square"),
     "benchmark": SeriesStyle("Benchmark", "#D62728", "triangle-up"),
-    "adversarial": SeriesStyle("Adversarial training", "#1E8E5A", "diamond"),
+    "adversarial": SeriesStyle("Adversarial training", "#8A6D1A", "triangle-down"),
     "lr_0.1": SeriesStyle("LR 0.1 constant", "#1E8E5A", "diamond"),
     "step": SeriesStyle("LR 0.01 in steps", "#D9730D", "triangle-down"),
     "step_0.1": SeriesStyle("LR 0.1 in steps", "#C2378A", "cross"),
