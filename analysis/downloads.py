@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy import stats
 
-from analysis.cells import CELL, FLAGS
 from analysis.columns import DESCRIPTIONS
-from analysis.intervals import Array, clopper_pearson
-from analysis.paper_versus_ours import COLUMNS, Comparison
-from analysis.table import QUESTION, StudyTable
+from analysis.published.paper_versus_ours import COLUMNS, Comparison
+from analysis.rows.cells import CELL, FLAGS
+from analysis.rows.table import QUESTION, StudyTable
+from analysis.statistics.intervals import Array, clopper_pearson
 
 _COUNTS = ("n_planned", "n_ok", "n_diverged", "n_failed", "n_missing", "n_seeds")
 _MEANS = ("weight_norm", "zero_grad_fraction", "saturated_fraction")
@@ -32,8 +32,8 @@ def networks(table: StudyTable) -> pd.DataFrame:
 def aggregated(cells: pd.DataFrame) -> pd.DataFrame:
     """One row a cell and attack question, with means over seeds, their intervals and the flags.
 
-    `cells`: those of `analysis.cells`. Intervals are Student's t over seeds as in the figures, those of `lambda1_*` of
-    the logarithm; NaN with fewer than two seeds. `columns.CELLS` describes each column.
+    `cells`: those of `analysis.rows.cells`. Intervals are Student's t over seeds as in the figures, those of
+    `lambda1_*` of the logarithm; NaN with fewer than two seeds. `columns.CELLS` describes each column.
     """
     out = cells[[*CELL, *QUESTION, *_COUNTS]].copy()
     out["seeds"], out["trial_ids"] = cells["seeds"].map(_joined), cells["trial_ids"].map(_joined)

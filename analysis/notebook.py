@@ -6,8 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.table import StudyTable
-from analysis.table import load as load_table
+from analysis.rows.table import StudyTable
+from analysis.rows.table import load as load_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.figures import Figure, FigureData
-    from analysis.page.findings import Findings
+    from analysis.findings import Findings
 
 
 class Study:
     """One results folder. Whatever is asked for is computed once and kept; see docs/python_api.md.
 
-    `table` holds the rows themselves in long form (`analysis.table.StudyTable`).
+    `table` holds the rows themselves in long form (`analysis.rows.table.StudyTable`).
 
     Raises:
         RecordsError: there are no results at `location`.
@@ -118,6 +118,6 @@ class Study:
 
     @cached_property
     def _findings(self) -> Findings:
-        from analysis.page.findings import find
+        from analysis.findings import find
 
         return find(self.table)

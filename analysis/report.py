@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.cells import cells
 from analysis.downloads import aggregated, comparisons_frame, networks, write_tables
 from analysis.export import FORMATS, export_figures
+from analysis.findings import find
 from analysis.latex import write_latex
 from analysis.page import render
-from analysis.page.findings import find
-from analysis.table import load
+from analysis.rows.cells import cells
+from analysis.rows.table import load
 from analysis.verdict import to_frame
 from study.records import RecordsError
 

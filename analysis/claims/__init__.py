@@ -6,8 +6,8 @@ from analysis.claims import large_batch as c
 from analysis.claims import natural_training as a
 from analysis.claims import sgd_variants as b
 from analysis.claims.claim import Claim
-from analysis.evidence import Evidence
-from analysis.table import StudyTable
+from analysis.claims.evidence import Evidence
+from analysis.rows.table import StudyTable
 from analysis.verdict import Verdict, mark_differing
 
 CLAIMS: dict[str, Claim] = {

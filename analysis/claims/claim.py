@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from analysis.claims.evidence import Evidence
 from analysis.claims.rules import Ruling, cast_votes
-from analysis.evidence import Evidence
-from analysis.sweeps import Guarded, Scope, Sweep, coverage
-from analysis.table import PROTOCOL
+from analysis.claims.sweeps import Guarded, Scope, Sweep, coverage
+from analysis.rows.table import PROTOCOL
 from analysis.verdict import Effect, Source, StratumResult, Verdict
 from search_spaces.probe import LOSSES
 

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims.claim import Test, stratum
-from analysis.equivalence import no_difference
-from analysis.estimates import Sample
-from analysis.evidence import Evidence
-from analysis.measures import Measure, robust_accuracy
+from analysis.claims.evidence import Evidence
+from analysis.claims.measures import Measure, robust_accuracy
+from analysis.claims.sweeps import Scope, guarded, sweeps
 from analysis.published import published
-from analysis.sweeps import Scope, guarded, sweeps
+from analysis.statistics.equivalence import no_difference
+from analysis.statistics.estimates import Sample
 from analysis.verdict import Decision, Finding, StratumResult
 
 YAO_TABLES = {("mnist", "m1_20"): ("Yao-T7", "M1"), ("cifar10", "c1"): ("Yao-T1", "C1")}

@@ -11,12 +11,12 @@ import pandas as pd
 from scipy import stats
 
 from analysis.claims.claim import Test
-from analysis.estimates import LEAST_FINITE, LEAST_SEEDS
-from analysis.evidence import Evidence
-from analysis.large_batch_measures import converged
-from analysis.robust_networks import Network, networks
-from analysis.statistics import wilson
-from analysis.sweeps import Scope
+from analysis.claims.evidence import Evidence
+from analysis.claims.large_batch_measures import converged
+from analysis.claims.sweeps import Scope
+from analysis.rows.robust_networks import Network, networks
+from analysis.statistics.estimates import LEAST_FINITE, LEAST_SEEDS
+from analysis.statistics.inference import wilson
 from analysis.verdict import SIGNIFICANCE, Decision, StratumResult
 from search_spaces.large_batch import COUNT
 

@@ -8,14 +8,14 @@ from functools import partial
 import numpy as np
 
 from analysis.claims.claim import Test
+from analysis.claims.evidence import Evidence, curve_keys
 from analysis.claims.exceptions import CURVATURE
+from analysis.claims.measures import LAMBDA1, Measure
 from analysis.claims.opposition import unjudged
-from analysis.contrasts import contrast, paired_difference
-from analysis.counterexamples import MIN_GAP, MIN_RATIO, REVERSE
-from analysis.estimates import AT_ONE_SIZE, CellMeans, LinearContrast, Reach, Sample, cell_means, directional
-from analysis.evidence import Evidence, curve_keys
-from analysis.measures import LAMBDA1, Measure
-from analysis.sweeps import Scope, Setting, Sweep, arms, guarded, sweeps
+from analysis.claims.sweeps import Scope, Setting, Sweep, arms, guarded, sweeps
+from analysis.reports.counterexamples import MIN_GAP, MIN_RATIO, REVERSE
+from analysis.statistics.contrasts import contrast, paired_difference
+from analysis.statistics.estimates import AT_ONE_SIZE, CellMeans, LinearContrast, Reach, Sample, cell_means, directional
 from analysis.verdict import SIGNIFICANCE, Decision, Finding, StratumResult
 
 PAIR = Reach(2, 1.0)

@@ -9,14 +9,14 @@ import numpy as np
 from scipy import stats
 
 from analysis.claims.claim import Test, describe_protocol
-from analysis.counterexamples import COUNTEREXAMPLE, FALSE_DISCOVERY_RATE
-from analysis.environments import sign_errors
-from analysis.estimates import LEAST_SIZES, LEAST_SPAN
-from analysis.evidence import Evidence, curve_keys
-from analysis.measures import FGSM, PGD, Measure
-from analysis.observations import observe
-from analysis.sweeps import Scope, Sweep, sweeps
-from analysis.table import CURVE
+from analysis.claims.evidence import Evidence, curve_keys
+from analysis.claims.measures import FGSM, PGD, Measure
+from analysis.claims.sweeps import Scope, Sweep, sweeps
+from analysis.reports.counterexamples import COUNTEREXAMPLE, FALSE_DISCOVERY_RATE
+from analysis.reports.environments import sign_errors
+from analysis.rows.observations import observe
+from analysis.rows.table import CURVE
+from analysis.statistics.estimates import LEAST_SIZES, LEAST_SPAN
 from analysis.verdict import SIGNIFICANCE, Decision, StratumResult
 from search_spaces import HEADLINE_EPSILON
 
@@ -31,7 +31,7 @@ def wrong_signs(*, part: str) -> Test:
     """Is the sharper network the more robust one in most pairs of some curve?
 
     One stratum a curve and attack at the data set's headline epsilon: its sign-error (Dziugaite et al. 2020)
-    with the interval of `analysis.environments.sign_errors`. Supported where that lies above chance, refuted
+    with the interval of `analysis.reports.environments.sign_errors`. Supported where that lies above chance, refuted
     where below.
     """
 
@@ -98,7 +98,7 @@ def counterexamples(*, part: str, every_epsilon: bool = False, measures: tuple[M
 
     One stratum a data set, model and protocol, at the headline epsilon or, for a claim that names none, at every
     epsilon that was run; whether enough was run is read from `measures`, accuracies under attack. Confirmed as in
-    `analysis.counterexamples`, whose false discovery rate is that of the whole table, epsilons included.
+    `analysis.reports.counterexamples`, whose false discovery rate is that of the whole table, epsilons included.
     """
 
     def strata(evidence: Evidence, scope: Scope, loss: str | None) -> list[StratumResult]:

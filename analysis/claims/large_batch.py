@@ -10,6 +10,8 @@ from functools import partial
 from analysis.claims.claim import Claim, Rule, Test
 from analysis.claims.comparisons import same_verdicts
 from analysis.claims.counts import input_hessians, negative_samples, positive_spectrum
+from analysis.claims.large_batch_measures import eigenvalue, input_curvature, input_gradient, to_the_target
+from analysis.claims.measures import CLEAN, LAMBDA1, LAMBDA1_TEST, Measure, robust_accuracy
 from analysis.claims.robust_training import (
     Section33,
     costs_clean_accuracy,
@@ -19,6 +21,7 @@ from analysis.claims.robust_training import (
 )
 from analysis.claims.rules import most, universal
 from analysis.claims.strata import both
+from analysis.claims.sweeps import Scope, Setting
 from analysis.claims.to_the_loss import (
     Labels,
     ToTheLoss,
@@ -28,11 +31,8 @@ from analysis.claims.to_the_loss import (
     exceeds_at_large_batch,
     not_related,
 )
-from analysis.large_batch_measures import eigenvalue, input_curvature, input_gradient, to_the_target
-from analysis.measures import CLEAN, LAMBDA1, LAMBDA1_TEST, Measure, robust_accuracy
-from analysis.peak import falls_from_peak
-from analysis.sweeps import Scope, Setting
-from analysis.trends import trend
+from analysis.statistics.peak import falls_from_peak
+from analysis.statistics.trends import trend
 from analysis.verdict import Source
 from search_spaces.large_batch import COUNT, EPSILONS, MOMENTUM, NATURAL, ORIGINAL
 from search_spaces.regimes import BENCHMARK_MOMENTUM

@@ -5,6 +5,7 @@ from __future__ import annotations
 from analysis.claims.claim import Claim, Rule, Test
 from analysis.claims.comparisons import agrees_with_yao, differs_from_yao, same_verdicts
 from analysis.claims.exceptions import counterexamples, wrong_signs
+from analysis.claims.measures import CLEAN, FGSM, LAMBDA1, PGD
 from analysis.claims.rules import existential, most, universal
 from analysis.claims.strata import (
     both,
@@ -17,8 +18,7 @@ from analysis.claims.strata import (
     trends,
     under,
 )
-from analysis.measures import CLEAN, FGSM, LAMBDA1, PGD
-from analysis.sweeps import Scope, Setting
+from analysis.claims.sweeps import Scope, Setting
 from analysis.verdict import Source
 from search_spaces.natural_training import MOMENTA, STUDIES
 from search_spaces.regimes import BENCHMARK_MOMENTUM

@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims.claim import Test, describe_protocol
+from analysis.claims.evidence import Evidence, curve_keys
 from analysis.claims.exceptions import CURVATURE
-from analysis.correlation import stratum_taus
-from analysis.evidence import Evidence, curve_keys
-from analysis.intervals import fisher_z_interval
-from analysis.measures import Measure
-from analysis.observations import observe
-from analysis.statistics import spearman
-from analysis.sweeps import Scope, Sweep, sweeps
-from analysis.table import CURVE
+from analysis.claims.measures import Measure
+from analysis.claims.sweeps import Scope, Sweep, sweeps
+from analysis.reports.correlation import stratum_taus
+from analysis.rows.observations import observe
+from analysis.rows.table import CURVE
+from analysis.statistics.inference import spearman
+from analysis.statistics.intervals import fisher_z_interval
 from analysis.verdict import SIGNIFICANCE, Decision, StratumResult
 
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 from functools import partial
 
 from analysis.claims.claim import Test, stratum
-from analysis.contrasts import contrast, mean_over_sizes, paired_difference
-from analysis.equivalence import no_difference
-from analysis.estimates import ALONG_BATCH_SIZES, Reach, Sample
-from analysis.evidence import Evidence
-from analysis.measures import Measure
-from analysis.sweeps import Scope, Setting, arms, guarded
+from analysis.claims.evidence import Evidence
+from analysis.claims.measures import Measure
+from analysis.claims.sweeps import Scope, Setting, arms, guarded
+from analysis.statistics.contrasts import contrast, mean_over_sizes, paired_difference
+from analysis.statistics.equivalence import no_difference
+from analysis.statistics.estimates import ALONG_BATCH_SIZES, Reach, Sample
 from analysis.verdict import SIGNIFICANCE, Decision, Finding, StratumResult
 from search_spaces import Trial
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from analysis.cells import FLOOR, UNTRAINED, ZERO_GRADIENT
 from analysis.claims.claim import Test
-from analysis.evidence import Evidence
-from analysis.intervals import clopper_pearson, logit_accuracy
-from analysis.measures import CLEAN_DELTA
-from analysis.robust_networks import ORIGINAL, Network, answers, networks
-from analysis.seed_pairs import difference_by_seed
-from analysis.sweeps import LEFT_OUT, Scope, Setting
+from analysis.claims.evidence import Evidence
+from analysis.claims.measures import CLEAN_DELTA
+from analysis.claims.sweeps import LEFT_OUT, Scope, Setting
+from analysis.rows.cells import FLOOR, UNTRAINED, ZERO_GRADIENT
+from analysis.rows.robust_networks import ORIGINAL, Network, answers, networks
+from analysis.statistics.intervals import clopper_pearson, logit_accuracy
+from analysis.statistics.seed_pairs import difference_by_seed
 from analysis.verdict import Finding, StratumResult
 from search_spaces.large_batch import METHODS, SUBSET
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from analysis.statistics import holm, wilson
+from analysis.statistics.inference import holm, wilson
 from analysis.verdict import SIGNIFICANCE, Decision, StratumResult
 
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from analysis.claims.claim import Claim, Rule, Test
 from analysis.claims.defiance import flatter_yet_less_robust, sharper_yet_more_robust
 from analysis.claims.exceptions import counterexamples
+from analysis.claims.measures import CLEAN, LAMBDA1, TRAINED, Measure, attack_ratio, robust_accuracy
 from analysis.claims.opposition import opposed_across_settings, opposed_along_batch_size
 from analysis.claims.pairwise import differs, equal, no_gain, noted, on
 from analysis.claims.rules import by_part, existential, most, universal
 from analysis.claims.strata import both, flatness, not_counting, trends, under
-from analysis.measures import CLEAN, LAMBDA1, TRAINED, Measure, attack_ratio, robust_accuracy
-from analysis.sweeps import Scope, Setting
+from analysis.claims.sweeps import Scope, Setting
 from analysis.verdict import Source
 from search_spaces import Trial
 from search_spaces.sgd_variants import CIFAR, CIFAR_BATCH_SIZE, EPSILONS, MNIST, SGD_VARIANTS

@@ -9,13 +9,13 @@ from functools import partial
 import numpy as np
 
 from analysis.claims.claim import Test, stratum
-from analysis.contrasts import contrast, larger_in_size, paired_difference
-from analysis.equivalence import flat, no_difference
-from analysis.estimates import Sample
-from analysis.evidence import Evidence
-from analysis.measures import Measure
-from analysis.sweeps import Guarded, Scope, Setting, Sweep, guarded, sweeps
-from analysis.trends import end_to_end, trend
+from analysis.claims.evidence import Evidence
+from analysis.claims.measures import Measure
+from analysis.claims.sweeps import Guarded, Scope, Setting, Sweep, guarded, sweeps
+from analysis.statistics.contrasts import contrast, larger_in_size, paired_difference
+from analysis.statistics.equivalence import flat, no_difference
+from analysis.statistics.estimates import Sample
+from analysis.statistics.trends import end_to_end, trend
 from analysis.verdict import Finding, StratumResult
 
 OnSweep = Callable[[Sweep, float], Guarded]

@@ -10,14 +10,14 @@ from typing import Protocol
 import numpy as np
 
 from analysis.claims.claim import Test, stratum
+from analysis.claims.evidence import Evidence
+from analysis.claims.large_batch_measures import NOT_CONVERGED, NOT_POSITIVE, UNREACHED
+from analysis.claims.measures import Measure
 from analysis.claims.rules import Ruling
-from analysis.contrasts import mean_over_sizes, paired_difference
-from analysis.estimates import LEAST_SEEDS, Sample, directional
-from analysis.evidence import Evidence
-from analysis.large_batch_measures import NOT_CONVERGED, NOT_POSITIVE, UNREACHED
-from analysis.measures import Measure
-from analysis.rank_association import opposed, unrelated
-from analysis.sweeps import Guarded, Scope, Sweep, guarded, sweeps
+from analysis.claims.sweeps import Guarded, Scope, Sweep, guarded, sweeps
+from analysis.statistics.contrasts import mean_over_sizes, paired_difference
+from analysis.statistics.estimates import LEAST_SEEDS, Sample, directional
+from analysis.statistics.rank_association import opposed, unrelated
 from analysis.verdict import Finding, StratumResult
 
 

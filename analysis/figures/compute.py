@@ -8,9 +8,9 @@ from typing import Any
 
 import altair as alt
 
-from analysis.budgets import BASELINE, Comparison, Run
 from analysis.figures.figure import DATA, HEIGHT, WIDTH, Figure, specification
-from analysis.intervals import mean_interval
+from analysis.reports.budgets import BASELINE, Comparison, Run
+from analysis.statistics.intervals import mean_interval
 from analysis.theme import SeriesStyle, name, optimizer_style, percent, regime_style
 
 LEVEL = "baseline"

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.cells import CELL, FLAGS, MIN_TRAINED, cells
 from analysis.figures.sweep import Setting, settings
-from analysis.table import QUESTION, StudyTable
+from analysis.rows.cells import CELL, FLAGS, MIN_TRAINED, cells
+from analysis.rows.table import QUESTION, StudyTable
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ class FigureData:
 
     @cached_property
     def cells(self) -> pd.DataFrame:
-        """The cells as `analysis.cells` defines them."""
+        """The cells as `analysis.rows.cells` defines them."""
         return cells(self.table)
 
     @cached_property

@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.figures.figure import DATA, HEIGHT, WIDTH, Figure, Spec, specification
 from analysis.figures.portraits import Gather, Portrait, arrays, decades, entries, heading
-from analysis.table import StudyTable
+from analysis.rows.table import StudyTable
 from analysis.theme import SeriesStyle
 from search_spaces.large_batch import SUBSET
 

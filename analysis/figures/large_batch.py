@@ -14,7 +14,7 @@ from analysis.figures.figure import Figure
 from analysis.figures.landscapes import line_figures, plane_figures
 from analysis.figures.portraits import Gather, by_batch_size, by_training, heading
 from analysis.figures.spectra import spectrum_figure
-from analysis.table import StudyTable
+from analysis.rows.table import StudyTable
 from search_spaces.large_batch import SUBSET
 
 Draw = Callable[[StudyTable, str, str], list[Figure]]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.robust_networks import networks
-from analysis.table import StudyTable
+from analysis.rows.robust_networks import networks
+from analysis.rows.table import StudyTable
 from analysis.theme import SeriesStyle, name
 from study.records import Results
 

@@ -6,8 +6,8 @@ parts, one a rate (1 and 1b), so that each optimizer keeps its colour.
 
 from __future__ import annotations
 
+from analysis.claims.sweeps import Setting
 from analysis.figures.variants import VariantPanel, VariantSweep
-from analysis.sweeps import Setting
 from analysis.theme import OPTIMIZERS, SeriesStyle
 from search_spaces.sgd_variants import ADAMW_DECAY, EPSILONS
 

@@ -8,10 +8,10 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from analysis.claims.large_batch_measures import converged
 from analysis.figures.figure import DATA, HEIGHT, WIDTH, Figure, Spec, specification
 from analysis.figures.portraits import Gather, Portrait, decades, entries, heading
-from analysis.large_batch_measures import converged
-from analysis.table import StudyTable
+from analysis.rows.table import StudyTable
 from analysis.theme import PAPER, SeriesStyle
 
 LEAST = 2

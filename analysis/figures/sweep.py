@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 
 import pandas as pd
 
-from analysis.table import CURVE, StudyTable
+from analysis.rows.table import CURVE, StudyTable
 from analysis.theme import REGIMES, SeriesStyle, momentum_style, name, regime_style
 
 SHARED = tuple(key for key in CURVE if key not in ("regime", "momentum"))

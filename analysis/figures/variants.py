@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.claims.sweeps import Setting
 from analysis.figures.batch_axis import ValueAxis, batch_sizes, records, template
 from analysis.figures.curves import FigureData, with_gaps
 from analysis.figures.figure import DATA, Figure
 from analysis.figures.lambda1 import lambda1_axis
 from analysis.figures.sweep import Setting as Place
 from analysis.figures.words import ends, gaps_and_marks, replicates
-from analysis.sweeps import Setting
-from analysis.table import PROTOCOL
+from analysis.rows.table import PROTOCOL
 from analysis.theme import SeriesStyle, name, number, percent
 
 GRID = "sgd_variants"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path, PurePath
 
+from analysis.findings import Findings
 from analysis.latex.claims import claims_table
 from analysis.latex.counterexamples import counterexample_tables
 from analysis.latex.longtable import document
 from analysis.latex.published import absent_notes, published_tables
-from analysis.page.findings import Findings
 
 
 def provenance(findings: Findings) -> list[str]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.counterexamples import COUNTEREXAMPLE, FALSE_DISCOVERY_RATE, REVERSE
 from analysis.latex.longtable import Column, longtable
 from analysis.latex.text import decimal, escape, interval, significant
+from analysis.reports.counterexamples import COUNTEREXAMPLE, FALSE_DISCOVERY_RATE, REVERSE
 from analysis.theme import name, regime_style
 
 COLUMNS = (

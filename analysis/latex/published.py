@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.latex.longtable import Column, longtable
 from analysis.latex.text import decimal as fixed
 from analysis.latex.text import escape, interval, significant
-from analysis.paper_versus_ours import LOGARITHMIC, NOT_CONSISTENT, NOT_DECIDABLE, Comparison
+from analysis.published.paper_versus_ours import LOGARITHMIC, NOT_CONSISTENT, NOT_DECIDABLE, Comparison
 from analysis.theme import name
 
 HEADINGS = {

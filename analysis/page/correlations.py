@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from analysis.figures.plane import styles_of
+from analysis.findings import CURVATURE, Findings, headline
 from analysis.page.charts import Charts, legend
-from analysis.page.findings import CURVATURE, Findings, headline
 from analysis.page.html import Content, Html, element, section, table
-from analysis.table import PROTOCOL
+from analysis.rows.table import PROTOCOL
 from analysis.theme import name
 
 OPEN_TABLES = 2

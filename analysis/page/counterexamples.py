@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.counterexamples import COUNTEREXAMPLE, REVERSE
+from analysis.findings import CURVATURE, Findings
 from analysis.page.charts import Charts
-from analysis.page.findings import CURVATURE, Findings
 from analysis.page.html import Content, Html, element, section, table
+from analysis.reports.counterexamples import COUNTEREXAMPLE, REVERSE
 from analysis.theme import name, number, percent, regime_style
 
 MOST_ROWS = 12

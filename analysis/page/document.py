@@ -10,12 +10,12 @@ from importlib.resources import files
 
 import vl_convert
 
+from analysis.findings import Findings
 from analysis.page.charts import Charts
 from analysis.page.correlations import correlation_section
 from analysis.page.counterexamples import counterexample_section
 from analysis.page.exception import exception_section
 from analysis.page.figures import paper_section, study_section
-from analysis.page.findings import Findings
 from analysis.page.html import Html, element
 from analysis.page.landscapes import landscape_section
 from analysis.page.opening import opening
@@ -97,7 +97,7 @@ def _policy(scripts: Sequence[str]) -> str:
 
 
 def _asset(file: str) -> str:
-    return (files("analysis") / file).read_text(encoding="utf-8")
+    return (files("analysis.page") / file).read_text(encoding="utf-8")
 
 
 @cache

@@ -6,13 +6,13 @@ from collections import Counter
 
 import pandas as pd
 
-from analysis.counterexamples import COUNTEREXAMPLE
 from analysis.figures import FIGURES
+from analysis.findings import CURVATURE, Findings
 from analysis.page.charts import Charts, legend
 from analysis.page.counterexamples import pair_table
 from analysis.page.figures import commands
-from analysis.page.findings import CURVATURE, Findings
 from analysis.page.html import Content, Html, element, section
+from analysis.reports.counterexamples import COUNTEREXAMPLE
 from analysis.theme import name
 from analysis.verdict import Verdict
 from search_spaces.natural_training import STUDIES

@@ -7,8 +7,8 @@ from itertools import groupby
 
 from analysis.figures import FIGURES, Figure, FigureGroup, Panel, VariantPanel
 from analysis.figures.sweep import Setting
+from analysis.findings import Findings
 from analysis.page.charts import Charts, legend
-from analysis.page.findings import Findings
 from analysis.page.html import Html, element, section
 from analysis.theme import OPTIMIZERS, name
 

@@ -6,8 +6,8 @@ from analysis.figures import Figure
 from analysis.figures.large_batch import LANDSCAPES, LandscapePanel, Place
 from analysis.figures.plane import styles_of
 from analysis.figures.portraits import heading
+from analysis.findings import Findings
 from analysis.page.charts import Charts, legend
-from analysis.page.findings import Findings
 from analysis.page.html import Html, element, section
 
 TITLE = "Landscapes and spectra"

@@ -9,9 +9,9 @@ from pathlib import PurePosixPath
 import pandas as pd
 
 from analysis.figures.sweep import SHARED, Setting, settings
-from analysis.page.findings import Findings
+from analysis.findings import Findings
 from analysis.page.html import Content, Html, element
-from analysis.table import StudyTable, versions
+from analysis.rows.table import StudyTable, versions
 from analysis.verdict import DECISIONS, Verdict
 from search_spaces import GRIDS, Trial
 

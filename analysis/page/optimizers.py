@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from analysis.budgets import (
+from analysis.claims.sgd_variants import TABLE_2
+from analysis.figures.compute import EPOCHS, GRADIENTS, budget_figure, measure_words, run_style, styles
+from analysis.findings import Findings
+from analysis.page.charts import Charts, glyph, legend
+from analysis.page.html import Content, Html, element, section, table
+from analysis.reports.budgets import (
     BASELINE,
     Comparison,
     Run,
@@ -14,12 +19,7 @@ from analysis.budgets import (
     level,
     survives,
 )
-from analysis.claims.sgd_variants import TABLE_2
-from analysis.estimates import LinearContrast
-from analysis.figures.compute import EPOCHS, GRADIENTS, budget_figure, measure_words, run_style, styles
-from analysis.page.charts import Charts, glyph, legend
-from analysis.page.findings import Findings
-from analysis.page.html import Content, Html, element, section, table
+from analysis.statistics.estimates import LinearContrast
 from analysis.theme import name, percent, regime_style
 from analysis.verdict import SIGNIFICANCE
 from search_spaces.sgd_variants import CIFAR, CIFAR_BATCH_SIZE

@@ -7,9 +7,9 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
-from analysis.page.findings import Findings
+from analysis.findings import Findings
 from analysis.page.html import Content, Html, element, section
-from analysis.table import versions
+from analysis.rows.table import versions
 
 
 def provenance_section(findings: Findings) -> Html:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.page.html import Content, Html, element, section, table
-from analysis.paper_versus_ours import CONSISTENT, NOT_CONSISTENT, NOT_DECIDABLE, NOT_RUN, Comparison
+from analysis.published.paper_versus_ours import CONSISTENT, NOT_CONSISTENT, NOT_DECIDABLE, NOT_RUN, Comparison
 from analysis.theme import name
 
 MARKS = {CONSISTENT: "✓", NOT_CONSISTENT: "✕", NOT_DECIDABLE: "?", NOT_RUN: "○"}

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.page.html import Content, Html, element, section, table
-from analysis.rerun import RERUN_RESULTS, Rerun
-from analysis.table import CURVE, StudyTable
+from analysis.reports.rerun import RERUN_RESULTS, Rerun
+from analysis.rows.table import CURVE, StudyTable
 from analysis.theme import name, regime_style
 
 MOST_REASONS = 40

@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
-from analysis.contrasts import contrast, paired_difference
-from analysis.environments import sign_errors
-from analysis.equivalence import flat
-from analysis.estimates import LinearContrast, Sample, cell_means
-from analysis.intervals import (
+from analysis.reports.environments import sign_errors
+from analysis.rows.observations import Observations
+from analysis.statistics.contrasts import contrast, paired_difference
+from analysis.statistics.equivalence import flat
+from analysis.statistics.estimates import LinearContrast, Sample, cell_means
+from analysis.statistics.inference import repeated_measures_correlation
+from analysis.statistics.intervals import (
     Z_VARIANCE,
     clopper_pearson,
     continuity_tau,
@@ -22,11 +24,9 @@ from analysis.intervals import (
     random_effects,
     wilson,
 )
-from analysis.observations import Observations
-from analysis.ranks import kendall_tau_b
-from analysis.seed_pairs import difference_by_seed
-from analysis.statistics import repeated_measures_correlation
-from analysis.trends import trend
+from analysis.statistics.ranks import kendall_tau_b
+from analysis.statistics.seed_pairs import difference_by_seed
+from analysis.statistics.trends import trend
 from benchmarks.calibration.worlds import SIZES, Floats
 
 Random = np.random.Generator

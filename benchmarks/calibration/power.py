@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.equivalence import flat
-from analysis.trends import trend
+from analysis.statistics.equivalence import flat
+from analysis.statistics.trends import trend
 from benchmarks.calibration.coverage import Random, as_sample, curve
 from benchmarks.calibration.worlds import ACCURACY, CURVES, NOISE, SIZES, World, confirmed
 

@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from analysis.intervals import clopper_pearson
+from analysis.statistics.intervals import clopper_pearson
 from benchmarks.calibration import coverage as c
 from benchmarks.calibration import power as p
 from benchmarks.calibration.worlds import Floats, World, adjusted, confirmed, families_with, flat_world, unadjusted

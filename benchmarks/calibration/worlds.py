@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.counterexamples import COUNTEREXAMPLE, FALSE_DISCOVERY_RATE, judge_pairs, testable_pairs
-from analysis.observations import STRATUM
-from analysis.pairs import pair_up
-from analysis.statistics import logit_accuracy
+from analysis.reports.counterexamples import COUNTEREXAMPLE, FALSE_DISCOVERY_RATE, judge_pairs, testable_pairs
+from analysis.rows.observations import STRATUM
+from analysis.rows.pairs import pair_up
+from analysis.statistics.inference import logit_accuracy
 
 Floats = NDArray[np.float64]
 
@@ -71,7 +71,7 @@ def flat_world(
 
 
 def family_cells(world: World, families: int, seeds: int, rng: np.random.Generator) -> pd.DataFrame:
-    """The cells of independent studies of this world, as `analysis.cells.cells` gives them.
+    """The cells of independent studies of this world, as `analysis.rows.cells.cells` gives them.
 
     The label of the attack's loss tells the families apart: the report adjusts p-values within each loss.
     """
@@ -121,7 +121,8 @@ WITHOUT_BITS = pd.DataFrame({"correct_bits": [None], "n": [IMAGES]})
 def judged(world: World, families: int, seeds: int, rng: np.random.Generator) -> pd.DataFrame:
     """Every pair of every family as the counterexample report judges it.
 
-    Columns: those of `analysis.counterexamples.judge_pairs`, and `family`, `curve`, `batch_i`, `batch_j`, `testable`.
+    Columns: those of `analysis.reports.counterexamples.judge_pairs`, and `family`, `curve`, `batch_i`, `batch_j`,
+    `testable`.
     """
     cells = family_cells(world, families, seeds, rng)
     pairs = pair_up(cells, CURVATURE)

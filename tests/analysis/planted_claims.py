@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from analysis.claims import CLAIMS
-from analysis.evidence import Evidence
-from analysis.table import StudyTable, from_rows
+from analysis.claims.evidence import Evidence
+from analysis.rows.table import StudyTable, from_rows
 from analysis.verdict import Verdict
 from study.schema import Row
 from tests.analysis.synthetic import flat, line

@@ -17,9 +17,9 @@ import pytest
 import analysis
 from analysis.columns import DESCRIPTIONS
 from analysis.downloads import aggregated, described, networks
-from analysis.intervals import mean_interval
 from analysis.notebook import Study
-from analysis.table import from_rows
+from analysis.rows.table import from_rows
+from analysis.statistics.intervals import mean_interval
 from study.records import RecordsError, Results
 from tests.analysis.large_batch import to_the_loss
 from tests.analysis.synthetic import curve_rows, line

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.estimates import ALONG_BATCH_SIZES, AT_ONE_SIZE, Reach, Sample
-from analysis.evidence import Evidence
-from analysis.measures import attack_ratio
-from analysis.sweeps import Scope, Setting, arms, sweeps
-from analysis.table import from_rows
+from analysis.claims.evidence import Evidence
+from analysis.claims.measures import attack_ratio
+from analysis.claims.sweeps import Scope, Setting, arms, sweeps
+from analysis.rows.table import from_rows
+from analysis.statistics.estimates import ALONG_BATCH_SIZES, AT_ONE_SIZE, Reach, Sample
 from search_spaces.sgd_variants import MNIST
 from study.schema import Row
 from tests.analysis.variants import level, rows

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.budgets import Comparison, Run, comparisons, gain_at_equal_compute, gain_per_epoch, survives
-from analysis.estimates import LinearContrast
-from analysis.table import from_rows
+from analysis.reports.budgets import Comparison, Run, comparisons, gain_at_equal_compute, gain_per_epoch, survives
+from analysis.rows.table import from_rows
+from analysis.statistics.estimates import LinearContrast
 from search_spaces.sgd_variants import CIFAR
 from tests.analysis.variants import Setting, level, rows
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.counterexamples import counterexample_report
-from analysis.intervals import clopper_pearson, wilson
-from analysis.table import from_rows
+from analysis.reports.counterexamples import counterexample_report
+from analysis.rows.table import from_rows
+from analysis.statistics.intervals import clopper_pearson, wilson
 from benchmarks.calibration import coverage as c
 from benchmarks.calibration import power as p
 from benchmarks.calibration.tables import OUTLIER, TWO_GROUPS, UNEQUAL

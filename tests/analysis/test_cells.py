@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.cells import CELL, cells
-from analysis.table import QUESTION, StudyTable, from_rows
+from analysis.rows.cells import CELL, cells
+from analysis.rows.table import QUESTION, StudyTable, from_rows
 from study.schema import Row
 from tests.analysis import synthetic as s
 

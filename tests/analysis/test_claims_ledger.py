@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from analysis.claims import CLAIMS, evaluate
-from analysis.table import from_rows
+from analysis.rows.table import from_rows
 from analysis.verdict import to_frame
 from search_spaces import Request, plan
 from study.schema import Row

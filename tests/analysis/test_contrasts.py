@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.contrasts import contrast, larger_in_size, mean_over_sizes, paired_difference
-from analysis.estimates import Sample
-from analysis.trends import trend
+from analysis.statistics.contrasts import contrast, larger_in_size, mean_over_sizes, paired_difference
+from analysis.statistics.estimates import Sample
+from analysis.statistics.trends import trend
 
 SIZES = (16, 32, 64, 128, 256)
 

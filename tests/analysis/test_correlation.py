@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.correlation import ALONG, COLUMNS, CorrelationReport, correlation_report
-from analysis.table import from_rows
+from analysis.reports.correlation import ALONG, COLUMNS, CorrelationReport, correlation_report
+from analysis.rows.table import from_rows
 from study.schema import Row
 from tests.analysis import synthetic as s
 

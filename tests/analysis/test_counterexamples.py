@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.cells import cells
-from analysis.counterexamples import COUNTEREXAMPLE, REVERSE, CounterexampleReport, counterexample_report
-from analysis.observations import STRATUM
-from analysis.pairs import pair_up, paired_errors
-from analysis.statistics import benjamini_yekutieli, logit_accuracy
-from analysis.table import from_rows
+from analysis.reports.counterexamples import COUNTEREXAMPLE, REVERSE, CounterexampleReport, counterexample_report
+from analysis.rows.cells import cells
+from analysis.rows.observations import STRATUM
+from analysis.rows.pairs import pair_up, paired_errors
+from analysis.rows.table import from_rows
+from analysis.statistics.inference import benjamini_yekutieli, logit_accuracy
 from search_spaces import Request, plan
 from study.schema import Row
 from tests.analysis import synthetic as s

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.estimates import LinearContrast, Sample, cell_means, directional
+from analysis.statistics.estimates import LinearContrast, Sample, cell_means, directional
 
 SIZES = (16, 32, 64, 128, 256)
 

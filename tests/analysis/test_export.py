@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.correlation import correlation_report
-from analysis.counterexamples import counterexample_report
 from analysis.export import COLUMN_INCHES, DPI, FORMATS, POINTS, draw, export_figures, print_spec
 from analysis.figures import Figure, FigureData, study_figures
 from analysis.figures.forest import forest_figure
 from analysis.figures.plane import arrow_figure, scatter_figure
-from analysis.table import from_rows
+from analysis.reports.correlation import correlation_report
+from analysis.reports.counterexamples import counterexample_report
+from analysis.rows.table import from_rows
 from tests.analysis.synthetic import curve_rows, line
 
 

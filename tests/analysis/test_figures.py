@@ -9,8 +9,6 @@ import pytest
 import vl_convert
 from scipy import stats
 
-from analysis.correlation import correlation_report
-from analysis.counterexamples import counterexample_report
 from analysis.figures import FIGURES, Figure, FigureData, study_figures
 from analysis.figures.accuracy import accuracy_figure
 from analysis.figures.figure import DATA
@@ -18,7 +16,9 @@ from analysis.figures.forest import forest_figure
 from analysis.figures.lambda1 import lambda1_figure
 from analysis.figures.plane import arrow_figure, scatter_figure
 from analysis.figures.sweep import REGIME_SWEEP
-from analysis.table import StudyTable, from_rows
+from analysis.reports.correlation import correlation_report
+from analysis.reports.counterexamples import counterexample_report
+from analysis.rows.table import StudyTable, from_rows
 from tests.analysis.synthetic import curve_rows, flat, line, planned, trial
 
 SIZES = (16, 32, 64, 128, 256)

@@ -9,13 +9,13 @@ import pytest
 import vl_convert
 from scipy import stats
 
-from analysis.budgets import comparisons
 from analysis.figures import FIGURES, Figure, FigureData
 from analysis.figures.compute import EPOCHS, GRADIENTS, budget_figure
 from analysis.figures.figure import DATA
 from analysis.figures.sgd_variants import PANELS
 from analysis.page.charts import _GLYPHS
-from analysis.table import from_rows
+from analysis.reports.budgets import comparisons
+from analysis.rows.table import from_rows
 from analysis.theme import OPTIMIZERS, REGIMES
 from search_spaces import Request, plan
 from tests.analysis.variants import Level, Setting, level, rows

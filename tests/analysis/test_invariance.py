@@ -11,9 +11,9 @@ import pytest
 
 from analysis.claims import CLAIMS, evaluate
 from analysis.claims import sgd_variants as b
-from analysis.correlation import correlation_report
-from analysis.counterexamples import counterexample_report
-from analysis.table import StudyTable, from_rows
+from analysis.reports.correlation import correlation_report
+from analysis.reports.counterexamples import counterexample_report
+from analysis.rows.table import StudyTable, from_rows
 from analysis.verdict import to_frame
 from study.schema import Row
 from tests.analysis import large_batch, variants

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from analysis.claims import CLAIMS
-from analysis.counterexamples import counterexample_report
+from analysis.findings import Findings, find
 from analysis.latex import latex_tables
 from analysis.latex.counterexamples import counterexample_tables
 from analysis.latex.longtable import Column, longtable
 from analysis.latex.text import comment, decimal, escape, interval, significant
-from analysis.page.findings import Findings, find
-from analysis.paper_versus_ours import compare
-from analysis.printed_rows import PRINTED
-from analysis.table import from_rows
+from analysis.published.paper_versus_ours import compare
+from analysis.published.printed_rows import PRINTED
+from analysis.reports.counterexamples import counterexample_report
+from analysis.rows.table import from_rows
 from tests.analysis.large_batch import to_the_loss
 from tests.analysis.synthetic import curve_rows, line
 

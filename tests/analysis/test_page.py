@@ -16,11 +16,11 @@ import pytest
 
 from analysis.figures.figure import HEIGHT
 from analysis.figures.sweep import settings
+from analysis.findings import Findings, find
 from analysis.page import render
-from analysis.page.findings import Findings, find
 from analysis.page.html import element, table
 from analysis.page.opening import coverage, deviations, summary
-from analysis.table import StudyTable, from_rows
+from analysis.rows.table import StudyTable, from_rows
 from analysis.verdict import Coverage, Effect, Source, Verdict, mark_differing
 from search_spaces import Request
 from study.records import Unreadable

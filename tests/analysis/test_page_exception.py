@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from analysis.findings import find
 from analysis.page.charts import Charts
 from analysis.page.exception import exception_section
-from analysis.page.findings import find
-from analysis.table import from_rows
+from analysis.rows.table import from_rows
 from tests.analysis.synthetic import curve_rows, line, planned, trial
 
 SIZES = (16, 32, 64, 128, 256)

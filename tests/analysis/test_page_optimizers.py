@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from analysis.findings import Findings, find
 from analysis.page.charts import Charts
-from analysis.page.findings import Findings, find
 from analysis.page.optimizers import optimizer_section
 from analysis.page.verdicts import verdict_strip
-from analysis.table import from_rows
+from analysis.rows.table import from_rows
 from study.schema import Row
 from tests.analysis.variants import Level, Setting, level, rows
 

@@ -10,10 +10,10 @@ import pytest
 from scipy import stats
 
 from analysis.page.published import published_section
-from analysis.paper_versus_ours import COLUMNS, compare
-from analysis.printed_rows import PRINTED, PrintedTable
 from analysis.published import published
-from analysis.table import StudyTable, from_rows
+from analysis.published.paper_versus_ours import COLUMNS, compare
+from analysis.published.printed_rows import PRINTED, PrintedTable
+from analysis.rows.table import StudyTable, from_rows
 from search_spaces import Request, Trial, plan
 from search_spaces.sgd_variants import CIFAR, SGD_VARIANTS
 from tests.analysis.large_batch import changed, robust, to_the_loss

@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.ranks import kendall_by_group, pairs_within
-from analysis.statistics import (
+from analysis.statistics.inference import (
     benjamini_yekutieli,
     clopper_pearson,
     fisher_z_interval,
@@ -26,6 +25,7 @@ from analysis.statistics import (
     spearman,
     wilson,
 )
+from analysis.statistics.ranks import kendall_by_group, pairs_within
 
 RNG = np.random.default_rng
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.estimates import Sample
-from analysis.trends import slope_per_doubling, trend
+from analysis.statistics.estimates import Sample
+from analysis.statistics.trends import slope_per_doubling, trend
 
 SIZES = (16, 32, 64, 128, 256, 512, 1024)
 

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
-from analysis.intervals import Array, fisher_z_interval
+from analysis.statistics.intervals import Array, fisher_z_interval
 
 Codes = NDArray[np.intp]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from analysis.intervals import (
+from analysis.statistics.intervals import (
     Array,
     Estimate,
     Interval,
@@ -25,7 +25,7 @@ from analysis.intervals import (
     random_effects,
     wilson,
 )
-from analysis.ranks import (
+from analysis.statistics.ranks import (
     Correlation,
     Granulated,
     SignError,

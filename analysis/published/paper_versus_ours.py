@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.intervals import Estimate, mean_interval
-from analysis.printed_rows import PrintedTable, Run, runs_of
 from analysis.published import published
-from analysis.table import StudyTable
+from analysis.published.printed_rows import PrintedTable, Run, runs_of
+from analysis.rows.table import StudyTable
+from analysis.statistics.intervals import Estimate, mean_interval
 
 CONSISTENT, NOT_CONSISTENT, NOT_DECIDABLE, NOT_RUN = "consistent", "not consistent", "not decidable", "not run"
 

@@ -11,10 +11,10 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from analysis.cells import FLAGS, UNTRAINED
-from analysis.evidence import DIVERGED, Evidence, Reader
-from analysis.statistics import logit_accuracy
-from analysis.table import CURVE
+from analysis.claims.evidence import DIVERGED, Evidence, Reader
+from analysis.rows.cells import FLAGS, UNTRAINED
+from analysis.rows.table import CURVE
+from analysis.statistics.inference import logit_accuracy
 from search_spaces import HEADLINE_EPSILON
 
 CELL = [*CURVE, "batch_size"]

@@ -10,15 +10,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from analysis.cells import FLAGS
-from analysis.cells import cells as cells_of
-from analysis.intervals import Array
-from analysis.observations import CURVATURES, STRATUM
-from analysis.pairs import pair_up, paired_errors
-from analysis.ranks import group_codes
-from analysis.rerun import Rerun
-from analysis.statistics import benjamini_yekutieli
-from analysis.table import CURVE, QUESTION, StudyTable
+from analysis.reports.rerun import Rerun
+from analysis.rows.cells import FLAGS
+from analysis.rows.cells import cells as cells_of
+from analysis.rows.observations import CURVATURES, STRATUM
+from analysis.rows.pairs import pair_up, paired_errors
+from analysis.rows.table import CURVE, QUESTION, StudyTable
+from analysis.statistics.inference import benjamini_yekutieli
+from analysis.statistics.intervals import Array
+from analysis.statistics.ranks import group_codes
 
 FALSE_DISCOVERY_RATE = 0.05
 MIN_RATIO = 1.25

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.associations import study_associations
-from analysis.cells import MIN_SEEDS
-from analysis.cells import cells as cells_of
-from analysis.environments import sign_errors
-from analysis.intervals import Z_VARIANCE, continuity_tau, fisher_z_interval, random_effects
-from analysis.observations import (
+from analysis.reports.associations import study_associations
+from analysis.reports.environments import sign_errors
+from analysis.rows.cells import MIN_SEEDS
+from analysis.rows.cells import cells as cells_of
+from analysis.rows.observations import (
     CURVATURES,
     STRATUM,
     STUDY,
@@ -22,8 +21,9 @@ from analysis.observations import (
     column,
     observe,
 )
-from analysis.ranks import kendall_by_group, kendall_p
-from analysis.table import PROTOCOL, QUESTION, StudyTable
+from analysis.rows.table import PROTOCOL, QUESTION, StudyTable
+from analysis.statistics.intervals import Z_VARIANCE, continuity_tau, fisher_z_interval, random_effects
+from analysis.statistics.ranks import kendall_by_group, kendall_p
 from search_spaces import HEADLINE_EPSILON
 
 MIN_BATCH_SIZES = 5

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.cells import FLOOR, MIN_SEEDS
-from analysis.estimates import Floats, LinearContrast
-from analysis.table import PROTOCOL, StudyTable
+from analysis.rows.cells import FLOOR, MIN_SEEDS
+from analysis.rows.table import PROTOCOL, StudyTable
+from analysis.statistics.estimates import Floats, LinearContrast
 from analysis.verdict import SIGNIFICANCE
 
 BASELINE = "sgd"

@@ -6,7 +6,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from analysis.estimates import ALONG_BATCH_SIZES, Floats, LinearContrast, Reach, Sample, cell_means, directional
+from analysis.statistics.estimates import (
+    ALONG_BATCH_SIZES,
+    Floats,
+    LinearContrast,
+    Reach,
+    Sample,
+    cell_means,
+    directional,
+)
 from analysis.verdict import Finding
 
 Summary = Callable[[Floats, Floats], LinearContrast]

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.cells import MIN_SEEDS
-from analysis.intervals import Array
-from analysis.observations import ALONGSIDE, Observations, batch_list, by_code, column, keep_decidable
-from analysis.ranks import Codes, group_codes, sign_error
+from analysis.rows.cells import MIN_SEEDS
+from analysis.rows.observations import ALONGSIDE, Observations, batch_list, by_code, column, keep_decidable
+from analysis.statistics.intervals import Array
+from analysis.statistics.ranks import Codes, group_codes, sign_error
 
 VARIED = {
     "batch_size": ("regime", "momentum"),

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.estimates import Floats, LinearContrast, Sample, cell_means, directional
-from analysis.statistics import kendall_tau_b
+from analysis.statistics.estimates import Floats, LinearContrast, Sample, cell_means, directional
+from analysis.statistics.inference import kendall_tau_b
 from analysis.verdict import SIGNIFICANCE, Finding
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.estimates import Sample, cell_means, directional
-from analysis.trends import end_to_end, slope_per_doubling
+from analysis.statistics.estimates import Sample, cell_means, directional
+from analysis.statistics.trends import end_to_end, slope_per_doubling
 from analysis.verdict import Finding
 
 LEAST_BEYOND = 3

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.statistics import pooled_sd
+from analysis.statistics.inference import pooled_sd
 from analysis.verdict import SIGNIFICANCE, Decision, Finding
 
 Floats = NDArray[np.float64]

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.estimates import Sample
-from analysis.evidence import DIVERGED, Evidence, Key, curve_key, curve_keys
-from analysis.measures import Measure
-from analysis.table import CURVE, PROTOCOL
+from analysis.claims.evidence import DIVERGED, Evidence, Key, curve_key, curve_keys
+from analysis.claims.measures import Measure
+from analysis.rows.table import CURVE, PROTOCOL
+from analysis.statistics.estimates import Sample
 from analysis.verdict import Coverage, Finding
 from search_spaces import GRIDS, Trial
 

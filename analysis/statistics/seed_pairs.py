@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.estimates import LEAST_FINITE, LEAST_SEEDS, Floats, LinearContrast, directional
+from analysis.statistics.estimates import LEAST_FINITE, LEAST_SEEDS, Floats, LinearContrast, directional
 from analysis.verdict import Finding
 
 

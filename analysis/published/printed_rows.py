@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.robust_networks import ORIGINAL, networks
-from analysis.table import PROTOCOL, StudyTable
+from analysis.rows.robust_networks import ORIGINAL, networks
+from analysis.rows.table import PROTOCOL, StudyTable
 from search_spaces import Trial
 from search_spaces.large_batch import MOMENTUM, NATURAL
 from search_spaces.sgd_variants import CIFAR

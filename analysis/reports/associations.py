@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.observations import (
+from analysis.rows.observations import (
     ALONGSIDE,
     UNDECIDABLE,
     Observations,
@@ -19,8 +19,8 @@ from analysis.observations import (
     by_code,
     keep_decidable,
 )
-from analysis.ranks import Codes, granulated_by_group, partial_spearman
-from analysis.statistics import kendall_tau_b, pearson, repeated_measures_correlation, spearman
+from analysis.statistics.inference import kendall_tau_b, pearson, repeated_measures_correlation, spearman
+from analysis.statistics.ranks import Codes, granulated_by_group, partial_spearman
 
 AXES = ("batch_size", "regime", "momentum", "seed")
 

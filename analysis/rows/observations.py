@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.cells import FLAGS
-from analysis.intervals import Array
-from analysis.ranks import Codes, group_codes
-from analysis.table import CURVE, PROTOCOL, QUESTION
+from analysis.rows.cells import FLAGS
+from analysis.rows.table import CURVE, PROTOCOL, QUESTION
+from analysis.statistics.intervals import Array
+from analysis.statistics.ranks import Codes, group_codes
 
 STUDY = ("dataset", "model", *PROTOCOL, *QUESTION)
 """Correlations are never taken across data sets, models, protocols or attacks."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from analysis.contrasts import paired_difference
-from analysis.estimates import Floats, Sample, cell_means
-from analysis.intervals import continuity_tau, fisher_z_interval
-from analysis.statistics import kendall_tau_b
+from analysis.statistics.contrasts import paired_difference
+from analysis.statistics.estimates import Floats, Sample, cell_means
+from analysis.statistics.inference import kendall_tau_b
+from analysis.statistics.intervals import continuity_tau, fisher_z_interval
 from analysis.verdict import SIGNIFICANCE, Decision, Finding
 
 KENDALL_VARIANCE = 0.437

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.cells import cells
-from analysis.counterexamples import CounterexampleReport, counterexample_report
-from analysis.table import CURVE, StudyTable
+from analysis.reports.counterexamples import CounterexampleReport, counterexample_report
+from analysis.rows.cells import cells
+from analysis.rows.table import CURVE, StudyTable
 
 DIVERGED = "diverged"
 
@@ -33,7 +33,7 @@ class Evidence:
 
     @cached_property
     def cells(self) -> pd.DataFrame:
-        """`analysis.cells.cells` of the table."""
+        """`analysis.rows.cells.cells` of the table."""
         return cells(self.table)
 
     @cached_property

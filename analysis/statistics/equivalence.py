@@ -10,8 +10,8 @@ from itertools import combinations
 
 import numpy as np
 
-from analysis.estimates import ALONG_BATCH_SIZES, LinearContrast, Reach, Sample, cell_means
-from analysis.statistics import holm
+from analysis.statistics.estimates import ALONG_BATCH_SIZES, LinearContrast, Reach, Sample, cell_means
+from analysis.statistics.inference import holm
 from analysis.verdict import SIGNIFICANCE, Decision, Finding
 
 

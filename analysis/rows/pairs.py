@@ -11,10 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.cells import FLAGS
-from analysis.intervals import Array
-from analysis.observations import STRATUM
-from analysis.ranks import Codes, group_codes, pairs_within
+from analysis.rows.cells import FLAGS
+from analysis.rows.observations import STRATUM
+from analysis.statistics.intervals import Array
+from analysis.statistics.ranks import Codes, group_codes, pairs_within
 
 
 def pair_up(cells: pd.DataFrame, curvature: str) -> pd.DataFrame:

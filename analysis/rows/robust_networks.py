@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.table import StudyTable
+from analysis.rows.table import StudyTable
 from search_spaces import GRIDS, TRIAL_FIELDS, Trial
 
 ORIGINAL = "none"

@@ -11,16 +11,16 @@ import pandas as pd
 from altair.utils.schemapi import debug_mode
 
 from analysis.claims import evaluate
-from analysis.correlation import CorrelationReport, correlation_report
-from analysis.counterexamples import CounterexampleReport, counterexample_report
 from analysis.figures import FIGURES, Figure, FigureData, FigureGroup, study_figures
 from analysis.figures.forest import forest_figure
 from analysis.figures.large_batch import LANDSCAPES
 from analysis.figures.plane import arrow_figure, scatter_figure
 from analysis.figures.sweep import SHARED, Setting
-from analysis.paper_versus_ours import Comparison, compare
-from analysis.printed_rows import PRINTED
-from analysis.table import PROTOCOL, StudyTable
+from analysis.published.paper_versus_ours import Comparison, compare
+from analysis.published.printed_rows import PRINTED
+from analysis.reports.correlation import CorrelationReport, correlation_report
+from analysis.reports.counterexamples import CounterexampleReport, counterexample_report
+from analysis.rows.table import PROTOCOL, StudyTable
 from analysis.verdict import Verdict
 from search_spaces import HEADLINE_EPSILON
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.evidence import DIVERGED, Evidence, Reader
-from analysis.measures import Measure, flag_untrained
+from analysis.claims.evidence import DIVERGED, Evidence, Reader
+from analysis.claims.measures import Measure, flag_untrained
 
 UNREACHED = "target loss not reached"
 NOT_POSITIVE = "eigenvalue not positive"

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.intervals import Array, clopper_pearson, logit_accuracy
-from analysis.table import CURVE, QUESTION, StudyTable
+from analysis.rows.table import CURVE, QUESTION, StudyTable
+from analysis.statistics.intervals import Array, clopper_pearson, logit_accuracy
 
 CELL = (*CURVE, "batch_size")
 """One configuration without its seed, on one curve."""
