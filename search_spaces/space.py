@@ -28,6 +28,11 @@ class Space:
     seeds: tuple[int, ...]
     probes: Callable[[Trial], frozenset[Probe]]
 
+    @property
+    def cells(self) -> tuple[Trial, ...]:
+        """The cells of every curve, in their order; one on two curves comes twice."""
+        return tuple(cell for curve in self.curves for cell in curve.cells)
+
 
 def curve(regime: Regime, base: Trial, batch_sizes: Iterable[int], momentum: float) -> Curve:
     """The cells of `base` under `regime` at each batch size."""

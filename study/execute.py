@@ -87,12 +87,13 @@ def execute(
     """
     trial = planned.trial
     model, parent = _build(trial, data), _parent(trial, data, results)
+    started_from = None if parent is None else checkpoints.weights_sha256(parent)
     stored = results.read_row(trial.trial_id)
-    row = _trained(trial, stored, model, parent, data, results)
+    row = _trained(trial, stored, model, started_from, data, results)
     if row is None:
         planned = _with_lost_answers(planned, stored)
         model = _build(trial, data) if parent is None else copy.deepcopy(parent)
-        row = _train(planned, model, parent, data, results, report, checkpoint_seconds)
+        row = _train(planned, model, started_from, data, results, report, checkpoint_seconds)
     model.eval()
     if row["status"] == "ok":
         _probe(planned, model, parent, data, row, results)
@@ -137,14 +138,17 @@ def _with_lost_answers(planned: Planned, row: Row | None) -> Planned:
 
 
 def _trained(
-    trial: Trial, row: Row | None, model: nn.Module, parent: nn.Module | None, data: Tensors, results: Results
+    trial: Trial, row: Row | None, model: nn.Module, started_from: str | None, data: Tensors, results: Results
 ) -> Row | None:
-    """The row of a trial that is trained already, its weights put into the model; None if either is not usable."""
+    """The row of a trial that is trained already, its weights put into the model; None if either is not usable.
+
+    `started_from`: the hash of the parent's weights as they are now; a row that began with others is not usable.
+    """
     if row is None or row["status"] != "ok":
         return None
     if row["dataset_sha256"] != data.sha256:
         raise ValueError(f"{trial.dataset} is not the data that this trial was trained on; use another --results")
-    if parent is not None and row["parent_sha256"] != checkpoints.weights_sha256(parent):
+    if started_from is not None and row["parent_sha256"] != started_from:
         return None
     weights = results.read_weights(trial.trial_id)
     if weights is None:
@@ -159,7 +163,7 @@ def _trained(
 def _train(
     planned: Planned,
     model: nn.Module,
-    parent: nn.Module | None,
+    started_from: str | None,
     data: Tensors,
     results: Results,
     report: Report,
@@ -174,7 +178,6 @@ def _train(
         momentum=trial.momentum,
         weight_decay=trial.weight_decay,
     )
-    started_from = None if parent is None else checkpoints.weights_sha256(parent)
     state = _resume(trial, model, optimizer, results, started_from)
     started, before = time.perf_counter(), state.seconds
     saved = started

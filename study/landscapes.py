@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor, nn
 
 from search_spaces import LandscapeProbe
 from study import streams
 from study.asked import Asked
-from study.curvature import top_eigenvectors
+from study.curvature import draw_subset, top_eigenvectors
 from study.curvature.landscape import INTERPOLATION_FRACTIONS, LINE_OFFSETS, PLANE_OFFSETS, interpolation, line, plane
 
 DIRECTIONS = 2
@@ -53,8 +52,7 @@ def _images(asked: Asked, probe: LandscapeProbe) -> tuple[Tensor, Tensor]:
     if probe.subset_size == len(y):
         return x, y
     stream = streams.generator(asked.seed, "spectrum", probe.split, probe.subset_size)
-    chosen = torch.randperm(len(y), generator=stream)[: probe.subset_size].to(x.device)
-    return x[chosen], y[chosen]
+    return draw_subset(x, y, probe.subset_size, stream)
 
 
 def _directions(asked: Asked, hessian_size: int) -> Sequence[Tensor]:
@@ -69,7 +67,7 @@ def _directions(asked: Asked, hessian_size: int) -> Sequence[Tensor]:
             subset_size=None if hessian_size == len(y) else hessian_size,
             generator=streams.generator(asked.seed, "spectrum", "train", hessian_size),
         )
-        if vectors is None:
+        if len(vectors) < DIRECTIONS:
             raise ValueError("no eigenvectors of this Hessian: the network's output is not finite")
         asked.directions[hessian_size] = tuple(vectors)
     return asked.directions[hessian_size]

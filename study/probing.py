@@ -10,8 +10,6 @@ import numpy as np
 
 from search_spaces import (
     HEADLINE_ATTACKS,
-    NEWTON_STEPS,
-    NEWTON_TOLERANCE,
     AttackProbe,
     InputCurvatureProbe,
     InputHessianProbe,
@@ -22,6 +20,7 @@ from search_spaces import (
 )
 from study import landscapes, streams
 from study.asked import Answers, Asked
+from study.attacks import ATTACKS
 from study.attacks.evaluate import attack_split, measure_clean_gradient
 from study.curvature import check_input_hessian, input_curvature, top_eigenvalues
 from study.schema import Row
@@ -55,16 +54,15 @@ def _attack(asked: Asked, probe: AttackProbe, answers: Answers) -> None:
         generator=streams.generator(asked.seed, "attack", probe.attack, probe.split, probe.epsilon),
         clean_gradient=asked.clean[shared],
         source=None if source is asked.model else source,
-        settings=_newton_settings(probe),
+        settings=_settings(probe),
     )
     answers.add("attacks", {"split": probe.split, "source": probe.source, **asdict(result)})
 
 
-def _newton_settings(probe: AttackProbe) -> dict[str, float | int]:
-    """What differs from the defaults, which the attacks room holds too."""
-    asked = {"newton_steps": probe.newton_steps, "newton_tolerance": probe.newton_tolerance}
-    usual = {"newton_steps": NEWTON_STEPS, "newton_tolerance": NEWTON_TOLERANCE}
-    return {} if asked == usual else asked
+def _settings(probe: AttackProbe) -> dict[str, float]:
+    """Those of the probe's settings that its attack takes."""
+    attack = ATTACKS.get(probe.attack)
+    return {name: getattr(probe, name) for name in attack.settings} if attack else {}
 
 
 def _spectrum(asked: Asked, probe: SpectrumProbe, answers: Answers) -> None:

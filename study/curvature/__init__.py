@@ -6,7 +6,7 @@ from study.curvature.lanczos import lanczos
 from study.curvature.landscape import interpolation, line, plane
 from study.curvature.operator import HessianOperator
 from study.curvature.power import power_iteration
-from study.curvature.spectrum import CURVATURES, SpectrumResult, top_eigenvalues, top_eigenvectors
+from study.curvature.spectrum import CURVATURES, SpectrumResult, draw_subset, top_eigenvalues, top_eigenvectors
 
 __all__ = [
     "CURVATURES",
@@ -16,6 +16,7 @@ __all__ = [
     "InputHessianCheck",
     "SpectrumResult",
     "check_input_hessian",
+    "draw_subset",
     "input_curvature",
     "interpolation",
     "lanczos",

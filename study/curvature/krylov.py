@@ -11,6 +11,9 @@ from study.curvature.basis import OrthonormalBasis
 # A remainder this small beside the largest product so far is rounding error: the space is invariant.
 BREAKDOWN = 1e-12
 
+# A remainder this many times smaller than the product has lost two digits of its orthogonality.
+GROWN = 100.0
+
 
 @dataclass(frozen=True)
 class RitzPairs:
@@ -60,13 +63,15 @@ class KrylovSpace:
         """Take in ``product`` = H times :meth:`next_vector`, shape (dim,), float64."""
         self._largest_product = max(self._largest_product, product.norm().item())
         remainder, coupling = self._locked.orthogonalise(product)
+        remainder, recent = self._without_recent(remainder)
         remainder, coefficients = self.basis.orthogonalise(remainder)
+        coefficients[-len(recent) :] += recent
         norm = remainder.norm().item()
         everything = len(self.basis) + len(self._locked) == self.basis.dim
         if everything or norm <= BREAKDOWN * self._largest_product:
             norm = 0.0
         else:
-            self.basis.append(remainder / norm)
+            self.basis.append(self._orthonormal(remainder / norm, grown=product.norm().item() / norm))
         k = len(self._remainders)
         self._projected = torch.nn.functional.pad(self._projected, (0, 1, 0, 1))
         self._projected[:, k] = coefficients
@@ -74,6 +79,27 @@ class KrylovSpace:
             self._projected[k, k - 1] = self._remainders[-1]
         self._coupling = torch.cat([self._coupling, coupling[:, None]], dim=1)
         self._remainders.append(norm)
+
+    def _orthonormal(self, unit_vector: Tensor, *, grown: float) -> Tensor:
+        """The next basis vector: where scaling it to norm 1 made rounding errors grow, they are taken out again."""
+        if grown < GROWN:
+            return unit_vector
+        for basis in (self._locked, self.basis):
+            unit_vector, _ = basis.orthogonalise(unit_vector)
+        return unit_vector.div_(unit_vector.norm())
+
+    def _without_recent(self, product: Tensor) -> tuple[Tensor, Tensor]:
+        """The product without its parts on the last two vectors, and these parts' coefficients, both float64.
+
+        In exact arithmetic that is all there is to take away (the three-term recurrence), so what full
+        reorthogonalisation takes afterwards is rounding error, for which one pass in the storage's dtype is enough.
+        """
+        coefficients = []
+        for index in range(max(0, len(self.basis) - 2), len(self.basis)):
+            vector = self.basis[index]
+            coefficients.append(torch.dot(vector, product))
+            product = product - coefficients[-1] * vector
+        return product, torch.stack(coefficients).cpu()
 
     def ritz(self) -> RitzPairs:
         """Ritz pairs of what has been multiplied. Their residuals are known without another product."""

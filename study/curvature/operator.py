@@ -122,7 +122,7 @@ class HessianOperator:
                     if keep:
                         self._keep_if_it_fits(start, gradient)
                 total += torch.cat([t.detach().reshape(-1) for t in term(gradient)])
-        return total / len(self._x)
+        return total.div_(len(self._x))
 
     def _chunk_gradient(self, start: int, size: int) -> list[Tensor]:
         """Gradient of the chunk's summed loss, one tensor a parameter, with its graph."""

@@ -131,10 +131,7 @@ def top_eigenvectors(
         raise ValueError(f"method must be one of {', '.join(CURVATURES)}, got {method!r}")
     started = time.perf_counter()
     if subset_size is not None:
-        if not 1 <= subset_size <= len(x):
-            raise ValueError(f"subset_size must be within 1 and {len(x)}, got {subset_size}")
-        chosen = torch.randperm(len(x), generator=generator, device=generator.device)[:subset_size]
-        x, y = x[chosen.to(x.device)], y[chosen.to(y.device)]
+        x, y = draw_subset(x, y, subset_size, generator)
     vectors = torch.zeros(0, sum(p.numel() for p in model.parameters() if p.requires_grad), dtype=torch.float64)
     if relative_error is None and count > 1:
         relative_error = RELATIVE_ERROR
@@ -166,3 +163,15 @@ def top_eigenvectors(
         seconds=time.perf_counter() - started,
     )
     return spectrum, vectors if result.eigenvectors is None else result.eigenvectors
+
+
+def draw_subset(x: Tensor, y: Tensor, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """``size`` inputs and their labels, drawn without replacement; a generator's first draw is a spectrum's subset.
+
+    Raises:
+        ValueError: a size outside 1..len(x).
+    """
+    if not 1 <= size <= len(x):
+        raise ValueError(f"subset_size must be within 1 and {len(x)}, got {size}")
+    chosen = torch.randperm(len(x), generator=generator, device=generator.device)[:size]
+    return x[chosen.to(x.device)], y[chosen.to(y.device)]
