@@ -58,7 +58,7 @@ def pgd(
     step_size = pgd_step_size(epsilon) if step_size is None else step_size
     lower, upper = linf_ball_in_box(x, epsilon)
     if start is None:
-        start = _uniform_start(x, epsilon, generator) if random_start else x
+        start = uniform_start(x, epsilon, generator) if random_start else x
     x_adv = start.detach().clamp(lower, upper)
     for _ in range(steps):
         direction = input_gradient(model, x_adv, y, loss).sign()
@@ -67,7 +67,8 @@ def pgd(
     return x_adv
 
 
-def _uniform_start(x: Tensor, epsilon: float, generator: torch.Generator | None) -> Tensor:
+def uniform_start(x: Tensor, epsilon: float, generator: torch.Generator | None) -> Tensor:
+    """A point of the max-norm ball around each image (n, ...), not yet clipped to the box; errors as in `pgd`."""
     if generator is None:
         raise ValueError("pgd with a random start needs a generator: pass generator=torch.Generator().manual_seed(0)")
     noise = torch.empty(x.shape, dtype=x.dtype, device=generator.device)

@@ -149,7 +149,7 @@ def test_saturated_images_are_those_whose_probability_rounds_to_one_in_float32(d
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"attack": "fgms"}, "unknown attack 'fgms'; valid: fgsm, fgsm10, pgd, l2grad, fhsm, l2hess"),
+        ({"attack": "fgms"}, "unknown attack 'fgms'; valid: fgsm, fgsm10, pgd, pgd_until_fooled, l2grad, fhsm, l2hess"),
         ({"loss": "nll"}, "unknown loss 'nll'; valid: ce, stable"),
         ({"epsilon": 8}, r"epsilon must be in \(0, 1\]"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
