@@ -18,7 +18,7 @@ import argparse
 import copy
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -31,6 +31,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from benchmarks.row import HEADER, Row
 from benchmarks.timing import paired
 from study import streams
 from study.curvature import top_eigenvalues, top_eigenvectors
@@ -41,6 +42,8 @@ from study.models.initialization import drawing_from
 
 RELATIVE_ERROR = 1e-4
 CHUNK = 500
+LONG = 10
+"""Epochs of m1-long."""
 EIGSH_RESIDUAL = 1e-3
 """Asked of eigsh for several eigenvalues, relative to each: residual^2 / gap is then below 1e-4 down to a relative gap
 of 1e-2. For one eigenvalue it is asked our own."""
@@ -190,56 +193,69 @@ def errors(found: list[float], expected: list[float]) -> list[float]:
     return [abs(f - t) / abs(t) for f, t in zip(found, expected, strict=True)]
 
 
-def measure(name: str, model: nn.Module, x: Tensor, y: Tensor, count: int) -> None:
-    """Print the lines of one network and one count."""
+def measure(name: str, work: str, model: nn.Module, x: Tensor, y: Tensor, count: int) -> Iterator[Row]:
+    """The rows of one network and one count.
+
+    Raises:
+        SystemExit: an eigenvalue of ours is off by more than RELATIVE_ERROR, so that a ratio would say nothing.
+    """
     expected = truth(model, x, y, count)
-    methods: dict[str, Method] = {"ours": ours, "PyHessian 1e-4": pyhessian, "curvlinops + eigsh": curvlinops_eigsh}
+    methods: dict[str, Method] = {"PyHessian 1e-4": pyhessian, "curvlinops + eigsh": curvlinops_eigsh}
     if count == 1:
         methods["PyHessian 1e-5"] = partial(pyhessian, tolerance=1e-5)
-    found = {}
+    answer = ours(model, x, y, count)
+    wrong = errors(answer.values, expected)
+    if max(wrong) > RELATIVE_ERROR:
+        raise SystemExit(f"{name}: an eigenvalue of ours is off by {max(wrong):.1e}: the ratios say nothing")
+    mine = f"ours {answer.matvecs} products, error {max(wrong):.0e}"
     for method, run in methods.items():
         answer = run(model, x, y, count)
-        wrong = errors(answer.values, expected)
-        found[method] = wrong
-        good = sum(error <= RELATIVE_ERROR for error in wrong)
-        line = f"{answer.matvecs:5d} products, {good:2d} of {count:2d} within 1e-4, largest error {max(wrong):.1e}"
-        print(f"{name:9s} top {count:2d}  {method:19s} {line}", flush=True)
-    if max(found["ours"]) > RELATIVE_ERROR or max(found["curvlinops + eigsh"]) > 10 * EIGSH_RESIDUAL:
-        raise SystemExit("an eigenvalue is not that of the truth: the ratios say nothing")
-    for method, run in methods.items():
-        if method == "ours":
-            continue
-        times = paired(lambda: ours(model, x, y, count), partial(run, model, x, y, count))
-        print(f"{name:9s} top {count:2d}  against {method:19s} {times}", flush=True)
+        off = errors(answer.values, expected)
+        if method == "curvlinops + eigsh" and max(off) > 10 * EIGSH_RESIDUAL:
+            raise SystemExit(f"{name}: eigsh finds other eigenvalues: the ratios say nothing")
+        good = sum(error <= RELATIVE_ERROR for error in off)
+        theirs = f"theirs {answer.matvecs}, {max(off):.0e}" + (f" ({good} of {count} within 1e-4)" if count > 1 else "")
+        times = paired(partial(ours, model, x, y, count), partial(run, model, x, y, count))
+        yield Row.of("lambda1" if count == 1 else f"top {count}", work, method, times, f"{mine}; {theirs}")
+
+
+def rows(
+    cases: Sequence[str] = (),
+    counts: Sequence[int] = (1, 20),
+    *,
+    images: int | None = None,
+    long: int = LONG,
+    data_dir: str | None = None,
+) -> Iterator[Row]:
+    """Rows of every case and count; `long`: epochs that m1-long is trained for."""
+    for name in cases or CASES:
+        case = CASES[name]
+        size, epochs = images or case.images, case.epochs or long
+        what, x, y = data(case.dataset, max(size, case.train_images), data_dir)
+        model = trained(case.model, x[: case.train_images], y[: case.train_images], epochs)
+        x, y = x[:size], y[:size]
+        work = f"{name}, {epochs} epochs, {what}, {len(y)} images"
+        for count in counts:
+            yield from measure(name, work, model, x, y, count)
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; default all")
     parser.add_argument("--images", type=int, help="that the Hessian is taken on; default 200 for m1, 20 for c1")
-    parser.add_argument("--trained", type=int, default=10, metavar="EPOCHS", help="of m1-long; default %(default)s")
+    parser.add_argument("--trained", type=int, default=LONG, metavar="EPOCHS", help="of m1-long; default %(default)s")
     parser.add_argument("--counts", default="1,20", help="eigenvalues wanted; default %(default)s")
     parser.add_argument("--data-dir", default=os.environ.get("STUDY_DATA_DIR"), help="default $STUDY_DATA_DIR")
     options = parser.parse_args()
-    unknown = sorted(set(options.cases) - set(CASES))
-    if unknown:
+    if unknown := sorted(set(options.cases) - set(CASES)):
         parser.error(f"unknown case {', '.join(unknown)}; choose of {', '.join(CASES)}")
     torch.set_num_threads(1)  # a trial owns one CPU unless told otherwise
-    print(f"torch {torch.__version__}, 1 thread; ratio is theirs / ours, above 1 ours is faster")
-    print("  against ...: ours, s; theirs, s; ratio [min, max]; pairs")
-    for name in options.cases or CASES:
-        case = CASES[name]
-        images = options.images or case.images
-        what, x, y = data(case.dataset, max(images, case.train_images), options.data_dir)
-        epochs = case.epochs or options.trained
-        model = trained(case.model, x[: case.train_images], y[: case.train_images], epochs)
-        x, y = x[:images], y[:images]
-        with torch.no_grad():
-            loss = cross_entropy(model(x.float() / 255), y).item()
-        print(f"{name}: {case.model} after {epochs} epochs on {what}, loss {loss:.2g}, Hessian on {len(y)} images")
-        for count in map(int, options.counts.split(",")):
-            measure(name, model, x, y, count)
+    print(HEADER)
+    counts = [int(count) for count in options.counts.split(",")]
+    found = rows(options.cases, counts, images=options.images, long=options.trained, data_dir=options.data_dir)
+    for row in found:
+        print(row, flush=True)
 
 
 if __name__ == "__main__":

@@ -38,12 +38,13 @@ class Paired:
 def paired(
     ours: Callable[[], object], theirs: Callable[[], object], *, budget: float = 4.0, max_pairs: int = 9
 ) -> Paired:
-    """Time both sides in turn (ours, theirs, ours, theirs, ...) until `budget` seconds or `max_pairs`.
+    """Time both sides in turn (ours, theirs, theirs, ours, ...) until `budget` seconds or `max_pairs`.
 
     Why paired: the speed of a machine drifts by tens of percent within minutes (clock frequency, heat, neighbours),
     so that two blocks timed one after the other, let alone two runs, differ by more than the sides do. Both halves
     of a pair meet nearly the same machine; the drift cancels in their ratio, and the median of the ratios forgives
-    the pair that was hit in the middle.
+    the pair that was hit in the middle. Who goes first changes from pair to pair, for the second may find warmer
+    caches or a hotter core.
 
     The first pair warms caches and allocators and is not counted, and at least two more are, unless the first took
     LONG_PAIR seconds: then it is the only pair, which tells nothing of the spread.
@@ -54,7 +55,11 @@ def paired(
         return Paired([warm_up[0]], [warm_up[1]])
     pairs: list[tuple[float, float]] = []
     while len(pairs) < 2 or (len(pairs) < max_pairs and time.perf_counter() - started < budget):
-        pairs.append((seconds(ours), seconds(theirs)))
+        if len(pairs) % 2:
+            second, first = seconds(theirs), seconds(ours)
+            pairs.append((first, second))
+        else:
+            pairs.append((seconds(ours), seconds(theirs)))
     return Paired([a for a, _ in pairs], [b for _, b in pairs])
 
 

@@ -1,4 +1,4 @@
-"""What Ray Tune adds to a trial: no-op trials, with our settings against Tune's defaults, in one run.
+"""What Ray Tune adds to a trial: no-op trials with our settings against bare function trainables, in one run.
 
 python -m benchmarks.trial_overhead [TRIALS]
 """
@@ -8,10 +8,11 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 
+from benchmarks.row import HEADER, Row
 from study import tuning  # sets Tune's environment before ray is imported
 
-import ray  # isort: skip
 from ray import tune  # isort: skip
 
 
@@ -26,25 +27,33 @@ def seconds_per_trial(trials: int, *, reuse: bool) -> float:
     """Wall-clock seconds a trial, workers' start included."""
     with tempfile.TemporaryDirectory() as storage:
         started = time.perf_counter()
-        tune.Tuner(
+        grid = tune.Tuner(
             tune.with_resources(nothing, {"cpu": 1}),
             param_space={"i": tune.grid_search(list(range(trials)))},
             tune_config=tune.TuneConfig(reuse_actors=reuse),
             run_config=tune.RunConfig(storage_path=storage, verbose=0),
         ).fit()
+        if len(grid) != trials or grid.errors:
+            raise SystemExit(f"{len(grid.errors)} of {trials} no-op trials failed: the ratio says nothing")
         return (time.perf_counter() - started) / trials
 
 
-def main() -> None:
-    """Print both figures and their ratio."""
-    trials = int(sys.argv[1]) if len(sys.argv) > 1 else 40
-    started = time.perf_counter()
+def rows(trials: int = 40) -> Iterator[Row]:
+    """One row: seconds a trial."""
     tuning.connect(None)
-    print(f"Ray's start: {time.perf_counter() - started:.1f} s; {ray.cluster_resources().get('CPU', 0):g} CPUs")
-    ours = seconds_per_trial(trials, reuse=True)
-    default = seconds_per_trial(trials, reuse=False)
-    print(f"{trials} no-op trials: {ours:.2f} s a trial reusing workers, {default:.2f} s not: {default / ours:.1f}x")
-    tuning.disconnect()
+    try:
+        ours, theirs = seconds_per_trial(trials, reuse=True), seconds_per_trial(trials, reuse=False)
+    finally:
+        tuning.disconnect()
+    work = f"{trials} no-op trials, seconds a trial"
+    yield Row("Ray's overhead", work, "Tune's default settings", [ours], [theirs], "every trial reported")
+
+
+def main() -> None:
+    """Print the row."""
+    print(HEADER)
+    for row in rows(*map(int, sys.argv[1:2])):
+        print(row)
 
 
 if __name__ == "__main__":

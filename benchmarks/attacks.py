@@ -1,0 +1,137 @@
+"""FGSM and PGD-40 on real or built-in images against torchattacks and foolbox, as ratios measured in pairs in one run.
+
+python -m benchmarks.attacks [MODEL ...] [--images N] [--steps 40]
+
+On one thread, from the clean images, with the clean predictions as labels. No ratio is printed unless the network
+predicts the same class for every image under both attacks. The row "PGD until fooled" is another attack than its
+peer's (an image is left alone at its first misclassified iterate): it must fool every image that the peer fools.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import foolbox
+import torch
+import torchattacks  # type: ignore[import-untyped]
+from foolbox.models.pytorch import PyTorchModel
+from torch import Tensor, nn
+
+from benchmarks.networks import SETTINGS, attacked
+from benchmarks.row import HEADER, Row
+from benchmarks.timing import paired
+from study import streams
+from study.attacks.evaluate import BATCH_SIZE
+from study.attacks.fgsm import fgsm
+from study.attacks.losses import cross_entropy_sum
+from study.attacks.pgd import PGD_STEPS, pgd, pgd_step_size
+from study.attacks.pgd_until_fooled import pgd_until_fooled
+
+Run = Callable[[Tensor, Tensor], Tensor]
+
+
+def torchattacks_of(model: nn.Module, epsilon: float, steps: int) -> dict[str, Run]:
+    """The peer's FGSM and PGD without a random start."""
+    step = pgd_step_size(epsilon)
+    return {
+        "FGSM": torchattacks.FGSM(model, eps=epsilon),
+        "PGD": torchattacks.PGD(model, eps=epsilon, alpha=step, steps=steps, random_start=False),
+    }
+
+
+def foolbox_of(model: nn.Module, epsilon: float, steps: int) -> dict[str, Run]:
+    """The peer's FGSM and PGD without a random start, their result projected on ball and box."""
+    network = PyTorchModel(model, bounds=(0, 1), device=next(model.parameters()).device)
+    descent = foolbox.attacks.LinfPGD(abs_stepsize=pgd_step_size(epsilon), steps=steps, random_start=False)
+
+    def run(attack: object, x: Tensor, y: Tensor) -> Tensor:
+        found: Tensor = attack.run(network, x, foolbox.criteria.Misclassification(y), epsilon=epsilon)  # type: ignore[attr-defined]
+        return found
+
+    return {"FGSM": partial(run, foolbox.attacks.FGSM(random_start=False)), "PGD": partial(run, descent)}
+
+
+PEERS = {"torchattacks": torchattacks_of, "foolbox": foolbox_of}
+
+
+def ours_of(model: nn.Module, epsilon: float, steps: int) -> dict[str, Run]:
+    """Our attacks from the clean images."""
+    common = {"epsilon": epsilon, "loss": cross_entropy_sum}
+    return {
+        "FGSM": partial(fgsm, model, **common),  # type: ignore[arg-type]
+        "PGD": partial(pgd, model, **common, steps=steps, random_start=False),  # type: ignore[arg-type]
+    }
+
+
+def rows(models: Sequence[str] = (), images: int | None = None, steps: int = PGD_STEPS) -> Iterator[Row]:
+    """A row for every model, attack and peer.
+
+    Raises:
+        SystemExit: two attacks differ on an image, so that their ratio would say nothing.
+    """
+    for name in models or SETTINGS:
+        setting = SETTINGS[name]
+        model, pixels = attacked(name, images or setting.pgd_images)
+        x = pixels.float() / 255
+        y = predict(model, x)
+        ours = ours_of(model, setting.epsilon, steps)
+        for peer, make in PEERS.items():
+            theirs = make(model, setting.epsilon, steps)
+            for attack in ours:
+                a, b = predict(model, batched(ours[attack], x, y)), predict(model, batched(theirs[attack], x, y))
+                if not torch.equal(a, b):
+                    raise SystemExit(f"{name}: {attack} differs from {peer}'s on {int((a != b).sum())} images")
+                times = paired(partial(batched, ours[attack], x, y), partial(batched, theirs[attack], x, y))
+                checked = f"same prediction on all, {float((a != y).float().mean()):.0%} fooled"
+                what = "FGSM" if attack == "FGSM" else f"PGD-{steps}"
+                yield Row.of(what, f"{name}, {len(x)} images", peer, times, checked)
+        yield until_fooled(name, model, x, y, setting.epsilon, steps)
+
+
+def until_fooled(name: str, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, steps: int) -> Row:
+    """PGD that drops fooled images against torchattacks' PGD, both from random starts."""
+    draws = streams.generator(0, "start")
+    run = partial(pgd_until_fooled, model, epsilon=epsilon, loss=cross_entropy_sum, generator=draws, steps=steps)
+    peer = torchattacks.PGD(model, eps=epsilon, alpha=pgd_step_size(epsilon), steps=steps, random_start=True)
+    whole = partial(pgd, model, epsilon=epsilon, loss=cross_entropy_sum, steps=steps)
+    fooled = predict(model, run(x, y, generator=streams.generator(1))) != y
+    missed = (predict(model, whole(x, y, generator=streams.generator(1))) != y) & ~fooled
+    if missed.any():
+        raise SystemExit(f"{name}: PGD fools {int(missed.sum())} images that PGD until fooled does not")
+    times = paired(partial(batched, run, x, y), partial(batched, peer, x, y))
+    checked = f"fools all that PGD fools; {float(fooled.float().mean()):.0%} fooled"
+    work = f"{name}, {len(x)} images, epsilon {epsilon}"
+    return Row.of("PGD until fooled", work, "torchattacks' PGD", times, checked)
+
+
+def batched(run: Run, x: Tensor, y: Tensor) -> Tensor:
+    """An attack on all images, as many at a time as the study takes."""
+    return torch.cat([run(*part) for part in zip(x.split(BATCH_SIZE), y.split(BATCH_SIZE), strict=True)])
+
+
+def predict(model: nn.Module, x: Tensor) -> Tensor:
+    """Classes (n,)."""
+    with torch.no_grad():
+        classes: Tensor = model(x).argmax(dim=1)
+        return classes
+
+
+def main() -> None:
+    """Print the rows."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(SETTINGS)}; default all")
+    parser.add_argument("--images", type=int, help="default by model")
+    parser.add_argument("--steps", type=int, default=PGD_STEPS, help="of PGD; default %(default)s")
+    options = parser.parse_args()
+    if unknown := sorted(set(options.models) - set(SETTINGS)):
+        parser.error(f"unknown model {', '.join(unknown)}; choose of {', '.join(SETTINGS)}")
+    torch.set_num_threads(1)  # a trial owns one CPU unless told otherwise
+    print(HEADER)
+    for row in rows(options.models, options.images, options.steps):
+        print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
