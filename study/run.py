@@ -18,7 +18,7 @@ from study.schema import Row
 
 if TYPE_CHECKING:
     from study.data import Splits
-    from study.tuning import DataKey
+    from study.data_keys import DataKey
 
 OK, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -171,7 +171,7 @@ def _run(
 def _load(work: Sequence[Planned], data_dir: str | None) -> dict[DataKey, tuple[Splits, str]]:
     """Every data set that the work needs, once, before any trial starts."""
     from study.data import DataError, load, split
-    from study.tuning import data_key
+    from study.data_keys import data_key
 
     folder = Path(data_dir or os.environ.get("STUDY_DATA_DIR") or Path.home() / ".cache" / "sgd-robustness-study")
     loaded, parts = {}, {}

@@ -1,11 +1,10 @@
-"""Pending trials as a Ray Tune experiment; only this file and what it tells (integrations, nodes) import ray."""
+"""Pending trials as a Ray Tune experiment. Beside it, only trainable, events, integrations and nodes import ray."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # a file and a rewrite per report otherwise
@@ -15,29 +14,24 @@ os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
-import torch
 from ray import tune
 from ray.exceptions import RayError
-from torch.utils.dlpack import from_dlpack
 
 from search_spaces import Planned
 from study.data import Splits
-from study.execute import FINAL_METRICS, Report, Tensors, execute
+from study.data_keys import DataKey
+from study.events import Events
+from study.execute import execute
 from study.integrations import tracker_callbacks
 from study.nodes import gpu_use
 from study.options import Resources
 from study.progress import Display, Progress
+from study.reasons import first_line
 from study.records import Results
-from study.rows import failed_row
+from study.trainable import Execute, run_trial
 
 MAX_FAILURES = 3
 """Restarts of a trial whose worker was lost, before it is recorded as failed."""
-
-DataKey = tuple[str, int, int, int]
-"""Data set, train, validation and test size: what the trials of a node share one copy of."""
-
-Execute = Callable[..., dict[str, Any]]
-
 
 AUTO_GPU_SHARE = 0.25
 """A trial's share when the cluster has GPUs and the user names none. Not yet measured per model."""
@@ -113,11 +107,11 @@ def run_trials(
     progress.gpu_use = gpu_use
     with Display(progress) as display:
         while left := [trial_id for trial_id in plan if trial_id not in progress.done]:
-            events = _Events(progress, display, results, plan)
+            events = Events(progress, display, results, plan)
             try:
                 _fit(left, plan, references, results, events, resources, execute_trial)
             except Exception as error:  # whatever ends Tune, the study goes on with what is pending
-                reason = _first_line(error)
+                reason = first_line(error)
             else:
                 reason = "the trial ended without a result"
             lost = [trial_id for trial_id in left if trial_id not in progress.done]
@@ -134,13 +128,13 @@ def _fit(
     plan: Mapping[str, Planned],
     references: Mapping[DataKey, tuple[Any, str]],
     results: Results,
-    events: _Events,
+    events: Events,
     resources: Resources,
     execute_trial: Execute,
 ) -> None:
     share = gpu_share(resources.gpus_per_trial)
     trainable = tune.with_parameters(
-        _trainable,
+        run_trial,
         plan=dict(plan),
         references=dict(references),
         location=results.location,
@@ -165,131 +159,3 @@ def _fit(
                 failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
             ),
         ).fit()
-
-
-def _trainable(
-    config: Mapping[str, Any],
-    *,
-    plan: Mapping[str, Planned],
-    references: Mapping[DataKey, tuple[Any, str]],
-    location: str,
-    resources: Resources,
-    execute_trial: Execute,
-) -> None:
-    """One trial in a worker. Errors of the trial become a failed row; only lost workers are Tune's to restart."""
-    torch.set_num_threads(resources.cpus_per_trial)
-    torch.backends.cudnn.allow_tf32 = False  # curvature needs float32; TF32 in convolutions is torch's default
-    planned = plan[config["trial_id"]]
-    results = Results(location)
-    report: Report = lambda metrics: tune.report({**metrics, "epochs": planned.trial.epochs})  # noqa: E731
-    try:
-        row = execute_trial(
-            planned,
-            _tensors(planned, references),
-            results,
-            report=report,
-            checkpoint_seconds=resources.checkpoint_seconds,
-        )
-    except OSError:
-        raise  # storage may come back: let Tune try again
-    except Exception as error:
-        row = failed_row(planned, f"{type(error).__name__}: {error}")
-        results.write_log(planned.trial.trial_id, traceback.format_exc())
-        if not _has_answers(results, planned):
-            results.write_row(row)
-    finally:
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
-    tune.report({name: row[name] for name in FINAL_METRICS})
-
-
-def _has_answers(results: Results, planned: Planned) -> bool:
-    """Whether a stored row answers something: a new question that fails must not cost it."""
-    row = results.read_row(planned.trial.trial_id)
-    return row is not None and row["status"] == "ok"
-
-
-def _tensors(planned: Planned, references: Mapping[DataKey, tuple[Any, str]]) -> Tensors:
-    """The node's shared arrays as tensors: without a copy on the CPU, copied once to a GPU."""
-    reference, sha256 = references[data_key(planned)]
-    splits: Splits = ray.get(reference)
-    device = torch.device("cuda" if torch.cuda.is_available() and ray.get_gpu_ids() else "cpu")
-    parts = [
-        (from_dlpack(x).to(device), from_dlpack(y).to(device))
-        for x, y in (
-            (splits.train_x, splits.train_y),
-            (splits.val_x, splits.val_y),
-            (splits.test_x, splits.test_y),
-        )
-    ]
-    return Tensors(parts[0], parts[1], parts[2], sha256)
-
-
-def data_key(planned: Planned) -> DataKey:
-    """Which shared arrays a trial needs."""
-    trial = planned.trial
-    return trial.dataset, trial.train_size, trial.val_size, trial.test_size
-
-
-class _Events(tune.Callback):
-    """Tells the driver's Progress what Tune does. An exception in a hook would end the study: each is guarded."""
-
-    def __init__(self, progress: Progress, display: Display, results: Results, plan: Mapping[str, Planned]) -> None:
-        self._progress, self._display, self._results, self._plan = progress, display, results, plan
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles callbacks; a display is of this process only
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._guard(lambda trial_id: self._progress.start(trial_id), trial)
-
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
-        self._guard(lambda trial_id: self._progress.metrics(trial_id, result), trial)
-
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._guard(lambda trial_id: self._progress.retry(trial_id), trial)
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        def finish(trial_id: str) -> None:
-            status = (trial.last_result or {}).get("status")
-            if status is not None:
-                self._progress.finish(trial_id, status, trial.last_result)
-
-        self._guard(finish, trial)
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._guard(lambda trial_id: self.record_failure(trial_id, _reason(trial)), trial)
-
-    def record_failure(self, trial_id: str, reason: str) -> None:
-        """Give up on a trial: its row says why, the rest goes on."""
-        try:
-            self._results.write_log(trial_id, f"{reason}\n")
-            if not _has_answers(self._results, self._plan[trial_id]):
-                self._results.write_row(failed_row(self._plan[trial_id], reason))
-        except Exception as error:
-            reason = f"{reason}; and its row could not be written: {error}"
-        self._progress.finish(trial_id, "failed", {"status_reason": reason})
-
-    def _guard(self, tell: Callable[[str], None], trial: Any) -> None:
-        try:
-            tell(trial.config["trial_id"])
-            self._display.refresh()
-        except Exception as error:
-            self._progress.last = f"(progress display: {error})"
-
-
-def _first_line(error: BaseException) -> str:
-    """What an error says first, or that of the error it came from: Tune's own wrapper says nothing."""
-    cause = error.__cause__ or error.__context__
-    if cause is not None:
-        return _first_line(cause)
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
-def _reason(trial: Any) -> str:
-    """The last line of a trial's error, where Python names it."""
-    error = getattr(trial, "get_error", lambda: None)()
-    lines = [line for line in str(error or "its worker was lost").splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "its worker was lost"

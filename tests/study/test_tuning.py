@@ -15,6 +15,7 @@ import sys
 from search_spaces import Request, plan
 from study import tuning
 from study.data import load, split
+from study.data_keys import data_key
 from study.options import Resources
 from study.progress import Progress
 from study.records import Results
@@ -26,7 +27,7 @@ grid = plan(Request("smoke", select={"batch_size": ("32",), "regime": ("benchmar
                     epochs=1, train_size=64, test_size=20, probes="headline"))
 work = list(grid.values())
 whole = load("digits", "unused")
-data = {tuning.data_key(p): (split(whole, train_size=64, val_size=240, test_size=20), whole.sha256) for p in work}
+data = {data_key(p): (split(whole, train_size=64, val_size=240, test_size=20), whole.sha256) for p in work}
 progress = Progress({t: 1.0 for t in grid}, {})
 tuning.connect(None)
 tuning.run_trials(work, data, results, progress, resources=Resources(), execute_trial=faulty)
