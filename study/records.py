@@ -178,6 +178,18 @@ class Results:
         """Store what was asked of this folder."""
         self._write("study.json", json.dumps(study, indent=1).encode())
 
+    def read_gpu_shares(self) -> dict[str, Any]:
+        """What was measured of trials on GPUs, by kind of trial; empty if nothing or if it is damaged."""
+        try:
+            stored = json.loads(self._read("gpu_shares.json") or b"{}")
+        except ValueError:
+            return {}
+        return stored if isinstance(stored, dict) else {}
+
+    def write_gpu_shares(self, needs: Mapping[str, Any]) -> None:
+        """Store what was measured, in place of what was known."""
+        self._write("gpu_shares.json", json.dumps(needs, indent=1).encode())
+
     # -- the folder ------------------------------------------------------------------------------------------
 
     def create(self) -> None:

@@ -15,6 +15,7 @@ from search_spaces import Planned
 from study.data import Splits
 from study.data_keys import DataKey, data_key
 from study.execute import FINAL_METRICS, Report, Tensors
+from study.gpu_memory import OutOfGpuMemory, out_of_gpu_memory, too_large
 from study.options import Resources
 from study.records import Results
 from study.rows import failed_row
@@ -40,7 +41,7 @@ def run_trial(
     try:
         row = execute_trial(
             planned,
-            _tensors(planned, references),
+            tensors(planned, references),
             results,
             report=report,
             checkpoint_seconds=resources.checkpoint_seconds,
@@ -48,7 +49,12 @@ def run_trial(
     except OSError:
         raise  # storage may come back: let Tune try again
     except Exception as error:
-        row = failed_row(planned, f"{type(error).__name__}: {error}")
+        reason = f"{type(error).__name__}: {error}"
+        if out_of_gpu_memory(error):
+            if 0 < _gpu_share() < 1:
+                raise OutOfGpuMemory(reason) from None
+            reason = too_large(error)
+        row = failed_row(planned, reason)
         results.write_log(planned.trial.trial_id, traceback.format_exc())
         if not has_answers(results, planned):
             results.write_row(row)
@@ -59,13 +65,19 @@ def run_trial(
     tune.report({name: row[name] for name in FINAL_METRICS})
 
 
+def _gpu_share() -> float:
+    """The fraction of a GPU that this worker's trial holds."""
+    held = tune.get_context().get_trial_resources()
+    return float(held.required_resources.get("GPU", 0.0)) if held else 0.0
+
+
 def has_answers(results: Results, planned: Planned) -> bool:
     """Whether a stored row answers something: a new question that fails must not cost it."""
     row = results.read_row(planned.trial.trial_id)
     return row is not None and row["status"] == "ok"
 
 
-def _tensors(planned: Planned, references: Mapping[DataKey, tuple[Any, str]]) -> Tensors:
+def tensors(planned: Planned, references: Mapping[DataKey, tuple[Any, str]]) -> Tensors:
     """The node's shared arrays as tensors: without a copy on the CPU, copied once to a GPU."""
     reference, sha256 = references[data_key(planned)]
     splits: Splits = ray.get(reference)
