@@ -26,7 +26,9 @@ class SimulatedCluster:
     It has its own temporary folder, so no other Ray of this machine is found, joined or ended.
     """
 
-    def __init__(self, nodes: int, *, cpus: int = 1, gpus: float = 1.0, environment: dict[str, str] = IMPATIENT):
+    def __init__(
+        self, nodes: int, *, cpus: int = 1, gpus: float = 1.0, environment: dict[str, str] = IMPATIENT
+    ) -> None:
         self._first, self._cpus, self._gpus = nodes, cpus, gpus
         self._environment = dict(environment)
 
