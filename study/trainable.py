@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,6 +22,9 @@ from study.records import Results
 from study.rows import failed_row
 
 Execute = Callable[..., dict[str, Any]]
+
+STORAGE_PAUSE = 10.0
+"""Seconds a worker waits after storage has failed it: with every restart used, half a minute to come back in."""
 
 
 def run_trial(
@@ -47,6 +51,7 @@ def run_trial(
             checkpoint_seconds=resources.checkpoint_seconds,
         )
     except OSError:
+        time.sleep(STORAGE_PAUSE)
         raise  # storage may come back: let Tune try again
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""Pending trials as a Ray Tune experiment. Beside it, only trainable, events, integrations and nodes import ray."""
+"""Pending trials as a Ray Tune experiment. Only this file and those that it tells or runs import ray."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from study.data import Splits
 from study.data_keys import DataKey
 from study.events import Events
 from study.execute import execute
+from study.hangs import Watch, silence_limit
 from study.integrations import tracker_callbacks
 from study.nodes import gpu_use
 from study.options import Resources
@@ -104,10 +105,11 @@ def run_trials(
     references = {key: (ray.put(splits), sha256) for key, (splits, sha256) in data.items()}
     plan = {planned.trial.trial_id: planned for planned in work}
     attempts = dict.fromkeys(plan, 0)
+    limits = {trial_id: silence_limit(progress.costs.get(trial_id, 0.0), resources.trial_timeout) for trial_id in plan}
     progress.gpu_use = gpu_use
     with Display(progress) as display:
         while left := [trial_id for trial_id in plan if trial_id not in progress.done]:
-            events = Events(progress, display, results, plan)
+            events = Events(progress, display, results, plan, Watch(limits))
             try:
                 _fit(left, plan, references, results, events, resources, execute_trial)
             except Exception as error:  # whatever ends Tune, the study goes on with what is pending
