@@ -10,14 +10,15 @@ import ray
 import torch
 
 from search_spaces import Planned
-from study.capacity import Capacity
+from study.capacity import Capacity, survey
 from study.data_keys import DataKey
 from study.execute import Tensors
 from study.gpu_memory import out_of_gpu_memory
 from study.gpu_shares import UNMEASURED, Need, Peaks, kind_of, representatives, share
+from study.options import Resources
 from study.reasons import first_line
-from study.rehearsal import CudaMeter, rehearse
 from study.records import Results
+from study.rehearsal import CudaMeter, rehearse
 from study.trainable import tensors
 
 ACCELERATOR = "accelerator_type:"
@@ -43,33 +44,34 @@ def measure_on_gpu(planned: Planned, data: Tensors) -> Need:
         return Need(meter.name, meter.total_bytes, meter.total_bytes, 1.0)
 
 
-def measured_shares(
+def trial_shares(
     work: Sequence[Planned],
     references: Mapping[DataKey, tuple[Any, str]],
     results: Results,
-    capacity: Capacity,
-    *,
-    cpus: int,
+    resources: Resources,
     peaks: Peaks,
     measure: Measure = measure_on_gpu,
 ) -> dict[str, float]:
-    """Trial id -> share of a GPU; all 0 on a cluster without GPUs.
+    """Trial id -> fraction of a GPU: as asked, else as measured; all 0 on a cluster without GPUs.
 
     What `gpu_shares.json` in the results does not know yet is measured now, a kind of trial at a time on each free
     GPU. A kind that cannot be measured is told, and gets a quarter.
     """
-    if not capacity.has_gpus:
-        return dict.fromkeys((planned.trial.trial_id for planned in work), 0.0)
-    kinds = representatives(work)
-    accelerators = _accelerators(capacity)
+    ids = [planned.trial.trial_id for planned in work]
+    if resources.gpus_per_trial is not None:
+        return dict.fromkeys(ids, resources.gpus_per_trial)
+    nodes, cpus = survey(), resources.cpus_per_trial
+    if not nodes.has_gpus:
+        return dict.fromkeys(ids, 0.0)
+    kinds, accelerators = representatives(work), _accelerators(nodes)
     needs = _known(results)
     wanted = [(kind, one) for kind in kinds for one in accelerators if one not in needs.get(kind, {})]
     if wanted:
-        print(f"measuring what {len(wanted)} kinds of trial take of a GPU (once, kept with the results)", flush=True)
-        for kind, one, need in _measure_all(wanted, kinds, references, cpus, measure):
-            needs.setdefault(kind, {})[one] = need
-            results.write_gpu_shares({k: {a: n.to_dict() for a, n in found.items()} for k, found in needs.items()})
-    most = capacity.trials_per_gpu(cpus)
+        print(f"measuring what {len(wanted)} kinds of trial take of a GPU (once; kept with the results)", flush=True)
+    for kind, one, need in _measure_all(wanted, kinds, references, cpus, measure):
+        needs.setdefault(kind, {})[one] = need
+        results.write_gpu_shares({k: {a: n.to_dict() for a, n in found.items()} for k, found in needs.items()})
+    most = nodes.trials_per_gpu(cpus)
     by_kind = {
         kind: share(kind, [n for a, n in needs.get(kind, {}).items() if a in accelerators], peaks, most=most)
         for kind in kinds
@@ -112,15 +114,15 @@ def _measure_all(
             try:
                 yield kind, one, ray.get(done)
             except Exception as error:
-                print(f"{kind} not measured, its trials get {UNMEASURED} of a GPU: {first_line(error)}", file=sys.stderr)
+                print(
+                    f"{kind} not measured, its trials get {UNMEASURED} of a GPU: {first_line(error)}", file=sys.stderr
+                )
     finally:
         for left in running:
             ray.cancel(left, force=True)
 
 
-def _measure(
-    planned: Planned, references: Mapping[DataKey, tuple[Any, str]], cpus: int, measure: Measure
-) -> Need:
+def _measure(planned: Planned, references: Mapping[DataKey, tuple[Any, str]], cpus: int, measure: Measure) -> Need:
     torch.set_num_threads(cpus)
     torch.backends.cudnn.allow_tf32 = False
     return measure(planned, tensors(planned, references))

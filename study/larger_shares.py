@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler
@@ -9,6 +10,7 @@ from ray.tune.schedulers import FIFOScheduler
 from study.gpu_memory import OutOfGpuMemory
 from study.gpu_shares import larger
 from study.progress import Progress
+from study.reasons import last_error
 
 
 class LargerShares(FIFOScheduler):
@@ -27,10 +29,15 @@ class LargerShares(FIFOScheduler):
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles schedulers; these belong to the driver
 
+    def resources(self) -> Callable[[Mapping[str, Any]], dict[str, float]]:
+        """What Tune asks for a trial's resources, by its configuration, at the time of this call."""
+        shares, cpus = dict(self._shares), self._cpus
+        return lambda config: {"cpu": cpus, "gpu": shares[config["trial_id"]]}
+
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Give the trial a larger share if memory was what it lacked."""
         try:
-            if isinstance(trial.get_pickled_error(), OutOfGpuMemory):
+            if isinstance(last_error(trial), OutOfGpuMemory):
                 self._enlarge(trial)
         except Exception as error:
             self._progress.last = f"(GPU share kept: {error})"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+from ray import cloudpickle
 
 
 def first_line(error: BaseException) -> str:
@@ -14,8 +17,23 @@ def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
+def last_error(trial: Any) -> BaseException | None:
+    """What a Tune trial's worker raised last, if that is known.
+
+    From the driver's own file: the trial's `get_error` reads a copy, which Tune makes only later.
+    """
+    file = Path(trial.pickled_error_file or "")
+    if not file.is_file():
+        return None
+    error: BaseException = cloudpickle.loads(file.read_bytes())
+    return error
+
+
 def why_lost(trial: Any) -> str:
     """The last line of a trial's error, where Python names it."""
-    error = getattr(trial, "get_error", lambda: None)()
-    lines = [line for line in str(error or "its worker was lost").splitlines() if line.strip()]
+    try:
+        error = str(last_error(trial) or "")
+    except Exception:  # it does not unpickle here, or a test's trial has no file
+        error = ""
+    lines = [line for line in error.splitlines() if line.strip()]
     return lines[-1].strip() if lines else "its worker was lost"

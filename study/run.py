@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from search_spaces import Grid, GridError, Planned, Request, plan
 from study import options, pending, provenance
 from study.costs import CostModel
+from study.gpu_shares import Peaks, known_peaks
 from study.progress import Progress, clock
 from study.records import RecordsError, Results
 from study.schema import Row
@@ -40,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         study = results.read_study()
         data = _load(work, arguments.data_dir)
         _record_request(results, study, request, list(argv) if argv is not None else sys.argv[1:])
-        failed = _run(work, costs, data, results, arguments.address, resources) if work else 0
+        peaks = known_peaks(grid, rows)
+        failed = _run(work, costs, data, results, arguments.address, resources, peaks) if work else 0
         if not work:
             print(f"all {len(grid)} trials of grid {request.grid!r} are answered already: nothing to do")
         if not arguments.no_report:
@@ -145,9 +147,11 @@ def _run(
     results: Results,
     address: str | None,
     resources: options.Resources,
+    peaks: Peaks,
 ) -> int:
     """Run the pending work; returns the number of failed trials."""
     from study import tuning  # ray and torch take seconds to import: only when there is work
+    from study.capacity import ClusterError
 
     expected = {p.trial.trial_id: costs.seconds(p) for p in work}
     longest_first = sorted(work, key=lambda planned: -expected[planned.trial.trial_id])
@@ -155,11 +159,11 @@ def _run(
     print(f"{len(work)} trials to run, results in {results.location}", flush=True)
     try:
         tuning.connect(address)
-        tuning.check_fit(resources)
+        tuning.check_fit(resources, data)
         for generation in sorted({planned.trial.generation for planned in work}):  # parents before their children
             now = [planned for planned in longest_first if planned.trial.generation == generation]
-            tuning.run_trials(now, data, results, progress, resources=resources)
-    except tuning.ClusterError as error:
+            tuning.run_trials(now, data, results, progress, resources=resources, peaks=peaks)
+    except ClusterError as error:
         raise _InputError(str(error)) from error
     finally:
         tuning.disconnect()

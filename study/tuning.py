@@ -18,12 +18,17 @@ from ray import tune
 from ray.exceptions import RayError
 
 from search_spaces import Planned
+from study import capacity
+from study.capacity import ClusterError
 from study.data import Splits
 from study.data_keys import DataKey
 from study.events import Events
 from study.execute import execute
+from study.gpu_measuring import Measure, measure_on_gpu, trial_shares
+from study.gpu_shares import Peaks
 from study.hangs import Watch, silence_limit
 from study.integrations import tracker_callbacks
+from study.larger_shares import LargerShares
 from study.nodes import gpu_use
 from study.options import Resources
 from study.progress import Display, Progress
@@ -33,13 +38,6 @@ from study.trainable import Execute, run_trial
 
 MAX_FAILURES = 3
 """Restarts of a trial whose worker was lost, before it is recorded as failed."""
-
-AUTO_GPU_SHARE = 0.25
-"""A trial's share when the cluster has GPUs and the user names none. Not yet measured per model."""
-
-
-class ClusterError(Exception):
-    """Ray cannot be started or reached, or the trials fit on no node."""
 
 
 def connect(address: str | None) -> None:
@@ -65,27 +63,20 @@ def disconnect() -> None:
     ray.shutdown()
 
 
-def gpu_share(asked: float | None) -> float:
-    """The GPUs that each trial gets: as asked, else a quarter when the cluster has GPUs, else none."""
-    if asked is not None:
-        return asked
-    return AUTO_GPU_SHARE if ray.cluster_resources().get("GPU", 0) > 0 else 0.0
-
-
-def check_fit(resources: Resources) -> None:
-    """Refuse trials that no node of the cluster can ever run.
+def check_fit(resources: Resources, data: Mapping[DataKey, tuple[Splits, str]] | None = None) -> None:
+    """Refuse trials or data that the cluster can never hold; say it where a node must come up first.
 
     Raises:
-        ClusterError: a trial asks for more CPUs or GPUs than the largest node has.
+        ClusterError: a trial asks for more than any node has, or data do not fit into a node's object store.
     """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    for name, asked in (("CPU", resources.cpus_per_trial), ("GPU", gpu_share(resources.gpus_per_trial))):
-        largest = max((node.get(name, 0.0) for node in nodes), default=0.0)
-        if asked > largest:
-            raise ClusterError(
-                f"each trial asks for {asked:g} {name}s but the largest node has {largest:g}; "
-                f"lower --{name.lower()}s-per-trial"
-            )
+    nodes = capacity.survey()
+    sizes = {f"{key[0]} ({key[1]} to train on)": splits.nbytes for key, (splits, _) in (data or {}).items()}
+    for line in (
+        capacity.check_fit(nodes, resources.cpus_per_trial, resources.gpus_per_trial),
+        capacity.check_data(nodes, sizes),
+    ):
+        if line:
+            print(line, flush=True)
 
 
 def run_trials(
@@ -96,22 +87,27 @@ def run_trials(
     *,
     resources: Resources,
     execute_trial: Execute = execute,
+    peaks: Peaks | None = None,
+    measure: Measure = measure_on_gpu,
 ) -> None:
     """Run every trial of `work`, in this order, until each has a row or has failed MAX_FAILURES + 1 times.
 
     An error that ends Tune itself (a host out of memory does) costs the trials that were running one attempt each,
-    never the study. `progress` is told of every event and holds the failures afterwards.
+    never the study. `progress` is told of every event and holds the failures afterwards. `peaks` is what stored
+    trials took of a GPU's memory; what is not known of the others is measured first.
     """
     references = {key: (ray.put(splits), sha256) for key, (splits, sha256) in data.items()}
     plan = {planned.trial.trial_id: planned for planned in work}
     attempts = dict.fromkeys(plan, 0)
     limits = {trial_id: silence_limit(progress.costs.get(trial_id, 0.0), resources.trial_timeout) for trial_id in plan}
+    shares = trial_shares(work, references, results, resources, peaks or {}, measure)
     progress.gpu_use = gpu_use
     with Display(progress) as display:
         while left := [trial_id for trial_id in plan if trial_id not in progress.done]:
             events = Events(progress, display, results, plan, Watch(limits))
+            scheduler = LargerShares(shares, resources.cpus_per_trial, progress)
             try:
-                _fit(left, plan, references, results, events, resources, execute_trial)
+                _fit(left, plan, references, results, events, resources, execute_trial, scheduler)
             except Exception as error:  # whatever ends Tune, the study goes on with what is pending
                 reason = first_line(error)
             else:
@@ -133,8 +129,8 @@ def _fit(
     events: Events,
     resources: Resources,
     execute_trial: Execute,
+    scheduler: LargerShares,
 ) -> None:
-    share = gpu_share(resources.gpus_per_trial)
     trainable = tune.with_parameters(
         run_trial,
         plan=dict(plan),
@@ -145,9 +141,10 @@ def _fit(
     )
     with tempfile.TemporaryDirectory(prefix="study-tune-", ignore_cleanup_errors=True) as storage:
         tune.Tuner(
-            tune.with_resources(trainable, {"cpu": resources.cpus_per_trial, "gpu": share}),
+            tune.with_resources(trainable, scheduler.resources()),
             param_space={"trial_id": tune.grid_search(list(trial_ids))},
             tune_config=tune.TuneConfig(
+                scheduler=scheduler,
                 reuse_actors=True,
                 max_concurrent_trials=resources.max_concurrent,
                 trial_name_creator=lambda trial: str(trial.config["trial_id"]),
