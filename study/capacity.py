@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,35 +137,29 @@ def _declared() -> tuple[tuple[Node, ...], bool]:
             groups = [dict(group.resources) for group in reported.node_group_configs if group.max_count]
             return tuple(groups), True
         status = internal_kv._internal_kv_get(ray_constants.DEBUG_AUTOSCALING_STATUS) or b"{}"
-        return _autoscaler(json.loads(status))
+        return _autoscaler(json.loads(status), ray.get_runtime_context().gcs_address)
     except Exception:  # private parts of Ray, which may change: then the live nodes are all that is known
         return (), False
 
 
-def _autoscaler(status: Mapping[str, Any]) -> tuple[tuple[Node, ...], bool]:
-    """From the status that Ray's monitor writes; on its own machine the node types can be read where it read them."""
+def _autoscaler(status: Mapping[str, Any], gcs_address: str) -> tuple[tuple[Node, ...], bool]:
+    """From the status that Ray's monitor writes; on its own machine the node types can be read where it reads them."""
+    command = _command(int(status.get("monitor_pid") or 0))
+    if any("monitor.py" in word for word in command) and f"--gcs-address={gcs_address}" in command:
+        option = "--autoscaling-config="
+        files = [Path(word.removeprefix(option)).expanduser() for word in command if word.startswith(option)]
+        return (_types(files[0]), True) if files else ((), False)
     report = status.get("autoscaler_report") or {}
-    names = [*report.get("active_nodes", ()), *(report.get("idle_nodes") or ())]
-    if not names or all(name.startswith(READ_ONLY) for name in names):
-        return (), False
-    path = _configuration(_command(int(status.get("monitor_pid", 0))))
-    if path is None or not path.is_file():
-        return (), True
-    types = yaml.safe_load(path.read_text()).get("available_node_types", {})
-    return tuple(dict(one.get("resources") or {}) for one in types.values() if one.get("max_workers", 1)), True
+    names = {*(report.get("active_nodes") or ()), *(report.get("node_type_mapping") or {}).values()}
+    return (), any(not name.startswith(READ_ONLY) for name in names)
+
+
+def _types(configuration: Path) -> tuple[Node, ...]:
+    types = yaml.safe_load(configuration.read_text())["available_node_types"].values()
+    return tuple(dict(one.get("resources") or {}) for one in types if one.get("max_workers", 1))
 
 
 def _command(pid: int) -> list[str]:
     """The command line of a process of this machine; empty if it is not there."""
     file = Path(f"/proc/{pid}/cmdline")
     return file.read_bytes().decode().split("\0") if pid and file.exists() else []
-
-
-def _configuration(command: Iterable[str]) -> Path | None:
-    """Where Ray's monitor, started by this command, reads the cluster's configuration."""
-    option = "--autoscaling-config="
-    command = list(command)
-    if not any("monitor.py" in word for word in command):
-        return None
-    given = [word.removeprefix(option) for word in command if word.startswith(option)]
-    return Path(given[0]).expanduser() if given else None

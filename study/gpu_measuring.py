@@ -101,11 +101,11 @@ def _measure_all(
     measure: Measure,
 ) -> Iterator[tuple[str, str, Need]]:
     """Kinds and what they need, as they are measured. Each has a GPU and a process to itself."""
-    task = ray.remote(_measure)
+    task = ray.remote(max_calls=1)(_measure)
     running = {}
     for kind, one in wanted:
         resources = {one: 0.001} if one else None
-        options = task.options(num_cpus=cpus, num_gpus=1, resources=resources, max_calls=1)
+        options = task.options(num_cpus=cpus, num_gpus=1, resources=resources)
         running[options.remote(kinds[kind], dict(references), cpus, measure)] = (kind, one)
     try:
         while running:

@@ -1,0 +1,85 @@
+"""A real S3-like server on this machine, which counts requests, waits as the network does, and can fail for a while."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import boto3
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+"""Where pyarrow looks for them first: the environment."""
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class S3Server:
+    """Moto behind a door: a context manager.
+
+    `requests` counts what was asked, by method; `failing` is the status that every request gets instead of an answer;
+    `delay` the seconds that each takes longer.
+    """
+
+    def __init__(self) -> None:
+        self.requests: Counter[str] = Counter()
+        self.failing: str | None = None
+        self.delay = 0.0
+        self._answer: Application = DomainDispatcherApplication(create_backend_app)
+
+    def __enter__(self) -> S3Server:
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        self._start(0)
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.stop()
+
+    def _start(self, port: int) -> None:
+        self._server = make_server("127.0.0.1", port, self._door, threaded=True)
+        self.port = self._server.server_port
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        """Close the port, as when the network is gone; what is stored stays."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def start_again(self) -> None:
+        """Open the same port."""
+        self._start(self.port)
+
+    def uri(self, path: str) -> str:
+        """For `--results`."""
+        return f"s3://{path}?endpoint_override=http://127.0.0.1:{self.port}"
+
+    def make_bucket(self, name: str) -> None:
+        """As `aws s3 mb` does."""
+        self._client().create_bucket(Bucket=name)
+
+    def keys(self, bucket: str) -> list[str]:
+        """Every object of a bucket."""
+        pages = self._client().get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        return [item["Key"] for page in pages for item in page.get("Contents", ())]
+
+    def _client(self) -> Any:
+        return boto3.client("s3", endpoint_url=f"http://127.0.0.1:{self.port}")
+
+    def _door(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        listing = environ["REQUEST_METHOD"] == "GET" and "list-type" in environ.get("QUERY_STRING", "")
+        self.requests["LIST" if listing else environ["REQUEST_METHOD"]] += 1
+        time.sleep(self.delay)
+        if self.failing:
+            start(self.failing, [("Content-Type", "application/xml"), ("Content-Length", "0")])
+            return [b""]
+        return self._answer(environ, start)
