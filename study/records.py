@@ -181,6 +181,23 @@ class Results:
         """Store what was asked of this folder."""
         self._write("study.json", json.dumps(study, indent=1).encode())
 
+    def read_claim(self) -> dict[str, Any] | None:
+        """Which command runs here, as it said last (`at` is in seconds since 1970); None if none can be read."""
+        try:
+            claim = json.loads(self._read("run.json") or b"null")
+        except ValueError:
+            return None
+        sound = isinstance(claim, dict) and isinstance(claim.get("at"), float) and isinstance(claim.get("pid"), int)
+        return claim if sound else None
+
+    def write_claim(self, claim: dict[str, Any]) -> None:
+        """Say which command runs on this folder."""
+        self._write("run.json", json.dumps(claim).encode())
+
+    def delete_claim(self) -> None:
+        """Say that none does."""
+        self._fs.delete_file(f"{self._root}/run.json")
+
     # -- the folder ------------------------------------------------------------------------------------------
 
     def create(self) -> None:
