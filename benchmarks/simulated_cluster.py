@@ -68,14 +68,18 @@ class SimulatedCluster:
         return node
 
     def kill(self, node: Any) -> None:
-        """kill -9 of a node's raylet: its workers end with it, as on a machine without power."""
-        _signal(self.process(node), signal.SIGKILL)
-        self.nodes.remove(node)
+        """kill -9 of a node's raylet: its workers end a second later, as on a machine without power."""
+        self._end(node, signal.SIGKILL)
 
     def notice(self, node: Any) -> None:
         """SIGTERM to a node's raylet, which is what a spot notice comes to: it ends its workers and leaves."""
-        _signal(self.process(node), signal.SIGTERM)
+        self._end(node, signal.SIGTERM)
+
+    def _end(self, node: Any, number: signal.Signals) -> None:
         self.nodes.remove(node)
+        _signal(self.process(node), number)
+        reap = node.all_processes["raylet"][0].process.wait  # workers take an unreaped raylet for a living one
+        threading.Thread(target=reap, daemon=True).start()
 
     def freeze(self, node: Any) -> None:
         """Stop a node's raylet and its workers without ending them: a machine that is cut off."""
