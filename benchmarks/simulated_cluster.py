@@ -39,9 +39,14 @@ class SimulatedCluster:
         self._before = {name: os.environ.get(name) for name in changed}
         os.environ.update(changed)
         self.nodes: list[Any] = []
-        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-        for _ in range(self._first):
-            self.add()
+        self._cluster = Cluster()
+        try:
+            self._cluster.add_node(num_cpus=0, include_dashboard=False, include_log_monitor=False, no_monitor=True)
+            for _ in range(self._first):
+                self.add()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *unused: object) -> None:
