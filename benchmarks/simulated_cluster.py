@@ -41,7 +41,9 @@ class SimulatedCluster:
         self.nodes: list[Any] = []
         self._cluster = Cluster()
         try:
-            self._cluster.add_node(num_cpus=0, include_dashboard=False, include_log_monitor=False, no_monitor=True)
+            self._cluster.add_node(
+                num_cpus=0, include_dashboard=False, include_log_monitor=False, **self._head_options()
+            )
             for _ in range(self._first):
                 self.add()
         except BaseException:
@@ -61,6 +63,9 @@ class SimulatedCluster:
                 else:
                     os.environ[name] = value
             shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _head_options(self) -> dict[str, Any]:
+        return {"no_monitor": True}
 
     @property
     def address(self) -> str:
