@@ -67,16 +67,17 @@ class AutoscaledCluster(SimulatedCluster):
 
     def raylets(self) -> list[int]:
         """The raylets of the machines that the autoscaler has added."""
+        if self._cluster.head_node is None:
+            return []
         found = []
         for entry in Path("/proc").iterdir():
             try:
-                line = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+                line = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
             except OSError:
                 continue
-            mine = f"--gcs-address={self.address}".encode() in line
-            if mine and b"/raylet\0" in line and int(entry.name) != self.process(self._cluster.head_node):
+            if line and line[0].endswith(b"/raylet") and f"--gcs-address={self.address}".encode() in line:
                 found.append(int(entry.name))
-        return found
+        return [process for process in found if process != self.process(self._cluster.head_node)]
 
 
 @pytest.mark.slow
