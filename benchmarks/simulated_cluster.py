@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,16 @@ class SimulatedCluster:
         self._before = {name: os.environ.get(name) for name in changed}
         os.environ.update(changed)
         self.nodes: list[Any] = []
-        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-        for _ in range(self._first):
-            self.add()
+        self._cluster = Cluster()
+        try:
+            self._cluster.add_node(
+                num_cpus=0, include_dashboard=False, include_log_monitor=False, **self._head_options()
+            )
+            for _ in range(self._first):
+                self.add()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *unused: object) -> None:
@@ -56,6 +64,9 @@ class SimulatedCluster:
                     os.environ[name] = value
             shutil.rmtree(self._folder, ignore_errors=True)
 
+    def _head_options(self) -> dict[str, Any]:
+        return {"no_monitor": True}
+
     @property
     def address(self) -> str:
         """For `--address`."""
@@ -68,14 +79,18 @@ class SimulatedCluster:
         return node
 
     def kill(self, node: Any) -> None:
-        """kill -9 of a node's raylet: its workers end with it, as on a machine without power."""
-        _signal(self.process(node), signal.SIGKILL)
-        self.nodes.remove(node)
+        """kill -9 of a node's raylet: its workers end a second later, as on a machine without power."""
+        self._end(node, signal.SIGKILL)
 
     def notice(self, node: Any) -> None:
         """SIGTERM to a node's raylet, which is what a spot notice comes to: it ends its workers and leaves."""
-        _signal(self.process(node), signal.SIGTERM)
+        self._end(node, signal.SIGTERM)
+
+    def _end(self, node: Any, number: signal.Signals) -> None:
         self.nodes.remove(node)
+        _signal(self.process(node), number)
+        reap = node.all_processes["raylet"][0].process.wait  # workers take an unreaped raylet for a living one
+        threading.Thread(target=reap, daemon=True).start()
 
     def freeze(self, node: Any) -> None:
         """Stop a node's raylet and its workers without ending them: a machine that is cut off."""

@@ -94,14 +94,17 @@ class Results:
     def _read_row_file(self, name: str, columns: Sequence[str] | None) -> Row | Unreadable | None:
         try:
             with self._fs.open_input_file(f"{self._root}/{name}") as source:
-                file = pq.ParquetFile(source)
-                refusal = _refusal(file, name)
-                if refusal:
-                    return Unreadable(name, refusal)
-                present = [c for c in columns or ROW_SCHEMA.names if c in file.schema_arrow.names]
-                row: Row = file.read(columns=present, use_threads=False).to_pylist()[0]
-                if row.get("trial_id", _stem(name)) != _stem(name):
-                    return Unreadable(name, f"a copy: it holds the row of trial {row['trial_id']}")
+                content = source.read_buffer()  # a row is small: one request instead of one a column
+            file = pq.ParquetFile(pa.BufferReader(content))
+            schema = file.schema_arrow  # made anew at every access, in half a millisecond
+            refusal = _refusal(schema, file.metadata.num_rows)
+            if refusal:
+                return Unreadable(name, refusal)
+            known = set(schema.names)
+            present = [c for c in columns or ROW_SCHEMA.names if c in known]
+            row: Row = file.read(columns=present, use_threads=False).to_pylist()[0]
+            if row.get("trial_id", _stem(name)) != _stem(name):
+                return Unreadable(name, f"a copy: it holds the row of trial {row['trial_id']}")
         except FileNotFoundError:
             return None
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -190,6 +193,23 @@ class Results:
         """Store what was measured, in place of what was known."""
         self._write("gpu_shares.json", json.dumps(needs, indent=1).encode())
 
+    def read_claim(self) -> dict[str, Any] | None:
+        """Which command runs here, as it said last (`at` is in seconds since 1970); None if none can be read."""
+        try:
+            claim = json.loads(self._read("run.json") or b"null")
+        except ValueError:
+            return None
+        sound = isinstance(claim, dict) and isinstance(claim.get("at"), float) and isinstance(claim.get("pid"), int)
+        return claim if sound else None
+
+    def write_claim(self, claim: dict[str, Any]) -> None:
+        """Say which command runs on this folder."""
+        self._write("run.json", json.dumps(claim).encode())
+
+    def delete_claim(self) -> None:
+        """Say that none does."""
+        self._fs.delete_file(f"{self._root}/run.json")
+
     # -- the folder ------------------------------------------------------------------------------------------
 
     def create(self) -> None:
@@ -260,13 +280,13 @@ def _stem(name: str) -> str:
     return name.rpartition("/")[2].removesuffix(".parquet")
 
 
-def _refusal(file: pq.ParquetFile, name: str) -> str:
-    metadata = file.schema_arrow.metadata or {}
+def _refusal(schema: pa.Schema, rows: int) -> str:
+    metadata = schema.metadata or {}
     if metadata.get(b"kind") != ROW_KIND:
         return "foreign: not a trial row of this study"
     version = int(metadata.get(b"schema_version", b"0"))
     if version != SCHEMA_VERSION:
         return f"written by schema version {version}, this is version {SCHEMA_VERSION}"
-    if file.metadata.num_rows != 1:
-        return f"holds {file.metadata.num_rows} rows instead of one"
+    if rows != 1:
+        return f"holds {rows} rows instead of one"
     return ""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces import Grid, GridError, Planned, Request, plan
 from study import options, pending, provenance
+from study.claim import Claim
 from study.costs import CostModel
 from study.gpu_shares import Peaks, known_peaks
 from study.progress import Progress, clock
@@ -38,11 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             _print_dry_run(request, grid, work, costs, results)
             return OK
         results.create()
-        study = results.read_study()
-        data = _load(work, arguments.data_dir)
-        _record_request(results, study, request, list(argv) if argv is not None else sys.argv[1:])
-        peaks = known_peaks(grid, rows)
-        failed = _run(work, costs, data, results, arguments.address, resources, peaks) if work else 0
+        with Claim(results):
+            study = results.read_study()
+            data = _load(work, arguments.data_dir)
+            _record_request(results, study, request, list(argv) if argv is not None else sys.argv[1:])
+            peaks = known_peaks(grid, rows)
+            failed = _run(work, costs, data, results, arguments.address, resources, peaks) if work else 0
         if not work:
             print(f"all {len(grid)} trials of grid {request.grid!r} are answered already: nothing to do")
         if not arguments.no_report:

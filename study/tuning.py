@@ -9,7 +9,7 @@ from typing import Any
 
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # a file and a rewrite per report otherwise
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends the run at once; rows are already safe
-os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "600")  # we resume from our own rows, not from Tune's state
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "inf")  # we resume from our own rows; each snapshot holds all trials
 os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
@@ -133,7 +133,7 @@ def _fit(
 ) -> None:
     trainable = tune.with_parameters(
         run_trial,
-        plan=dict(plan),
+        plan=[ray.put(dict(plan))],  # in a list it stays a reference: a worker reads it once, not for every trial
         references=dict(references),
         location=results.location,
         resources=resources,

@@ -49,7 +49,7 @@ def test_a_node_is_lost_mid_trial(cluster: SimulatedCluster, tmp_path: Path, how
     assert workers
     {"kill": cluster.kill, "notice": cluster.notice}[how](node)
     assert study.finish() == 0, study.printed
-    assert all(gone(worker) for worker in workers)
+    wait_for(lambda: all(gone(worker) for worker in workers))
     assert restarted(study.printed) >= 1
     assert_complete(tmp_path)
 
@@ -89,7 +89,7 @@ def test_a_worker_that_hangs_is_killed_and_its_trial_goes_on(cluster: SimulatedC
     hung = cluster.workers()[0]
     os.kill(hung, signal.SIGSTOP)
     assert study.finish() == 0, study.printed
-    assert gone(hung)
+    wait_for(lambda: gone(hung))
     assert restarted(study.printed) >= 1
     assert_complete(tmp_path)
 
