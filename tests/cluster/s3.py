@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import boto3
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.s3.models import s3_backends
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
@@ -28,12 +30,13 @@ class S3Server:
     """Moto behind a door: a context manager.
 
     `requests` counts what was asked, by method; `failing` is the status that every request gets instead of an answer;
-    `delay` the seconds that each takes longer.
+    `delay` the seconds that each takes longer. After `fail_after` requests access is denied.
     """
 
     def __init__(self) -> None:
         self.requests: Counter[str] = Counter()
         self.failing: str | None = None
+        self.fail_after: int | None = None
         self.delay = 0.0
         self._answer: Application = DomainDispatcherApplication(create_backend_app)
 
@@ -59,6 +62,20 @@ class S3Server:
         """Open the same port."""
         self._start(self.port)
 
+    def fail(self, how: str) -> None:
+        """Answer with a status such as `503 Slow Down`, or be `stopped`, until `mend`."""
+        if how == "stopped":
+            self.stop()
+        else:
+            self.failing = how
+
+    def mend(self) -> None:
+        """Answer again."""
+        if self.failing:
+            self.failing = None
+        else:
+            self.start_again()
+
     def uri(self, path: str) -> str:
         """For `--results`."""
         return f"s3://{path}?endpoint_override=http://127.0.0.1:{self.port}"
@@ -66,6 +83,17 @@ class S3Server:
     def make_bucket(self, name: str) -> None:
         """As `aws s3 mb` does."""
         self._client().create_bucket(Bucket=name)
+
+    def put(self, bucket: str, keys: Iterable[str], content: bytes) -> None:
+        """Store the same object many times, without asking over the network."""
+        backend = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
+        for key in keys:
+            backend.put_object(bucket, key, content)
+
+    def get(self, bucket: str, key: str) -> bytes:
+        """An object's content."""
+        content: bytes = self._client().get_object(Bucket=bucket, Key=key)["Body"].read()
+        return content
 
     def keys(self, bucket: str) -> list[str]:
         """Every object of a bucket."""
@@ -79,7 +107,10 @@ class S3Server:
         listing = environ["REQUEST_METHOD"] == "GET" and "list-type" in environ.get("QUERY_STRING", "")
         self.requests["LIST" if listing else environ["REQUEST_METHOD"]] += 1
         time.sleep(self.delay)
-        if self.failing:
-            start(self.failing, [("Content-Type", "application/xml"), ("Content-Length", "0")])
+        refused = self.fail_after is not None and self.requests.total() > self.fail_after
+        status = "403 Forbidden" if refused else self.failing
+        if status:
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            start(status, [("Content-Type", "application/xml"), ("Content-Length", "0")])
             return [b""]
         return self._answer(environ, start)

@@ -9,6 +9,7 @@ import pytest
 
 from study.capacity import Capacity, ClusterError, _autoscaler, check_data, check_fit
 from tests.cluster.files import LAUNCHER, launcher
+from tests.cluster.test_autoscaling import AutoscaledCluster
 
 HEAD = {"CPU": 0.0}
 WORKER = {"CPU": 4.0, "GPU": 1.0, "object_store_memory": 1e9}
@@ -47,7 +48,7 @@ def test_an_autoscaler_that_cannot_be_asked_is_waited_for_with_a_warning() -> No
 
 
 def test_a_cluster_without_autoscaler_is_what_is_up() -> None:
-    with pytest.raises(ClusterError, match="0.25 GPUs"):
+    with pytest.raises(ClusterError, match=r"0\.25 GPUs"):
         check_fit(Capacity(({"CPU": 4.0},)), 1, 0.25)
 
 
@@ -98,58 +99,36 @@ def test_from_another_machine_the_names_of_node_types_tell(monkeypatch: pytest.M
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
 def test_on_rays_own_autoscaler(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path / "fake.yaml")],
-        capture_output=True, text=True, timeout=300, env={**os.environ, "PYTHONPATH": str(Path.cwd())},
-    )  # fmt: skip
+    with AutoscaledCluster(tmp_path, most=1) as cluster:
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT, cluster.address],
+            capture_output=True, text=True, timeout=300, env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+        )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "({'CPU': 2, 'GPU': 1},) True" in done.stdout
-    assert "waiting for the autoscaler" in done.stdout
+    assert "({'CPU': 1, 'GPU': 1},) True" in done.stdout
+    assert "waiting for the autoscaler to start one" in done.stdout
     assert "refused: each trial asks for 3 CPUs and 0.5 GPUs, but" in done.stdout
-    assert "ran on a GPU node: 0.5" in done.stdout
+    assert "ran on a GPU node: [0]" in done.stdout
 
 
 SCRIPT = """
-import os, shutil, sys, tempfile, time
-from pathlib import Path
-folder = tempfile.mkdtemp(prefix="ray-")
-os.environ.update(RAY_TMPDIR=folder, RAY_FAKE_CLUSTER="1", AUTOSCALER_UPDATE_INTERVAL_S="1",
-                  RAY_gcs_rpc_server_reconnect_timeout_s="10")
-import ray, yaml
-from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
-os.environ["RAY_OVERRIDE_NODE_ID_FOR_TESTING"] = FAKE_HEAD_NODE_ID  # as ray start does on a fake cluster's head
-from ray.cluster_utils import Cluster
+import sys, time
+import ray
 from study import capacity, tuning
 from study.options import Resources
 
-empty = {name: [] for name in ("initialization_commands", "setup_commands", "head_setup_commands",
-    "worker_setup_commands", "head_start_ray_commands", "worker_start_ray_commands", "cluster_synced_files",
-    "rsync_exclude", "rsync_filter")}
-types = {"head": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
-         "gpu": {"resources": {"CPU": 2, "GPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 1}}
-Path(sys.argv[1]).write_text(yaml.safe_dump({"cluster_name": "fake", "max_workers": 1, "auth": {}, "docker": {},
-    "provider": {"type": "fake_multinode"}, "available_node_types": types, "head_node_type": "head",
-    "upscaling_speed": 1.0, "idle_timeout_minutes": 5, "file_mounts": {}, "file_mounts_sync_continuously": False,
-    **empty}))
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False,
-    "autoscaling_config": sys.argv[1]})
+tuning.connect(sys.argv[1])
+deadline = time.monotonic() + 60
+while not capacity.survey().grows and time.monotonic() < deadline:  # its monitor has only just started
+    time.sleep(.5)
+nodes = capacity.survey()
+print(nodes.declared, nodes.grows)
+tuning.check_fit(Resources(gpus_per_trial=.5))
 try:
-    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
-    deadline = time.monotonic() + 60
-    while not capacity.survey().grows and time.monotonic() < deadline:
-        time.sleep(.5)
-    nodes = capacity.survey()
-    print(nodes.declared, nodes.grows)
-    tuning.check_fit(Resources(gpus_per_trial=.5))
-    try:
-        tuning.check_fit(Resources(cpus_per_trial=3, gpus_per_trial=.5))
-    except capacity.ClusterError as error:
-        print("refused:", error)
-    used = ray.remote(num_cpus=1, num_gpus=.5)(lambda: ray.get_runtime_context().get_assigned_resources()["GPU"])
-    print("ran on a GPU node:", ray.get(used.remote(), timeout=120))
-finally:
-    ray.shutdown()
-    cluster.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
+    tuning.check_fit(Resources(cpus_per_trial=3, gpus_per_trial=.5))
+except capacity.ClusterError as error:
+    print("refused:", error)
+print("ran on a GPU node:", ray.get(ray.remote(num_cpus=1, num_gpus=.5)(ray.get_gpu_ids).remote(), timeout=200))
 """

@@ -96,7 +96,9 @@ def test_trials_of_one_kind_differ_in_nothing_that_takes_memory() -> None:
         assert kind_of(planned(other)) != kind_of(one)
     assert kind_of(planned(trial(), frozenset())) == "digits/m1_8/sgd/bs32/no probes"
     asked = frozenset([AttackProbe("pgd", 0.1, "ce"), AttackProbe("pgd", 0.2, "stable"), SpectrumProbe("test", 9, 20)])
-    assert kind_of(planned(trial(), asked | {LandscapeProbe("line", "test", 9, 9)})).endswith("landscape+pgd+spectrum20")
+    assert kind_of(planned(trial(), asked | {LandscapeProbe("line", "test", 9, 9)})).endswith(
+        "landscape+pgd+spectrum20"
+    )
 
 
 def test_the_most_demanding_trial_stands_for_its_kind() -> None:
