@@ -118,8 +118,15 @@ def _print_dry_run(
         seconds = costs.seconds(planned)
         print(f"  {trial.trial_id}  {label(planned):62s} {len(planned.probes):3d} probes  ~{clock(seconds)}")
     total = sum(costs.seconds(planned) for planned in work)
+    print(f"estimated: {clock(total)} {_source(total, costs)}")
+
+
+def _source(total: float, costs: CostModel) -> str:
+    """What the estimate is in: hours of a core of the authors' machine, or of what the stored rows ran on."""
+    if costs.devices and costs.devices != ["cpu"]:
+        return f"of one trial at a time, as stored rows took on {' and '.join(costs.devices)}"
     source = "calibrated by stored rows" if costs.scale else "as measured on the authors' machine"
-    print(f"estimated: {clock(total)} of one CPU core ({source}), {clock(total / _cores())} on this machine's cores")
+    return f"of one CPU core ({source}), {clock(total / _cores())} on this machine's cores"
 
 
 def _cores() -> int:

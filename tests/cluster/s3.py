@@ -41,6 +41,7 @@ class S3Server:
         self._answer: Application = DomainDispatcherApplication(create_backend_app)
 
     def __enter__(self) -> S3Server:
+        s3_backends[DEFAULT_ACCOUNT_ID]["aws"].reset()  # moto keeps buckets for the life of the process
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self._start(0)
         return self
