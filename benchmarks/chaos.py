@@ -79,7 +79,7 @@ def _command(address: str, folder: str, seeds: int) -> tuple[int, int]:
     """The user's command, given again while it fails; how often, and the restarts that it told of."""
     command = [
         sys.executable, "-m", "study.run", "--grid", "smoke", "--seeds", ",".join(map(str, range(seeds))),
-        "--epochs", "2", "--train-size", "200", "--test-size", "50", "--probes", "headline", "--gpus-per-trial", "0.5",
+        "--epochs", "1", "--train-size", "100", "--test-size", "20", "--probes", "headline", "--gpus-per-trial", "0.5",
         "--checkpoint-seconds", "0", "--no-report", "--address", address, "--results", folder,
     ]  # fmt: skip
     restarts = 0
@@ -130,7 +130,7 @@ def main() -> None:
     calm = study(seeds, None)
     print(f"undisturbed: {len(calm.rows)} trials in {calm.seconds:.0f} s, {calm.restarts} restarted", flush=True)
     wild = study(seeds, random.Random(seed))
-    asked = plan(Request("smoke", seeds=tuple(range(seeds)), epochs=2, train_size=200, test_size=50, probes="headline"))
+    asked = plan(Request("smoke", seeds=tuple(range(seeds)), epochs=1, train_size=100, test_size=20, probes="headline"))
     equal = sum(wild.rows.get(trial_id) == calm.rows[trial_id] for trial_id in calm.rows)
     print(f"killed {wild.killed['workers']} workers and {wild.killed['nodes']} nodes of {NODES}, seed {seed}")
     print(f"{wild.restarts} trials restarted; commands given: {wild.commands}")
