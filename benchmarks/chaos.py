@@ -26,8 +26,10 @@ from study.records import Results
 from study.schema import Row
 
 NODES = 3
-MEAN_SECONDS = 5.0
-"""Between two kills."""
+ROWS_BETWEEN = 8.0
+"""In the mean, between two kills: by rows and not by time, so that a slow machine meets no more of them."""
+
+LOOK_SECONDS = 0.2
 
 NODE_SHARE = 0.3
 """Of kills that take a whole node; another joins at once, as an autoscaler's would."""
@@ -79,7 +81,7 @@ def _command(address: str, folder: str, seeds: int) -> tuple[int, int]:
     """The user's command, given again while it fails; how often, and the restarts that it told of."""
     command = [
         sys.executable, "-m", "study.run", "--grid", "smoke", "--seeds", ",".join(map(str, range(seeds))),
-        "--epochs", "2", "--train-size", "200", "--test-size", "50", "--probes", "headline", "--gpus-per-trial", "0.5",
+        "--epochs", "1", "--train-size", "100", "--test-size", "20", "--probes", "headline", "--gpus-per-trial", "0.5",
         "--checkpoint-seconds", "0", "--no-report", "--address", address, "--results", folder,
     ]  # fmt: skip
     restarts = 0
@@ -95,11 +97,12 @@ def _command(address: str, folder: str, seeds: int) -> tuple[int, int]:
 def _kill_at_random(
     cluster: SimulatedCluster, draw: random.Random, killed: Counter[str], over: threading.Event, results: Path
 ) -> None:
-    """Kill workers and nodes, from the first row on, until the run is over."""
-    while not any(results.glob("trials/*.parquet")):
-        if over.wait(0.5):
-            return
-    while not over.wait(draw.expovariate(1 / MEAN_SECONDS)):
+    """Kill a worker or a node whenever some more rows are there, until the run is over."""
+    due = 1.0
+    while not over.wait(LOOK_SECONDS):
+        if len(list(results.glob("trials/*.parquet"))) < due:
+            continue
+        due += draw.expovariate(1 / ROWS_BETWEEN)
         if draw.random() < NODE_SHARE:
             cluster.kill(draw.choice(cluster.nodes))
             killed["nodes"] += 1
@@ -130,7 +133,7 @@ def main() -> None:
     calm = study(seeds, None)
     print(f"undisturbed: {len(calm.rows)} trials in {calm.seconds:.0f} s, {calm.restarts} restarted", flush=True)
     wild = study(seeds, random.Random(seed))
-    asked = plan(Request("smoke", seeds=tuple(range(seeds)), epochs=2, train_size=200, test_size=50, probes="headline"))
+    asked = plan(Request("smoke", seeds=tuple(range(seeds)), epochs=1, train_size=100, test_size=20, probes="headline"))
     equal = sum(wild.rows.get(trial_id) == calm.rows[trial_id] for trial_id in calm.rows)
     print(f"killed {wild.killed['workers']} workers and {wild.killed['nodes']} nodes of {NODES}, seed {seed}")
     print(f"{wild.restarts} trials restarted; commands given: {wild.commands}")

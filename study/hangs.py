@@ -16,6 +16,9 @@ EXPECTED_MULTIPLE = 20.0
 
 LOOK_SECONDS = 1.0
 
+STANDSTILL_SECONDS = 60.0
+"""The driver itself stood still when it has not looked for so long: that is nobody's silence."""
+
 
 def silence_limit(expected_seconds: float, asked: float | None) -> float:
     """Seconds without a report after which a trial counts as hung: as asked, else a generous multiple of its cost."""
@@ -51,9 +54,12 @@ class Watch:
     def kill_silent(self) -> list[str]:
         """Kill the workers of trials that were silent too long; returns those trials' ids."""
         now = time.monotonic()
-        if now - self._looked < LOOK_SECONDS:
+        since_last = now - self._looked
+        if since_last < LOOK_SECONDS:
             return []
         self._looked = now
+        if since_last > STANDSTILL_SECONDS:
+            self._heard = {trial_id: (since + since_last, trial) for trial_id, (since, trial) in self._heard.items()}
         hung = [trial_id for trial_id, (since, _) in self._heard.items() if now - since > self._limits[trial_id]]
         for trial_id in hung:
             since, trial = self._heard.pop(trial_id)

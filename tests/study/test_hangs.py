@@ -78,3 +78,15 @@ def test_a_restarted_trial_has_its_whole_time_again_and_no_old_reason(clock: Clo
     clock.now = 31.0
     assert seen.kill_silent() == ["one"]
     assert killed == [trial, trial]
+
+
+def test_what_the_driver_itself_slept_through_is_no_silence(clock: Clock) -> None:
+    killed: list[Any] = []
+    seen = watch(killed, one=10.0)
+    seen.heard(Trial("one"))
+    clock.now = 3600.0
+    assert seen.kill_silent() == []
+    clock.now = 3609.0
+    assert seen.kill_silent() == []
+    clock.now = 3611.0
+    assert seen.kill_silent() == ["one"]
