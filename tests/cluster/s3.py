@@ -29,12 +29,14 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 class S3Server:
     """Moto behind a door: a context manager.
 
-    `requests` counts what was asked, by method; `failing` is the status that every request gets instead of an answer;
-    `delay` the seconds that each takes longer. After `fail_after` requests access is denied.
+    `requests` counts what was asked, by method, but listings, whose `pages` are kept. `failing` is the status that every
+    request gets instead of an answer, `delay` the seconds that each takes longer. After `fail_after` requests access is
+    denied.
     """
 
     def __init__(self) -> None:
         self.requests: Counter[str] = Counter()
+        self.pages: set[str] = set()
         self.failing: str | None = None
         self.fail_after: int | None = None
         self.delay = 0.0
@@ -106,7 +108,10 @@ class S3Server:
 
     def _door(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         listing = environ["REQUEST_METHOD"] == "GET" and "list-type" in environ.get("QUERY_STRING", "")
-        self.requests["LIST" if listing else environ["REQUEST_METHOD"]] += 1
+        if listing:
+            self.pages.add(environ["QUERY_STRING"])  # a client asks a slow server for the same page again
+        else:
+            self.requests[environ["REQUEST_METHOD"]] += 1
         time.sleep(self.delay)
         refused = self.fail_after is not None and self.requests.total() > self.fail_after
         status = "403 Forbidden" if refused else self.failing
