@@ -37,7 +37,7 @@ class LargerShares(FIFOScheduler):
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Give the trial a larger share if memory was what it lacked."""
         try:
-            if isinstance(last_error(trial), OutOfGpuMemory):
+            if OutOfGpuMemory.__name__ in last_error(trial):
                 self._enlarge(trial)
         except Exception as error:
             self._progress.last = f"(GPU share kept: {error})"

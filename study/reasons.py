@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ray import cloudpickle
-
 
 def first_line(error: BaseException) -> str:
     """What an error says first, or that of the error it came from: Tune's own wrapper says nothing."""
@@ -17,23 +15,16 @@ def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def last_error(trial: Any) -> BaseException | None:
-    """What a Tune trial's worker raised last, if that is known.
+def last_error(trial: Any) -> str:
+    """What a Tune trial's worker raised last, as text with its traceback; empty if that is not known.
 
-    From the driver's own file: the trial's `get_error` reads a copy, which Tune makes only later.
+    From the driver's own file, to which Tune adds every failure: the trial's `get_error` reads a copy, made only later.
     """
-    file = Path(trial.pickled_error_file or "")
-    if not file.is_file():
-        return None
-    error: BaseException = cloudpickle.loads(file.read_bytes())
-    return error
+    file = Path(getattr(trial, "error_file", None) or "")
+    return file.read_text().rpartition("Failure # ")[2] if file.is_file() else ""
 
 
 def why_lost(trial: Any) -> str:
     """The last line of a trial's error, where Python names it."""
-    try:
-        error = str(last_error(trial) or "")
-    except Exception:  # it does not unpickle here, or a test's trial has no file
-        error = ""
-    lines = [line for line in error.splitlines() if line.strip()]
+    lines = [line for line in last_error(trial).splitlines() if line.strip()]
     return lines[-1].strip() if lines else "its worker was lost"

@@ -29,9 +29,9 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 class S3Server:
     """Moto behind a door: a context manager.
 
-    `requests` counts what was asked, by method, but listings, whose `pages` are kept. `failing` is the status that every
-    request gets instead of an answer, `delay` the seconds that each takes longer. After `fail_after` requests access is
-    denied.
+    `requests` counts what was asked, by method, but listings, whose `pages` are kept. `failing` is the status that
+    every request gets instead of an answer, `delay` the seconds that each takes longer. After `fail_after` requests
+    access is denied.
     """
 
     def __init__(self) -> None:
