@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from study.records import Results
 
 SCRIPT = """
@@ -41,6 +43,7 @@ print("failures", list(progress.failures.values()))
 """
 
 
+@pytest.mark.slow
 def test_shares_are_measured_once_and_grow_where_memory_runs_out(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path)],
