@@ -12,10 +12,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,19 +56,13 @@ class Outcome:
 def study(seeds: int, killing: random.Random | None) -> Outcome:
     """Run the grid to its end on a fresh cluster, with kills drawn from `killing` if it is given."""
     killed: Counter[str] = Counter()
-    over = threading.Event()
     with tempfile.TemporaryDirectory(prefix="study-chaos-") as folder, SimulatedCluster(NODES) as cluster:
-        arguments = (cluster, killing, killed, over, Path(folder))
-        killer = threading.Thread(target=_kill_at_random, args=arguments) if killing else None
         started = time.monotonic()
-        if killer:
-            killer.start()
-        try:
-            commands, restarts = _command(cluster.address, folder, seeds)
-        finally:
-            over.set()
-            if killer:
-                killer.join()
+        with ThreadPoolExecutor(1) as pool:
+            command = pool.submit(_command, cluster.address, folder, seeds)
+            if killing:  # in this thread: Ray starts nodes in a main thread only
+                _kill_at_random(cluster, killing, killed, command, Path(folder))
+            commands, restarts = command.result()
         seconds = time.monotonic() - started
         rows, unreadable = Results(folder).read_rows()
     times = Counter(row["trial_id"] for row in rows)
@@ -95,11 +89,12 @@ def _command(address: str, folder: str, seeds: int) -> tuple[int, int]:
 
 
 def _kill_at_random(
-    cluster: SimulatedCluster, draw: random.Random, killed: Counter[str], over: threading.Event, results: Path
+    cluster: SimulatedCluster, draw: random.Random, killed: Counter[str], command: Future[Any], results: Path
 ) -> None:
     """Kill a worker or a node whenever some more rows are there, until the run is over."""
     due = 1.0
-    while not over.wait(LOOK_SECONDS):
+    while not command.done():
+        time.sleep(LOOK_SECONDS)
         if len(list(results.glob("trials/*.parquet"))) < due:
             continue
         due += draw.expovariate(1 / ROWS_BETWEEN)

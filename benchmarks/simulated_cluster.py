@@ -53,7 +53,8 @@ class SimulatedCluster:
 
     def __exit__(self, *unused: object) -> None:
         for node in self.nodes:
-            _signal(self.process(node), signal.SIGCONT)
+            for info in node.all_processes.get("raylet", ()):
+                _signal(info.process.pid, signal.SIGCONT)  # a frozen one could not be ended
         try:
             self._cluster.shutdown()
         finally:
