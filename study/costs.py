@@ -122,10 +122,14 @@ PASSES: Mapping[type, Callable[[Any, Mapping[str, int]], float]] = {
 
 
 class CostModel:
-    """Expected seconds of planned work, the built-in figures scaled by what stored rows took, model by model."""
+    """Expected seconds of planned work, the built-in figures scaled by what stored rows took, model by model.
+
+    A model with rows of several devices is scaled by the device that has most of them. `devices` names those of all
+    rows that were used.
+    """
 
     def __init__(self, grid: Mapping[str, Planned] | None = None, rows: Iterable[Row] = ()) -> None:
-        ratios: dict[str, list[float]] = {}
+        ratios: dict[tuple[str, str], list[float]] = {}
         self._trained: set[str] = set()
         for row in rows:
             if row["status"] == "ok":
@@ -133,8 +137,11 @@ class CostModel:
             planned = (grid or {}).get(row["trial_id"])
             if planned is not None and row["status"] == "ok" and row["train_seconds"]:
                 expected = train_seconds(planned)
-                ratios.setdefault(planned.trial.model, []).append(row["train_seconds"] / expected)
-        self.scale = {model: median(found) for model, found in ratios.items()}
+                key = (planned.trial.model, row.get("device") or "cpu")
+                ratios.setdefault(key, []).append(row["train_seconds"] / expected)
+        by_count = sorted(ratios.items(), key=lambda item: len(item[1]))  # the device with most rows comes last
+        self.scale = {model: median(found) for (model, _), found in by_count}
+        self.devices = sorted({device for (_, device), _ in by_count})
 
     def seconds(self, planned: Planned) -> float:
         """Expected seconds of one trial: of its probes alone when a stored row says that it is trained."""

@@ -99,7 +99,8 @@ def execute(
         _probe(planned, model, parent, data, row, results)
     relabel(row, planned)
     row["finished_at"] = datetime.now(UTC)
-    row["peak_memory_bytes"] = _peak_memory(data.device)
+    if row["device"] == _device_name(data.device):  # the peak of all the trial's runs on the device it was trained on
+        row["peak_memory_bytes"] = max(row["peak_memory_bytes"] or 0, _peak_memory(data.device))
     results.write_row(row)
     results.delete_checkpoint(trial.trial_id)
     return row
@@ -231,7 +232,7 @@ def _train(
         "n_params": sum(p.numel() for p in model.parameters()),
         "history": [asdict(epoch) for epoch in state.history],
         "dataset_sha256": data.sha256,
-        "device": torch.cuda.get_device_name(data.device) if data.device.type == "cuda" else "cpu",
+        "device": _device_name(data.device),
         "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "deterministic": data.device.type == "cpu" or torch.are_deterministic_algorithms_enabled(),
@@ -288,6 +289,10 @@ def _probe(
     row |= answers.columns
     row["probe_seconds"] = (row["probe_seconds"] or 0.0) + time.perf_counter() - started
     row |= headline(row)
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
 def _peak_memory(device: torch.device) -> int:

@@ -11,6 +11,7 @@ from ray import tune
 
 from search_spaces import Planned
 from study.options import Trackers
+from study.reasons import first_line
 
 MAX_ERRORS = 3
 """Errors of a tracker before it is told nothing more: a server that is gone must not slow every trial."""
@@ -69,7 +70,7 @@ class _Guarded(tune.Callback):
             callback = MAKERS[self._name](self._value)
             callback.setup(**info)
         except Exception as error:
-            print(f"{self._name} is off: {_first_line(error)}; the study goes on without it", file=sys.stderr)
+            print(f"{self._name} is off: {first_line(error)}; the study goes on without it", file=sys.stderr)
         else:
             self._callback = callback
 
@@ -113,7 +114,7 @@ class _Guarded(tune.Callback):
         except Exception as error:
             self._errors += 1
             more = "it is told nothing more" if self._errors >= MAX_ERRORS else "the study goes on"
-            print(f"{self._name}: {_first_line(error)}; {more}", file=sys.stderr)
+            print(f"{self._name}: {first_line(error)}; {more}", file=sys.stderr)
             if self._errors >= MAX_ERRORS:
                 self._callback = None
 
@@ -140,8 +141,3 @@ class _ShownTrial:
 
     def __str__(self) -> str:
         return str(self._trial)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -41,13 +41,15 @@ class Trackers:
 
 @dataclass(frozen=True)
 class Resources:
-    """What each trial owns and who is told of it; `max_concurrent` bounds how many run (None: as many as fit)."""
+    """What each trial owns and who is told of it; `max_concurrent` bounds how many run (None: as many as fit),
+    `trial_timeout` the seconds without a report (None: by expected cost)."""
 
     cpus_per_trial: int = 1
     gpus_per_trial: float | None = None
     max_concurrent: int | None = None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     trackers: Trackers = Trackers()
+    trial_timeout: float | None = None
 
 
 def parser(description: str | None, bad_input: int) -> argparse.ArgumentParser:
@@ -90,6 +92,12 @@ def parser(description: str | None, bad_input: int) -> argparse.ArgumentParser:
         default=CHECKPOINT_SECONDS,
         metavar="S",
         help="store half-trained trials this often",
+    )
+    add(
+        "--trial-timeout",
+        type=float,
+        metavar="S",
+        help="restart a trial that reports nothing for so long (default: 20 times its expected cost, at least 600)",
     )
     add("--mlflow", metavar="URI", help="also log every trial to this MLflow server or folder")
     add("--wandb", metavar="PROJECT", help="also log every trial to this project of Weights & Biases")
@@ -138,8 +146,11 @@ def resources(arguments: argparse.Namespace) -> Resources:
     interval = arguments.checkpoint_seconds
     if not 0 <= interval < math.inf:
         raise OptionError(f"--checkpoint-seconds must be a number of seconds, at least 0, got {interval:g}")
+    timeout = arguments.trial_timeout
+    if timeout is not None and not 0 < timeout < math.inf:
+        raise OptionError(f"--trial-timeout must be a positive number of seconds, got {timeout:g}")
     trackers = _trackers(arguments)
-    return Resources(arguments.cpus_per_trial, share, arguments.max_concurrent, interval, trackers)
+    return Resources(arguments.cpus_per_trial, share, arguments.max_concurrent, interval, trackers, timeout)
 
 
 def _trackers(arguments: argparse.Namespace) -> Trackers:

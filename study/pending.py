@@ -37,6 +37,8 @@ COLUMNS = (
     "parent_sha256",
     "train_seconds",
     "probe_seconds",
+    "device",
+    "peak_memory_bytes",
 )
 """The columns of a row that planning reads."""
 

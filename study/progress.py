@@ -36,6 +36,7 @@ class Progress:
     done: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     retries: int = 0
+    enlarged: int = 0
     last: str = ""
     gpu_use: Callable[[], Mapping[str, tuple[float, float]]] = dict
 
@@ -51,6 +52,12 @@ class Progress:
         """A trial's worker was lost; it will be started again."""
         self.retries += 1
         self.running.pop(trial_id, None)
+
+    def enlarge(self, trial_id: str, before: float, after: float) -> None:
+        """A trial was out of GPU memory; it will be started again with a larger share."""
+        self.enlarged += 1
+        name = self.labels.get(trial_id, trial_id)
+        self.last = f"{name}: out of GPU memory at {before:.3g} of a GPU, again at {after:.3g}"
 
     def finish(self, trial_id: str, status: str, metrics: Mapping[str, Any]) -> None:
         """A trial has its row."""
@@ -81,6 +88,7 @@ class Progress:
         diverged = sum(status == "diverged" for status in self.done.values())
         counts += f", {diverged} diverged" if diverged else ""
         counts += f", {self.retries} restarted" if self.retries else ""
+        counts += f", {self.enlarged} of them out of GPU memory, with a larger share" if self.enlarged else ""
         elapsed = f"elapsed {clock(time.monotonic() - self.started)}"
         eta = self.eta_seconds()
         remaining = f"ETA {clock(eta)}" if eta is not None else "ETA unknown"

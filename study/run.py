@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces import Grid, GridError, Planned, Request, plan
 from study import options, pending, provenance
+from study.claim import Claim
 from study.costs import CostModel
+from study.gpu_shares import Peaks, known_peaks
 from study.progress import Progress, clock
 from study.records import RecordsError, Results
 from study.schema import Row
 
 if TYPE_CHECKING:
     from study.data import Splits
-    from study.tuning import DataKey
+    from study.data_keys import DataKey
 
 OK, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -37,10 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             _print_dry_run(request, grid, work, costs, results)
             return OK
         results.create()
-        study = results.read_study()
-        data = _load(work, arguments.data_dir)
-        _record_request(results, study, request, list(argv) if argv is not None else sys.argv[1:])
-        failed = _run(work, costs, data, results, arguments.address, resources) if work else 0
+        with Claim(results):
+            study = results.read_study()
+            data = _load(work, arguments.data_dir)
+            _record_request(results, study, request, list(argv) if argv is not None else sys.argv[1:])
+            peaks = known_peaks(grid, rows)
+            failed = _run(work, costs, data, results, arguments.address, resources, peaks) if work else 0
         if not work:
             print(f"all {len(grid)} trials of grid {request.grid!r} are answered already: nothing to do")
         if not arguments.no_report:
@@ -114,8 +118,15 @@ def _print_dry_run(
         seconds = costs.seconds(planned)
         print(f"  {trial.trial_id}  {label(planned):62s} {len(planned.probes):3d} probes  ~{clock(seconds)}")
     total = sum(costs.seconds(planned) for planned in work)
+    print(f"estimated: {clock(total)} {_source(total, costs)}")
+
+
+def _source(total: float, costs: CostModel) -> str:
+    """What the estimate is in: hours of a core of the authors' machine, or of what the stored rows ran on."""
+    if costs.devices and costs.devices != ["cpu"]:
+        return f"of one trial at a time, as stored rows took on {' and '.join(costs.devices)}"
     source = "calibrated by stored rows" if costs.scale else "as measured on the authors' machine"
-    print(f"estimated: {clock(total)} of one CPU core ({source}), {clock(total / _cores())} on this machine's cores")
+    return f"of one CPU core ({source}), {clock(total / _cores())} on this machine's cores"
 
 
 def _cores() -> int:
@@ -145,9 +156,11 @@ def _run(
     results: Results,
     address: str | None,
     resources: options.Resources,
+    peaks: Peaks,
 ) -> int:
     """Run the pending work; returns the number of failed trials."""
     from study import tuning  # ray and torch take seconds to import: only when there is work
+    from study.capacity import ClusterError
 
     expected = {p.trial.trial_id: costs.seconds(p) for p in work}
     longest_first = sorted(work, key=lambda planned: -expected[planned.trial.trial_id])
@@ -155,11 +168,11 @@ def _run(
     print(f"{len(work)} trials to run, results in {results.location}", flush=True)
     try:
         tuning.connect(address)
-        tuning.check_fit(resources)
+        tuning.check_fit(resources, data)
         for generation in sorted({planned.trial.generation for planned in work}):  # parents before their children
             now = [planned for planned in longest_first if planned.trial.generation == generation]
-            tuning.run_trials(now, data, results, progress, resources=resources)
-    except tuning.ClusterError as error:
+            tuning.run_trials(now, data, results, progress, resources=resources, peaks=peaks)
+    except ClusterError as error:
         raise _InputError(str(error)) from error
     finally:
         tuning.disconnect()
@@ -171,7 +184,7 @@ def _run(
 def _load(work: Sequence[Planned], data_dir: str | None) -> dict[DataKey, tuple[Splits, str]]:
     """Every data set that the work needs, once, before any trial starts."""
     from study.data import DataError, load, split
-    from study.tuning import data_key
+    from study.data_keys import data_key
 
     folder = Path(data_dir or os.environ.get("STUDY_DATA_DIR") or Path.home() / ".cache" / "sgd-robustness-study")
     loaded, parts = {}, {}

@@ -10,12 +10,12 @@ from search_spaces import Planned
 from study.execute import Tensors, execute
 from study.records import Results
 
-RAISES, DIES, HOARDS = 1, 2, 3
+RAISES, DIES, HOARDS, HANGS = 1, 2, 3, 5
 """The seed says what goes wrong, every time; other seeds are sound."""
 
 
 def faulty(planned: Planned, data: Tensors, results: Results, **options: Any) -> dict[str, Any]:
-    """Raises, kills its own worker, or takes more memory than the host may use."""
+    """Raises, kills its own worker, takes more memory than the host may use, or waits for nothing."""
     if planned.trial.seed == RAISES:
         raise ZeroDivisionError("planted")
     if planned.trial.seed == DIES:
@@ -26,4 +26,6 @@ def faulty(planned: Planned, data: Tensors, results: Results, **options: Any) ->
             hoard.append(b"x" * (100 << 20))
             time.sleep(0.02)
         time.sleep(60)
+    if planned.trial.seed == HANGS:
+        time.sleep(3600)
     return execute(planned, data, results, **options)

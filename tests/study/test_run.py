@@ -37,6 +37,7 @@ def rows(results: Path) -> dict[str, dict[str, object]]:
         ([*SMALL, "--epsilons", "big"], "not a list of numbers such as 0.1,0.3"),
         ([*SMALL, "--epsilons", "0.7"], "no attack of these trials has it; valid: "),
         ([*SMALL, "--checkpoint-seconds", "-1"], "must be a number of seconds, at least 0"),
+        ([*SMALL, "--trial-timeout", "0"], "must be a positive number of seconds"),
         ([*SMALL, "--seeds", "99999999999999999999"], "seed 99999999999999999999 is out of range"),
         ([*SMALL, "--gpus-per-trial", "2"], "not auto or a fraction"),
         ([*SMALL, "--cpus-per-trial", "0"], "must be at least 1"),

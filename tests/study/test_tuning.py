@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from study.records import Results
-from tests.study.faults import DIES, HOARDS, RAISES
+from tests.study.faults import DIES, HANGS, HOARDS, RAISES
 
 SCRIPT = """
 import sys
 from search_spaces import Request, plan
 from study import tuning
 from study.data import load, split
+from study.data_keys import data_key
 from study.options import Resources
 from study.progress import Progress
 from study.records import Results
@@ -26,17 +27,18 @@ grid = plan(Request("smoke", select={"batch_size": ("32",), "regime": ("benchmar
                     epochs=1, train_size=64, test_size=20, probes="headline"))
 work = list(grid.values())
 whole = load("digits", "unused")
-data = {tuning.data_key(p): (split(whole, train_size=64, val_size=240, test_size=20), whole.sha256) for p in work}
+data = {data_key(p): (split(whole, train_size=64, val_size=240, test_size=20), whole.sha256) for p in work}
 progress = Progress({t: 1.0 for t in grid}, {})
 tuning.connect(None)
-tuning.run_trials(work, data, results, progress, resources=Resources(), execute_trial=faulty)
+resources = Resources(trial_timeout=float(sys.argv[3]))
+tuning.run_trials(work, data, results, progress, resources=resources, execute_trial=faulty)
 print("failures", sorted(progress.failures.values()))
 """
 
 
-def run(tmp_path: Path, seeds: str, **environment: str) -> dict[int, dict[str, object]]:
+def run(tmp_path: Path, seeds: str, timeout: float = 600.0, **environment: str) -> dict[int, dict[str, object]]:
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path), seeds],
+        [sys.executable, "-c", SCRIPT, str(tmp_path), seeds, str(timeout)],
         capture_output=True, text=True, timeout=280, env={**os.environ, "PYTHONPATH": str(Path.cwd()), **environment},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[:3000]
@@ -50,6 +52,13 @@ def test_an_exception_and_a_worker_that_always_dies_cost_those_trials_only(tmp_p
     assert rows[DIES]["status_reason"]
     log = (tmp_path / "logs" / f"{rows[RAISES]['trial_id']}.txt").read_text()
     assert "Traceback" in log
+
+
+@pytest.mark.slow
+def test_a_trial_that_always_hangs_is_given_up_with_its_reason(tmp_path: Path) -> None:
+    rows = run(tmp_path, f"0,{HANGS},4", timeout=15.0)
+    assert {seed: row["status"] for seed, row in rows.items()} == {0: "ok", HANGS: "failed", 4: "ok"}
+    assert str(rows[HANGS]["status_reason"]).startswith("hung: no sign of life for 15 s")
 
 
 @pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="reads /proc/meminfo")

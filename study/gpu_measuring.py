@@ -1,0 +1,128 @@
+"""Each trial's share of a GPU on this cluster: measured once for each kind of trial, and kept with the results."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import ray
+import torch
+
+from search_spaces import Planned
+from study.capacity import Capacity, survey
+from study.data_keys import DataKey
+from study.execute import Tensors
+from study.gpu_memory import out_of_gpu_memory
+from study.gpu_shares import UNMEASURED, Need, Peaks, kind_of, representatives, share
+from study.options import Resources
+from study.reasons import first_line
+from study.records import Results
+from study.rehearsal import CudaMeter, rehearse
+from study.trainable import tensors
+
+ACCELERATOR = "accelerator_type:"
+"""Prefix of the resource by which Ray tells kinds of GPU apart."""
+
+Measure = Callable[[Planned, Tensors], Need]
+
+
+def measure_on_gpu(planned: Planned, data: Tensors) -> Need:
+    """What a trial needs, from a rehearsal on this process's GPU.
+
+    Raises:
+        RuntimeError: torch sees no GPU here.
+    """
+    if data.device.type != "cuda":
+        raise RuntimeError("torch sees no CUDA GPU on the node that Ray says has one")
+    meter = CudaMeter()
+    try:
+        return rehearse(planned, data, meter)
+    except Exception as error:
+        if not out_of_gpu_memory(error):
+            raise
+        return Need(meter.name, meter.total_bytes, meter.total_bytes, 1.0)
+
+
+def trial_shares(
+    work: Sequence[Planned],
+    references: Mapping[DataKey, tuple[Any, str]],
+    results: Results,
+    resources: Resources,
+    peaks: Peaks,
+    measure: Measure = measure_on_gpu,
+) -> dict[str, float]:
+    """Trial id -> fraction of a GPU: as asked, else as measured; all 0 on a cluster without GPUs.
+
+    What `gpu_shares.json` in the results does not know yet is measured now, a kind of trial at a time on each free
+    GPU. A kind that cannot be measured is told, and gets a quarter.
+    """
+    ids = [planned.trial.trial_id for planned in work]
+    if resources.gpus_per_trial is not None:
+        return dict.fromkeys(ids, resources.gpus_per_trial)
+    nodes, cpus = survey(), resources.cpus_per_trial
+    if not nodes.has_gpus:
+        return dict.fromkeys(ids, 0.0)
+    kinds, accelerators = representatives(work), _accelerators(nodes)
+    needs = _known(results)
+    wanted = [(kind, one) for kind in kinds for one in accelerators if one not in needs.get(kind, {})]
+    if wanted:
+        print(f"measuring what {len(wanted)} kinds of trial take of a GPU (once; kept with the results)", flush=True)
+    for kind, one, need in _measure_all(wanted, kinds, references, cpus, measure):
+        needs.setdefault(kind, {})[one] = need
+        results.write_gpu_shares({k: {a: n.to_dict() for a, n in found.items()} for k, found in needs.items()})
+    most = nodes.trials_per_gpu(cpus)
+    by_kind = {
+        kind: share(kind, [n for a, n in needs.get(kind, {}).items() if a in accelerators], peaks, most=most)
+        for kind in kinds
+    }
+    return {planned.trial.trial_id: by_kind[kind_of(planned)] for planned in work}
+
+
+def _known(results: Results) -> dict[str, dict[str, Need]]:
+    try:
+        stored = results.read_gpu_shares()
+        return {kind: {a: Need(**need) for a, need in found.items()} for kind, found in stored.items()}
+    except (TypeError, ValueError, AttributeError):  # of another version, or damaged: it is only a measurement
+        return {}
+
+
+def _accelerators(capacity: Capacity) -> list[str]:
+    """The kinds of GPU by their resource; one without a name where Ray does not know them."""
+    nodes = [node for node in (*capacity.live, *capacity.declared) if node.get("GPU", 0) > 0]
+    return sorted({name for node in nodes for name in node if name.startswith(ACCELERATOR)}) or [""]
+
+
+def _measure_all(
+    wanted: Sequence[tuple[str, str]],
+    kinds: Mapping[str, Planned],
+    references: Mapping[DataKey, tuple[Any, str]],
+    cpus: int,
+    measure: Measure,
+) -> Iterator[tuple[str, str, Need]]:
+    """Kinds and what they need, as they are measured. Each has a GPU and a process to itself."""
+    task = ray.remote(max_calls=1)(_measure)
+    running = {}
+    for kind, one in wanted:
+        resources = {one: 0.001} if one else None
+        options = task.options(num_cpus=cpus, num_gpus=1, resources=resources)
+        running[options.remote(kinds[kind], dict(references), cpus, measure)] = (kind, one)
+    try:
+        while running:
+            (done, *_), _ = ray.wait(list(running))
+            kind, one = running.pop(done)
+            try:
+                yield kind, one, ray.get(done)
+            except Exception as error:
+                print(
+                    f"{kind} not measured, its trials get {UNMEASURED} of a GPU: {first_line(error)}", file=sys.stderr
+                )
+    finally:
+        for left in running:
+            ray.cancel(left, force=True)
+
+
+def _measure(planned: Planned, references: Mapping[DataKey, tuple[Any, str]], cpus: int, measure: Measure) -> Need:
+    torch.set_num_threads(cpus)
+    torch.backends.cudnn.allow_tf32 = False
+    return measure(planned, tensors(planned, references))

@@ -1,0 +1,84 @@
+"""Two commands on one results folder: the second is refused while the first lives, and never for long after."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from study import claim
+from study.claim import STALE_SECONDS, Claim
+from study.records import RecordsError, Results
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    made = Results(tmp_path)
+    made.create()
+    return made
+
+
+def claimed(results: Results, host: str, pid: int, age: float = 0.0) -> None:
+    results.write_claim({"host": host, "pid": pid, "token": "theirs", "at": time.time() - age})
+
+
+def ended_process() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_a_second_command_is_refused_and_told_by_whom_and_for_how_long(results: Results) -> None:
+    with Claim(results), pytest.raises(RecordsError, match=rf"process {os.getpid()} on .* accepted in 1[45]\d s"):
+        Claim(results).__enter__()
+
+
+def test_the_claim_ends_with_the_command_whatever_its_end(results: Results, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), Claim(results):
+        assert json.loads((tmp_path / "run.json").read_text())["pid"] == os.getpid()
+        raise KeyboardInterrupt
+    assert not (tmp_path / "run.json").exists()
+
+
+def test_a_killed_command_of_this_machine_locks_nobody_out(results: Results) -> None:
+    claimed(results, socket.gethostname(), ended_process())
+    with Claim(results):
+        pass
+
+
+@pytest.mark.parametrize(("age", "refused"), [(10.0, True), (STALE_SECONDS + 1, False), (-STALE_SECONDS - 1, False)])
+def test_a_command_on_another_machine_counts_as_dead_when_silent(results: Results, age: float, refused: bool) -> None:
+    claimed(results, "elsewhere", 1, age)
+    if refused:
+        with pytest.raises(RecordsError, match="elsewhere"):
+            Claim(results).__enter__()
+    else:
+        with Claim(results):
+            pass
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"pid": 1}', '{"at": "now", "pid": 1}'])
+def test_a_damaged_claim_is_none(results: Results, tmp_path: Path, content: str) -> None:
+    (tmp_path / "run.json").write_text(content)
+    with Claim(results):
+        pass
+
+
+def test_a_running_command_renews_its_claim(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claim, "BEAT_SECONDS", 0.01)
+    with Claim(results):
+        first = results.read_claim()
+        deadline = time.monotonic() + 10
+        while results.read_claim() == first and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert results.read_claim() != first
+
+
+def test_a_claim_that_another_command_took_over_is_left_to_it(results: Results) -> None:
+    with Claim(results):
+        claimed(results, "elsewhere", 1)
+    assert (results.read_claim() or {})["host"] == "elsewhere"
