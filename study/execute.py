@@ -18,9 +18,8 @@ from torch import Tensor, nn
 
 from search_spaces import Planned, Trial
 from study import checkpoints, pending, provenance, streams
+from study.adversarial_training import adversary
 from study.asked import Asked
-from study.attacks import ATTACKS
-from study.attacks.losses import LOSSES
 from study.data import AUGMENTATIONS, DATASETS
 from study.evaluation import evaluate
 from study.models import build, set_dropout_generator
@@ -31,7 +30,7 @@ from study.records import Results
 from study.rows import new_row, relabel, union
 from study.schedules import SCHEDULES
 from study.schema import Row
-from study.training import Epoch, Perturb, Recipe, TrainingState, train
+from study.training import Epoch, Recipe, TrainingState, train
 
 Report = Callable[[Mapping[str, Any]], None]
 """Takes the metrics of an epoch or of the finished trial."""
@@ -203,7 +202,7 @@ def _train(
             schedule=SCHEDULES[trial.schedule],
             augmentation=AUGMENTATIONS[trial.augmentation],
             target_loss=trial.target_loss,
-            perturb=_adversary(trial),
+            perturb=adversary(trial),
         ),
         train=data.train,
         validation=data.validation,
@@ -243,20 +242,6 @@ def _train(
         results.write_weights(trial.trial_id, checkpoints.weights_to_bytes(model))
         results.write_row(row)
     return row
-
-
-def _adversary(trial: Trial) -> Perturb | None:
-    """What makes a minibatch adversarial, on the loss that the papers attacked; None for natural training."""
-    if trial.adversarial_training == "none":
-        return None
-    if trial.adversarial_training not in ATTACKS:
-        raise ValueError(f"unknown attack {trial.adversarial_training!r}; valid: {', '.join(ATTACKS)}")
-    run, epsilon, loss = ATTACKS[trial.adversarial_training].run, trial.adversarial_epsilon, LOSSES["ce"]
-
-    def perturb(model: nn.Module, x: Tensor, y: Tensor, starts: torch.Generator) -> Tensor:
-        return run(model, x, y, epsilon=epsilon, loss=loss, generator=starts)
-
-    return perturb
 
 
 def _resume(
