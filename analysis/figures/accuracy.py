@@ -51,4 +51,5 @@ def accuracy_figure(
         description=f"{setting.title}, {sweep.title}: clean and adversarial test accuracy against batch size under "
         f"{under}. Adversarial accuracy: {ends(adversarial, sweep, percent)}",
         legend=sweep.styles,
+        attack=attack,
     )

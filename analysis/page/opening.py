@@ -28,6 +28,7 @@ def opening(findings: Findings) -> Html:
     table = findings.table
     return element(
         "header",
+        element("button", type="button", class_="theme", hidden=True),
         element("h1", _title(table)),
         element("p", provenance_line(findings), class_="meta"),
         *summary(findings.verdicts),
