@@ -68,7 +68,7 @@ def render(findings: Findings, downloads: Sequence[str]) -> str:
             element("ul", [element("li", element("a", text, href=f"#{part}")) for part, text in parts.items()]),
             aria_label="Sections",
         ),
-        verdict_strip(findings.verdicts),
+        verdict_strip(findings),
         study_section(findings, charts),
         correlation_section(findings, charts),
         counterexample_section(findings, charts),

@@ -50,7 +50,7 @@ const addAxisPickers = (group) => {
   for (const axis of words) {
     const picker = make("select", {}, new Option("logarithmic", "log"), new Option("linear", "linear"));
     picker.dataset.axis = axis;
-    controls.append(make("label", {}, `${axis} `, picker));
+    controls.append(make("label", {}, `${axis} axis `, picker));
   }
   controls.hidden = controls.childElementCount === 0;
 };
