@@ -1,10 +1,19 @@
 "use strict";
 // Draws the charts of the page's data block, those in closed sections when they are opened.
 (() => {
-  const { config, charts } = JSON.parse(document.getElementById("charts").textContent);
+  const { config, templates, data, charts } = JSON.parse(document.getElementById("charts").textContent);
   const chosen = new Map(); // group of figures -> epsilon
   const views = new Map(); // chart's place -> its Vega view
   const visible = (place) => place.offsetParent !== null && !views.has(place);
+
+  // A data set is stored as runs of rows that share their fields.
+  const records = (runs) => runs.flatMap(({ fields, rows }) =>
+    rows.map((row) => Object.fromEntries(fields.map((field, place) => [field, row[place]]))));
+
+  const specification = (chart) => {
+    const sets = Object.entries(chart.data).map(([name, key]) => [name, records(data[key])]);
+    return { ...templates[chart.template], datasets: Object.fromEntries(sets) };
+  };
 
   const setEpsilon = (place, view) => {
     const group = place.closest("[data-group]");
@@ -18,7 +27,7 @@
 
   const draw = async (place) => {
     views.set(place, null);
-    const spec = charts[place.dataset.chart];
+    const spec = specification(charts[place.dataset.chart]);
     const result = await vegaEmbed(place, spec, { mode: "vega-lite", renderer: "svg", actions: false, config });
     views.set(place, result.view);
     await setEpsilon(place, result.view);
