@@ -6,7 +6,7 @@ import io
 import json
 import uuid
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +18,12 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from study.row_cache import CACHE, WORTH_CACHING, Stamp, decode, encode
+from study.row_tables import conformed, mismatch
 from study.schema import ROW_KIND, ROW_SCHEMA, SCHEMA_VERSION, Row
 
 _READERS = 8
+_BATCH = 500
 _RENAME = "rename it and run again (rows are kept; what was asked before is forgotten)"
 
 
@@ -69,13 +72,16 @@ class Results:
         if unknown:
             raise RecordsError(f"row of trial {row.get('trial_id')} has unknown columns: {sorted(unknown)}")
         sink = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist([row], schema=ROW_SCHEMA), sink)
+        # of one value a column, dictionaries and statistics make the file larger and slower to read
+        pq.write_table(
+            pa.Table.from_pylist([row], schema=ROW_SCHEMA), sink, use_dictionary=False, write_statistics=False
+        )
         self._write(_row_name(row["trial_id"]), sink.getvalue())
 
     def read_row(self, trial_id: str) -> Row | None:
         """A trial's row, or None when there is none that can be read."""
-        row = self._read_row_file(_row_name(trial_id), None)
-        return row if isinstance(row, dict) else None
+        table = self._read_row_file(_row_name(trial_id), None)
+        return dict.fromkeys(ROW_SCHEMA.names) | table.to_pylist()[0] if isinstance(table, pa.Table) else None
 
     def read_rows(self, columns: Sequence[str] | None = None) -> tuple[list[Row], list[Unreadable]]:
         """All rows, ordered by trial id, and the files beside them that are torn, foreign or of another schema.
@@ -85,28 +91,61 @@ class Results:
         Raises:
             RecordsError: the folder does not exist.
         """
-        names = sorted(name for name in self._list("trials") if name.endswith(".parquet"))
-        with ThreadPoolExecutor(_READERS) as pool:
-            read = list(pool.map(lambda name: self._read_row_file(f"trials/{name}", columns), names))
-        rows = [item for item in read if isinstance(item, dict)]
+        read = [item for batch in self._in_batches(columns) for item in batch]
+        empty = dict.fromkeys(columns or ROW_SCHEMA.names)
+        rows = [empty | item.to_pylist()[0] for item in read if isinstance(item, pa.Table)]
         return rows, [item for item in read if isinstance(item, Unreadable)]
 
-    def _read_row_file(self, name: str, columns: Sequence[str] | None) -> Row | Unreadable | None:
+    def read_table(self) -> tuple[pa.Table, list[Unreadable]]:
+        """As `read_rows` (and raises as it does), in the columns of `ROW_SCHEMA`; many rows come from one file."""
+        stamps = {info.base_name: Stamp(info.size, info.mtime_ns or 0) for info in self._files("trials")}
+        cached = decode(self._fs, f"{self._root}/{CACHE}", stamps)
+        known = set() if cached is None else set(cached["trial_id"].to_pylist())
+        parts, unreadable = [], []
+        for read in self._in_batches(None, known):  # a thousand files hold as many small buffers: they are let go early
+            parts.append(conformed([item for item in read if isinstance(item, pa.Table)]).combine_chunks())
+            unreadable += [item for item in read if isinstance(item, Unreadable)]
+        fresh = sum(map(len, parts))
+        if cached is not None and not fresh:
+            return cached, unreadable
+        rows = pa.concat_tables([ROW_SCHEMA.empty_table(), *([] if cached is None else [cached]), *parts])
+        rows = rows if cached is None else rows.sort_by("trial_id")
+        if fresh >= WORTH_CACHING:
+            self._store_cache(rows, stamps)
+        return rows, unreadable
+
+    def _store_cache(self, rows: pa.Table, stamps: Mapping[str, Stamp]) -> None:
+        """Keep what was read in one file; a folder that cannot be written to is read file by file again."""
+        try:
+            self._write_by(CACHE, lambda sink: encode(rows, stamps, sink))
+        except OSError:
+            return
+
+    def _in_batches(
+        self, columns: Sequence[str] | None, known: Collection[str] = ()
+    ) -> Iterator[list[pa.Table | Unreadable | None]]:
+        names = sorted(n for n in self._list("trials") if n.endswith(".parquet") and _stem(n) not in known)
+        with ThreadPoolExecutor(_READERS) as pool:
+            for start in range(0, len(names), _BATCH):
+                batch = names[start : start + _BATCH]
+                yield list(pool.map(lambda name: self._read_row_file(f"trials/{name}", columns), batch))
+
+    def _read_row_file(self, name: str, columns: Sequence[str] | None) -> pa.Table | Unreadable | None:
+        """One row as a table of those columns that the file has."""
         try:
             with self._fs.open_input_file(f"{self._root}/{name}") as source:
                 file = pq.ParquetFile(source)
                 refusal = _refusal(file, name)
                 if refusal:
                     return Unreadable(name, refusal)
-                present = [c for c in columns or ROW_SCHEMA.names if c in file.schema_arrow.names]
-                row: Row = file.read(columns=present, use_threads=False).to_pylist()[0]
-                if row.get("trial_id", _stem(name)) != _stem(name):
-                    return Unreadable(name, f"a copy: it holds the row of trial {row['trial_id']}")
+                present = [column for column in columns or () if column in file.schema_arrow.names]
+                table = file.read(columns=present if columns else None, use_threads=False)
         except FileNotFoundError:
             return None
         except (pa.ArrowException, OSError, ValueError) as error:
             return Unreadable(name, f"torn or damaged: {str(error).splitlines()[0]}")
-        return dict.fromkeys(columns or ROW_SCHEMA.names) | row
+        reason = _misnamed(table, name) or mismatch(table)
+        return Unreadable(name, reason) if reason else table
 
     # -- weights and checkpoints -----------------------------------------------------------------------------
 
@@ -202,13 +241,16 @@ class Results:
         return bool(self._fs.get_file_info(f"{self._root}/trials").type == pafs.FileType.Directory)
 
     def _list(self, room: str) -> Iterable[str]:
+        return [info.base_name for info in self._files(room)]
+
+    def _files(self, room: str) -> list[pafs.FileInfo]:
         try:
             infos = self._fs.get_file_info(pafs.FileSelector(f"{self._root}/{room}"))
         except FileNotFoundError as error:
             raise RecordsError(f"{self.location} holds no results (no {room}/ in it)") from error
         except OSError as error:
             raise RecordsError(f"cannot read the results folder {self.location}: {error}") from error
-        return [info.base_name for info in infos if info.is_file and not info.base_name.startswith(".")]
+        return [info for info in infos if info.is_file and not info.base_name.startswith(".")]
 
     def _read(self, name: str) -> bytes | None:
         try:
@@ -219,15 +261,18 @@ class Results:
         return content
 
     def _write(self, name: str, content: bytes | pa.Buffer) -> None:
+        self._write_by(name, lambda sink: sink.write(content))
+
+    def _write_by(self, name: str, fill: Callable[[Any], object]) -> None:
         if not isinstance(self._fs, pafs.LocalFileSystem):
             with self._fs.open_output_stream(f"{self._root}/{name}") as sink:
-                sink.write(content)
+                fill(sink)
             return
         room, _, base = name.rpartition("/")
-        temporary = f"{self._root}/{room}/.{base}.{uuid.uuid4().hex}.tmp"
+        temporary = f"{self._root}/{room}{'/' if room else ''}.{base}.{uuid.uuid4().hex}.tmp"
         try:
             with self._fs.open_output_stream(temporary) as sink:
-                sink.write(content)
+                fill(sink)
             self._fs.move(temporary, f"{self._root}/{name}")
         except OSError:
             self._discard(temporary)
@@ -249,12 +294,17 @@ def _stem(name: str) -> str:
 
 
 def _refusal(file: pq.ParquetFile, name: str) -> str:
-    metadata = file.schema_arrow.metadata or {}
+    metadata = file.metadata.metadata or {}
     if metadata.get(b"kind") != ROW_KIND:
         return "foreign: not a trial row of this study"
-    version = int(metadata.get(b"schema_version", b"0"))
-    if version != SCHEMA_VERSION:
+    version = metadata.get(b"schema_version", b"0").decode(errors="replace")
+    if version != str(SCHEMA_VERSION):
         return f"written by schema version {version}, this is version {SCHEMA_VERSION}"
     if file.metadata.num_rows != 1:
         return f"holds {file.metadata.num_rows} rows instead of one"
     return ""
+
+
+def _misnamed(table: pa.Table, name: str) -> str:
+    found = table["trial_id"][0].as_py() if "trial_id" in table.schema.names else _stem(name)
+    return "" if found == _stem(name) else f"a copy: it holds the row of trial {found}"

@@ -90,10 +90,14 @@ class FigureData:
 
     @cached_property
     def _by_place(self) -> dict[tuple[str, ...], str]:
-        return by_place(cell_ids(self.table))
+        return by_place(self._cell_ids)
+
+    @cached_property
+    def _cell_ids(self) -> pd.DataFrame:
+        return cell_ids(self.table)
 
     def _identified(self, frame: pd.DataFrame) -> pd.DataFrame:
-        return frame.assign(cell_id=[self.cell_id(cell) for cell in frame[_CELL].to_dict("records")])
+        return frame.merge(self._cell_ids, how="left", on=_CELL)
 
     def _answered(self, seeds: Iterable[object]) -> pd.DataFrame:
         columns = [*_CELL, "cell_id", *_QUESTION, *FLAGS, *(f"n_{state}" for state in STATES)]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
 
 from analysis import theme
 from analysis.figures import Figure
@@ -23,23 +25,27 @@ _GLYPHS = {
 
 
 class Charts:
-    """The charts of a page; a specification that two figures share is embedded once."""
+    """The charts of a page; what two of them share, template or data set, is embedded once.
+
+    The data block holds `config`, `cells`, `templates` (key -> specification without data), `data` (key -> `packed`
+    records) and `charts` (key -> `template` and, by the name under which it reads them, the keys of its `data`).
+    """
 
     def __init__(self) -> None:
-        self._keys: dict[str, str] = {}
+        self._templates: dict[str, str] = {}
+        self._data: dict[str, str] = {}
+        self._charts: dict[str, str] = {}
         self._used: set[str] = set()
 
     def figure(self, figure: Figure, heading: str = "") -> Html:
         """The figure's place on the page, with its caption."""
-        text = json.dumps(figure.spec(), allow_nan=False, separators=(",", ":"))
-        key = self._keys.setdefault(text, f"c{len(self._keys)}")
         return element(
             "figure",
             element("h4", heading) if heading else None,
             # Vega labels its own element anew, so the description sits on one around it.
             element(
                 "div",
-                element("div", class_="chart", data_chart=key, data_cell=figure.cell or None),
+                element("div", class_="chart", data_chart=self._chart(figure), data_cell=figure.cell or None),
                 role="img",
                 aria_label=figure.description,
                 class_="frame",
@@ -50,6 +56,12 @@ class Charts:
             data_attack=figure.attack or None,
         )
 
+    def _chart(self, figure: Figure) -> str:
+        """The key of the figure's chart in the data block."""
+        spec = figure.spec()
+        data = {name: _key(self._data, "d", packed(records)) for name, records in spec.pop("datasets").items()}
+        return _key(self._charts, "c", {"template": _key(self._templates, "t", spec), "data": data})
+
     def _identifier(self, figure: str) -> str | None:
         if figure in self._used:
             return None
@@ -58,9 +70,28 @@ class Charts:
 
     def data(self, cells: str) -> Html:
         """All specifications, and `cells` (JSON), as a JSON data block that no text in it can leave."""
-        charts = ",".join(f'"{key}":{text}' for text, key in self._keys.items())
-        content = f'{{"config":{json.dumps(theme.config())},"cells":{cells},"charts":{{{charts}}}}}'
+        parts = {"templates": self._templates, "data": self._data, "charts": self._charts}
+        blocks = ["{" + ",".join(f'"{key}":{text}' for text, key in known.items()) + "}" for known in parts.values()]
+        named = ",".join(f'"{name}":{block}' for name, block in zip(parts, blocks, strict=True))
+        content = f'{{"config":{_json(theme.config())},"cells":{cells},{named}}}'
         return element("script", Html(embedded(content)), type="application/json", id="charts")
+
+
+def packed(records: Sequence[Mapping[str, Any]]) -> list[dict[str, list[Any]]]:
+    """Records as runs that share their fields, `fields` named once and `rows` of values: half the bytes."""
+    return [
+        {"fields": list(fields), "rows": [list(record.values()) for record in run]}
+        for fields, run in groupby(records, key=tuple)
+    ]
+
+
+def _key(known: dict[str, str], prefix: str, content: Any) -> str:
+    """The key under which `content` is known by its JSON text; a new one if it is not."""
+    return known.setdefault(_json(content), f"{prefix}{len(known)}")
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, allow_nan=False, separators=(",", ":"))
 
 
 def embedded(content: str) -> str:

@@ -120,7 +120,7 @@ def paired_errors(cells: pd.DataFrame, pairs: pd.DataFrame, attacks: pd.DataFram
     correctness bits are missing or of unequal length get the unpaired binomial error of the mean over seeds
     (not smaller).
     """
-    bits, images = attacks["correct_bits"].to_numpy(dtype=object), attacks["n"].to_numpy()
+    bits, images = attacks["correct_bits"], attacks["n"].to_numpy()
     answers = cells["attack_rows"].to_numpy(dtype=object)
     errors = np.full(len(pairs), np.nan)
     of = group_codes(cells, STRATUM)[pairs["i"].to_numpy()]
@@ -128,7 +128,8 @@ def paired_errors(cells: pd.DataFrame, pairs: pd.DataFrame, attacks: pd.DataFram
     for stratum in np.unique(of):
         members = np.flatnonzero(of == stratum)
         used = np.unique(np.concatenate([i[members], j[members]]))
-        shares = [_shares(bits[answers[cell]], images[answers[cell]]) for cell in used]
+        rows = [np.asarray(answers[cell], dtype=np.intp) for cell in used]
+        shares = [_shares(bits.iloc[of_cell].to_numpy(dtype=object), images[of_cell]) for of_cell in rows]
         lengths = {share.size for share in shares}
         n = lengths.pop()
         if lengths or n == 0:

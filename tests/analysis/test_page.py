@@ -13,6 +13,7 @@ import pytest
 from analysis.figures.sweep import settings
 from analysis.findings import Findings, find
 from analysis.page import render
+from analysis.page.charts import Charts
 from analysis.page.html import element, table
 from analysis.page.opening import coverage, deviations, summary
 from analysis.rows.table import StudyTable, from_rows
@@ -82,8 +83,17 @@ class Elements(HTMLParser):
 def charts(page: str) -> dict[str, Any]:
     block = re.search(r'<script type="application/json" id="charts">(.*?)</script>', page, re.DOTALL)
     assert block is not None
-    specs: dict[str, Any] = json.loads(block.group(1))["charts"]
-    return specs
+    content = json.loads(block.group(1))
+    return {key: specification(chart, content) for key, chart in content["charts"].items()}
+
+
+def specification(chart: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
+    """As the page's script puts it together."""
+    datasets = {
+        name: [dict(zip(run["fields"], row, strict=True)) for run in content["data"][key] for row in run["rows"]]
+        for name, key in chart["data"].items()
+    }
+    return content["templates"][chart["template"]] | {"datasets": datasets}
 
 
 def test_nothing_on_the_page_points_outside(page: str) -> None:
@@ -128,6 +138,19 @@ def test_every_figure_has_a_place_a_label_and_a_specification(page: str) -> None
     labelled = [a for _, a in Elements(page).found if a.get("role") == "img"]
     assert len(labelled) == len(places)
     assert all(a["aria-label"] for a in labelled)
+
+
+def test_the_data_block_gives_each_chart_its_own_specification_and_holds_nothing_twice(findings: Findings) -> None:
+    drawn, again = Charts(), Charts()
+    for figure in findings.figures:
+        drawn.figure(figure)
+        again.figure(figure)
+        again.figure(figure)
+    assert drawn.data() == again.data()
+    embedded = charts(f"{drawn.data()}").values()
+    assert [json.dumps(spec) for spec in embedded] == list(
+        dict.fromkeys(json.dumps(figure.spec()) for figure in findings.figures)
+    )
 
 
 def test_ids_are_unique_and_links_within_the_page_lead_somewhere(page: str) -> None:

@@ -1,12 +1,19 @@
 // The charts of the page's data block. A chart is drawn when it comes near the window: those in closed sections wait.
 
-const { config, charts, cells } = JSON.parse(document.getElementById("charts").textContent);
+const { config, cells, templates, data, charts } = JSON.parse(document.getElementById("charts").textContent);
 const views = new Map(); // place of a chart -> its Vega view
 const jobs = new Map(); // place of a chart -> the promise of its last drawing
 const drawn = new Set(); // what to do with a place after each of its drawings
 
 const places = () => [...document.querySelectorAll(".chart")];
 const groupOf = (place) => place.closest("[data-group]") ?? document.body;
+
+// A chart is a template and the data sets that it reads by name; a data set is runs of rows that share their fields.
+const chartOf = (place) => charts[place.dataset.chart];
+const templateOf = (place) => templates[chartOf(place).template];
+const unpacked = (runs) =>
+  runs.flatMap(({ fields, rows }) => rows.map((row) => Object.fromEntries(fields.map((field, n) => [field, row[n]]))));
+const dataOf = (place) => Object.fromEntries(Object.entries(chartOf(place).data).map(([name, key]) => [name, unpacked(data[key])]));
 const layersOf = (spec) => [spec, ...(spec.layer ?? []).flatMap(layersOf)];
 
 // What a reader chose for a group of charts: an epsilon, and the axes that are linear instead of logarithmic.
@@ -26,7 +33,7 @@ const logAxes = (spec) =>
     .map((coding) => [axisWords(coding), coding]);
 
 const specOf = (place) => {
-  const spec = structuredClone(charts[place.dataset.chart]);
+  const spec = { ...structuredClone(templateOf(place)), datasets: dataOf(place) };
   const { linear } = choiceOf(groupOf(place));
   for (const [words, coding] of logAxes(spec)) {
     if (!linear.has(words)) continue;
@@ -57,7 +64,7 @@ const redraw = (place) => {
 
 const applyEpsilon = async (place) => {
   const { epsilon } = choiceOf(groupOf(place));
-  const has = charts[place.dataset.chart].params?.some((param) => param.name === "epsilon");
+  const has = templateOf(place).params?.some((param) => param.name === "epsilon");
   if (epsilon === null || !has) return;
   await views.get(place).signal("epsilon", epsilon).runAsync();
   afterDrawing(place);

@@ -38,14 +38,14 @@ const onPick = (event) => {
     if (picker.value === "linear") linear.add(picker.dataset.axis);
     else linear.delete(picker.dataset.axis);
     for (const place of drawnIn(group)) {
-      if (logAxes(charts[place.dataset.chart]).some(([words]) => words === picker.dataset.axis)) redraw(place);
+      if (logAxes(templateOf(place)).some(([words]) => words === picker.dataset.axis)) redraw(place);
     }
   }
 };
 
 // Each logarithmic axis of a group's charts can be made linear.
 const addAxisPickers = (group) => {
-  const words = new Set(placesIn(group).flatMap((place) => logAxes(charts[place.dataset.chart]).map(([axis]) => axis)));
+  const words = new Set(placesIn(group).flatMap((place) => logAxes(templateOf(place)).map(([axis]) => axis)));
   const controls = group.querySelector(".controls");
   for (const axis of words) {
     const picker = make("select", {}, new Option("logarithmic", "log"), new Option("linear", "linear"));

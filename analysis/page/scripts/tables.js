@@ -3,10 +3,7 @@
 // The marks with a tooltip are those that show a number; their fields, titles and formats make the columns.
 const withTooltip = (spec) => layersOf(spec).find((layer) => Array.isArray(layer.encoding?.tooltip));
 
-const rowsOf = (spec) => {
-  const name = withTooltip(spec)?.data?.name ?? spec.data?.name;
-  return spec.datasets?.[name] ?? [];
-};
+const rowsOf = (place, spec) => dataOf(place)[withTooltip(spec)?.data?.name ?? spec.data?.name] ?? [];
 
 const columnsOf = (spec, rows) => {
   const fields = (withTooltip(spec)?.encoding.tooltip ?? []).map(({ field, title, format }) => ({ field, title: title ?? field, format }));
@@ -21,9 +18,9 @@ const written = (value, format, row, locale) => {
 };
 
 const tableOf = (place) => {
-  const spec = charts[place.dataset.chart];
+  const spec = templateOf(place);
   const locale = views.get(place).locale();
-  const rows = rowsOf(spec);
+  const rows = rowsOf(place, spec);
   const columns = columnsOf(spec, rows);
   const links = rows.some((row) => row.cell);
   const head = [...columns.map(({ title }) => title), ...(links ? ["trials"] : [])];
