@@ -123,6 +123,7 @@ class FigureData:
     def _along_batch_size(self, column: str, *, logarithmic: bool) -> pd.DataFrame:
         ok = self._ok.dropna(subset=column)
         values = ok[column].astype(float)
+        values = values.where(np.isfinite(values))
         if logarithmic:
             values = values.where(values > 0).map(np.log)
         grouped = values.groupby([ok[key] for key in _CELL], dropna=False)
@@ -136,7 +137,7 @@ class FigureData:
 
 
 def _summary(values: object) -> tuple[float, float, float, int]:
-    """Mean, t interval and count; all NaN when a value is (an eigenvalue that is not positive has no logarithm)."""
+    """Mean, t interval and count; all NaN when a value is (an eigenvalue that is not positive or not finite has no logarithm)."""
     data = np.asarray(values, dtype=float)
     if data.ndim == 0 or data.size == 0:
         return np.nan, np.nan, np.nan, 0

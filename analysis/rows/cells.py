@@ -136,7 +136,7 @@ def _answers(table: StudyTable, roster: pd.DataFrame) -> pd.DataFrame:
 
 def _log2_positive(values: pd.Series) -> Array:
     numbers = values.to_numpy(dtype=float)
-    logs: Array = np.log2(numbers, out=np.full(numbers.shape, np.nan), where=numbers > 0)
+    logs: Array = np.log2(numbers, out=np.full(numbers.shape, np.nan), where=(numbers > 0) & np.isfinite(numbers))
     return logs
 
 

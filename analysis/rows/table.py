@@ -219,6 +219,15 @@ def versions(trials: pd.DataFrame) -> dict[str, list[str]]:
     """Package -> the versions that wrote these rows; more than one is worth a reader's notice."""
     seen: dict[str, set[str]] = {}
     for text in trials["versions"].dropna().unique():
-        for package, version in json.loads(text).items():
-            seen.setdefault(package, set()).add(version)
+        for package, version in _noted_versions(text).items():
+            seen.setdefault(str(package), set()).add(str(version))
     return {package: sorted(found) for package, found in sorted(seen.items())}
+
+
+def _noted_versions(text: str) -> dict[str, Any]:
+    """What a row says of its packages; nothing where another program wrote something else there."""
+    try:
+        noted = json.loads(text)
+    except ValueError:
+        return {}
+    return noted if isinstance(noted, dict) else {}
