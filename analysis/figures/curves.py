@@ -137,7 +137,7 @@ class FigureData:
 
 
 def _summary(values: object) -> tuple[float, float, float, int]:
-    """Mean, t interval and count; all NaN when a value is (an eigenvalue that is not positive or not finite has no logarithm)."""
+    """Mean, t interval and count; all NaN when a value is (only a positive, finite eigenvalue has a logarithm)."""
     data = np.asarray(values, dtype=float)
     if data.ndim == 0 or data.size == 0:
         return np.nan, np.nan, np.nan, 0
