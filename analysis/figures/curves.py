@@ -45,6 +45,10 @@ class FigureData:
         drawn: T = self._figures[key]
         return drawn
 
+    def of(self, name: str, setting: Setting) -> pd.DataFrame:
+        """The rows of one of the frames below (`clean`, `adversarial`, ...) that belong to a setting."""
+        return self.figure(_rows_of, name, setting)
+
     @cached_property
     def settings(self) -> list[Setting]:
         """The data sets, models and protocols of this study."""
@@ -134,6 +138,12 @@ class FigureData:
         means["target_loss"] = means["target_loss"].astype(float)
         frame = self._states.merge(means, on=_CELL, how="left")
         return _drawn(frame.assign(n=frame["n"].fillna(0).astype(int), hollow=False))
+
+
+def _rows_of(data: FigureData, name: str, setting: Setting) -> pd.DataFrame:
+    rows: pd.DataFrame = setting.of(getattr(data, name))
+    text = rows.select_dtypes("str").columns
+    return rows.astype(dict.fromkeys(text, object))  # rows are taken of these again and again: no copy of their text
 
 
 def _summary(values: object) -> tuple[float, float, float, int]:

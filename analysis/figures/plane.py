@@ -84,7 +84,7 @@ def arrow_figure(data: FigureData, setting: Setting, pairs: pd.DataFrame) -> Fig
 def _cells(
     data: FigureData, setting: Setting, *, attack: str, loss: str, epsilon: float, curvature: str
 ) -> pd.DataFrame:
-    cells = setting.of(data.cells)
+    cells = data.of("cells", setting)
     question = {"attack": attack, "loss": loss, "epsilon": epsilon, "split": "test"}
     for column, value in question.items():
         cells = cells[cells[column] == value]

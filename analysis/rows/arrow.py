@@ -46,3 +46,15 @@ def _by_reference(column: pa.ChunkedArray | pa.Array) -> pd.Series:
     values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     places = pa.array(np.arange(len(values), dtype=np.int32))
     return pd.Series(pd.arrays.ArrowExtensionArray(pa.chunked_array([pa.DictionaryArray.from_arrays(places, values)])))
+
+
+def at(column: pd.Series, rows: NDArray[np.intp]) -> list[bytes | None]:
+    """The bytes at these positions of a column of `series`, or of plain objects."""
+    if not isinstance(column.dtype, pd.ArrowDtype):
+        return list(column.to_numpy(dtype=object)[rows])
+    stored: pa.ChunkedArray = column.array.__arrow_array__()  # type: ignore[attr-defined]
+    if stored.num_chunks != 1:
+        return list(column.iloc[rows].to_numpy(dtype=object))
+    (whole,) = stored.chunks
+    found: list[bytes | None] = whole.dictionary.take(whole.indices.take(pa.array(rows))).to_pylist()
+    return found

@@ -4,6 +4,7 @@ images.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from analysis.rows.arrow import at
 from analysis.rows.cells import FLAGS
 from analysis.rows.observations import STRATUM
 from analysis.statistics.intervals import Array
@@ -129,7 +131,7 @@ def paired_errors(cells: pd.DataFrame, pairs: pd.DataFrame, attacks: pd.DataFram
         members = np.flatnonzero(of == stratum)
         used = np.unique(np.concatenate([i[members], j[members]]))
         rows = [np.asarray(answers[cell], dtype=np.intp) for cell in used]
-        shares = [_shares(bits.iloc[of_cell].to_numpy(dtype=object), images[of_cell]) for of_cell in rows]
+        shares = [_shares(at(bits, of_cell), images[of_cell]) for of_cell in rows]
         lengths = {share.size for share in shares}
         n = lengths.pop()
         if lengths or n == 0:
@@ -144,7 +146,7 @@ def paired_errors(cells: pd.DataFrame, pairs: pd.DataFrame, attacks: pd.DataFram
     return errors
 
 
-def _shares(bits: NDArray[np.object_], images: NDArray[np.int_]) -> Array:
+def _shares(bits: Sequence[bytes | None], images: NDArray[np.int_]) -> Array:
     """Per image, the share of a cell's seeds that are right; empty if bits are missing or sets differ in
     size.
     """
