@@ -68,7 +68,7 @@ class Charts:
         self._used.add(figure)
         return f"figure-{figure}"
 
-    def data(self, cells: str) -> Html:
+    def data(self, cells: str = "{}") -> Html:
         """All specifications, and `cells` (JSON), as a JSON data block that no text in it can leave."""
         parts = {"templates": self._templates, "data": self._data, "charts": self._charts}
         blocks = ["{" + ",".join(f'"{key}":{text}' for text, key in known.items()) + "}" for known in parts.values()]
