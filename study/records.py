@@ -19,8 +19,8 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from study.row_cache import CACHE, WORTH_CACHING, Stamp, decode, encode
-from study.row_tables import conformed, mismatch
-from study.schema import ROW_KIND, ROW_SCHEMA, SCHEMA_VERSION, Row
+from study.row_tables import conformed, mismatch, misnamed, refusal
+from study.schema import ROW_SCHEMA, Row
 
 _READERS = 8
 _BATCH = 500
@@ -135,7 +135,7 @@ class Results:
         try:
             with self._fs.open_input_file(f"{self._root}/{name}") as source:
                 file = pq.ParquetFile(source)
-                refusal = _refusal(file, name)
+                refusal = refusal(file)
                 if refusal:
                     return Unreadable(name, refusal)
                 present = [column for column in columns or () if column in file.schema_arrow.names]
@@ -144,7 +144,7 @@ class Results:
             return None
         except (pa.ArrowException, OSError, ValueError) as error:
             return Unreadable(name, f"torn or damaged: {str(error).splitlines()[0]}")
-        reason = _misnamed(table, name) or mismatch(table)
+        reason = misnamed(table, _stem(name)) or mismatch(table)
         return Unreadable(name, reason) if reason else table
 
     # -- weights and checkpoints -----------------------------------------------------------------------------
@@ -291,20 +291,3 @@ def _row_name(trial_id: str) -> str:
 
 def _stem(name: str) -> str:
     return name.rpartition("/")[2].removesuffix(".parquet")
-
-
-def _refusal(file: pq.ParquetFile, name: str) -> str:
-    metadata = file.metadata.metadata or {}
-    if metadata.get(b"kind") != ROW_KIND:
-        return "foreign: not a trial row of this study"
-    version = metadata.get(b"schema_version", b"0").decode(errors="replace")
-    if version != str(SCHEMA_VERSION):
-        return f"written by schema version {version}, this is version {SCHEMA_VERSION}"
-    if file.metadata.num_rows != 1:
-        return f"holds {file.metadata.num_rows} rows instead of one"
-    return ""
-
-
-def _misnamed(table: pa.Table, name: str) -> str:
-    found = table["trial_id"][0].as_py() if "trial_id" in table.schema.names else _stem(name)
-    return "" if found == _stem(name) else f"a copy: it holds the row of trial {found}"

@@ -6,8 +6,28 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from study.schema import ROW_SCHEMA
+from study.schema import ROW_KIND, ROW_SCHEMA, SCHEMA_VERSION
+
+
+def refusal(file: pq.ParquetFile) -> str:
+    """Why a file is not the row of one trial; "" where it is."""
+    metadata = file.metadata.metadata or {}
+    if metadata.get(b"kind") != ROW_KIND:
+        return "foreign: not a trial row of this study"
+    version = metadata.get(b"schema_version", b"0").decode(errors="replace")
+    if version != str(SCHEMA_VERSION):
+        return f"written by schema version {version}, this is version {SCHEMA_VERSION}"
+    if file.metadata.num_rows != 1:
+        return f"holds {file.metadata.num_rows} rows instead of one"
+    return ""
+
+
+def misnamed(table: pa.Table, trial_id: str) -> str:
+    """Why a row in the file of `trial_id` is another trial's; "" where it is its own."""
+    found = table["trial_id"][0].as_py() if "trial_id" in table.schema.names else trial_id
+    return "" if found == trial_id else f"a copy: it holds the row of trial {found}"
 
 
 def mismatch(table: pa.Table) -> str:

@@ -13,7 +13,6 @@ import pytest
 from analysis.figures.sweep import settings
 from analysis.findings import Findings, find
 from analysis.page import render
-from analysis.page.charts import Charts
 from analysis.page.html import element, table
 from analysis.page.opening import coverage, deviations, summary
 from analysis.rows.table import StudyTable, from_rows
@@ -138,19 +137,6 @@ def test_every_figure_has_a_place_a_label_and_a_specification(page: str) -> None
     labelled = [a for _, a in Elements(page).found if a.get("role") == "img"]
     assert len(labelled) == len(places)
     assert all(a["aria-label"] for a in labelled)
-
-
-def test_the_data_block_gives_each_chart_its_own_specification_and_holds_nothing_twice(findings: Findings) -> None:
-    drawn, again = Charts(), Charts()
-    for figure in findings.figures:
-        drawn.figure(figure)
-        again.figure(figure)
-        again.figure(figure)
-    assert drawn.data() == again.data()
-    embedded = charts(f"{drawn.data()}").values()
-    assert [json.dumps(spec) for spec in embedded] == list(
-        dict.fromkeys(json.dumps(figure.spec()) for figure in findings.figures)
-    )
 
 
 def test_ids_are_unique_and_links_within_the_page_lead_somewhere(page: str) -> None:
