@@ -207,9 +207,8 @@ def test_text_of_rows_is_text_in_a_spreadsheet(hostile: Path) -> None:
 
 
 def test_only_texts_are_marked_as_such_in_a_spreadsheet() -> None:
-    frame = pd.DataFrame(
-        {"number": [-1.5, 2.0, 0.0], "text": ["-1", "plain", ""], "mixed": pd.Series([None, "=x", -3], dtype=object)}
-    )
+    mixed = pd.Series([None, "=x", -3], dtype=object)
+    frame = pd.DataFrame({"number": [-1.5, 2.0, 0.0], "text": ["-1", "plain", ""], "mixed": mixed})
     marked = without_formulas(frame)
     assert marked["number"].tolist() == [-1.5, 2.0, 0.0]
     assert marked["text"].tolist() == ["'-1", "plain", ""]
