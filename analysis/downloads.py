@@ -18,6 +18,9 @@ from analysis.rows.cells import CELL, FLAGS
 from analysis.rows.table import QUESTION, StudyTable
 from analysis.statistics.intervals import Array, clopper_pearson
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the beginning of a formula."""
+
 _COUNTS = ("n_planned", "n_ok", "n_diverged", "n_failed", "n_missing", "n_seeds")
 _MEANS = ("weight_norm", "zero_grad_fraction", "saturated_fraction")
 _STATES = (*FLAGS, "sound", "converged_train", "converged_test", "decidable")
@@ -53,13 +56,26 @@ def comparisons_frame(comparisons: Sequence[Comparison]) -> pd.DataFrame:
 
 
 def write_tables(frames: Mapping[str, pd.DataFrame], folder: Path) -> list[str]:
-    """Write `name.csv` and `name.parquet` for each name of `DESCRIPTIONS`; returns the files' names."""
+    """Write `name.csv` and `name.parquet` for each name of `DESCRIPTIONS`; returns the files' names.
+
+    In CSV a text that a spreadsheet would run as a formula gets an apostrophe before it; Parquet keeps it as it is.
+    """
     written = []
     for name, frame in frames.items():
-        frame.to_csv(folder / f"{name}.csv", index=False)
+        without_formulas(frame).to_csv(folder / f"{name}.csv", index=False)
         pq.write_table(described(frame, DESCRIPTIONS[name]), folder / f"{name}.parquet")
         written += [f"{name}.csv", f"{name}.parquet"]
     return written
+
+
+def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with no text that begins like a formula."""
+    texts = [column for column in frame if frame[column].dtype == object or pd.api.types.is_string_dtype(frame[column])]
+    return frame.assign(**{str(column): frame[column].map(_as_text) for column in texts})
+
+
+def _as_text(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def described(frame: pd.DataFrame, descriptions: Mapping[str, str]) -> pa.Table:

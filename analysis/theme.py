@@ -11,7 +11,26 @@ INK = "currentColor"
 """Axis and text colour: a chart takes the colour of the page around it, and black on paper."""
 
 PAPER = "#ffffff"
-"""Inside of a hollow mark; the page's style sheet maps it to the dark theme's background."""
+"""Inside of a hollow mark; in the dark theme the background there."""
+
+PAGE: dict[str, tuple[str, str]] = {
+    "paper": (PAPER, "#14171c"),
+    "ink": ("#1b1f24", "#e6e9ed"),
+    "soft": ("#58606b", "#a3abb6"),
+    "line": ("#dfe3e8", "#2c323a"),
+    "wash": ("#f5f7f9", "#1b2027"),
+    "edge": ("#7d8590", "#7a828d"),
+    "link": ("#1f5fa8", "#82b4ee"),
+    "supported": ("#1e7a4c", "#4cc38a"),
+    "refuted": ("#c0272d", "#f0706f"),
+    "inconclusive": ("#8a5a09", "#e0a63f"),
+    "not-run": ("#626974", "#969ea9"),
+}
+"""Role -> its colour in the light and in the dark theme. Text on paper and on wash has a contrast of at least 4.5:1,
+the edge of a control 3:1; lines only part what the layout parts already."""
+
+IN_THE_DARK: dict[str, str] = {PAPER: PAGE["paper"][1], "#6A1B9A": "#b57edc", "#D62728": "#ef5350"}
+"""Mark colour -> the one that takes its place in the dark theme; the others serve in both."""
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
@@ -42,7 +61,7 @@ REGIMES: dict[str, SeriesStyle] = {
     "lr_0.0005": SeriesStyle("LR 0.0005 constant", "#7C6BD6", "circle"),
 }
 """Regime label -> style. Light blue, purple and red as in the natural-training paper (section 2.1), darkened until
-each has a contrast of at least 3:1 against white."""
+each has a contrast of at least 3:1 against white, and so has its dark form against the dark background."""
 
 MOMENTA: dict[float, SeriesStyle] = {
     0.0: SeriesStyle("momentum 0", "#2E9BD6", "circle"),
@@ -110,6 +129,25 @@ def momentum_style(momentum: float) -> SeriesStyle:
 def optimizer_style(optimizer: str) -> SeriesStyle:
     """The style of an optimizer; grey for one that this version does not know."""
     return OPTIMIZERS.get(optimizer, SeriesStyle(optimizer, OTHER.colour, OTHER.shape))
+
+
+def marks() -> set[str]:
+    """Every colour of a curve, a regime or an optimizer."""
+    return {style.colour for styles in (REGIMES, MOMENTA, OPTIMIZERS) for style in styles.values()} | {OTHER.colour}
+
+
+def style_sheet() -> str:
+    """The page's colours as custom properties, and the marks' colours in the dark theme, as CSS.
+
+    `light-dark` follows the `color-scheme` of the element: the reader's system, or what the page was told.
+    """
+    roles = "".join(f"--{role}:light-dark({light},{dark});" for role, (light, dark) in PAGE.items())
+    swaps = "".join(
+        f'svg [{part}="{light}"]{{{part}:light-dark({light},{dark})}}'
+        for light, dark in IN_THE_DARK.items()
+        for part in ("fill", "stroke")
+    )
+    return f":root{{{roles}}}\n{swaps}\n"
 
 
 def percent(value: float | None, digits: int = 1) -> str:

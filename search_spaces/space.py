@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 
 from search_spaces.probe import LOSSES, AttackProbe, Probe, Source, SpectrumProbe, Split
 from search_spaces.regimes import Regime
@@ -53,7 +54,13 @@ def attack_probes(
     attacks: Iterable[str], epsilons: Iterable[float], *, split: Split = "test", source: Source = "self"
 ) -> frozenset[Probe]:
     """Each attack at each epsilon with both losses."""
-    epsilons = tuple(epsilons)
+    return _attack_probes(tuple(attacks), tuple(epsilons), split, source)
+
+
+@cache
+def _attack_probes(
+    attacks: tuple[str, ...], epsilons: tuple[float, ...], split: Split, source: Source
+) -> frozenset[Probe]:
     return frozenset(AttackProbe(a, e, loss, split, source) for a in attacks for e in epsilons for loss in LOSSES)
 
 

@@ -6,34 +6,26 @@ import io
 import json
 import uuid
 import zipfile
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from study.schema import ROW_KIND, ROW_SCHEMA, SCHEMA_VERSION, Row
+from study.row_files import FOLDER, RowFiles, Unreadable
+from study.schema import ROW_SCHEMA, Row
 from study.storage import Storage
 
-_READERS, _REMOTE_READERS = 8, 32  # a store answers many at once, each late
 _RENAME = "rename it and run again (rows are kept; what was asked before is forgotten)"
+
+__all__ = ["RecordsError", "Results", "Unreadable"]
 
 
 class RecordsError(Exception):
     """The results folder cannot be used as asked; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """A file among the rows that is not one of our rows, and why; it is left where it is."""
-
-    name: str
-    reason: str
 
 
 class Results:
@@ -48,6 +40,7 @@ class Results:
             self._storage = Storage(location)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise RecordsError(f"cannot use {str(location)!r} as a results folder: {error}") from error
+        self._rows = RowFiles(self._storage)
         self.location = self._storage.location
 
     # -- rows ------------------------------------------------------------------------------------------------
@@ -62,14 +55,11 @@ class Results:
         unknown = set(row) - set(ROW_SCHEMA.names)
         if unknown:
             raise RecordsError(f"row of trial {row.get('trial_id')} has unknown columns: {sorted(unknown)}")
-        sink = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist([row], schema=ROW_SCHEMA), sink)
-        self._storage.write(_row_name(row["trial_id"]), sink.getvalue())
+        self._rows.write(row)
 
     def read_row(self, trial_id: str) -> Row | None:
         """A trial's row, or None when there is none that can be read."""
-        row = self._read_row_file(_row_name(trial_id), None)
-        return row if isinstance(row, dict) else None
+        return self._rows.read(trial_id)
 
     def read_rows(self, columns: Sequence[str] | None = None) -> tuple[list[Row], list[Unreadable]]:
         """All rows, ordered by trial id, and the files beside them that are torn, foreign or of another schema.
@@ -79,44 +69,22 @@ class Results:
         Raises:
             RecordsError: the folder does not exist.
         """
+        with self._telling():
+            return self._rows.read_all(columns)
+
+    def read_table(self) -> tuple[pa.Table, list[Unreadable]]:
+        """As `read_rows` (and raises as it does), in the columns of `ROW_SCHEMA`; many rows come from one file."""
+        with self._telling():
+            return self._rows.read_table()
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
         try:
-            names = sorted(name for name in self._storage.list("trials") if name.endswith(".parquet"))
-            with ThreadPoolExecutor(_REMOTE_READERS if self._storage.remote else _READERS) as pool:
-                read = list(pool.map(lambda name: self._row_or_reason(f"trials/{name}", columns), names))
+            yield
         except FileNotFoundError as error:
-            raise RecordsError(f"{self.location} holds no results (no trials/ in it)") from error
+            raise RecordsError(f"{self.location} holds no results (no {FOLDER}/ in it)") from error
         except OSError as error:
             raise RecordsError(f"cannot read the results folder {self.location}: {error}") from error
-        rows = [item for item in read if isinstance(item, dict)]
-        return rows, [item for item in read if isinstance(item, Unreadable)]
-
-    def _row_or_reason(self, name: str, columns: Sequence[str] | None) -> Row | Unreadable | None:
-        """On a disk, where one file can be bad, it is named; a store that fails would lose any of them."""
-        try:
-            return self._read_row_file(name, columns)
-        except OSError as error:
-            if self._storage.remote:
-                raise
-            return Unreadable(name, f"cannot be read: {error}")
-
-    def _read_row_file(self, name: str, columns: Sequence[str] | None) -> Row | Unreadable | None:
-        content = self._storage.read(name)  # a row is small: one request instead of one a column
-        if content is None:
-            return None
-        try:
-            file = pq.ParquetFile(pa.BufferReader(content))
-            schema = file.schema_arrow  # made anew at every access, in half a millisecond
-            refusal = _refusal(schema, file.metadata.num_rows)
-            if refusal:
-                return Unreadable(name, refusal)
-            known = set(schema.names)
-            present = [c for c in columns or ROW_SCHEMA.names if c in known]
-            row: Row = file.read(columns=present, use_threads=False).to_pylist()[0]
-            if row.get("trial_id", _stem(name)) != _stem(name):
-                return Unreadable(name, f"a copy: it holds the row of trial {row['trial_id']}")
-        except (pa.ArrowException, OSError, ValueError) as error:
-            return Unreadable(name, f"torn or damaged: {str(error).splitlines()[0]}")
-        return dict.fromkeys(columns or ROW_SCHEMA.names) | row
 
     # -- weights and checkpoints -----------------------------------------------------------------------------
 
@@ -246,23 +214,3 @@ class Results:
                 f"cannot look into the results folder {self.location}: {error}; check the credentials, the bucket and "
                 "the network, or give another folder with --results"
             ) from error
-
-
-def _row_name(trial_id: str) -> str:
-    return f"trials/{trial_id}.parquet"
-
-
-def _stem(name: str) -> str:
-    return name.rpartition("/")[2].removesuffix(".parquet")
-
-
-def _refusal(schema: pa.Schema, rows: int) -> str:
-    metadata = schema.metadata or {}
-    if metadata.get(b"kind") != ROW_KIND:
-        return "foreign: not a trial row of this study"
-    version = int(metadata.get(b"schema_version", b"0"))
-    if version != SCHEMA_VERSION:
-        return f"written by schema version {version}, this is version {SCHEMA_VERSION}"
-    if rows != 1:
-        return f"holds {rows} rows instead of one"
-    return ""

@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -29,6 +29,13 @@ PERMANENT = (
 
 ONE_REQUEST = "allow_delayed_open=true"
 """Arrow's option of S3: a file below 5 MB is one request, where it would be three."""
+
+
+class Stamp(NamedTuple):
+    """What tells one state of a file from another: its size in bytes and its time of change in nanoseconds."""
+
+    size: int
+    changed: int
 
 
 class Storage:
@@ -72,8 +79,13 @@ class Storage:
         Raises:
             FileNotFoundError: there is no such folder.
         """
+        return [*self.stamps(folder)]
+
+    def stamps(self, folder: str) -> dict[str, Stamp]:
+        """The state of each of these files, by name; raises as `list`."""
         infos = self._patiently(lambda: self._fs.get_file_info(pafs.FileSelector(self._path(folder))))
-        return [info.base_name for info in infos if info.is_file and not info.base_name.startswith(".")]
+        files = [info for info in infos if info.is_file and not info.base_name.startswith(".")]
+        return {info.base_name: Stamp(info.size, info.mtime_ns or 0) for info in files}
 
     def read(self, name: str) -> bytes | None:
         """A file's content; None when there is none."""
@@ -92,7 +104,7 @@ class Storage:
         """Store a file in place of an older one."""
         self._patiently(lambda: self._write(name, content))
 
-    def write_at_once(self, name: str, content: bytes) -> None:
+    def write_at_once(self, name: str, content: bytes | pa.Buffer) -> None:
         """The same, without patience: a folder that cannot be written to is told at the start."""
         self._write(name, content)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.reports.counterexamples import CounterexampleReport, counterexample_report
-from analysis.rows.cells import cells
-from analysis.rows.table import CURVE, StudyTable
+from analysis.rows.cells import CELL, FLAGS, cells
+from analysis.rows.table import CURVE, QUESTION, StudyTable
+from analysis.statistics.ranks import group_codes
 
 DIVERGED = "diverged"
 
@@ -44,19 +47,68 @@ class Evidence:
     @cached_property
     def curves(self) -> tuple[Key, ...]:
         """Every curve of the table, run or planned."""
-        frames = (self.table.points, self.table.planned)
-        keys = [key for frame in frames for key in curve_keys(frame[list(CURVE)].drop_duplicates())]
-        return tuple(dict.fromkeys(keys))
+        return tuple(dict.fromkeys((*self.run.keys, *self.planned.keys)))
+
+    @cached_property
+    def run(self) -> OnCurves:
+        """The curves of `table.points`."""
+        return OnCurves.of(self.table.points)
+
+    @cached_property
+    def planned(self) -> OnCurves:
+        """The curves of `table.planned`."""
+        return OnCurves.of(self.table.planned)
+
+    @cached_property
+    def finished(self) -> pd.DataFrame:
+        """The points that trained to the end or diverged."""
+        points = self.table.points
+        return points[points["status"].isin(("ok", DIVERGED))]
+
+    @cached_property
+    def answers(self) -> dict[tuple[str, str, str], pd.DataFrame]:
+        """(attack, loss, split) -> the answers to it: trial, regime, data set, question, `correct` and `n`."""
+        columns = ["trial_id", "regime", "dataset", *QUESTION, "correct", "n"]
+        parts: dict[Any, pd.DataFrame] = dict(iter(self.table.attacks[columns].groupby(["attack", "loss", "split"])))
+        return parts
+
+    @cached_property
+    def flags(self) -> dict[tuple[str, str, str], pd.DataFrame]:
+        """(attack, loss, split) -> the cells' `FLAGS` under it."""
+        flags = self.cells[[*CELL, *QUESTION, *FLAGS]].astype(dict.fromkeys(("target_loss", "epsilon"), float))
+        parts: dict[Any, pd.DataFrame] = dict(iter(flags.groupby(["attack", "loss", "split"])))
+        return parts
 
     def read(self, reader: Reader, loss: str | None) -> dict[Key, pd.DataFrame]:
         """What `reader` measured, by curve, sorted by batch size and seed."""
         if (reader, loss) not in self._readings:
-            points = self.table.points
-            rows = reader(self, points[points["status"].isin(("ok", DIVERGED))], loss)
+            rows = reader(self, self.finished, loss)
+            rows = rows[[*CELL, "seed", "trial_id", "value", "linear", "flag"]]
             rows = rows.sort_values(["batch_size", "seed", "trial_id"])
             parts = rows.groupby(list(CURVE), dropna=False) if len(rows) else ()
             self._readings[reader, loss] = {curve_key(key): part for key, part in parts}
         return self._readings[reader, loss]
+
+
+@dataclass(frozen=True)
+class OnCurves:
+    """The curve of each row of a frame: `keys[code]` for its entry of `codes`, shape (n,)."""
+
+    keys: tuple[Key, ...]
+    codes: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame) -> OnCurves:
+        """Those of a frame with the columns `CURVE`; curves in the order of their first rows."""
+        codes = group_codes(frame, CURVE)
+        first = np.unique(codes, return_index=True)[1]
+        return cls(tuple(curve_keys(frame.iloc[first])), codes)
+
+    def among(self, curves: Collection[Key]) -> NDArray[np.bool_]:
+        """Which rows are on one of these."""
+        wanted = np.array([key in curves for key in self.keys], dtype=bool)
+        found: NDArray[np.bool_] = wanted[self.codes]
+        return found
 
 
 def curve_keys(frame: pd.DataFrame) -> list[Key]:

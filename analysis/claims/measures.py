@@ -13,7 +13,7 @@ import pandas as pd
 
 from analysis.claims.evidence import DIVERGED, Evidence, Reader
 from analysis.rows.cells import FLAGS, UNTRAINED
-from analysis.rows.table import CURVE
+from analysis.rows.table import CURVE, QUESTION
 from analysis.statistics.inference import logit_accuracy
 from search_spaces import HEADLINE_EPSILON
 
@@ -77,21 +77,21 @@ def _robust(
     loss: str | None,
 ) -> pd.DataFrame:
     """Accuracy on `split` under `attack` at the epsilon of each data set; those without one were not asked."""
-    attacks = evidence.table.attacks
-    epsilon = attacks["dataset"].map(epsilons).astype(float)
-    asked = (attacks["attack"] == attack) & (attacks["loss"] == loss) & (attacks["split"] == split)
-    answers = attacks.loc[
-        asked & np.isclose(attacks["epsilon"].astype(float), epsilon),
-        ["trial_id", "regime", "attack", "loss", "split", "epsilon", "correct", "n"],
-    ]
+    question = (attack, str(loss), split)
+    answers = evidence.answers.get(question)
+    if answers is None:
+        answers = evidence.table.attacks.loc[[], ["trial_id", "regime", "dataset", *QUESTION, "correct", "n"]]
+    epsilon = answers["dataset"].map(epsilons).astype(float)
+    answers = answers[np.isclose(answers["epsilon"].astype(float), epsilon)].drop(columns="dataset")
     frame = points.merge(answers, on=["trial_id", "regime"], how="left")
     frame = frame[frame["n"].notna() | (frame["status"] == DIVERGED)]
     correct, n = frame["correct"].astype(float), frame["n"].astype(float)
     frame = frame.assign(value=100 * correct / n, linear=logit_accuracy(correct, n))
-    question = [*CELL, "attack", "loss", "split", "epsilon"]
-    flags = evidence.cells[[*question, *FLAGS]].astype(dict.fromkeys(("target_loss", "epsilon"), float))
     frame = frame.astype(dict.fromkeys(("target_loss", "epsilon"), float))
-    frame = frame.merge(flags, on=question, how="left")
+    flags = evidence.flags.get(question)
+    if flags is None:
+        flags = evidence.cells.loc[[], [*CELL, *QUESTION, *FLAGS]].astype({"target_loss": float, "epsilon": float})
+    frame = frame.merge(flags, on=[*CELL, *QUESTION], how="left")
     flag = pd.Series("", index=frame.index)
     for name in reversed(FLAGS):
         flag = flag.mask(frame[name].eq(True), name)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.claims.evidence import DIVERGED, Evidence, Key, curve_key, curve_keys
+from analysis.claims.evidence import DIVERGED, Evidence, Key, curve_key
 from analysis.claims.measures import Measure
 from analysis.rows.table import CURVE, PROTOCOL
 from analysis.statistics.estimates import Sample
@@ -209,8 +209,8 @@ def coverage(evidence: Evidence, scope: Scope) -> Coverage:
     """Trials planned for and found on the curves of `scope`, each counted once."""
     curves = set(_curves(evidence, scope))
     points, planned = evidence.table.points, evidence.table.planned
-    found = points[_among(points, curves)].drop_duplicates("trial_id")
-    asked = planned.loc[_among(planned, curves), "trial_id"]
+    found = points.loc[evidence.run.among(curves), ["trial_id", "status"]].drop_duplicates("trial_id")
+    asked = planned.loc[evidence.planned.among(curves), "trial_id"]
     states = found["status"].value_counts()
     return Coverage(
         planned=len({*asked, *found["trial_id"]}),
@@ -218,7 +218,3 @@ def coverage(evidence: Evidence, scope: Scope) -> Coverage:
         diverged=int(states.get(DIVERGED, 0)),
         failed=int(states.get("failed", 0)),
     )
-
-
-def _among(frame: pd.DataFrame, curves: set[Key]) -> NDArray[np.bool_]:
-    return np.array([key in curves for key in curve_keys(frame)], dtype=bool)

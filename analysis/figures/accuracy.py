@@ -26,8 +26,8 @@ def accuracy_figure(
 
     A picker can set the chart's parameter `epsilon` to one of `others`.
     """
-    clean = with_gaps(sweep.of(setting.of(data.clean)))
-    asked = setting.of(data.adversarial)
+    clean = with_gaps(sweep.of(data.of("clean", setting)))
+    asked = data.of("adversarial", setting)
     for column, value in {"attack": attack, "loss": loss, "split": "test"}.items():
         asked = asked[asked[column] == value]
     adversarial = with_gaps(sweep.of(asked[asked["epsilon"] == epsilon]))
@@ -51,4 +51,5 @@ def accuracy_figure(
         description=f"{setting.title}, {sweep.title}: clean and adversarial test accuracy against batch size under "
         f"{under}. Adversarial accuracy: {ends(adversarial, sweep, percent)}",
         legend=sweep.styles,
+        attack=attack,
     )

@@ -29,6 +29,7 @@ def records(cells: pd.DataFrame, sweep: Curves, kind: str, show: Callable[[float
         out.append(
             {
                 **({"epsilon": float(cell["epsilon"])} if "epsilon" in cell else {}),
+                "cell": str(cell["cell_id"]),
                 "curve": style.label,
                 "kind": kind,
                 "batch_size": int(cell["batch_size"]),

@@ -53,9 +53,15 @@ def _first_sgd(run: Run) -> tuple[bool, str]:
     return run.optimizer != BASELINE, run.optimizer
 
 
-def budget_figure(comparison: Comparison, measure: str, budget: Budget) -> Figure:
-    """One accuracy of all optimizers against one budget; a thin line marks SGD's level at its largest budget."""
-    values = [_record(run, measure, budget) for run in comparison.runs if measure in run.accuracy]
+def budget_figure(
+    comparison: Comparison, measure: str, budget: Budget, cell_id: Callable[[Run], str] = lambda run: ""
+) -> Figure:
+    """One accuracy of all optimizers against one budget; a thin line marks SGD's level at its largest budget.
+
+    `cell_id` names the cell of a run.
+    """
+    shown = [run for run in comparison.runs if measure in run.accuracy]
+    values = [{"cell": cell_id(run), **_record(run, measure, budget)} for run in shown]
     of_sgd = [v for v in values if v["optimizer"] == BASELINE]
     largest = max(of_sgd, key=lambda v: float(v["x"]), default=None)
     reference = [{"mean": largest["mean"]}] if largest else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from functools import cache, cached_property
 from typing import Any, TypeVar
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.figures.identity import by_place, cell_ids, place
 from analysis.figures.sweep import Setting, settings
 from analysis.rows.cells import CELL, FLAGS, MIN_TRAINED, cells
 from analysis.rows.table import QUESTION, StudyTable
@@ -27,8 +28,9 @@ _QUESTION = list(QUESTION)
 class FigureData:
     """What the figures read, prepared once from a table (each part on first use).
 
-    Every frame has one row a cell (or cell and question) with the `CELL` columns, the counts `STATES` of its runs,
-    `mean`, `low`, `high` (95 % Student t interval over `n` seeds, NaN for a single one), `drawn` and `hollow`.
+    Every frame has one row a cell (or cell and question) with the `CELL` columns, `cell_id`, the counts `STATES`
+    of its runs, `mean`, `low`, `high` (95 % Student t interval over `n` seeds, NaN for a single one), `drawn`
+    and `hollow`.
     """
 
     def __init__(self, table: StudyTable) -> None:
@@ -43,6 +45,10 @@ class FigureData:
         drawn: T = self._figures[key]
         return drawn
 
+    def of(self, name: str, setting: Setting) -> pd.DataFrame:
+        """The rows of one of the frames below (`clean`, `adversarial`, ...) that belong to a setting."""
+        return self.figure(_rows_of, name, setting)
+
     @cached_property
     def settings(self) -> list[Setting]:
         """The data sets, models and protocols of this study."""
@@ -50,8 +56,8 @@ class FigureData:
 
     @cached_property
     def cells(self) -> pd.DataFrame:
-        """The cells as `analysis.rows.cells` defines them."""
-        return cells(self.table)
+        """The cells as `analysis.rows.cells` defines them, with `cell_id`."""
+        return self._identified(cells(self.table))
 
     @cached_property
     def clean(self) -> pd.DataFrame:
@@ -82,8 +88,23 @@ class FigureData:
             ratios = [a / c for a, c in zip(cells["accuracy_seeds"], cells["test_acc_seeds"], strict=True)]
         return self._answered(ratios)
 
+    def cell_id(self, cell: Mapping[Any, Any]) -> str:
+        """The id of the cell with these values of the `CELL` columns; empty for an unknown one."""
+        return self._by_place.get(place(cell), "")
+
+    @cached_property
+    def _by_place(self) -> dict[tuple[str, ...], str]:
+        return by_place(self._cell_ids)
+
+    @cached_property
+    def _cell_ids(self) -> pd.DataFrame:
+        return cell_ids(self.table)
+
+    def _identified(self, frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.merge(self._cell_ids, how="left", on=_CELL)
+
     def _answered(self, seeds: Iterable[object]) -> pd.DataFrame:
-        columns = [*_CELL, *_QUESTION, *FLAGS, *(f"n_{state}" for state in STATES)]
+        columns = [*_CELL, "cell_id", *_QUESTION, *FLAGS, *(f"n_{state}" for state in STATES)]
         frame = self.cells[columns].rename(columns={f"n_{state}": state for state in STATES})
         means = pd.DataFrame(map(_summary, seeds), columns=["mean", "low", "high", "n"], index=frame.index)
         frame = pd.concat([frame, means], axis=1)
@@ -101,11 +122,12 @@ class FigureData:
         runs = pd.concat(parts, ignore_index=True).drop_duplicates(["trial_id", "regime"])
         runs["target_loss"] = runs["target_loss"].astype(float)
         counts = runs.groupby([*_CELL, "state"], dropna=False).size().unstack("state", fill_value=0)
-        return counts.reindex(columns=list(STATES), fill_value=0).reset_index()
+        return self._identified(counts.reindex(columns=list(STATES), fill_value=0).reset_index())
 
     def _along_batch_size(self, column: str, *, logarithmic: bool) -> pd.DataFrame:
         ok = self._ok.dropna(subset=column)
         values = ok[column].astype(float)
+        values = values.where(np.isfinite(values))
         if logarithmic:
             values = values.where(values > 0).map(np.log)
         grouped = values.groupby([ok[key] for key in _CELL], dropna=False)
@@ -118,8 +140,14 @@ class FigureData:
         return _drawn(frame.assign(n=frame["n"].fillna(0).astype(int), hollow=False))
 
 
+def _rows_of(data: FigureData, name: str, setting: Setting) -> pd.DataFrame:
+    rows: pd.DataFrame = setting.of(getattr(data, name))
+    text: list[str] = list(rows.select_dtypes("str"))
+    return rows.astype(dict.fromkeys(text, object))  # rows are taken of these again and again: no copy of their text
+
+
 def _summary(values: object) -> tuple[float, float, float, int]:
-    """Mean, t interval and count; all NaN when a value is (an eigenvalue that is not positive has no logarithm)."""
+    """Mean, t interval and count; all NaN when a value is (only a positive, finite eigenvalue has a logarithm)."""
     data = np.asarray(values, dtype=float)
     if data.ndim == 0 or data.size == 0:
         return np.nan, np.nan, np.nan, 0

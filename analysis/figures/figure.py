@@ -29,7 +29,8 @@ class Figure:
     `template` is a Vega-Lite specification without data, `data` the named data sets that it reads. `name` is its
     file name and its id on the page, `caption` says what is seen and how intervals are made, `description` says it
     to those who cannot see it. `legend` lists its curves for a legend outside it, `missing` what of a paper's panel
-    was not run.
+    was not run. `attack` is the one that it shows, `cell` the id of the cell that all of it belongs to, if any; in
+    other figures each record of a cell has its id as `cell`.
     """
 
     name: str
@@ -40,6 +41,8 @@ class Figure:
     description: str
     legend: tuple[SeriesStyle, ...] = ()
     missing: str = ""
+    attack: str = ""
+    cell: str = ""
 
     @property
     def chart(self) -> alt.TopLevelMixin:

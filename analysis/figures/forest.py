@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.figures.figure import DATA, WIDTH, Figure, specification
+from analysis.figures.identity import curve_id
 from analysis.theme import INK, OTHER, SeriesStyle, name, regime_style
 
 ROW_HEIGHT = 24
@@ -45,7 +46,7 @@ def forest_figure(forest: pd.DataFrame, *, attack: str, loss: str, curvature: st
         caption=f"{under}. Kendall's τ along batch size, 95 % intervals; thin line: prediction interval for a new "
         "stratum. Left of zero: the sharper, the less robust.",
         description=f"Forest plot of Kendall's tau per stratum under {under}: {len(strata)} strata.{said}",
-        legend=(),
+        attack=attack,
     )
 
 
@@ -54,6 +55,7 @@ def _record(row: Mapping[Any, Any]) -> dict[str, Any]:
     curve = regime_style(str(row["regime"])).label
     return {
         "stratum": f"{where} · {curve.removesuffix(' constant')}, m={row['momentum']:g}",
+        "along": curve_id(row),
         "curve": curve,
         "tau": float(row["estimate"]),
         "low": _finite(row["low"]),

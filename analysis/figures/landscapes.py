@@ -93,6 +93,7 @@ def _line_figure(
         description=f"{heading(dataset, model)}, {portrait.label}: {what} "
         + " ".join(f"{r['curve']} at 0: {r['loss']:.3g}." for r in at_zero),
         legend=drawn,
+        cell=portrait.cell_id,
     )
 
 
@@ -175,6 +176,7 @@ def _plane_figure(
         caption=f"{what} {portrait.told}",
         description=f"Heat map. {heading(dataset, model)}, {portrait.label}: {what} Losses from "
         f"{np.nanmin(losses):.3g} to {np.nanmax(losses):.3g}.",
+        cell=portrait.cell_id,
     )
 
 
@@ -190,7 +192,11 @@ def _heat(limits: list[float]) -> Spec:
             y=alt.Y("v2:Q", title="distance along v₂", **plain),
             y2="v2_end:Q",
             color=alt.Color("loss:Q", title="cross-entropy", scale=colours),
-            tooltip=[alt.Tooltip("loss:Q", format=".4~g")],
+            tooltip=[
+                alt.Tooltip("v1:Q", title="from v₁", format=".3~g"),
+                alt.Tooltip("v2:Q", title="from v₂", format=".3~g"),
+                alt.Tooltip("loss:Q", format=".4~g"),
+            ],
         )
     )
     return specification(chart.properties(width=WIDTH, height=HEIGHT))

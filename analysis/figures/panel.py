@@ -103,7 +103,7 @@ class Panel:
 
     def _absent(self, data: FigureData, setting: Setting) -> tuple[list[str], list[int]]:
         """The curves of which less than two batch sizes were run, and the batch sizes that no curve has."""
-        cells = self.sweep.of(setting.of(data.clean))
+        cells = self.sweep.of(data.of("clean", setting))
         cells = cells[(cells["ok"] > 0) | (cells["diverged"] > 0)]
         sizes = cells.groupby(["regime", "momentum"])["batch_size"].nunique()
         curves = set(sizes[sizes > 1].index)

@@ -40,6 +40,7 @@ def scatter_figure(
         description=f"Scatter plot. {setting.title}: top Hessian eigenvalue against adversarial "
         f"accuracy under {under}.",
         legend=styles,
+        attack=attack,
     )
 
 
@@ -71,18 +72,19 @@ def arrow_figure(data: FigureData, setting: Setting, pairs: pd.DataFrame) -> Fig
         name="-".join((*setting.slug, "counterexamples", attack, f"eps{epsilon:g}", loss, split)),
         title=f"{setting.title}: counterexamples under {under}",
         template=specification(chart),
-        data={DATA: _records(cells), PAIRS: _arrow_ends(pairs)},
+        data={DATA: _records(cells), PAIRS: _arrow_ends(pairs, data)},
         caption=f"{under}: {counts}{shown}. Each arrow runs from the smaller batch (thin) to the larger (thick).",
         description=f"Scatter plot with arrows. {setting.title}: pairs of cells of which the sharper is the more "
         f"robust, under {under}: {counts}.",
         legend=styles,
+        attack=attack,
     )
 
 
 def _cells(
     data: FigureData, setting: Setting, *, attack: str, loss: str, epsilon: float, curvature: str
 ) -> pd.DataFrame:
-    cells = setting.of(data.cells)
+    cells = data.of("cells", setting)
     question = {"attack": attack, "loss": loss, "epsilon": epsilon, "split": "test"}
     for column, value in question.items():
         cells = cells[cells[column] == value]
@@ -102,6 +104,7 @@ def _records(cells: pd.DataFrame) -> list[dict[str, Any]]:
     hollow = ~cells["sound"]
     return [
         {
+            "cell": str(cell["cell_id"]),
             "curve": regime_style(str(cell["regime"])).label,
             "momentum": float(cell["momentum"]),
             "batch_size": int(cell["batch_size"]),
@@ -114,11 +117,12 @@ def _records(cells: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _arrow_ends(pairs: pd.DataFrame) -> list[dict[str, Any]]:
+def _arrow_ends(pairs: pd.DataFrame, data: FigureData) -> list[dict[str, Any]]:
     return [
         {
             "pair": number,
             "end": end,
+            "cell": data.cell_id(pair | {"batch_size": pair[f"batch_{side}"]}),
             "lambda1": float(f"{pair[f'lambda1_{side}']:.6g}"),
             "accuracy": float(f"{pair[f'accuracy_{side}']:.6g}"),
             "label": str(pair["label"]),

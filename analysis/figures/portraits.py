@@ -36,6 +36,11 @@ class Portrait:
         return str(self.row["trial_id"])
 
     @property
+    def cell_id(self) -> str:
+        """The cell that it is a replicate of."""
+        return str(self.row["cell_id"])
+
+    @property
     def style(self) -> SeriesStyle:
         """Colour and shape by its place among its kind."""
         return SeriesStyle(self.label, COLOURS[self.place % len(COLOURS)], SHAPES[self.place % len(SHAPES)])

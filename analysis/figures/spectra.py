@@ -69,6 +69,7 @@ def _records(portrait: Portrait, entry: dict[Any, Any]) -> list[dict[str, Any]]:
     ordered = sorted((float(value) for value in entry["eigenvalues"]), reverse=True)
     return [
         {
+            "cell": portrait.cell_id,
             "curve": portrait.label,
             "index": k + 1,
             "value": float(f"{value:.6g}"),

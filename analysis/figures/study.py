@@ -32,7 +32,7 @@ def study_figures(data: FigureData) -> list[FigureGroup]:
     """Every group that has something to draw, in the order of the settings, regimes first."""
     groups = []
     for setting in data.settings:
-        curves = _curves(setting.of(data.clean))
+        curves = _curves(data.of("clean", setting))
         if not curves:
             continue
         for sweep in (regime_sweep(curves), *momentum_sweeps(curves)):
@@ -51,7 +51,7 @@ def _curves(cells: pd.DataFrame) -> set[tuple[str, float]]:
 
 
 def _group(data: FigureData, setting: Setting, sweep: Sweep) -> FigureGroup:
-    asked = sweep.of(setting.of(data.adversarial))
+    asked = sweep.of(data.of("adversarial", setting))
     asked = asked[(asked["split"] == "test") & (asked["n"] > 0)]
     epsilons = tuple(sorted(float(e) for e in asked["epsilon"].unique()))
     headline = HEADLINE_EPSILON.get(str(setting["dataset"]), 0.0)

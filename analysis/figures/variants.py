@@ -124,7 +124,7 @@ class VariantPanel:
             if cells["drawn"].any():
                 what = f"{name(attack)} attack ratio, ε = {epsilon:g}"
                 said = f"Accuracy under {name(attack)} at ε = {epsilon:g}, {name('ce')}, over clean accuracy"
-                yield self._figure(f"{attack}-eps{epsilon:g}", cells, what, said)
+                yield replace(self._figure(f"{attack}-eps{epsilon:g}", cells, what, said), attack=attack)
 
     def _figure(self, slug: str, cells: pd.DataFrame, what: str, said: str) -> Figure:
         values = records(cells, self.sweep, slug, percent)

@@ -7,12 +7,13 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.figures import Figure
 from analysis.figures.plane import styles_of
 from analysis.findings import CURVATURE, Findings, headline
-from analysis.page.charts import Charts, legend
+from analysis.page.charts import Charts, group
 from analysis.page.html import Content, Html, element, section, table
 from analysis.rows.table import PROTOCOL
-from analysis.theme import name
+from analysis.theme import SeriesStyle, name
 
 OPEN_TABLES = 2
 """Studies whose table is shown at once; the others are folded away."""
@@ -42,8 +43,8 @@ def correlation_section(findings: Findings, charts: Charts) -> Html:
     mine = headline(mine[mine["epsilon"].notna()])
     intro = element(
         "p",
-        "λ₁ of the test set against adversarial accuracy. Negative: the sharper, the less robust. A pooled correlation "
-        "mixes curves and says little by itself; what happens within a curve decides.",
+        "λ₁ of the training set against adversarial accuracy. Negative: the sharper, the less robust. A pooled "
+        "correlation mixes curves and says little by itself; what happens within a curve decides.",
         class_="note",
     )
     keys = ["dataset", "model", *PROTOCOL]
@@ -51,12 +52,11 @@ def correlation_section(findings: Findings, charts: Charts) -> Html:
     tables = [
         _study(values, group, mine, report.simpson) for values, group in pooled.groupby(keys, dropna=False, sort=True)
     ]
-    planes = element("div", [charts.figure(f, _heading(f.title)) for f in findings.planes], class_="grid two")
+    planes = _group(findings.planes, charts, styles_of(findings.planes))
     return section(
         "correlations",
         title,
         intro,
-        legend(styles_of(findings.planes), lines=False),
         planes
         if len(findings.planes) <= 4
         else element("details", element("summary", f"{len(findings.planes)} scatter plots"), planes),
@@ -65,10 +65,14 @@ def correlation_section(findings: Findings, charts: Charts) -> Html:
         if len(tables) > OPEN_TABLES
         else None,
         element("h3", "Along the batch size, curve by curve"),
-        element("div", [charts.figure(f, _heading(f.title)) for f in findings.forests], class_="grid two")
+        _group(findings.forests, charts)
         if findings.forests
         else element("p", "No curve has five batch sizes with three seeds each, so no τ has an interval."),
     )
+
+
+def _group(figures: Sequence[Figure], charts: Charts, styles: Sequence[SeriesStyle] = ()) -> Html:
+    return group([charts.figure(f, _heading(f.title)) for f in figures], styles, figures=figures, columns="two")
 
 
 def _heading(title: str) -> str:
@@ -90,7 +94,7 @@ def _study(values: tuple[Any, ...], pooled: pd.DataFrame, rows: pd.DataFrame, si
         body.append(cells)
     epsilon = ", ".join(f"{e:g}" for e in sorted({e for _, _, e in questions}))
     where = f"{name(str(keys['dataset']))} · {name(str(keys['model']))}, {int(keys['epochs'])} epochs"
-    caption = f"Correlations of λ₁ (test set) with adversarial accuracy at ε = {epsilon}, {where}"
+    caption = f"Correlations of λ₁ (training set) with adversarial accuracy at ε = {epsilon}, {where}"
     both = headline(_agreeing(simpson, {**keys, "curvature": CURVATURE, "cells": "sound"}))
     return element("div", element("h3", where), _simpson(both), table(head, body, caption=caption))
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.figures.plane import styles_of
 from analysis.findings import CURVATURE, Findings
-from analysis.page.charts import Charts
+from analysis.page.charts import Charts, group
 from analysis.page.html import Content, Html, element, section, table
 from analysis.reports.counterexamples import COUNTEREXAMPLE, REVERSE
 from analysis.theme import name, number, percent, regime_style
@@ -54,10 +55,11 @@ def counterexample_section(findings: Findings, charts: Charts) -> Html:
             class_="note",
         ),
         element("ul", statements),
-        element(
-            "div",
+        group(
             [charts.figure(f, f.title.replace(": counterexamples under", ",")) for f in findings.arrows],
-            class_="grid two",
+            styles_of(findings.arrows),
+            figures=findings.arrows,
+            columns="two",
         )
         if findings.arrows
         else None,

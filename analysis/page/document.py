@@ -10,7 +10,9 @@ from importlib.resources import files
 
 import vl_convert
 
+from analysis import theme
 from analysis.findings import Findings
+from analysis.page.cells import cells_block
 from analysis.page.charts import Charts
 from analysis.page.correlations import correlation_section
 from analysis.page.counterexamples import counterexample_section
@@ -40,6 +42,9 @@ PARTS = {
     "downloads": "Downloads",
 }
 
+SCRIPTS = ("charts", "tips", "highlight", "controls", "tables", "sections")
+"""The page's own scripts, in the order in which they need each other."""
+
 VEGA_LITE = "6.4"
 """The Vega-Lite release that altair 6 writes for."""
 
@@ -63,7 +68,7 @@ def render(findings: Findings, downloads: Sequence[str]) -> str:
             element("ul", [element("li", element("a", text, href=f"#{part}")) for part, text in parts.items()]),
             aria_label="Sections",
         ),
-        verdict_strip(findings.verdicts),
+        verdict_strip(findings),
         study_section(findings, charts),
         correlation_section(findings, charts),
         counterexample_section(findings, charts),
@@ -76,17 +81,18 @@ def render(findings: Findings, downloads: Sequence[str]) -> str:
         provenance_section(findings),
         downloads_section(downloads),
     )
-    scripts = [_libraries(), _asset("page.js")]
+    scripts = [_libraries(), _script()]
     head = element(
         "head",
         element("meta", charset="utf-8"),
         element("meta", http_equiv="Content-Security-Policy", content=_policy(scripts)),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("title", f"Report: {findings.table.location}"),
-        element("style", Html(_asset("page.css"))),
+        element("style", Html(theme.style_sheet() + _asset("page.css"))),
     )
     run = [element("script", Html(script)) for script in scripts]
-    return f"<!DOCTYPE html>\n{element('html', head, element('body', body, charts.data(), *run), lang='en')}\n"
+    data = charts.data(cells_block(findings.table))
+    return f"<!DOCTYPE html>\n{element('html', head, element('body', body, data, *run), lang='en')}\n"
 
 
 def _policy(scripts: Sequence[str]) -> str:
@@ -94,6 +100,12 @@ def _policy(scripts: Sequence[str]) -> str:
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
     return f"default-src 'none'; script-src {allowed} 'unsafe-eval'; style-src 'unsafe-inline'; img-src data:"
+
+
+def _script() -> str:
+    """The page's scripts as one, whose names are nobody else's."""
+    body = "\n".join(_asset(f"scripts/{name}.js") for name in SCRIPTS)
+    return f'(() => {{\n"use strict";\n{body}}})();\n'
 
 
 def _asset(file: str) -> str:

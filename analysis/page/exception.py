@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.figures import FIGURES
 from analysis.findings import CURVATURE, Findings
-from analysis.page.charts import Charts, legend
+from analysis.page.charts import Charts, group
 from analysis.page.counterexamples import pair_table
 from analysis.page.figures import commands
 from analysis.page.html import Content, Html, element, section
@@ -63,12 +63,12 @@ def _panels(findings: Findings, charts: Charts) -> Content:
             element("p", "Its cells were not run. This runs them:", class_="note"),
             commands(FIGURES[PANELS[-1]], findings.table.location),
         ]
-    figures = [
+    places = [
         charts.figure(figure, f"Figure {FIGURES[panel].number}: {figure.title.split(': ', 1)[-1]}")
         for panel, figures in drawn.items()
         for figure in figures
     ]
-    return element("div", legend(FIGURES[PANELS[0]].sweep.styles, lines=True), element("div", figures, class_="grid"))
+    return group(places, FIGURES[PANELS[0]].sweep.styles, lines=True)
 
 
 def _evidence(found: pd.DataFrame) -> Content:

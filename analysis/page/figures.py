@@ -8,7 +8,7 @@ from itertools import groupby
 from analysis.figures import FIGURES, Figure, FigureGroup, Panel, VariantPanel
 from analysis.figures.sweep import Setting
 from analysis.findings import Findings
-from analysis.page.charts import Charts, legend
+from analysis.page.charts import Charts, epsilon_picker, group
 from analysis.page.html import Html, element, section
 from analysis.theme import OPTIMIZERS, name
 
@@ -32,22 +32,22 @@ def study_section(findings: Findings, charts: Charts) -> Html:
         class_="note",
     )
     return section(
-        "figures", "Accuracy and curvature against batch size", intro, [_group(group, charts) for group in groups]
+        "figures", "Accuracy and curvature against batch size", intro, [_study(found, charts) for found in groups]
     )
 
 
-def _group(group: FigureGroup, charts: Charts) -> Html:
-    body = element(
-        "div",
-        legend(group.figures[0].legend, lines=True),
-        _epsilon_picker(group),
-        element("div", [charts.figure(f, _heading(f.title, group.epsilons)) for f in group.figures], class_="grid"),
-        data_group="",
+def _study(found: FigureGroup, charts: Charts) -> Html:
+    body = group(
+        [charts.figure(figure, _heading(figure.title, found.epsilons)) for figure in found.figures],
+        found.figures[0].legend,
+        lines=True,
+        figures=found.figures,
+        pickers=[epsilon_picker(found.epsilons, found.epsilon)],
     )
-    swept = group.sweep.title.lower() if group.sweep.by == "regime" else group.sweep.title
-    title = f"{group.setting.title}{_trained_by(group.setting)}: {swept}"
-    protocol = element("p", f"{group.setting.protocol}.", class_="note")
-    if group.sweep.by == "regime":
+    swept = found.sweep.title.lower() if found.sweep.by == "regime" else found.sweep.title
+    title = f"{found.setting.title}{_trained_by(found.setting)}: {swept}"
+    protocol = element("p", f"{found.setting.protocol}.", class_="note")
+    if found.sweep.by == "regime":
         return element("div", element("h3", title), protocol, body)
     return element("details", element("summary", title), protocol, body)
 
@@ -65,13 +65,6 @@ def _trained_by(setting: Setting) -> str:
 def _heading(title: str, epsilons: tuple[float, ...]) -> str:
     what = title.split(": ", 1)[-1].removeprefix("accuracy under ")
     return re.sub(r" at ε = [^,]*", "", what) if len(epsilons) > 1 else what
-
-
-def _epsilon_picker(group: FigureGroup) -> Html | None:
-    if len(group.epsilons) < 2:
-        return None
-    options = [element("option", f"{e:g}", value=f"{e:g}", selected=e == group.epsilon) for e in group.epsilons]
-    return element("label", "Attack strength ε ", element("select", options, data_epsilon=""), class_="controls")
 
 
 def paper_section(findings: Findings, charts: Charts) -> Html | None:
@@ -112,7 +105,7 @@ def _same_curves(panels: list[Panel | VariantPanel], findings: Findings, charts:
             rest = _rest(panel, figure, findings.table.location)
             figures.append(element("div", place, note, rest, id=f"panel-{panel.id}" if n == 0 else None))
     lines = isinstance(panels[0], Panel)  # a variant panel has one kind of line
-    return element("div", legend(panels[0].sweep.styles, lines=lines), element("div", figures, class_="grid"))
+    return group(figures, panels[0].sweep.styles, lines=lines)
 
 
 def _short(title: str) -> str:

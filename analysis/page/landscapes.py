@@ -7,7 +7,7 @@ from analysis.figures.large_batch import LANDSCAPES, LandscapePanel, Place
 from analysis.figures.plane import styles_of
 from analysis.figures.portraits import heading
 from analysis.findings import Findings
-from analysis.page.charts import Charts, legend
+from analysis.page.charts import Charts, group
 from analysis.page.html import Html, element, section
 
 TITLE = "Landscapes and spectra"
@@ -43,8 +43,7 @@ def _panel(panel: LandscapePanel, figures: list[Figure], charts: Charts, *, open
         "details",
         element("summary", f"Figure {panel.number}. {panel.title}"),
         element("p", panel.note, class_="note") if panel.note else None,
-        legend(styles, lines=False) if styles else None,
-        element("div", places, class_="grid two" if len(places) in (1, 2, 4) or not styles else "grid"),
+        group(places, styles, columns="two" if len(places) in (1, 2, 4) or not styles else ""),
         [_line(panel, place) for place in missing],
         id=f"panel-{panel.id}",
         open=opened,

@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis.figures.sweep import SHARED, Setting, settings
 from analysis.findings import Findings
+from analysis.page.decisions import agreed, by_claim, tally
 from analysis.page.html import Content, Html, element
 from analysis.rows.table import StudyTable, versions
 from analysis.verdict import DECISIONS, Verdict
@@ -28,8 +29,10 @@ def opening(findings: Findings) -> Html:
     table = findings.table
     return element(
         "header",
+        element("button", type="button", class_="theme", hidden=True),
         element("h1", _title(table)),
         element("p", provenance_line(findings), class_="meta"),
+        tally(by_claim(findings.verdicts)),
         *summary(findings.verdicts),
         coverage(table),
     )
@@ -59,16 +62,14 @@ def provenance_line(findings: Findings) -> str:
 
 def summary(verdicts: Sequence[Verdict]) -> list[Html]:
     """The verdicts in plain words, no more than they say."""
-    by_claim: dict[str, list[Verdict]] = {}
-    for verdict in verdicts:
-        by_claim.setdefault(verdict.claim, []).append(verdict)
-    reached = {claim: agreed(both) for claim, both in by_claim.items()}
+    claims = by_claim(verdicts)
+    reached = {claim: agreed(both) for claim, both in claims.items()}
     told = {word: [c for c, w in reached.items() if w == word] for word in (*DECISIONS, "differs")}
-    run = len(by_claim) - len(told["not run"])
+    run = len(claims) - len(told["not run"])
     judged = [v for v in verdicts if v.verdict != "not run"] or verdicts
     papers = _listed([f"the {paper}" if "paper" in paper else paper for paper in _papers(judged)])
     if not run:
-        lead = f"None of the {len(by_claim)} claims of {papers} can be judged from these rows."
+        lead = f"None of the {len(claims)} claims of {papers} can be judged from these rows."
         return [element("p", lead, class_="lead")]
     counts = [
         f"{len(told[word])} {said}"
@@ -79,13 +80,13 @@ def summary(verdicts: Sequence[Verdict]) -> list[Html]:
     if told["not run"]:
         lead += f" {len(told['not run'])} were not run."
     points = [
-        element("li", element("strong", f"{word.capitalize()}: "), _statements(by_claim, told[word]))
+        element("li", element("strong", f"{word.capitalize()}: "), _statements(claims, told[word]))
         for word in ("refuted", "supported")
         if told[word]
     ]
     if told["differs"]:
         said = "Rests on float32 saturation, for the published and the stable loss disagree: "
-        points.append(element("li", element("strong", said), _statements(by_claim, told["differs"])))
+        points.append(element("li", element("strong", said), _statements(claims, told["differs"])))
     rehearsal = not any(
         v.protocol and not v.protocol.split(": ", 1)[-1].startswith("a rehearsal") for v in verdicts if v.protocol
     )
@@ -99,19 +100,10 @@ def _papers(verdicts: Iterable[Verdict]) -> list[str]:
     return list(dict.fromkeys(verdict.source.paper for verdict in verdicts))
 
 
-def agreed(verdicts: Iterable[Verdict]) -> str:
-    """The decision of a claim's losses, or "differs"."""
-    both = list(verdicts)
-    if any(v.differs for v in both):
-        return "differs"
-    decided = [v.verdict for v in both if v.verdict != "not run"]
-    return decided[0] if decided else "not run"
-
-
-def _statements(by_claim: dict[str, list[Verdict]], claims: Sequence[str]) -> Content:
+def _statements(claims: Mapping[str, Sequence[Verdict]], told: Sequence[str]) -> Content:
     return [
-        [element("a", claim, href=f"#claim-{claim}"), f" {by_claim[claim][0].statement}{'; ' if n else '.'}"]
-        for n, claim in zip(range(len(claims) - 1, -1, -1), claims, strict=True)
+        [element("a", claim, href=f"#claim-{claim}"), f" {claims[claim][0].statement}{'; ' if n else '.'}"]
+        for n, claim in zip(range(len(told) - 1, -1, -1), told, strict=True)
     ]
 
 
@@ -142,23 +134,32 @@ def coverage(table: StudyTable) -> Html:
 
 
 def deviations(found: Sequence[Setting]) -> list[str]:
-    """One sentence for each data set and model at sizes that no paper used."""
+    """A sentence for the networks that no paper has, and one for each way in which sizes depart from the papers'."""
     papers = {_kind(trial.to_dict()): trial for trial in _of_papers()}
-    sentences = []
+    departing: dict[str, list[str]] = {}
     for setting in found:
         study = papers.get(_kind({name: setting[name] for name in _KIND}))
-        if study is None:
-            sentences.append(f"{setting.title} ({setting.protocol}) is in none of the papers.")
-            continue
-        own = study.to_dict()
-        differing = [
-            f"{int(str(setting[c])):,} {noun} instead of {own[c]:,}"
-            for c, noun in _SIZES.items()
-            if c in SHARED and not pd.isna(setting[c]) and setting[c] != own[c]
-        ]
-        if differing:
-            sentences.append(f"{setting.title} departs from the paper: {', '.join(differing)}.")
-    return list(dict.fromkeys(sentences))  # settings of one size may differ in optimizer or decay
+        said = f" ({setting.protocol})" if study is None else _differing(setting, study)
+        if said:
+            departing.setdefault(said, []).append(setting.title)
+    sentences = []
+    for said, titles in departing.items():
+        who = list(dict.fromkeys(titles))  # settings of one size may differ in optimizer or decay
+        several = len(who) > 1
+        if said.startswith(" ("):
+            sentences.append(f"{_listed(who)}{said} {'are' if several else 'is'} in none of the papers.")
+        else:
+            sentences.append(f"{_listed(who)} {'depart' if several else 'departs'} from the paper: {said}.")
+    return sentences
+
+
+def _differing(setting: Setting, study: Trial) -> str:
+    own = study.to_dict()
+    return ", ".join(
+        f"{int(str(setting[c])):,} {noun} instead of {own[c]:,}"
+        for c, noun in _SIZES.items()
+        if c in SHARED and not pd.isna(setting[c]) and setting[c] != own[c]
+    )
 
 
 _KIND = ("dataset", "model", "target_loss", "adversarial_training")

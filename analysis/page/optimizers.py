@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import groupby
 
 from analysis.claims.sgd_variants import TABLE_2
 from analysis.figures.compute import EPOCHS, GRADIENTS, budget_figure, measure_words, run_style, styles
 from analysis.findings import Findings
-from analysis.page.charts import Charts, glyph, legend
-from analysis.page.html import Content, Html, element, section, table
+from analysis.page.cells import run_cells
+from analysis.page.charts import Charts, glyph, group
+from analysis.page.html import Content, Html, element, section
+from analysis.page.html import table as data_table
 from analysis.reports.budgets import (
     BASELINE,
     Comparison,
@@ -19,6 +22,7 @@ from analysis.reports.budgets import (
     level,
     survives,
 )
+from analysis.rows.table import StudyTable
 from analysis.statistics.estimates import LinearContrast
 from analysis.theme import name, percent, regime_style
 from analysis.verdict import SIGNIFICANCE
@@ -43,11 +47,14 @@ def optimizer_section(findings: Findings, charts: Charts) -> Html | None:
         class_="note",
     )
     return section(
-        "optimizers", "Optimizers at equal epochs and at equal compute", intro, [_place(p, charts) for p in places]
+        "optimizers",
+        "Optimizers at equal epochs and at equal compute",
+        intro,
+        [_place(p, findings.table, charts) for p in places],
     )
 
 
-def _place(here: list[Comparison], charts: Charts) -> Html:
+def _place(here: list[Comparison], table: StudyTable, charts: Charts) -> Html:
     shown = min(here, key=lambda c: (-len({run.optimizer for run in c.runs}), abs(c.batch_size - CIFAR_BATCH_SIZE)))
     drawn = [c for c in here if c.batch_size == shown.batch_size]
     rest = [c for c in here if c.batch_size != shown.batch_size]
@@ -59,20 +66,19 @@ def _place(here: list[Comparison], charts: Charts) -> Html:
         element("h3", f"{name(str(first['dataset']))} · {name(str(first['model']))}"),
         element("p", f"{sizes}, augmentation {first['augmentation']}.", class_="note"),
         element("p", f"Against Choudhary (2020): {TABLE_2}.", class_="note") if of_paper else None,
-        [_drawn(c, charts, opened=n == 0) for n, c in enumerate(drawn)],
+        [_drawn(c, run_cells(table, c), charts, opened=n == 0) for n, c in enumerate(drawn)],
         element("details", element("summary", "Other batch sizes"), [_tables(c) for c in rest]) if rest else None,
     )
 
 
-def _drawn(comparison: Comparison, charts: Charts, *, opened: bool) -> Html:
+def _drawn(comparison: Comparison, cells: Callable[[Run], str], charts: Charts, *, opened: bool) -> Html:
     """One regime: clean and the strongest attack, each per epoch (left), per gradient (right) and as a table."""
     measures = ["clean", *([comparison.strongest] if comparison.strongest else [])]
     return element(
         "details",
         element("summary", _title(comparison)),
-        legend(styles(comparison), lines=False),
         [
-            (_summary(comparison, measure), _charts(comparison, measure, charts), _table(comparison, measure))
+            (_summary(comparison, measure), _charts(comparison, measure, cells, charts), _table(comparison, measure))
             for measure in measures
         ],
         [
@@ -108,12 +114,12 @@ def _signed(gain: LinearContrast) -> str:
     return f"{100 * gain.value:+.1f}".replace("-", "−")
 
 
-def _charts(comparison: Comparison, measure: str, charts: Charts) -> Html:
-    figures = [
-        charts.figure(budget_figure(comparison, measure, budget), words)
+def _charts(comparison: Comparison, measure: str, cells: Callable[[Run], str], charts: Charts) -> Html:
+    places = [
+        charts.figure(budget_figure(comparison, measure, budget, cells), words)
         for budget, words in ((EPOCHS, "Per epoch"), (GRADIENTS, "Per unit of compute"))
     ]
-    return element("div", figures, class_="grid two")
+    return group(places, styles(comparison), columns="two")
 
 
 def _title(comparison: Comparison) -> str:
@@ -132,7 +138,7 @@ def _table(comparison: Comparison, measure: str) -> Html:
     runs = sorted(comparison.runs, key=lambda r: (r.optimizer != BASELINE, r.optimizer, r.own, r.epochs))
     said = measure_words(measure)
     caption = f"{_title(comparison)}, {said}: gains over SGD in points, with 95 % intervals (Welch)"
-    return table(head, [_row(comparison, run, measure) for run in runs], caption=caption, class_="pairs")
+    return data_table(head, [_row(comparison, run, measure) for run in runs], caption=caption, class_="pairs")
 
 
 def _row(comparison: Comparison, run: Run, measure: str) -> list[Content]:

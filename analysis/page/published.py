@@ -50,11 +50,21 @@ def published_section(comparisons: Sequence[Comparison]) -> Html:
     )
 
 
+def table_id(one: Comparison) -> str:
+    """The id of its place on the page."""
+    return f"table-{one.table.table}-{one.table.printed_model}-{one.model}"
+
+
 def _absent(absent: Sequence[Comparison]) -> Html | None:
     if not absent:
         return None
     items = [
-        element("li", f"{one.table.title}{_reading(one)}: not run. ", element("code", one.table.command(one.model)))
+        element(
+            "li",
+            f"{one.table.title}{_reading(one)}: not run. ",
+            element("code", one.table.command(one.model)),
+            id=table_id(one),
+        )
         for one in absent
     ]
     return element("ul", items, class_="panels")
@@ -77,6 +87,7 @@ def _comparison(one: Comparison) -> Html:
         [element("p", note, class_="note") for note in notes],
         [_table(cells[cells["split"] == split], head, split) for split in splits],
         open=True,
+        id=table_id(one),
     )
 
 

@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from analysis.figures import FIGURES
+from analysis.figures.large_batch import LANDSCAPES
+from analysis.findings import Findings
+from analysis.page.decisions import ICONS, SAYS, agreed, by_claim, tone
 from analysis.page.html import Content, Html, element, section
-from analysis.page.opening import agreed
+from analysis.page.published import table_id
 from analysis.theme import name
 from analysis.verdict import Verdict
 
-ICONS = {"supported": "✓", "refuted": "✕", "inconclusive": "?", "not run": "○", "differs": "≠"}
+PAPERS = {"Yao": "C", "Choudhary": "B"}
+"""Paper of a printed table -> the letter of its claims."""
 
-SAYS = {"differs": "losses differ"}
 
-
-def verdict_strip(verdicts: Sequence[Verdict]) -> Html:
+def verdict_strip(findings: Findings) -> Html:
     """Tiles for a first look, then a line a claim; those not run are folded away."""
-    by_claim: dict[str, list[Verdict]] = {}
-    for verdict in verdicts:
-        by_claim.setdefault(verdict.claim, []).append(verdict)
-    lines = {claim: _line(both) for claim, both in by_claim.items()}
-    not_run = [claim for claim, both in by_claim.items() if agreed(both) == "not run"]
-    shown = [claim for claim in by_claim if claim not in not_run]
+    claims = by_claim(findings.verdicts)
+    places = _places(findings)
+    lines = {claim: _line(both, places) for claim, both in claims.items()}
+    not_run = [claim for claim, both in claims.items() if agreed(both) == "not run"]
+    shown = [claim for claim in claims if claim not in not_run]
     return section(
         "claims",
         "Claims",
@@ -32,7 +33,7 @@ def verdict_strip(verdicts: Sequence[Verdict]) -> Html:
             "(published loss) and on one without its rounding (stable loss). Inconclusive is not a no.",
             class_="note",
         ),
-        [_tiles(paper, by_claim) for paper in dict.fromkeys(both[0].source.paper for both in by_claim.values())],
+        [_tiles(paper, claims) for paper in dict.fromkeys(both[0].source.paper for both in claims.values())],
         element("ul", [lines[claim] for claim in shown], class_="claims") if shown else None,
         element(
             "details",
@@ -44,9 +45,9 @@ def verdict_strip(verdicts: Sequence[Verdict]) -> Html:
     )
 
 
-def _tiles(paper: str, by_claim: Mapping[str, Sequence[Verdict]]) -> Html:
+def _tiles(paper: str, claims: Mapping[str, Sequence[Verdict]]) -> Html:
     """One paper's tiles, or a line where none of its claims was run."""
-    mine = {claim: both for claim, both in by_claim.items() if both[0].source.paper == paper}
+    mine = {claim: both for claim, both in claims.items() if both[0].source.paper == paper}
     if all(agreed(both) == "not run" for both in mine.values()):
         first, *_, last = mine
         return element("p", f"{paper[0].upper()}{paper[1:]}: {first} to {last} were not run.", class_="note")
@@ -54,18 +55,14 @@ def _tiles(paper: str, by_claim: Mapping[str, Sequence[Verdict]]) -> Html:
     return element("div", title, element("ul", [_tile(claim, both) for claim, both in mine.items()], class_="tiles"))
 
 
-def _tone(word: str) -> str:
-    return "inconclusive" if word == "differs" else word.replace(" ", "-")
-
-
 def _tile(claim: str, both: Sequence[Verdict]) -> Html:
     word = agreed(both)
     icon = element("i", ICONS[word], aria_hidden="true")
     said = element("span", SAYS.get(word, word))
-    return element("li", element("a", element("b", claim), icon, said, href=f"#claim-{claim}", class_=_tone(word)))
+    return element("li", element("a", element("b", claim), icon, said, href=f"#claim-{claim}", class_=tone(word)))
 
 
-def _line(both: Sequence[Verdict]) -> Html:
+def _line(both: Sequence[Verdict], places: Mapping[tuple[str, str], str]) -> Html:
     first = both[0]
     same = len({(v.verdict, v.effect.text) for v in both}) == 1
     shown = both[:1] if same else both
@@ -81,7 +78,7 @@ def _line(both: Sequence[Verdict]) -> Html:
                 "details",
                 element("summary", "Why, at which sizes, and where the paper says so"),
                 [_grounds(v, all_losses=same) for v in shown],
-                element("p", f"{first.source.paper}, section {first.source.section}", _links(first), "."),
+                element("p", f"{first.source.paper}, section {first.source.section}", _links(first, places), "."),
             ),
         ),
         id=f"claim-{first.claim}",
@@ -89,7 +86,7 @@ def _line(both: Sequence[Verdict]) -> Html:
 
 
 def _verdict(verdict: Verdict, *, all_losses: bool) -> Html:
-    word = element("span", f"{ICONS[verdict.verdict]} {verdict.verdict}", class_=f"word {_tone(verdict.verdict)}")
+    word = element("span", f"{ICONS[verdict.verdict]} {verdict.verdict}", class_=f"word {tone(verdict.verdict)}")
     effect = f": {verdict.effect.text}" if verdict.verdict != "not run" else None
     return element("p", word, _loss(verdict, all_losses=all_losses), effect)
 
@@ -106,12 +103,25 @@ def _loss(verdict: Verdict, *, all_losses: bool) -> str:
     return " (both losses)" if all_losses else f" ({name(verdict.loss)})"
 
 
-def _links(verdict: Verdict) -> list[Content]:
-    paper = verdict.claim.rstrip("0123456789")  # "A9" is a claim of paper A, whose panels are "A-..."
-    panels = [f"{paper}-{number}" for number in verdict.figures if f"{paper}-{number}" in FIGURES]
-    if not panels:
-        return [f"; {', '.join(verdict.figures)}"] if verdict.figures else []
-    links: list[Content] = ["; figures "]
-    for panel in panels:
-        links += [element("a", panel.removeprefix(f"{paper}-"), href=f"#panel-{panel}"), ", "]
-    return links[:-1]
+def _places(findings: Findings) -> dict[tuple[str, str], str]:
+    """(letter of a paper, figure or table as its claims cite it) -> the id of its place on this page.
+
+    Figures that were not run have a place too, the command that runs them; a section that is absent has none.
+    """
+    places = {(panel.source, panel.number): f"panel-{panel.id}" for panel in FIGURES.values()}
+    if any(findings.landscapes.values()):
+        places |= {("C", f"Figure {panel.number}"): f"panel-{panel.id}" for panel in LANDSCAPES.values()}
+    for one in sorted(findings.comparisons, key=lambda one: not one.was_run):
+        paper, _, number = one.table.table.partition("-T")
+        places.setdefault((PAPERS[paper], f"Table {number}"), table_id(one))
+    return places
+
+
+def _links(verdict: Verdict, places: Mapping[tuple[str, str], str]) -> list[Content]:
+    paper = verdict.claim.rstrip("0123456789")  # "A9" is a claim of paper A
+    links: list[Content] = []
+    for cited in verdict.figures:
+        place = places.get((paper, cited))
+        first = "; figures " if cited[0].isdigit() else "; "
+        links += [", " if links else first, element("a", cited, href=f"#{place}") if place else cited]
+    return links

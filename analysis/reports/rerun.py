@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from search_spaces import GRIDS, GridError, Request, Trial, plan
+from analysis.rows.plans import planned
+from search_spaces import GRIDS, GridError, Request, Trial
 
 RERUN_RESULTS = "results/rerun"
 """A folder of its own: in the study's folder these trials are already answered."""
@@ -24,7 +25,7 @@ class Rerun:
         self._planned: list[tuple[Request, set[str]]] = []
         for request in requests:
             try:
-                self._planned.append((request, set(plan(request))))
+                self._planned.append((request, set(planned(request))))
             except GridError:
                 continue
 

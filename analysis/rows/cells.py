@@ -35,6 +35,13 @@ FLAGS = ("floor", "untrained", "suspect")
 
 _STATES = ("ok", "diverged", "failed", "missing")
 
+_READ = (
+    *("trial_id", "status", "seed", *CELL, *QUESTION, "correct", "n", "accuracy"),
+    *("zero_grad_fraction", "saturated_fraction", "test_acc", "train_loss", "weight_norm"),
+    *(f"lambda1_{split}{what}" for split in ("train", "test") for what in ("", "_converged")),
+)
+"""Columns of `table.attacks` that a cell summarises."""
+
 _SEED_VALUES = {
     "seeds": "seed",
     "trial_ids": "trial_id",
@@ -69,6 +76,13 @@ def cells(table: StudyTable) -> pd.DataFrame:
     - `converged_train`, `converged_test`: every seed's lambda1 converged;
     - `decidable`: at least 3 seeds, and at least two thirds of the finished trials did not diverge.
     """
+    if "cells" not in table.derived:
+        table.derived["cells"] = _cells(table)
+    known: pd.DataFrame = table.derived["cells"]
+    return known.copy(deep=False)
+
+
+def _cells(table: StudyTable) -> pd.DataFrame:
     roster = _roster(table)
     attacks = _answers(table, roster)
     per_cell = _states(roster)
@@ -111,7 +125,7 @@ def _roster(table: StudyTable) -> pd.DataFrame:
 
 def _answers(table: StudyTable, roster: pd.DataFrame) -> pd.DataFrame:
     """The attacks on ok trials with their cell's code, sorted by cell, question and seed."""
-    attacks = table.attacks.drop(columns="correct_bits").assign(attack_row=np.arange(len(table.attacks)))
+    attacks = table.attacks[list(_READ)].assign(attack_row=np.arange(len(table.attacks)))
     attacks = attacks[attacks["status"] == "ok"]
     attacks = attacks.merge(roster[["trial_id", "regime", "cell"]], on=["trial_id", "regime"])
     for split in ("train", "test"):
@@ -122,7 +136,7 @@ def _answers(table: StudyTable, roster: pd.DataFrame) -> pd.DataFrame:
 
 def _log2_positive(values: pd.Series) -> Array:
     numbers = values.to_numpy(dtype=float)
-    logs: Array = np.log2(numbers, out=np.full(numbers.shape, np.nan), where=numbers > 0)
+    logs: Array = np.log2(numbers, out=np.full(numbers.shape, np.nan), where=(numbers > 0) & np.isfinite(numbers))
     return logs
 
 

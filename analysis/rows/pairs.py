@@ -4,6 +4,7 @@ images.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from analysis.rows.arrow import at
 from analysis.rows.cells import FLAGS
 from analysis.rows.observations import STRATUM
 from analysis.statistics.intervals import Array
@@ -120,7 +122,7 @@ def paired_errors(cells: pd.DataFrame, pairs: pd.DataFrame, attacks: pd.DataFram
     correctness bits are missing or of unequal length get the unpaired binomial error of the mean over seeds
     (not smaller).
     """
-    bits, images = attacks["correct_bits"].to_numpy(dtype=object), attacks["n"].to_numpy()
+    bits, images = attacks["correct_bits"], attacks["n"].to_numpy()
     answers = cells["attack_rows"].to_numpy(dtype=object)
     errors = np.full(len(pairs), np.nan)
     of = group_codes(cells, STRATUM)[pairs["i"].to_numpy()]
@@ -128,7 +130,8 @@ def paired_errors(cells: pd.DataFrame, pairs: pd.DataFrame, attacks: pd.DataFram
     for stratum in np.unique(of):
         members = np.flatnonzero(of == stratum)
         used = np.unique(np.concatenate([i[members], j[members]]))
-        shares = [_shares(bits[answers[cell]], images[answers[cell]]) for cell in used]
+        rows = [np.asarray(answers[cell], dtype=np.intp) for cell in used]
+        shares = [_shares(at(bits, of_cell), images[of_cell]) for of_cell in rows]
         lengths = {share.size for share in shares}
         n = lengths.pop()
         if lengths or n == 0:
@@ -143,7 +146,7 @@ def paired_errors(cells: pd.DataFrame, pairs: pd.DataFrame, attacks: pd.DataFram
     return errors
 
 
-def _shares(bits: NDArray[np.object_], images: NDArray[np.int_]) -> Array:
+def _shares(bits: Sequence[bytes | None], images: NDArray[np.int_]) -> Array:
     """Per image, the share of a cell's seeds that are right; empty if bits are missing or sets differ in
     size.
     """

@@ -124,7 +124,11 @@ def _words(name: str) -> str:
 
 def answers(frame: pd.DataFrame, *, loss: str | None) -> dict[tuple[str, str], dict[Any, Any]]:
     """(trial id, attack) -> the attack's record on the test set, of `table.attacks` or `table.transfers`."""
-    asked = frame[(frame["loss"] == loss) & (frame["split"] == "test")].drop_duplicates(
+    here = frame["dataset"].isin({t.dataset for t in section_3_3()}) & frame["model"].isin(
+        {t.model for t in section_3_3()}
+    )
+    trained = frame["target_loss"].isna() & (frame["optimizer"] == "sgd")
+    asked = frame[here & trained & (frame["loss"] == loss) & (frame["split"] == "test")].drop_duplicates(
         ["trial_id", "attack", "epsilon"]
     )
     epsilon = asked["epsilon"].astype(float)

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from search_spaces import NEWTON_STEPS, NEWTON_TOLERANCE, TRIAL_FIELDS, Grid, GridError, Request, merge, plan
+from analysis.rows.arrow import frame, unrolled
+from analysis.rows.plans import planned as planned_of
+from search_spaces import NEWTON_STEPS, NEWTON_TOLERANCE, TRIAL_FIELDS, Grid, GridError, Request, merge
 from study.records import Results, Unreadable
-from study.schema import ROW_SCHEMA, Row
+from study.schema import PROVENANCE, ROW_SCHEMA, Row
 
 NESTED = ("attacks", "spectra", "landscapes", "history")
+
+_TOLD_ONCE = ("spaces", "regimes", "status_reason", *(field.name for field in PROVENANCE))
+"""Columns of a trial that its attacks, spectra and landscapes do not repeat."""
 
 PROTOCOL = ("epochs", "target_loss", "train_size", "val_size", "test_size", "augmentation")
 """Trials of different protocols never share a curve or a test."""
@@ -44,14 +51,15 @@ class StudyTable:
     `trials`: one row a trained network, every scalar column of the schema, plus `lambda1_train_converged` and
     `lambda1_test_converged`.
     `points`: `trials` with one row per regime label (`regime`): a run shared by two curves appears on both.
-    `attacks`: one row per point and attack, the `points` columns plus those of the attack struct (`accuracy` is
-    the adversarial one), with images made by the network's own weights. An attack with other Newton settings than
-    the usual ones says so in its name.
+    `attacks`: one row per point and attack, the `points` columns (but labels, reasons and provenance) plus those of
+    the attack struct (`accuracy` is the adversarial one), with images made by the network's own weights. An attack
+    with other Newton settings than the usual ones says so in its name.
     `transfers`: the same, with images made by the weights of the trial's parent.
     `spectra`, `landscapes`: one row per point and spectrum or landscape, likewise.
     `planned`: one row per planned trial and regime label: the trial's fields, `trial_id`, `cell_id`, `space`,
     `regime` and `state` (ok, diverged, failed or missing).
-    `unreadable`: files left out, with the reason. `requests`: what was asked of the folder.
+    `unreadable`: files left out, with the reason. `requests`: what was asked of the folder. `derived`: what
+    other modules worked out from all of it, kept so that it is worked out once.
     """
 
     location: str
@@ -64,6 +72,7 @@ class StudyTable:
     planned: pd.DataFrame
     unreadable: tuple[Unreadable, ...]
     requests: tuple[Request, ...]
+    derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
 
 def load(location: str | Path) -> StudyTable:
@@ -73,9 +82,9 @@ def load(location: str | Path) -> StudyTable:
         RecordsError: there are no results at `location`.
     """
     results = Results(location)
-    rows, unreadable = results.read_rows()
+    rows, unreadable = results.read_table()
     requests, grid = _plan(results.read_study())
-    return from_rows(rows, grid=grid, requests=requests, unreadable=unreadable, location=results.location)
+    return from_table(rows, grid=grid, requests=requests, unreadable=unreadable, location=results.location)
 
 
 def from_rows(
@@ -90,27 +99,43 @@ def from_rows(
 
     Of rows with one trial id the last counts: a copy of a run is no replicate.
     """
+    unique = list({row["trial_id"]: row for row in rows}.values())
+    table = pa.Table.from_pylist(unique, schema=ROW_SCHEMA)
+    return from_table(table, grid=grid, requests=requests, unreadable=unreadable, location=location)
+
+
+def from_table(
+    rows: pa.Table,
+    *,
+    grid: Grid | None = None,
+    requests: Iterable[Request] = (),
+    unreadable: Iterable[Unreadable] = (),
+    location: str = "",
+) -> StudyTable:
+    """As `from_rows`, of rows in the columns of `ROW_SCHEMA`, one a trial id."""
     grid = grid or {}
-    rows = list({row["trial_id"]: row for row in rows}.values())
-    trials = pd.DataFrame([_scalars(row) for row in rows], columns=_scalar_columns())
-    numeric = [
-        n for n in ROW_SCHEMA.names if pa.types.is_floating(t := ROW_SCHEMA.field(n).type) or pa.types.is_integer(t)
-    ]
-    trials[numeric] = trials[numeric].apply(pd.to_numeric)
+    trials = frame(rows.drop_columns(list(NESTED)))
     trials["adversarial_epsilon"] = trials["adversarial_epsilon"].fillna(0.0)  # rows of before the column
-    labels = {row["trial_id"]: _labels(row, grid) for row in rows}
-    points = trials.assign(regime=trials["trial_id"].map(labels)).explode("regime", ignore_index=True)
-    attacks = points.merge(_attacks(rows), on="trial_id", suffixes=("", "_probe"))
+    spectra = unrolled(rows, "spectra")
+    for split in ("train", "test"):
+        trials[f"lambda1_{split}_converged"] = _lambda1_converged(trials, *spectra, split)
+    labels = [_labels(one, own, grid) for one, own in zip(trials["trial_id"], trials["regimes"], strict=True)]
+    points = trials.assign(regime=pd.Series(labels, dtype=object), trial=np.arange(len(trials))).explode(
+        "regime", ignore_index=True
+    )
+    trial = points.pop("trial").to_numpy(dtype=np.int64)
+    configured = points.drop(columns=list(_TOLD_ONCE))
+    attacks = _joined(configured, trial, *_attacks(*unrolled(rows, "attacks")))
     transferred = attacks["source"] == "parent"
     return StudyTable(
         location=location,
         trials=trials,
         points=points,
-        attacks=attacks[~transferred].reset_index(drop=True),
+        attacks=attacks[~transferred].reset_index(drop=True) if transferred.any() else attacks,
         transfers=attacks[transferred].reset_index(drop=True),
-        spectra=points.merge(_nested(rows, "spectra"), on="trial_id", suffixes=("", "_probe")),
-        landscapes=points.merge(_nested(rows, "landscapes"), on="trial_id", suffixes=("", "_probe")),
-        planned=_planned(grid, rows),
+        spectra=_joined(configured, trial, *spectra),
+        landscapes=_joined(configured, trial, *unrolled(rows, "landscapes")),
+        planned=_planned(grid, dict(zip(trials["trial_id"], trials["status"], strict=True))),
         unreadable=tuple(unreadable),
         requests=tuple(requests),
     )
@@ -121,46 +146,50 @@ def _plan(study: dict[str, Any]) -> tuple[list[Request], Grid]:
     for entry in study.get("requests", []):
         try:
             request = Request.from_dict(entry)
-            grids.append(plan(request))
+            grids.append(planned_of(request))
         except (GridError, TypeError, ValueError, AttributeError):
             continue  # asked of an older or extended version: its rows still speak for themselves
         requests.append(request)
-    return requests, merge(grids)
+    return requests, merge(grids) if len(grids) != 1 else grids[0]
 
 
-def _scalar_columns() -> list[str]:
-    scalar = [name for name in ROW_SCHEMA.names if name not in NESTED]
-    return [*scalar, "lambda1_train_converged", "lambda1_test_converged"]
+def _lambda1_converged(
+    trials: pd.DataFrame, spectra: pd.DataFrame, counts: NDArray[np.int64], split: str
+) -> NDArray[np.bool_]:
+    """Whether a spectrum of the whole split did."""
+    owner = np.repeat(np.arange(len(trials)), counts)
+    whole = spectra["subset_size"].to_numpy() == trials[f"{split}_size"].to_numpy()[owner]
+    sure = whole & (spectra["split"] == split).to_numpy(dtype=bool) & spectra["converged"].eq(True).to_numpy(dtype=bool)
+    found: NDArray[np.bool_] = np.bincount(owner[sure], minlength=len(trials)) > 0
+    return found
 
 
-def _scalars(row: Row) -> dict[str, Any]:
-    scalars = {name: value for name, value in row.items() if name not in NESTED}
-    for split in ("train", "test"):
-        scalars[f"lambda1_{split}_converged"] = _lambda1_converged(row, split)
-    return scalars
+def _labels(trial_id: str, own: list[str] | None, grid: Grid) -> list[str]:
+    planned = grid.get(trial_id)
+    return list(planned.regimes) if planned else list(own or ["unlabelled"])
 
 
-def _lambda1_converged(row: Row, split: str) -> bool:
-    whole = row.get(f"{split}_size")
-    asked = [s for s in row.get("spectra") or () if s["split"] == split and s["subset_size"] == whole]
-    return any(s["converged"] for s in asked)
+def _joined(
+    points: pd.DataFrame, trial: NDArray[np.int64], entries: pd.DataFrame, counts: NDArray[np.int64]
+) -> pd.DataFrame:
+    """The entries of each point's trial (its place among the rows), in order, with the point's columns."""
+    own = counts[trial]
+    first = (np.cumsum(counts) - counts)[trial]
+    of_point = np.repeat(np.arange(len(points)), own)
+    place = np.arange(own.sum()) - np.repeat(np.cumsum(own) - own, own) + np.repeat(first, own)
+    left = points.take(of_point).reset_index(drop=True)
+    right = entries.take(place).reset_index(drop=True)
+    shared = {name: f"{name}_probe" for name in right.columns if name in left.columns}
+    return pd.concat([left, right.rename(columns=shared)], axis=1)
 
 
-def _labels(row: Row, grid: Grid) -> list[str]:
-    planned = grid.get(row["trial_id"])
-    return list(planned.regimes) if planned else list(row.get("regimes") or ["unlabelled"])
-
-
-def _nested(rows: Iterable[Row], name: str) -> pd.DataFrame:
-    fields = [field.name for field in ROW_SCHEMA.field(name).type.value_type]
-    entries = [{"trial_id": row["trial_id"], **entry} for row in rows for entry in row.get(name) or ()]
-    return pd.DataFrame(entries, columns=["trial_id", *fields])
-
-
-def _attacks(rows: Iterable[Row]) -> pd.DataFrame:
-    frame = _nested(rows, "attacks")
-    settings = zip(frame["attack"], frame["newton_steps"], frame["newton_tolerance"], strict=True)
-    return frame.assign(attack=[_attack_name(*of) for of in settings])
+def _attacks(frame: pd.DataFrame, counts: NDArray[np.int64]) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+    settings = frame[["attack", "newton_steps", "newton_tolerance"]]
+    code = settings.groupby(list(settings.columns), dropna=False, sort=False).ngroup().to_numpy()
+    kinds, first = np.unique(code, return_index=True)
+    names = np.empty(len(kinds), dtype=object)
+    names[:] = [_attack_name(*of) for of in settings.iloc[first].itertuples(index=False, name=None)]
+    return frame.assign(attack=pd.Series(names[code], dtype=frame["attack"].dtype)), counts
 
 
 def _attack_name(attack: str, newton_steps: float | None, newton_tolerance: float | None) -> str:
@@ -169,8 +198,7 @@ def _attack_name(attack: str, newton_steps: float | None, newton_tolerance: floa
     return f"{attack} ({newton_steps:.0f} steps, {newton_tolerance:g})"
 
 
-def _planned(grid: Grid, rows: Iterable[Row]) -> pd.DataFrame:
-    states = {row["trial_id"]: row["status"] for row in rows}
+def _planned(grid: Grid, states: Mapping[str, str]) -> pd.DataFrame:
     entries = [
         {
             "trial_id": trial_id,
@@ -191,6 +219,15 @@ def versions(trials: pd.DataFrame) -> dict[str, list[str]]:
     """Package -> the versions that wrote these rows; more than one is worth a reader's notice."""
     seen: dict[str, set[str]] = {}
     for text in trials["versions"].dropna().unique():
-        for package, version in json.loads(text).items():
-            seen.setdefault(package, set()).add(version)
+        for package, version in _noted_versions(text).items():
+            seen.setdefault(str(package), set()).add(str(version))
     return {package: sorted(found) for package, found in sorted(seen.items())}
+
+
+def _noted_versions(text: str) -> dict[str, Any]:
+    """What a row says of its packages; nothing where another program wrote something else there."""
+    try:
+        noted = json.loads(text)
+    except ValueError:
+        return {}
+    return noted if isinstance(noted, dict) else {}

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from analysis.figures.figure import HEIGHT
 from analysis.figures.sweep import settings
 from analysis.findings import Findings, find
 from analysis.page import render
@@ -28,10 +23,6 @@ from tests.analysis.synthetic import curve_rows, line, planned, trial
 
 SIZES = (16, 32, 64, 128, 256)
 EVIL = "</script><img src=x onerror=alert(1)>"
-
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
 
 
 def study() -> StudyTable:
@@ -91,8 +82,17 @@ class Elements(HTMLParser):
 def charts(page: str) -> dict[str, Any]:
     block = re.search(r'<script type="application/json" id="charts">(.*?)</script>', page, re.DOTALL)
     assert block is not None
-    specs: dict[str, Any] = json.loads(block.group(1))["charts"]
-    return specs
+    content = json.loads(block.group(1))
+    return {key: specification(chart, content) for key, chart in content["charts"].items()}
+
+
+def specification(chart: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
+    """As the page's script puts it together."""
+    datasets = {
+        name: [dict(zip(run["fields"], row, strict=True)) for run in content["data"][key] for row in run["rows"]]
+        for name, key in chart["data"].items()
+    }
+    return content["templates"][chart["template"]] | {"datasets": datasets}
 
 
 def test_nothing_on_the_page_points_outside(page: str) -> None:
@@ -233,61 +233,3 @@ def test_rows_outside_the_plan_are_counted_apart() -> None:
 def test_elements_escape_text_and_attributes() -> None:
     assert element("p", "<b> & co", title='"x"') == '<p title="&quot;x&quot;">&lt;b&gt; &amp; co</p>'
     assert "<td>&lt;i&gt;</td>" in table(["a", "b"], [["c", "<i>"]], caption="t")
-
-
-# -- in a browser --------------------------------------------------------------------------------------------
-
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
-
-
-@pytest.fixture(scope="module")
-def browsed(page: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """The page's document and log after chromium has drawn it, with every folded section opened."""
-    folder = tmp_path_factory.mktemp("browser")
-    file = folder / "report.html"
-    file.write_text(page.replace("<details", "<details open"), encoding="utf-8")
-    yield chromium(file, folder / "profile")
-
-
-def chromium(file: Path, profile: Path) -> tuple[str, str]:
-    command = [
-        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        f"--user-data-dir={profile}", "--enable-logging=stderr", "--v=0", "--virtual-time-budget=30000",
-        "--window-size=1280,900", "--dump-dom", file.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    return done.stdout, done.stderr
-
-
-@needs_browser
-def test_every_figure_draws_in_a_browser_without_a_message(browsed: tuple[str, str]) -> None:
-    document, log = browsed
-    places = re.findall(r'<div class="chart[^>]*>(.*?)</figure>', document, re.DOTALL)
-    assert len(places) >= 10
-    assert all("<svg" in place and "<path" in place for place in places)
-    assert 'data-drawn="yes"' in document
-    assert [entry for entry in log.splitlines() if "CONSOLE" in entry] == []
-
-
-@needs_browser
-def test_the_epsilon_picker_changes_the_adversarial_curves(tmp_path: Path) -> None:
-    rows = curve_rows(regime="lr", batch_sizes=(16, 64), seeds=(0,))
-    for row in rows:
-        row["attacks"] += [a | {"epsilon": 0.1, "correct": 9_000, "accuracy": 0.9} for a in row["attacks"]]
-    plain = render(find(from_rows(rows)), [])
-    pick = """<script>setTimeout(() => {
-      const picker = document.querySelector("select[data-epsilon]");
-      picker.value = "0.1"; picker.dispatchEvent(new Event("change"));
-    }, 5000);</script></body></html>"""
-    picked = re.sub(r"<meta http-equiv[^>]*>", "", plain).removesuffix("</body></html>\n") + pick
-    heights = {}
-    for name, text in (("plain", plain), ("picked", picked)):
-        (tmp_path / f"{name}.html").write_text(text, encoding="utf-8")
-        document, _ = chromium(tmp_path / f"{name}.html", tmp_path / name)
-        first = document.split('class="chart', 2)[1]
-        points = re.findall(r'"point" transform="translate\([\d.]+,([\d.]+)\)', first)
-        heights[name] = {round(float(y)) for y in points}
-    at_90_percent = round(0.1 * HEIGHT)
-    assert at_90_percent in heights["picked"]
-    assert at_90_percent not in heights["plain"]

@@ -69,6 +69,6 @@ def test_choudharys_numbers_are_not_compared_without_saying_that_pgd_lies_above_
 
 @pytest.mark.parametrize("panel", ["B-1", "B-5"])
 def test_a_claim_of_paper_b_leads_to_its_figures(panel: str) -> None:
-    strip = verdict_strip(findings(rows("cifar10", {SGD: level()})).verdicts)
+    strip = verdict_strip(findings(rows("cifar10", {SGD: level()})))
     assert f'href="#panel-{panel}"' in strip
     assert 'href="#panel-A-1L"' in strip

@@ -1,0 +1,60 @@
+"""Arrow columns of trial rows as data frames, nested ones unrolled: no Python object a row or an attack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+
+def frame(table: pa.Table) -> pd.DataFrame:
+    """One row a row: whole numbers as int64 (float64 with nulls), text as pandas infers it, lists as lists."""
+    return pd.DataFrame({name: series(table[name]) for name in table.schema.names}, index=pd.RangeIndex(len(table)))
+
+
+def unrolled(table: pa.Table, name: str) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+    """The entries of a column of lists of structs, one row each, and how many every row of `table` holds."""
+    column = table[name].combine_chunks() if table[name].num_chunks != 1 else table[name].chunk(0)
+    counts = np.asarray(pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False), dtype=np.int64)
+    entries = column.flatten()
+    fields = {field.name: series(part) for field, part in zip(entries.type, entries.flatten(), strict=True)}
+    return pd.DataFrame(fields, index=pd.RangeIndex(len(entries))), counts
+
+
+def series(column: pa.ChunkedArray | pa.Array) -> Any:
+    """A column as pandas takes it."""
+    kind = column.type
+    if pa.types.is_binary(kind):
+        return _by_reference(column)
+    if pa.types.is_integer(kind):
+        return column.cast(pa.int64()).to_pandas()
+    if pa.types.is_nested(kind):
+        values = np.empty(len(column), dtype=object)
+        values[:] = column.to_pylist()
+        return values
+    if pa.types.is_string(kind) and column.null_count == len(column):
+        return np.full(len(column), None, dtype=object)
+    return column.to_pandas()
+
+
+def _by_reference(column: pa.ChunkedArray | pa.Array) -> pd.Series:
+    """Bytes as positions in the one copy of them: taking, repeating or leaving out rows copies no bytes."""
+    values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    places = pa.array(np.arange(len(values), dtype=np.int32))
+    return pd.Series(pd.arrays.ArrowExtensionArray(pa.chunked_array([pa.DictionaryArray.from_arrays(places, values)])))
+
+
+def at(column: pd.Series, rows: NDArray[np.intp]) -> list[bytes | None]:
+    """The bytes at these positions of a column of `series`, or of plain objects."""
+    if not isinstance(column.dtype, pd.ArrowDtype):
+        return list(column.to_numpy(dtype=object)[rows])
+    stored: pa.ChunkedArray = column.array.__arrow_array__()  # type: ignore[attr-defined]
+    if stored.num_chunks != 1:
+        return list(column.iloc[rows].to_numpy(dtype=object))
+    (whole,) = stored.chunks
+    found: list[bytes | None] = whole.dictionary.take(whole.indices.take(pa.array(rows))).to_pylist()
+    return found

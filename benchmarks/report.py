@@ -1,0 +1,151 @@
+"""What a report of a large study costs: planted rows, their truths found again, then seconds, memory and bytes.
+
+python -m benchmarks.report [ROWS ...] [--results DIR]
+
+For each number of rows: whether the planted truths are found (nothing else counts before that), CPU seconds by part,
+and for the whole command, `python -m analysis.report` in a process of its own, seconds on the wall clock and of CPU,
+the peak of resident memory and the size of the page. The command is run twice: the first reads every row file, the
+second the copy of them that the first has left. With `--results` the rows are kept there, or read again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from analysis.claims import evaluate
+from analysis.downloads import aggregated, comparisons_frame, networks, write_tables
+from analysis.findings import Findings, find
+from analysis.latex import write_latex
+from analysis.page import render
+from analysis.reports.correlation import correlation_report
+from analysis.reports.counterexamples import counterexample_report
+from analysis.rows.cells import cells
+from analysis.rows.table import load
+from analysis.verdict import to_frame
+from benchmarks.planted_study import EXCEPTION, write_study
+from study.row_cache import CACHE, SETTLED
+
+ROWS = (1_000, 10_000)
+
+EXPECTED = {"A3": "supported", "A7": "supported", "A9": "supported"}
+"""Claim -> its verdict on the planted rows: the benchmark's curvature rises, attacks succeed more as batches grow
+where the rate stays, and the paper's own exception is one."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one report took: seconds of wall clock and of CPU, the peak of resident memory and the page in bytes."""
+
+    wall: float
+    cpu: float
+    memory: int
+    page: int
+
+    def __str__(self) -> str:
+        return f"{self.wall:8.1f} {self.cpu:8.1f} {self.memory / 1e6:9.0f} {self.page / 1e6:8.2f}"
+
+
+def command(results: Path, out: Path) -> Cost:
+    """Make the report of a results folder in a process of its own.
+
+    Raises:
+        RuntimeError: it failed; what it said is on the standard error.
+    """
+    started = time.perf_counter()
+    words = [sys.executable, "-m", "analysis.report", str(results), "--out", str(out)]
+    child = os.posix_spawn(sys.executable, words, dict(os.environ))
+    _, status, usage = os.wait4(child, 0)
+    if status:
+        raise RuntimeError(f"no report of {results}: exit status {os.waitstatus_to_exitcode(status)}")
+    page = (out / "report.html").stat().st_size
+    kilobytes = usage.ru_maxrss  # Linux counts in kilobytes
+    return Cost(time.perf_counter() - started, usage.ru_utime + usage.ru_stime, kilobytes * 1024, page)
+
+
+def by_part(results: Path, out: Path) -> tuple[Findings, dict[str, float]]:
+    """The report made part by part in this process; CPU seconds of each."""
+    spent: dict[str, float] = {}
+
+    def clock(part: str, work: Callable[[], T]) -> T:
+        started = time.process_time()
+        made = work()
+        spent[part] = time.process_time() - started
+        return made
+
+    table = clock("read rows", lambda: load(results))
+    clock("cells", lambda: cells(table))
+    clock("correlations", lambda: correlation_report(table))
+    clock("counterexamples", lambda: counterexample_report(table))
+    clock("claims", lambda: evaluate(table))
+    findings = clock("figures and paper versus ours", lambda: find(table))
+    spent["figures and paper versus ours"] -= spent["correlations"] + spent["claims"]  # `find` works them out anew
+    out.mkdir(parents=True, exist_ok=True)
+    frames = {
+        "claims": to_frame(findings.verdicts),
+        "correlations": findings.correlations.correlations,
+        "counterexamples": findings.counterexamples.found,
+        "paper_versus_ours": comparisons_frame(findings.comparisons),
+        "cells": aggregated(cells(table)),
+        "networks": networks(table),
+    }
+    files = clock("tables", lambda: write_tables(frames, out))
+    clock("LaTeX", lambda: write_latex(findings, out / "latex"))
+    clock("page", lambda: render(findings, files))
+    return findings, spent
+
+
+def untrue(findings: Findings) -> list[str]:
+    """The planted truths that the report does not find, in words; empty where it finds all."""
+    verdicts = {(v.claim, v.loss): v.verdict for v in findings.verdicts}
+    wrong = [
+        f"{claim} ({loss}) is {found}, planted {EXPECTED[claim]}"
+        for (claim, loss), found in verdicts.items()
+        if found != EXPECTED.get(claim, found)
+    ]
+    found = findings.counterexamples.found
+    confirmed = found[found["label"] == "confirmed"]
+    planted = (confirmed[list(EXCEPTION)] == list(EXCEPTION.values())).all(axis=1)
+    if not planted.any():
+        wrong.append("no counterexample is confirmed on the planted curve")
+    if not planted.all():
+        wrong.append(f"{(~planted).sum()} of {len(planted)} counterexamples are confirmed where none was planted")
+    return wrong
+
+
+def main() -> int:
+    """Print the costs; the exit status is 1 where a planted truth was not found."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description="Time the report.")
+    parser.add_argument("rows", nargs="*", type=int, default=list(ROWS), metavar="ROWS")
+    parser.add_argument("--results", type=Path, metavar="DIR", help="keep the rows here, one folder a number")
+    arguments = parser.parse_args()
+    wrong = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for rows in arguments.rows:
+            folder = (arguments.results or Path(scratch)) / str(rows)
+            if not (folder / "study.json").exists():
+                write_study(rows, folder)
+                time.sleep(SETTLED + 1)  # files of this minute are not copied yet
+            (folder / CACHE).unlink(missing_ok=True)
+            first = command(folder, Path(scratch) / f"{rows}-first")
+            second = command(folder, Path(scratch) / f"{rows}-second")
+            findings, spent = by_part(folder, Path(scratch) / f"{rows}-parts")
+            wrong += untrue(findings)
+            print(f"{rows} rows:", "; ".join(untrue(findings)) or "every planted truth is found")
+            print(f"{'':14} {'wall s':>8} {'CPU s':>8} {'peak MB':>9} {'page MB':>8}")
+            print(f"{'first report':14} {first}\n{'next report':14} {second}")
+            print("\n".join(f"{seconds:8.1f} CPU s  {part}" for part, seconds in spent.items()), flush=True)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,238 @@
+"""Whatever lies in a results folder, the report names it and goes on; text from rows stays text everywhere."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from analysis.downloads import without_formulas
+from analysis.figures.curves import FigureData
+from analysis.figures.figure import DATA
+from analysis.figures.study import study_figures
+from analysis.findings import find
+from analysis.page import render
+from analysis.report import main
+from analysis.rows.table import from_rows, load, versions
+from study.records import Results
+from study.schema import ROW_SCHEMA
+from tests.analysis.browser import CHROMIUM, NO_CHROMIUM, Browser
+from tests.analysis.synthetic import curve_rows, line
+
+EVIL = "\"'=cmd()</script><img src=x onerror=alert(1)>\\input{x}"
+
+Row = dict[str, Any]
+
+
+def rows(**choices: Any) -> list[Row]:
+    return curve_rows(batch_sizes=(16, 64, 256), **choices)
+
+
+def words(page: str) -> str:
+    """The page's text, without scripts, styles and tags."""
+    return re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", page, flags=re.DOTALL)
+
+
+def write(folder: Path, made: list[Row]) -> Results:
+    results = Results(folder)
+    results.create()
+    for row in made:
+        results.write_row(row)
+    return results
+
+
+# -- files ---------------------------------------------------------------------------------------------------
+
+
+def test_foreign_torn_older_and_newer_files_are_named_and_left_out(tmp_path: Path) -> None:
+    made = rows(seeds=(0,))
+    results = write(tmp_path, made)
+    trials = tmp_path / "trials"
+    whole = (trials / f"{made[0]['trial_id']}.parquet").read_bytes()
+    (trials / "torn.parquet").write_bytes(whole[: len(whole) // 2])
+    (trials / "empty.parquet").write_bytes(b"")
+    (trials / "foreign.parquet").write_bytes(b"PAR1 not really")
+    (trials / "notes.txt").write_text("no row")
+    pq.write_table(pa.table({"x": [1]}), trials / "table.parquet")
+    (trials / "copy.parquet").write_bytes(whole)
+    table = load(results.location)
+    assert len(table.trials) == len(made)
+    named = {Path(file.name).name: file.reason for file in table.unreadable}
+    assert set(named) == {"torn.parquet", "empty.parquet", "foreign.parquet", "table.parquet", "copy.parquet"}
+    assert all(named.values())
+    said = words(render(find(table), []))
+    assert all(f"trials/{name}" in said for name in named)
+
+
+def test_a_row_of_another_schema_is_left_out_and_one_without_newer_columns_is_kept(tmp_path: Path) -> None:
+    made = rows(seeds=(0,))
+    write(tmp_path, made[2:])
+    trials = tmp_path / "trials"
+    newer = pa.Table.from_pylist([made[0] | {"schema_version": 10_000}], schema=ROW_SCHEMA)
+    newer = newer.replace_schema_metadata({**(ROW_SCHEMA.metadata or {}), b"schema_version": b"10000"})
+    pq.write_table(newer, trials / f"{made[0]['trial_id']}.parquet")
+    older = pa.Table.from_pylist([made[1]], schema=ROW_SCHEMA).drop_columns(["landscapes", "adversarial_epsilon"])
+    pq.write_table(older, trials / f"{made[1]['trial_id']}.parquet")
+    table = load(tmp_path)
+    assert set(table.trials["trial_id"]) == {row["trial_id"] for row in made[1:]}
+    assert [Path(file.name).stem for file in table.unreadable] == [made[0]["trial_id"]]
+    assert table.trials["adversarial_epsilon"].eq(0.0).all()
+
+
+def test_copies_of_a_row_are_no_replicates() -> None:
+    once, twice = from_rows(rows()), from_rows(rows() + rows())
+    pd.testing.assert_frame_equal(FigureData(once).clean, FigureData(twice).clean)
+
+
+@pytest.mark.parametrize("text", ["not json", "[1, 2]", "3", ""])
+def test_what_another_program_noted_of_its_packages_is_passed_over(text: str) -> None:
+    made = rows()
+    made[0]["versions"] = text
+    assert versions(from_rows(made).trials) == {"torch": ["2.15.0"]}
+
+
+# -- numbers -------------------------------------------------------------------------------------------------
+
+
+def only(field: str, value: Any) -> Callable[[list[Row]], None]:
+    def change(made: list[Row]) -> None:
+        for row in made[:3]:
+            row[field] = value
+
+    return change
+
+
+def no_attacks(made: list[Row]) -> None:
+    for row in made:
+        row["attacks"] = []
+
+
+def nothing_measured(made: list[Row]) -> None:
+    for row in made:
+        row |= {"attacks": None, "spectra": None, "lambda1_train": None, "lambda1_test": None, "test_acc": None}
+
+
+CHANGES: dict[str, Callable[[list[Row]], None]] = {
+    "infinite lambda1": only("lambda1_train", math.inf),
+    "lambda1 that is no number": only("lambda1_train", math.nan),
+    "negative lambda1": only("lambda1_train", -1.0),
+    "accuracy that is no number": only("test_acc", math.nan),
+    "no attacks": no_attacks,
+    "nothing measured": nothing_measured,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_value_that_is_no_number_is_a_gap_and_never_a_mark(change: Callable[[list[Row]], None]) -> None:
+    made = rows()
+    change(made)
+    for group in study_figures(FigureData(from_rows(made))):
+        for figure in group.figures:
+            text = json.dumps(figure.spec(), allow_nan=False)
+            assert "Infinity" not in text
+            for record in figure.data[DATA]:
+                assert record["mean"] is not None or record["state"] != "ok"
+
+
+def test_a_report_of_values_that_are_no_numbers_prints_dashes() -> None:
+    made = rows()
+    for row in made[:3]:
+        row |= {"lambda1_train": math.inf, "lambda1_test": math.nan}
+    said = words(render(find(from_rows(made)), []))
+    assert not re.search(r"(?<![\w-])(nan|inf|NaN|Infinity)(?![\w-])", said)
+
+
+def test_diverged_and_floor_cells_are_told_apart_by_mark_and_word() -> None:
+    made = curve_rows(batch_sizes=(16, 64, 256), fgsm=line(0.001, 0.0), noise=0.0, diverged=(256,))
+    (group,) = study_figures(FigureData(from_rows(made)))
+    figure = next(f for f in group.figures if f.attack == "fgsm")
+    shown = {r["batch_size"]: r for r in figure.data[DATA] if r["kind"] == "adversarial"}
+    assert (shown[16]["hollow"], shown[16]["note"]) == (True, "attack at its floor")
+    assert (shown[256]["mean"], shown[256]["state"], shown[256]["note"]) == (None, "diverged", "3 diverged")
+
+
+@pytest.mark.parametrize(
+    "made", [curve_rows(batch_sizes=(16,), seeds=(0,)), curve_rows(batch_sizes=(16, 64), diverged=(16, 64))],
+    ids=["one row", "all diverged"],
+)  # fmt: skip
+def test_the_smallest_and_the_saddest_folder_get_a_whole_report(made: list[Row], tmp_path: Path) -> None:
+    assert main([str(write(tmp_path / "results", made).location), "--out", str(tmp_path / "report")]) == 0
+    assert "Provenance" in words((tmp_path / "report" / "report.html").read_text(encoding="utf-8"))
+    assert len(pd.read_csv(tmp_path / "report" / "networks.csv")) == len(made)
+
+
+# -- text ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of rows in which every text is markup, quotes, a formula and LaTeX."""
+    folder = tmp_path_factory.mktemp("hostile")
+    made = rows(fgsm=line(0.3, 0.1), log2_lambda1=line(1, 1))
+    made += curve_rows(regime="benchmark", batch_sizes=(16, 64), diverged=(64,))
+    for row in made:
+        row |= dict.fromkeys(("dataset", "model", "device", "git_sha", "augmentation"), EVIL)
+        row |= {"regimes": [EVIL], "status_reason": EVIL if row["status"] != "ok" else None}
+        row |= {"attacks": [a | {"attack": f"={EVIL}"} for a in row["attacks"] or []]}
+    write(folder / "results", made)
+    assert main([str(folder / "results"), "--out", str(folder / "report")]) == 0
+    return folder / "report"
+
+
+def test_text_of_rows_is_text_in_the_page(hostile: Path) -> None:
+    page = (hostile / "report.html").read_text(encoding="utf-8")
+    assert "<img" not in re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    assert page.count("</script>") == 3
+    block = re.search(r'<script type="application/json" id="charts">(.*?)</script>', page, re.DOTALL)
+    assert block is not None
+    assert EVIL in json.dumps(json.loads(block[1]), ensure_ascii=False).replace('\\"', '"').replace("\\\\", "\\")
+
+
+def test_text_of_rows_is_text_in_a_spreadsheet(hostile: Path) -> None:
+    for file in hostile.glob("*.csv"):
+        with file.open(encoding="utf-8", newline="") as lines:
+            texts = [cell for row in csv.reader(lines) for cell in row]
+        assert not [t for t in texts if t.startswith(("=", "@", "+", "\t", "\r"))], file.name
+    cells = pd.read_csv(hostile / "cells.csv")
+    assert set(cells["attack"]) == {f"'={EVIL}"}
+
+
+def test_only_texts_are_marked_as_such_in_a_spreadsheet() -> None:
+    mixed = pd.Series([None, "=x", -3], dtype=object)
+    frame = pd.DataFrame({"number": [-1.5, 2.0, 0.0], "text": ["-1", "plain", ""], "mixed": mixed})
+    marked = without_formulas(frame)
+    assert marked["number"].tolist() == [-1.5, 2.0, 0.0]
+    assert marked["text"].tolist() == ["'-1", "plain", ""]
+    assert marked["mixed"].tolist() == [None, "'=x", -3]
+
+
+def test_text_of_rows_is_text_in_latex(hostile: Path) -> None:
+    written = "".join(file.read_text(encoding="utf-8") for file in (hostile / "latex").glob("*.tex"))
+    assert written
+    assert "\\input{x}" not in "\n".join(text for text in written.splitlines() if not text.startswith("%"))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
+def test_text_of_rows_is_text_in_charts_tooltips_and_data_tables(hostile: Path, tmp_path: Path) -> None:
+    with Browser(tmp_path) as browser:
+        page = browser.open(hostile / "report.html")
+        chart = "document.querySelector('#figures .chart')"
+        page.run(f"{chart}.scrollIntoView()")
+        page.until(f"{chart}.querySelector('svg')")
+        page.point(f"{chart}.querySelector('.mark-symbol.role-mark > path')")
+        page.until("!document.querySelector('.tip').hidden")
+        assert EVIL in page.run("document.querySelector('.tip').textContent")
+        page.run("document.querySelector('#figures details.data summary').click()")
+        page.until("document.querySelector('#figures details.data table')")
+        assert EVIL in page.run("document.querySelector('#figures details.data').textContent")
+        assert page.run("document.querySelectorAll('img').length") == 0
+        assert (page.complaints, page.requests) == ([], [(hostile / "report.html").as_uri()])
