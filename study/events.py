@@ -57,8 +57,11 @@ class Events(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The trial's worker was lost once too often."""
         self._watch.ended(trial)
-        reason = self._watch.reason(trial.config["trial_id"]) or why_lost(trial)
-        self._guard(lambda trial_id: self.record_failure(trial_id, reason), trial)
+
+        def give_up(trial_id: str) -> None:
+            self.record_failure(trial_id, self._watch.reason(trial_id) or why_lost(trial))
+
+        self._guard(give_up, trial)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Tune has looked at its workers, as it does ten times a second."""

@@ -34,7 +34,13 @@ class AutoscaledCluster(SimulatedCluster):
             "max_workers": most,
             "idle_timeout_minutes": 0.1,
             "upscaling_speed": 1.0,
-            "provider": {"type": "fake_multinode", "gcs_address": f"{get_node_ip_address()}:{self._port}"},
+            "provider": {
+                "type": "fake_multinode",
+                "gcs_address": f"{get_node_ip_address()}:{self._port}",
+                "use_node_id_as_ip": True,  # they share one address
+                "disable_node_updaters": True,  # and nothing is installed on them
+                "disable_launch_config_check": True,
+            },
             "auth": {},
             "available_node_types": {"ray.head.default": head, "gpu": worker},
             "head_node_type": "ray.head.default",
