@@ -226,7 +226,7 @@ def test_text_of_rows_is_text_in_charts_tooltips_and_data_tables(hostile: Path, 
     with Browser(tmp_path) as browser:
         page = browser.open(hostile / "report.html")
         chart = "document.querySelector('#figures .chart')"
-        page.run(f"{chart}.scrollIntoView()")
+        page.run(f"{chart}.scrollIntoView({{behavior: 'instant'}})")
         page.until(f"{chart}.querySelector('svg')")
         page.point(f"{chart}.querySelector('.mark-symbol.role-mark > path')")
         page.until("!document.querySelector('.tip').hidden")
