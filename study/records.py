@@ -135,9 +135,9 @@ class Results:
         try:
             with self._fs.open_input_file(f"{self._root}/{name}") as source:
                 file = pq.ParquetFile(source)
-                refusal = refusal(file)
-                if refusal:
-                    return Unreadable(name, refusal)
+                refused = refusal(file)
+                if refused:
+                    return Unreadable(name, refused)
                 present = [column for column in columns or () if column in file.schema_arrow.names]
                 table = file.read(columns=present if columns else None, use_threads=False)
         except FileNotFoundError:

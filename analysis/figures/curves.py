@@ -124,7 +124,7 @@ class FigureData:
 
 def _rows_of(data: FigureData, name: str, setting: Setting) -> pd.DataFrame:
     rows: pd.DataFrame = setting.of(getattr(data, name))
-    text = rows.select_dtypes("str").columns
+    text: list[str] = list(rows.select_dtypes("str"))
     return rows.astype(dict.fromkeys(text, object))  # rows are taken of these again and again: no copy of their text
 
 
