@@ -52,7 +52,7 @@ def at(column: pd.Series, rows: NDArray[np.intp]) -> list[bytes | None]:
     """The bytes at these positions of a column of `series`, or of plain objects."""
     if not isinstance(column.dtype, pd.ArrowDtype):
         return list(column.to_numpy(dtype=object)[rows])
-    stored: pa.ChunkedArray = column.array.__arrow_array__()  # type: ignore[attr-defined]
+    stored: pa.ChunkedArray = column.array.__arrow_array__()
     if stored.num_chunks != 1:
         return list(column.iloc[rows].to_numpy(dtype=object))
     (whole,) = stored.chunks

@@ -150,9 +150,10 @@ def _shares(bits: Sequence[bytes | None], images: NDArray[np.int_]) -> Array:
     """Per image, the share of a cell's seeds that are right; empty if bits are missing or sets differ in
     size.
     """
-    if any(not isinstance(raw, bytes) for raw in bits) or np.unique(images).size != 1:
+    known = [raw for raw in bits if isinstance(raw, bytes)]
+    if len(known) < len(bits) or np.unique(images).size != 1:
         return np.empty(0)
-    packed = np.frombuffer(b"".join(bits), dtype=np.uint8).reshape(len(bits), -1)
+    packed = np.frombuffer(b"".join(known), dtype=np.uint8).reshape(len(known), -1)
     return np.asarray(np.unpackbits(packed, axis=1, count=int(images[0])).mean(axis=0), dtype=float)
 
 

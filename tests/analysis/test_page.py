@@ -19,6 +19,7 @@ from analysis.rows.table import StudyTable, from_rows
 from analysis.verdict import Coverage, Effect, Source, Verdict, mark_differing
 from search_spaces import Request
 from study.records import Unreadable
+from tests.analysis.page_data import charts
 from tests.analysis.synthetic import curve_rows, line, planned, trial
 
 SIZES = (16, 32, 64, 128, 256)
@@ -77,22 +78,6 @@ class Elements(HTMLParser):
     @property
     def text(self) -> str:
         return re.sub(r"\s+", " ", " ".join(self.words))
-
-
-def charts(page: str) -> dict[str, Any]:
-    block = re.search(r'<script type="application/json" id="charts">(.*?)</script>', page, re.DOTALL)
-    assert block is not None
-    content = json.loads(block.group(1))
-    return {key: specification(chart, content) for key, chart in content["charts"].items()}
-
-
-def specification(chart: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
-    """As the page's script puts it together."""
-    datasets = {
-        name: [dict(zip(run["fields"], row, strict=True)) for run in content["data"][key] for row in run["rows"]]
-        for name, key in chart["data"].items()
-    }
-    return content["templates"][chart["template"]] | {"datasets": datasets}
 
 
 def test_nothing_on_the_page_points_outside(page: str) -> None:

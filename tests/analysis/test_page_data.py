@@ -7,8 +7,8 @@ import json
 from analysis.findings import find
 from analysis.page.charts import Charts
 from analysis.rows.table import from_rows
+from tests.analysis.page_data import charts
 from tests.analysis.synthetic import curve_rows
-from tests.analysis.test_page import charts
 
 
 def test_it_gives_each_chart_its_own_specification_and_holds_nothing_twice() -> None:
