@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from tests.analysis.large_batch import to_the_loss
 from tests.analysis.synthetic import curve_rows, line
 
 HOSTILE = "50% of a_b & {c} #1 $x$ ~^\\input{/etc/passwd} <λ₁> ε≥0.3 [b] 中 \n\\end{longtable} --x"
+FINISHED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def findings() -> Findings:
     """A planted counterexample, a printed table of the papers, and a model whose name is hostile."""
     rising = curve_rows(batch_sizes=(16, 64, 256), fgsm=line(0.3, 0.05), log2_lambda1=line(2.0, 0.7))
     hostile = [
-        row | {"model": HOSTILE, "trial_id": f"h{i}", "git_sha": "abc\n\\end", "finished_at": "2026-01-02T03:04:05"}
+        row | {"model": HOSTILE, "trial_id": f"h{i}", "git_sha": "abc\n\\end", "finished_at": FINISHED}
         for i, row in enumerate(rising)
     ]
     return find(from_rows([*rising, *hostile, *to_the_loss()], location="home/\nnew %line"))
