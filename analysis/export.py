@@ -14,6 +14,7 @@ import vl_convert
 from analysis.figures import Figure
 
 VEGA_LITE = "6.4"
+"""The Vega-Lite release that altair 6 writes for."""
 
 DPI = 300
 

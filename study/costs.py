@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from search_spaces import (
     AttackProbe,
@@ -121,6 +121,15 @@ PASSES: Mapping[type, Callable[[Any, Mapping[str, int]], float]] = {
 """Training passes of one image that cost as much as a probe, by its kind."""
 
 
+class Accuracy(NamedTuple):
+    """Estimated and measured seconds of trials in all, and the factor by which half of them were off, either way."""
+
+    trials: int
+    expected: float
+    took: float
+    typical_factor: float
+
+
 class CostModel:
     """Expected seconds of planned work, the built-in figures scaled by what stored rows took, model by model.
 
@@ -148,3 +157,18 @@ class CostModel:
         trained = planned.trial.trial_id in self._trained
         expected = probe_seconds(planned) + (0.0 if trained else train_seconds(planned))
         return expected * self.scale.get(planned.trial.model, 1.0)
+
+    def accuracy(self, work: Iterable[Planned], rows: Iterable[Row]) -> Accuracy | None:
+        """How far off the estimates of `work` were, by the rows of trials that were trained; None with no such row."""
+        took = {row["trial_id"]: row for row in rows if row["status"] == "ok"}
+        pairs = [
+            (self.seconds(planned), (row["train_seconds"] or 0.0) + (row["probe_seconds"] or 0.0))
+            for planned in work
+            if planned.trial.trial_id not in self._trained and (row := took.get(planned.trial.trial_id))
+        ]
+        pairs = [(expected, seconds) for expected, seconds in pairs if seconds > 0]
+        if not pairs:
+            return None
+        factors = [max(expected / seconds, seconds / expected) for expected, seconds in pairs]
+        expected, seconds = (sum(column) for column in zip(*pairs, strict=True))
+        return Accuracy(len(pairs), expected, seconds, median(factors))

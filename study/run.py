@@ -176,9 +176,21 @@ def _run(
         raise _InputError(str(error)) from error
     finally:
         tuning.disconnect()
+    _print_accuracy(costs, work, results)
     for trial_id, reason in progress.failures.items():
         print(f"failed: {progress.labels[trial_id]}: {reason} (log: {results.location}/logs/{trial_id}.txt)")
     return len(progress.failures)
+
+
+def _print_accuracy(costs: CostModel, work: Sequence[Planned], results: Results) -> None:
+    """Say how good the estimate was; the next one is calibrated by these rows."""
+    rows, _ = results.read_rows(["trial_id", "status", "train_seconds", "probe_seconds"])
+    found = costs.accuracy(work, rows)
+    if found is not None:
+        print(
+            f"{found.trials} trained trials took {clock(found.took)} of trial time, {clock(found.expected)} were "
+            f"estimated (half of the trials within a factor of {found.typical_factor:.1f})"
+        )
 
 
 def _load(work: Sequence[Planned], data_dir: str | None) -> dict[DataKey, tuple[Splits, str]]:

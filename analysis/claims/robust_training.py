@@ -135,7 +135,8 @@ def _top_eigenvalues(evidence: Evidence) -> dict[tuple[str, str], tuple[float, b
         size = {int(entry["train_size"]): "whole", SUBSET: "subset"}.get(int(entry["subset_size"]))
         if size and len(entry["eigenvalues"]):
             key = (str(entry["trial_id"]), size)
-            sure = bool(entry["converged"]) or bool(np.any(np.asarray(entry["converged_each"])[:1] == True))  # noqa: E712
+            each = entry["converged_each"]
+            sure = bool(entry["converged"]) or (each is not None and len(each) > 0 and bool(each[0]))
             found[key] = (float(max(entry["eigenvalues"])), sure or found.get(key, (0.0, False))[1])
     return found
 

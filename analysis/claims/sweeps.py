@@ -17,7 +17,7 @@ from analysis.statistics.estimates import Sample
 from analysis.verdict import Coverage, Finding
 from search_spaces import GRIDS, Trial
 
-PAPERS_NETWORKS = {(t.dataset, t.model) for space in GRIDS["full"] for curve in space.curves for t in curve.cells}
+PAPERS_NETWORKS = {(t.dataset, t.model) for space in GRIDS["full"] for t in space.cells}
 """The data sets and models of all papers."""
 
 

@@ -11,6 +11,7 @@ from importlib.resources import files
 import vl_convert
 
 from analysis import theme
+from analysis.export import VEGA_LITE
 from analysis.findings import Findings
 from analysis.page.cells import cells_block
 from analysis.page.charts import Charts
@@ -44,9 +45,6 @@ PARTS = {
 
 SCRIPTS = ("charts", "tips", "highlight", "controls", "tables", "sections")
 """The page's own scripts, in the order in which they need each other."""
-
-VEGA_LITE = "6.4"
-"""The Vega-Lite release that altair 6 writes for."""
 
 
 def render(findings: Findings, downloads: Sequence[str]) -> str:

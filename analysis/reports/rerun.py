@@ -71,7 +71,7 @@ def _narrowing(cell: Mapping[Any, Any], request: Request | None) -> list[str]:
 def _grid_of(dataset: str) -> str:
     """The first grid that trains on `dataset`; else the full one."""
     for name, spaces in GRIDS.items():
-        if any(cell.dataset == dataset for space in spaces for c in space.curves for cell in c.cells):
+        if any(cell.dataset == dataset for space in spaces for cell in space.cells):
             return name
     return "full"
 

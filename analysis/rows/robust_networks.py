@@ -49,7 +49,7 @@ def printed_name(method: str) -> str:
 
 def section_3_3() -> tuple[Trial, ...]:
     """The paper's own cells (seed 0), originals first."""
-    cells = [cell for space in GRIDS["large_batch"] for c in space.curves for cell in c.cells]
+    cells = [cell for space in GRIDS["large_batch"] for cell in space.cells]
     return tuple(sorted((c for c in cells if c.target_loss is None), key=lambda c: c.generation))
 
 

@@ -1,0 +1,39 @@
+"""After a run the estimate is held against what the trials took."""
+
+import pytest
+
+from search_spaces import Request, plan
+from study.costs import CostModel
+from study.schema import Row, empty_row
+
+WORK = list(plan(Request(grid="smoke")).values())[:4]
+
+
+def rows(factor: float) -> list[Row]:
+    """Each trial took `factor` times what the bare model expects, half of it in training."""
+    half = {planned.trial.trial_id: factor * CostModel().seconds(planned) / 2 for planned in WORK}
+    return [
+        empty_row() | {"trial_id": trial_id, "status": "ok", "train_seconds": seconds, "probe_seconds": seconds}
+        for trial_id, seconds in half.items()
+    ]
+
+
+@pytest.mark.parametrize("factor", [0.25, 1.0, 4.0])
+def test_a_factor_means_the_same_above_and_below(factor: float) -> None:
+    found = CostModel().accuracy(WORK, rows(factor))
+    assert found is not None and found.trials == len(WORK)
+    assert found.took / found.expected == pytest.approx(factor)
+    assert found.typical_factor == pytest.approx(max(factor, 1 / factor))
+
+
+def test_trials_that_were_trained_before_say_nothing_of_their_training() -> None:
+    grid = {planned.trial.trial_id: planned for planned in WORK}
+    before = rows(1.0)[:3]
+    found = CostModel(grid, before).accuracy(WORK, rows(2.0))
+    assert found is not None and found.trials == 1
+
+
+def test_failed_trials_and_an_empty_run_have_no_accuracy() -> None:
+    failed = [row | {"status": "failed"} for row in rows(1.0)]
+    assert CostModel().accuracy(WORK, failed) is None
+    assert CostModel().accuracy([], rows(1.0)) is None
