@@ -131,7 +131,12 @@ def test_killed_driver_and_worker_lose_nothing_and_change_no_bit(tmp_path: Path)
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     driver = subprocess.Popen(
-        command(tmp_path / "r", "--epochs", "60"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(tmp_path / "r", "--epochs", "60"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background jobs ignore Ctrl-C, and so would this child of a test run in one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     _wait_for(lambda: len(_workers(driver.pid)) > 0)
     driver.send_signal(signal.SIGINT)
