@@ -60,7 +60,7 @@ class Claim:
         while not self._end.wait(BEAT_SECONDS):
             try:
                 self._beat()
-            except OSError as error:
+            except Exception as error:  # whatever it is, the next beat may succeed
                 print(f"cannot renew {self._results.location}/run.json: {error}", file=sys.stderr)
 
     def _beat(self) -> None:

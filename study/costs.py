@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from statistics import median
 from typing import Any, NamedTuple
@@ -157,6 +158,17 @@ class CostModel:
         trained = planned.trial.trial_id in self._trained
         expected = probe_seconds(planned) + (0.0 if trained else train_seconds(planned))
         return expected * self.scale.get(planned.trial.model, 1.0)
+
+    def patience(self, planned: Planned) -> float:
+        """Seconds that a trial may take with good reason: all of its training and probes, on the slower of devices.
+
+        Rows of a GPU say nothing of a run without one, so the bare model counts as well; of a model that was never
+        measured nothing is known, and the answer is infinite.
+        """
+        model = planned.trial.model
+        if model not in IMAGE_SECONDS and model not in self.scale:
+            return math.inf
+        return (train_seconds(planned) + probe_seconds(planned)) * max(1.0, self.scale.get(model, 1.0))
 
     def accuracy(self, work: Iterable[Planned], rows: Iterable[Row]) -> Accuracy | None:
         """How far off the estimates of `work` were, by the rows of trials that were trained; None with no such row."""

@@ -93,6 +93,7 @@ def execute(
         planned = _with_lost_answers(planned, stored)
         model = _build(trial, data) if parent is None else copy.deepcopy(parent)
         row = _train(planned, model, started_from, data, results, report, checkpoint_seconds)
+    planned = _without_known_answers(planned, row)
     model.eval()
     if row["status"] == "ok":
         _probe(planned, model, parent, data, row, results)
@@ -135,6 +136,12 @@ def _with_lost_answers(planned: Planned, row: Row | None) -> Planned:
         spaces=tuple(union(row["spaces"], planned.spaces)),
         regimes=tuple(union(row["regimes"], planned.regimes)),
     )
+
+
+def _without_known_answers(planned: Planned, row: Row) -> Planned:
+    """What the row answers is not asked again: a trial may be restarted after its row was stored."""
+    known = pending.answered(row)
+    return replace(planned, probes=frozenset(probe for probe in planned.probes if probe.key not in known))
 
 
 def _trained(
@@ -264,6 +271,8 @@ def _probe(
     planned: Planned, model: nn.Module, parent: nn.Module | None, data: Tensors, row: Row, results: Results
 ) -> None:
     """Answer the planned probes and add the answers to the row; arrays are stored before it."""
+    if not planned.probes:
+        return
     started = time.perf_counter()
     asked = Asked(model, {"train": data.train, "test": data.test}, planned.trial.seed, parent)
     answers = answer(asked, planned.probes)

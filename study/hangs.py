@@ -62,9 +62,10 @@ class Watch:
             self._heard = {trial_id: (since + since_last, trial) for trial_id, (since, trial) in self._heard.items()}
         hung = [trial_id for trial_id, (since, _) in self._heard.items() if now - since > self._limits[trial_id]]
         for trial_id in hung:
-            since, trial = self._heard.pop(trial_id)
+            since, trial = self._heard[trial_id]
+            self._kill(trial)  # first: a trial whose kill fails stays watched
+            del self._heard[trial_id]
             self._reasons[trial_id] = (
                 f"hung: no sign of life for {now - since:.0f} s, its worker was killed; see --trial-timeout"
             )
-            self._kill(trial)
         return hung

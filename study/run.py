@@ -32,14 +32,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         request, resources = options.request(arguments), options.resources(arguments)
         grid = _plan(request)
         results = Results(arguments.results or f"results/{request.grid}")
-        rows = _stored(results)
-        work = pending.pending(grid, rows)
-        costs = CostModel(grid, rows)
         if arguments.dry_run:
-            _print_dry_run(request, grid, work, costs, results)
+            rows = _stored(results)
+            _print_dry_run(request, grid, pending.pending(grid, rows), CostModel(grid, rows), results)
             return OK
         results.create()
         with Claim(results):
+            rows = _stored(results)  # only now: another command may just have written some
+            work, costs = pending.pending(grid, rows), CostModel(grid, rows)
             study = results.read_study()
             data = _load(work, arguments.data_dir)
             _record_request(results, study, request, list(argv) if argv is not None else sys.argv[1:])
@@ -171,7 +171,8 @@ def _run(
         tuning.check_fit(resources, data)
         for generation in sorted({planned.trial.generation for planned in work}):  # parents before their children
             now = [planned for planned in longest_first if planned.trial.generation == generation]
-            tuning.run_trials(now, data, results, progress, resources=resources, peaks=peaks)
+            patience = {planned.trial.trial_id: costs.patience(planned) for planned in now}
+            tuning.run_trials(now, data, results, progress, resources=resources, peaks=peaks, patience=patience)
     except ClusterError as error:
         raise _InputError(str(error)) from error
     finally:

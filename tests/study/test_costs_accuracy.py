@@ -1,5 +1,8 @@
 """After a run the estimate is held against what the trials took."""
 
+import math
+from dataclasses import replace
+
 import pytest
 
 from search_spaces import Request, plan
@@ -37,3 +40,12 @@ def test_failed_trials_and_an_empty_run_have_no_accuracy() -> None:
     failed = [row | {"status": "failed"} for row in rows(1.0)]
     assert CostModel().accuracy(WORK, failed) is None
     assert CostModel().accuracy([], rows(1.0)) is None
+
+
+def test_patience_is_that_of_the_slower_device_and_endless_for_a_model_never_measured() -> None:
+    grid = {planned.trial.trial_id: planned for planned in WORK}
+    bare = CostModel().patience(WORK[0])
+    assert CostModel(grid, rows(0.01)).patience(WORK[0]) == pytest.approx(bare)
+    assert CostModel(grid, rows(8.0)).patience(WORK[0]) > bare
+    unknown = replace(WORK[0], trial=replace(WORK[0].trial, model="a newcomer's"))
+    assert CostModel().patience(unknown) == math.inf

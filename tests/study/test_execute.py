@@ -86,6 +86,14 @@ def test_a_new_question_is_answered_from_stored_weights_without_training(results
     assert pending.pending(grid, results.read_rows()[0]) == []
 
 
+def test_a_trial_that_is_restarted_after_its_row_was_stored_answers_nothing_twice(results: Results) -> None:
+    one = planned()
+    first = execute(one, tensors(), results)
+    again = execute(one, tensors(), results)
+    assert timeless(again) == timeless(first)
+    assert len(again["attacks"]) == len({(a["attack"], a["loss"], a["epsilon"]) for a in again["attacks"]})
+
+
 def test_an_answer_does_not_depend_on_what_else_is_asked(results: Results, tmp_path: Path) -> None:
     one = AttackProbe("pgd", 0.1, "ce")
     alone = execute(planned(asked=frozenset([one])), tensors(), results)
