@@ -188,7 +188,7 @@ class Results:
         """Make the folder and prove that it can be written to.
 
         Raises:
-            RecordsError: it cannot be made or written to.
+            RecordsError: its storage denies an answer, or it cannot be made or written to.
         """
         try:
             for room in ("trials", "weights", "checkpoints", "arrays", "logs"):
@@ -197,6 +197,7 @@ class Results:
             self._storage.write_at_once(probe, b"")
             self._storage.delete(probe)
         except OSError as error:
+            self.exists()  # where even looking is denied, that is the error
             raise RecordsError(
                 f"cannot write to the results folder {self.location}: {error}; give another one with --results"
             ) from error
