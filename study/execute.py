@@ -93,7 +93,7 @@ def execute(
         planned = _with_lost_answers(planned, stored)
         model = _build(trial, data) if parent is None else copy.deepcopy(parent)
         row = _train(planned, model, started_from, data, results, report, checkpoint_seconds)
-    planned = _without_known_answers(planned, row)
+    planned = pending.unanswered(planned, row)  # also of a trial restarted after its row was stored
     model.eval()
     if row["status"] == "ok":
         _probe(planned, model, parent, data, row, results)
@@ -136,12 +136,6 @@ def _with_lost_answers(planned: Planned, row: Row | None) -> Planned:
         spaces=tuple(union(row["spaces"], planned.spaces)),
         regimes=tuple(union(row["regimes"], planned.regimes)),
     )
-
-
-def _without_known_answers(planned: Planned, row: Row) -> Planned:
-    """What the row answers is not asked again: a trial may be restarted after its row was stored."""
-    known = pending.answered(row)
-    return replace(planned, probes=frozenset(probe for probe in planned.probes if probe.key not in known))
 
 
 def _trained(

@@ -48,6 +48,12 @@ def answered(row: Row) -> frozenset[tuple[object, ...]]:
     return frozenset(probe.key for probe in answered_probes(row))
 
 
+def unanswered(planned: Planned, row: Row) -> Planned:
+    """The same trial with the probes that its row holds no answer to."""
+    known = answered(row)
+    return replace(planned, probes=frozenset(probe for probe in planned.probes if probe.key not in known))
+
+
 def answered_probes(row: Row) -> frozenset[Probe]:
     """The probes that a row holds an answer to, whatever the answer."""
     found: set[Probe] = {_attack(entry) for entry in row["attacks"] or ()}
@@ -98,10 +104,9 @@ def pending(grid: Grid, rows: Iterable[Row]) -> list[Planned]:
             work[trial_id] = planned
             retrained.add(trial_id)
         elif row["status"] == "ok":
-            known = answered(row)
-            unanswered = frozenset(probe for probe in planned.probes if probe.key not in known)
-            if unanswered:
-                work[trial_id] = replace(planned, probes=unanswered)
+            left = unanswered(planned, row)
+            if left.probes:
+                work[trial_id] = left
     return [work[trial_id] for trial_id in grid if trial_id in work]
 
 
