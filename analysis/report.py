@@ -7,9 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from analysis.downloads import aggregated, comparisons_frame, networks, write_tables
 from analysis.export import FORMATS, export_figures
-from analysis.findings import find
+from analysis.findings import Findings, find
 from analysis.latex import write_latex
 from analysis.page import render
 from analysis.rows.cells import cells
@@ -50,18 +52,10 @@ def write_report(location: str | Path, out: str | Path | None = None, formats: S
         raise ReportError(f"no trial of {location} can be read{why}; run the study first: python -m study.run --help")
     folder = _folder(str(location), out)
     findings = find(table)
-    frames = {
-        "claims": to_frame(findings.verdicts),
-        "correlations": findings.correlations.correlations,
-        "counterexamples": findings.counterexamples.found,
-        "paper_versus_ours": comparisons_frame(findings.comparisons),
-        "cells": aggregated(cells(table)),
-        "networks": networks(table),
-    }
     page = folder / "report.html"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        files = write_tables(frames, folder)
+        files = write_tables(frames(findings), folder)
         files += [f"latex/{path.name}" for path in write_latex(findings, folder / "latex")]
         page.write_text(render(findings, files), encoding="utf-8")
         if formats:
@@ -69,6 +63,18 @@ def write_report(location: str | Path, out: str | Path | None = None, formats: S
     except OSError as error:
         raise ReportError(f"cannot write the report to {folder}: {error}; give another folder with --out") from error
     return page
+
+
+def frames(findings: Findings) -> dict[str, pd.DataFrame]:
+    """The tables that are written beside the page, by the names of their files."""
+    return {
+        "claims": to_frame(findings.verdicts),
+        "correlations": findings.correlations.correlations,
+        "counterexamples": findings.counterexamples.found,
+        "paper_versus_ours": comparisons_frame(findings.comparisons),
+        "cells": aggregated(cells(findings.table)),
+        "networks": networks(findings.table),
+    }
 
 
 def _folder(location: str, out: str | Path | None) -> Path:

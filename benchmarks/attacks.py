@@ -9,7 +9,6 @@ peer's (an image is left alone at its first misclassified iterate): it must fool
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -19,8 +18,9 @@ import torchattacks  # type: ignore[import-untyped]
 from foolbox.models.pytorch import PyTorchModel
 from torch import Tensor, nn
 
+from benchmarks.command import parser, print_rows
 from benchmarks.networks import SETTINGS, attacked
-from benchmarks.row import HEADER, Row
+from benchmarks.row import Row
 from benchmarks.timing import paired
 from study import streams
 from study.attacks.evaluate import BATCH_SIZE
@@ -120,17 +120,11 @@ def predict(model: nn.Module, x: Tensor) -> Tensor:
 
 def main() -> None:
     """Print the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(SETTINGS)}; default all")
-    parser.add_argument("--images", type=int, help="default by model")
-    parser.add_argument("--steps", type=int, default=PGD_STEPS, help="of PGD; default %(default)s")
-    options = parser.parse_args()
-    if unknown := sorted(set(options.models) - set(SETTINGS)):
-        parser.error(f"unknown model {', '.join(unknown)}; choose of {', '.join(SETTINGS)}")
-    torch.set_num_threads(1)  # a trial owns one CPU unless told otherwise
-    print(HEADER)
-    for row in rows(options.models, options.images, options.steps):
-        print(row, flush=True)
+    command = parser(__doc__, SETTINGS)
+    command.add_argument("--images", type=int, help="default by model")
+    command.add_argument("--steps", type=int, default=PGD_STEPS, help="of PGD; default %(default)s")
+    options = command.parse_args()
+    print_rows(rows(options.models, options.images, options.steps))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ Checked first: both gradients agree, and every eigenvalue of the peer that it ca
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -17,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from benchmarks.command import parser, print_rows
 from benchmarks.networks import SETTINGS, attacked
-from benchmarks.row import HEADER, Row
+from benchmarks.row import Row
 from benchmarks.timing import paired
 from study import streams
 from study.curvature import input_curvature
@@ -80,15 +80,9 @@ def _largest(values: Tensor) -> float:
 
 def main() -> None:
     """Print the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(SETTINGS)}; default all")
-    options = parser.parse_args()
-    if unknown := sorted(set(options.models) - set(SETTINGS)):
-        parser.error(f"unknown model {', '.join(unknown)}; choose of {', '.join(SETTINGS)}")
-    torch.set_num_threads(1)
-    print(HEADER)
-    for row in rows(options.models):
-        print(row, flush=True)
+    command = parser(__doc__, SETTINGS)
+    options = command.parse_args()
+    print_rows(rows(options.models))
 
 
 if __name__ == "__main__":

@@ -21,15 +21,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from analysis.claims import evaluate
-from analysis.downloads import aggregated, comparisons_frame, networks, write_tables
+from analysis.downloads import write_tables
 from analysis.findings import Findings, find
 from analysis.latex import write_latex
 from analysis.page import render
+from analysis.report import frames
 from analysis.reports.correlation import correlation_report
 from analysis.reports.counterexamples import counterexample_report
 from analysis.rows.cells import cells
 from analysis.rows.table import load
-from analysis.verdict import to_frame
 from benchmarks.planted_study import EXCEPTION, write_study
 from study.row_cache import CACHE, SETTLED
 
@@ -90,15 +90,7 @@ def by_part(results: Path, out: Path) -> tuple[Findings, dict[str, float]]:
     findings = clock("figures and paper versus ours", lambda: find(table))
     spent["figures and paper versus ours"] -= spent["correlations"] + spent["claims"]  # `find` works them out anew
     out.mkdir(parents=True, exist_ok=True)
-    frames = {
-        "claims": to_frame(findings.verdicts),
-        "correlations": findings.correlations.correlations,
-        "counterexamples": findings.counterexamples.found,
-        "paper_versus_ours": comparisons_frame(findings.comparisons),
-        "cells": aggregated(cells(table)),
-        "networks": networks(table),
-    }
-    files = clock("tables", lambda: write_tables(frames, out))
+    files = clock("tables", lambda: write_tables(frames(findings), out))
     clock("LaTeX", lambda: write_latex(findings, out / "latex"))
     clock("page", lambda: render(findings, files))
     return findings, spent

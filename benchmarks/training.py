@@ -13,7 +13,6 @@ Checked first: without augmentation the two loops, given the same order of image
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -23,8 +22,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from benchmarks.command import parser, print_rows
 from benchmarks.networks import CIFAR, SETTINGS, network, random_images
-from benchmarks.row import HEADER, Row
+from benchmarks.row import Row
 from benchmarks.timing import Paired, paired
 from study import streams
 from study.data.augmentation import AUGMENTATIONS, PADDING
@@ -168,17 +168,11 @@ def positive_numbers(text: str) -> list[int]:
 
 def main() -> None:
     """Print the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(SETTINGS)}; default all")
-    parser.add_argument("--batch-sizes", type=positive_numbers, default=BATCH_SIZES, help="default %(default)s")
-    parser.add_argument("--images", type=int, help="in an epoch, at least one batch; default by model")
-    options = parser.parse_args()
-    if unknown := sorted(set(options.models) - set(SETTINGS)):
-        parser.error(f"unknown model {', '.join(unknown)}; choose of {', '.join(SETTINGS)}")
-    torch.set_num_threads(1)  # a trial owns one CPU unless told otherwise
-    print(HEADER)
-    for row in rows(options.models, options.batch_sizes, options.images):
-        print(row, flush=True)
+    command = parser(__doc__, SETTINGS)
+    command.add_argument("--batch-sizes", type=positive_numbers, default=BATCH_SIZES, help="default %(default)s")
+    command.add_argument("--images", type=int, help="in an epoch, at least one batch; default by model")
+    options = command.parse_args()
+    print_rows(rows(options.models, options.batch_sizes, options.images))
 
 
 if __name__ == "__main__":
