@@ -15,7 +15,7 @@ from study.schema import ROW_SCHEMA, Row
 from study.storage import Stamp, Storage
 
 FOLDER = "trials"
-_READERS, _REMOTE_READERS = 8, 32  # a store answers many at once, each late
+_READERS, _REMOTE_READERS = 2, 32  # on a disk decoding takes the time, and more threads only wait for each other
 _BATCH = 500
 
 
@@ -43,23 +43,21 @@ class RowFiles:
 
     def read(self, trial_id: str) -> Row | None:
         """A trial's row, or None when there is none that can be read."""
-        table = self._read_file(_name(trial_id), None)
+        table = self._read_file(_name(trial_id))
         return dict.fromkeys(ROW_SCHEMA.names) | table.to_pylist()[0] if isinstance(table, pa.Table) else None
 
     def read_all(self, columns: Sequence[str] | None = None) -> tuple[list[Row], list[Unreadable]]:
-        """All rows by trial id, and the files that are none."""
-        read = [item for batch in self._in_batches(self._storage.list(FOLDER), columns) for item in batch]
-        empty = dict.fromkeys(columns or ROW_SCHEMA.names)
-        rows = [empty | item.to_pylist()[0] for item in read if isinstance(item, pa.Table)]
-        return rows, [item for item in read if isinstance(item, Unreadable)]
+        """All rows by trial id, with those columns, and the files that are none."""
+        table, unreadable = self.read_table()
+        return (table if columns is None else table.select(list(columns))).to_pylist(), unreadable
 
     def read_table(self) -> tuple[pa.Table, list[Unreadable]]:
-        """The same in the columns of `ROW_SCHEMA`; many rows come from one file."""
+        """The same in the columns of `ROW_SCHEMA`; many rows come from one file, which this makes and renews."""
         stamps = self._storage.stamps(FOLDER)
         cached = decode(self._storage.read(CACHE), stamps)
         known = set() if cached is None else set(cached["trial_id"].to_pylist())
         parts, unreadable = [], []
-        for read in self._in_batches(stamps, None, known):  # many files hold many small buffers: they are let go early
+        for read in self._in_batches(stamps, known):  # many files hold many small buffers: they are let go early
             parts.append(conformed([item for item in read if isinstance(item, pa.Table)]).combine_chunks())
             unreadable += [item for item in read if isinstance(item, Unreadable)]
         fresh = sum(map(len, parts))
@@ -79,25 +77,25 @@ class RowFiles:
             return
 
     def _in_batches(
-        self, files: Collection[str], columns: Sequence[str] | None, known: Collection[str] = ()
+        self, files: Collection[str], known: Collection[str]
     ) -> Iterator[list[pa.Table | Unreadable | None]]:
         names = sorted(n for n in files if n.endswith(".parquet") and _stem(n) not in known)
         with ThreadPoolExecutor(_REMOTE_READERS if self._storage.remote else _READERS) as pool:
             for start in range(0, len(names), _BATCH):
                 batch = names[start : start + _BATCH]
-                yield list(pool.map(lambda name: self._table_or_reason(f"{FOLDER}/{name}", columns), batch))
+                yield list(pool.map(lambda name: self._table_or_reason(f"{FOLDER}/{name}"), batch))
 
-    def _table_or_reason(self, name: str, columns: Sequence[str] | None) -> pa.Table | Unreadable | None:
+    def _table_or_reason(self, name: str) -> pa.Table | Unreadable | None:
         """On a disk, where one file can be bad, it is named; a store that fails would lose any of them."""
         try:
-            return self._read_file(name, columns)
+            return self._read_file(name)
         except OSError as error:
             if self._storage.remote:
                 raise
             return Unreadable(name, f"cannot be read: {error}")
 
-    def _read_file(self, name: str, columns: Sequence[str] | None) -> pa.Table | Unreadable | None:
-        """One row as a table of those columns that the file has."""
+    def _read_file(self, name: str) -> pa.Table | Unreadable | None:
+        """One row as a table of the columns that the file has."""
         content = self._storage.read(name)  # a row is small: one request instead of one a column
         if content is None:
             return None
@@ -106,9 +104,7 @@ class RowFiles:
             refused = refusal(file)
             if refused:
                 return Unreadable(name, refused)
-            there = set(file.schema_arrow.names) if columns else set()
-            present = [column for column in columns or () if column in there]
-            table = file.read(columns=present if columns else None, use_threads=False)
+            table = file.read(use_threads=False)
         except (pa.ArrowException, OSError, ValueError) as error:
             return Unreadable(name, f"torn or damaged: {str(error).splitlines()[0]}")
         reason = misnamed(table, _stem(name)) or mismatch(table)

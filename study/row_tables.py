@@ -32,6 +32,8 @@ def misnamed(table: pa.Table, trial_id: str) -> str:
 
 def mismatch(table: pa.Table) -> str:
     """Why rows cannot be brought to the columns of `ROW_SCHEMA`; "" where they can."""
+    if table.schema.equals(ROW_SCHEMA):
+        return ""
     known = [field for field in ROW_SCHEMA if field.name in table.schema.names]
     if all(table.schema.field(field.name).type.equals(field.type) for field in known):
         return ""
@@ -50,7 +52,7 @@ def conformed(tables: Sequence[pa.Table]) -> pa.Table:
         key = "" if table.schema.equals(ROW_SCHEMA) else table.schema.to_string()
         alike.setdefault(key, []).append(table)
         order.setdefault(key, []).append(place)
-    parts = [_conform(pa.concat_tables(group)) for group in alike.values()]
+    parts = [_conform(pa.concat_tables(group).combine_chunks()) for group in alike.values()]
     whole = pa.concat_tables([ROW_SCHEMA.empty_table(), *parts])
     if len(alike) < 2:
         return whole
@@ -60,7 +62,7 @@ def conformed(tables: Sequence[pa.Table]) -> pa.Table:
 
 def _conform(table: pa.Table) -> pa.Table:
     if table.schema.equals(ROW_SCHEMA):
-        return table.replace_schema_metadata(ROW_SCHEMA.metadata).cast(ROW_SCHEMA)
+        return pa.table(table.columns, schema=ROW_SCHEMA)
     columns = [
         _as_type(table[field.name], field.type)
         if field.name in table.schema.names
