@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.figures.batch_axis import ValueAxis, batch_sizes, records, template
-from analysis.figures.curves import FigureData, with_gaps
+from analysis.figures.curves import FigureData
 from analysis.figures.figure import DATA, Figure
 from analysis.figures.sweep import Setting, Sweep
 from analysis.figures.words import ends, gaps_and_marks, replicates
@@ -26,16 +26,16 @@ def accuracy_figure(
 
     A picker can set the chart's parameter `epsilon` to one of `others`.
     """
-    clean = with_gaps(sweep.of(data.of("clean", setting)))
-    asked = data.of("adversarial", setting)
-    for column, value in {"attack": attack, "loss": loss, "split": "test"}.items():
-        asked = asked[asked[column] == value]
-    adversarial = with_gaps(sweep.of(asked[asked["epsilon"] == epsilon]))
-    if not adversarial["drawn"].any():
+    clean = sweep.of(data.of("clean", setting))
+    adversarial = {
+        chosen: sweep.of(data.asked("adversarial", setting, attack=attack, loss=loss, split="test", epsilon=chosen))
+        for chosen in (epsilon, *others)
+    }
+    shown = adversarial[epsilon]
+    if not shown["drawn"].any():
         return None
     values = records(clean, sweep, "clean", percent)
-    for chosen in (epsilon, *(e for e in others if e != epsilon)):
-        cells = with_gaps(sweep.of(asked[asked["epsilon"] == chosen]))
+    for cells in adversarial.values():
         values += records(cells, sweep, "adversarial", percent)
     chosen_by_picker = epsilon if others else None
     chart = template(batch_sizes(values), ("clean", "adversarial"), sweep.styles, _AXIS, chosen_by_picker)
@@ -47,9 +47,9 @@ def accuracy_figure(
         template=chart,
         data={DATA: values},
         caption=f"Clean (solid) and {name(attack)} (dashed) test accuracy{strength}, {name(loss)}. "
-        f"{replicates(adversarial)}{gaps_and_marks(clean, adversarial)}",
+        f"{replicates(shown)}{gaps_and_marks(clean, shown)}",
         description=f"{setting.title}, {sweep.title}: clean and adversarial test accuracy against batch size under "
-        f"{under}. Adversarial accuracy: {ends(adversarial, sweep, percent)}",
+        f"{under}. Adversarial accuracy: {ends(shown, sweep, percent)}",
         legend=sweep.styles,
         attack=attack,
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import altair as alt
-import numpy as np
 import pandas as pd
 
 from analysis.figures.figure import DATA, HEIGHT, WIDTH, Spec, specification
@@ -19,23 +19,27 @@ Record = dict[str, Any]
 
 
 def records(cells: pd.DataFrame, sweep: Curves, kind: str, show: Callable[[float], str]) -> list[Record]:
-    """One record a cell (from `with_gaps`): what the layers below read, `None` where there is no number.
+    """One record a cell (of `FigureData`): what the layers below read, `None` where there is no number.
 
     `show` writes a value for a reader.
     """
+    columns = [column for column in _READ if column in cells]
     out = []
-    for cell in cells.to_dict("records"):
-        style = sweep.style_of(cell)
+    for values, style in zip(
+        zip(*(cells[c].tolist() for c in columns), strict=True), sweep.styles_of(cells), strict=True
+    ):
+        cell = dict(zip(columns, values, strict=True))
+        drawn = cell["drawn"]
         out.append(
             {
-                **({"epsilon": float(cell["epsilon"])} if "epsilon" in cell else {}),
+                **({"epsilon": cell["epsilon"]} if "epsilon" in cell else {}),
                 "cell": str(cell["cell_id"]),
                 "curve": style.label,
                 "kind": kind,
                 "batch_size": int(cell["batch_size"]),
-                "mean": _finite(cell["mean"]) if cell["drawn"] else None,
-                "low": _finite(cell["low"]) if cell["drawn"] else None,
-                "high": _finite(cell["high"]) if cell["drawn"] else None,
+                "mean": _finite(cell["mean"]) if drawn else None,
+                "low": _finite(cell["low"]) if drawn else None,
+                "high": _finite(cell["high"]) if drawn else None,
                 "seeds": int(cell["n"]),
                 "state": _state(cell),
                 "line": f"{style.label} {kind} {cell['segment']}",
@@ -48,28 +52,34 @@ def records(cells: pd.DataFrame, sweep: Curves, kind: str, show: Callable[[float
     return out
 
 
-def _finite(value: object) -> float | None:
-    number = float(value)  # type: ignore[arg-type]
-    return float(f"{number:.6g}") if np.isfinite(number) else None
+_FLAGS = {"floor": "attack at its floor", "untrained": "untrained", "suspect": "suspect attack"}
+
+_READ = (
+    *("cell_id", "epsilon", "batch_size", "mean", "low", "high", "n", "drawn", "segment", "alone", "hollow"),
+    *("diverged", "failed", "missing", "converged", *_FLAGS),
+)
 
 
-def _state(cell: Mapping[Any, Any]) -> str:
+def _finite(value: float) -> float | None:
+    return float(f"{value:.6g}") if math.isfinite(value) else None
+
+
+def _state(cell: Record) -> str:
     if cell["drawn"]:
         return "ok"
     return next((s for s in ("diverged", "failed", "missing") if cell[s]), "no value")
 
 
-def _note(cell: Mapping[Any, Any]) -> str:
+def _note(cell: Record) -> str:
     notes = [f"{cell[s]} {s}" for s in ("diverged", "failed", "missing") if cell[s]]
-    flags = {"floor": "attack at its floor", "untrained": "untrained", "suspect": "suspect attack"}
-    notes += [text for flag, text in flags.items() if cell.get(flag)]
+    notes += [text for flag, text in _FLAGS.items() if cell.get(flag)]
     if cell.get("converged") is False:
         notes.append("eigenvalue not converged")
     return ", ".join(notes) or "–"
 
 
-def _interval(cell: Mapping[Any, Any], show: Callable[[float], str]) -> str:
-    known = cell["drawn"] and np.isfinite(cell["low"])
+def _interval(cell: Record, show: Callable[[float], str]) -> str:
+    known = cell["drawn"] and math.isfinite(cell["low"])
     return f"{show(cell['low'])} to {show(cell['high'])}" if known else "–"
 
 

@@ -13,7 +13,7 @@ from scipy import stats
 from analysis.figures.identity import by_place, cell_ids, place
 from analysis.figures.sweep import Setting, settings
 from analysis.rows.cells import CELL, FLAGS, MIN_TRAINED, cells
-from analysis.rows.table import QUESTION, StudyTable
+from analysis.rows.table import CURVE, QUESTION, StudyTable
 
 T = TypeVar("T")
 
@@ -24,13 +24,18 @@ STATES = ("ok", "diverged", "failed", "missing")
 _CELL = list(CELL)
 _QUESTION = list(QUESTION)
 
+_DRAWING_ORDER = ("optimizer", "weight_decay", "regime", "momentum")
+"""Of the curves in a panel."""
+
 
 class FigureData:
     """What the figures read, prepared once from a table (each part on first use).
 
     Every frame has one row a cell (or cell and question) with the `CELL` columns, `cell_id`, the counts `STATES`
     of its runs, `mean`, `low`, `high` (95 % Student t interval over `n` seeds, NaN for a single one), `drawn`
-    and `hollow`.
+    and `hollow`. But for `cells` it is in the order in which a panel draws, with `segment` and `alone`: a line joins
+    only cells of one segment of its curve, and a gap starts a new one; `alone` marks the only cell of its segment,
+    which neither line nor band can show.
     """
 
     def __init__(self, table: StudyTable) -> None:
@@ -49,6 +54,12 @@ class FigureData:
         """The rows of one of the frames below (`clean`, `adversarial`, ...) that belong to a setting."""
         return self.figure(_rows_of, name, setting)
 
+    def asked(self, name: str, setting: Setting, **question: Hashable) -> pd.DataFrame:
+        """Of these, the rows of one attack, loss, split and epsilon; none where nobody asked."""
+        rows = self.of(name, setting)
+        found: dict[Hashable, pd.DataFrame] = self.figure(_by_question, name, setting)
+        return found.get(tuple(question[key] for key in QUESTION), rows.iloc[:0])
+
     @cached_property
     def settings(self) -> list[Setting]:
         """The data sets, models and protocols of this study."""
@@ -62,7 +73,7 @@ class FigureData:
     @cached_property
     def clean(self) -> pd.DataFrame:
         """Clean test accuracy (fraction)."""
-        return self._along_batch_size("test_acc", logarithmic=False)
+        return _in_segments(self._along_batch_size("test_acc", logarithmic=False))
 
     @cached_property
     def lambda1(self) -> pd.DataFrame:
@@ -73,7 +84,7 @@ class FigureData:
             converged = self._ok.groupby(_CELL, dropna=False)[f"lambda1_{split}_converged"].all()
             cells_of_split = cells_of_split.merge(converged.rename("converged").reset_index(), how="left", on=_CELL)
             parts.append(cells_of_split.assign(split=split, hollow=cells_of_split["converged"].eq(False)))
-        return pd.concat(parts, ignore_index=True)
+        return _in_segments(pd.concat(parts, ignore_index=True), "split")
 
     @cached_property
     def adversarial(self) -> pd.DataFrame:
@@ -108,7 +119,7 @@ class FigureData:
         frame = self.cells[columns].rename(columns={f"n_{state}": state for state in STATES})
         means = pd.DataFrame(map(_summary, seeds), columns=["mean", "low", "high", "n"], index=frame.index)
         frame = pd.concat([frame, means], axis=1)
-        return _drawn(frame.assign(hollow=frame[list(FLAGS)].any(axis=1)))
+        return _in_segments(_drawn(frame.assign(hollow=frame[list(FLAGS)].any(axis=1))), *QUESTION)
 
     @cached_property
     def _ok(self) -> pd.DataFrame:
@@ -146,6 +157,10 @@ def _rows_of(data: FigureData, name: str, setting: Setting) -> pd.DataFrame:
     return rows.astype(dict.fromkeys(text, object))  # rows are taken of these again and again: no copy of their text
 
 
+def _by_question(data: FigureData, name: str, setting: Setting) -> dict[Hashable, pd.DataFrame]:
+    return dict(iter(data.of(name, setting).groupby(_QUESTION, sort=False)))
+
+
 def _summary(values: object) -> tuple[float, float, float, int]:
     """Mean, t interval and count; all NaN when a value is (only a positive, finite eigenvalue has a logarithm)."""
     data = np.asarray(values, dtype=float)
@@ -170,15 +185,10 @@ def _drawn(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(drawn=frame["mean"].notna() & trained)
 
 
-def with_gaps(cells_of_curves: pd.DataFrame) -> pd.DataFrame:
-    """The cells of one panel, ordered, with `segment` and `alone`.
-
-    A line joins only cells of one segment; a gap starts a new one. `alone` marks the only cell of its segment,
-    which neither line nor band can show.
-    """
-    curve = ["optimizer", "weight_decay", "regime", "momentum"]
-    ordered = cells_of_curves.sort_values([*curve, "batch_size"], ignore_index=True)
-    segment = (~ordered["drawn"]).groupby([ordered[key] for key in curve]).cumsum()
-    ordered = ordered.assign(segment=segment)
-    size = ordered[ordered["drawn"]].groupby([*curve, "segment"])["drawn"].transform("size")
-    return ordered.assign(alone=size.reindex(ordered.index).eq(1))
+def _in_segments(frame: pd.DataFrame, *question: str) -> pd.DataFrame:
+    """In the order of a panel, with `segment` and `alone`; curves under different questions are different curves."""
+    ordered = frame.sort_values([*_DRAWING_ORDER, "batch_size"], ignore_index=True)
+    curve = ordered.groupby([*CURVE, *question], dropna=False, sort=False).ngroup()
+    segment = (~ordered["drawn"]).groupby(curve).cumsum()
+    size = ordered["drawn"].groupby([curve, segment]).transform("sum")
+    return ordered.assign(segment=segment, alone=ordered["drawn"] & (size == 1))

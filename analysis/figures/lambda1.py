@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.figures.batch_axis import ValueAxis, batch_sizes, records, template
-from analysis.figures.curves import FigureData, with_gaps
+from analysis.figures.curves import FigureData
 from analysis.figures.figure import DATA, Figure
 from analysis.figures.sweep import Setting, Sweep
 from analysis.figures.words import ends, gaps_and_marks, replicates
@@ -23,8 +23,8 @@ def lambda1_figure(data: FigureData, setting: Setting, sweep: Sweep, *, split: s
 
     Means are geometric. A cell with an eigenvalue that is not positive has no place on a log axis and is a gap.
     """
-    frame = data.lambda1
-    cells = with_gaps(sweep.of(setting.of(frame[frame["split"] == split])))
+    eigenvalues = data.of("lambda1", setting)
+    cells = sweep.of(eigenvalues[eigenvalues["split"] == split])
     if not cells["drawn"].any():
         return None
     values = records(cells, sweep, "eigenvalue", number)

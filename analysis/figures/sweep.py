@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import pandas as pd
 
 from analysis.rows.table import CURVE, StudyTable
@@ -90,8 +91,8 @@ class Curves(Protocol):
     def styles(self) -> tuple[SeriesStyle, ...]:
         """The styles of all curves, in order."""
 
-    def style_of(self, cell: Mapping[Any, Any]) -> SeriesStyle:
-        """The style of the curve that a cell is on."""
+    def styles_of(self, cells: pd.DataFrame) -> list[SeriesStyle]:
+        """The style of the curve that each cell is on."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,10 @@ class Sweep:
         style = regime_style(regime)
         return SeriesStyle(f"{style.label}, m={momentum:g}", style.colour, style.shape)
 
-    def style_of(self, cell: Mapping[Any, Any]) -> SeriesStyle:
-        """The style of the curve that a cell is on."""
-        return self.style(str(cell["regime"]), float(cell["momentum"]))
+    def styles_of(self, cells: pd.DataFrame) -> list[SeriesStyle]:
+        """The style of the curve that each cell is on."""
+        styles = {curve: self.style(*curve) for curve in self.curves}
+        return [styles[curve] for curve in zip(cells["regime"], cells["momentum"], strict=True)]
 
     @property
     def slug(self) -> str:
@@ -125,10 +127,11 @@ class Sweep:
 
     def of(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The rows of `frame` (with `regime` and `momentum`) on its curves."""
-        if frame.empty:
-            return frame
-        on_curve = pd.MultiIndex.from_arrays([frame["regime"], frame["momentum"].astype(float)])
-        return frame[on_curve.isin(list(self.curves))]
+        regimes, momenta = frame["regime"].to_numpy(dtype=object), frame["momentum"].to_numpy(dtype=float)
+        on_curve = np.zeros(len(frame), dtype=bool)
+        for regime, momentum in self.curves:
+            on_curve |= (regimes == regime) & (momenta == momentum)
+        return frame[on_curve]
 
 
 def regime_sweep(curves: Collection[tuple[str, float]]) -> Sweep:

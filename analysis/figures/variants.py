@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis.claims.sweeps import Setting
 from analysis.figures.batch_axis import ValueAxis, batch_sizes, records, template
-from analysis.figures.curves import FigureData, with_gaps
+from analysis.figures.curves import FigureData
 from analysis.figures.figure import DATA, Figure
 from analysis.figures.lambda1 import lambda1_axis
 from analysis.figures.sweep import Setting as Place
@@ -37,16 +37,15 @@ class VariantSweep:
         """The styles of all curves, in order."""
         return tuple(style for _, style in self.curves)
 
-    def style_of(self, cell: Mapping[Any, Any]) -> SeriesStyle:
-        """The style of the curve that a cell is on."""
-        return dict(self.curves)[Setting.of(cell)]
+    def styles_of(self, cells: pd.DataFrame) -> list[SeriesStyle]:
+        """The style of the curve that each cell is on."""
+        styles = dict(self.curves)
+        return [styles[setting] for setting in _settings(cells)]
 
     def of(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The rows of `frame` on its curves."""
-        keys = frame[["regime", "momentum", "optimizer", "weight_decay"]]
         mine = {setting for setting, _ in self.curves}
-        on_curve = [Setting.of(cell) in mine for cell in _records(keys)]
-        return frame[np.array(on_curve, dtype=bool)]
+        return frame[np.array([setting in mine for setting in _settings(frame)], dtype=bool)]
 
 
 @dataclass(frozen=True)
@@ -167,16 +166,16 @@ class VariantPanel:
         keep &= frame["adversarial_training"] == "none"
         for column in PROTOCOL:
             keep &= frame[column].isna() if pd.isna(place[column]) else frame[column] == place[column]
-        return with_gaps(self.sweep.of(frame[keep]))
+        return self.sweep.of(frame[keep])
 
     def _absent(self, cells: pd.DataFrame) -> list[str]:
-        drawn = cells[cells["drawn"]]
-        there = {self.sweep.style_of(cell).label for cell in drawn.to_dict("records")}
+        there = {style.label for style in self.sweep.styles_of(cells[cells["drawn"]])}
         return [style.label for style in self.sweep.styles if style.label not in there]
 
 
-def _records(frame: pd.DataFrame) -> list[dict[Any, Any]]:
-    return frame.to_dict("records")
+def _settings(cells: pd.DataFrame) -> list[Setting]:
+    keys = cells[["regime", "momentum", "optimizer", "weight_decay"]]
+    return [Setting.of(dict(zip(keys, cell, strict=True))) for cell in keys.itertuples(index=False, name=None)]
 
 
 def _protocols(data: FigureData, dataset: str, model: str) -> list[Place]:

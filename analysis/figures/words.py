@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
 
 from analysis.figures.sweep import Curves
@@ -24,37 +25,29 @@ HOLLOW = "the attack is at its floor, or the cell is untrained or suspect"
 
 def gaps_and_marks(*parts: pd.DataFrame, hollow: str = HOLLOW) -> str:
     """What a gap, a cross or a hollow mark in this panel stands for; empty when it has none."""
-    cells = pd.concat([part[[*_COLUMNS]] for part in parts], ignore_index=True)
+    columns = ("drawn", "hollow", "diverged", "missing")
+    drawn, marked, diverged, missing = (np.concatenate([part[c].to_numpy() for part in parts]) for c in columns)
     said = []
-    gaps = cells[~cells["drawn"]]
-    if (gaps["diverged"] > 0).any():
+    other = ~drawn & (diverged == 0)
+    if (~drawn & (diverged > 0)).any():
         said.append("✕ and a gap: training diverged.")
-    if ((gaps["diverged"] == 0) & (gaps["missing"] > 0)).any():
+    if (other & (missing > 0)).any():
         said.append("Other gaps: not run yet.")
-    if ((gaps["diverged"] == 0) & (gaps["missing"] == 0)).any():
+    if (other & (missing == 0)).any():
         said.append("Other gaps: no value.")
-    if (cells["drawn"] & cells["hollow"]).any():
+    if (drawn & marked.astype(bool)).any():
         said.append(f"Hollow marks: {hollow}.")
     return "".join(f" {sentence}" for sentence in said)
 
 
-_COLUMNS = ("drawn", "hollow", "diverged", "missing")
-
-
 def ends(cells: pd.DataFrame, sweep: Curves, show: Callable[[float], str]) -> str:
     """Each curve's first and last value in words."""
-    sentences = []
     drawn = cells[cells["drawn"]]
-    labels = pd.Series(
-        [sweep.style_of(cell).label for cell in drawn.to_dict("records")], index=drawn.index, dtype=object
+    values: dict[str, list[tuple[float, int]]] = {style.label: [] for style in sweep.styles}
+    for style, mean, size in zip(sweep.styles_of(drawn), drawn["mean"], drawn["batch_size"], strict=True):
+        values[style.label].append((mean, size))
+    return " ".join(
+        f"{label}: {show(curve[0][0])} at batch {curve[0][1]}, {show(curve[-1][0])} at {curve[-1][1]}."
+        for label, curve in values.items()
+        if curve
     )
-    for style in sweep.styles:
-        curve = drawn[labels == style.label]
-        if curve.empty:
-            continue
-        first, last = curve.iloc[0], curve.iloc[-1]
-        sentences.append(
-            f"{style.label}: {show(first['mean'])} at batch {first['batch_size']}, "
-            f"{show(last['mean'])} at {last['batch_size']}."
-        )
-    return " ".join(sentences)
