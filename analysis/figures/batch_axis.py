@@ -11,7 +11,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from analysis.figures.figure import DATA, HEIGHT, WIDTH, Spec, specification
+from analysis.figures.figure import DATA, HEIGHT, WIDTH, Spec, layer
 from analysis.figures.sweep import Curves
 from analysis.theme import ADVERSARIAL_DASH, CLEAN_DASH, PAPER, SeriesStyle
 
@@ -96,12 +96,12 @@ class ValueAxis:
     domain: tuple[float, float] = (0.0, 1.0)
     ticks: tuple[float, ...] = ()
 
-    def encode(self, field: str) -> alt.Y:
+    def encode(self, field: str) -> Spec:
         """The encoding of `field` along this axis."""
         scale = alt.Scale(type="log" if self.ticks else "linear", domain=list(self.domain), nice=False)
         labels = {"values": list(self.ticks)} if self.ticks else {"tickCount": 5}
         axis = alt.Axis(format=self.label_format, **labels)
-        return alt.Y(field, title=self.title, scale=scale, axis=axis)
+        return _spec(alt.Y(field, title=self.title, scale=scale, axis=axis))
 
 
 @cache
@@ -117,51 +117,60 @@ def template(
     It reads the data set `DATA` of `records`. With `epsilon` it has a parameter of that name, at this value until
     a picker sets it, that chooses among the adversarial records.
     """
-    y = value_axis.encode("mean:Q")
-    base = alt.Chart(alt.NamedData(name=DATA))
-    if epsilon is not None:
-        base = base.transform_filter("!isValid(datum.epsilon) || datum.epsilon == epsilon")
-    x = _batch_axis(sizes)
-    colour = alt.Color("curve:N", scale=_scale(styles, "colour"), legend=alt.Legend(title=None, symbolOpacity=1))
-    drawn, seeded = "isValid(datum.mean)", "isValid(datum.low)"
+    every = [] if epsilon is None else ["!isValid(datum.epsilon) || datum.epsilon == epsilon"]
+    drawn, seeded = [*every, "isValid(datum.mean)"], [*every, "isValid(datum.low)"]
+    x, y = _batch_axis(sizes), value_axis.encode("mean:Q")
+    limits = {"x": x, "y": value_axis.encode("low:Q"), "y2": _spec(alt.Y2("high:Q"))}
+    colours, shapes = _scale(styles, "colour"), _scale(styles, "shape")
+    colour = _spec(alt.Color("curve:N", scale=colours, legend=alt.Legend(title=None, symbolOpacity=1)))
+    shape = _spec(alt.Shape("curve:N", scale=shapes, legend=alt.Legend(title=None)))
+    fill = _spec(alt.Fill("curve:N", scale=colours, legend=None))
+    fill["condition"] = {"test": "datum.hollow", "value": PAPER}
+    detail, dash, tooltip = _spec(alt.Detail("line:N")), _dash(kinds), _tooltip(kinds, value_axis)
+    spec: Spec = {
+        "$schema": alt.SCHEMA_URL,
+        "data": {"name": DATA},
+        "layer": [
+            layer({"type": "area", "opacity": 0.13, "clip": True}, *seeded[:-1], f"{seeded[-1]} && !datum.alone",
+                  **limits, color=colour, detail=detail),
+            layer({"type": "rule", "opacity": 0.6, "strokeWidth": 1.5, "clip": True},
+                  *seeded[:-1], f"{seeded[-1]} && datum.alone", **limits, color=colour),
+            layer({"type": "line", "strokeWidth": 1.9, "clip": True}, *drawn,
+                  x=x, y=y, color=colour, strokeDash=dash, detail=detail),
+            layer({"type": "point", "size": 46, "strokeWidth": 1.6, "opacity": 1, "clip": False}, *drawn,
+                  x=x, y=y, color=colour, shape=shape, fill=fill, tooltip=tooltip),
+            layer({"type": "text", "text": "✕", "fontSize": 11, "fontWeight": "bold", "clip": False},
+                  *every, "datum.state == 'diverged'", x=x, y={"value": HEIGHT - 7}, color=colour, tooltip=tooltip),
+        ],
+        "width": WIDTH,
+        "height": HEIGHT,
+    }  # fmt: skip
+    return spec if epsilon is None else spec | {"params": [{"name": "epsilon", "value": epsilon}]}
+
+
+def _dash(kinds: Sequence[str]) -> Spec:
     dashes = [CLEAN_DASH, ADVERSARIAL_DASH][: len(kinds)]
-    dash = alt.StrokeDash(
-        "kind:N",
-        scale=alt.Scale(domain=list(kinds), range=dashes),
-        legend=alt.Legend(title=None, symbolType="stroke") if len(kinds) > 1 else None,
-    )
-    band = base.transform_filter(f"{seeded} && !datum.alone").mark_area(opacity=0.13, clip=True)
-    rule = base.transform_filter(f"{seeded} && datum.alone").mark_rule(opacity=0.6, strokeWidth=1.5, clip=True)
-    line = base.transform_filter(drawn).mark_line(strokeWidth=1.9, clip=True)
-    point = base.transform_filter(drawn).mark_point(size=46, strokeWidth=1.6, opacity=1, clip=False)
-    cross = base.transform_filter("datum.state == 'diverged'").mark_text(
-        text="✕", fontSize=11, fontWeight="bold", clip=False
-    )
-    shape = alt.Shape("curve:N", scale=_scale(styles, "shape"), legend=alt.Legend(title=None))
-    own_colour = alt.Fill("curve:N", scale=_scale(styles, "colour"), legend=None)
-    fill = alt.condition("datum.hollow", alt.value(PAPER), own_colour)
-    tooltip = [
+    legend = alt.Legend(title=None, symbolType="stroke") if len(kinds) > 1 else None
+    return _spec(alt.StrokeDash("kind:N", scale=alt.Scale(domain=list(kinds), range=dashes), legend=legend))
+
+
+def _tooltip(kinds: Sequence[str], value_axis: ValueAxis) -> list[Spec]:
+    kind = [alt.Tooltip("kind:N", title="accuracy")] if len(kinds) > 1 else []
+    lines = [
         alt.Tooltip("curve:N", title="curve"),
-        alt.Tooltip("kind:N", title="accuracy"),
+        *kind,
         alt.Tooltip("batch_size:Q", title="batch size", format="d"),
         alt.Tooltip("mean:Q", format=value_axis.value_format),
         alt.Tooltip("interval:N", title="95 % interval"),
         alt.Tooltip("seeds:Q", title="seeds"),
         alt.Tooltip("note:N", title="note"),
     ]
-    if len(kinds) == 1:
-        tooltip.pop(1)
-    limits = {"y": value_axis.encode("low:Q"), "y2": alt.Y2("high:Q")}
-    chart = alt.layer(
-        band.encode(x=x, color=colour, detail="line:N", **limits),
-        rule.encode(x=x, color=colour, **limits),
-        line.encode(x=x, y=y, color=colour, strokeDash=dash, detail="line:N"),
-        point.encode(x=x, y=y, color=colour, shape=shape, fill=fill, tooltip=tooltip),
-        cross.encode(x=x, y=alt.value(HEIGHT - 7), color=colour, tooltip=tooltip),
-    ).properties(width=WIDTH, height=HEIGHT)
-    if epsilon is not None:
-        chart = chart.add_params(alt.param(name="epsilon", value=epsilon))
-    return specification(chart)
+    return [_spec(line) for line in lines]
+
+
+def _spec(channel: Any) -> Spec:
+    spec: Spec = channel.to_dict(validate=False, context={})
+    return spec
 
 
 def batch_sizes(data: Iterable[Record]) -> tuple[int, ...]:
@@ -169,14 +178,15 @@ def batch_sizes(data: Iterable[Record]) -> tuple[int, ...]:
     return tuple(sorted({record["batch_size"] for record in data}))
 
 
-def _batch_axis(sizes: Sequence[int]) -> alt.X:
+def _batch_axis(sizes: Sequence[int]) -> Spec:
     domain = [sizes[0] / 1.25, sizes[-1] * 1.25]
-    return alt.X(
+    axis = alt.X(
         "batch_size:Q",
         title="batch size",
         scale=alt.Scale(type="log", base=2, domain=domain, nice=False),
         axis=alt.Axis(values=list(sizes), format="d", grid=False, labelOverlap=True, labelFlush=False),
     )
+    return _spec(axis)
 
 
 def _scale(styles: Sequence[SeriesStyle], channel: str) -> alt.Scale:

@@ -80,6 +80,14 @@ def specification(chart: alt.TopLevelMixin) -> Spec:
     return {key: value for key, value in spec.items() if key not in ("config", "datasets")}
 
 
+def layer(mark: Spec, *filters: str, **channels: Spec | list[Spec]) -> Spec:
+    """A layer of a chart of many: marks, the records it shows, and what its channels encode.
+
+    altair's own charts copy all that they hold whenever they are given a mark, a filter or a channel.
+    """
+    return {"mark": mark, "encoding": channels, "transform": [{"filter": condition} for condition in filters]}
+
+
 def _without_legends(view: Spec) -> Spec:
     encoding = {
         channel: coding | {"legend": None} if "legend" in coding else coding

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
 from analysis.figures.curves import FigureData
-from analysis.figures.figure import DATA, HEIGHT, WIDTH, Figure, specification
+from analysis.figures.figure import DATA, HEIGHT, WIDTH, Figure, Spec, specification
 from analysis.figures.sweep import Setting
 from analysis.theme import PAPER, SeriesStyle, name, regime_style
 
@@ -34,7 +35,7 @@ def scatter_figure(
     return Figure(
         name="-".join((*setting.slug, "plane", attack, loss, split)),
         title=f"{setting.title}: λ₁ and accuracy under {under}",
-        template=specification(_points(styles, _axes(split)).properties(width=WIDTH, height=HEIGHT)),
+        template=_plane(styles, split),
         data={DATA: _records(cells)},
         caption=f"{under}. One point a cell ({len(cells)} cells, means over seeds).",
         description=f"Scatter plot. {setting.title}: top Hessian eigenvalue against adversarial "
@@ -58,20 +59,12 @@ def arrow_figure(data: FigureData, setting: Setting, pairs: pd.DataFrame) -> Fig
     if cells.empty:
         return None
     styles, split = _styles(cells), curvature.removeprefix("lambda1_")
-    axes = _axes(split)
-    ends = alt.Chart(alt.NamedData(name=PAIRS))
-    colour = alt.condition("datum.label == 'confirmed'", alt.value(CONFIRMED), alt.value(UNCONFIRMED))
-    width = alt.Size("end:Q", scale=alt.Scale(domain=[0, 1], range=[0.5, 4.5]), legend=None)
-    arrows = ends.mark_trail(opacity=0.85).encode(
-        x=axes[0], y=axes[1], detail="pair:N", order="end:Q", fill=colour, size=width
-    )
-    chart = alt.layer(arrows, _points(styles, axes)).properties(width=WIDTH, height=HEIGHT)
     under = f"{name(attack)} at ε = {epsilon:g}, {name(loss)}"
     shown = f"; the {len(pairs)} most severe are drawn" if len(pairs) < found else ""
     return Figure(
         name="-".join((*setting.slug, "counterexamples", attack, f"eps{epsilon:g}", loss, split)),
         title=f"{setting.title}: counterexamples under {under}",
-        template=specification(chart),
+        template=_arrows(styles, split),
         data={DATA: _records(cells), PAIRS: _arrow_ends(pairs, data)},
         caption=f"{under}: {counts}{shown}. Each arrow runs from the smaller batch (thin) to the larger (thick).",
         description=f"Scatter plot with arrows. {setting.title}: pairs of cells of which the sharper is the more "
@@ -81,13 +74,27 @@ def arrow_figure(data: FigureData, setting: Setting, pairs: pd.DataFrame) -> Fig
     )
 
 
+@cache
+def _plane(styles: tuple[SeriesStyle, ...], split: str) -> Spec:
+    return specification(_points(styles, _axes(split)).properties(width=WIDTH, height=HEIGHT))
+
+
+@cache
+def _arrows(styles: tuple[SeriesStyle, ...], split: str) -> Spec:
+    axes = _axes(split)
+    ends = alt.Chart(alt.NamedData(name=PAIRS))
+    colour = alt.condition("datum.label == 'confirmed'", alt.value(CONFIRMED), alt.value(UNCONFIRMED))
+    width = alt.Size("end:Q", scale=alt.Scale(domain=[0, 1], range=[0.5, 4.5]), legend=None)
+    arrows = ends.mark_trail(opacity=0.85).encode(
+        x=axes[0], y=axes[1], detail="pair:N", order="end:Q", fill=colour, size=width
+    )
+    return specification(alt.layer(arrows, _points(styles, axes)).properties(width=WIDTH, height=HEIGHT))
+
+
 def _cells(
     data: FigureData, setting: Setting, *, attack: str, loss: str, epsilon: float, curvature: str
 ) -> pd.DataFrame:
-    cells = data.of("cells", setting)
-    question = {"attack": attack, "loss": loss, "epsilon": epsilon, "split": "test"}
-    for column, value in question.items():
-        cells = cells[cells[column] == value]
+    cells = data.asked("cells", setting, attack=attack, loss=loss, split="test", epsilon=epsilon)
     return cells.assign(lambda1=2.0 ** cells[f"log2_{curvature}"]).dropna(subset=["lambda1", "accuracy"])
 
 
@@ -101,19 +108,21 @@ def _rank(regime: str) -> tuple[int, str]:
 
 
 def _records(cells: pd.DataFrame) -> list[dict[str, Any]]:
-    hollow = ~cells["sound"]
+    columns = ("cell_id", "regime", "momentum", "batch_size", "lambda1", "accuracy", "n_seeds", "sound")
     return [
         {
-            "cell": str(cell["cell_id"]),
-            "curve": regime_style(str(cell["regime"])).label,
-            "momentum": float(cell["momentum"]),
-            "batch_size": int(cell["batch_size"]),
-            "lambda1": float(f"{cell['lambda1']:.6g}"),
-            "accuracy": float(f"{cell['accuracy']:.6g}"),
-            "seeds": int(cell["n_seeds"]),
-            "hollow": bool(is_hollow),
+            "cell": str(cell_id),
+            "curve": regime_style(str(regime)).label,
+            "momentum": float(momentum),
+            "batch_size": int(batch_size),
+            "lambda1": float(f"{lambda1:.6g}"),
+            "accuracy": float(f"{accuracy:.6g}"),
+            "seeds": int(n_seeds),
+            "hollow": not sound,
         }
-        for cell, is_hollow in zip(cells.to_dict("records"), hollow, strict=True)
+        for cell_id, regime, momentum, batch_size, lambda1, accuracy, n_seeds, sound in zip(
+            *(cells[column].tolist() for column in columns), strict=True
+        )
     ]
 
 

@@ -174,8 +174,8 @@ class VariantPanel:
 
 
 def _settings(cells: pd.DataFrame) -> list[Setting]:
-    keys = cells[["regime", "momentum", "optimizer", "weight_decay"]]
-    return [Setting.of(dict(zip(keys, cell, strict=True))) for cell in keys.itertuples(index=False, name=None)]
+    keys = ("regime", "momentum", "optimizer", "weight_decay")
+    return [Setting.of(dict(zip(keys, cell, strict=True))) for cell in zip(*(cells[k] for k in keys), strict=True)]
 
 
 def _protocols(data: FigureData, dataset: str, model: str) -> list[Place]:
