@@ -22,8 +22,8 @@ Key = tuple[str | float | None, ...]
 """The values of `CURVE` on one curve: numbers as floats, a missing target loss as None."""
 
 Reader = Callable[["Evidence", pd.DataFrame, str | None], pd.DataFrame]
-"""(evidence, finished points, attack loss) -> the points that were asked, with columns value, linear and
-flag.
+"""(evidence, finished points, attack loss) -> the points that were asked, with their columns and the columns value,
+linear and flag.
 """
 
 
@@ -61,8 +61,9 @@ class Evidence:
 
     @cached_property
     def finished(self) -> pd.DataFrame:
-        """The points that trained to the end or diverged."""
-        points = self.table.points
+        """The points that trained to the end or diverged, with the codes `curve` (in `run.keys`) and `cell`."""
+        points = self.table.points.assign(curve=self.run.codes)
+        points = points.assign(cell=group_codes(points, ("curve", "batch_size")))
         return points[points["status"].isin(("ok", DIVERGED))]
 
     @cached_property
@@ -74,8 +75,11 @@ class Evidence:
 
     @cached_property
     def flags(self) -> dict[tuple[str, str, str], pd.DataFrame]:
-        """(attack, loss, split) -> the cells' `FLAGS` under it."""
-        flags = self.cells[[*CELL, *QUESTION, *FLAGS]].astype(dict.fromkeys(("target_loss", "epsilon"), float))
+        """(attack, loss, split) -> the `FLAGS` under it of the code `cell` of `finished`, and the epsilon."""
+        number = {"target_loss": float}
+        codes = self.finished[[*CELL, "cell"]].drop_duplicates("cell").astype(number)
+        flags = self.cells[[*CELL, *QUESTION, *FLAGS]].astype(number).merge(codes, on=list(CELL))
+        flags = flags[["cell", *QUESTION, *FLAGS]].astype({"epsilon": float})
         parts: dict[Any, pd.DataFrame] = dict(iter(flags.groupby(["attack", "loss", "split"])))
         return parts
 
@@ -83,10 +87,10 @@ class Evidence:
         """What `reader` measured, by curve, sorted by batch size and seed."""
         if (reader, loss) not in self._readings:
             rows = reader(self, self.finished, loss)
-            rows = rows[[*CELL, "seed", "trial_id", "value", "linear", "flag"]]
+            rows = rows[["curve", "batch_size", "seed", "trial_id", "value", "linear", "flag"]]
             rows = rows.sort_values(["batch_size", "seed", "trial_id"])
-            parts = rows.groupby(list(CURVE), dropna=False) if len(rows) else ()
-            self._readings[reader, loss] = {curve_key(key): part for key, part in parts}
+            parts: Iterable[tuple[Any, pd.DataFrame]] = rows.groupby("curve")
+            self._readings[reader, loss] = {self.run.keys[code]: part for code, part in parts}
         return self._readings[reader, loss]
 
 

@@ -13,11 +13,9 @@ import pandas as pd
 
 from analysis.claims.evidence import DIVERGED, Evidence, Reader
 from analysis.rows.cells import FLAGS, UNTRAINED
-from analysis.rows.table import CURVE, QUESTION
+from analysis.rows.table import QUESTION
 from analysis.statistics.inference import logit_accuracy
 from search_spaces import HEADLINE_EPSILON
-
-CELL = [*CURVE, "batch_size"]
 
 
 @dataclass(frozen=True)
@@ -87,11 +85,10 @@ def _robust(
     frame = frame[frame["n"].notna() | (frame["status"] == DIVERGED)]
     correct, n = frame["correct"].astype(float), frame["n"].astype(float)
     frame = frame.assign(value=100 * correct / n, linear=logit_accuracy(correct, n))
-    frame = frame.astype(dict.fromkeys(("target_loss", "epsilon"), float))
     flags = evidence.flags.get(question)
     if flags is None:
-        flags = evidence.cells.loc[[], [*CELL, *QUESTION, *FLAGS]].astype({"target_loss": float, "epsilon": float})
-    frame = frame.merge(flags, on=[*CELL, *QUESTION], how="left")
+        flags = pd.DataFrame(columns=["cell", *QUESTION, *FLAGS]).astype({"cell": int, "epsilon": float})
+    frame = frame.astype({"epsilon": float}).merge(flags, on=["cell", *QUESTION], how="left")
     flag = pd.Series("", index=frame.index)
     for name in reversed(FLAGS):
         flag = flag.mask(frame[name].eq(True), name)
@@ -124,7 +121,7 @@ def _trained(evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.D
 
 def flag_untrained(frame: pd.DataFrame) -> pd.DataFrame:
     """`frame` with a column `flag`: "untrained" in cells whose mean clean accuracy is near chance, else empty."""
-    mean = frame.groupby(CELL, dropna=False)["test_acc"].transform("mean")
+    mean = frame.groupby("cell")["test_acc"].transform("mean")
     return frame.assign(flag=pd.Series("", index=frame.index).mask(mean <= UNTRAINED, "untrained"))
 
 

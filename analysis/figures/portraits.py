@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from analysis.rows.lookup import Frame, of_network, of_trial
 from analysis.rows.robust_networks import networks
 from analysis.rows.table import StudyTable
 from analysis.theme import SeriesStyle, name
@@ -63,9 +63,8 @@ Gather = Callable[[StudyTable, str, str], list[Portrait]]
 
 def by_batch_size(table: StudyTable, dataset: str, model: str) -> list[Portrait]:
     """Networks trained to a loss, one a batch size: the smallest seed of the largest training set."""
-    points = table.points
-    mine = points[(points["dataset"] == dataset) & (points["model"] == model) & (points["status"] == "ok")]
-    mine = mine[mine["target_loss"].notna() & (mine["regime"] == "lr")]
+    mine = of_network(table, dataset, model)
+    mine = mine[(mine["status"] == "ok") & (mine["regime"] == "lr") & mine["target_loss"].notna()]
     mine = mine[mine["train_size"] == mine["train_size"].max()].sort_values(["batch_size", "epochs", "seed"])
     found = []
     for size, cells in mine.groupby("batch_size"):
@@ -90,9 +89,9 @@ def arrays(table: StudyTable, trial_id: str) -> Mapping[str, Any]:
     return Results(table.location).read_arrays(trial_id) if table.location else {}
 
 
-def entries(frame: pd.DataFrame, portrait: Portrait) -> list[dict[Any, Any]]:
+def entries(table: StudyTable, frame: Frame, portrait: Portrait) -> list[dict[Any, Any]]:
     """The spectra or landscapes of one network, each once."""
-    mine = frame[frame["trial_id"] == portrait.trial_id]
+    mine = of_trial(table, frame, portrait.trial_id)
     if mine.empty:
         return []
     once: list[dict[Any, Any]] = mine[mine["regime"] == mine["regime"].iloc[0]].to_dict("records")

@@ -28,7 +28,7 @@ def spectrum_figure(
     drawn = []
     for portrait in gather(table, dataset, model):
         wanted = size or int(portrait.row["train_size"])
-        for entry in entries(table.spectra, portrait):
+        for entry in entries(table, "spectra", portrait):
             number = 0 if entry["draw"] is None or np.isnan(entry["draw"]) else int(entry["draw"])
             asked = (entry["split"], int(entry["subset_size"]), number)
             if asked == ("train", wanted, draw) and len(entry["eigenvalues"]) >= LEAST:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.rows.lookup import Frame, of_network, of_trial
 from analysis.rows.robust_networks import ORIGINAL, networks
 from analysis.rows.table import PROTOCOL, StudyTable
 from search_spaces import Trial
@@ -67,9 +68,9 @@ def runs_of(study: StudyTable, table: PrintedTable, model: str) -> dict[str, Run
 
 def by_batch_size(study: StudyTable, dataset: str, model: str) -> dict[str, Run]:
     """Networks trained to a loss at a constant rate (Yao et al., section 3.1), by batch size."""
-    points = study.points
-    mine = points[(points["dataset"] == dataset) & (points["model"] == model) & (points["regime"] == "lr")]
-    mine = mine[mine["target_loss"].notna() & (mine["momentum"] == MOMENTUM) & (mine["status"] == "ok")]
+    mine = of_network(study, dataset, model)
+    mine = mine[(mine["regime"] == "lr") & (mine["momentum"] == MOMENTUM) & (mine["status"] == "ok")]
+    mine = mine[mine["target_loss"].notna()]
     paper = next((t for t in NATURAL if (t.dataset, t.model) == (dataset, model)), None)
     return {
         str(size): _run(study, cells, paper)
@@ -84,8 +85,8 @@ def by_network(study: StudyTable, dataset: str, model: str) -> dict[str, Run]:
         finished = [run for run in network.runs.values() if run["status"] == "ok"]
         if (network.dataset, network.model) != (dataset, model) or not finished or network.name in found:
             continue
-        frame = study.attacks if network.method == ORIGINAL else study.transfers
-        answers = tuple(_with_mean(_answers(run, frame, {})) for run in finished)
+        frame: Frame = "attacks" if network.method == ORIGINAL else "transfers"
+        answers = tuple(_with_mean(_answers(run, study, frame, {})) for run in finished)
         protocol = network.protocol if network.closeness else ""
         found[network.name] = Run(answers, protocol)
     return found
@@ -113,9 +114,9 @@ _VARIANTS: dict[str, dict[str, object]] = {
 
 def by_variant(study: StudyTable, dataset: str, model: str) -> dict[str, Run]:
     """The rows of Choudhary's Table 2."""
-    points = study.points
-    mine = points[(points["dataset"] == dataset) & (points["model"] == model) & (points["status"] == "ok")]
-    mine = _one_protocol(mine[mine["target_loss"].isna() & (mine["adversarial_training"] == "none")], CIFAR)
+    mine = of_network(study, dataset, model)
+    mine = mine[(mine["status"] == "ok") & mine["target_loss"].isna() & (mine["adversarial_training"] == "none")]
+    mine = _one_protocol(mine, CIFAR)
     found = {}
     for label, settings in _VARIANTS.items():
         wanted = {"batch_size": 128, "momentum": 0.0, "weight_decay": 0.0} | settings
@@ -147,7 +148,7 @@ def _differs(ours: Any, paper: Any) -> bool:
 
 def _run(study: StudyTable, cells: pd.DataFrame, paper: Trial | None) -> Run:
     records = cells.drop_duplicates("trial_id").sort_values("seed").to_dict("records")
-    answers = tuple(_answers(row, study.attacks, _scalars(row)) for row in records)
+    answers = tuple(_answers(row, study, "attacks", _scalars(row)) for row in records)
     return Run(answers, "; ".join(_deviations(records, paper)))
 
 
@@ -177,15 +178,18 @@ def _scalars(row: Mapping[Any, Any]) -> dict[tuple[str, str, float | None, str],
 
 
 def _answers(
-    row: Mapping[Any, Any], attacks: pd.DataFrame, scalars: Mapping[tuple[str, str, float | None, str], float]
+    row: Mapping[Any, Any],
+    study: StudyTable,
+    frame: Frame,
+    scalars: Mapping[tuple[str, str, float | None, str], float],
 ) -> dict[tuple[str, str, float | None, str], float]:
     found = dict(scalars)
     for split in ("train", "test"):
         if pd.notna(row[f"{split}_acc"]):
             found["clean_acc", split, None, "ce"] = 100 * float(row[f"{split}_acc"])
-    mine = attacks[attacks["trial_id"] == row["trial_id"]]
-    for one in mine[["attack", "split", "epsilon", "loss", "accuracy"]].itertuples(index=False, name=None):
-        attack, split, epsilon, loss, accuracy = one
+    asked = of_trial(study, frame, str(row["trial_id"]))
+    columns = ("attack", "split", "epsilon", "loss", "accuracy")
+    for attack, split, epsilon, loss, accuracy in zip(*(asked[column].tolist() for column in columns), strict=True):
         found[f"{attack}_acc", split, float(f"{epsilon:.6g}"), loss] = 100 * float(accuracy)
     return found
 

@@ -55,6 +55,13 @@ def section_3_3() -> tuple[Trial, ...]:
 
 def networks(table: StudyTable) -> list[Network]:
     """Every network of section 3.3 in the paper's order, those that were not run without runs; other sizes after."""
+    if "networks" not in table.derived:
+        table.derived["networks"] = _networks(table)
+    found: list[Network] = table.derived["networks"]
+    return found
+
+
+def _networks(table: StudyTable) -> list[Network]:
     paper = section_3_3()
     places = {(t.dataset, t.model) for t in paper}
     rows = table.trials[table.trials["status"].isin(("ok", "diverged"))]

@@ -185,14 +185,21 @@ def partial_spearman(x: ArrayLike, y: ArrayLike, controls: ArrayLike) -> Correla
     finite = np.isfinite(a).all() and np.isfinite(b).all() and np.isfinite(given).all()
     if n - 2 - k < 1 or not finite:
         return Correlation(np.nan, np.nan, np.nan, np.nan, n)
-    ranked = np.column_stack([np.ones(n), *(stats.rankdata(column) for column in given.T)])
-    sides = np.column_stack([stats.rankdata(a), stats.rankdata(b)])
+    ranked = np.column_stack([np.ones(n), *map(_ranks, given.T)])
+    sides = np.column_stack([_ranks(a), _ranks(b)])
     residuals = sides - ranked @ np.linalg.lstsq(ranked, sides, rcond=None)[0]
     norms = np.sqrt((residuals**2).sum(axis=0))
     if (norms <= 1e-9 * n).any():  # ranks are of order n: what is left is rounding
         return Correlation(np.nan, np.nan, np.nan, np.nan, n)
     r = float(np.clip(residuals[:, 0] @ residuals[:, 1] / norms.prod(), -1.0, 1.0))
     return Correlation(r, correlation_p(r, n - 2 - k), *fisher_z_interval(r, n, "spearman", controls=k), n)
+
+
+def _ranks(values: Array) -> Array:
+    """scipy's `rankdata` of finite values, ties at their mean rank, without its checks, which take most of its time."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: Array = (np.cumsum(count) - (count - 1) / 2)[place]
+    return ranks
 
 
 def correlation_p(r: float, dof: int) -> float:
