@@ -71,11 +71,12 @@ def write_tables(frames: Mapping[str, pd.DataFrame], folder: Path) -> list[str]:
 def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with no text that begins like a formula."""
     texts = [column for column in frame if frame[column].dtype == object or pd.api.types.is_string_dtype(frame[column])]
-    return frame.assign(**{str(column): frame[column].map(_as_text) for column in texts})
+    return frame.assign(**{str(column): _as_text(frame[column]) for column in texts})
 
 
-def _as_text(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+def _as_text(column: pd.Series) -> pd.Series:
+    formulas = {text for text in column.unique() if isinstance(text, str) and text.startswith(FORMULA)}
+    return column.map(lambda value: f"'{value}" if value in formulas else value) if formulas else column
 
 
 def described(frame: pd.DataFrame, descriptions: Mapping[str, str]) -> pa.Table:

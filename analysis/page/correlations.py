@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -30,6 +30,9 @@ ROWS: tuple[tuple[str, str, str], ...] = (
     ("sign_error_max", "all", "Largest sign-error over environments"),
 )
 """(statistic, axis, words) of the table's rows; the CSV file holds the rest."""
+
+
+_ASKED = ("statistic", "axis", "attack", "loss", "epsilon")
 
 
 def correlation_section(findings: Findings, charts: Charts) -> Html:
@@ -85,13 +88,11 @@ def _study(values: tuple[Any, ...], pooled: pd.DataFrame, rows: pd.DataFrame, si
     questions = sorted(pooled[["attack", "loss", "epsilon"]].drop_duplicates().itertuples(index=False, name=None))
     head: list[Content] = ["Statistic [95 % interval]"]
     head += [f"{name(a)}, {name(loss)}" for a, loss, _ in questions]
-    body: list[Sequence[Content]] = []
-    for statistic, axis, words in ROWS:
-        cells: list[Content] = [words]
-        for attack, loss, epsilon in questions:
-            asked = {"statistic": statistic, "axis": axis, "attack": attack, "loss": loss, "epsilon": epsilon}
-            cells.append(_cell(_agreeing(mine, asked)))
-        body.append(cells)
+    asked = {tuple(row[key] for key in _ASKED): row for row in reversed(mine.to_dict("records"))}
+    body = [
+        [words, *(_cell(asked.get((statistic, axis, *question))) for question in questions)]
+        for statistic, axis, words in ROWS
+    ]
     epsilon = ", ".join(f"{e:g}" for e in sorted({e for _, _, e in questions}))
     where = f"{name(str(keys['dataset']))} · {name(str(keys['model']))}, {int(keys['epochs'])} epochs"
     caption = f"Correlations of λ₁ (training set) with adversarial accuracy at ε = {epsilon}, {where}"
@@ -118,11 +119,9 @@ def _agreeing(frame: pd.DataFrame, values: dict[str, Any]) -> pd.DataFrame:
     return frame[keep]
 
 
-def _cell(found: pd.DataFrame) -> Content:
-    if found.empty or pd.isna(found.iloc[0]["estimate"]):
-        reason = "" if found.empty else str(found.iloc[0]["note"])
-        return element("span", "–", title=reason or None)
-    row = found.iloc[0]
+def _cell(row: Mapping[Any, Any] | None) -> Content:
+    if row is None or pd.isna(row["estimate"]):
+        return element("span", "–", title=str(row["note"]) or None if row else None)
     interval = "" if pd.isna(row["low"]) else f" [{_signed(row['low'])}, {_signed(row['high'])}]"
     return f"{_signed(row['estimate'])}{interval}"
 
