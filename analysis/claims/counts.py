@@ -14,6 +14,7 @@ from analysis.claims.claim import Test
 from analysis.claims.evidence import Evidence
 from analysis.claims.large_batch_measures import converged
 from analysis.claims.sweeps import Scope
+from analysis.rows.lookup import of_trials
 from analysis.rows.robust_networks import Network, networks
 from analysis.statistics.estimates import LEAST_FINITE, LEAST_SEEDS
 from analysis.statistics.inference import wilson
@@ -98,10 +99,8 @@ def _spectra(evidence: Evidence, network: Network) -> list[dict[Any, Any]]:
     """Its spectra of 20 eigenvalues (fewer where the sample has no more) on training images."""
     if not network.runs:
         return []
-    mine = {str(run["trial_id"]) for run in network.runs.values()}
-    found = evidence.table.spectra
-    found = found[found["trial_id"].isin(mine) & (found["split"] == "train")]
-    draws = found.assign(draw=found["draw"].fillna(0))
+    found = of_trials(evidence.table, "spectra", *(str(run["trial_id"]) for run in network.runs.values()))
+    draws = found[found["split"] == "train"].assign(draw=found["draw"].fillna(0))
     records = [s for s in draws.to_dict("records") if len(s["eigenvalues"]) >= COUNT]
     return list({(s["trial_id"], s["subset_size"], s["draw"]): s for s in records}.values())
 

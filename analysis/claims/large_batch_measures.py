@@ -41,6 +41,7 @@ def eigenvalue(rank: int) -> Measure:
 def _eigenvalue(rank: int, evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.DataFrame:
     """One that has not converged or is not positive keeps its row, flagged, so that it is counted."""
     spectra = evidence.table.spectra
+    spectra = spectra[["trial_id", "split", "subset_size", "train_size", "eigenvalues", *_CONVERGENCE]]
     whole = spectra[(spectra["split"] == "train") & (spectra["subset_size"] == spectra["train_size"])]
     whole = whole[whole["eigenvalues"].map(len) >= max(rank, 2)]  # a spectrum of one eigenvalue is lambda1's own
     values = [sorted(found, reverse=True)[rank - 1] for found in whole["eigenvalues"]]
@@ -56,6 +57,9 @@ def _eigenvalue(rank: int, evidence: Evidence, points: pd.DataFrame, loss: str |
     finished = frame["status"] != DIVERGED
     flag = frame["flag"].mask(frame["sure"].eq(False) & finished, NOT_CONVERGED)
     return frame.assign(flag=flag.mask((number <= 0) & finished, NOT_POSITIVE))
+
+
+_CONVERGENCE = ("converged_each", "converged")
 
 
 def converged(spectrum: Mapping[Any, Any], index: int) -> bool:

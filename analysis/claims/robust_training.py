@@ -47,8 +47,8 @@ def helps_against_every_attack(*, part: str) -> Test:
     """
 
     def strata(evidence: Evidence, scope: Scope, loss: str | None) -> list[StratumResult]:
-        own = answers(evidence.table.attacks, loss=loss)
-        transferred = answers(evidence.table.transfers, loss=loss)
+        own = answers(evidence.table, "attacks", loss=loss)
+        transferred = answers(evidence.table, "transfers", loss=loss)
         results = []
         for network in _children(evidence):
             for attack in METHODS:
@@ -158,8 +158,8 @@ def second_order_is_weaker() -> Test:
     """
 
     def strata(evidence: Evidence, scope: Scope, loss: str | None) -> list[StratumResult]:
-        own = answers(evidence.table.attacks, loss=loss)
-        transferred = answers(evidence.table.transfers, loss=loss)
+        own = answers(evidence.table, "attacks", loss=loss)
+        transferred = answers(evidence.table, "transfers", loss=loss)
         results = []
         for network in networks(evidence.table):
             if network.dataset != "cifar10":

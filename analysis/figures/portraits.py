@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.rows.lookup import Frame, of_network, of_trial
+from analysis.rows.lookup import Frame, of_network, of_trials
 from analysis.rows.robust_networks import networks
 from analysis.rows.table import StudyTable
 from analysis.theme import SeriesStyle, name
@@ -91,7 +91,7 @@ def arrays(table: StudyTable, trial_id: str) -> Mapping[str, Any]:
 
 def entries(table: StudyTable, frame: Frame, portrait: Portrait) -> list[dict[Any, Any]]:
     """The spectra or landscapes of one network, each once."""
-    mine = of_trial(table, frame, portrait.trial_id)
+    mine = of_trials(table, frame, portrait.trial_id)
     if mine.empty:
         return []
     once: list[dict[Any, Any]] = mine[mine["regime"] == mine["regime"].iloc[0]].to_dict("records")

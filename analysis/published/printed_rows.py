@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.rows.lookup import Frame, of_network, of_trial
+from analysis.rows.lookup import Frame, of_network, of_trials
 from analysis.rows.robust_networks import ORIGINAL, networks
 from analysis.rows.table import PROTOCOL, StudyTable
 from search_spaces import Trial
@@ -187,7 +187,7 @@ def _answers(
     for split in ("train", "test"):
         if pd.notna(row[f"{split}_acc"]):
             found["clean_acc", split, None, "ce"] = 100 * float(row[f"{split}_acc"])
-    asked = of_trial(study, frame, str(row["trial_id"]))
+    asked = of_trials(study, frame, str(row["trial_id"]))
     columns = ("attack", "split", "epsilon", "loss", "accuracy")
     for attack, split, epsilon, loss, accuracy in zip(*(asked[column].tolist() for column in columns), strict=True):
         found[f"{attack}_acc", split, float(f"{epsilon:.6g}"), loss] = 100 * float(accuracy)

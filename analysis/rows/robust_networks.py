@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from analysis.rows.lookup import Frame, of_trials
 from analysis.rows.table import StudyTable
 from search_spaces import GRIDS, TRIAL_FIELDS, Trial
 
@@ -129,15 +129,12 @@ def _words(name: str) -> str:
     )
 
 
-def answers(frame: pd.DataFrame, *, loss: str | None) -> dict[tuple[str, str], dict[Any, Any]]:
-    """(trial id, attack) -> the attack's record on the test set, of `table.attacks` or `table.transfers`."""
-    here = frame["dataset"].isin({t.dataset for t in section_3_3()}) & frame["model"].isin(
-        {t.model for t in section_3_3()}
-    )
-    trained = frame["target_loss"].isna() & (frame["optimizer"] == "sgd")
-    asked = frame[here & trained & (frame["loss"] == loss) & (frame["split"] == "test")].drop_duplicates(
-        ["trial_id", "attack", "epsilon"]
-    )
+def answers(table: StudyTable, frame: Frame, *, loss: str | None) -> dict[tuple[str, str], dict[Any, Any]]:
+    """(trial id, attack) -> the attack's record on the test set, of the trials of `networks` and their parents."""
+    runs = (run for network in networks(table) for of in (network.runs, network.parents) for run in of.values())
+    found = of_trials(table, frame, *dict.fromkeys(str(run["trial_id"]) for run in runs))
+    asked = found[(found["loss"] == loss) & (found["split"] == "test")]
+    asked = asked.drop_duplicates(["trial_id", "attack", "epsilon"])
     epsilon = asked["epsilon"].astype(float)
     # section 3.3 has one epsilon a data set; where several were asked the largest is its own
     asked = asked[epsilon == epsilon.groupby([asked["trial_id"], asked["attack"]]).transform("max")]
