@@ -15,7 +15,7 @@ from analysis.figures import FIGURES, Figure, FigureData, FigureGroup, study_fig
 from analysis.figures.forest import forest_figure
 from analysis.figures.large_batch import LANDSCAPES
 from analysis.figures.plane import arrow_figure, scatter_figure
-from analysis.figures.sweep import SHARED, Setting
+from analysis.figures.sweep import SHARED, Setting, shared_values
 from analysis.published.paper_versus_ours import Comparison, compare
 from analysis.published.printed_rows import PRINTED
 from analysis.reports.correlation import CorrelationReport, correlation_report
@@ -94,10 +94,13 @@ def headline(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _planes(data: FigureData) -> list[Figure]:
     cells = headline(data.cells[(data.cells["split"] == "test") & (data.cells["n_seeds"] > 0)])
+    questions = cells[[*SHARED, "attack", "loss", "epsilon"]].drop_duplicates()
+    asked: dict[tuple[Any, ...], list[tuple[str, str, float]]] = {}
+    for *shared, attack, loss, epsilon in questions.itertuples(index=False, name=None):
+        asked.setdefault(shared_values(shared), []).append((attack, loss, epsilon))
     figures = []
     for setting in data.settings:
-        asked = setting.of(cells)[["attack", "loss", "epsilon"]].drop_duplicates()
-        for attack, loss, epsilon in sorted(asked.itertuples(index=False, name=None)):
+        for attack, loss, epsilon in sorted(asked.get(setting.values, [])):
             figure = scatter_figure(data, setting, attack=attack, loss=loss, epsilon=epsilon, curvature=CURVATURE)
             figures += [figure] if figure is not None else []
     return figures
@@ -126,7 +129,7 @@ def _arrows(data: FigureData, report: CounterexampleReport) -> list[Figure]:
     figures = []
     for values, pairs in chosen.groupby(ARROW_KEYS, dropna=False, sort=False):
         shared: tuple[Any, ...] = values[: len(SHARED)]
-        setting = Setting(tuple(None if pd.isna(value) else value for value in shared))
+        setting = Setting(shared_values(shared))
         figure = arrow_figure(data, setting, pairs)
         figures += [figure] if figure is not None else []
         if len(figures) == MOST_ARROW_FIGURES:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from analysis.reports.counterexamples import CounterexampleReport, counterexample_report
 from analysis.rows.cells import CELL, FLAGS, cells
-from analysis.rows.table import CURVE, QUESTION, StudyTable
+from analysis.rows.table import CURVE, QUESTION, TOLD_ONCE, StudyTable
 from analysis.statistics.ranks import group_codes
 
 DIVERGED = "diverged"
@@ -62,7 +62,7 @@ class Evidence:
     @cached_property
     def finished(self) -> pd.DataFrame:
         """The points that trained to the end or diverged, with the codes `curve` (in `run.keys`) and `cell`."""
-        points = self.table.points.assign(curve=self.run.codes)
+        points = self.table.points.drop(columns=list(TOLD_ONCE)).assign(curve=self.run.codes)
         points = points.assign(cell=group_codes(points, ("curve", "batch_size")))
         return points[points["status"].isin(("ok", DIVERGED))]
 

@@ -8,12 +8,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.figures.identity import by_place, cell_ids, place
-from analysis.figures.sweep import Setting, settings
+from analysis.figures.sweep import SHARED, Setting, settings, shared_values
 from analysis.rows.cells import CELL, FLAGS, MIN_TRAINED, cells
+from analysis.rows.observations import by_code
 from analysis.rows.table import CURVE, QUESTION, StudyTable
+from analysis.statistics.ranks import group_codes
 
 T = TypeVar("T")
 
@@ -152,9 +155,19 @@ class FigureData:
 
 
 def _rows_of(data: FigureData, name: str, setting: Setting) -> pd.DataFrame:
-    rows: pd.DataFrame = setting.of(getattr(data, name))
-    text: list[str] = list(rows.select_dtypes("str"))
-    return rows.astype(dict.fromkeys(text, object))  # rows are taken of these again and again: no copy of their text
+    frame, places = data.figure(_by_setting, name)
+    return frame.take(places.get(setting.values, np.empty(0, dtype=np.intp)))
+
+
+def _by_setting(data: FigureData, name: str) -> tuple[pd.DataFrame, dict[tuple[Any, ...], NDArray[np.intp]]]:
+    """One of the frames, and where the rows of each setting are in it."""
+    whole: pd.DataFrame = getattr(data, name)
+    text: list[str] = list(whole.select_dtypes("str"))
+    frame = whole.astype(dict.fromkeys(text, object))  # rows are taken of these again and again: no copy of their text
+    codes = group_codes(frame, SHARED)
+    places = by_code(codes, int(codes.max(initial=-1)) + 1)
+    keys = frame.iloc[[members[0] for members in places]][list(SHARED)].itertuples(index=False, name=None)
+    return frame, dict(zip((shared_values(key) for key in keys), places, strict=True))
 
 
 def _by_question(data: FigureData, name: str, setting: Setting) -> dict[Hashable, pd.DataFrame]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -55,12 +55,10 @@ class Setting:
         digest = hashlib.sha256(repr(self.values).encode()).hexdigest()[:4]
         return str(self["dataset"]), str(self["model"]), f"{_count(self['epochs'])}ep", digest
 
-    def of(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """The rows of `frame` (with the `SHARED` columns) that belong here."""
-        keep = pd.Series(True, index=frame.index)
-        for column, value in zip(SHARED, self.values, strict=True):
-            keep &= frame[column].isna() if pd.isna(value) else frame[column] == value
-        return frame[keep]
+
+def shared_values(values: Iterable[Any]) -> tuple[Any, ...]:
+    """The values of the `SHARED` columns of a row as those of a setting: what is missing is None."""
+    return tuple(None if pd.isna(value) else value for value in values)
 
 
 def _count(value: Any) -> str:

@@ -21,7 +21,7 @@ from study.schema import PROVENANCE, ROW_SCHEMA, Row
 
 NESTED = ("attacks", "spectra", "landscapes", "history")
 
-_TOLD_ONCE = ("spaces", "regimes", "status_reason", *(field.name for field in PROVENANCE))
+TOLD_ONCE = ("spaces", "regimes", "status_reason", *(field.name for field in PROVENANCE))
 """Columns of a trial that its attacks, spectra and landscapes do not repeat."""
 
 PROTOCOL = ("epochs", "target_loss", "train_size", "val_size", "test_size", "augmentation")
@@ -124,7 +124,7 @@ def from_table(
         "regime", ignore_index=True
     )
     trial = points.pop("trial").to_numpy(dtype=np.int64)
-    configured = points.drop(columns=list(_TOLD_ONCE))
+    configured = points.drop(columns=list(TOLD_ONCE))
     attacks = _joined(configured, trial, *_attacks(*unrolled(rows, "attacks")))
     transferred = attacks["source"] == "parent"
     return StudyTable(
