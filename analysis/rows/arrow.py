@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 
 def frame(table: pa.Table) -> pd.DataFrame:
-    """One row a row: whole numbers as int64 (float64 with nulls), text as pandas infers it, lists as lists."""
+    """One row a row: whole numbers as int64 (float64 with nulls), text as Python strings, lists as lists."""
     return pd.DataFrame({name: series(table[name]) for name in table.schema.names}, index=pd.RangeIndex(len(table)))
 
 
@@ -36,9 +36,17 @@ def series(column: pa.ChunkedArray | pa.Array) -> Any:
         values = np.empty(len(column), dtype=object)
         values[:] = column.to_pylist()
         return values
-    if pa.types.is_string(kind) and column.null_count == len(column):
-        return np.full(len(column), None, dtype=object)
+    if pa.types.is_string(kind):
+        return _text(column)
     return column.to_pandas()
+
+
+def _text(column: pa.ChunkedArray | pa.Array) -> pd.Series:
+    """Text as Python strings, each distinct one kept once: rows are taken, compared and read of these without copies."""
+    values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    encoded = values.dictionary_encode()
+    words = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
+    return pd.Series(words[encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)], dtype=object)
 
 
 def _by_reference(column: pa.ChunkedArray | pa.Array) -> pd.Series:
