@@ -107,6 +107,7 @@ def _run(grid: Mapping[str, Planned], results: Results, nodes: int) -> None:
             _data(grid),
             results,
             progress,
+            patience=progress.costs,
             resources=Resources(gpus_per_trial=0.5),
             execute_trial=no_op,
         )

@@ -85,24 +85,23 @@ def run_trials(
     results: Results,
     progress: Progress,
     *,
+    patience: Mapping[str, float],
     resources: Resources,
     execute_trial: Execute = execute,
     peaks: Peaks | None = None,
     measure: Measure = measure_on_gpu,
-    patience: Mapping[str, float] | None = None,
 ) -> None:
     """Run every trial of `work`, in this order, until each has a row or has failed MAX_FAILURES + 1 times.
 
     An error that ends Tune itself (a host out of memory does) costs the trials that were running one attempt each,
-    never the study. `progress` is told of every event and holds the failures afterwards. `peaks` is what stored
-    trials took of a GPU's memory; what is not known of the others is measured first. `patience`: seconds that each
-    trial may take with good reason; by default its expected cost.
+    never the study. `progress` is told of every event and holds the failures afterwards. `patience`: seconds that each
+    trial may take with good reason, by trial id. `peaks` is what stored trials took of a GPU's memory; what is not
+    known of the others is measured first.
     """
     references = {key: (ray.put(splits), sha256) for key, (splits, sha256) in data.items()}
     plan = {planned.trial.trial_id: planned for planned in work}
     attempts = dict.fromkeys(plan, 0)
-    slowest = progress.costs if patience is None else patience
-    limits = {trial_id: silence_limit(slowest.get(trial_id, 0.0), resources.trial_timeout) for trial_id in plan}
+    limits = {trial_id: silence_limit(patience[trial_id], resources.trial_timeout) for trial_id in plan}
     shares = trial_shares(work, references, results, resources, peaks or {}, measure)
     progress.gpu_use = gpu_use
     with Display(progress) as display:

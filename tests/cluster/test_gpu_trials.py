@@ -37,7 +37,8 @@ print("on fewer CPUs", sorted({(p.trial.batch_size, again[t]) for t, p in grid.i
 one = trial_shares(small[:1], references, results, Resources(gpus_per_trial=.1), {}, refuse)
 print("asked", list(one.values()))
 progress = Progress({p.trial.trial_id: 1.0 for p in small}, {})
-tuning.run_trials(small, data, results, progress, resources=Resources(), execute_trial=hungry, measure=refuse)
+tuning.run_trials(small, data, results, progress, patience=progress.costs, resources=Resources(),
+                  execute_trial=hungry, measure=refuse)
 print("enlarged", progress.enlarged)
 print("failures", list(progress.failures.values()))
 """
