@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ray
-import torch
 
 from search_spaces import Planned
 from study.capacity import Capacity, survey
@@ -19,7 +18,7 @@ from study.options import Resources
 from study.reasons import first_line
 from study.records import Results
 from study.rehearsal import CudaMeter, rehearse
-from study.trainable import tensors
+from study.trainable import set_up_torch, tensors
 
 ACCELERATOR = "accelerator_type:"
 """Prefix of the resource by which Ray tells kinds of GPU apart."""
@@ -123,6 +122,5 @@ def _measure_all(
 
 
 def _measure(planned: Planned, references: Mapping[DataKey, tuple[Any, str]], cpus: int, measure: Measure) -> Need:
-    torch.set_num_threads(cpus)
-    torch.backends.cudnn.allow_tf32 = False
+    set_up_torch(cpus)
     return measure(planned, tensors(planned, references))
