@@ -106,15 +106,15 @@ def run_trials(
     progress.gpu_use = gpu_use
     with Display(progress) as display:
         while left := [trial_id for trial_id in plan if trial_id not in progress.done]:
-            events = Events(progress, display, results, plan, Watch(limits))
             scheduler = LargerShares(shares, resources.cpus_per_trial, progress)
+            events = Events(progress, display, results, plan, Watch(limits), scheduler.owed)
             try:
                 _fit(left, plan, references, results, events, resources, execute_trial, scheduler)
             except Exception as error:  # whatever ends Tune, the study goes on with what is pending
                 reason = first_line(error)
             else:
                 reason = "the trial ended without a result"
-            lost = [trial_id for trial_id in left if trial_id not in progress.done]
+            lost = [trial_id for trial_id in left if trial_id not in progress.done and trial_id not in scheduler.owed]
             blamed = [trial_id for trial_id in lost if trial_id in progress.running] or lost
             for trial_id in blamed:
                 attempts[trial_id] += 1
