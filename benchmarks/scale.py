@@ -1,13 +1,13 @@
 """What a large grid costs besides its work: no-op trials on a simulated cluster, then the time to resume.
 
-python -m benchmarks.scale [TRIALS [NODES]]
+python -m benchmarks.scale [--trials N] [--nodes N]
 """
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import os
-import sys
 import tempfile
 import threading
 import time
@@ -29,6 +29,9 @@ from study.schema import Row
 
 EVERY_SECONDS = 0.5
 MEGABYTE = 2**20
+
+MIN_TRIALS = 10
+"""One in ten is left to do when the command is given again."""
 
 
 def no_op(planned: Planned, data: Any, results: Results, **options: Any) -> Row:
@@ -69,13 +72,17 @@ class Sampler(threading.Thread):
 
 def main() -> None:
     """Print both parts."""
-    arguments = [int(text) for text in sys.argv[1:]]
-    trials, nodes = (arguments + [2000, 4][len(arguments) :])[:2]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=500, help="default 500: some minutes on two cores")
+    parser.add_argument("--nodes", type=int, default=3, help="simulated ones, of a CPU and a GPU each; default 3")
+    arguments = parser.parse_args()
+    if arguments.trials < MIN_TRIALS or arguments.nodes < 1:
+        parser.error(f"at least {MIN_TRIALS} trials and one node")
     with tempfile.TemporaryDirectory(prefix="study-scale-") as folder:
         results = Results(folder)
         results.create()
-        grid = _grid(trials)
-        _run(grid, results, nodes)
+        grid = _grid(arguments.trials)
+        _run(grid, results, arguments.nodes)
         _resume(grid, results)
 
 
@@ -107,6 +114,7 @@ def _run(grid: Mapping[str, Planned], results: Results, nodes: int) -> None:
             _data(grid),
             results,
             progress,
+            patience=progress.costs,
             resources=Resources(gpus_per_trial=0.5),
             execute_trial=no_op,
         )

@@ -130,9 +130,8 @@ def _largest(capacity: Capacity) -> str:
 def _declared() -> tuple[tuple[Node, ...], bool]:
     """What the autoscaler may start, and whether there is one."""
     try:
-        reported = (
-            state.state.get_cluster_config()
-        )  # Ray's own answer where a platform gives it; its autoscaler does not
+        # Ray's own answer where a platform gives it; its autoscaler does not
+        reported = state.state.get_cluster_config()
         if reported is not None and reported.node_group_configs:
             groups = [dict(group.resources) for group in reported.node_group_configs if group.max_count]
             return tuple(groups), True

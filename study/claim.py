@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import threading
@@ -26,18 +27,22 @@ class Claim:
     process can be looked for, else when it is stale. It is a courtesy, not a lock: of two commands started within the
     same second both may run, which wastes work and harms no row, as every row is written whole.
 
+    A command that stood still for longer than STALE_SECONDS (a laptop that slept, SIGSTOP) may find on waking that
+    another has taken the folder: it leaves the claim to that one and ends, as by Ctrl-C.
+
     Raises:
-        RecordsError: another command runs on the folder.
+        RecordsError: another command runs on the folder, or has taken it over.
     """
 
     def __init__(self, results: Results) -> None:
         self._results, self._end = results, threading.Event()
         self._mine = {"host": socket.gethostname(), "pid": os.getpid(), "token": uuid.uuid4().hex}
         self._thread = threading.Thread(target=self._keep, daemon=True)
+        self._taken_over = ""
 
     def __enter__(self) -> Claim:
-        other = self._results.read_claim()
-        if other and _alive(other):
+        other = self._other()
+        if other:
             wait = max(1.0, STALE_SECONDS - (time.time() - other["at"]))
             raise RecordsError(
                 f"another command runs on {self._results.location} (process {other['pid']} on {other.get('host')}): "
@@ -47,9 +52,11 @@ class Claim:
         self._thread.start()
         return self
 
-    def __exit__(self, *unused: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *unused: object) -> None:
         self._end.set()
         self._thread.join(BEAT_SECONDS)
+        if self._taken_over and kind is KeyboardInterrupt:
+            raise RecordsError(self._taken_over) from None
         try:
             if (self._results.read_claim() or {}).get("token") == self._mine["token"]:
                 self._results.delete_claim()
@@ -59,12 +66,38 @@ class Claim:
     def _keep(self) -> None:
         while not self._end.wait(BEAT_SECONDS):
             try:
+                other = self._other()
+                if other:
+                    self._give_way(other)
+                    return
                 self._beat()
             except Exception as error:  # whatever it is, the next beat may succeed
                 print(f"cannot renew {self._results.location}/run.json: {error}", file=sys.stderr)
 
     def _beat(self) -> None:
         self._results.write_claim({**self._mine, "at": time.time()})
+
+    def _other(self) -> dict[str, Any] | None:
+        """The claim of another command that lives."""
+        found = self._results.read_claim()
+        return found if found and found.get("token") != self._mine["token"] and _alive(found) else None
+
+    def _give_way(self, other: dict[str, Any]) -> None:
+        """End this command.
+
+        It planned its work before the other did and would train the same trials again, so going on with a warning
+        helps nobody. A thread cannot raise in the main one; the signal of Ctrl-C can, also while that waits in C, and
+        every part of a run ends well on it: rows are safe, trials and Ray's processes are ended. A shell's background
+        job without job control ignores that signal: there a warning has to do.
+        """
+        self._taken_over = (
+            f"this command stood still for long, and another one (process {other['pid']} on {other.get('host')}) has "
+            f"taken over {self._results.location}: this one ends, finished trials are stored"
+        )
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+            print(f"{self._taken_over}. It cannot: it ignores SIGINT. End process {os.getpid()}", file=sys.stderr)
+        else:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
 def _alive(claim: dict[str, Any]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from ray import tune
@@ -20,10 +20,17 @@ class Events(tune.Callback):
     """Tells the driver's Progress what Tune does. An exception in a hook would end the study: each is guarded."""
 
     def __init__(
-        self, progress: Progress, display: Display, results: Results, plan: Mapping[str, Planned], watch: Watch
+        self,
+        progress: Progress,
+        display: Display,
+        results: Results,
+        plan: Mapping[str, Planned],
+        watch: Watch,
+        owed: Container[str] = (),
     ) -> None:
+        """`owed`: trials that the caller runs once more, whatever Tune says of them."""
         self._progress, self._display, self._results, self._plan = progress, display, results, plan
-        self._watch = watch
+        self._watch, self._owed = watch, owed
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles callbacks; a display is of this process only
@@ -59,7 +66,10 @@ class Events(tune.Callback):
         self._watch.ended(trial)
 
         def give_up(trial_id: str) -> None:
-            self.record_failure(trial_id, self._watch.reason(trial_id) or why_lost(trial))
+            if trial_id in self._owed:
+                self._progress.retry(trial_id)
+            else:
+                self.record_failure(trial_id, self._watch.reason(trial_id) or why_lost(trial))
 
         self._guard(give_up, trial)
 

@@ -33,7 +33,7 @@ from study.schema import Row
 from study.training import Epoch, Recipe, TrainingState, train
 
 Report = Callable[[Mapping[str, Any]], None]
-"""Takes the metrics of an epoch or of the finished trial."""
+"""Takes the metrics of an epoch, or `probes_answered`, a count, after each probe: signs of life both."""
 
 
 FINAL_METRICS = (
@@ -96,7 +96,7 @@ def execute(
     planned = pending.unanswered(planned, row)  # also of a trial restarted after its row was stored
     model.eval()
     if row["status"] == "ok":
-        _probe(planned, model, parent, data, row, results)
+        _probe(planned, model, parent, data, row, results, report)
     relabel(row, planned)
     row["finished_at"] = datetime.now(UTC)
     if row["device"] == _device_name(data.device):  # the peak of all the trial's runs on the device it was trained on
@@ -262,14 +262,20 @@ def _resume(
 
 
 def _probe(
-    planned: Planned, model: nn.Module, parent: nn.Module | None, data: Tensors, row: Row, results: Results
+    planned: Planned,
+    model: nn.Module,
+    parent: nn.Module | None,
+    data: Tensors,
+    row: Row,
+    results: Results,
+    report: Report,
 ) -> None:
     """Answer the planned probes and add the answers to the row; arrays are stored before it."""
     if not planned.probes:
         return
     started = time.perf_counter()
     asked = Asked(model, {"train": data.train, "test": data.test}, planned.trial.seed, parent)
-    answers = answer(asked, planned.probes)
+    answers = answer(asked, planned.probes, lambda number: report({"probes_answered": number}))
     if answers.arrays:
         results.write_arrays(planned.trial.trial_id, answers.arrays)
     for name, entries in answers.lists.items():

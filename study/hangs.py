@@ -26,7 +26,7 @@ def silence_limit(expected_seconds: float, asked: float | None) -> float:
 
 
 class Watch:
-    """When each running trial was last heard of. Training reports every epoch; probes report at their end.
+    """When each running trial was last heard of. Training reports every epoch, and probes each at its end.
 
     A worker that hangs looks healthy to Ray, and one that is stopped or holds Python's lock cannot look after itself:
     so the driver watches. Killing the worker makes the trial one whose worker was lost, restarted like any other.

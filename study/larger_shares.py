@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
 from study.gpu_memory import OutOfGpuMemory
@@ -17,14 +18,19 @@ class LargerShares(FIFOScheduler):
     """First in, first out; a trial that raised OutOfGpuMemory asks for more before it is queued again.
 
     Tune calls `on_trial_error` between a trial's end and its return to the queue: the only moment at which its
-    resources may change. Such a retry costs none of the trial's restarts. An exception here would end the study, so
-    one in Tune's private parts leaves the share as it is.
+    resources may change. Such a retry costs none of the trial's restarts. Tune has counted the failure before, so a
+    trial whose restarts are used up has ended for Tune when it runs out of memory: its larger share is noted, the
+    trial is `owed` another run, and the caller gives it one, with all restarts anew. A share at least doubles each
+    time and ends at a whole GPU, so there are five such retries at most; with a whole GPU an error is like any other.
+
+    An exception here would end the study, so one in Tune's private parts leaves the share as it is.
     """
 
     def __init__(self, shares: dict[str, float], cpus: int, progress: Progress) -> None:
         """`shares`, by trial id, is kept up to date."""
         super().__init__()
         self._shares, self._cpus, self._progress = shares, cpus, progress
+        self.owed: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles schedulers; these belong to the driver
@@ -45,7 +51,13 @@ class LargerShares(FIFOScheduler):
     def _enlarge(self, trial: Any) -> None:
         trial_id = trial.config["trial_id"]
         before = self._shares[trial_id]
-        self._shares[trial_id] = after = larger(before)
-        trial.update_resources({"cpu": self._cpus, "gpu": after})
-        trial.max_failures += 1
+        if before >= 1:
+            return
+        after = larger(before)
+        if trial.status == Trial.RUNNING:  # not back to the queue: Tune gives it up
+            self.owed.add(trial_id)
+        else:
+            trial.update_resources({"cpu": self._cpus, "gpu": after})
+            trial.max_failures += 1
+        self._shares[trial_id] = after
         self._progress.enlarge(trial_id, before, after)

@@ -26,15 +26,16 @@ from study.curvature import check_input_hessian, input_curvature, top_eigenvalue
 from study.schema import Row
 
 
-def answer(asked: Asked, probes: Iterable[Probe]) -> Answers:
-    """Answer `probes` in a fixed order.
+def answer(asked: Asked, probes: Iterable[Probe], on_answer: Callable[[int], None] = lambda number: None) -> Answers:
+    """Answer `probes` in a fixed order; `on_answer` is told how many are answered, after each.
 
     Every probe draws from a stream named by what it asks, so an answer does not depend on the others asked with it.
     Both losses of an attack share one random start: they differ by the loss alone.
     """
     answers = Answers()
-    for probe in sorted(probes, key=lambda probe: tuple(map(str, probe.key))):
+    for number, probe in enumerate(sorted(probes, key=lambda probe: tuple(map(str, probe.key))), 1):
         ANSWERS[type(probe)](asked, probe, answers)
+        on_answer(number)
     return answers
 
 

@@ -172,7 +172,7 @@ def _run(
         for generation in sorted({planned.trial.generation for planned in work}):  # parents before their children
             now = [planned for planned in longest_first if planned.trial.generation == generation]
             patience = {planned.trial.trial_id: costs.patience(planned) for planned in now}
-            tuning.run_trials(now, data, results, progress, resources=resources, peaks=peaks, patience=patience)
+            tuning.run_trials(now, data, results, progress, patience=patience, resources=resources, peaks=peaks)
     except ClusterError as error:
         raise _InputError(str(error)) from error
     finally:

@@ -38,8 +38,7 @@ def run_trial(
     execute_trial: Execute,
 ) -> None:
     """One trial in a worker. Errors of the trial become a failed row; only lost workers are Tune's to restart."""
-    torch.set_num_threads(resources.cpus_per_trial)
-    torch.backends.cudnn.allow_tf32 = False  # curvature needs float32; TF32 in convolutions is torch's default
+    set_up_torch(resources.cpus_per_trial)
     planned = _read_plan(plan[0])[config["trial_id"]]
     results = Results(location)
     report: Report = lambda metrics: tune.report({**metrics, "epochs": planned.trial.epochs})  # noqa: E731
@@ -69,6 +68,12 @@ def run_trial(
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
     tune.report({name: row[name] for name in FINAL_METRICS})
+
+
+def set_up_torch(cpus: int) -> None:
+    """This process computes on so many CPUs, and in whole float32 on a GPU."""
+    torch.set_num_threads(cpus)
+    torch.backends.cudnn.allow_tf32 = False  # curvature needs float32; TF32 in convolutions is torch's default
 
 
 def _gpu_share() -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # a file and a rewrite per report otherwise
@@ -85,43 +86,61 @@ def run_trials(
     results: Results,
     progress: Progress,
     *,
+    patience: Mapping[str, float],
     resources: Resources,
     execute_trial: Execute = execute,
     peaks: Peaks | None = None,
     measure: Measure = measure_on_gpu,
-    patience: Mapping[str, float] | None = None,
 ) -> None:
     """Run every trial of `work`, in this order, until each has a row or has failed MAX_FAILURES + 1 times.
 
-    An error that ends Tune itself (a host out of memory does) costs the trials that were running one attempt each,
-    never the study. `progress` is told of every event and holds the failures afterwards. `peaks` is what stored
-    trials took of a GPU's memory; what is not known of the others is measured first. `patience`: seconds that each
-    trial may take with good reason; by default its expected cost.
+    An error that ends Tune itself (a host out of memory does) costs the trials that were running one attempt each, of
+    which the last is alone (see `next_round`), never the study. `progress` is told of every event and holds the
+    failures afterwards. `patience`: seconds that each trial may take with good reason, by trial id. `peaks` is what
+    stored trials took of a GPU's memory; what is not known of the others is measured first.
     """
     references = {key: (ray.put(splits), sha256) for key, (splits, sha256) in data.items()}
     plan = {planned.trial.trial_id: planned for planned in work}
     attempts = dict.fromkeys(plan, 0)
-    slowest = progress.costs if patience is None else patience
-    limits = {trial_id: silence_limit(slowest.get(trial_id, 0.0), resources.trial_timeout) for trial_id in plan}
+    limits = {trial_id: silence_limit(patience[trial_id], resources.trial_timeout) for trial_id in plan}
     shares = trial_shares(work, references, results, resources, peaks or {}, measure)
     progress.gpu_use = gpu_use
     with Display(progress) as display:
         while left := [trial_id for trial_id in plan if trial_id not in progress.done]:
-            events = Events(progress, display, results, plan, Watch(limits))
             scheduler = LargerShares(shares, resources.cpus_per_trial, progress)
+            events = Events(progress, display, results, plan, Watch(limits), scheduler.owed)
+            now, at_once = next_round(left, attempts, resources.max_concurrent)
+            asked = replace(resources, max_concurrent=at_once)
             try:
-                _fit(left, plan, references, results, events, resources, execute_trial, scheduler)
+                _fit(now, plan, references, results, events, asked, execute_trial, scheduler)
             except Exception as error:  # whatever ends Tune, the study goes on with what is pending
                 reason = first_line(error)
             else:
                 reason = "the trial ended without a result"
-            lost = [trial_id for trial_id in left if trial_id not in progress.done]
+            lost = [trial_id for trial_id in now if trial_id not in progress.done and trial_id not in scheduler.owed]
             blamed = [trial_id for trial_id in lost if trial_id in progress.running] or lost
             for trial_id in blamed:
                 attempts[trial_id] += 1
                 progress.retry(trial_id)
                 if attempts[trial_id] > MAX_FAILURES:
                     events.record_failure(trial_id, reason)
+
+
+def next_round(
+    left: Sequence[str], attempts: Mapping[str, int], most: int | None = None
+) -> tuple[list[str], int | None]:
+    """The trials to run next, those that were blamed least often, and how many of them at once (None: any number).
+
+    Which trial ended Tune is not known, so each that ran then is blamed: `attempts` counts that. Were the same ones to
+    run together again, all would fail for one. So after a blame a quarter of them run at once, and on their last
+    attempt one: what fails is the culprit.
+    """
+    fewest = min(attempts[trial_id] for trial_id in left)
+    now = [trial_id for trial_id in left if attempts[trial_id] == fewest]
+    if fewest == 0:
+        return now, most
+    at_once = 1 if fewest >= MAX_FAILURES else max(1, len(now) // 4)
+    return now, min(at_once, most or at_once)
 
 
 def _fit(

@@ -18,15 +18,15 @@ from tests.cluster.multinode import Study, assert_complete, wait_for
 
 
 class AutoscaledCluster(SimulatedCluster):
-    """A head without CPUs and a machine of one GPU; the autoscaler adds more of these, up to `most`."""
+    """A head without CPUs and `least` machines of one GPU; the autoscaler adds more of these, up to `most`."""
 
-    def __init__(self, folder: Path, most: int) -> None:
+    def __init__(self, folder: Path, most: int, least: int = 1) -> None:
         fake = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
         super().__init__(0, environment={**IMPATIENT, **fake})
         with socket.socket() as free:
             free.bind(("", 0))
             self._port = free.getsockname()[1]
-        worker = {"resources": {"CPU": 1, "GPU": 1}, "node_config": {}, "min_workers": 1, "max_workers": most}
+        worker = {"resources": {"CPU": 1, "GPU": 1}, "node_config": {}, "min_workers": least, "max_workers": most}
         head = {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0}
         self._configuration = folder / "fake.json"
         config = {

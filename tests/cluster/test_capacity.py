@@ -101,7 +101,7 @@ def test_from_another_machine_the_names_of_node_types_tell(monkeypatch: pytest.M
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
 def test_on_rays_own_autoscaler(tmp_path: Path) -> None:
-    with AutoscaledCluster(tmp_path, most=1) as cluster:
+    with AutoscaledCluster(tmp_path, most=1, least=0) as cluster:  # none comes before it is asked for
         done = subprocess.run(
             [sys.executable, "-c", SCRIPT, cluster.address],
             capture_output=True, text=True, timeout=300, env={**os.environ, "PYTHONPATH": str(Path.cwd())},

@@ -23,7 +23,7 @@ from study.records import Results
 from tests.cluster.gpu_trials import hungry, pretend, refuse
 
 results = Results(sys.argv[1]); results.create()
-grid = plan(Request("smoke", select={"batch_size": ("32", "128"), "regime": ("benchmark",)}, seeds=(0, 1, 2, 3),
+grid = plan(Request("smoke", select={"batch_size": ("32", "128"), "regime": ("benchmark",)}, seeds=(0, 1, 2, 3, 4),
                     epochs=1, train_size=64, test_size=20, probes="headline"))
 small = [p for p in grid.values() if p.trial.batch_size == 32]
 whole = load("digits", "unused")
@@ -37,7 +37,8 @@ print("on fewer CPUs", sorted({(p.trial.batch_size, again[t]) for t, p in grid.i
 one = trial_shares(small[:1], references, results, Resources(gpus_per_trial=.1), {}, refuse)
 print("asked", list(one.values()))
 progress = Progress({p.trial.trial_id: 1.0 for p in small}, {})
-tuning.run_trials(small, data, results, progress, resources=Resources(), execute_trial=hungry, measure=refuse)
+tuning.run_trials(small, data, results, progress, patience=progress.costs, resources=Resources(),
+                  execute_trial=hungry, measure=refuse)
 print("enlarged", progress.enlarged)
 print("failures", list(progress.failures.values()))
 """
@@ -56,11 +57,12 @@ def test_shares_are_measured_once_and_grow_where_memory_runs_out(tmp_path: Path)
     assert "on fewer CPUs [(32, 0.5), (128, 1.0)]" in done.stdout  # 8 CPUs, 2 GPUs: two trials of 2 CPUs beside each
     assert "asked [0.1]" in done.stdout
 
-    given = {seed: (tmp_path / f"shares-{seed}.txt").read_text().split() for seed in range(4)}
-    assert given == {0: ["0.25"], 1: ["0.25", "0.5"], 2: ["0.25", "0.5", "1"], 3: ["0.25", "0.5", "1"]}
-    assert "enlarged 5" in done.stdout
-    assert "5 of them out of GPU memory, with a larger share" in done.stdout
+    given = {seed: (tmp_path / f"shares-{seed}.txt").read_text().split() for seed in range(5)}
+    assert given == {0: ["0.25"], 1: ["0.25", "0.5"], 2: ["0.25", "0.5", "1"], 3: ["0.25", "0.5", "1"],
+                     4: ["0.25"] * 4 + ["0.5"]}  # fmt: skip
+    assert "enlarged 6" in done.stdout
+    assert "9 restarted, 6 of them out of GPU memory, with a larger share" in done.stdout
     rows = {row["seed"]: row for row in Results(tmp_path).read_rows()[0]}
-    assert {seed: row["status"] for seed, row in rows.items()} == {0: "ok", 1: "ok", 2: "ok", 3: "failed"}
+    assert {seed: row["status"] for seed, row in rows.items()} == {0: "ok", 1: "ok", 2: "ok", 3: "failed", 4: "ok"}
     assert rows[3]["status_reason"].startswith("out of GPU memory with a whole GPU: run it on a GPU with more")
     assert "planted" in (tmp_path / "logs" / f"{rows[3]['trial_id']}.txt").read_text()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -76,6 +77,47 @@ def test_a_running_command_renews_its_claim(results: Results, monkeypatch: pytes
         while results.read_claim() == first and time.monotonic() < deadline:
             time.sleep(0.01)
         assert results.read_claim() != first
+
+
+def test_a_command_that_was_taken_over_while_it_stood_still_ends_with_one_line(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim, "BEAT_SECONDS", 0.01)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
+    try:
+        with pytest.raises(RecordsError, match=r"\(process 1 on elsewhere\) has taken over") as told, Claim(results):
+            for _ in range(400):  # more than once: a beat may be under way
+                claimed(results, "elsewhere", 1)
+                time.sleep(0.05)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "\n" not in str(told.value)
+    assert (results.read_claim() or {})["token"] == "theirs"
+
+
+def test_where_ctrl_c_is_ignored_it_warns_once_and_leaves_the_claim(
+    results: Results, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(claim, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_IGN)
+    with Claim(results) as mine:
+        deadline = time.monotonic() + 20
+        while mine._thread.is_alive() and time.monotonic() < deadline:
+            claimed(results, "elsewhere", 1)
+            time.sleep(0.05)
+        assert not mine._thread.is_alive()
+    assert capsys.readouterr().err.count("has taken over") == 1
+    assert (results.read_claim() or {})["token"] == "theirs"
+
+
+def test_a_dead_commands_claim_is_renewed_over(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claim, "BEAT_SECONDS", 0.01)
+    with Claim(results):
+        claimed(results, "elsewhere", 1, STALE_SECONDS + 1)
+        deadline = time.monotonic() + 20
+        while (results.read_claim() or {}).get("token") == "theirs" and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert (results.read_claim() or {}).get("token") != "theirs"
 
 
 def test_a_claim_that_another_command_took_over_is_left_to_it(results: Results) -> None:

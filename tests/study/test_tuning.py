@@ -31,7 +31,7 @@ data = {data_key(p): (split(whole, train_size=64, val_size=240, test_size=20), w
 progress = Progress({t: 1.0 for t in grid}, {})
 tuning.connect(None)
 resources = Resources(trial_timeout=float(sys.argv[3]))
-tuning.run_trials(work, data, results, progress, resources=resources, execute_trial=faulty)
+tuning.run_trials(work, data, results, progress, patience=progress.costs, resources=resources, execute_trial=faulty)
 print("failures", sorted(progress.failures.values()))
 """
 
