@@ -42,7 +42,7 @@ def series(column: pa.ChunkedArray | pa.Array) -> Any:
 
 
 def _text(column: pa.ChunkedArray | pa.Array) -> pd.Series:
-    """Text as Python strings, each distinct one kept once: rows are taken, compared and read of these without copies."""
+    """Text as Python strings, each distinct one kept once: rows are taken and read of these without copies."""
     values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     encoded = values.dictionary_encode()
     words = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
