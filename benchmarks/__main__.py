@@ -55,6 +55,12 @@ def _smoke(data_dir: str | None) -> Iterator[Row]:
     return smoke.rows()
 
 
+def _report(data_dir: str | None) -> Iterator[Row]:
+    from benchmarks import report
+
+    return report.rows()
+
+
 GROUPS: dict[str, Callable[[str | None], Iterator[Row]]] = {
     "training": _training,
     "attacks": _attacks,
@@ -62,6 +68,7 @@ GROUPS: dict[str, Callable[[str | None], Iterator[Row]]] = {
     "input_curvature": _input_curvature,
     "trial_overhead": _trial_overhead,
     "smoke": _smoke,
+    "report": _report,
 }
 """Group -> its rows, given the folder of real data; peers are imported when their group is asked for."""
 

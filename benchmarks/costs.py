@@ -1,4 +1,4 @@
-"""Seconds per image and per step of each model's training on one CPU core: the figures of study/costs.py.
+"""CPU seconds per image and per step of each model's training on one core: the figures of study/costs.py.
 
 python -m benchmarks.costs [MODEL ...]
 """
@@ -18,17 +18,21 @@ from study.curvature import HessianOperator
 from study.models import MODELS, build, set_dropout_generator
 from study.optimizers import OPTIMIZERS
 
-SHAPES = {"c1": (3, 32, 32), "resnet18": (3, 32, 32)}
+GREY, COLOUR = (1, 28, 28), (3, 32, 32)
+"""Shapes of the images of MNIST and Fashion-MNIST, and of CIFAR."""
+
+ON_GREY = ("m1", "m1_20", "m1_8", "m1_lenet", "stdcnn")
+"""The models of MNIST and Fashion-MNIST; all others are of CIFAR."""
 
 
 def seconds(work: Callable[[], object], repeats: int = 5) -> float:
-    """The median of several runs after one that is not counted."""
+    """CPU seconds: the median of several runs after one that is not counted."""
     work()
     times = []
     for _ in range(repeats):
-        started = time.perf_counter()
+        started = time.process_time()
         work()
-        times.append(time.perf_counter() - started)
+        times.append(time.process_time() - started)
     return median(times)
 
 
@@ -42,7 +46,7 @@ def main(models: list[str]) -> None:
 
 def measure(name: str) -> None:
     """Print one model's line."""
-    shape = SHAPES.get(name, (1, 28, 28))
+    shape = GREY if name in ON_GREY else COLOUR
     stream = streams.generator(0)
     model = build(name, image_shape=shape, num_classes=10, generator=stream)
     set_dropout_generator(model, stream)

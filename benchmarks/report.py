@@ -15,7 +15,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -31,6 +31,7 @@ from analysis.reports.counterexamples import counterexample_report
 from analysis.rows.cells import cells
 from analysis.rows.table import load
 from benchmarks.planted_study import EXCEPTION, write_study
+from benchmarks.row import Row
 from study.row_cache import CACHE, SETTLED
 
 ROWS = (1_000, 10_000)
@@ -96,6 +97,27 @@ def by_part(results: Path, out: Path) -> tuple[Findings, dict[str, float]]:
     return findings, spent
 
 
+def rows(count: int = 10_000) -> Iterator[Row]:
+    """One report of `count` planted rows, and the next one; there is no peer."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = _planted(count, Path(scratch) / "rows")
+        first, second = command(folder, Path(scratch) / "first"), command(folder, Path(scratch) / "second")
+        if wrong := untrue(find(load(folder))):
+            raise SystemExit("; ".join(wrong))
+    for what, cost in (("first report", first), ("next report", second)):
+        found = f"planted truths found; {cost.memory / 1e6:.0f} MB, page {cost.page / 1e6:.1f} MB"
+        yield Row("report", f"{count:,} rows, {what}", "", [cost.wall], [], found)
+
+
+def _planted(count: int, folder: Path) -> Path:
+    """The planted rows in `folder`, written if they are not there, with no copy of them in one file."""
+    if not (folder / "study.json").exists():
+        write_study(count, folder)
+        time.sleep(SETTLED + 1)  # files of this minute are not copied yet
+    (folder / CACHE).unlink(missing_ok=True)
+    return folder
+
+
 def untrue(findings: Findings) -> list[str]:
     """The planted truths that the report does not find, in words; empty where it finds all."""
     verdicts = {(v.claim, v.loss): v.verdict for v in findings.verdicts}
@@ -122,17 +144,13 @@ def main() -> int:
     arguments = parser.parse_args()
     wrong = []
     with tempfile.TemporaryDirectory() as scratch:
-        for rows in arguments.rows:
-            folder = (arguments.results or Path(scratch)) / str(rows)
-            if not (folder / "study.json").exists():
-                write_study(rows, folder)
-                time.sleep(SETTLED + 1)  # files of this minute are not copied yet
-            (folder / CACHE).unlink(missing_ok=True)
-            first = command(folder, Path(scratch) / f"{rows}-first")
-            second = command(folder, Path(scratch) / f"{rows}-second")
-            findings, spent = by_part(folder, Path(scratch) / f"{rows}-parts")
+        for count in arguments.rows:
+            folder = _planted(count, (arguments.results or Path(scratch)) / str(count))
+            first = command(folder, Path(scratch) / f"{count}-first")
+            second = command(folder, Path(scratch) / f"{count}-second")
+            findings, spent = by_part(folder, Path(scratch) / f"{count}-parts")
             wrong += untrue(findings)
-            print(f"{rows} rows:", "; ".join(untrue(findings)) or "every planted truth is found")
+            print(f"{count} rows:", "; ".join(untrue(findings)) or "every planted truth is found")
             print(f"{'':14} {'wall s':>8} {'CPU s':>8} {'peak MB':>9} {'page MB':>8}")
             print(f"{'first report':14} {first}\n{'next report':14} {second}")
             print("\n".join(f"{seconds:8.1f} CPU s  {part}" for part, seconds in spent.items()), flush=True)
