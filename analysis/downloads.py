@@ -75,8 +75,9 @@ def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _as_text(column: pd.Series) -> pd.Series:
-    formulas = {text for text in column.unique() if isinstance(text, str) and text.startswith(FORMULA)}
-    return column.map(lambda value: f"'{value}" if value in formulas else value) if formulas else column
+    if not any(isinstance(value, str) and value.startswith(FORMULA) for value in column):
+        return column
+    return column.map(lambda value: f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value)
 
 
 def described(frame: pd.DataFrame, descriptions: Mapping[str, str]) -> pa.Table:

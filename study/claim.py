@@ -25,10 +25,11 @@ class Claim:
 
     The claim is a small file, `run.json`, that a thread renews. A dead command's claim is ignored: at once where its
     process can be looked for, else when it is stale. It is a courtesy, not a lock: of two commands started within the
-    same second both may run, which wastes work and harms no row, as every row is written whole.
+    same second both begin, and the one that wrote first ends at its next beat. That wastes work and harms no row, as
+    every row is written whole.
 
     A command that stood still for longer than STALE_SECONDS (a laptop that slept, SIGSTOP) may find on waking that
-    another has taken the folder: it leaves the claim to that one and ends, as by Ctrl-C.
+    another has taken the folder, or has done so and is finished: it ends, as by Ctrl-C.
 
     Raises:
         RecordsError: another command runs on the folder, or has taken it over.
@@ -38,7 +39,7 @@ class Claim:
         self._results, self._end = results, threading.Event()
         self._mine = {"host": socket.gethostname(), "pid": os.getpid(), "token": uuid.uuid4().hex}
         self._thread = threading.Thread(target=self._keep, daemon=True)
-        self._taken_over = ""
+        self._taken_over, self._last = "", 0.0
 
     def __enter__(self) -> Claim:
         other = self._other()
@@ -66,9 +67,8 @@ class Claim:
     def _keep(self) -> None:
         while not self._end.wait(BEAT_SECONDS):
             try:
-                other = self._other()
-                if other:
-                    self._give_way(other)
+                if self._lost():
+                    self._give_way()
                     return
                 self._beat()
             except Exception as error:  # whatever it is, the next beat may succeed
@@ -76,27 +76,37 @@ class Claim:
 
     def _beat(self) -> None:
         self._results.write_claim({**self._mine, "at": time.time()})
+        self._last = time.time()
 
     def _other(self) -> dict[str, Any] | None:
         """The claim of another command that lives."""
         found = self._results.read_claim()
         return found if found and found.get("token") != self._mine["token"] and _alive(found) else None
 
-    def _give_way(self, other: dict[str, Any]) -> None:
+    def _lost(self) -> bool:
+        """Whether another command has the folder, or had it while this one stood still."""
+        found = self._results.read_claim() or {}
+        if found.get("token") == self._mine["token"]:
+            return False
+        return self._other() is not None or time.time() - self._last > STALE_SECONDS
+
+    def _give_way(self) -> None:
         """End this command.
 
         It planned its work before the other did and would train the same trials again, so going on with a warning
         helps nobody. A thread cannot raise in the main one; the signal of Ctrl-C can, also while that waits in C, and
-        every part of a run ends well on it: rows are safe, trials and Ray's processes are ended. A shell's background
-        job without job control ignores that signal: there a warning has to do.
+        every part of a run ends well on it: rows are safe, trials and Ray's processes are ended. It is sent again where
+        it was lost, as Python loses one that arrives in a destructor. A shell's background job without job control
+        ignores that signal: there a warning has to do.
         """
         self._taken_over = (
-            f"this command stood still for long, and another one (process {other['pid']} on {other.get('host')}) has "
-            f"taken over {self._results.location}: this one ends, finished trials are stored"
+            f"another command has taken over {self._results.location}: this one ends, finished trials are stored"
         )
         if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
             print(f"{self._taken_over}. It cannot: it ignores SIGINT. End process {os.getpid()}", file=sys.stderr)
-        else:
+            return
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        while not self._end.wait(STALE_SECONDS):
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 

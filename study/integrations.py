@@ -81,7 +81,8 @@ class _Guarded(tune.Callback):
         self._tell("on_trial_restore", iteration, trial, info)
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
-        self._tell("on_trial_result", iteration, trial, {"result": result, **info})
+        if "probes_answered" not in result:  # a sign of life, no measurement
+            self._tell("on_trial_result", iteration, trial, {"result": result, **info})
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._tell("on_trial_complete", iteration, trial, info)

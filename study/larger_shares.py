@@ -21,7 +21,7 @@ class LargerShares(FIFOScheduler):
     resources may change. Such a retry costs none of the trial's restarts. Tune has counted the failure before, so a
     trial whose restarts are used up has ended for Tune when it runs out of memory: its larger share is noted, the
     trial is `owed` another run, and the caller gives it one, with all restarts anew. A share at least doubles each
-    time and ends at a whole GPU, so there are five such retries at most; with a whole GPU an error is like any other.
+    time and ends at a whole GPU (four times from the smallest measured share); there an error is like any other.
 
     An exception here would end the study, so one in Tune's private parts leaves the share as it is.
     """

@@ -61,19 +61,22 @@ class Results:
         """A trial's row, or None when there is none that can be read."""
         return self._rows.read(trial_id)
 
-    def read_rows(self, columns: Sequence[str] | None = None) -> tuple[list[Row], list[Unreadable]]:
+    def read_rows(
+        self, columns: Sequence[str] | None = None, *, keep: bool = False
+    ) -> tuple[list[Row], list[Unreadable]]:
         """All rows, ordered by trial id, and the files beside them that are torn, foreign or of another schema.
 
-        `columns` names the columns to read (all by default); a column that an older row lacks is null.
+        `columns` names the columns to read (all by default); a column that an older row lacks is null. `keep`: of a
+        large study also make or renew the one file beside the rows from which the next reading takes them.
 
         Raises:
             RecordsError: the folder does not exist.
         """
         with self._telling():
-            return self._rows.read_all(columns)
+            return self._rows.read_all(columns, keep=keep)
 
     def read_table(self) -> tuple[pa.Table, list[Unreadable]]:
-        """As `read_rows` (and raises as it does), in the columns of `ROW_SCHEMA`; many rows come from one file."""
+        """As `read_rows` with `keep` (and raises as it does), in the columns of `ROW_SCHEMA`."""
         with self._telling():
             return self._rows.read_table()
 

@@ -7,7 +7,7 @@ change that it had when it was read; files that are new, changed or unreadable a
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -42,15 +42,21 @@ def encode(rows: pa.Table, stamps: Mapping[str, Stamp]) -> pa.Buffer:
     return sink.getvalue()
 
 
-def decode(content: bytes | None, stamps: Mapping[str, Stamp]) -> pa.Table | None:
-    """The rows that still are as their files; None where there is no such file or it is of another version."""
+def decode(
+    content: bytes | None, stamps: Mapping[str, Stamp], columns: Sequence[str] = tuple(ROW_SCHEMA.names)
+) -> pa.Table | None:
+    """Those columns (and `trial_id`) of the rows that still are as their files, in the order of `ROW_SCHEMA`.
+
+    None where there is no such file or it is of another version.
+    """
     if content is None:
         return None
+    schema = narrowed(columns)
     try:
         file = pq.ParquetFile(pa.BufferReader(content))
         if not _is_ours(file.schema_arrow):
             return None
-        table = file.read()
+        table = file.read(columns=[*schema.names, _SIZE, _CHANGED])
     except (pa.ArrowException, OSError, ValueError):
         return None
     names = (f"{trial_id}.parquet" for trial_id in table["trial_id"].to_pylist())
@@ -62,7 +68,13 @@ def decode(content: bytes | None, stamps: Mapping[str, Stamp]) -> pa.Table | Non
     rows = table.drop_columns([_SIZE, _CHANGED])
     if not pc.all(same).as_py():
         rows = rows.filter(same)
-    return rows.cast(ROW_SCHEMA)
+    return rows.cast(schema)
+
+
+def narrowed(columns: Sequence[str]) -> pa.Schema:
+    """The schema of rows with those columns and `trial_id`."""
+    kept = [field for field in ROW_SCHEMA if field.name == "trial_id" or field.name in columns]
+    return pa.schema(kept, metadata=ROW_SCHEMA.metadata)
 
 
 def _is_ours(schema: pa.Schema) -> bool:

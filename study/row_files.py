@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from study.row_cache import CACHE, WORTH_CACHING, decode, encode
+from study.row_cache import CACHE, WORTH_CACHING, decode, encode, narrowed
 from study.row_tables import conformed, mismatch, misnamed, refusal
 from study.schema import ROW_SCHEMA, Row
 from study.storage import Stamp, Storage
@@ -46,26 +46,36 @@ class RowFiles:
         table = self._read_file(_name(trial_id))
         return dict.fromkeys(ROW_SCHEMA.names) | table.to_pylist()[0] if isinstance(table, pa.Table) else None
 
-    def read_all(self, columns: Sequence[str] | None = None) -> tuple[list[Row], list[Unreadable]]:
-        """All rows by trial id, with those columns, and the files that are none."""
-        table, unreadable = self.read_table()
-        return (table if columns is None else table.select(list(columns))).to_pylist(), unreadable
+    def read_all(
+        self, columns: Sequence[str] | None = None, *, keep: bool = False
+    ) -> tuple[list[Row], list[Unreadable]]:
+        """All rows by trial id, with those columns, and the files that are none; `keep` as in `read_table`."""
+        chosen = tuple(columns or ROW_SCHEMA.names)
+        table, unreadable = self.read_table(ROW_SCHEMA.names if keep else chosen, keep=keep)
+        return table.select(list(chosen)).to_pylist(), unreadable
 
-    def read_table(self) -> tuple[pa.Table, list[Unreadable]]:
-        """The same in the columns of `ROW_SCHEMA`; many rows come from one file, which this makes and renews."""
+    def read_table(
+        self, columns: Sequence[str] = tuple(ROW_SCHEMA.names), *, keep: bool = True
+    ) -> tuple[pa.Table, list[Unreadable]]:
+        """The same as a table, in the order of `ROW_SCHEMA`, with `trial_id`.
+
+        Many rows come from one file, a copy of all of them, which `keep` makes or renews.
+        """
+        schema = narrowed(columns)
         stamps = self._storage.stamps(FOLDER)
-        cached = decode(self._storage.read(CACHE), stamps)
+        cached = decode(self._storage.read(CACHE), stamps, columns)
         known = set() if cached is None else set(cached["trial_id"].to_pylist())
         parts, unreadable = [], []
         for read in self._in_batches(stamps, known):  # many files hold many small buffers: they are let go early
-            parts.append(conformed([item for item in read if isinstance(item, pa.Table)]).combine_chunks())
+            whole = conformed([item for item in read if isinstance(item, pa.Table)])
+            parts.append(whole.select(schema.names).combine_chunks())
             unreadable += [item for item in read if isinstance(item, Unreadable)]
         fresh = sum(map(len, parts))
         if cached is not None and not fresh:
             return cached, unreadable
-        rows = pa.concat_tables([ROW_SCHEMA.empty_table(), *([] if cached is None else [cached]), *parts])
+        rows = pa.concat_tables([schema.empty_table(), *([] if cached is None else [cached]), *parts])
         rows = rows if cached is None else rows.sort_by("trial_id")
-        if fresh >= WORTH_CACHING:
+        if keep and fresh >= WORTH_CACHING and schema.equals(ROW_SCHEMA):
             self._store_cache(rows, stamps)
         return rows, unreadable
 

@@ -33,12 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         grid = _plan(request)
         results = Results(arguments.results or f"results/{request.grid}")
         if arguments.dry_run:
-            rows = _stored(results)
+            rows = _stored(results, keep=False)
             _print_dry_run(request, grid, pending.pending(grid, rows), CostModel(grid, rows), results)
             return OK
         results.create()
         with Claim(results):
-            rows = _stored(results)  # only now: another command may just have written some
+            rows = _stored(results, keep=True)  # only now: another command may just have written some
             work, costs = pending.pending(grid, rows), CostModel(grid, rows)
             study = results.read_study()
             data = _load(work, arguments.data_dir)
@@ -77,10 +77,10 @@ def _plan(request: Request) -> Grid:
         raise GridError(str(error)) from error
 
 
-def _stored(results: Results) -> list[Row]:
+def _stored(results: Results, *, keep: bool) -> list[Row]:
     if not results.exists():
         return []
-    rows, unreadable = results.read_rows(pending.COLUMNS)
+    rows, unreadable = results.read_rows(pending.COLUMNS, keep=keep)
     for file in unreadable:
         print(f"left out {file.name}: {file.reason}", file=sys.stderr)
     return rows

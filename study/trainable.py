@@ -27,6 +27,9 @@ Execute = Callable[..., dict[str, Any]]
 STORAGE_PAUSE = 10.0
 """Seconds a worker waits after storage has failed it: with every restart used, half a minute to come back in."""
 
+SIGN_SECONDS = 5.0
+"""At most so often a worker tells the driver that another probe is answered."""
+
 
 def run_trial(
     config: Mapping[str, Any],
@@ -41,7 +44,7 @@ def run_trial(
     set_up_torch(resources.cpus_per_trial)
     planned = _read_plan(plan[0])[config["trial_id"]]
     results = Results(location)
-    report: Report = lambda metrics: tune.report({**metrics, "epochs": planned.trial.epochs})  # noqa: E731
+    report = reporter(lambda metrics: tune.report({**metrics, "epochs": planned.trial.epochs}))
     try:
         row = execute_trial(
             planned,
@@ -68,6 +71,19 @@ def run_trial(
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
     tune.report({name: row[name] for name in FINAL_METRICS})
+
+
+def reporter(tell: Report, now: Callable[[], float] = time.monotonic) -> Report:
+    """`tell`, but of probes only a sign of life now and then: each report waits for the driver."""
+    last = now()
+
+    def report(metrics: Mapping[str, Any]) -> None:
+        nonlocal last
+        if "epoch" in metrics or now() - last >= SIGN_SECONDS:
+            last = now()
+            tell(metrics)
+
+    return report
 
 
 def set_up_torch(cpus: int) -> None:

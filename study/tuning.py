@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -39,6 +40,9 @@ from study.trainable import Execute, run_trial
 
 MAX_FAILURES = 3
 """Restarts of a trial whose worker was lost, before it is recorded as failed."""
+
+PAUSE = 10.0
+"""Seconds before the next attempt where Tune ended before any trial ran."""
 
 
 def connect(address: str | None) -> None:
@@ -101,7 +105,7 @@ def run_trials(
     """
     references = {key: (ray.put(splits), sha256) for key, (splits, sha256) in data.items()}
     plan = {planned.trial.trial_id: planned for planned in work}
-    attempts = dict.fromkeys(plan, 0)
+    attempts, together = dict.fromkeys(plan, 0), dict[str, int]()
     limits = {trial_id: silence_limit(patience[trial_id], resources.trial_timeout) for trial_id in plan}
     shares = trial_shares(work, references, results, resources, peaks or {}, measure)
     progress.gpu_use = gpu_use
@@ -109,7 +113,7 @@ def run_trials(
         while left := [trial_id for trial_id in plan if trial_id not in progress.done]:
             scheduler = LargerShares(shares, resources.cpus_per_trial, progress)
             events = Events(progress, display, results, plan, Watch(limits), scheduler.owed)
-            now, at_once = next_round(left, attempts, resources.max_concurrent)
+            now, at_once = next_round(left, attempts, together, resources.max_concurrent)
             asked = replace(resources, max_concurrent=at_once)
             try:
                 _fit(now, plan, references, results, events, asked, execute_trial, scheduler)
@@ -118,8 +122,11 @@ def run_trials(
             else:
                 reason = "the trial ended without a result"
             lost = [trial_id for trial_id in now if trial_id not in progress.done and trial_id not in scheduler.owed]
-            blamed = [trial_id for trial_id in lost if trial_id in progress.running] or lost
-            for trial_id in blamed:
+            running = [trial_id for trial_id in lost if trial_id in progress.running]
+            together |= dict.fromkeys(running, len(running))
+            if lost and not running:
+                time.sleep(PAUSE)  # what kept Tune from starting any may pass
+            for trial_id in running or lost:
                 attempts[trial_id] += 1
                 progress.retry(trial_id)
                 if attempts[trial_id] > MAX_FAILURES:
@@ -127,19 +134,20 @@ def run_trials(
 
 
 def next_round(
-    left: Sequence[str], attempts: Mapping[str, int], most: int | None = None
+    left: Sequence[str], attempts: Mapping[str, int], together: Mapping[str, int], most: int | None = None
 ) -> tuple[list[str], int | None]:
     """The trials to run next, those that were blamed least often, and how many of them at once (None: any number).
 
-    Which trial ended Tune is not known, so each that ran then is blamed: `attempts` counts that. Were the same ones to
-    run together again, all would fail for one. So after a blame a quarter of them run at once, and on their last
-    attempt one: what fails is the culprit.
+    Which trial ended Tune is not known, so each that ran then is blamed: `attempts` counts that, `together` says how
+    many they were. Were the same ones to run together again, all would fail for one, or for being too many. So a
+    quarter of that many run at once, and on their last attempt one: what fails is the culprit.
     """
     fewest = min(attempts[trial_id] for trial_id in left)
     now = [trial_id for trial_id in left if attempts[trial_id] == fewest]
-    if fewest == 0:
+    crowds = [together[trial_id] for trial_id in now if trial_id in together]
+    if not crowds:
         return now, most
-    at_once = 1 if fewest >= MAX_FAILURES else max(1, len(now) // 4)
+    at_once = 1 if fewest >= MAX_FAILURES else max(1, min(crowds) // 4)
     return now, min(at_once, most or at_once)
 
 

@@ -149,7 +149,7 @@ class FigureData:
         means = pd.DataFrame(summaries, columns=[*_CELL, "mean", "low", "high", "n"])
         if logarithmic:
             means[["mean", "low", "high"]] = np.exp(means[["mean", "low", "high"]].astype(float))
-        means["target_loss"] = means["target_loss"].astype(float)
+        means = means.astype({key: self._states[key].dtype for key in _CELL})  # columns without a value have another
         frame = self._states.merge(means, on=_CELL, how="left")
         return _drawn(frame.assign(n=frame["n"].fillna(0).astype(int), hollow=False))
 
@@ -162,7 +162,7 @@ def _rows_of(data: FigureData, name: str, setting: Setting) -> pd.DataFrame:
 def _by_setting(data: FigureData, name: str) -> tuple[pd.DataFrame, dict[tuple[Any, ...], NDArray[np.intp]]]:
     """One of the frames, and where the rows of each setting are in it."""
     whole: pd.DataFrame = getattr(data, name)
-    text: list[str] = list(whole.select_dtypes("str"))
+    text = [column for column in whole if pd.api.types.is_string_dtype(whole[column])]
     frame = whole.astype(dict.fromkeys(text, object))  # rows are taken of these again and again: no copy of their text
     codes = group_codes(frame, SHARED)
     places = by_code(codes, int(codes.max(initial=-1)) + 1)

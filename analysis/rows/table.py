@@ -24,6 +24,14 @@ NESTED = ("attacks", "spectra", "landscapes", "history")
 TOLD_ONCE = ("spaces", "regimes", "status_reason", *(field.name for field in PROVENANCE))
 """Columns of a trial that its attacks, spectra and landscapes do not repeat."""
 
+_PLAIN: dict[str, float | str] = {
+    **dict.fromkeys(("dataset", "model"), "unknown"),
+    "optimizer": "sgd",
+    **dict.fromkeys(("adversarial_training", "augmentation"), "none"),
+    "adversarial_epsilon": 0.0,
+}
+"""What stands for a missing value: what rows of before the column were trained with."""
+
 PROTOCOL = ("epochs", "target_loss", "train_size", "val_size", "test_size", "augmentation")
 """Trials of different protocols never share a curve or a test."""
 
@@ -115,7 +123,8 @@ def from_table(
     """As `from_rows`, of rows in the columns of `ROW_SCHEMA`, one a trial id."""
     grid = grid or {}
     trials = frame(rows.drop_columns(list(NESTED)))
-    trials["adversarial_epsilon"] = trials["adversarial_epsilon"].fillna(0.0)  # rows of before the column
+    for column, plain in _PLAIN.items():
+        trials[column] = trials[column].fillna(plain)
     spectra = unrolled(rows, "spectra")
     for split in ("train", "test"):
         trials[f"lambda1_{split}_converged"] = _lambda1_converged(trials, *spectra, split)

@@ -85,7 +85,7 @@ def test_a_command_that_was_taken_over_while_it_stood_still_ends_with_one_line(
     monkeypatch.setattr(claim, "BEAT_SECONDS", 0.01)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
     try:
-        with pytest.raises(RecordsError, match=r"\(process 1 on elsewhere\) has taken over") as told, Claim(results):
+        with pytest.raises(RecordsError, match="another command has taken over") as told, Claim(results):
             for _ in range(400):  # more than once: a beat may be under way
                 claimed(results, "elsewhere", 1)
                 time.sleep(0.05)
@@ -124,3 +124,29 @@ def test_a_claim_that_another_command_took_over_is_left_to_it(results: Results) 
     with Claim(results):
         claimed(results, "elsewhere", 1)
     assert (results.read_claim() or {})["host"] == "elsewhere"
+
+
+def test_a_command_that_slept_while_another_ran_and_finished_ends_too(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim, "BEAT_SECONDS", 0.01)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(RecordsError, match="another command has taken over"), Claim(results) as mine:
+            for _ in range(400):  # more than once: a beat may be under way
+                mine._last -= 2 * claim.STALE_SECONDS
+                results.delete_claim()
+                time.sleep(0.05)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert results.read_claim() is None
+
+
+def test_a_claim_that_somebody_deleted_is_written_again(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claim, "BEAT_SECONDS", 0.01)
+    with Claim(results):
+        results.delete_claim()
+        deadline = time.monotonic() + 10
+        while results.read_claim() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert results.read_claim() is not None

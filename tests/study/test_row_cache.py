@@ -54,6 +54,25 @@ def test_changed_new_and_deleted_files_are_seen(results: Results, tmp_path: Path
     assert accuracies(results) == {"a": 0.9, "c": 0.7}
 
 
+@pytest.mark.parametrize("columns", [None, ("test_acc", "trial_id"), ("test_acc",)])
+def test_planning_reads_the_copy_and_sees_what_changed_since(
+    results: Results, tmp_path: Path, columns: tuple[str, ...] | None
+) -> None:
+    results.read_rows(columns, keep=True)
+    store(results, tmp_path, row("a", test_acc=0.9), when=LONG_AGO + 1)
+    rows, unreadable = results.read_rows(columns)
+    assert [found["test_acc"] for found in rows] == [0.9, 0.5]
+    assert all(list(found) == list(columns or ROW_SCHEMA.names) for found in rows)
+    assert unreadable == []
+
+
+def test_only_who_keeps_a_copy_writes_one(results: Results, tmp_path: Path) -> None:
+    results.read_rows(("test_acc",))
+    assert not (tmp_path / CACHE).exists()
+    results.read_rows(("test_acc",), keep=True)
+    assert pq.read_table(tmp_path / CACHE).num_rows == 2
+
+
 def test_a_file_torn_since_is_named(results: Results, tmp_path: Path) -> None:
     results.read_table()
     (tmp_path / "trials/a.parquet").write_bytes(b"PAR1")
