@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -83,6 +84,14 @@ def train_seconds(planned: Planned) -> float:
         passes += ATTACK_SHARE * ATTACK_PASSES.get(trial.adversarial_training, UNKNOWN_PASSES)
     images = trial.epochs * (trial.train_size * passes + trial.val_size * FORWARD_SHARE)
     return steps * STEP_SECONDS + images * _image_seconds(trial.model)
+
+
+def longest_part_seconds(planned: Planned) -> float:
+    """The longest part that a trial answers as a whole, an epoch (with the evaluation after the last) or a probe."""
+    trial = planned.trial
+    evaluation = (trial.train_size + trial.test_size) * FORWARD_SHARE * _image_seconds(trial.model)
+    epoch = train_seconds(planned) / max(1, trial.epochs) + evaluation
+    return max([epoch, *(probe_seconds(replace(planned, probes=frozenset({probe}))) for probe in planned.probes)])
 
 
 def probe_seconds(planned: Planned) -> float:
@@ -166,7 +175,7 @@ class CostModel:
         return expected * self.scale.get(planned.trial.model, 1.0)
 
     def patience(self, planned: Planned) -> float:
-        """Seconds that a trial may take with good reason: all of its training and probes, on the slower of devices.
+        """Seconds without a word that a trial may take with good reason: its longest part, on the slower of devices.
 
         Rows of a GPU say nothing of a run without one, so the bare model counts as well; of a model that was never
         measured nothing is known, and the answer is infinite.
@@ -174,7 +183,7 @@ class CostModel:
         model = planned.trial.model
         if model not in IMAGE_SECONDS and model not in self.scale:
             return math.inf
-        return (train_seconds(planned) + probe_seconds(planned)) * max(1.0, self.scale.get(model, 1.0))
+        return longest_part_seconds(planned) * max(1.0, self.scale.get(model, 1.0))
 
     def accuracy(self, work: Iterable[Planned], rows: Iterable[Row]) -> Accuracy | None:
         """How far off the estimates of `work` were, by the rows of trials that were trained; None with no such row."""

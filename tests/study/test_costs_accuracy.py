@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from search_spaces import Request, plan
-from study.costs import CostModel
+from search_spaces import AttackProbe, Request, SpectrumProbe, plan
+from study.costs import CostModel, probe_seconds
 from study.schema import Row, empty_row
 
 WORK = list(plan(Request(grid="smoke")).values())[:4]
@@ -49,3 +49,14 @@ def test_patience_is_that_of_the_slower_device_and_endless_for_a_model_never_mea
     assert CostModel(grid, rows(8.0)).patience(WORK[0]) > bare
     unknown = replace(WORK[0], trial=replace(WORK[0].trial, model="a newcomer's"))
     assert CostModel().patience(unknown) == math.inf
+
+
+def test_patience_is_that_of_the_longest_epoch_or_probe_not_of_the_whole_trial() -> None:
+    one = WORK[0]
+    longer = replace(one, trial=replace(one.trial, epochs=100 * one.trial.epochs))
+    assert CostModel().patience(longer) == pytest.approx(CostModel().patience(one))
+    shallow = replace(one, probes=frozenset({AttackProbe("fgsm", 0.1, "ce", "test")}))
+    deep = replace(one, probes=shallow.probes | {SpectrumProbe("train", one.trial.train_size, 20)})
+    products = probe_seconds(replace(one, probes=deep.probes - shallow.probes))
+    assert CostModel().patience(deep) == pytest.approx(products)
+    assert CostModel().patience(deep) > CostModel().patience(shallow)
