@@ -12,7 +12,7 @@ FLOOR_SECONDS = 600.0
 """No trial is taken for hung before ten minutes of silence: a slow disk, a busy node or a compilation is none."""
 
 EXPECTED_MULTIPLE = 20.0
-"""Nor before this many times what its longest part, an epoch or a probe, should take. Our choice: estimates may be several times off."""
+"""Nor before this many times what its longest epoch or probe should take. Our choice: estimates may be far off."""
 
 LOOK_SECONDS = 1.0
 

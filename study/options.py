@@ -97,7 +97,8 @@ def parser(description: str | None, bad_input: int) -> argparse.ArgumentParser:
         "--trial-timeout",
         type=float,
         metavar="S",
-        help="restart a trial that reports nothing for so long (default: 20 times what its longest epoch or probe should take, at least 600)",
+        help="restart a trial that reports nothing for so long "
+        "(default: 20 times what its longest epoch or probe should take, at least 600)",
     )
     add("--mlflow", metavar="URI", help="also log every trial to this MLflow server or folder")
     add("--wandb", metavar="PROJECT", help="also log every trial to this project of Weights & Biases")

@@ -100,8 +100,8 @@ def run_trials(
 
     An error that ends Tune itself (a host out of memory does) costs the trials that were running one attempt each, of
     which the last is alone (see `next_round`), never the study. `progress` is told of every event and holds the
-    failures afterwards. `patience`: seconds without a word that each trial may take with good reason, by trial id. `peaks` is what
-    stored trials took of a GPU's memory; what is not known of the others is measured first.
+    failures afterwards. `patience`: seconds without a word that each trial may take with good reason, by trial id.
+    `peaks` is what stored trials took of a GPU's memory; what is not known of the others is measured first.
     """
     references = {key: (ray.put(splits), sha256) for key, (splits, sha256) in data.items()}
     plan = {planned.trial.trial_id: planned for planned in work}
