@@ -116,6 +116,16 @@ def name(identifier: str) -> str:
     return NAMES.get(identifier, identifier)
 
 
+def phrase(text: str) -> str:
+    """Text with the identifiers in it written as the papers do: "lr_bs against lr" is "LR/BS against LR"."""
+    if text in REGIMES:
+        return REGIMES[text].label
+    return " ".join(_WORDS.get(word, word) for word in text.split(" "))
+
+
+_WORDS = NAMES | {"lambda1": "λ₁", "lr": "LR", "lr_bs": "LR/BS", "sgd": "SGD", "svrg": "SVRG", "adam": "Adam"}
+
+
 def regime_style(regime: str) -> SeriesStyle:
     """The style of a regime's curve; grey for one that this version does not know."""
     return REGIMES.get(regime, SeriesStyle(regime, OTHER.colour, OTHER.shape))

@@ -8,6 +8,8 @@ from typing import Literal
 
 import pandas as pd
 
+from analysis.theme import phrase
+
 Decision = Literal["supported", "refuted", "inconclusive", "not run"]
 DECISIONS: tuple[Decision, ...] = ("supported", "refuted", "inconclusive", "not run")
 
@@ -70,7 +72,7 @@ class StratumResult:
     @property
     def name(self) -> str:
         """The stratum in words, for sentences and tables."""
-        return " ".join(dict.fromkeys(str(value) for value in self.keys.values()))
+        return ", ".join(dict.fromkeys(phrase(str(value)) for value in self.keys.values()))
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,8 @@ def _heading(metric: str, epsilon: float | None) -> str:
 def _rows(label: str, cells: Sequence[Mapping[Any, Any] | None]) -> list[list[str]]:
     """The printed line and ours; below them our intervals, where there is one."""
     seeds = sorted({int(cell["seeds"]) for cell in cells if cell and cell["seeds"]})
-    count = f" ({'--'.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} seeds)" if seeds else ""
+    several = f"{'--'.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} seeds" if seeds else ""
+    count = f" ({'1 seed' if seeds == [1] else several})" if seeds else ""
     paper = [_paper(cell) for cell in cells]
     ours = [_ours(cell) for cell in cells]
     limits = [_limits(cell) for cell in cells]

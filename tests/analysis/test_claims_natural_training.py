@@ -84,7 +84,7 @@ class TestBenchmark:
         rows = self.rows(clean=FALLS) + self.rows(clean=RISES, model="stdcnn", rng=rng(1))
         found = judge("A1", rows)
         assert found.verdict == "refuted"
-        assert "stdcnn" in found.effect.text
+        assert "StdCNN" in found.effect.text
 
     def test_one_undecided_network_leaves_it_open(self) -> None:
         noisy = self.rows(clean=line(0.7, -0.005), noise=0.2, model="stdcnn", rng=rng(1))
