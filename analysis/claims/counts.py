@@ -177,7 +177,7 @@ def _input_hessian(dataset: str, model: str, trials: pd.DataFrame) -> StratumRes
     worst, rank = float(checked["psd_violation"].max()), int(checked["rank_max"].max())
     failing = int(((checked["psd_violation"] > PSD_TOLERANCE) | (checked["rank_max"] > classes)).sum())
     text = (
-        f"{len(checked) - failing} of {len(checked)} networks: largest -lambda_min / lambda_max {worst:.1g} "
+        f"{len(checked) - failing} of {len(checked)} networks: largest −λmin / λmax {worst:.1g} "
         f"(at most {PSD_TOLERANCE:g} is rounding), largest rank {rank} of at most {classes}"
     )
     note = text if relu else f"{text}; not counted: batch normalisation is outside Assumption 1"

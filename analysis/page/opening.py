@@ -76,9 +76,9 @@ def summary(verdicts: Sequence[Verdict]) -> list[Html]:
         for word, said in (("supported", "supported"), ("refuted", "refuted"), ("inconclusive", "inconclusive"))
     ]
     counts += [f"{len(told['differs'])} with different verdicts on the two attack losses"] if told["differs"] else []
-    lead = f"Of {run} claims of {papers} that these rows can judge: {_listed(counts)}."
+    lead = f"Of {run} claim{'s' if run > 1 else ''} of {papers} that these rows can judge: {_listed(counts)}."
     if told["not run"]:
-        lead += f" {len(told['not run'])} were not run."
+        lead += f" {len(told['not run'])} {'were' if len(told['not run']) > 1 else 'was'} not run."
     points = [
         element("li", element("strong", f"{word.capitalize()}: "), _statements(claims, told[word]))
         for word in ("refuted", "supported")
