@@ -42,8 +42,8 @@ class Claim:
         self._taken_over, self._last = "", 0.0
 
     def __enter__(self) -> Claim:
-        other = self._other()
-        if other:
+        other = self._results.read_claim()
+        if other and _alive(other):
             wait = max(1.0, STALE_SECONDS - (time.time() - other["at"]))
             raise RecordsError(
                 f"another command runs on {self._results.location} (process {other['pid']} on {other.get('host')}): "
@@ -78,17 +78,12 @@ class Claim:
         self._results.write_claim({**self._mine, "at": time.time()})
         self._last = time.time()
 
-    def _other(self) -> dict[str, Any] | None:
-        """The claim of another command that lives."""
-        found = self._results.read_claim()
-        return found if found and found.get("token") != self._mine["token"] and _alive(found) else None
-
     def _lost(self) -> bool:
         """Whether another command has the folder, or had it while this one stood still."""
-        found = self._results.read_claim() or {}
-        if found.get("token") == self._mine["token"]:
+        found = self._results.read_claim()
+        if found and found.get("token") == self._mine["token"]:
             return False
-        return self._other() is not None or time.time() - self._last > STALE_SECONDS
+        return bool(found and _alive(found)) or time.time() - self._last > STALE_SECONDS
 
     def _give_way(self) -> None:
         """End this command.
@@ -105,9 +100,9 @@ class Claim:
         if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
             print(f"{self._taken_over}. It cannot: it ignores SIGINT. End process {os.getpid()}", file=sys.stderr)
             return
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-        while not self._end.wait(STALE_SECONDS):
+        while not self._end.is_set():
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            self._end.wait(STALE_SECONDS)
 
 
 def _alive(claim: dict[str, Any]) -> bool:
