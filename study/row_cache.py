@@ -42,16 +42,13 @@ def encode(rows: pa.Table, stamps: Mapping[str, Stamp]) -> pa.Buffer:
     return sink.getvalue()
 
 
-def decode(
-    content: bytes | None, stamps: Mapping[str, Stamp], columns: Sequence[str] = tuple(ROW_SCHEMA.names)
-) -> pa.Table | None:
-    """Those columns (and `trial_id`) of the rows that still are as their files, in the order of `ROW_SCHEMA`.
+def decode(content: bytes | None, stamps: Mapping[str, Stamp], schema: pa.Schema = ROW_SCHEMA) -> pa.Table | None:
+    """The rows that still are as their files, in the columns of `schema`, which is of `narrowed`.
 
     None where there is no such file or it is of another version.
     """
     if content is None:
         return None
-    schema = narrowed(columns)
     try:
         file = pq.ParquetFile(pa.BufferReader(content))
         if not _is_ours(file.schema_arrow):

@@ -51,7 +51,7 @@ class RowFiles:
     ) -> tuple[list[Row], list[Unreadable]]:
         """All rows by trial id, with those columns, and the files that are none; `keep` as in `read_table`."""
         chosen = tuple(columns or ROW_SCHEMA.names)
-        table, unreadable = self.read_table(ROW_SCHEMA.names if keep else chosen, keep=keep)
+        table, unreadable = self.read_table(chosen, keep=keep)
         return table.select(list(chosen)).to_pylist(), unreadable
 
     def read_table(
@@ -59,11 +59,11 @@ class RowFiles:
     ) -> tuple[pa.Table, list[Unreadable]]:
         """The same as a table, in the order of `ROW_SCHEMA`, with `trial_id`.
 
-        Many rows come from one file, a copy of all of them, which `keep` makes or renews.
+        Many rows come from one file, a copy of all of them, which `keep` makes or renews; it needs every column.
         """
-        schema = narrowed(columns)
+        schema = ROW_SCHEMA if keep else narrowed(columns)
         stamps = self._storage.stamps(FOLDER)
-        cached = decode(self._storage.read(CACHE), stamps, columns)
+        cached = decode(self._storage.read(CACHE), stamps, schema)
         known = set() if cached is None else set(cached["trial_id"].to_pylist())
         parts, unreadable = [], []
         for read in self._in_batches(stamps, known):  # many files hold many small buffers: they are let go early
@@ -75,7 +75,7 @@ class RowFiles:
             return cached, unreadable
         rows = pa.concat_tables([schema.empty_table(), *([] if cached is None else [cached]), *parts])
         rows = rows if cached is None else rows.sort_by("trial_id")
-        if keep and fresh >= WORTH_CACHING and schema.equals(ROW_SCHEMA):
+        if keep and fresh >= WORTH_CACHING:
             self._store_cache(rows, stamps)
         return rows, unreadable
 
