@@ -95,10 +95,7 @@ def counterexample_report(table: StudyTable) -> CounterexampleReport:
     curve once) of all data sets, models, curves, attacks and epsilons for one curvature, one loss and one direction:
     `ce` and `stable`, test and training lambda1 are read as separate reports.
     """
-    if "counterexamples" not in table.derived:
-        table.derived["counterexamples"] = _report(table)
-    report: CounterexampleReport = table.derived["counterexamples"]
-    return report
+    return table.once("counterexamples", lambda: _report(table))
 
 
 def _report(table: StudyTable) -> CounterexampleReport:

@@ -76,10 +76,7 @@ def cells(table: StudyTable) -> pd.DataFrame:
     - `converged_train`, `converged_test`: every seed's lambda1 converged;
     - `decidable`: at least 3 seeds, and at least two thirds of the finished trials did not diverge.
     """
-    if "cells" not in table.derived:
-        table.derived["cells"] = _cells(table)
-    known: pd.DataFrame = table.derived["cells"]
-    return known.copy(deep=False)
+    return table.once("cells", lambda: _cells(table)).copy(deep=False)
 
 
 def _cells(table: StudyTable) -> pd.DataFrame:

@@ -25,11 +25,12 @@ def of_network(table: StudyTable, dataset: str, model: str) -> pd.DataFrame:
 
 
 def _rows(table: StudyTable, frame: Frame, keys: Sequence[str], wanted: Sequence[tuple[str, ...]]) -> pd.DataFrame:
-    name = f"{frame} by {', '.join(keys)}"
     whole: pd.DataFrame = getattr(table, frame)
-    if name not in table.derived:
-        found = whole.groupby(list(keys)).indices
-        table.derived[name] = {key if isinstance(key, tuple) else (key,): places for key, places in found.items()}
-    places: dict[tuple[Any, ...], NDArray[np.intp]] = table.derived[name]
+    places = table.once(f"{frame} by {', '.join(keys)}", lambda: _places(whole, keys))
     nowhere = np.empty(0, dtype=np.intp)
     return whole.take(np.concatenate([nowhere, *(places.get(key, nowhere) for key in wanted)]))
+
+
+def _places(frame: pd.DataFrame, keys: Sequence[str]) -> dict[tuple[Any, ...], NDArray[np.intp]]:
+    found = frame.groupby(list(keys)).indices
+    return {key if isinstance(key, tuple) else (key,): np.asarray(places) for key, places in found.items()}

@@ -55,10 +55,7 @@ def section_3_3() -> tuple[Trial, ...]:
 
 def networks(table: StudyTable) -> list[Network]:
     """Every network of section 3.3 in the paper's order, those that were not run without runs; other sizes after."""
-    if "networks" not in table.derived:
-        table.derived["networks"] = _networks(table)
-    found: list[Network] = table.derived["networks"]
-    return found
+    return table.once("networks", lambda: _networks(table))
 
 
 def _networks(table: StudyTable) -> list[Network]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,8 @@ from analysis.rows.plans import planned as planned_of
 from search_spaces import NEWTON_STEPS, NEWTON_TOLERANCE, TRIAL_FIELDS, Grid, GridError, Request, merge
 from study.records import Results, Unreadable
 from study.schema import PROVENANCE, ROW_SCHEMA, Row
+
+T = TypeVar("T")
 
 NESTED = ("attacks", "spectra", "landscapes", "history")
 
@@ -81,6 +83,13 @@ class StudyTable:
     unreadable: tuple[Unreadable, ...]
     requests: tuple[Request, ...]
     derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, name: str, work: Callable[[], T]) -> T:
+        """What `work` makes of this table, made once and known by `name`."""
+        if name not in self.derived:
+            self.derived[name] = work()
+        known: T = self.derived[name]
+        return known
 
 
 def load(location: str | Path) -> StudyTable:
