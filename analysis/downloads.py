@@ -75,9 +75,13 @@ def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _as_text(column: pd.Series) -> pd.Series:
-    if not any(isinstance(value, str) and value.startswith(FORMULA) for value in column):
+    if not any(map(_is_formula, column)):
         return column
-    return column.map(lambda value: f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value)
+    return column.map(lambda value: f"'{value}" if _is_formula(value) else value)
+
+
+def _is_formula(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(FORMULA)
 
 
 def described(frame: pd.DataFrame, descriptions: Mapping[str, str]) -> pa.Table:

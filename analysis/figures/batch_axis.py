@@ -118,7 +118,7 @@ def template(
     a picker sets it, that chooses among the adversarial records.
     """
     every = [] if epsilon is None else ["!isValid(datum.epsilon) || datum.epsilon == epsilon"]
-    drawn, seeded = [*every, "isValid(datum.mean)"], [*every, "isValid(datum.low)"]
+    drawn, seeded = "isValid(datum.mean)", "isValid(datum.low)"
     x, y = _batch_axis(sizes), value_axis.encode("mean:Q")
     limits = {"x": x, "y": value_axis.encode("low:Q"), "y2": _spec(alt.Y2("high:Q"))}
     colours, shapes = _scale(styles, "colour"), _scale(styles, "shape")
@@ -131,13 +131,13 @@ def template(
         "$schema": alt.SCHEMA_URL,
         "data": {"name": DATA},
         "layer": [
-            layer({"type": "area", "opacity": 0.13, "clip": True}, *seeded[:-1], f"{seeded[-1]} && !datum.alone",
+            layer({"type": "area", "opacity": 0.13, "clip": True}, *every, f"{seeded} && !datum.alone",
                   **limits, color=colour, detail=detail),
             layer({"type": "rule", "opacity": 0.6, "strokeWidth": 1.5, "clip": True},
-                  *seeded[:-1], f"{seeded[-1]} && datum.alone", **limits, color=colour),
-            layer({"type": "line", "strokeWidth": 1.9, "clip": True}, *drawn,
+                  *every, f"{seeded} && datum.alone", **limits, color=colour),
+            layer({"type": "line", "strokeWidth": 1.9, "clip": True}, *every, drawn,
                   x=x, y=y, color=colour, strokeDash=dash, detail=detail),
-            layer({"type": "point", "size": 46, "strokeWidth": 1.6, "opacity": 1, "clip": False}, *drawn,
+            layer({"type": "point", "size": 46, "strokeWidth": 1.6, "opacity": 1, "clip": False}, *every, drawn,
                   x=x, y=y, color=colour, shape=shape, fill=fill, tooltip=tooltip),
             layer({"type": "text", "text": "✕", "fontSize": 11, "fontWeight": "bold", "clip": False},
                   *every, "datum.state == 'diverged'", x=x, y={"value": HEIGHT - 7}, color=colour, tooltip=tooltip),
