@@ -1,14 +1,12 @@
 """Whether trials fit: on the nodes that are up, and on those that the autoscaler may add."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from study.capacity import Capacity, ClusterError, _autoscaler, check_data, check_fit
 from tests.cluster.files import LAUNCHER, launcher
+from tests.cluster.scripts import run_script
 from tests.cluster.test_autoscaling import AutoscaledCluster
 
 HEAD = {"CPU": 0.0}
@@ -102,11 +100,7 @@ def test_from_another_machine_the_names_of_node_types_tell(monkeypatch: pytest.M
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
 def test_on_rays_own_autoscaler(tmp_path: Path) -> None:
     with AutoscaledCluster(tmp_path, most=1, least=0) as cluster:  # none comes before it is asked for
-        done = subprocess.run(
-            [sys.executable, "-c", SCRIPT, cluster.address],
-            capture_output=True, text=True, timeout=300, env={**os.environ, "PYTHONPATH": str(Path.cwd())},
-        )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+        done = run_script(SCRIPT, cluster.address, seconds=300)
     assert "({'CPU': 1, 'GPU': 1},) True" in done.stdout
     assert "waiting for the autoscaler to start one" in done.stdout
     assert "refused: each trial asks for 3 CPUs and 0.5 GPUs, but" in done.stdout

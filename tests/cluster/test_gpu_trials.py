@@ -1,13 +1,11 @@
 """Trials on simulated GPUs: shares as measured, once, and larger ones for trials that run out of memory."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from study.records import Results
+from tests.cluster.scripts import run_script
 
 SCRIPT = """
 import sys
@@ -46,11 +44,7 @@ print("failures", list(progress.failures.values()))
 
 @pytest.mark.slow
 def test_shares_are_measured_once_and_grow_where_memory_runs_out(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path)],
-        capture_output=True, text=True, timeout=580, env={**os.environ, "PYTHONPATH": str(Path.cwd())},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = run_script(SCRIPT, str(tmp_path), seconds=580)
     assert done.stdout.count("measuring what") == 1
     assert "measuring what 2 kinds of trial take of a GPU" in done.stdout
     assert "shares [(32, 0.25), (128, 1.0)]" in done.stdout

@@ -1,14 +1,12 @@
 """Measuring what trials take of a GPU never holds a study up: nodes that do not come, measurements that hang."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from study.capacity import Capacity
 from study.gpu_measuring import usable
+from tests.cluster.scripts import run_script
 
 T4, A10 = {"accelerator_type:T4": 1.0}, {"accelerator_type:A10G": 1.0}
 
@@ -66,11 +64,7 @@ print("free again", ray.get(ray.remote(num_gpus=2)(lambda: "yes").remote(), time
 
 @pytest.mark.slow
 def test_nodes_that_do_not_come_and_measurements_that_hang_are_waited_for_a_while(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path)],
-        capture_output=True, text=True, timeout=280, env={**os.environ, "PYTHONPATH": str(Path.cwd())},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = run_script(SCRIPT, str(tmp_path), seconds=280)
     assert done.stdout.count("waiting up to 0.1 minutes for a node with a GPU to measure on") == 2
     assert "never [(32, 0.25), (128, 0.25)] 0 known, in time" in done.stdout
     assert "no node with a GPU to measure on after 0.1 minutes: unmeasured trials get 0.25 of a GPU" in done.stderr
