@@ -13,6 +13,10 @@ import torch
 
 def generator(seed: int, *name: object, device: torch.device | None = None) -> torch.Generator:
     """A generator that depends on `seed` and `name` only, on `device` (default: the CPU)."""
+    return restart(torch.Generator(device=device) if device is not None else torch.Generator(), seed, *name)
+
+
+def restart(stream: torch.Generator, seed: int, *name: object) -> torch.Generator:
+    """The same generator object, at the beginning of another stream; who holds it draws from that."""
     digest = hashlib.sha256("/".join(map(str, (seed, *name))).encode()).digest()
-    stream = torch.Generator(device=device) if device is not None else torch.Generator()
     return stream.manual_seed(int.from_bytes(digest[:8], "big") >> 1)

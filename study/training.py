@@ -13,8 +13,12 @@ from torch import Tensor, nn
 
 from study import streams
 from study.evaluation import evaluate
-from study.optimizers import Optimizer
+from study.optimizers import SGD, Optimizer
+from study.recorded_step import RecordedStep, Recorder, Step, Touched
 from study.schedules import Schedule
+
+PREPARED = 8192
+"""Images that a GPU augments at once: 100 MB of CIFAR-10."""
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -69,7 +73,7 @@ class Recipe:
 
     `perturb` makes training adversarial (Yao et al. 2018, section 3.3): every minibatch is replaced by what it returns,
     made with the weights of that moment and with draws of an epoch's own stream. The optimizer does not count this
-    work.
+    work. With a `recorder` the steps of plain SGD are recorded and replayed.
     """
 
     learning_rate: float
@@ -80,6 +84,7 @@ class Recipe:
     augmentation: Augmentation
     target_loss: float | None = None
     perturb: Perturb | None = None
+    recorder: Recorder | None = None
 
 
 def train(
@@ -103,54 +108,101 @@ def train(
         ValueError: the optimizer passes over an epoch before its steps, and `recipe.perturb` is set.
     """
     model.train()
-    while state.epochs_done < recipe.epochs and not state.diverged and not state.reached_target:
-        epoch = state.epochs_done
-        optimizer.learning_rate = recipe.schedule(recipe.learning_rate, epoch)
-        loss = _train_epoch(model, optimizer, recipe, train, epoch, set_dropout_generator)
-        if not math.isfinite(loss):
-            state.diverged = f"loss became {loss} in epoch {epoch + 1}"
-            break
-        state.steps, state.gradient_equivalents = optimizer.updates, optimizer.gradient_equivalents
-        accuracy = evaluate(model, *validation).accuracy
-        state.history.append(Epoch(epoch + 1, optimizer.learning_rate, loss, accuracy))
-        if recipe.target_loss is not None:
-            state.reached_target = evaluate(model, *train).loss <= recipe.target_loss
-        on_epoch(state.history[-1])
+    dropout = torch.Generator(device=train[0].device)
+    set_dropout_generator(model, dropout)
+    step = optimizer.step if recipe.recorder is None else _recorded(model, optimizer, recipe.recorder, dropout)
+    while goes_on(recipe, state):
+        optimizer.learning_rate = recipe.schedule(recipe.learning_rate, state.epochs_done)
+        loss = _train_epoch(model, optimizer, step, recipe, train, state.epochs_done, dropout)
+        if close_epoch(model, optimizer, recipe, state, loss, train=train, validation=validation):
+            on_epoch(state.history[-1])
     return state
+
+
+def goes_on(recipe: Recipe, state: TrainingState) -> bool:
+    """Whether another epoch is to be trained."""
+    return state.epochs_done < recipe.epochs and not state.diverged and not state.reached_target
+
+
+def close_epoch(
+    model: nn.Module,
+    optimizer: Optimizer,
+    recipe: Recipe,
+    state: TrainingState,
+    loss: float,
+    *,
+    train: tuple[Tensor, Tensor],
+    validation: tuple[Tensor, Tensor],
+) -> bool:
+    """Note in `state` what came of an epoch whose mean loss was `loss`; False if training has diverged in it."""
+    if not math.isfinite(loss):
+        state.diverged = f"loss became {loss} in epoch {state.epochs_done + 1}"
+        return False
+    state.steps, state.gradient_equivalents = optimizer.updates, optimizer.gradient_equivalents
+    accuracy = evaluate(model, *validation).accuracy
+    state.history.append(Epoch(state.epochs_done + 1, optimizer.learning_rate, loss, accuracy))
+    if recipe.target_loss is not None:
+        state.reached_target = evaluate(model, *train).loss <= recipe.target_loss
+    return True
 
 
 def _train_epoch(
     model: nn.Module,
     optimizer: Optimizer,
+    step: Step,
     recipe: Recipe,
     train: tuple[Tensor, Tensor],
     epoch: int,
-    set_dropout_generator: Callable[[nn.Module, torch.Generator], object],
+    dropout: torch.Generator,
 ) -> float:
     """One pass over the training set; returns the mean loss of its images."""
     device = train[0].device
-    again = partial(_minibatches, recipe, train, epoch) if recipe.perturb is None else _not_again
-    set_dropout_generator(model, streams.generator(recipe.seed, "dropout", epoch, device=device))
+    again = partial(minibatches, recipe, train, epoch) if recipe.perturb is None else _not_again
+    streams.restart(dropout, recipe.seed, "dropout", epoch)
     optimizer.begin_epoch(again, streams.generator(recipe.seed, "optimizer", epoch, device=device))
     # The same stream from its beginning: what the optimizer passed over before met the masks of the steps to come.
-    set_dropout_generator(model, streams.generator(recipe.seed, "dropout", epoch, device=device))
+    streams.restart(dropout, recipe.seed, "dropout", epoch)
     total = torch.zeros((), dtype=torch.float64, device=device)
     starts = streams.generator(recipe.seed, "perturb", epoch)
-    for images, labels in _minibatches(recipe, train, epoch):
+    for images, labels in minibatches(recipe, train, epoch):
         if recipe.perturb is not None:
             images = _perturbed(model, images, labels, recipe.perturb, starts)
-        total += optimizer.step(images, labels) * len(labels)
+        total += step(images, labels) * len(labels)
     optimizer.end_epoch()
     return float(total) / len(train[1])
 
 
-def _minibatches(recipe: Recipe, train: tuple[Tensor, Tensor], epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+def minibatches(recipe: Recipe, train: tuple[Tensor, Tensor], epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
     """The epoch's minibatches, augmented, float in [0, 1]; named streams make them the same bits every time."""
     x, y = train
     order = torch.randperm(len(y), generator=streams.generator(recipe.seed, "order", epoch)).to(x.device)
     draws = streams.generator(recipe.seed, "augmentation", epoch, device=x.device)
-    for batch in order.split(recipe.batch_size):
-        yield recipe.augmentation(x[batch], draws).float().div_(255), y[batch]
+    for stretch in order.split(recipe.batch_size * _at_once(x.device, recipe.batch_size)):
+        images = recipe.augmentation(x[stretch], draws).float().div_(255)
+        yield from zip(images.split(recipe.batch_size), y[stretch].split(recipe.batch_size), strict=True)
+
+
+def _at_once(device: torch.device, batch_size: int) -> int:
+    """Minibatches to prepare together: on a GPU many, for each call costs as much as a small minibatch's work."""
+    return max(1, PREPARED // batch_size) if device.type == "cuda" else 1
+
+
+def _recorded(model: nn.Module, optimizer: Optimizer, recorder: Recorder, dropout: torch.Generator) -> Step:
+    """The optimizer's step, its work on the device recorded; as it is where Python has a part in it."""
+    if type(optimizer) is not SGD:
+        return optimizer.step
+
+    def touched() -> Touched:
+        return Touched(list(model.parameters()), [*model.buffers(), *optimizer.moments()], [dropout])
+
+    descend = RecordedStep(optimizer.descend, touched, lambda: optimizer.learning_rate, recorder)
+
+    def step(images: Tensor, labels: Tensor) -> Tensor:
+        loss = descend(images, labels)
+        optimizer.count(len(labels))
+        return loss
+
+    return step
 
 
 def _not_again() -> Iterator[tuple[Tensor, Tensor]]:

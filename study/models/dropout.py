@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -9,7 +12,8 @@ from torch import Tensor, nn
 class Dropout(nn.Module):
     """torch.nn.Dropout (same distribution, same scale 1 / (1 - p)), with masks drawn from `generator`.
 
-    In eval mode the identity. The generator is not part of the state dict: who owns it saves its state.
+    In eval mode the identity. The generator is not part of the state dict: who owns it saves its state. Under
+    `torch.vmap` over several networks, `generator` is one for each of them, and each gets the masks it would get alone.
     """
 
     def __init__(self, p: float) -> None:
@@ -17,7 +21,7 @@ class Dropout(nn.Module):
         if not 0 <= p < 1:
             raise ValueError(f"dropout probability must be in [0, 1), not {p}")
         self.p = p
-        self.generator: torch.Generator | None = None
+        self.generator: torch.Generator | Sequence[torch.Generator] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` of any shape; RuntimeError in training mode without a generator."""
@@ -27,17 +31,42 @@ class Dropout(nn.Module):
             raise RuntimeError(
                 "dropout in training mode has no generator: call set_dropout_generator(model, generator)"
             )
-        keep = 1 - self.p
-        mask = torch.empty(x.shape, dtype=x.dtype, device=self.generator.device)
-        mask.bernoulli_(keep, generator=self.generator).div_(keep)
-        return x * mask.to(x.device)
+        if isinstance(self.generator, torch.Generator):
+            return x * _mask(x, 1 - self.p, self.generator)
+        masks: Tensor = _Masks.apply(x, 1 - self.p, self.generator)
+        return x * masks
 
     def extra_repr(self) -> str:
         """What print(model) shows."""
         return f"p={self.p}"
 
 
-def set_dropout_generator(model: nn.Module, generator: torch.Generator) -> None:
+def _mask(x: Tensor, keep: float, generator: torch.Generator) -> Tensor:
+    """1 / keep with probability `keep`, else 0; shape, type and device of x."""
+    mask = torch.empty(x.shape, dtype=x.dtype, device=generator.device)
+    return mask.bernoulli_(keep, generator=generator).div_(keep).to(x.device)
+
+
+class _Masks(torch.autograd.Function):
+    """The masks of several networks under vmap, each from its own generator: vmap itself knows one for all."""
+
+    @staticmethod
+    def forward(x: Tensor, keep: float, generators: Sequence[torch.Generator]) -> Tensor:
+        raise RuntimeError("dropout has a generator for each of several networks, but was called for one")
+
+    @staticmethod
+    def setup_context(context: Any, inputs: Any, output: Tensor) -> None:
+        context.mark_non_differentiable(output)
+
+    @staticmethod
+    def vmap(
+        info: Any, dimensions: tuple[int, ...], x: Tensor, keep: float, generators: Sequence[torch.Generator]
+    ) -> tuple[Tensor, int]:
+        of_each = x.detach().unbind(dimensions[0])
+        return torch.stack([_mask(one, keep, g) for one, g in zip(of_each, generators, strict=True)]), 0
+
+
+def set_dropout_generator(model: nn.Module, generator: torch.Generator | Sequence[torch.Generator]) -> None:
     """Has every Dropout of the model draw its masks from `generator`; a model may have none."""
     for module in model.modules():
         if isinstance(module, Dropout):

@@ -19,7 +19,7 @@ from study.optimizers.selective_backprop import SelectiveBackprop
 from study.optimizers.sgd import SGD
 from study.optimizers.svrg import SVRG
 
-__all__ = ["OPTIMIZERS", "Batches", "Builder", "Optimizer"]
+__all__ = ["OPTIMIZERS", "SGD", "Batches", "Builder", "Optimizer"]
 
 
 class Builder(Protocol):

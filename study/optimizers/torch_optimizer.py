@@ -20,11 +20,32 @@ class TorchOptimizer(Optimizer):
 
     def step(self, x: Tensor, y: Tensor) -> Tensor:
         """One update with the gradient of the minibatch's mean loss; returns that loss."""
+        loss = self.descend(x, y)
+        self.count(len(y))
+        return loss
+
+    def descend(self, x: Tensor, y: Tensor) -> Tensor:
+        """A step's work on the device; returns the minibatch's mean loss before it, without a graph."""
         loss = F.cross_entropy(self.model(x), y)
         self._differentiate(loss)
-        self._update()
-        self.gradient_equivalents += len(y)
+        self.apply_gradients()
         return loss.detach()
+
+    def apply_gradients(self) -> None:
+        """Change the weights by the gradient that the parameters hold."""
+        for group in self._rule.param_groups:
+            group["lr"] = self.learning_rate
+        self._rule.step()
+
+    def count(self, images: int) -> None:
+        """Count an update by the gradient of so many images."""
+        self.updates += 1
+        self.gradient_equivalents += images
+
+    def moments(self) -> list[Tensor]:
+        """The tensors that the rule keeps beside the weights: none before the first step."""
+        kept = self._rule.state.values()
+        return [value for state in kept for value in state.values() if isinstance(value, Tensor)]
 
     def _differentiate(self, loss: Tensor) -> None:
         """Leave the gradient of `loss` in the parameters."""
@@ -32,10 +53,8 @@ class TorchOptimizer(Optimizer):
         loss.backward()
 
     def _update(self) -> None:
-        """Change the weights by the gradient that the parameters hold."""
-        for group in self._rule.param_groups:
-            group["lr"] = self.learning_rate
-        self._rule.step()
+        """Change the weights by the gradient that the parameters hold, and count the update alone."""
+        self.apply_gradients()
         self.updates += 1
 
     def state_dict(self) -> dict[str, Any]:
