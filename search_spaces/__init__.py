@@ -22,7 +22,7 @@ from search_spaces.request import GridError, Request
 from search_spaces.sgd_variants import SGD_VARIANTS
 from search_spaces.smoke import SMOKE
 from search_spaces.space import Space
-from search_spaces.trial import TRIAL_FIELDS, Trial
+from search_spaces.trial import PRECISIONS, TRIAL_FIELDS, Trial
 
 GRIDS: dict[str, tuple[Space, ...]] = {
     "smoke": (SMOKE,),
@@ -51,6 +51,7 @@ __all__ = [
     "HEADLINE_EPSILON",
     "NEWTON_STEPS",
     "NEWTON_TOLERANCE",
+    "PRECISIONS",
     "TRIAL_FIELDS",
     "AttackProbe",
     "Grid",

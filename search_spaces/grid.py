@@ -14,6 +14,10 @@ from search_spaces.trial import TRIAL_FIELDS, Trial
 SELECTABLE = ("space", "regime", *(name for name in TRIAL_FIELDS if name != "parent"))
 
 
+RESIZED = ("epochs", "train_size", "test_size", "precision")
+"""Fields of a request that replace those of every trial."""
+
+
 @dataclass(frozen=True)
 class Planned:
     """One trial of a grid with the probes asked of it and the labels it carries."""
@@ -99,9 +103,9 @@ def _cells(spaces: tuple[Space, ...]) -> Iterator[tuple[str, Space, Trial]]:
 
 
 def _resized(cell: Trial, request: Request) -> Trial:
-    """The cell at the sizes asked for; a child never gets more epochs than its paper gives it."""
-    sizes: dict[str, Any] = {name: getattr(request, name) for name in ("epochs", "train_size", "test_size")}
-    chosen = {name: value for name, value in sizes.items() if value is not None}
+    """The cell at the sizes and precision asked for; a child never gets more epochs than its paper gives it."""
+    asked: dict[str, Any] = {name: getattr(request, name) for name in RESIZED}
+    chosen = {name: value for name, value in asked.items() if value is not None}
     if cell.parent is not None:
         chosen["parent"] = _resized(cell.parent, request)
         chosen["epochs"] = min(cell.epochs, chosen.get("epochs", cell.epochs))

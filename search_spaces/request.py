@@ -25,6 +25,7 @@ class Request:
     test_size: int | None = None
     probes: Literal["all", "headline"] = "all"
     epsilons: tuple[float, ...] | None = None
+    precision: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The request as JSON-ready values."""
@@ -37,6 +38,7 @@ class Request:
             "test_size": self.test_size,
             "probes": self.probes,
             "epsilons": None if self.epsilons is None else list(self.epsilons),
+            "precision": self.precision,
         }
 
     @classmethod
@@ -58,6 +60,7 @@ class Request:
             test_size=values.get("test_size"),
             probes="headline" if values.get("probes") == "headline" else "all",
             epsilons=None if epsilons is None else tuple(float(e) for e in epsilons),
+            precision=values.get("precision"),
         )
 
     def check(self) -> None:

@@ -8,6 +8,9 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
+PRECISIONS = ("float32", "tf32", "bf16")
+"""Of the arithmetic of training; weights and every probe are float32."""
+
 _ID_LENGTH = 16
 """64 bits of SHA-256: a clash among a million trials has a chance of 3e-8."""
 
@@ -23,6 +26,7 @@ class Trial:
     `target_loss` stops training at the first epoch whose full-pass training loss is at most this value.
     `adversarial_training` names the attack that perturbs every minibatch, by `adversarial_epsilon` in units of
     pixels in [0, 1]. `parent` is the trial whose trained weights this one starts from, of the same seed.
+    `precision`, one of PRECISIONS, is that of training's convolutions and matrix products.
     """
 
     dataset: str
@@ -43,6 +47,7 @@ class Trial:
     adversarial_training: str = "none"
     adversarial_epsilon: float = 0.0
     parent: Trial | None = None
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         """Give every number its declared type, so that 0 and 0.0 cannot become two trials.
@@ -64,6 +69,8 @@ class Trial:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)!r}")
         if (self.adversarial_training != "none") != (self.adversarial_epsilon > 0):
             raise ValueError("adversarial training needs an attack and an epsilon above 0, or neither")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision {self.precision!r} is not one of {', '.join(PRECISIONS)}")
         if self.parent is not None:
             for name in ("dataset", "model", "seed"):
                 if getattr(self.parent, name) != getattr(self, name):

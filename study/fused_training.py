@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from study import streams
 from study.optimizers import SGD
+from study.precision import training_in
 from study.recorded_step import RecordedStep, Recorder, Step, Touched
 from study.replicas import Replicas
 from study.training import Recipe, TrainingState, close_epoch, goes_on, minibatches
@@ -54,8 +55,8 @@ def train_together(
         ValueError: the runs cannot be one program: other batch sizes, architectures or optimizers, or adversarial
             training.
     """
-    if any(run.recipe.perturb or run.recipe.batch_size != runs[0].recipe.batch_size for run in runs):
-        raise ValueError("only natural training with one batch size can be computed as one")
+    if len({(run.recipe.batch_size, run.recipe.precision) for run in runs}) > 1 or any(r.recipe.perturb for r in runs):
+        raise ValueError("only natural training with one batch size and precision can be computed as one")
     if not all(type(run.optimizer) is SGD for run in runs):
         raise ValueError("only plain SGD can be computed as one")
     for run in runs:
@@ -110,7 +111,8 @@ class _Program:
         return mean
 
     def _descend(self, images: Tensor, labels: Tensor) -> Tensor:
-        losses = self._replicas.differentiate(images, labels)
+        with training_in(self._runs[0].recipe.precision, self._replicas.network):
+            losses = self._replicas.differentiate(images, labels)
         for run in self._runs:
             run.optimizer.apply_gradients()
         return losses

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import NoReturn, TypeVar
 from urllib.parse import urlsplit
 
-from search_spaces import GRIDS, GridError, Request
+from search_spaces import GRIDS, PRECISIONS, GridError, Request
 
 Number = TypeVar("Number", int, float)
 
@@ -82,6 +82,7 @@ def parser(description: str | None, bad_input: int) -> argparse.ArgumentParser:
         default="all",
         help="headline: only what the headline columns need",
     )
+    add("--precision", choices=PRECISIONS, help="of training on a GPU (default: float32); probes are always float32")
     add("--epsilons", metavar="E,E", help="attack only at these epsilons (pixels in [0, 1])")
     add("--gpus-per-trial", default="auto", metavar="F|auto", help="fraction of a GPU that each trial owns")
     add("--cpus-per-trial", type=int, default=1, metavar="N", help="CPUs, and torch threads, of each trial")
@@ -123,6 +124,7 @@ def request(arguments: argparse.Namespace) -> Request:
         test_size=arguments.test_size,
         probes=arguments.probes,
         epsilons=_numbers("--epsilons", arguments.epsilons, float, "0.1,0.3"),
+        precision=arguments.precision,
     )
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from study import streams
 from study.evaluation import evaluate
 from study.optimizers import SGD, Optimizer
+from study.precision import training_in
 from study.recorded_step import RecordedStep, Recorder, Step, Touched
 from study.schedules import Schedule
 
@@ -73,7 +74,8 @@ class Recipe:
 
     `perturb` makes training adversarial (Yao et al. 2018, section 3.3): every minibatch is replaced by what it returns,
     made with the weights of that moment and with draws of an epoch's own stream. The optimizer does not count this
-    work. With a `recorder` the steps of plain SGD are recorded and replayed.
+    work. With a `recorder` the steps of plain SGD are recorded and replayed. `precision` is that of the steps (see
+    `study.precision`); what is measured between them is float32.
     """
 
     learning_rate: float
@@ -85,6 +87,7 @@ class Recipe:
     target_loss: float | None = None
     perturb: Perturb | None = None
     recorder: Recorder | None = None
+    precision: str = "float32"
 
 
 def train(
@@ -110,7 +113,7 @@ def train(
     model.train()
     dropout = torch.Generator(device=train[0].device)
     set_dropout_generator(model, dropout)
-    step = optimizer.step if recipe.recorder is None else _recorded(model, optimizer, recipe.recorder, dropout)
+    step = _step(model, optimizer, recipe, dropout)
     while goes_on(recipe, state):
         optimizer.learning_rate = recipe.schedule(recipe.learning_rate, state.epochs_done)
         loss = _train_epoch(model, optimizer, step, recipe, train, state.epochs_done, dropout)
@@ -159,7 +162,8 @@ def _train_epoch(
     device = train[0].device
     again = partial(minibatches, recipe, train, epoch) if recipe.perturb is None else _not_again
     streams.restart(dropout, recipe.seed, "dropout", epoch)
-    optimizer.begin_epoch(again, streams.generator(recipe.seed, "optimizer", epoch, device=device))
+    with training_in(recipe.precision, model):
+        optimizer.begin_epoch(again, streams.generator(recipe.seed, "optimizer", epoch, device=device))
     # The same stream from its beginning: what the optimizer passed over before met the masks of the steps to come.
     streams.restart(dropout, recipe.seed, "dropout", epoch)
     total = torch.zeros((), dtype=torch.float64, device=device)
@@ -187,22 +191,31 @@ def _at_once(device: torch.device, batch_size: int) -> int:
     return max(1, PREPARED // batch_size) if device.type == "cuda" else 1
 
 
-def _recorded(model: nn.Module, optimizer: Optimizer, recorder: Recorder, dropout: torch.Generator) -> Step:
-    """The optimizer's step, its work on the device recorded; as it is where Python has a part in it."""
-    if type(optimizer) is not SGD:
-        return optimizer.step
+def _step(model: nn.Module, optimizer: Optimizer, recipe: Recipe, dropout: torch.Generator) -> Step:
+    """The optimizer's step in the recipe's precision; recorded, if asked, where Python has no part in it."""
+
+    def whole(images: Tensor, labels: Tensor) -> Tensor:
+        with training_in(recipe.precision, model):
+            return optimizer.step(images, labels)
+
+    if recipe.recorder is None or type(optimizer) is not SGD:
+        return whole
+
+    def descend(images: Tensor, labels: Tensor) -> Tensor:
+        with training_in(recipe.precision, model):
+            return optimizer.descend(images, labels)
 
     def touched() -> Touched:
         return Touched(list(model.parameters()), [*model.buffers(), *optimizer.moments()], [dropout])
 
-    descend = RecordedStep(optimizer.descend, touched, lambda: optimizer.learning_rate, recorder)
+    recorded = RecordedStep(descend, touched, lambda: optimizer.learning_rate, recipe.recorder)
 
-    def step(images: Tensor, labels: Tensor) -> Tensor:
-        loss = descend(images, labels)
+    def replayed(images: Tensor, labels: Tensor) -> Tensor:
+        loss = recorded(images, labels)
         optimizer.count(len(labels))
         return loss
 
-    return step
+    return replayed
 
 
 def _not_again() -> Iterator[tuple[Tensor, Tensor]]:

@@ -24,6 +24,7 @@ _NOUNS = {
     "val_size": "validation images",
     "test_size": "test images",
     "augmentation": "augmentation",
+    "precision": "precision",
 }
 
 

@@ -17,6 +17,9 @@ from analysis.theme import REGIMES, SeriesStyle, momentum_style, name, regime_st
 SHARED = tuple(key for key in CURVE if key not in ("regime", "momentum"))
 """Columns in which all trials of one panel agree."""
 
+_PLAIN = {"augmentation": "none", "optimizer": "sgd", "adversarial_training": "none", "precision": "float32"}
+"""What is not worth a word."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -42,7 +45,7 @@ class Setting:
         ]
         if not pd.isna(self["target_loss"]):
             parts.append(f"until training loss ≤ {self['target_loss']:g}")
-        for column, plain in (("augmentation", "none"), ("optimizer", "sgd"), ("adversarial_training", "none")):
+        for column, plain in _PLAIN.items():
             if self[column] != plain:
                 parts.append(f"{column.replace('_', ' ')} {self[column]}")
         if self["weight_decay"]:

@@ -34,7 +34,7 @@ smallest.
 
 ALONG = "tau_b_along_batch_size"
 
-_TEXT = ("dataset", "model", "regime", "optimizer", "adversarial_training", "augmentation")
+_TEXT = ("dataset", "model", "regime", "optimizer", "adversarial_training", "augmentation", "precision")
 
 COLUMNS = (
     *("dataset", "model", "optimizer", "adversarial_training", "weight_decay", "regime", "momentum"),

@@ -59,6 +59,7 @@ class Rerun:
 def _narrowing(cell: Mapping[Any, Any], request: Request | None) -> list[str]:
     sizes = ("epochs", "train_size", "test_size")
     asked = {name: getattr(request, name) if request else int(cell[name]) for name in sizes}
+    asked["precision"] = cell["precision"] if cell["precision"] != Trial.precision else None
     options = [f"--{n.replace('_', '-')} {value}" for n, value in asked.items() if value is not None]
     if request and request.seeds is not None:
         options.append(f"--seeds {','.join(map(str, request.seeds))}")

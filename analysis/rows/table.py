@@ -31,10 +31,11 @@ _PLAIN: dict[str, float | str] = {
     "optimizer": "sgd",
     **dict.fromkeys(("adversarial_training", "augmentation"), "none"),
     "adversarial_epsilon": 0.0,
+    "precision": "float32",
 }
 """What stands for a missing value: what rows of before the column were trained with."""
 
-PROTOCOL = ("epochs", "target_loss", "train_size", "val_size", "test_size", "augmentation")
+PROTOCOL = ("epochs", "target_loss", "train_size", "val_size", "test_size", "augmentation", "precision")
 """Trials of different protocols never share a curve or a test."""
 
 CURVE = (

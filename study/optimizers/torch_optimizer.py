@@ -65,3 +65,8 @@ class TorchOptimizer(Optimizer):
         """Go on from stored counters and moments."""
         super().load_state_dict(state)
         self._rule.load_state_dict(state["rule"])
+        for parameter, kept in self._rule.state.items():
+            for name, moment in kept.items():
+                if isinstance(moment, Tensor) and moment.shape == parameter.shape:
+                    # In the parameter's memory order: torch's fused rules walk both along memory and check nothing.
+                    kept[name] = torch.empty_like(parameter).copy_(moment)

@@ -141,7 +141,7 @@ def test_runs_at_different_epochs_go_on_side_by_side() -> None:
 
 
 def test_what_cannot_be_one_program_is_refused() -> None:
-    with pytest.raises(ValueError, match="one batch size"):
+    with pytest.raises(ValueError, match="one batch size and precision"):
         together([run_of(), run_of(batch_size=16)])
     with pytest.raises(ValueError, match="one architecture"):
         together([run_of(), run_of(model="m1_20")])
