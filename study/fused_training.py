@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -12,21 +11,11 @@ from torch import Tensor, nn
 from study import streams
 from study.optimizers import SGD
 from study.precision import training_in
-from study.recorded_step import RecordedStep, Recorder, Step, Touched
+from study.recorded_step import RecordedStep, Recorder, Touched
 from study.replicas import Replicas
-from study.training import Recipe, TrainingState, close_epoch, goes_on, minibatches
+from study.training import Run, close_epoch, goes_on, minibatches
 
 Split = tuple[Tensor, Tensor]
-
-
-@dataclass
-class Run:
-    """One network in training: `state` says how far it has come, and is changed in place."""
-
-    model: nn.Module
-    optimizer: SGD
-    recipe: Recipe
-    state: TrainingState
 
 
 def train_together(
@@ -57,20 +46,20 @@ def train_together(
     """
     if len({(run.recipe.batch_size, run.recipe.precision) for run in runs}) > 1 or any(r.recipe.perturb for r in runs):
         raise ValueError("only natural training with one batch size and precision can be computed as one")
-    if not all(type(run.optimizer) is SGD for run in runs):
-        raise ValueError("only plain SGD can be computed as one")
     for run in runs:
         run.model.train()
     going: list[Run] = []
     while left := [run for run in runs if goes_on(run.recipe, run.state)]:
         if left != going:
-            going, program = left, _Program(left, set_dropout_generator, train[0].device, recorder)
+            going, program = left, Program(left, set_dropout_generator, train[0].device, recorder)
         started = time.perf_counter()
         losses = program.epoch(train)
         ended = [run for run, loss in zip(going, losses, strict=True) if _close(run, loss, train, validation)]
         share = (time.perf_counter() - started) / len(going)
         for run in going:
             run.state.seconds += share
+            run.state.replicas = max(run.state.replicas, len(going))
+            run.state.replayed |= program.replays
         for run in ended:
             on_epoch(run)
 
@@ -79,7 +68,7 @@ def _close(run: Run, loss: float, train: Split, validation: Split) -> bool:
     return close_epoch(run.model, run.optimizer, run.recipe, run.state, loss, train=train, validation=validation)
 
 
-class _Program:
+class Program:
     """The step of all runs, and their epochs; it lasts until one of them ends."""
 
     def __init__(
@@ -89,13 +78,32 @@ class _Program:
         device: torch.device,
         recorder: Recorder | None,
     ) -> None:
+        """As for `train_together`."""
         self._runs = runs
+        self._rules = [run.optimizer for run in runs if type(run.optimizer) is SGD]
+        if len(self._rules) < len(runs):
+            raise ValueError("only plain SGD can be computed as one")
         self._replicas = Replicas([run.model for run in runs])
         self._dropout = [torch.Generator(device=device) for _ in runs]
         set_dropout_generator(self._replicas.network, self._dropout)
-        self._step: Step = self._descend
-        if recorder is not None:
-            self._step = RecordedStep(self._descend, self._touched, self._learning_rates, recorder)
+        self._recorded = (
+            None
+            if recorder is None
+            else RecordedStep(self._descend, self._touched, self._learning_rates, recorder, self._count)
+        )
+
+    @property
+    def replays(self) -> bool:
+        """Whether its step was recorded and is replayed."""
+        return self._recorded is not None and self._recorded.replays
+
+    def step(self, images: Tensor, labels: Tensor) -> Tensor:
+        """One step of every run on its minibatch, (R, B, C, H, W) in [0, 1] and (R, B); returns the losses (R,)."""
+        if self._recorded is not None:
+            return self._recorded(images, labels)
+        losses = self._descend(images, labels)
+        self._count(labels.shape[1])
+        return losses
 
     def epoch(self, train: Split) -> list[float]:
         """One pass over the training set, each run in its own epoch; returns the mean losses."""
@@ -104,27 +112,29 @@ class _Program:
             streams.restart(dropout, run.recipe.seed, "dropout", run.state.epochs_done)
         total = torch.zeros(len(self._runs), dtype=torch.float64, device=train[0].device)
         for images, labels in self._minibatches(train):
-            total += self._step(images, labels) * labels.shape[1]
-            for run in self._runs:
-                run.optimizer.count(labels.shape[1])
+            total += self.step(images, labels) * labels.shape[1]
         mean: list[float] = (total / len(train[1])).tolist()
         return mean
 
     def _descend(self, images: Tensor, labels: Tensor) -> Tensor:
         with training_in(self._runs[0].recipe.precision, self._replicas.network):
             losses = self._replicas.differentiate(images, labels)
-        for run in self._runs:
-            run.optimizer.apply_gradients()
+        for rule in self._rules:
+            rule.apply_gradients()
         return losses
+
+    def _count(self, images: int) -> None:
+        for rule in self._rules:
+            rule.count(images)
 
     def _touched(self) -> Touched:
         weights = [parameter for run in self._runs for parameter in run.model.parameters()]
         buffers = [buffer for run in self._runs for buffer in run.model.buffers()]
-        moments = [moment for run in self._runs for moment in run.optimizer.moments()]
+        moments = [moment for rule in self._rules for moment in rule.moments()]
         return Touched(weights, [*buffers, *moments], self._dropout)
 
     def _learning_rates(self) -> list[float]:
-        return [run.optimizer.learning_rate for run in self._runs]
+        return [rule.learning_rate for rule in self._rules]
 
     def _minibatches(self, train: Split) -> Iterator[tuple[Tensor, Tensor]]:
         """Images (R, B, C, H, W) and labels (R, B): slice r is the next minibatch of run r."""

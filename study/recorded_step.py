@@ -75,13 +75,20 @@ class RecordedStep:
 
     The first replay is compared with the step itself, from the same weights and draws. If the recording fails or they
     differ, one warning says so and every step is done as given: recording can cost speed, never a result. It is made
-    anew when `constants()`, what the step takes from Python (the learning rate), has changed.
+    anew when `constants()`, what the step takes from Python (the learning rate), has changed. `count(images)` is called
+    after every step, replayed or not: the step itself must leave Python as it was.
     """
 
     def __init__(
-        self, step: Step, touched: Callable[[], Touched], constants: Callable[[], object], recorder: Recorder
+        self,
+        step: Step,
+        touched: Callable[[], Touched],
+        constants: Callable[[], object],
+        recorder: Recorder,
+        count: Callable[[int], object],
     ) -> None:
         self._step, self._touched, self._constants, self._recorder = step, touched, constants, recorder
+        self._count = count
         self._steps = 0
         self._shape: torch.Size | None = None
         self._recording: _Recording | None = None
@@ -93,7 +100,12 @@ class RecordedStep:
         return self._proved and not self._gave_up
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        """The step on this minibatch; the next call may overwrite the result."""
+        """The step on this minibatch, y (B,) or (R, B); the next call may overwrite the result."""
+        result = self._do(x, y)
+        self._count(y.shape[-1])
+        return result
+
+    def _do(self, x: Tensor, y: Tensor) -> Tensor:
         self._shape = self._shape or x.shape
         if self._gave_up or x.shape != self._shape:
             return self._step(x, y)
@@ -134,7 +146,7 @@ class RecordedStep:
 
     def _give_up(self, why: str) -> None:
         self._gave_up, self._recording = True, None
-        warnings.warn(f"steps are not recorded, training is slower: {why}", RuntimeWarning, stacklevel=3)
+        warnings.warn(f"steps are not recorded, training is slower: {why}", RuntimeWarning, stacklevel=4)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -43,7 +44,9 @@ class Epoch:
 class TrainingState:
     """How far training has come; with the model's and the optimizer's state all that is needed to go on.
 
-    `steps` and `gradient_equivalents` are the optimizer's counts at the end of the last completed epoch.
+    `steps` and `gradient_equivalents` are the optimizer's counts at the end of the last completed epoch; `seconds` is
+    what the epochs took, shared out among networks that were trained as one program, of which there were `replicas` at
+    most. `replayed`: steps were recorded and replayed.
     """
 
     steps: int = 0
@@ -52,6 +55,8 @@ class TrainingState:
     history: list[Epoch] = field(default_factory=list)
     diverged: str = ""
     reached_target: bool | None = None
+    replicas: int = 1
+    replayed: bool = False
 
     @property
     def epochs_done(self) -> int:
@@ -90,6 +95,16 @@ class Recipe:
     precision: str = "float32"
 
 
+@dataclass
+class Run:
+    """One network in training: `state` says how far it has come, and is changed in place."""
+
+    model: nn.Module
+    optimizer: Optimizer
+    recipe: Recipe
+    state: TrainingState
+
+
 def train(
     model: nn.Module,
     optimizer: Optimizer,
@@ -115,9 +130,13 @@ def train(
     set_dropout_generator(model, dropout)
     step = _step(model, optimizer, recipe, dropout)
     while goes_on(recipe, state):
+        started = time.perf_counter()
         optimizer.learning_rate = recipe.schedule(recipe.learning_rate, state.epochs_done)
         loss = _train_epoch(model, optimizer, step, recipe, train, state.epochs_done, dropout)
-        if close_epoch(model, optimizer, recipe, state, loss, train=train, validation=validation):
+        completed = close_epoch(model, optimizer, recipe, state, loss, train=train, validation=validation)
+        state.replayed |= isinstance(step, RecordedStep) and step.replays
+        state.seconds += time.perf_counter() - started
+        if completed:
             on_epoch(state.history[-1])
     return state
 
@@ -208,14 +227,7 @@ def _step(model: nn.Module, optimizer: Optimizer, recipe: Recipe, dropout: torch
     def touched() -> Touched:
         return Touched(list(model.parameters()), [*model.buffers(), *optimizer.moments()], [dropout])
 
-    recorded = RecordedStep(descend, touched, lambda: optimizer.learning_rate, recipe.recorder)
-
-    def replayed(images: Tensor, labels: Tensor) -> Tensor:
-        loss = recorded(images, labels)
-        optimizer.count(len(labels))
-        return loss
-
-    return replayed
+    return RecordedStep(descend, touched, lambda: optimizer.learning_rate, recipe.recorder, optimizer.count)
 
 
 def _not_again() -> Iterator[tuple[Tensor, Tensor]]:

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from study import streams
 from study.data import AUGMENTATIONS
-from study.fused_training import Run, train_together
+from study.fused_training import train_together
 from study.models import MODELS, set_dropout_generator
 from study.optimizers import OPTIMIZERS, SGD
 from study.replicas import Replicas
 from study.schedules import SCHEDULES
-from study.training import Recipe, TrainingState, train
+from study.training import Recipe, Run, TrainingState, train
 from tests.study.fused import image_shape, model_of
 from tests.study.small import tensors
 

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from search_spaces import GRIDS, Request, Trial, plan
 from study import precision
 from study.data import AUGMENTATIONS
-from study.fused_training import Run, train_together
+from study.fused_training import train_together
 from study.models import set_dropout_generator
 from study.optimizers import SGD
 from study.schedules import SCHEDULES
-from study.training import Recipe, TrainingState, train
+from study.training import Recipe, Run, TrainingState, train
 from tests.study.fused import model_of, same_bits
 from tests.study.small import tensors, trial
 

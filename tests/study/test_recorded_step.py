@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from study.data import AUGMENTATIONS
-from study.fused_training import Run, train_together
+from study.fused_training import train_together
 from study.models import set_dropout_generator
 from study.optimizers import SGD
 from study.recorded_step import WARM_UP, CudaGraphs, Recorder, Work
 from study.schedules import SCHEDULES
-from study.training import Recipe, TrainingState, train
+from study.training import Recipe, Run, TrainingState, train
 from tests.study.fused import image_shape, model_of, same_bits
 from tests.study.small import tensors
 
