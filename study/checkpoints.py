@@ -65,8 +65,17 @@ def load_state(
 
 def _to_bytes(state: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
-    torch.save(state, buffer)
+    torch.save(_own(state), buffer)
     return buffer.getvalue()
+
+
+def _own(value: Any) -> Any:
+    """The same, without what else a tensor's memory holds: of networks trained as one program each has a slice."""
+    if isinstance(value, Tensor):
+        return value.clone() if value.untyped_storage().nbytes() > value.nbytes else value
+    if isinstance(value, dict):
+        return {key: _own(entry) for key, entry in value.items()}
+    return [_own(entry) for entry in value] if isinstance(value, list) else value
 
 
 def _from_bytes(content: bytes) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -150,15 +151,15 @@ class CostModel:
     """Expected seconds of planned work, the built-in figures scaled by what stored rows took, model by model.
 
     A model with rows of several devices is scaled by the device that has most of them. `devices` names those of all
-    rows that were used.
+    rows that were used, `trained` the ids of trials whose weights are stored.
     """
 
     def __init__(self, grid: Mapping[str, Planned] | None = None, rows: Iterable[Row] = ()) -> None:
         ratios: dict[tuple[str, str], list[float]] = {}
-        self._trained: set[str] = set()
+        self.trained: set[str] = set()
         for row in rows:
             if row["status"] == "ok":
-                self._trained.add(row["trial_id"])
+                self.trained.add(row["trial_id"])
             planned = (grid or {}).get(row["trial_id"])
             if planned is not None and row["status"] == "ok" and row["train_seconds"]:
                 expected = train_seconds(planned)
@@ -170,9 +171,22 @@ class CostModel:
 
     def seconds(self, planned: Planned) -> float:
         """Expected seconds of one trial: of its probes alone when a stored row says that it is trained."""
-        trained = planned.trial.trial_id in self._trained
-        expected = probe_seconds(planned) + (0.0 if trained else train_seconds(planned))
-        return expected * self.scale.get(planned.trial.model, 1.0)
+        return probe_seconds(planned) * self._factor(planned) + self.training_seconds(planned)
+
+    def knowing(self, trained: Iterable[str]) -> CostModel:
+        """The same of a time at which these trials are trained as well."""
+        later = copy.copy(self)
+        later.trained = self.trained | set(trained)
+        return later
+
+    def training_seconds(self, planned: Planned) -> float:
+        """Expected seconds of one trial's training; none when a stored row says that it is trained."""
+        if planned.trial.trial_id in self.trained:
+            return 0.0
+        return train_seconds(planned) * self._factor(planned)
+
+    def _factor(self, planned: Planned) -> float:
+        return self.scale.get(planned.trial.model, 1.0)
 
     def patience(self, planned: Planned) -> float:
         """Seconds without a word that a trial may take with good reason: its longest part, on the slower of devices.
@@ -191,7 +205,7 @@ class CostModel:
         pairs = [
             (self.seconds(planned), (row["train_seconds"] or 0.0) + (row["probe_seconds"] or 0.0))
             for planned in work
-            if planned.trial.trial_id not in self._trained and (row := took.get(planned.trial.trial_id))
+            if planned.trial.trial_id not in self.trained and (row := took.get(planned.trial.trial_id))
         ]
         pairs = [(expected, seconds) for expected, seconds in pairs if seconds > 0]
         if not pairs:

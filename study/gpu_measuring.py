@@ -11,13 +11,13 @@ import ray
 from search_spaces import Planned
 from study.capacity import Capacity, Node, survey
 from study.data_keys import DataKey
-from study.execute import Tensors
 from study.gpu_memory import out_of_gpu_memory
 from study.gpu_shares import UNMEASURED, Need, Peaks, kind_of, representatives, share
 from study.options import Resources
 from study.reasons import first_line
 from study.records import Results
 from study.rehearsal import CudaMeter, rehearse
+from study.tensors import Tensors
 from study.trainable import set_up_torch, tensors
 
 ACCELERATOR = "accelerator_type:"

@@ -42,7 +42,8 @@ class Trackers:
 @dataclass(frozen=True)
 class Resources:
     """What each trial owns and who is told of it; `max_concurrent` bounds how many run (None: as many as fit),
-    `trial_timeout` the seconds without a report (None: by expected cost)."""
+    `trial_timeout` the seconds without a report (None: by expected cost), `replicas` how many networks train as one
+    program (None: on GPUs as many as pay, else one); `replay`: on a GPU, record and replay training steps."""
 
     cpus_per_trial: int = 1
     gpus_per_trial: float | None = None
@@ -50,6 +51,8 @@ class Resources:
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     trackers: Trackers = Trackers()
     trial_timeout: float | None = None
+    replicas: int | None = None
+    replay: bool = True
 
 
 def parser(description: str | None, bad_input: int) -> argparse.ArgumentParser:
@@ -86,6 +89,14 @@ def parser(description: str | None, bad_input: int) -> argparse.ArgumentParser:
     add("--epsilons", metavar="E,E", help="attack only at these epsilons (pixels in [0, 1])")
     add("--gpus-per-trial", default="auto", metavar="F|auto", help="fraction of a GPU that each trial owns")
     add("--cpus-per-trial", type=int, default=1, metavar="N", help="CPUs, and torch threads, of each trial")
+    add(
+        "--replicas",
+        default="auto",
+        metavar="N|auto",
+        help="train up to N networks that differ in seed, rate or momentum as one program "
+        "(auto: on GPUs as many as measured throughput says; 1: never)",
+    )
+    add("--no-cuda-graphs", action="store_true", help="on a GPU, launch every training step anew")
     add("--max-concurrent", type=int, metavar="N", help="at most this many trials at once")
     add(
         "--checkpoint-seconds",
@@ -146,6 +157,7 @@ def resources(arguments: argparse.Namespace) -> Resources:
         value = getattr(arguments, option)
         if value is not None and value < 1:
             raise OptionError(f"--{option.replace('_', '-')} must be at least 1, got {value}")
+    replicas = None if arguments.replicas == "auto" else _replicas(arguments.replicas)
     interval = arguments.checkpoint_seconds
     if not 0 <= interval < math.inf:
         raise OptionError(f"--checkpoint-seconds must be a number of seconds, at least 0, got {interval:g}")
@@ -153,7 +165,22 @@ def resources(arguments: argparse.Namespace) -> Resources:
     if timeout is not None and not 0 < timeout < math.inf:
         raise OptionError(f"--trial-timeout must be a positive number of seconds, got {timeout:g}")
     trackers = _trackers(arguments)
-    return Resources(arguments.cpus_per_trial, share, arguments.max_concurrent, interval, trackers, timeout)
+    return Resources(
+        cpus_per_trial=arguments.cpus_per_trial,
+        gpus_per_trial=share,
+        max_concurrent=arguments.max_concurrent,
+        checkpoint_seconds=interval,
+        trackers=trackers,
+        trial_timeout=timeout,
+        replicas=replicas,
+        replay=not arguments.no_cuda_graphs,
+    )
+
+
+def _replicas(text: str) -> int:
+    if not (text.isdecimal() and int(text) >= 1):
+        raise OptionError(f"--replicas {text!r} is not auto or a whole number, at least 1")
+    return int(text)
 
 
 def _trackers(arguments: argparse.Namespace) -> Trackers:

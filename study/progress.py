@@ -26,7 +26,8 @@ NODES = 4
 
 @dataclass
 class Progress:
-    """The state of a run; knows nothing of how it is shown. Costs are expected seconds by trial id."""
+    """The state of a run; knows nothing of how it is shown. Costs are expected seconds by trial id, `afterwards` those of
+    what follows the run."""
 
     costs: Mapping[str, float]
     labels: Mapping[str, str]
@@ -38,6 +39,7 @@ class Progress:
     retries: int = 0
     enlarged: int = 0
     last: str = ""
+    afterwards: float = 0.0
     gpu_use: Callable[[], Mapping[str, tuple[float, float]]] = dict
 
     def start(self, trial_id: str) -> None:
@@ -74,7 +76,7 @@ class Progress:
 
     def eta_seconds(self) -> float | None:
         """Remaining expected work over the pace so far; None before there is a pace."""
-        total = sum(self.costs.values())
+        total = sum(self.costs.values()) + self.afterwards
         finished = sum(self.costs[t] for t in self.done if t in self.costs)
         partly = sum(self.costs.get(t, 0.0) * _share(m) for t, m in self.running.items())
         worked = finished + partly

@@ -24,10 +24,11 @@ from study.costs import HVP_SHARE, MATVECS, PASSES, probe_seconds
 from study.curvature import HessianOperator
 from study.data import DATASETS
 from study.evaluation import CHUNK
-from study.execute import Tensors, execute
+from study.execute import execute
 from study.gpu_shares import Need, probe_kind
 from study.models import build
 from study.records import Results
+from study.tensors import Tensors
 
 STEPS = 10
 """Optimizer steps of the training part."""
@@ -181,7 +182,7 @@ Part = tuple[Callable[[], None], float]
 
 def _training(planned: Planned, small: Planned, cut: Tensors, folder: str) -> Part:
     def work() -> None:
-        execute(replace(small, probes=frozenset()), cut, _fresh(folder))
+        execute(replace(small, probes=frozenset()), cut, _fresh(folder), replay=False)
 
     return work, max(1.0, planned.trial.epochs * planned.trial.train_size / small.trial.train_size)
 

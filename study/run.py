@@ -159,16 +159,19 @@ def _run(
     peaks: Peaks,
 ) -> int:
     """Run the pending work; returns the number of failed trials."""
-    from study import tuning  # ray and torch take seconds to import: only when there is work
+    from study import fusing, tuning  # ray and torch take seconds to import: only when there is work
     from study.capacity import ClusterError
 
-    expected = {p.trial.trial_id: costs.seconds(p) for p in work}
-    longest_first = sorted(work, key=lambda planned: -expected[planned.trial.trial_id])
-    progress = Progress(expected, {p.trial.trial_id: label(p) for p in work})
+    labels = {p.trial.trial_id: label(p) for p in work}
     print(f"{len(work)} trials to run, results in {results.location}", flush=True)
     try:
         tuning.connect(address)
         tuning.check_fit(resources, data)
+        together = fusing.train_together(work, costs, data, results, resources, labels=labels)
+        left = costs.knowing(together)
+        expected = {p.trial.trial_id: left.seconds(p) for p in work}
+        longest_first = sorted(work, key=lambda planned: -expected[planned.trial.trial_id])
+        progress = Progress(expected, labels)
         for generation in sorted({planned.trial.generation for planned in work}):  # parents before their children
             now = [planned for planned in longest_first if planned.trial.generation == generation]
             patience = {planned.trial.trial_id: costs.patience(planned) for planned in now}

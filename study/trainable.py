@@ -16,11 +16,13 @@ from torch.utils.dlpack import from_dlpack
 from search_spaces import Planned
 from study.data import Splits
 from study.data_keys import DataKey, data_key
-from study.execute import FINAL_METRICS, Report, Tensors
+from study.execute import FINAL_METRICS
 from study.gpu_memory import OutOfGpuMemory, out_of_gpu_memory, too_large
 from study.options import Resources
 from study.records import Results
 from study.rows import failed_row
+from study.tensors import Tensors
+from study.trial_training import Report
 
 Execute = Callable[..., dict[str, Any]]
 
@@ -52,6 +54,7 @@ def run_trial(
             results,
             report=report,
             checkpoint_seconds=resources.checkpoint_seconds,
+            replay=resources.replay,
         )
     except OSError:
         time.sleep(STORAGE_PAUSE)

@@ -51,7 +51,7 @@ class TrainingState:
 
     steps: int = 0
     gradient_equivalents: float = 0.0
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
     history: list[Epoch] = field(default_factory=list)
     diverged: str = ""
     reached_target: bool | None = None

@@ -11,9 +11,10 @@ import torch
 from ray import tune
 
 from search_spaces import Planned
-from study.execute import Tensors, execute
+from study.execute import execute
 from study.gpu_shares import Need
 from study.records import Results
+from study.tensors import Tensors
 from study.tuning import MAX_FAILURES
 
 NEEDED = {0: 0.25, 1: 0.5, 2: 1.0, 3: 2.0, 4: 0.5}

@@ -16,8 +16,9 @@ import torch
 
 from search_spaces import Request, plan
 from study.data import load, split
-from study.execute import Tensors, execute
+from study.execute import execute
 from study.records import Results
+from study.tensors import Tensors
 from tests.study.small import timeless
 
 TRAIN, TEST, EPOCHS, BATCH = 64, 20, 60, "8"

@@ -7,8 +7,9 @@ import time
 from typing import Any
 
 from search_spaces import Planned
-from study.execute import Tensors, execute
+from study.execute import execute
 from study.records import Results
+from study.tensors import Tensors
 
 RAISES, DIES, HOARDS, HANGS = 1, 2, 3, 5
 """The seed says what goes wrong, every time; other seeds are sound."""

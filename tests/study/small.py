@@ -8,7 +8,7 @@ import torch
 
 from search_spaces import AttackProbe, Planned, Probe, SpectrumProbe, Trial
 from study.data import load, split
-from study.execute import Tensors
+from study.tensors import Tensors
 
 SIZES = {"train_size": 120, "val_size": 40, "test_size": 50}
 

@@ -40,7 +40,7 @@ def newcomer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(tmp_path)
     signum = module(tmp_path, "newcomers_optimizer", file)
     monkeypatch.setattr(optimizers, "OPTIMIZERS", optimizers.OPTIMIZERS | eval(f"{{{line}}}", vars(signum)))
-    monkeypatch.setattr("study.execute.OPTIMIZERS", optimizers.OPTIMIZERS)
+    monkeypatch.setattr("study.trial_training.OPTIMIZERS", optimizers.OPTIMIZERS)
     newcomers_space = module(tmp_path, "newcomers_space", space)
     for name, spaces in eval(f"{{{grid_line}}}", vars(newcomers_space)).items():
         monkeypatch.setitem(search_spaces.GRIDS, name, spaces)

@@ -7,11 +7,12 @@ import torch
 
 from search_spaces import AttackProbe, InputCurvatureProbe, LandscapeProbe, SpectrumProbe
 from study.data import DATASETS
-from study.execute import Tensors, execute
+from study.execute import execute
 from study.gpu_shares import share
 from study.models import build
 from study.records import Results
 from study.rehearsal import BASIS_BYTES, CudaMeter, rehearse
+from study.tensors import Tensors
 from tests.study.small import planned, probes, tensors, trial
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")

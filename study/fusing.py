@@ -1,0 +1,76 @@
+"""Training networks as few programs before their trials run: on a GPU small ones are far faster together."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+from search_spaces import Planned
+from study import tuning
+from study.capacity import survey
+from study.costs import CostModel
+from study.data import Splits
+from study.data_keys import DataKey
+from study.execute_together import execute_together
+from study.groups import MOST, groups
+from study.options import Resources
+from study.progress import Progress
+from study.records import Results
+
+
+def train_together(
+    work: Sequence[Planned],
+    costs: CostModel,
+    data: Mapping[DataKey, tuple[Splits, str]],
+    results: Results,
+    resources: Resources,
+    *,
+    labels: Mapping[str, str],
+) -> set[str]:
+    """Train what can be one program, each group as one Tune trial on a whole GPU (or the share that was asked for).
+
+    Only on clusters with GPUs, unless a number of replicas was asked for. What fails here is said in a line and costs
+    nothing but time: those trials are trained one by one afterwards, from their checkpoints.
+
+    Returns:
+        The ids of the trials that are trained now.
+    """
+    nodes = survey()
+    on_gpus = nodes.has_gpus and resources.gpus_per_trial != 0
+    most = resources.replicas or (MOST if on_gpus else 1)
+    if most < 2:
+        return set()
+    gpus = int(sum(node.get("GPU", 0) for node in nodes.live))
+    found = groups(work, costs.trained, most=most if resources.replicas else MOST, parts=max(1, gpus))
+    if not found:
+        return set()
+    members = {group[0].trial.trial_id: group for group in found}
+    expected = {leader: sum(costs.training_seconds(p) for p in group) for leader, group in members.items()}
+    everything = sum(costs.seconds(planned) for planned in work)
+    progress = Progress(
+        expected,
+        {leader: f"{len(group)} x {labels[leader]}" for leader, group in members.items()},
+        afterwards=everything - sum(expected.values()),
+    )
+    count = sum(map(len, found))
+    print(f"training {count} networks as {len(found)} programs first; probes follow", flush=True)
+    tuning.run_trials(
+        [group[0] for group in sorted(found, key=lambda group: -expected[group[0].trial.trial_id])],
+        data,
+        results,
+        progress,
+        patience={leader: sum(costs.patience(p) for p in group) for leader, group in members.items()},
+        resources=replace(resources, gpus_per_trial=_share(resources, on_gpus)),
+        execute_trial=partial(execute_together, groups=members, replicas=resources.replicas),
+    )
+    for leader, reason in progress.failures.items():
+        print(f"not trained as one program, but one by one: {progress.labels[leader]}: {reason}", file=sys.stderr)
+    return {p.trial.trial_id for leader, group in members.items() if leader not in progress.failures for p in group}
+
+
+def _share(resources: Resources, on_gpus: bool) -> float:
+    if resources.gpus_per_trial is not None:
+        return resources.gpus_per_trial
+    return 1.0 if on_gpus else 0.0
