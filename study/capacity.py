@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,17 @@ def check_fit(capacity: Capacity, cpus: int, gpus: float | None) -> str:
     if not capacity.fits(cpus, wanted, now=True) and capacity.fits(cpus, wanted):
         return f"no node that is up has {cpus} CPUs and {wanted:g} GPUs yet: waiting for the autoscaler to start one"
     return ""
+
+
+def check_precision(capacity: Capacity, precisions: Collection[str], gpus: float | None) -> None:
+    """Refuse what a cluster without GPUs cannot compute.
+
+    Raises:
+        ClusterError: training in TF32 is asked for, and no trial will have a GPU.
+    """
+    without = gpus == 0 or (gpus is None and not capacity.has_gpus and not capacity.grows)
+    if "tf32" in precisions and without:
+        raise ClusterError("--precision tf32 is of NVIDIA GPUs, and these trials get none; leave it out, or take bf16")
 
 
 def check_data(capacity: Capacity, sizes: Mapping[str, int]) -> str:

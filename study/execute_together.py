@@ -52,7 +52,7 @@ def execute_together(
     def measured(count: int) -> float:
         return throughput([begin(planned).run for planned in left[:count]], data.train)
 
-    most = replicas or best_count(len(left), measured)
+    most = min(replicas, len(left)) if replicas else best_count(len(left), measured)
     while left := _untrained(left, results):
         try:
             _train([begin(planned) for planned in left[:most]], data, results, progress)

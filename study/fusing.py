@@ -15,9 +15,10 @@ from study.data import Splits
 from study.data_keys import DataKey
 from study.execute_together import execute_together
 from study.groups import MOST, groups
-from study.options import Resources
+from study.options import Resources, Trackers
 from study.progress import Progress
 from study.records import Results
+from study.schema import Row
 
 
 def train_together(
@@ -28,24 +29,24 @@ def train_together(
     resources: Resources,
     *,
     labels: Mapping[str, str],
-) -> set[str]:
+) -> dict[str, Row]:
     """Train what can be one program, each group as one Tune trial on a whole GPU (or the share that was asked for).
 
     Only on clusters with GPUs, unless a number of replicas was asked for. What fails here is said in a line and costs
     nothing but time: those trials are trained one by one afterwards, from their checkpoints.
 
     Returns:
-        The ids of the trials that are trained now.
+        What is known of the trials that are trained now: trial id -> status and its reason.
     """
     nodes = survey()
     on_gpus = nodes.has_gpus and resources.gpus_per_trial != 0
     most = resources.replicas or (MOST if on_gpus else 1)
     if most < 2:
-        return set()
+        return {}
     gpus = int(sum(node.get("GPU", 0) for node in nodes.live))
     found = groups(work, costs.trained, most=most if resources.replicas else MOST, parts=max(1, gpus))
     if not found:
-        return set()
+        return {}
     members = {group[0].trial.trial_id: group for group in found}
     expected = {leader: sum(costs.training_seconds(p) for p in group) for leader, group in members.items()}
     everything = sum(costs.seconds(planned) for planned in work)
@@ -62,12 +63,14 @@ def train_together(
         results,
         progress,
         patience={leader: sum(costs.patience(p) for p in group) for leader, group in members.items()},
-        resources=replace(resources, gpus_per_trial=_share(resources, on_gpus)),
+        resources=replace(resources, gpus_per_trial=_share(resources, on_gpus), trackers=Trackers()),
         execute_trial=partial(execute_together, groups=members, replicas=resources.replicas),
     )
     for leader, reason in progress.failures.items():
         print(f"not trained as one program, but one by one: {progress.labels[leader]}: {reason}", file=sys.stderr)
-    return {p.trial.trial_id for leader, group in members.items() if leader not in progress.failures for p in group}
+    rows, _ = results.read_rows(["trial_id", "status", "status_reason"])
+    ids = {planned.trial.trial_id for group in found for planned in group}
+    return {row["trial_id"]: row for row in rows if row["trial_id"] in ids and row["status"] in ("ok", "diverged")}
 
 
 def _share(resources: Resources, on_gpus: bool) -> float:

@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Container, Iterable
 
 from search_spaces import Planned
 
 MOST = 64
-"""Networks in one program at most. Our choice: by then a GPU's memory traffic, not the launches, bounds the small ones."""
+"""Trials in a group at most. Our choice: by then memory traffic, not launches, bounds even small networks on a GPU."""
+
+SHARED = (
+    *("dataset", "model", "batch_size", "augmentation", "precision"),
+    *("train_size", "val_size", "test_size"),
+)
+"""What the trials of one program have in common."""
 
 
 def groups(work: Iterable[Planned], trained: Container[str], *, most: int, parts: int = 1) -> list[list[Planned]]:
     """The trials that can be trained together, at least two and at most `most` in each group.
 
-    They share what makes the program (data, architecture, batch size, augmentation, precision) and differ in seeds,
-    rates, momenta, schedules and how long they train; the longest come first, so that those of one length end together.
-    `trained` are those whose weights are stored. Where there are enough, each kind makes at least `parts` groups: one
-    for each GPU.
+    They agree in SHARED and differ in seeds, rates, momenta, weight decays, schedules and how long they train; the
+    longest come first, so that those of one length end together. `trained` are those whose weights are stored. Where
+    there are enough, each kind makes at least `parts` groups: one for each GPU.
     """
     kinds: dict[tuple[object, ...], list[Planned]] = {}
     for planned in work:
         trial = planned.trial
         plain = trial.optimizer == "sgd" and trial.adversarial_training == "none" and trial.parent is None
         if plain and trial.trial_id not in trained:
-            sizes = (trial.train_size, trial.val_size, trial.test_size, trial.batch_size)
-            kinds.setdefault((trial.dataset, trial.model, *sizes, trial.augmentation, trial.precision), []).append(
-                planned
-            )
+            kinds.setdefault(tuple(getattr(trial, name) for name in SHARED), []).append(planned)
     found: list[list[Planned]] = []
     for members in kinds.values():
-        members.sort(key=lambda planned: -planned.trial.epochs)  # stable: the order of the work within a length
-        count = min(max(-(-len(members) // most), parts), max(1, len(members) // 2))
-        size = -(-len(members) // count)
-        found += [part for start in range(0, len(members), size) if len(part := members[start : start + size]) > 1]
+        members.sort(key=lambda planned: -planned.trial.epochs)  # stable: within a length in the order of the work
+        count = max(-(-len(members) // most), min(parts, len(members) // 2))
+        bounds = [i * len(members) // count for i in range(count + 1)]
+        cut = [members[start:end] for start, end in itertools.pairwise(bounds)]
+        found += [group for group in cut if len(group) > 1]
     return found

@@ -26,8 +26,10 @@ NODES = 4
 
 @dataclass
 class Progress:
-    """The state of a run; knows nothing of how it is shown. Costs are expected seconds by trial id, `afterwards` those of
-    what follows the run."""
+    """The state of a run; knows nothing of how it is shown.
+
+    Costs are expected seconds by trial id, `afterwards` those of what follows the run.
+    """
 
     costs: Mapping[str, float]
     labels: Mapping[str, str]

@@ -166,13 +166,17 @@ def _run(
     print(f"{len(work)} trials to run, results in {results.location}", flush=True)
     try:
         tuning.connect(address)
-        tuning.check_fit(resources, data)
+        tuning.check_fit(resources, data, {planned.trial.precision for planned in work})
         together = fusing.train_together(work, costs, data, results, resources, labels=labels)
-        left = costs.knowing(together)
-        expected = {p.trial.trial_id: left.seconds(p) for p in work}
-        longest_first = sorted(work, key=lambda planned: -expected[planned.trial.trial_id])
+        now_known = costs.knowing(together)
+        expected = {p.trial.trial_id: now_known.seconds(p) for p in work}
         progress = Progress(expected, labels)
-        for generation in sorted({planned.trial.generation for planned in work}):  # parents before their children
+        for trial_id, row in together.items():
+            if row["status"] == "diverged":  # there is nothing to ask of it
+                progress.finish(trial_id, row["status"], row)
+        left = [planned for planned in work if planned.trial.trial_id not in progress.done]
+        longest_first = sorted(left, key=lambda planned: -expected[planned.trial.trial_id])
+        for generation in sorted({planned.trial.generation for planned in left}):  # parents before their children
             now = [planned for planned in longest_first if planned.trial.generation == generation]
             patience = {planned.trial.trial_id: costs.patience(planned) for planned in now}
             tuning.run_trials(now, data, results, progress, patience=patience, resources=resources, peaks=peaks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -68,13 +68,19 @@ def disconnect() -> None:
     ray.shutdown()
 
 
-def check_fit(resources: Resources, data: Mapping[DataKey, tuple[Splits, str]] | None = None) -> None:
+def check_fit(
+    resources: Resources,
+    data: Mapping[DataKey, tuple[Splits, str]] | None = None,
+    precisions: Collection[str] = (),
+) -> None:
     """Refuse trials or data that the cluster can never hold; say it where a node must come up first.
 
     Raises:
-        ClusterError: a trial asks for more than any node has, or data do not fit into a node's object store.
+        ClusterError: a trial asks for more than any node has, or for arithmetic that none has, or data do not fit into
+            a node's object store.
     """
     nodes = capacity.survey()
+    capacity.check_precision(nodes, precisions, resources.gpus_per_trial)
     sizes = {f"{key[0]} ({key[1]} to train on)": splits.nbytes for key, (splits, _) in (data or {}).items()}
     for line in (
         capacity.check_fit(nodes, resources.cpus_per_trial, resources.gpus_per_trial),

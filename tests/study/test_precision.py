@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,14 +11,17 @@ from torch import Tensor, nn
 
 from search_spaces import GRIDS, Request, Trial, plan
 from study import precision
+from study.capacity import Capacity, ClusterError, check_precision
 from study.data import AUGMENTATIONS
+from study.execute import execute
 from study.fused_training import train_together
 from study.models import set_dropout_generator
 from study.optimizers import SGD
+from study.records import Results
 from study.schedules import SCHEDULES
 from study.training import Recipe, Run, TrainingState, train
 from tests.study.fused import model_of, same_bits
-from tests.study.small import tensors, trial
+from tests.study.small import planned, tensors, trial
 
 EPS_BF16 = 2.0**-8
 
@@ -107,6 +111,38 @@ def test_tf32_without_a_gpu_is_refused() -> None:
     with pytest.raises(ValueError, match="tf32 needs an NVIDIA GPU"):
         precision.check("tf32", torch.device("cpu"))
     precision.check("bf16", torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("gpus_up", "grows", "asked", "refused"),
+    [
+        (0, False, None, True),
+        (2, False, 0.0, True),
+        (2, False, None, False),
+        (0, True, None, False),
+        (2, False, 0.5, False),
+    ],
+)
+def test_tf32_on_a_cluster_without_gpus_is_refused_before_any_trial(
+    gpus_up: int, grows: bool, asked: float | None, refused: bool
+) -> None:
+    cluster = Capacity([{"CPU": 8.0, "GPU": float(gpus_up)}], [], grows)
+    check_precision(cluster, {"float32", "bf16"}, asked)
+    if refused:
+        with pytest.raises(ClusterError, match="these trials get none; leave it out, or take bf16"):
+            check_precision(cluster, {"tf32"}, asked)
+    else:
+        check_precision(cluster, {"tf32"}, asked)
+
+
+def test_a_row_says_in_what_it_was_trained(tmp_path: Path) -> None:
+    results = Results(tmp_path)
+    results.create()
+    row = execute(planned(trial(precision="bf16"), frozenset()), tensors(), results)
+    assert (row["precision"], row["dtype"], row["status"]) == ("bf16", "float32", "ok")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="tf32 needs an NVIDIA GPU"):
+            execute(planned(trial(precision="tf32"), frozenset()), tensors(), results)
 
 
 def test_precision_is_part_of_a_trial_unless_it_is_float32() -> None:

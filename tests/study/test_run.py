@@ -41,6 +41,7 @@ def rows(results: Path) -> dict[str, dict[str, object]]:
         ([*SMALL, "--seeds", "99999999999999999999"], "seed 99999999999999999999 is out of range"),
         ([*SMALL, "--gpus-per-trial", "2"], "not auto or a fraction"),
         ([*SMALL, "--cpus-per-trial", "0"], "must be at least 1"),
+        ([*SMALL, "--replicas", "0"], "--replicas '0' is not auto or a whole number, at least 1"),
         ([*SMALL, "--train-size", "5000"], "train_size 5000 + val_size 240 is more than the 1437"),
     ],
 )
