@@ -61,6 +61,15 @@ def _report(data_dir: str | None) -> Iterator[Row]:
     return report.rows()
 
 
+def _gpu(data_dir: str | None) -> Iterator[Row]:
+    from benchmarks import gpu
+
+    if torch.cuda.is_available():
+        yield from gpu.rows()
+    else:
+        print("gpu: torch sees none here", file=sys.stderr)
+
+
 GROUPS: dict[str, Callable[[str | None], Iterator[Row]]] = {
     "training": _training,
     "attacks": _attacks,
@@ -69,6 +78,7 @@ GROUPS: dict[str, Callable[[str | None], Iterator[Row]]] = {
     "trial_overhead": _trial_overhead,
     "smoke": _smoke,
     "report": _report,
+    "gpu": _gpu,
 }
 """Group -> its rows, given the folder of real data; peers are imported when their group is asked for."""
 
