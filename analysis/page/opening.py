@@ -155,11 +155,14 @@ def deviations(found: Sequence[Setting]) -> list[str]:
 
 def _differing(setting: Setting, study: Trial) -> str:
     own = study.to_dict()
-    return ", ".join(
+    differing = [
         f"{int(str(setting[c])):,} {noun} instead of {own[c]:,}"
         for c, noun in _SIZES.items()
         if c in SHARED and not pd.isna(setting[c]) and setting[c] != own[c]
-    )
+    ]
+    if setting["precision"] != own["precision"]:
+        differing.append(f"training in {setting['precision']} instead of {own['precision']}")
+    return ", ".join(differing)
 
 
 _KIND = ("dataset", "model", "target_loss", "adversarial_training")
