@@ -106,9 +106,9 @@ def until_fooled(name: str, model: nn.Module, x: Tensor, y: Tensor, epsilon: flo
     return Row.of("PGD until fooled", work, "torchattacks' PGD", times, checked)
 
 
-def batched(run: Run, x: Tensor, y: Tensor) -> Tensor:
-    """An attack on all images, as many at a time as the study takes."""
-    return torch.cat([run(*part) for part in zip(x.split(BATCH_SIZE), y.split(BATCH_SIZE), strict=True)])
+def batched(run: Run, x: Tensor, y: Tensor, size: int = BATCH_SIZE) -> Tensor:
+    """An attack on all images, so many at a time."""
+    return torch.cat([run(*part) for part in zip(x.split(size), y.split(size), strict=True)])
 
 
 def predict(model: nn.Module, x: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from search_spaces import (
     Probe,
     SpectrumProbe,
 )
+from study.attacks.evaluate import MOST_AT_ONCE
 from study.costs import HVP_SHARE, MATVECS, PASSES, probe_seconds
 from study.curvature import HessianOperator
 from study.data import DATASETS
@@ -33,8 +34,8 @@ from study.tensors import Tensors
 STEPS = 10
 """Optimizer steps of the training part."""
 
-IMAGES = 512
-"""Images that each attack is tried on: one batch of study.attacks.evaluate."""
+IMAGES = MOST_AT_ONCE
+"""Images that each attack is tried on: as many as it ever takes at a time."""
 
 BASIS_BYTES = 4
 """Of a weight in each vector that Lanczos keeps: float32."""

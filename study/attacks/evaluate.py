@@ -16,9 +16,14 @@ from study.attacks.gradient import logits_and_input_gradient
 from study.attacks.guards import PROBE_SIZE, check_epsilon, check_labels, check_model, check_pixels
 from study.attacks.losses import LOSSES
 from study.attacks.pixels import as_pixels
+from study.graph_memory import graph_bytes
 
 BATCH_SIZE = 512
-"""Images at a time. PGD on m1_20 is equally fast from 32 to 1024 on a CPU thread; GPUs like large batches."""
+"""Images at a time on a CPU, where PGD on m1_20 is equally fast from 32 to 1024."""
+
+MOST_AT_ONCE = 4096
+GRAPH_BYTES = 2**30
+"""On a GPU each pass costs its launches, so more images at a time: this many, if their graph is no larger than that."""
 
 Entry = TypeVar("Entry")
 
@@ -85,7 +90,7 @@ def attack_split(
     loss: str,
     epsilon: float,
     generator: torch.Generator,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     clean_gradient: CleanGradient | None = None,
     source: nn.Module | None = None,
     settings: Mapping[str, float] | None = None,
@@ -105,7 +110,7 @@ def attack_split(
         epsilon: radius of the ball in pixel units, in (0, 1].
         generator: draws random starts in data order. With a CPU generator the draws do not depend on
             `batch_size`.
-        batch_size: images attacked at a time.
+        batch_size: images attacked at a time; default: `images_at_once`.
         clean_gradient: from `measure_clean_gradient` on the attacked network, split and loss. It is the same
             for every attack and epsilon, so a caller with several passes it on; None measures it here, one
             gradient an image.
@@ -129,6 +134,8 @@ def attack_split(
     if source is not None:
         _check_split(source, x, y)
         attacked = source
+    if batch_size is None:
+        batch_size = images_at_once(attacked, x, y)
     if clean_gradient is None:
         clean_gradient = measure_clean_gradient(attacked, x, y, loss=loss, batch_size=batch_size)
 
@@ -167,6 +174,21 @@ def attack_split(
         seconds=seconds,
         correct_bits=np.packbits(correct.numpy()).tobytes(),
     )
+
+
+def images_at_once(model: nn.Module, x: Tensor, y: Tensor) -> int:
+    """BATCH_SIZE on a CPU; on a GPU as many images as GRAPH_BYTES hold, from BATCH_SIZE to MOST_AT_ONCE."""
+    few = as_pixels(model, x[:PROBE_SIZE])
+    if few.device.type == "cpu":
+        return BATCH_SIZE
+    return min(MOST_AT_ONCE, max(BATCH_SIZE, GRAPH_BYTES // bytes_per_image(model, few, y[:PROBE_SIZE])))
+
+
+def bytes_per_image(model: nn.Module, pixels: Tensor, y: Tensor) -> int:
+    """Memory of the graph behind one image's loss, from few images: pixels (n, ...) and labels (n,)."""
+    with torch.enable_grad():
+        value = LOSSES["ce"](model(pixels.detach().requires_grad_()), y.to(pixels.device))
+    return max(1, graph_bytes([value], besides=[*model.parameters(), *model.buffers()]) // len(pixels))
 
 
 def measure_clean_gradient(

@@ -8,8 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from study.attacks import ATTACKS
-from study.attacks.evaluate import AttackResult, attack_split, measure_clean_gradient
+from study.attacks.evaluate import (
+    BATCH_SIZE,
+    MOST_AT_ONCE,
+    AttackResult,
+    attack_split,
+    bytes_per_image,
+    images_at_once,
+    measure_clean_gradient,
+)
 from study.attacks.losses import LOSSES
+from study.models import build
 
 Split = tuple[Tensor, Tensor]
 
@@ -182,3 +191,22 @@ def test_logits_that_are_not_finite_anywhere_in_the_split_are_no_accuracy() -> N
     x, y = bright_and_black(n_bright=40, n_black=5)
     with pytest.raises(ValueError, match="logits that are not finite"):
         attacked(NotFiniteInTheDark().eval(), x, y, attack="fgsm")
+
+
+def test_more_images_at_once_where_launches_cost_and_their_graph_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    x, y = torch.rand(10, 1, 2, 2), torch.zeros(10, dtype=torch.int64)
+    assert images_at_once(model, x, y) == BATCH_SIZE  # on a CPU, always
+    # Kept for backward: the input (4 floats), the hidden layer after ReLU (8), log-probabilities and label.
+    assert 4 * (4 + 8 + 3) <= bytes_per_image(model, x, y) <= 4 * (4 + 8 + 2 * 3) + 8 + 8
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_on_a_gpu_small_networks_are_attacked_with_many_images_and_large_ones_with_few() -> None:
+    x, y = torch.rand(40, 3, 32, 32), torch.zeros(40, dtype=torch.int64)
+    small, large = (
+        build(name, image_shape=(3, 32, 32), num_classes=10, generator=torch.Generator()).eval().cuda()
+        for name in ("m1_20", "resnet18")
+    )
+    assert images_at_once(small, x, y) == MOST_AT_ONCE
+    assert images_at_once(large, x, y) == BATCH_SIZE
