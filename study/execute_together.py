@@ -9,7 +9,7 @@ from functools import partial
 
 from search_spaces import Planned
 from study.fused_training import train_together
-from study.gpu_memory import out_of_gpu_memory
+from study.gpu_memory import out_of_gpu_memory, release
 from study.models import set_dropout_generator
 from study.options import CHECKPOINT_SECONDS
 from study.records import Results
@@ -59,7 +59,10 @@ def execute_together(
         except Exception as error:
             if not out_of_gpu_memory(error) or most == 1:
                 raise
-            most //= 2  # and again from the checkpoints: a step may have been half done
+            most //= 2
+        else:
+            continue
+        release()  # and again from the checkpoints: a step may have been half done
     return results.read_row(leader.trial.trial_id) or {}
 
 

@@ -48,28 +48,35 @@ def train_together(
         raise ValueError("only natural training with one batch size and precision can be computed as one")
     for run in runs:
         run.model.train()
-    going: list[Run] = []
-    while left := [run for run in runs if goes_on(run.recipe, run.state)]:
-        if left != going:
-            going, program = left, Program(left, set_dropout_generator, train[0].device, recorder)
-        started = time.perf_counter()
-        losses = program.epoch(train)
-        ended = [run for run, loss in zip(going, losses, strict=True) if _close(run, loss, train, validation)]
-        share = (time.perf_counter() - started) / len(going)
-        for run in going:
-            run.state.seconds += share
-            run.state.replicas = max(run.state.replicas, len(going))
-            run.state.replayed |= program.replays
-        for run in ended:
-            on_epoch(run)
+    while going := [run for run in runs if goes_on(run.recipe, run.state)]:
+        program = Program(going, set_dropout_generator, train[0].device, recorder)
+        while all(goes_on(run.recipe, run.state) for run in going):
+            _train_epoch(program, going, train, validation, on_epoch)
+        del program  # its memory before the next
 
 
-def _close(run: Run, loss: float, train: Split, validation: Split) -> bool:
-    return close_epoch(run.model, run.optimizer, run.recipe, run.state, loss, train=train, validation=validation)
+def _train_epoch(
+    program: Program, runs: Sequence[Run], train: Split, validation: Split, on_epoch: Callable[[Run], None]
+) -> None:
+    """One epoch of every run, with what is noted of it."""
+    started = time.perf_counter()
+    losses = program.epoch(train)
+    completed = [
+        run
+        for run, loss in zip(runs, losses, strict=True)
+        if close_epoch(run.model, run.optimizer, run.recipe, run.state, loss, train=train, validation=validation)
+    ]
+    share = (time.perf_counter() - started) / len(runs)
+    for run in runs:
+        run.state.seconds += share
+        run.state.replicas = max(run.state.replicas, len(runs))
+        run.state.replayed |= program.replays
+    for run in completed:
+        on_epoch(run)
 
 
 class Program:
-    """The step of all runs, and their epochs; it lasts until one of them ends."""
+    """The epochs of all runs as one program; it lasts until one of them ends."""
 
     def __init__(
         self,
@@ -80,16 +87,11 @@ class Program:
     ) -> None:
         """As for `train_together`."""
         self._runs = runs
-        self._rules = [run.optimizer for run in runs if type(run.optimizer) is SGD]
-        if len(self._rules) < len(runs):
-            raise ValueError("only plain SGD can be computed as one")
-        self._replicas = Replicas([run.model for run in runs])
         self._dropout = [torch.Generator(device=device) for _ in runs]
-        set_dropout_generator(self._replicas.network, self._dropout)
+        self._sgd = sgd = _FusedSGD(runs, self._dropout)
+        set_dropout_generator(sgd.replicas.network, self._dropout)
         self._recorded = (
-            None
-            if recorder is None
-            else RecordedStep(self._descend, self._touched, self._learning_rates, recorder, self._count)
+            RecordedStep(sgd.descend, sgd.touched, sgd.learning_rates, recorder, sgd.count) if recorder else None
         )
 
     @property
@@ -99,11 +101,7 @@ class Program:
 
     def step(self, images: Tensor, labels: Tensor) -> Tensor:
         """One step of every run on its minibatch, (R, B, C, H, W) in [0, 1] and (R, B); returns the losses (R,)."""
-        if self._recorded is not None:
-            return self._recorded(images, labels)
-        losses = self._descend(images, labels)
-        self._count(labels.shape[1])
-        return losses
+        return self._recorded(images, labels) if self._recorded else self._sgd.step(images, labels)
 
     def epoch(self, train: Split) -> list[float]:
         """One pass over the training set, each run in its own epoch; returns the mean losses."""
@@ -116,29 +114,46 @@ class Program:
         mean: list[float] = (total / len(train[1])).tolist()
         return mean
 
-    def _descend(self, images: Tensor, labels: Tensor) -> Tensor:
-        with training_in(self._runs[0].recipe.precision, self._replicas.network):
-            losses = self._replicas.differentiate(images, labels)
-        for rule in self._rules:
-            rule.apply_gradients()
-        return losses
-
-    def _count(self, images: int) -> None:
-        for rule in self._rules:
-            rule.count(images)
-
-    def _touched(self) -> Touched:
-        weights = [parameter for run in self._runs for parameter in run.model.parameters()]
-        buffers = [buffer for run in self._runs for buffer in run.model.buffers()]
-        moments = [moment for rule in self._rules for moment in rule.moments()]
-        return Touched(weights, [*buffers, *moments], self._dropout)
-
-    def _learning_rates(self) -> list[float]:
-        return [rule.learning_rate for rule in self._rules]
-
     def _minibatches(self, train: Split) -> Iterator[tuple[Tensor, Tensor]]:
         """Images (R, B, C, H, W) and labels (R, B): slice r is the next minibatch of run r."""
         own = [minibatches(run.recipe, train, run.state.epochs_done) for run in self._runs]
         for batches in zip(*own, strict=True):
             images, labels = zip(*batches, strict=True)
             yield torch.stack(images), torch.stack(labels)
+
+
+class _FusedSGD:
+    """The gradients of all runs in one pass, then each run's own update. No cycle holds its GPU memory."""
+
+    def __init__(self, runs: Sequence[Run], dropout: Sequence[torch.Generator]) -> None:
+        self._rules = [run.optimizer for run in runs if type(run.optimizer) is SGD]
+        if len(self._rules) < len(runs):
+            raise ValueError("only plain SGD can be computed as one")
+        self.replicas = Replicas([run.model for run in runs])
+        self._precision, self._dropout = runs[0].recipe.precision, dropout
+
+    def step(self, images: Tensor, labels: Tensor) -> Tensor:
+        losses = self.descend(images, labels)
+        self.count(labels.shape[1])
+        return losses
+
+    def descend(self, images: Tensor, labels: Tensor) -> Tensor:
+        with training_in(self._precision, self.replicas.network):
+            losses = self.replicas.differentiate(images, labels)
+        for rule in self._rules:
+            rule.apply_gradients()
+        return losses
+
+    def count(self, images: int) -> None:
+        for rule in self._rules:
+            rule.count(images)
+
+    def touched(self) -> Touched:
+        models = self.replicas.models
+        weights = [parameter for model in models for parameter in model.parameters()]
+        buffers = [buffer for model in models for buffer in model.buffers()]
+        moments = [moment for rule in self._rules for moment in rule.moments()]
+        return Touched(weights, [*buffers, *moments], self._dropout)
+
+    def learning_rates(self) -> list[float]:
+        return [rule.learning_rate for rule in self._rules]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import torch
 
 SIGNS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
@@ -15,6 +17,13 @@ class OutOfGpuMemory(Exception):  # noqa: N818  (as torch's, which it stands for
 def out_of_gpu_memory(error: BaseException) -> bool:
     """Whether an error says that a GPU's memory is full."""
     return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in SIGNS)
+
+
+def release() -> None:
+    """Give back the GPU memory of what nobody refers to any more, such as the frames of an error that was handled."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def too_large(error: BaseException) -> str:

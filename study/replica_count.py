@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from study.fused_training import Program
-from study.gpu_memory import out_of_gpu_memory
+from study.gpu_memory import out_of_gpu_memory, release
 from study.models import set_dropout_generator
 from study.recorded_step import WARM_UP
 from study.training import Run, minibatches
@@ -41,6 +41,7 @@ def best_count(most: int, throughput: Callable[[int], float]) -> int:
 def throughput(runs: Sequence[Run], train: tuple[torch.Tensor, torch.Tensor]) -> float:
     """Steps of one network a second while `runs`, which are changed, train as one program; 0 if they do not fit."""
     device = train[0].device
+    release()
     try:
         program = Program(runs, set_dropout_generator, device, runs[0].recipe.recorder)
         images, labels = next(minibatches(runs[0].recipe, train, 0))
