@@ -13,7 +13,7 @@ from analysis.reports.environments import sign_errors
 from analysis.rows.observations import Observations
 from analysis.statistics.contrasts import contrast, paired_difference
 from analysis.statistics.equivalence import flat
-from analysis.statistics.estimates import LinearContrast, Sample, cell_means
+from analysis.statistics.estimates import Sample, cell_means
 from analysis.statistics.inference import repeated_measures_correlation
 from analysis.statistics.intervals import (
     Z_VARIANCE,
@@ -106,8 +106,7 @@ def pairwise_ninety(rng: Random, *, seeds: int = 3) -> bool:
     """Whether TOST's 90 % interval of one difference, chosen before the data, holds."""
     sample = as_sample(curve(rng, seeds, SLOPE, NOISE))
     cells = cell_means(sample.batch_size, sample.value)
-    gap = LinearContrast(float(cells.mean[4] - cells.mean[1]), cells.sd * float(np.sqrt(2 / seeds)), cells.dof)
-    low, high = gap.interval(0.90)
+    low, high = cells.at(4).less(cells.at(1)).interval(0.90)
     return low <= 3 * SLOPE <= high
 
 
