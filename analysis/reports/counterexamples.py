@@ -16,9 +16,10 @@ from analysis.rows.cells import cells as cells_of
 from analysis.rows.observations import CURVATURES, STRATUM
 from analysis.rows.pairs import pair_up, paired_errors
 from analysis.rows.table import CURVE, QUESTION, StudyTable
+from analysis.statistics.hidden_noise import over_curves
 from analysis.statistics.inference import benjamini_yekutieli
 from analysis.statistics.intervals import Array
-from analysis.statistics.ranks import group_codes
+from analysis.statistics.ranks import Codes, group_codes
 
 FALSE_DISCOVERY_RATE = 0.05
 MIN_RATIO = 1.25
@@ -89,7 +90,8 @@ def counterexample_report(table: StudyTable) -> CounterexampleReport:
     differ in the direction by a one-sided t on seeds with the curve's pooled variance, p the larger of the
     two (intersection-union), q <= .05 by Benjamini-Yekutieli; lambda1 by a factor of 1.25, accuracy by a
     point and by two standard errors paired over the images; both cells have 3 seeds, converged eigenvalues
-    and no flag (floor, untrained, suspect).
+    and no flag (floor, untrained, suspect). q is raised where one noisy cell could feign the pair
+    (`hidden_noise`).
 
     The family of one adjustment is every testable pair (decidable, unflagged, converged cells; those of a copied
     curve once) of all data sets, models, curves, attacks and epsilons for one curvature, one loss and one direction:
@@ -143,11 +145,17 @@ def judge_pairs(
     judged = pairs.assign(p_lambda1=pairs[p_lambda1], p_accuracy=pairs[p_accuracy], p_ratio=pairs[p_ratio])
     judged["p"] = judged[["p_lambda1", "p_accuracy"]].max(axis=1, skipna=False)
     judged["q"] = np.nan
+    alone = judged[["p_lambda1_alone", "p_accuracy_alone"]].max(axis=1, skipna=False).fillna(1.0).to_numpy()
     loss, tests = cells["loss"].to_numpy()[judged["i"]], _tests(cells, judged)
+    curves = group_codes(cells, STRATUM)[judged["i"]]
     for one in np.unique(loss):
         family = testable & (loss == one)
         _, first, test = np.unique(tests[family], return_index=True, return_inverse=True)
-        judged.loc[family, "q"] = benjamini_yekutieli(judged.loc[family, "p"].to_numpy()[first])[test]
+        q = benjamini_yekutieli(judged.loc[family, "p"].to_numpy()[first])[test]
+        same = _distinct(curves[family], tests[family])
+        judged.loc[family, "q"] = np.maximum(
+            q, over_curves(alone[family], q <= FALSE_DISCOVERY_RATE, same, FALSE_DISCOVERY_RATE)
+        )
     with np.errstate(divide="ignore", invalid="ignore"):
         standard = judged[["lambda1_gap", "logit_gap"]].to_numpy() / judged[["lambda1_sd", "logit_sd"]].to_numpy()
     judged["severity"] = (sign * standard).min(axis=1) if len(judged) else np.nan
@@ -173,6 +181,17 @@ def _tests(cells: pd.DataFrame, pairs: pd.DataFrame) -> NDArray[np.intp]:
     i, j = pairs["i"].to_numpy(dtype=np.intp), pairs["j"].to_numpy(dtype=np.intp)
     questions = cells[list(QUESTION)].iloc[i].reset_index(drop=True)
     return group_codes(questions.assign(i=runs[i], j=runs[j], p=pairs["p"].to_numpy()), [*questions, "i", "j", "p"])
+
+
+def _distinct(curves: Codes, tests: NDArray[np.intp]) -> NDArray[np.intp]:
+    """A code per pair for its curve, equal for curves of the same tests: a copy of a curve is no further one."""
+    order = np.lexsort((tests, curves))
+    starts = np.flatnonzero(np.diff(curves[order], prepend=-1))
+    members = np.split(tests[order], starts[1:])
+    codes = pd.factorize(np.array([one.tobytes() for one in members], dtype=object))[0]
+    distinct = np.empty(len(curves), dtype=np.intp)
+    distinct[order] = np.repeat(codes, [len(one) for one in members])
+    return distinct
 
 
 def _families(

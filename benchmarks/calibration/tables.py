@@ -11,12 +11,23 @@ import numpy as np
 from analysis.statistics.intervals import clopper_pearson
 from benchmarks.calibration import coverage as c
 from benchmarks.calibration import power as p
-from benchmarks.calibration.worlds import Floats, World, adjusted, confirmed, families_with, flat_world, unadjusted
+from benchmarks.calibration.worlds import (
+    Floats,
+    World,
+    adjusted,
+    confirmed,
+    families_with,
+    flat_curvature_world,
+    flat_world,
+    unadjusted,
+)
 
 SEEDS = (3, 5, 8)
 UNEQUAL = np.linspace(0.005, 0.045, 7)
 TWO_GROUPS = np.array([0.01] * 5 + [0.04] * 2)
 OUTLIER = np.array([0.005] * 6 + [0.05])
+MIDDLE = np.array([0.005] * 3 + [0.05] + [0.005] * 3)
+HALF_MIDDLE = np.array([0.005] * 3 + [0.025] + [0.005] * 3)
 
 NOISES: dict[str, float | Floats] = {"noise 1.5": c.NOISE, "noise .5 to 4.5": c.UNEQUAL}
 
@@ -28,9 +39,18 @@ FLAT_WORLDS: dict[str, tuple[World, int]] = {
     "... noise .5 to 4.5 points along the batch size": (flat_world(noise=UNEQUAL), 2000),
     "... noise 1 point, 4 at the two largest sizes": (flat_world(noise=TWO_GROUPS), 2000),
     "... noise .5 points, 5 at the largest size": (flat_world(noise=OUTLIER), 2000),
+    "... noise .5 points, 5 at the middle size": (flat_world(noise=MIDDLE), 4000),
+    "... noise .5 points, 2.5 at the middle size": (flat_world(noise=HALF_MIDDLE), 4000),
+    "... noise .5 points, 5 at the middle size, twelve curves (252 pairs)": (
+        flat_world(noise=MIDDLE, curves=12),
+        1000,
+    ),
     "lambda1 flat too": (flat_world(rising=False), 1000),
+    "lambda1 flat, its noise .1 and 1 at the middle size; accuracy rises": (flat_curvature_world(20 * MIDDLE), 4000),
 }
-"""Worlds in which no batch size is more robust than another, with the families simulated."""
+"""Worlds without a counterexample, since accuracy or lambda1 does not depend on batch size, with the families
+simulated.
+"""
 
 
 def rng(*name: object) -> np.random.Generator:

@@ -13,8 +13,16 @@ from analysis.rows.table import from_rows
 from analysis.statistics.intervals import clopper_pearson, wilson
 from benchmarks.calibration import coverage as c
 from benchmarks.calibration import power as p
-from benchmarks.calibration.tables import OUTLIER, TWO_GROUPS, UNEQUAL
-from benchmarks.calibration.worlds import World, adjusted, confirmed, families_with, flat_world, judged, unadjusted
+from benchmarks.calibration.tables import HALF_MIDDLE, MIDDLE, OUTLIER, TWO_GROUPS, UNEQUAL
+from benchmarks.calibration.worlds import (
+    World,
+    confirmed,
+    families_with,
+    flat_curvature_world,
+    flat_world,
+    judged,
+    unadjusted,
+)
 from tests.analysis.synthetic import curve_rows, flat, line
 
 
@@ -38,16 +46,18 @@ class TestFalseFinds:
         assert clopper_pearson(found["confirmed"], families).high < 0.05
         assert found["alone"] > 0.75 * families  # what the adjustment is for
 
-    @pytest.mark.parametrize("noise", [UNEQUAL, TWO_GROUPS])
-    def test_nor_do_they_where_the_noise_differs_between_cells(self, noise: np.ndarray) -> None:
-        found = families_with({"confirmed": confirmed}, flat_world(noise=noise), 300, 3, rng(2))
-        assert stats.binom.sf(found["confirmed"] - 1, 300, 0.05) > 0.01
+    @pytest.mark.parametrize("noise", [UNEQUAL, TWO_GROUPS, OUTLIER, MIDDLE, HALF_MIDDLE])
+    @pytest.mark.parametrize("seeds", [3, 5])
+    def test_nor_do_they_where_the_noise_differs_between_cells(self, noise: np.ndarray, seeds: int) -> None:
+        """600 families: 5 % are exceeded by chance in one of 100 runs where the truth is 5 % (43 families; it is 8 to
+        17 % of them with one noisy cell unless the noise of each cell alone is asked too).
+        """
+        found = families_with({"confirmed": confirmed}, flat_world(noise=noise), 600, seeds, rng(2))
+        assert stats.binom.sf(found["confirmed"] - 1, 600, 0.05) > 0.01
 
-    def test_one_cell_of_ten_times_the_noise_is_a_limit_that_more_seeds_lift(self) -> None:
-        few, many = (
-            families_with({"q": adjusted}, flat_world(noise=OUTLIER), 300, seeds, rng(3))["q"] for seeds in (3, 8)
-        )
-        assert many < few < 0.16 * 300
+    def test_nor_where_it_is_lambda1_of_one_cell_that_is_noisy(self) -> None:
+        found = families_with({"confirmed": confirmed}, flat_curvature_world(20 * MIDDLE), 600, 3, rng(3))
+        assert stats.binom.sf(found["confirmed"] - 1, 600, 0.05) > 0.01
 
     def test_correlated_attacks_and_heavy_tails_change_nothing(self) -> None:
         for world in (flat_world(attacks=2), flat_world(tails=3.0), flat_world(rising=False)):
@@ -58,6 +68,9 @@ class TestFalseFinds:
         pairs = judged(flat_world(), 2, 3, rng(5))
         for _, family in pairs.groupby("family"):
             expected = stats.false_discovery_control(family["p"], method="by")
+            by_itself = family[["p_lambda1_alone", "p_accuracy_alone"]].max(axis=1)
+            curves = 4  # and a noisy cell has two directions, for .8 of the rate; no curve is found
+            expected = np.maximum(expected, np.minimum(curves * 2 / 0.8 * by_itself, 1.0))
             assert family["q"].to_numpy() == pytest.approx(expected)
 
     def test_the_whole_report_confirms_nothing_on_flat_curves(self) -> None:
