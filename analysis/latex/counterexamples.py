@@ -62,7 +62,7 @@ def _table(pairs: pd.DataFrame, curvature: str, direction: str, label: str) -> s
     caption = (
         rf"Confirmed pairs of which the one with the larger batch is {escape(direction)}; $\lambda_1$ on the "
         rf"{SPLITS[curvature]} set. Both cells of a pair are on one curve; batch and $\lambda_1$ run from the first "
-        r"to the second. Adversarial accuracies with 95\,\% Clopper--Pearson intervals; $m$: momentum; $q$: after "
+        r"to the second. Adversarial accuracies with 95\,\% intervals over seeds; $m$: momentum; $q$: after "
         rf"Benjamini--Yekutieli adjustment over all testable pairs, raised where one noisy cell could "
         rf"feign the pair (at most {FALSE_DISCOVERY_RATE:g}). Most severe first. "
         "L: training losses differ twofold or more; C: the drop from clean accuracy does not differ that way."

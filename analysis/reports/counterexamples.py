@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from analysis.reports.rerun import Rerun
 from analysis.rows.cells import FLAGS
 from analysis.rows.cells import cells as cells_of
 from analysis.rows.observations import CURVATURES, STRATUM
-from analysis.rows.pairs import pair_up, paired_errors
+from analysis.rows.pairs import pair_up, paired_errors, seed_moments
 from analysis.rows.table import CURVE, QUESTION, StudyTable
 from analysis.statistics.hidden_noise import over_curves
 from analysis.statistics.inference import benjamini_yekutieli
@@ -57,12 +57,12 @@ class CounterexampleReport:
 
     Columns: the curve (`CURVE`) and attack (`QUESTION`) keys, `curvature`, `direction` ("sharper, yet more
     robust"; the reverse, "flatter, yet less robust", is a family apart), `batch_i` < `batch_j`; for both
-    cells `lambda1_i/_j` (geometric mean over seeds) with 95 % limits `lambda1_low_*`, `lambda1_high_*` from
-    the curve's pooled variance, `accuracy_*` with 95 % limits over seeds `accuracy_low_*`, `accuracy_high_*`
-    (logit scale, likewise pooled: the images alone would hide the noise of training), `clean_*`,
-    `train_loss_*`, `n_seeds_*`; `lambda1_ratio` (j over i), `accuracy_gap` (fraction), `image_errors` (gap in
-    paired standard errors), `p_lambda1`, `p_accuracy`, `p` (the larger), `q`, `severity`, `label`, `reason`
-    (why it is not confirmed), `note`, `rerun` (the command).
+    cells `lambda1_i/_j` (geometric mean over seeds) with 95 % Student limits `lambda1_low_*`, `lambda1_high_*`
+    (log scale, the cell's own seeds), `accuracy_*` with likewise `accuracy_low_*`, `accuracy_high_*` (logit
+    scale; the images alone would hide the noise of training), `clean_*`, `train_loss_*`, `n_seeds_*`;
+    `lambda1_ratio` (j over i), `accuracy_gap` (fraction), `image_errors` (gap in paired standard errors),
+    `p_lambda1`, `p_accuracy`, `p` (the larger), `q`, `severity`, `label`, `reason` (why it is not confirmed),
+    `note`, `rerun` (the command).
 
     `families`: one row per curvature, loss and direction: `pairs` (measured), `testable`, `curves` (with a
     testable pair; one per attack and epsilon), `confirmed`, `candidates`, `floor_artefacts`.
@@ -227,10 +227,10 @@ def _describe(cells: pd.DataFrame, shown: pd.DataFrame, curvature: str, directio
         cell = cells.iloc[at].reset_index(drop=True)
         out[f"batch_{side}"] = cell["batch_size"]
         out[f"lambda1_{side}"] = 2.0 ** cell[f"log2_{curvature}"]
-        half = stats.t.ppf(0.975, shown["dof"]) * shown["lambda1_sd"].to_numpy() / np.sqrt(cell["n_seeds"])
+        half = _half_width(cell[f"log2_{curvature}_seeds"])
         out[f"lambda1_low_{side}"] = out[f"lambda1_{side}"] * 2.0**-half
         out[f"lambda1_high_{side}"] = out[f"lambda1_{side}"] * 2.0**half
-        half = stats.t.ppf(0.975, shown["dof"]) * shown["logit_sd"].to_numpy() / np.sqrt(cell["n_seeds"])
+        half = _half_width(cell["logit_seeds"])
         logit = cell["logit"].to_numpy(dtype=float)
         out[f"accuracy_low_{side}"], out[f"accuracy_high_{side}"] = (
             special.expit(logit - half),
@@ -248,6 +248,13 @@ def _describe(cells: pd.DataFrame, shown: pd.DataFrame, curvature: str, directio
     out["note"] = _notes(out, shown["p_ratio"].to_numpy(dtype=float))
     out["rerun"] = [_command(rerun, *pair) for pair in both]
     return out
+
+
+def _half_width(seeds: pd.Series) -> Array:
+    """Of the 95 % interval of each cell's mean (Student); NaN with one seed."""
+    _, squares, size = seed_moments(seeds)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(special.stdtrit(size - 1, 0.975) * np.sqrt(squares / (size - 1) / size))
 
 
 def _reason(both: tuple[Cell, Cell], curvature: str, q: float) -> str:

@@ -78,7 +78,7 @@ class _Gap(NamedTuple):
 
 
 def _gap(cells: pd.DataFrame, name: str, codes: Codes, i: Codes, j: Codes) -> _Gap:
-    mean, squares, size = _moments(cells[name])
+    mean, squares, size = seed_moments(cells[name])
     # a cell at its floor hardly varies: it would lend its small variance to cells that do
     lends = (size > 1) & ~cells[list(FLAGS)].to_numpy(dtype=bool).any(axis=1)
     count = int(codes.max()) + 1 if codes.size else 0
@@ -96,7 +96,7 @@ def _gap(cells: pd.DataFrame, name: str, codes: Codes, i: Codes, j: Codes) -> _G
     return _Gap(gap, sd, dof[codes[i]], np.asarray(p, dtype=float), alone)
 
 
-def _moments(seeds: pd.Series) -> tuple[Array, Array, Array]:
+def seed_moments(seeds: pd.Series) -> tuple[Array, Array, Array]:
     """Per cell: mean, sum of squared deviations and count of the finite seed values."""
     lengths = np.array([len(s) for s in seeds], dtype=np.intp)
     values = np.concatenate(seeds.to_list()).astype(float) if len(seeds) else np.empty(0)
