@@ -44,10 +44,10 @@ FLAT_WORLDS: dict[str, tuple[World, int]] = {
     "... noise 1 point, 4 at the two largest sizes": (flat_world(noise=TWO_GROUPS), 2000),
     "... noise .5 points, 5 at the largest size": (flat_world(noise=OUTLIER), 2000),
     "... noise .5 points, 5 at the middle size": (flat_world(noise=MIDDLE), 4000),
-    "... noise .5 points, 2.5 at the middle size": (flat_world(noise=HALF_MIDDLE), 4000),
+    "... noise .5 points, 2.5 at the middle size": (flat_world(noise=HALF_MIDDLE), 10_000),
     "... noise .5 points, 5 at the middle size, twelve curves (252 pairs)": (
         flat_world(noise=MIDDLE, curves=12),
-        1000,
+        4000,
     ),
     "lambda1 flat too": (flat_world(rising=False), 1000),
     "lambda1 flat, its noise .1 and 1 at the middle size; accuracy rises": (flat_curvature_world(20 * MIDDLE), 4000),
