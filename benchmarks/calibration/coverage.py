@@ -105,7 +105,7 @@ def steps(rng: Random, *, seeds: int = 3, noise: float | Floats = 0.3) -> tuple[
     """Whether a curve with a step of exactly delta at its last size is, rightly, not called flat; and whether two arms
     that differ so there are not called the same.
     """
-    step = curve(rng, seeds, 0.0, noise)
+    step = curve(rng, seeds, 0.0, noise, 0.0)
     step[-1] += 3.0
     sample = as_sample(step)
     return flat(sample, delta=3.0).verdict != "supported", no_difference(sample, delta=3.0).verdict != "supported"
