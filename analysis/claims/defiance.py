@@ -15,7 +15,7 @@ from analysis.claims.opposition import unjudged
 from analysis.claims.sweeps import Scope, Setting, Sweep, arms, guarded, sweeps
 from analysis.reports.counterexamples import MIN_GAP, MIN_RATIO, REVERSE
 from analysis.statistics.contrasts import contrast, paired_difference
-from analysis.statistics.estimates import AT_ONE_SIZE, CellMeans, LinearContrast, Reach, Sample, cell_means, directional
+from analysis.statistics.estimates import AT_ONE_SIZE, Reach, Sample, cell_means, directional
 from analysis.verdict import SIGNIFICANCE, Decision, Finding, StratumResult
 
 PAIR = Reach(2, 1.0)
@@ -146,13 +146,10 @@ def _falls(sweep: Sweep, batch_size: int) -> dict[float, Finding]:
     last = int(np.flatnonzero(value.size == batch_size)[0])
     return {
         float(value.size[k]): directional(
-            _gap(value, k, last), _gap(linear, k, last), claimed=-1, delta=delta, what="the difference"
+            *(cells.at(last).less(cells.at(k)) for cells in (value, linear)),
+            claimed=-1,
+            delta=delta,
+            what="the difference",
         )
         for k in range(last)
     }
-
-
-def _gap(cells: CellMeans, i: int, j: int) -> LinearContrast:
-    """Cell `j` less cell `i`."""
-    se = cells.sd * float(np.sqrt(1 / cells.count[i] + 1 / cells.count[j]))
-    return LinearContrast(float(cells.mean[j] - cells.mean[i]), se, cells.dof)

@@ -62,9 +62,10 @@ def _table(pairs: pd.DataFrame, curvature: str, direction: str, label: str) -> s
     caption = (
         rf"Confirmed pairs of which the one with the larger batch is {escape(direction)}; $\lambda_1$ on the "
         rf"{SPLITS[curvature]} set. Both cells of a pair are on one curve; batch and $\lambda_1$ run from the first "
-        r"to the second. Adversarial accuracies with 95\,\% Clopper--Pearson intervals; $m$: momentum; $q$: after "
-        rf"Benjamini--Yekutieli adjustment over all testable pairs (at most {FALSE_DISCOVERY_RATE:g}). Most severe "
-        "first. L: training losses differ twofold or more; C: the drop from clean accuracy does not differ that way."
+        r"to the second. Adversarial accuracies with 95\,\% intervals over seeds; $m$: momentum; $q$: after "
+        rf"Benjamini--Yekutieli adjustment over all testable pairs, raised where one noisy cell could "
+        rf"feign the pair (at most {FALSE_DISCOVERY_RATE:g}). Most severe first. "
+        "L: training losses differ twofold or more; C: the drop from clean accuracy does not differ that way."
     )
     rows = [_row(pair) for pair in pairs.to_dict("records")]
     return longtable(COLUMNS, rows, caption=caption, label=label, size="tiny")

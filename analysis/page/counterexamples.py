@@ -49,9 +49,9 @@ def counterexample_section(findings: Findings, charts: Charts) -> Html:
         element(
             "p",
             "Pairs of cells on one curve, at equal attack and protocol. Confirmed: both differences pass a one-sided t "
-            "test over seeds after Benjamini–Yekutieli adjustment over all testable pairs (q ≤ .05), λ₁ differs by "
-            "1.25× and accuracy by a point and two standard errors. With fewer than three seeds a pair is only a "
-            "candidate.",
+            "test over seeds after Benjamini–Yekutieli adjustment over all testable pairs, and the noise of either "
+            "cell alone does not explain them (q ≤ .05); λ₁ differs by 1.25× and accuracy by a point and two standard "
+            "errors. With fewer than three seeds a pair is only a candidate.",
             class_="note",
         ),
         element("ul", statements),

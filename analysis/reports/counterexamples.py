@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from analysis.reports.rerun import Rerun
 from analysis.rows.cells import FLAGS
 from analysis.rows.cells import cells as cells_of
 from analysis.rows.observations import CURVATURES, STRATUM
-from analysis.rows.pairs import pair_up, paired_errors
+from analysis.rows.pairs import pair_up, paired_errors, seed_moments
 from analysis.rows.table import CURVE, QUESTION, StudyTable
+from analysis.statistics.hidden_noise import over_curves
 from analysis.statistics.inference import benjamini_yekutieli
 from analysis.statistics.intervals import Array
-from analysis.statistics.ranks import group_codes
+from analysis.statistics.ranks import Codes, group_codes
 
 FALSE_DISCOVERY_RATE = 0.05
 MIN_RATIO = 1.25
@@ -56,12 +57,12 @@ class CounterexampleReport:
 
     Columns: the curve (`CURVE`) and attack (`QUESTION`) keys, `curvature`, `direction` ("sharper, yet more
     robust"; the reverse, "flatter, yet less robust", is a family apart), `batch_i` < `batch_j`; for both
-    cells `lambda1_i/_j` (geometric mean over seeds) with 95 % limits `lambda1_low_*`, `lambda1_high_*` from
-    the curve's pooled variance, `accuracy_*` with 95 % limits over seeds `accuracy_low_*`, `accuracy_high_*`
-    (logit scale, likewise pooled: the images alone would hide the noise of training), `clean_*`,
-    `train_loss_*`, `n_seeds_*`; `lambda1_ratio` (j over i), `accuracy_gap` (fraction), `image_errors` (gap in
-    paired standard errors), `p_lambda1`, `p_accuracy`, `p` (the larger), `q`, `severity`, `label`, `reason`
-    (why it is not confirmed), `note`, `rerun` (the command).
+    cells `lambda1_i/_j` (geometric mean over seeds) with 95 % Student limits `lambda1_low_*`, `lambda1_high_*`
+    (log scale, the cell's own seeds), `accuracy_*` with likewise `accuracy_low_*`, `accuracy_high_*` (logit
+    scale; the images alone would hide the noise of training), `clean_*`, `train_loss_*`, `n_seeds_*`;
+    `lambda1_ratio` (j over i), `accuracy_gap` (fraction), `image_errors` (gap in paired standard errors),
+    `p_lambda1`, `p_accuracy`, `p` (the larger), `q`, `severity`, `label`, `reason` (why it is not confirmed),
+    `note`, `rerun` (the command).
 
     `families`: one row per curvature, loss and direction: `pairs` (measured), `testable`, `curves` (with a
     testable pair; one per attack and epsilon), `confirmed`, `candidates`, `floor_artefacts`.
@@ -89,7 +90,8 @@ def counterexample_report(table: StudyTable) -> CounterexampleReport:
     differ in the direction by a one-sided t on seeds with the curve's pooled variance, p the larger of the
     two (intersection-union), q <= .05 by Benjamini-Yekutieli; lambda1 by a factor of 1.25, accuracy by a
     point and by two standard errors paired over the images; both cells have 3 seeds, converged eigenvalues
-    and no flag (floor, untrained, suspect).
+    and no flag (floor, untrained, suspect). q is raised where one noisy cell could feign the pair
+    (`hidden_noise`).
 
     The family of one adjustment is every testable pair (decidable, unflagged, converged cells; those of a copied
     curve once) of all data sets, models, curves, attacks and epsilons for one curvature, one loss and one direction:
@@ -143,11 +145,17 @@ def judge_pairs(
     judged = pairs.assign(p_lambda1=pairs[p_lambda1], p_accuracy=pairs[p_accuracy], p_ratio=pairs[p_ratio])
     judged["p"] = judged[["p_lambda1", "p_accuracy"]].max(axis=1, skipna=False)
     judged["q"] = np.nan
+    alone = judged[["p_lambda1_alone", "p_accuracy_alone"]].max(axis=1, skipna=False).fillna(1.0).to_numpy()
     loss, tests = cells["loss"].to_numpy()[judged["i"]], _tests(cells, judged)
+    curves = group_codes(cells, STRATUM)[judged["i"]]
     for one in np.unique(loss):
         family = testable & (loss == one)
         _, first, test = np.unique(tests[family], return_index=True, return_inverse=True)
-        judged.loc[family, "q"] = benjamini_yekutieli(judged.loc[family, "p"].to_numpy()[first])[test]
+        q = benjamini_yekutieli(judged.loc[family, "p"].to_numpy()[first])[test]
+        same = _distinct(curves[family], tests[family])
+        judged.loc[family, "q"] = np.maximum(
+            q, over_curves(alone[family], q <= FALSE_DISCOVERY_RATE, same, FALSE_DISCOVERY_RATE)
+        )
     with np.errstate(divide="ignore", invalid="ignore"):
         standard = judged[["lambda1_gap", "logit_gap"]].to_numpy() / judged[["lambda1_sd", "logit_sd"]].to_numpy()
     judged["severity"] = (sign * standard).min(axis=1) if len(judged) else np.nan
@@ -173,6 +181,17 @@ def _tests(cells: pd.DataFrame, pairs: pd.DataFrame) -> NDArray[np.intp]:
     i, j = pairs["i"].to_numpy(dtype=np.intp), pairs["j"].to_numpy(dtype=np.intp)
     questions = cells[list(QUESTION)].iloc[i].reset_index(drop=True)
     return group_codes(questions.assign(i=runs[i], j=runs[j], p=pairs["p"].to_numpy()), [*questions, "i", "j", "p"])
+
+
+def _distinct(curves: Codes, tests: NDArray[np.intp]) -> NDArray[np.intp]:
+    """A code per pair for its curve, equal for curves of the same tests: a copy of a curve is no further one."""
+    order = np.lexsort((tests, curves))
+    starts = np.flatnonzero(np.diff(curves[order], prepend=-1))
+    members = np.split(tests[order], starts[1:])
+    codes = pd.factorize(np.array([one.tobytes() for one in members], dtype=object))[0]
+    distinct = np.empty(len(curves), dtype=np.intp)
+    distinct[order] = np.repeat(codes, [len(one) for one in members])
+    return distinct
 
 
 def _families(
@@ -208,10 +227,10 @@ def _describe(cells: pd.DataFrame, shown: pd.DataFrame, curvature: str, directio
         cell = cells.iloc[at].reset_index(drop=True)
         out[f"batch_{side}"] = cell["batch_size"]
         out[f"lambda1_{side}"] = 2.0 ** cell[f"log2_{curvature}"]
-        half = stats.t.ppf(0.975, shown["dof"]) * shown["lambda1_sd"].to_numpy() / np.sqrt(cell["n_seeds"])
+        half = _half_width(cell[f"log2_{curvature}_seeds"])
         out[f"lambda1_low_{side}"] = out[f"lambda1_{side}"] * 2.0**-half
         out[f"lambda1_high_{side}"] = out[f"lambda1_{side}"] * 2.0**half
-        half = stats.t.ppf(0.975, shown["dof"]) * shown["logit_sd"].to_numpy() / np.sqrt(cell["n_seeds"])
+        half = _half_width(cell["logit_seeds"])
         logit = cell["logit"].to_numpy(dtype=float)
         out[f"accuracy_low_{side}"], out[f"accuracy_high_{side}"] = (
             special.expit(logit - half),
@@ -229,6 +248,13 @@ def _describe(cells: pd.DataFrame, shown: pd.DataFrame, curvature: str, directio
     out["note"] = _notes(out, shown["p_ratio"].to_numpy(dtype=float))
     out["rerun"] = [_command(rerun, *pair) for pair in both]
     return out
+
+
+def _half_width(seeds: pd.Series) -> Array:
+    """Of the 95 % interval of each cell's mean (Student); NaN with one seed."""
+    _, squares, size = seed_moments(seeds)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(special.stdtrit(size - 1, 0.975) * np.sqrt(squares / (size - 1) / size))
 
 
 def _reason(both: tuple[Cell, Cell], curvature: str, q: float) -> str:

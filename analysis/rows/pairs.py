@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 from analysis.rows.arrow import at
 from analysis.rows.cells import FLAGS
@@ -27,6 +27,7 @@ def pair_up(cells: pd.DataFrame, curvature: str) -> pd.DataFrame:
     `p_sharper`, `p_flatter` for lambda1 and `p_more`, `p_less` for accuracy: one-sided t on seeds with the
     pooled variance, or the two cells' own where that is larger (our choice: seed noise that differs from cell to
     cell would otherwise confirm chance);
+    `p_lambda1_alone`, `p_accuracy_alone`: one-sided p of the gap, whichever its sign, by the seeds of a single cell;
     `p_ratio_more`, `p_ratio_less`: the same for log(adversarial / clean accuracy), "attack ratio"
     (Choudhary 2020).
     """
@@ -56,6 +57,8 @@ def pair_up(cells: pd.DataFrame, curvature: str) -> pd.DataFrame:
             "p_flatter": 1.0 - sharper.p,
             "p_more": more.p,
             "p_less": 1.0 - more.p,
+            "p_lambda1_alone": sharper.alone,
+            "p_accuracy_alone": more.alone,
             "p_ratio_more": ratio.p,
             "p_ratio_less": 1.0 - ratio.p,
         }
@@ -63,18 +66,19 @@ def pair_up(cells: pd.DataFrame, curvature: str) -> pd.DataFrame:
 
 
 class _Gap(NamedTuple):
-    """Gap j - i of the seeds' means, the curve's pooled sd, its dof, and p of "j is larger" by one-sided
-    t.
+    """Gap j - i of the seeds' means, the curve's pooled sd, its dof, p of "j is larger" by one-sided t, and `alone`,
+    the larger p of the two cells when each is held by itself against the other's mean.
     """
 
     gap: Array
     sd: Array
     dof: Array
     p: Array
+    alone: Array
 
 
 def _gap(cells: pd.DataFrame, name: str, codes: Codes, i: Codes, j: Codes) -> _Gap:
-    mean, squares, size = _moments(cells[name])
+    mean, squares, size = seed_moments(cells[name])
     # a cell at its floor hardly varies: it would lend its small variance to cells that do
     lends = (size > 1) & ~cells[list(FLAGS)].to_numpy(dtype=bool).any(axis=1)
     count = int(codes.max()) + 1 if codes.size else 0
@@ -84,13 +88,15 @@ def _gap(cells: pd.DataFrame, name: str, codes: Codes, i: Codes, j: Codes) -> _G
     gap = mean[j] - mean[i]
     with np.errstate(divide="ignore", invalid="ignore"):
         own = squares / (size - 1) / size
+        t_alone = -np.abs(gap) / np.sqrt(own)[np.stack([i, j])]
         # cells noisier than their curve are judged by their own noise: a pooled one would find what is not there
         t = gap / np.sqrt(np.fmax(sd**2 * (1.0 / size[i] + 1.0 / size[j]), own[i] + own[j]))
     p = stats.t.sf(t, np.where(dof > 0, dof, np.nan)[codes[i]])
-    return _Gap(gap, sd, dof[codes[i]], np.asarray(p, dtype=float))
+    alone = np.maximum.reduce(special.stdtr(size[np.stack([i, j])] - 1, t_alone))
+    return _Gap(gap, sd, dof[codes[i]], np.asarray(p, dtype=float), alone)
 
 
-def _moments(seeds: pd.Series) -> tuple[Array, Array, Array]:
+def seed_moments(seeds: pd.Series) -> tuple[Array, Array, Array]:
     """Per cell: mean, sum of squared deviations and count of the finite seed values."""
     lengths = np.array([len(s) for s in seeds], dtype=np.intp)
     values = np.concatenate(seeds.to_list()).astype(float) if len(seeds) else np.empty(0)

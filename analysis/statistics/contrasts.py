@@ -39,10 +39,9 @@ def _pairs(sample: Sample) -> list[tuple[float, object]]:
 
 
 def mean_over_sizes(batch_size: Floats, value: Floats) -> LinearContrast:
-    """The unweighted mean over batch sizes of cell means, with pooled within-cell variance."""
+    """The unweighted mean over batch sizes of cell means."""
     cells = cell_means(batch_size, value)
-    se = cells.sd * float(np.sqrt(np.sum(1 / cells.count))) / len(cells.size)
-    return LinearContrast(float(cells.mean.mean()), se, cells.dof)
+    return cells.contrast(np.full(len(cells.size), 1 / len(cells.size)))
 
 
 def contrast(difference: Sample, *, claimed: int, delta: float, reach: Reach = ALONG_BATCH_SIZES) -> Finding:

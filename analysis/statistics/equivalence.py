@@ -28,21 +28,18 @@ class Flatness(Finding):
 
 
 def flat(sample: Sample, *, delta: float) -> Flatness:
-    """Decide whether `sample` is the same within +-`delta` at every two batch sizes."""
+    """Decide whether `sample` is the same within +-`delta` at every two batch sizes.
+
+    Each two are compared by Welch's t: a variance pooled over the curve would call the step to a noisy cell flat.
+    """
     short = sample.shortfall()
     if short:
         return Flatness(short.verdict, short.reason)
     kept = sample.decidable()
     cells = cell_means(kept.batch_size, kept.value)
     pairs = list(combinations(range(len(cells.size)), 2))
-    differences = [
-        LinearContrast(
-            float(cells.mean[j] - cells.mean[i]),
-            cells.sd * float(np.sqrt(1 / cells.count[i] + 1 / cells.count[j])),
-            cells.dof,
-        )
-        for i, j in pairs
-    ]
+    means = [cells.at(k) for k in range(len(cells.size))]
+    differences = [means[j].less(means[i]) for i, j in pairs]
     return all_within(differences, [(float(cells.size[i]), float(cells.size[j])) for i, j in pairs], delta=delta)
 
 
@@ -53,10 +50,7 @@ def no_difference(difference: Sample, *, delta: float, reach: Reach = ALONG_BATC
         return Flatness(short.verdict, short.reason)
     kept = difference.decidable()
     cells = cell_means(kept.batch_size, kept.value)
-    estimates = [
-        LinearContrast(float(mean), cells.sd / float(np.sqrt(count)), cells.dof)
-        for mean, count in zip(cells.mean, cells.count, strict=True)
-    ]
+    estimates = [cells.at(k) for k in range(len(cells.size))]
     return all_within(estimates, [(float(size),) for size in cells.size], delta=delta)
 
 

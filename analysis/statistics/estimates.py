@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.statistics.inference import pooled_sd
 from analysis.verdict import SIGNIFICANCE, Decision, Finding
 
 Floats = NDArray[np.float64]
@@ -114,26 +115,51 @@ def _range(sizes: Floats) -> str:
 
 @dataclass(frozen=True)
 class CellMeans:
-    """Means over seeds of each batch size, with the variance pooled over them.
+    """Means over seeds of each batch size, each with a variance of its own.
 
-    `size`, `mean`, `count`: shape (cells,). `sd` is the pooled standard deviation of one seed, `dof` its
-    degrees of freedom: measurements less cells.
+    `size`, `mean`, `count`, `variance`: shape (cells,). `variance` is that of one seed; NaN for a cell of one seed.
+    Nothing is pooled: seed noise differs between batch sizes, and an interval from a pooled variance then covers too
+    little wherever the noisy cells weigh more than their share (docs/calibration.md).
     """
 
     size: Floats
     mean: Floats
     count: Floats
-    sd: float
-    dof: int
+    variance: Floats
+
+    def at(self, cell: int) -> LinearContrast:
+        """The mean of one cell, on Student's t."""
+        count = float(self.count[cell])
+        se = math.sqrt(float(self.variance[cell]) / count)
+        return LinearContrast(float(self.mean[cell]), se, count - 1)
+
+    def contrast(self, weights: Floats) -> LinearContrast:
+        """The sum of `weights` times the means: its variance is the weighted sum of theirs, its degrees of freedom are
+        Satterthwaite's.
+        """
+        parts = weights**2 * self.variance / self.count
+        dof = satterthwaite(parts.tolist(), (self.count - 1).tolist())
+        return LinearContrast(float(weights @ self.mean), math.sqrt(float(parts.sum())), dof)
 
 
 def cell_means(batch_size: Floats, value: Floats) -> CellMeans:
     """Cell means of `value` (shape (n,), finite) at each `batch_size` (shape (n,))."""
-    size = np.unique(batch_size)
-    cells = [value[batch_size == s] for s in size]
-    pooled = pooled_sd(cells)
-    mean = np.array([cell.mean() for cell in cells])
-    return CellMeans(size, mean, np.array([len(cell) for cell in cells], dtype=float), *pooled)
+    size, cell = np.unique(batch_size, return_inverse=True)
+    count = np.bincount(cell, minlength=len(size)).astype(float)
+    mean = np.bincount(cell, weights=value, minlength=len(size)) / count
+    squares = np.bincount(cell, weights=(value - mean[cell]) ** 2, minlength=len(size))
+    variance = np.divide(squares, count - 1, out=np.full(len(size), np.nan), where=count > 1)
+    return CellMeans(size, mean, count, variance)
+
+
+def satterthwaite(variances: Sequence[float], dofs: Sequence[float]) -> float:
+    """Degrees of freedom of a sum of independent estimates of variance (Satterthwaite 1946, Biometrics Bulletin 2;
+    Welch 1947, Biometrika 34). The least of `dofs` where all are 0.
+    """
+    total = sum(variances)
+    if not total > 0:
+        return min(dofs)
+    return total**2 / sum(variance**2 / dof for variance, dof in zip(variances, dofs, strict=True))
 
 
 @dataclass(frozen=True)
@@ -177,12 +203,9 @@ class LinearContrast:
 
     def less(self, other: LinearContrast) -> LinearContrast:
         """This less an independent other, with Welch-Satterthwaite degrees of freedom."""
-        variances = np.array([self.se**2, other.se**2])
-        total = float(variances.sum())
-        dof = min(self.dof, other.dof)
-        if total > 0:
-            dof = total**2 / float(np.sum(variances**2 / np.array([self.dof, other.dof])))
-        return LinearContrast(self.value - other.value, float(np.sqrt(total)), dof)
+        variances = (self.se**2, other.se**2)
+        dof = satterthwaite(variances, (self.dof, other.dof))
+        return LinearContrast(self.value - other.value, math.sqrt(sum(variances)), dof)
 
     def times(self, factor: float) -> LinearContrast:
         """The estimate in another unit."""

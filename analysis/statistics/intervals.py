@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
+from analysis.statistics.prediction import prediction_interval
+
 Array = NDArray[np.float64]
 
 
@@ -148,9 +150,9 @@ def random_effects(effects: ArrayLike, variances: ArrayLike, level: float = 0.95
     """Random-effects mean over strata, its Hartung-Knapp interval and a prediction interval.
 
     tau2 after DerSimonian & Laird (1986); Hartung & Knapp (2001, Statistics in Medicine 20), whose standard
-    error is not let below the classical one; Higgins, Thompson & Spiegelhalter (2009, JRSS A 172) with k -
-    2 degrees of freedom. Strata with a non-finite effect or variance are left out. With one stratum its own
-    normal interval is given; prediction needs three.
+    error is not let below the classical one; prediction after Nagashima, Noma & Furukawa (2019), which needs three
+    strata. Strata with a non-finite effect or variance are left out. With one stratum its own normal interval is
+    given.
     """
     y, v = np.asarray(effects, dtype=float), np.asarray(variances, dtype=float)
     usable = np.isfinite(y) & np.isfinite(v) & (v > 0)
@@ -174,7 +176,5 @@ def random_effects(effects: ArrayLike, variances: ArrayLike, level: float = 0.95
     se = float(np.sqrt(max(spread, 1.0) / w.sum()))
     half = float(stats.t.ppf((1.0 + level) / 2.0, k - 1)) * se
     p = float(2 * stats.t.sf(abs(mean) / se, k - 1))
-    reach = np.nan
-    if k > 2:
-        reach = float(stats.t.ppf((1.0 + level) / 2.0, k - 2)) * float(np.sqrt(tau2 + 1.0 / w.sum()))
-    return RandomEffects(mean, mean - half, mean + half, mean - reach, mean + reach, tau2, i2, p, k)
+    predicted = prediction_interval(y, v, level) if k > 2 else (np.nan, np.nan)
+    return RandomEffects(mean, mean - half, mean + half, *predicted, tau2, i2, p, k)

@@ -31,8 +31,8 @@ def trend(sample: Sample, *, claimed: int, delta: float) -> Trend:
     end.
 
     The change from the smallest to the largest batch is that of the least-squares line in log2(batch size),
-    in the unit of `sample.value`; the noise is that of seeds within a cell, pooled over the curve, so that a
-    bend in the curve is not mistaken for noise.
+    in the unit of `sample.value`; the noise is that of seeds within their cells, so that a bend in the curve is not
+    mistaken for noise, and cell by cell, so that the cells need not be equally noisy.
     """
     short = sample.shortfall()
     if short:
@@ -48,15 +48,12 @@ def trend(sample: Sample, *, claimed: int, delta: float) -> Trend:
 
 
 def slope_per_doubling(batch_size: Floats, value: Floats) -> LinearContrast:
-    """Least-squares slope of `value` on log2(`batch_size`), both of shape (n,), with pooled within-cell
-    variance.
-    """
+    """Least-squares slope of `value` on log2(`batch_size`), both of shape (n,): a linear contrast of the cell means."""
     cells = cell_means(batch_size, value)
     x = np.log2(cells.size)
     offset = x - np.average(x, weights=cells.count)
-    spread = float(np.sum(cells.count * offset**2))
-    slope = float(np.sum(cells.count * offset * cells.mean)) / spread
-    return LinearContrast(slope, cells.sd / np.sqrt(spread), cells.dof)
+    weights = cells.count * offset
+    return cells.contrast(weights / float(weights @ offset))
 
 
 def end_to_end(batch_size: Floats, value: Floats) -> LinearContrast:

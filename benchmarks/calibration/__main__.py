@@ -2,8 +2,8 @@
 
 python -m benchmarks.calibration [false-finds] [coverage] [power] [--scale SHARE]
 
-All three parts by default, about twenty minutes on a shared core; `--scale .1` takes a tenth of the simulations. Every
-simulation has its own seed, so that a line does not depend on the lines before it. Rates come with their 95 %
+All three parts by default, about twenty-five minutes on a shared core; `--scale .1` takes a tenth of the simulations.
+Every simulation has its own seed, so that a line does not depend on the lines before it. Rates come with their 95 %
 Clopper-Pearson interval (false finds) or their binomial standard error.
 """
 

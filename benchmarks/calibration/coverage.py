@@ -12,8 +12,8 @@ from scipy import special, stats
 from analysis.reports.environments import sign_errors
 from analysis.rows.observations import Observations
 from analysis.statistics.contrasts import contrast, paired_difference
-from analysis.statistics.equivalence import flat
-from analysis.statistics.estimates import LinearContrast, Sample, cell_means
+from analysis.statistics.equivalence import flat, no_difference
+from analysis.statistics.estimates import Sample, cell_means
 from analysis.statistics.inference import repeated_measures_correlation
 from analysis.statistics.intervals import (
     Z_VARIANCE,
@@ -38,6 +38,9 @@ SLOPE = -1.0
 
 UNEQUAL = np.array([0.5, 0.5, 1.0, 1.5, 2.0, 3.0, 4.5])
 """Standard deviations over seeds (points) that grow ninefold along the batch size."""
+
+OUTLIER = np.array([0.5] * 6 + [5.0])
+"""One noisy cell among quiet ones."""
 
 
 class Held(NamedTuple):
@@ -80,10 +83,11 @@ def slope(rng: Random, *, seeds: int = 3, noise: float | Floats = NOISE) -> tupl
     )
 
 
-def paired(rng: Random, *, seeds: int = 3, effect: float = 2.0) -> tuple[bool, bool]:
+def paired(rng: Random, *, seeds: int = 3, noise: float | Floats = NOISE, effect: float = 2.0) -> tuple[bool, bool]:
     """Whether those of a paired difference hold: averaged over the batch sizes, and by seed at one batch size."""
-    shared = curve(rng, seeds, SLOPE, NOISE)
-    first, second = (as_sample(shared + shift + NOISE / 2 * rng.normal(size=shared.shape)) for shift in (0.0, effect))
+    shared = curve(rng, seeds, SLOPE, noise)
+    spread = np.broadcast_to(noise, SIZES.shape)[:, None] / 2
+    first, second = (as_sample(shared + shift + spread * rng.normal(size=shared.shape)) for shift in (0.0, effect))
     difference = paired_difference(first, second)
     along = contrast(difference, claimed=1, delta=3.0)
     one = difference.value[:seeds]
@@ -91,23 +95,27 @@ def paired(rng: Random, *, seeds: int = 3, effect: float = 2.0) -> tuple[bool, b
     return bool(along.low <= effect <= along.high), bool(at_one.low <= effect <= at_one.high)
 
 
-def equivalence(rng: Random, *, seeds: int = 3) -> tuple[bool, bool]:
-    """Whether the 90 % interval of the largest difference on a flat curve holds 0; and whether a curve with a step of
-    exactly delta is, rightly, not called flat.
-    """
+def largest_difference(rng: Random, *, seeds: int = 3) -> bool:
+    """Whether the 90 % interval of the largest difference on a flat curve holds 0."""
     largest = flat(as_sample(curve(rng, seeds, 0.0, NOISE)), delta=3.0)
-    step = curve(rng, seeds, 0.0, 0.3)
+    return bool(largest.low <= 0.0 <= largest.high)
+
+
+def steps(rng: Random, *, seeds: int = 3, noise: float | Floats = 0.3) -> tuple[bool, bool]:
+    """Whether a curve with a step of exactly delta at its last size is, rightly, not called flat; and whether two arms
+    that differ so there are not called the same.
+    """
+    step = curve(rng, seeds, 0.0, noise, 0.0)
     step[-1] += 3.0
-    at_bound = flat(as_sample(step), delta=3.0)
-    return bool(largest.low <= 0.0 <= largest.high), at_bound.verdict != "supported"
+    sample = as_sample(step)
+    return flat(sample, delta=3.0).verdict != "supported", no_difference(sample, delta=3.0).verdict != "supported"
 
 
-def pairwise_ninety(rng: Random, *, seeds: int = 3) -> bool:
+def pairwise_ninety(rng: Random, *, seeds: int = 3, noise: float | Floats = NOISE) -> bool:
     """Whether TOST's 90 % interval of one difference, chosen before the data, holds."""
-    sample = as_sample(curve(rng, seeds, SLOPE, NOISE))
+    sample = as_sample(curve(rng, seeds, SLOPE, noise))
     cells = cell_means(sample.batch_size, sample.value)
-    gap = LinearContrast(float(cells.mean[4] - cells.mean[1]), cells.sd * float(np.sqrt(2 / seeds)), cells.dof)
-    low, high = gap.interval(0.90)
+    low, high = cells.at(4).less(cells.at(1)).interval(0.90)
     return low <= 3 * SLOPE <= high
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.statistics.equivalence import flat
+from analysis.statistics.equivalence import flat, no_difference
 from analysis.statistics.trends import trend
 from benchmarks.calibration.coverage import Random, as_sample, curve
 from benchmarks.calibration.worlds import ACCURACY, CURVES, NOISE, SIZES, World, confirmed
@@ -24,6 +24,12 @@ def finds_flat(rng: Random, *, effect: float, noise: float, seeds: int) -> bool:
     """Whether a curve that changes by `effect` points end to end is called flat within 3 points."""
     sample = as_sample(curve(rng, seeds, effect / (len(SIZES) - 1), noise))
     return flat(sample, delta=DELTA).verdict == "supported"
+
+
+def finds_none(rng: Random, *, effect: float, noise: float, seeds: int) -> bool:
+    """Whether paired differences that are `effect` points everywhere, `noise` their own, are called none within 3."""
+    difference = as_sample(curve(rng, seeds, 0.0, noise, effect))
+    return no_difference(difference, delta=DELTA).verdict == "supported"
 
 
 def exception_world(*, gap: float, ratio: float, noise: float = NOISE) -> World:

@@ -38,17 +38,18 @@ AT_ONCE = 250
 
 @dataclass(frozen=True)
 class World:
-    """Four curves of seven batch sizes that share one family of tests.
+    """Curves of batch sizes that share one family of tests.
 
-    `accuracy`, `log2_lambda1` (shape (curves, sizes)) are planted means, `noise` (broadcast to that shape) is the
-    seeds' standard deviation of the accuracy. `attacks` copies of every curve are attacks on the same networks, whose
-    noise is correlated by `shared`. `tails`: degrees of freedom of the noise (Student's t), normal where infinite.
+    `accuracy`, `log2_lambda1` (shape (curves, sizes)) are planted means, `noise` and `lambda_noise` (broadcast to that
+    shape) the seeds' standard deviations of the two. `attacks` copies of every curve are attacks on the same networks,
+    whose noise is correlated by `shared`. `tails`: degrees of freedom of the noise (Student's t), normal where
+    infinite.
     """
 
     accuracy: Floats
     log2_lambda1: Floats
     noise: Floats
-    lambda_noise: float = LAMBDA_NOISE
+    lambda_noise: float | Floats = LAMBDA_NOISE
     attacks: int = 1
     shared: float = 0.9
     tails: float = float("inf")
@@ -59,15 +60,23 @@ def flat_world(
     rising: bool = True,
     noise: float | Floats = NOISE,
     sizes: int = len(SIZES),
+    curves: int = CURVES,
     attacks: int = 1,
     tails: float = float("inf"),
 ) -> World:
     """Accuracy does not depend on batch size; lambda1 doubles with it (`rising`) or does not depend on it either."""
-    shape = (CURVES, sizes)
+    shape = (curves, sizes)
     slope = np.arange(sizes) if rising else np.zeros(sizes)
     levels = np.full(shape, ACCURACY)
     spread = np.broadcast_to(np.asarray(noise, dtype=float), shape).copy()
     return World(levels, np.broadcast_to(slope, shape).astype(float).copy(), spread, attacks=attacks, tails=tails)
+
+
+def flat_curvature_world(lambda_noise: Floats) -> World:
+    """The other half: accuracy rises by 2 points a doubling, lambda1 does not depend on batch size."""
+    rising = np.broadcast_to(ACCURACY + 0.02 * np.arange(len(SIZES)), (CURVES, len(SIZES)))
+    noise = np.full(rising.shape, 0.005)
+    return World(rising, np.zeros_like(rising), noise, lambda_noise=lambda_noise)
 
 
 def family_cells(world: World, families: int, seeds: int, rng: np.random.Generator) -> pd.DataFrame:
@@ -77,7 +86,8 @@ def family_cells(world: World, families: int, seeds: int, rng: np.random.Generat
     """
     curves, sizes = world.accuracy.shape
     shape = (families, curves, sizes, seeds)
-    sharp = world.log2_lambda1[..., None] + world.lambda_noise * rng.normal(size=shape)
+    spread = np.broadcast_to(world.lambda_noise, world.accuracy.shape)[..., None]
+    sharp = world.log2_lambda1[..., None] + spread * rng.normal(size=shape)
     networks = _noise(world, shape, rng)
     parts = []
     for attack in range(world.attacks):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -13,8 +14,16 @@ from analysis.rows.table import from_rows
 from analysis.statistics.intervals import clopper_pearson, wilson
 from benchmarks.calibration import coverage as c
 from benchmarks.calibration import power as p
-from benchmarks.calibration.tables import OUTLIER, TWO_GROUPS, UNEQUAL
-from benchmarks.calibration.worlds import World, adjusted, confirmed, families_with, flat_world, judged, unadjusted
+from benchmarks.calibration.tables import HALF_MIDDLE, MIDDLE, OUTLIER, TWO_GROUPS, UNEQUAL
+from benchmarks.calibration.worlds import (
+    World,
+    confirmed,
+    families_with,
+    flat_curvature_world,
+    flat_world,
+    judged,
+    unadjusted,
+)
 from tests.analysis.synthetic import curve_rows, flat, line
 
 
@@ -38,16 +47,18 @@ class TestFalseFinds:
         assert clopper_pearson(found["confirmed"], families).high < 0.05
         assert found["alone"] > 0.75 * families  # what the adjustment is for
 
-    @pytest.mark.parametrize("noise", [UNEQUAL, TWO_GROUPS])
-    def test_nor_do_they_where_the_noise_differs_between_cells(self, noise: np.ndarray) -> None:
-        found = families_with({"confirmed": confirmed}, flat_world(noise=noise), 300, 3, rng(2))
-        assert stats.binom.sf(found["confirmed"] - 1, 300, 0.05) > 0.01
+    @pytest.mark.parametrize("noise", [UNEQUAL, TWO_GROUPS, OUTLIER, MIDDLE, HALF_MIDDLE])
+    @pytest.mark.parametrize("seeds", [3, 5])
+    def test_nor_do_they_where_the_noise_differs_between_cells(self, noise: np.ndarray, seeds: int) -> None:
+        """More than 43 of 600 families are chance in one of 100 runs if the truth is 5 %. Unless each cell must stand
+        by its own seeds, one noisy cell confirms in 8 to 16 % of families at three seeds.
+        """
+        found = families_with({"confirmed": confirmed}, flat_world(noise=noise), 600, seeds, rng(2))
+        assert stats.binom.sf(found["confirmed"] - 1, 600, 0.05) > 0.01
 
-    def test_one_cell_of_ten_times_the_noise_is_a_limit_that_more_seeds_lift(self) -> None:
-        few, many = (
-            families_with({"q": adjusted}, flat_world(noise=OUTLIER), 300, seeds, rng(3))["q"] for seeds in (3, 8)
-        )
-        assert many < few < 0.16 * 300
+    def test_nor_where_it_is_lambda1_of_one_cell_that_is_noisy(self) -> None:
+        found = families_with({"confirmed": confirmed}, flat_curvature_world(20 * MIDDLE), 600, 3, rng(3))
+        assert stats.binom.sf(found["confirmed"] - 1, 600, 0.05) > 0.01
 
     def test_correlated_attacks_and_heavy_tails_change_nothing(self) -> None:
         for world in (flat_world(attacks=2), flat_world(tails=3.0), flat_world(rising=False)):
@@ -58,6 +69,9 @@ class TestFalseFinds:
         pairs = judged(flat_world(), 2, 3, rng(5))
         for _, family in pairs.groupby("family"):
             expected = stats.false_discovery_control(family["p"], method="by")
+            by_itself = family[["p_lambda1_alone", "p_accuracy_alone"]].max(axis=1)
+            curves = 4  # and a noisy cell has two directions, for .8 of the rate; no curve is found
+            expected = np.maximum(expected, np.minimum(curves * 2 / 0.8 * by_itself, 1.0))
             assert family["q"].to_numpy() == pytest.approx(expected)
 
     def test_the_whole_report_confirms_nothing_on_flat_curves(self) -> None:
@@ -76,26 +90,26 @@ class TestFalseFinds:
 class TestCoverage:
     """Each interval holds its planted truth about as often as it says: not below 93 %, for 95 %."""
 
+    @pytest.mark.parametrize("noise", [c.NOISE, c.UNEQUAL], ids=["equal noise", "ninefold"])
     @pytest.mark.parametrize("seeds", [3, 8])
-    def test_trends(self, seeds: int) -> None:
-        for found in c.both(partial(c.slope, seeds=seeds), 150, rng(10)):
+    def test_trends(self, seeds: int, noise: float | np.ndarray) -> None:
+        for found in c.both(partial(c.slope, seeds=seeds, noise=noise), 300, rng(10)):
             assert agrees(found, 0.95)
-
-    def test_a_pooled_variance_does_not_cover_a_trend_of_unequal_noise(self) -> None:
-        """The limit of "variance pooled within the curve", which docs/calibration.md states."""
-        line, change = c.both(partial(c.slope, noise=c.UNEQUAL), 200, rng(11))
-        assert 0.75 < line.hits / line.n < 0.95 and 0.75 < change.hits / change.n < 0.95
 
     @pytest.mark.parametrize("seeds", [3, 8])
     def test_paired_differences(self, seeds: int) -> None:
         for found in c.both(partial(c.paired, seeds=seeds), 200, rng(12)):
             assert agrees(found, 0.95)
 
-    def test_equivalence(self) -> None:
-        assert agrees(c.count(c.pairwise_ninety, 300, rng(13)), 0.90)
-        largest, at_bound = c.both(c.equivalence, 40, rng(14))
-        assert agrees(at_bound, 0.95)
-        assert largest.hits < 0.9 * largest.n  # chosen as the largest: no interval for it is claimed
+    @pytest.mark.parametrize("noise", [c.NOISE, c.UNEQUAL, c.OUTLIER], ids=["equal noise", "ninefold", "one cell"])
+    def test_equivalence(self, noise: float | np.ndarray) -> None:
+        assert agrees(c.count(partial(c.pairwise_ninety, noise=noise), 300, rng(13)), 0.90)
+        for at_bound in c.both(partial(c.steps, noise=noise / 5), 200, rng(14)):
+            assert agrees(at_bound, 0.95)
+
+    def test_no_interval_is_claimed_for_the_largest_of_all_differences(self) -> None:
+        largest = c.count(c.largest_difference, 40, rng(14))
+        assert largest.hits < 0.9 * largest.n
 
     def test_proportions_exactly(self) -> None:
         p = np.linspace(0.02, 0.98, 49)
@@ -109,16 +123,17 @@ class TestCoverage:
 
     def test_accuracies_of_a_counterexample_are_given_over_seeds(self) -> None:
         """The limits that the report prints beside a pair hold the planted accuracy."""
-        hits, n = 0, 0
+        held = c.Held(0, 0)
         for world in range(12):
             planted = {"fgsm": line(0.2, 0.04), "pgd": flat(0.1), "log2_lambda1": line(1.0, 1.0)}
             report = counterexample_report(from_rows(curve_rows(**planted, noise=0.015, rng=rng(world))))
-            found = report.found[(report.found["attack"] == "fgsm") & (report.found["loss"] == "ce")]
-            cells = found.drop_duplicates(["batch_j", "curvature"])
+            keys = {"attack": "fgsm", "loss": "ce", "curvature": "lambda1_test"}
+            found = report.found[(report.found[list(keys)] == pd.Series(keys)).all(axis=1)]
+            cells = found.drop_duplicates("batch_j")
             truth = 0.2 + 0.04 * np.log2(cells["batch_j"].to_numpy(dtype=float) / 16)
             low, high = (cells[f"accuracy_{side}_j"].to_numpy(dtype=float) for side in ("low", "high"))
-            hits, n = hits + int(((low <= truth) & (truth <= high)).sum()), n + len(cells)
-        assert n > 100 and hits / n > 0.9  # both curvatures share the accuracies: half as many independent ones
+            held = c.Held(held.hits + int(((low <= truth) & (truth <= high)).sum()), held.n + len(cells))
+        assert held.n > 60 and agrees(held, 0.95)
 
     @pytest.mark.parametrize("seeds", [3, 8])
     def test_attack_ratios(self, seeds: int) -> None:
@@ -133,7 +148,7 @@ class TestCoverage:
     def test_the_forests_mean(self, strata: int, tau2: float) -> None:
         mean, prediction = c.both(partial(c.forest, strata=strata, tau2=tau2), 300, rng(18))
         assert agrees(mean, 0.94)
-        assert agrees(prediction, 0.82)  # DerSimonian-Laird's known shortfall, stated in docs/calibration.md
+        assert agrees(prediction, 0.925)
 
     def test_the_forest_of_kendalls_taus(self) -> None:
         assert agrees(c.count(partial(c.forest_of_taus, strata=12, tau=-0.5), 150, rng(19)), 0.95)

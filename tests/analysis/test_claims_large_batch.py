@@ -84,7 +84,8 @@ class TestPeak:
         ids=["peak within", "falls from the start", "rises", "flat"],
     )
     def test_planted(self, clean: Curve, verdict: str) -> None:
-        assert judge("C3", to_the_loss(clean=clean)).verdict == verdict
+        """Three seeds at three sizes show "flat" only where they agree well: with noise .002, not with .003."""
+        assert judge("C3", to_the_loss(clean=clean, noise=0.002)).verdict == verdict
 
     def test_noise_is_inconclusive_and_the_untrained_are_left_out(self) -> None:
         assert judge("C3", to_the_loss(clean=line(0.8, -0.01), noise=0.2)).verdict == "inconclusive"

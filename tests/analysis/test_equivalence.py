@@ -60,16 +60,26 @@ def test_the_smallest_delta_is_where_the_verdict_turns() -> None:
     assert flat(sample, delta=turn * 0.999).verdict != "supported"
 
 
-def test_the_interval_of_a_pair_is_the_pooled_t_interval() -> None:
+def test_the_interval_of_a_pair_is_welchs() -> None:
     sample = planted(dict.fromkeys(SIZES, 40.0) | {1024: 30.0}, noise=0.5)
     found = flat(sample, delta=3.0)
-    groups = {b: sample.value[sample.batch_size == b] for b in SIZES}
-    pooled = np.sqrt(np.mean([g.var(ddof=1) for g in groups.values()]))
-    first, second = (groups[int(b)] for b in found.between)
-    half = stats.t.ppf(0.95, 14) * pooled * np.sqrt(2 / 3)
+    first, second = (sample.value[sample.batch_size == b] for b in found.between)
+    expected = stats.ttest_ind(second, first, equal_var=False)
     assert found.between[1] == 1024
     assert found.effect == pytest.approx(second.mean() - first.mean())
-    assert (found.low, found.high) == pytest.approx((found.effect - half, found.effect + half))
+    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval(0.9)))
+
+
+@pytest.mark.parametrize("noise", [0.3, 1.0])
+def test_a_step_of_delta_to_a_noisy_cell_is_not_called_flat(noise: float) -> None:
+    """400 curves: at most 5 % may be called flat (upper limit by four binomial standard errors: 9.4 %)."""
+    rng = np.random.default_rng(6)
+    batch, seed = np.repeat(SIZES, 3), np.tile(np.arange(3), 7)
+    level, spread = np.repeat([0.0] * 6 + [3.0], 3), np.repeat([0.1] * 6 + [noise], 3)
+    samples = [Sample.of(batch, seed, level + spread * rng.normal(size=21)) for _ in range(400)]
+    called = sum(flat(one, delta=3.0).verdict == "supported" for one in samples)
+    missed = sum(no_difference(one, delta=3.0).verdict == "supported" for one in samples)
+    assert max(called, missed) / 400 < 0.05 + 4 * np.sqrt(0.05 * 0.95 / 400)
 
 
 def test_refutation_is_adjusted_for_the_number_of_pairs() -> None:

@@ -51,13 +51,27 @@ def test_a_cell_with_two_of_three_seeds_left_still_decides() -> None:
     assert kept.value.tolist() == [1.0, 3.0]
 
 
-def test_the_pooled_variance_is_that_of_a_one_way_analysis() -> None:
-    groups = {16: [1.0, 2.0, 4.0], 32: [3.0, 3.5], 64: [0.0, 1.0, 5.0, 2.0]}
+def test_every_cell_has_its_own_variance() -> None:
+    groups = {16: [1.0, 2.0, 4.0], 32: [3.0, 3.5], 64: [0.0, 1.0, 5.0, 2.0], 128: [7.0]}
     cells = cell_means(sample(groups).batch_size, sample(groups).value)
-    squares = sum(float(np.var(g)) * len(g) for g in groups.values())
-    assert cells.dof == 6
-    assert cells.sd == pytest.approx(np.sqrt(squares / 6))
     assert cells.mean == pytest.approx([np.mean(g) for g in groups.values()])
+    assert cells.variance[:3] == pytest.approx([np.var(g, ddof=1) for g in list(groups.values())[:3]])
+    assert np.isnan(cells.variance[3])
+
+
+def test_the_difference_of_two_cells_is_welchs_t_test() -> None:
+    low, high = [1.0, 2.0, 4.0], [3.0, 3.5, 9.0, 5.0]
+    cells = cell_means(np.repeat([16.0, 32.0], [3, 4]), np.array(low + high))
+    expected = stats.ttest_ind(high, low, equal_var=False)
+    for ours in (cells.at(1).less(cells.at(0)), cells.contrast(np.array([-1.0, 1.0]))):
+        assert ours.dof == pytest.approx(expected.df)
+        assert 2 * ours.p_above(0.0) == pytest.approx(expected.pvalue)
+        assert ours.interval(0.95) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+
+
+def test_cells_without_noise_have_a_contrast_without_noise() -> None:
+    cells = cell_means(np.repeat([16.0, 32.0], 3), np.repeat([1.0, 2.0], 3))
+    assert cells.contrast(np.array([-1.0, 1.0])) == LinearContrast(1.0, 0.0, 2.0)
 
 
 def test_p_values_are_those_of_a_one_sample_t_test() -> None:
