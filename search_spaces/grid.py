@@ -11,7 +11,8 @@ from search_spaces.request import GridError, Request
 from search_spaces.space import Space
 from search_spaces.trial import TRIAL_FIELDS, Trial
 
-SELECTABLE = ("space", "regime", *(name for name in TRIAL_FIELDS if name != "parent"))
+SELECTABLE = ("space", "regime", *(name for name in TRIAL_FIELDS if name not in ("parent", "precision")))
+"""What `select` may name. A grid's trials have no choice of precision: it is the request's."""
 
 
 RESIZED = ("epochs", "train_size", "test_size", "precision")

@@ -14,7 +14,7 @@ from study.models import set_dropout_generator
 from study.options import CHECKPOINT_SECONDS
 from study.records import Results
 from study.replica_count import best_count, throughput
-from study.schema import Row
+from study.schema import Row, empty_row
 from study.tensors import Tensors
 from study.training import Run
 from study.trial_training import Report, TrialTraining, build_model
@@ -36,9 +36,10 @@ def execute_together(
 ) -> Row:
     """Train the group that `leader` stands for, and store each member's weights and row; returns the leader's row.
 
-    `replicas` of them at a time, by default as many as measured throughput says. Members that are trained already are
-    left alone, half-trained ones go on from their own checkpoints, so a group can be interrupted anywhere. The rows
-    answer nothing: `study.execute.execute` does that, from the weights, as of a trial trained alone.
+    `replicas` of them at a time, by default as many as measured throughput says; where it says one, none is trained
+    here: a network that fills the device alone is its trial's to train. Members that are trained already are left
+    alone, half-trained ones go on from their own checkpoints, so a group can be interrupted anywhere. The rows answer
+    nothing: `study.execute.execute` does that, from the weights, as of a trial trained alone.
 
     Raises:
         OSError: the results folder cannot be written to.
@@ -53,17 +54,17 @@ def execute_together(
         return throughput([begin(planned).run for planned in left[:count]], data.train)
 
     most = min(replicas, len(left)) if replicas else best_count(len(left), measured)
-    while left := _untrained(left, results):
+    while most > 1 and (left := _untrained(left, results)):
         try:
             _train([begin(planned) for planned in left[:most]], data, results, progress)
         except Exception as error:
-            if not out_of_gpu_memory(error) or most == 1:
+            if not out_of_gpu_memory(error):
                 raise
             most //= 2
         else:
             continue
         release()  # and again from the checkpoints: a step may have been half done
-    return results.read_row(leader.trial.trial_id) or {}
+    return results.read_row(leader.trial.trial_id) or empty_row() | {"status": "left"}
 
 
 def _begin(planned: Planned, data: Tensors, results: Results, checkpoint_seconds: float, replay: bool) -> TrialTraining:
@@ -88,19 +89,14 @@ def _train(members: Sequence[TrialTraining], data: Tensors, results: Results, pr
         else:
             member.store()
 
-    runs = [member.run for member in members]
-    if len(runs) == 1:
-        members[0].train(lambda metrics: progress.epoch(members[0]))
-    else:
-        train_together(
-            runs,
-            train=data.train,
-            validation=data.validation,
-            set_dropout_generator=set_dropout_generator,
-            on_epoch=on_epoch,
-            recorder=runs[0].recipe.recorder,
-        )
-    for member in by_run.values():  # those that diverged, and those whose checkpoint was their end
+    train_together(
+        [member.run for member in members],
+        train=data.train,
+        validation=data.validation,
+        set_dropout_generator=set_dropout_generator,
+        on_epoch=on_epoch,
+    )
+    for member in by_run.values():  # whose checkpoint was their end
         _store(member, results)
 
 
@@ -122,7 +118,7 @@ class _GroupProgress:
         """A member has completed an epoch."""
         state = member.run.state
         self._epochs[member.trial_id] = state.epochs_done
-        if time.monotonic() - self._last >= REPORT_SECONDS:
+        if state.history and time.monotonic() - self._last >= REPORT_SECONDS:
             self._last = time.monotonic()
             mean = sum(self._epochs.values()) // len(self._epochs)
             self._report({"epoch": mean, "val_acc": state.history[-1].val_acc})

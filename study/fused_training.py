@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from study import streams
 from study.optimizers import SGD
 from study.precision import training_in
-from study.recorded_step import RecordedStep, Recorder, Touched
-from study.replicas import Replicas
+from study.recorded_step import RecordedStep, Touched
+from study.replicas import Replicas, own_weights
 from study.training import Run, close_epoch, goes_on, minibatches
 
 Split = tuple[Tensor, Tensor]
@@ -25,20 +25,18 @@ def train_together(
     validation: Split,
     set_dropout_generator: Callable[[nn.Module, torch.Generator | Sequence[torch.Generator]], object],
     on_epoch: Callable[[Run], None] = lambda run: None,
-    recorder: Recorder | None = None,
 ) -> None:
     """Train every run from its state to its recipe's end, as `study.training.train` would, within rounding.
 
     Each has its own seed, rate, schedule, momentum, weight decay, target loss and number of epochs, and may begin at
-    another epoch; a run that has ended, or diverged, leaves the others as they are. `on_epoch` is told of each epoch
-    that a run has completed. `state.seconds` grows by the run's share of the time.
+    another epoch; a run that has ended, or diverged, leaves the others as they are. `state.seconds` grows by the run's
+    share of the time. With a recorder in the recipes, steps are recorded and replayed.
 
     Args:
         runs: of one architecture and batch size, on one device.
         train, validation: as for `study.training.train`, of all runs.
         set_dropout_generator: the models room's.
-        on_epoch: called after each run's epoch, with the run.
-        recorder: with one, steps are recorded and replayed.
+        on_epoch: called after each run's epoch, with the run; also after the one in which it diverged.
 
     Raises:
         ValueError: the runs cannot be one program: other batch sizes, architectures or optimizers, or adversarial
@@ -49,10 +47,13 @@ def train_together(
     for run in runs:
         run.model.train()
     while going := [run for run in runs if goes_on(run.recipe, run.state)]:
-        program = Program(going, set_dropout_generator, train[0].device, recorder)
+        program = Program(going, set_dropout_generator, train[0].device)
         while all(goes_on(run.recipe, run.state) for run in going):
             _train_epoch(program, going, train, validation, on_epoch)
         del program  # its memory before the next
+        for run in going:
+            if not goes_on(run.recipe, run.state):
+                own_weights(run.model)
 
 
 def _train_epoch(
@@ -61,17 +62,14 @@ def _train_epoch(
     """One epoch of every run, with what is noted of it."""
     started = time.perf_counter()
     losses = program.epoch(train)
-    completed = [
-        run
-        for run, loss in zip(runs, losses, strict=True)
-        if close_epoch(run.model, run.optimizer, run.recipe, run.state, loss, train=train, validation=validation)
-    ]
+    for run, loss in zip(runs, losses, strict=True):
+        close_epoch(run.model, run.optimizer, run.recipe, run.state, loss, train=train, validation=validation)
     share = (time.perf_counter() - started) / len(runs)
     for run in runs:
         run.state.seconds += share
         run.state.replicas = max(run.state.replicas, len(runs))
-        run.state.replayed |= program.replays
-    for run in completed:
+        if program.recorded is not None:
+            run.state.replayed, run.state.not_replayed = program.recorded.replays, program.recorded.gave_up
         on_epoch(run)
 
 
@@ -83,25 +81,20 @@ class Program:
         runs: Sequence[Run],
         set_dropout_generator: Callable[[nn.Module, Sequence[torch.Generator]], object],
         device: torch.device,
-        recorder: Recorder | None,
     ) -> None:
         """As for `train_together`."""
         self._runs = runs
         self._dropout = [torch.Generator(device=device) for _ in runs]
         self._sgd = sgd = _FusedSGD(runs, self._dropout)
         set_dropout_generator(sgd.replicas.network, self._dropout)
-        self._recorded = (
+        recorder = runs[0].recipe.recorder
+        self.recorded = (
             RecordedStep(sgd.descend, sgd.touched, sgd.learning_rates, recorder, sgd.count) if recorder else None
         )
 
-    @property
-    def replays(self) -> bool:
-        """Whether its step was recorded and is replayed."""
-        return self._recorded is not None and self._recorded.replays
-
     def step(self, images: Tensor, labels: Tensor) -> Tensor:
         """One step of every run on its minibatch, (R, B, C, H, W) in [0, 1] and (R, B); returns the losses (R,)."""
-        return self._recorded(images, labels) if self._recorded else self._sgd.step(images, labels)
+        return self.recorded(images, labels) if self.recorded else self._sgd.step(images, labels)
 
     def epoch(self, train: Split) -> list[float]:
         """One pass over the training set, each run in its own epoch; returns the mean losses."""
@@ -116,7 +109,8 @@ class Program:
 
     def _minibatches(self, train: Split) -> Iterator[tuple[Tensor, Tensor]]:
         """Images (R, B, C, H, W) and labels (R, B): slice r is the next minibatch of run r."""
-        own = [minibatches(run.recipe, train, run.state.epochs_done) for run in self._runs]
+        networks = len(self._runs)
+        own = [minibatches(run.recipe, train, run.state.epochs_done, networks=networks) for run in self._runs]
         for batches in zip(*own, strict=True):
             images, labels = zip(*batches, strict=True)
             yield torch.stack(images), torch.stack(labels)
@@ -149,11 +143,8 @@ class _FusedSGD:
             rule.count(images)
 
     def touched(self) -> Touched:
-        models = self.replicas.models
-        weights = [parameter for model in models for parameter in model.parameters()]
-        buffers = [buffer for model in models for buffer in model.buffers()]
-        moments = [moment for rule in self._rules for moment in rule.moments()]
-        return Touched(weights, [*buffers, *moments], self._dropout)
+        pairs = zip(self.replicas.models, self._rules, strict=True)
+        return Touched([[list(m.parameters()), list(m.buffers()), rule.moments()] for m, rule in pairs], self._dropout)
 
     def learning_rates(self) -> list[float]:
         return [rule.learning_rate for rule in self._rules]

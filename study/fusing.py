@@ -20,8 +20,11 @@ from study.progress import Progress
 from study.records import Results
 from study.schema import Row
 
+AUTOSCALED = 8
+"""GPUs that there is work for on a cluster that starts nodes as they are asked for. Our choice."""
 
-def train_together(
+
+def train_groups(
     work: Sequence[Planned],
     costs: CostModel,
     data: Mapping[DataKey, tuple[Splits, str]],
@@ -44,7 +47,8 @@ def train_together(
     if most < 2:
         return {}
     gpus = int(sum(node.get("GPU", 0) for node in nodes.live))
-    found = groups(work, costs.trained, most=most if resources.replicas else MOST, parts=max(1, gpus))
+    parts = max(1, gpus, AUTOSCALED if on_gpus and nodes.grows else 0)
+    found = groups(work, costs.trained, most=most, parts=parts, cost=costs.training_seconds)
     if not found:
         return {}
     members = {group[0].trial.trial_id: group for group in found}
@@ -56,14 +60,14 @@ def train_together(
         afterwards=everything - sum(expected.values()),
     )
     count = sum(map(len, found))
-    print(f"training {count} networks as {len(found)} programs first; probes follow", flush=True)
+    print(f"training {count} networks together first, in {len(found)} groups; probes follow", flush=True)
     tuning.run_trials(
         [group[0] for group in sorted(found, key=lambda group: -expected[group[0].trial.trial_id])],
         data,
         results,
         progress,
         patience={leader: sum(costs.patience(p) for p in group) for leader, group in members.items()},
-        resources=replace(resources, gpus_per_trial=_share(resources, on_gpus), trackers=Trackers()),
+        resources=_of_groups(resources, on_gpus, max(map(len, found))),
         execute_trial=partial(execute_together, groups=members, replicas=resources.replicas),
     )
     for leader, reason in progress.failures.items():
@@ -73,7 +77,12 @@ def train_together(
     return {row["trial_id"]: row for row in rows if row["trial_id"] in ids and row["status"] in ("ok", "diverged")}
 
 
-def _share(resources: Resources, on_gpus: bool) -> float:
-    if resources.gpus_per_trial is not None:
-        return resources.gpus_per_trial
-    return 1.0 if on_gpus else 0.0
+def _of_groups(resources: Resources, on_gpus: bool, largest: int) -> Resources:
+    """What a group owns: a whole GPU unless a share was asked for, and more patience. Trackers are told of trials."""
+    share, timeout = resources.gpus_per_trial, resources.trial_timeout
+    return replace(
+        resources,
+        gpus_per_trial=float(on_gpus) if share is None else share,
+        trial_timeout=None if timeout is None else timeout * largest,
+        trackers=Trackers(),
+    )

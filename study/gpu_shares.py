@@ -50,7 +50,9 @@ class Need:
 def kind_of(planned: Planned) -> str:
     """Trials of one kind need the same: `mnist/m1_20/sgd/bs512/fgsm+pgd+spectrum1`; batch sizes go by powers of two."""
     trial = planned.trial
-    how = trial.optimizer if trial.adversarial_training == "none" else f"{trial.optimizer}~{trial.adversarial_training}"
+    unusual = [trial.adversarial_training] * (trial.adversarial_training != "none")
+    unusual += [trial.precision] * (trial.precision != "float32")
+    how = "~".join([trial.optimizer, *unusual])
     probes = "+".join(sorted({probe_kind(probe) for probe in planned.probes})) or "no probes"
     return f"{trial.dataset}/{trial.model}/{how}/bs{_bucket(trial.batch_size)}/{probes}"
 

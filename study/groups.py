@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Container, Iterable
+import math
+from collections.abc import Callable, Container, Iterable
 
 from search_spaces import Planned
 
@@ -17,12 +18,19 @@ SHARED = (
 """What the trials of one program have in common."""
 
 
-def groups(work: Iterable[Planned], trained: Container[str], *, most: int, parts: int = 1) -> list[list[Planned]]:
+def groups(
+    work: Iterable[Planned],
+    trained: Container[str],
+    *,
+    most: int,
+    parts: int = 1,
+    cost: Callable[[Planned], float] = lambda planned: 1.0,
+) -> list[list[Planned]]:
     """The trials that can be trained together, at least two and at most `most` in each group.
 
     They agree in SHARED and differ in seeds, rates, momenta, weight decays, schedules and how long they train; the
-    longest come first, so that those of one length end together. `trained` are those whose weights are stored. Where
-    there are enough, each kind makes at least `parts` groups: one for each GPU.
+    longest come first, so that those of one length end together. `trained` are those whose weights are stored. A kind
+    is cut further where its share of the whole `cost` is more than one of `parts`, the GPUs, has to do.
     """
     kinds: dict[tuple[object, ...], list[Planned]] = {}
     for planned in work:
@@ -31,9 +39,11 @@ def groups(work: Iterable[Planned], trained: Container[str], *, most: int, parts
         if plain and trial.trial_id not in trained:
             kinds.setdefault(tuple(getattr(trial, name) for name in SHARED), []).append(planned)
     found: list[list[Planned]] = []
+    everything = sum(cost(planned) for members in kinds.values() for planned in members)
     for members in kinds.values():
         members.sort(key=lambda planned: -planned.trial.epochs)  # stable: within a length in the order of the work
-        count = max(-(-len(members) // most), min(parts, len(members) // 2))
+        share = math.ceil(parts * sum(map(cost, members)) / everything - 1e-9)
+        count = max(1, -(-len(members) // most), min(share, len(members) // 2))
         bounds = [i * len(members) // count for i in range(count + 1)]
         cut = [members[start:end] for start, end in itertools.pairwise(bounds)]
         found += [group for group in cut if len(group) > 1]

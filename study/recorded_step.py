@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from study.gpu_memory import out_of_gpu_memory
 
 Work = Callable[[], Tensor]
 Step = Callable[[Tensor, Tensor], Tensor]
@@ -18,7 +21,7 @@ WARM_UP = 3
 """Steps before the recording: they make the optimizer's moments and let the libraries choose their kernels."""
 
 AGREEMENT = 1e-2
-"""By how much of its own length a replayed step may differ from the step itself; rounding is orders below."""
+"""By how much of its own size what a replay changes may differ from what the step does; rounding is orders below."""
 
 
 class Recorder(Protocol):
@@ -31,11 +34,17 @@ class Recorder(Protocol):
         """What does the work again, and the tensor that then holds its result; nothing is computed now."""
 
 
+@cache
+def _recording_stream() -> torch.cuda.Stream:
+    """One for all recordings of this process: the libraries keep a workspace for each stream."""
+    return torch.cuda.Stream()
+
+
 class CudaGraphs:
     """Records as CUDA graphs, in a stream of its own: https://docs.pytorch.org/docs/stable/notes/cuda.html."""
 
     def __init__(self) -> None:
-        self._stream = torch.cuda.Stream()
+        self._stream = _recording_stream()
 
     def warm_up(self, work: Work) -> Tensor:
         """In the stream of the recording, so that workspaces and gradient buffers belong to it."""
@@ -47,11 +56,22 @@ class CudaGraphs:
 
     def record(self, work: Work, generators: Sequence[torch.Generator]) -> tuple[Callable[[], None], Tensor]:
         """Each replay draws on from where its generators are then, as the work itself would."""
-        graph = torch.cuda.CUDAGraph()
-        for generator in generators:
-            graph.register_generator_state(generator)
-        with torch.cuda.graph(graph, stream=self._stream):
-            result = work()
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        register = getattr(graph, "register_generator_state", None)  # newer torch finds them by itself
+        drawn = [generator.get_state() for generator in generators]
+        if register is not None:
+            for generator in generators:
+                register(generator)
+        try:
+            with torch.cuda.graph(graph, stream=self._stream):
+                result = work()
+        except Exception:
+            torch.cuda.set_stream(stream)
+            for generator, state in zip(generators, drawn, strict=True):
+                # Older torch leaves a generator whose recording failed in a state in which it cannot draw.
+                generator.graphsafe_set_state(torch.Generator(generator.device).graphsafe_get_state())
+                generator.set_state(state)
+            raise
         return graph.replay, result
 
 
@@ -60,23 +80,28 @@ class Touched:
     """The tensors that a step changes, and what it draws from.
 
     Attributes:
-        weights: what it trains.
-        others: the other tensors that it changes, such as moments and running statistics.
+        networks: of each network that it trains, what it changes of it: its weights, its buffers, its moments.
         generators: the same objects at every call.
     """
 
-    weights: Sequence[Tensor]
-    others: Sequence[Tensor]
+    networks: Sequence[Sequence[Sequence[Tensor]]]
     generators: Sequence[torch.Generator]
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All tensors, in a fixed order."""
+        return [tensor.detach() for network in self.networks for kind in network for tensor in kind]
 
 
 class RecordedStep:
     """A step that is recorded on its first minibatch after WARM_UP, and replayed on every other of that shape.
 
-    The first replay is compared with the step itself, from the same weights and draws. If the recording fails or they
-    differ, one warning says so and every step is done as given: recording can cost speed, never a result. It is made
-    anew when `constants()`, what the step takes from Python (the learning rate), has changed. `count(images)` is called
-    after every step, replayed or not: the step itself must leave Python as it was.
+    The first replay is compared with the step itself, from the same weights and draws: the losses, and network by
+    network what it makes of weights, buffers and moments. If the recording fails or they differ, one warning says so
+    (`gave_up` says why) and every step is done as given. Where a step is not finite nothing is proved, and the next one
+    is compared. The recording is made anew when `constants()`, what the step takes from Python (the learning rate),
+    has changed. `count(images)` is called after every step, replayed or not: the step itself must leave Python as it
+    was.
     """
 
     def __init__(
@@ -92,12 +117,13 @@ class RecordedStep:
         self._steps = 0
         self._shape: torch.Size | None = None
         self._recording: _Recording | None = None
-        self._proved = self._gave_up = False
+        self._proved = False
+        self.gave_up = ""
 
     @property
     def replays(self) -> bool:
         """Whether steps are being replayed, and were found to do what the step does."""
-        return self._proved and not self._gave_up
+        return self._proved and not self.gave_up
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """The step on this minibatch, y (B,) or (R, B); the next call may overwrite the result."""
@@ -107,7 +133,7 @@ class RecordedStep:
 
     def _do(self, x: Tensor, y: Tensor) -> Tensor:
         self._shape = self._shape or x.shape
-        if self._gave_up or x.shape != self._shape:
+        if self.gave_up or x.shape != self._shape:
             return self._step(x, y)
         self._steps += 1
         if self._steps <= WARM_UP:
@@ -116,8 +142,10 @@ class RecordedStep:
             self._recording = None  # its memory is free for the next
             try:
                 self._recording = self._record(x, y)
-            except RuntimeError as error:
-                self._give_up(f"it cannot be recorded: {str(error).splitlines()[0]}")
+            except Exception as error:  # torch has many kinds
+                if out_of_gpu_memory(error):
+                    raise
+                self._give_up(f"it cannot be recorded: {(str(error).splitlines() or [type(error).__name__])[0]}")
                 return self._step(x, y)
         return self._recording.replay(x, y) if self._proved else self._prove(self._recording, x, y)
 
@@ -129,24 +157,25 @@ class RecordedStep:
     def _prove(self, recording: _Recording, x: Tensor, y: Tensor) -> Tensor:
         """The step itself, after a replay of it from the same state, which it is compared with."""
         touched = self._touched()
-        changed = [tensor.detach() for tensor in (*touched.weights, *touched.others)]
-        before, drawn = [tensor.clone() for tensor in changed], [g.get_state() for g in touched.generators]
-        recording.replay(x, y)
-        replayed = [tensor.clone() for tensor in touched.weights]
-        for tensor, value in zip(changed, before, strict=True):
+        before, drawn = [tensor.clone() for tensor in touched.tensors], [g.get_state() for g in touched.generators]
+        losses = recording.replay(x, y).clone()
+        replayed = [tensor.clone() for tensor in touched.tensors]
+        for tensor, value in zip(touched.tensors, before, strict=True):
             tensor.copy_(value)
         for generator, state in zip(touched.generators, drawn, strict=True):
             generator.set_state(state)
         result = self._step(x, y)
-        off, moved = _distance(replayed, touched.weights), _distance(before[: len(replayed)], touched.weights)
-        self._proved = bool(off <= AGREEMENT * moved) or not bool(moved.isfinite())
+        if not all(bool(tensor.isfinite().all()) for tensor in (result, *touched.tensors)):
+            return result
+        apart = max([_apart(losses, result), *_apart_by_kind(touched, before, replayed)])
+        self._proved = apart <= AGREEMENT
         if not self._proved:
-            self._give_up(f"a replay went {float(off):.1e} beside the step, whose length is {float(moved):.1e}")
+            self._give_up(f"a replay differed from its step by {apart:.0e} of what the step does")
         return result
 
     def _give_up(self, why: str) -> None:
-        self._gave_up, self._recording = True, None
-        warnings.warn(f"steps are not recorded, training is slower: {why}", RuntimeWarning, stacklevel=4)
+        self.gave_up, self._recording = why, None
+        warnings.warn(f"steps are not recorded, training is slower: {why}", RuntimeWarning, stacklevel=5)
 
 
 @dataclass(frozen=True)
@@ -166,7 +195,21 @@ class _Recording:
         return self.result
 
 
-def _distance(some: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
-    """Euclidean, over all tensors together."""
-    squares = [(a.detach().double() - b.detach().double()).square().sum() for a, b in zip(some, others, strict=True)]
-    return torch.stack(squares).sum().sqrt()
+def _apart(one: Tensor, other: Tensor, start: Tensor | None = None) -> float:
+    """How far `one` is from `other`, relative to how far that is from `start` (default: 0)."""
+    other = other.double()
+    length = float((other if start is None else other - start.double()).norm())
+    off = float((one.double() - other).norm())
+    return 0.0 if off == 0 else off / max(length, torch.finfo(torch.float64).tiny)
+
+
+def _apart_by_kind(touched: Touched, before: Sequence[Tensor], replayed: Sequence[Tensor]) -> Iterator[float]:
+    """`_apart` for every network's weights, buffers and moments, where it has any that are no counters."""
+    values = zip(before, replayed, touched.tensors, strict=True)
+    for network in touched.networks:
+        for kind in network:
+            own = [next(values) for _ in kind]
+            numbers = [[value.flatten() for value in triple] for triple in own if triple[0].is_floating_point()]
+            if numbers:
+                start, one, other = (torch.cat(parts) for parts in zip(*numbers, strict=True))
+                yield _apart(one, other, start)

@@ -129,7 +129,7 @@ class Results:
             return {}
 
     def write_log(self, trial_id: str, text: str) -> None:
-        """Store the traceback of a failed trial."""
+        """Store what there is to say of a trial: the traceback of its failure, or why it was slow."""
         self._storage.write(f"logs/{trial_id}.txt", text.encode())
 
     # -- the study's own file --------------------------------------------------------------------------------

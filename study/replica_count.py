@@ -43,7 +43,7 @@ def throughput(runs: Sequence[Run], train: tuple[torch.Tensor, torch.Tensor]) ->
     device = train[0].device
     release()
     try:
-        program = Program(runs, set_dropout_generator, device, runs[0].recipe.recorder)
+        program = Program(runs, set_dropout_generator, device)
         images, labels = next(minibatches(runs[0].recipe, train, 0))
         together = images.expand(len(runs), *images.shape).contiguous(), labels.expand(len(runs), -1).contiguous()
         for _ in range(WARM_UP + 2):  # recorded and proved by then

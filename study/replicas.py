@@ -20,7 +20,7 @@ class Replicas:
     into batched products, convolutions into grouped ones), so a step launches as many kernels as that of one network.
     The values are those of each network alone, within rounding.
 
-    `network`, a copy of the first without weights of its own, is what computes: its modules hold what is no tensor.
+    `network`, a copy of the first, is what computes, with the weights of each in place of its own.
     """
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
@@ -67,6 +67,14 @@ class Replicas:
             for parameter, gradient in zip(self._own[name], gradients, strict=True):
                 parameter.grad = gradient
         return losses.detach()
+
+
+@torch.no_grad()
+def own_weights(model: nn.Module) -> None:
+    """Give a network that was one of several tensors of its own again; those that it shared are no longer held."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.grad = None
+        tensor.data = tensor.data.clone()
 
 
 @torch.no_grad()

@@ -88,7 +88,8 @@ def _stored(results: Results, *, keep: bool) -> list[Row]:
 
 def _record_request(results: Results, study: dict[str, Any], request: Request, argv: Sequence[str]) -> None:
     """Remember what was asked, so that the report knows what is missing."""
-    asked = [entry for entry in study.get("requests", []) if {**entry, **request.to_dict()} != entry]
+    told = request.to_dict().items()
+    asked = [entry for entry in study.get("requests", []) if any(entry.get(name) != value for name, value in told)]
     command = " ".join(("python -m study.run", *argv))
     entry = {**request.to_dict(), "command": command, "at": datetime.now(UTC).isoformat(timespec="seconds")}
     results.write_study(
@@ -167,7 +168,7 @@ def _run(
     try:
         tuning.connect(address)
         tuning.check_fit(resources, data, {planned.trial.precision for planned in work})
-        together = fusing.train_together(work, costs, data, results, resources, labels=labels)
+        together = fusing.train_groups(work, costs, data, results, resources, labels=labels)
         now_known = costs.knowing(together)
         expected = {p.trial.trial_id: now_known.seconds(p) for p in work}
         progress = Progress(expected, labels)

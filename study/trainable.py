@@ -19,6 +19,7 @@ from study.data_keys import DataKey, data_key
 from study.execute import FINAL_METRICS
 from study.gpu_memory import OutOfGpuMemory, out_of_gpu_memory, too_large
 from study.options import Resources
+from study.pending import answered_probes
 from study.records import Results
 from study.rows import failed_row
 from study.tensors import Tensors
@@ -47,6 +48,8 @@ def run_trial(
     planned = _read_plan(plan[0])[config["trial_id"]]
     results = Results(location)
     report = reporter(lambda metrics: tune.report({**metrics, "epochs": planned.trial.epochs}))
+    if resources.trackers.asked():
+        _report_history(results, planned, report)
     try:
         row = execute_trial(
             planned,
@@ -74,6 +77,14 @@ def run_trial(
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
     tune.report({name: row[name] for name in FINAL_METRICS})
+
+
+def _report_history(results: Results, planned: Planned, report: Report) -> None:
+    """Report the epochs of a network that was trained as one of several, when no trial was there to be told of them."""
+    row = results.read_row(planned.trial.trial_id)
+    if row is not None and (row["replicas"] or 1) > 1 and not answered_probes(row):
+        for epoch in row["history"]:
+            report(epoch)
 
 
 def reporter(tell: Report, now: Callable[[], float] = time.monotonic) -> Report:
@@ -109,9 +120,9 @@ def _read_plan(reference: Any) -> Mapping[str, Planned]:
 
 
 def has_answers(results: Results, planned: Planned) -> bool:
-    """Whether a stored row answers something: a new question that fails must not cost it."""
+    """Whether a stored row answers something, if only that it diverged: a new question that fails must not cost it."""
     row = results.read_row(planned.trial.trial_id)
-    return row is not None and row["status"] == "ok"
+    return row is not None and row["status"] in ("ok", "diverged")
 
 
 def tensors(planned: Planned, references: Mapping[DataKey, tuple[Any, str]]) -> Tensors:

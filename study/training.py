@@ -20,7 +20,7 @@ from study.recorded_step import RecordedStep, Recorder, Step, Touched
 from study.schedules import Schedule
 
 PREPARED = 8192
-"""Images that a GPU augments at once: 100 MB of CIFAR-10."""
+"""Images that a GPU augments at once, of all networks that it trains: 100 MB of CIFAR-10."""
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -46,7 +46,7 @@ class TrainingState:
 
     `steps` and `gradient_equivalents` are the optimizer's counts at the end of the last completed epoch; `seconds` is
     what the epochs took, shared out among networks that were trained as one program, of which there were `replicas` at
-    most. `replayed`: steps were recorded and replayed.
+    most. `replayed`: steps were recorded and replayed; if they should have been, `not_replayed` says why not.
     """
 
     steps: int = 0
@@ -57,6 +57,7 @@ class TrainingState:
     reached_target: bool | None = None
     replicas: int = 1
     replayed: bool = False
+    not_replayed: str = ""
 
     @property
     def epochs_done(self) -> int:
@@ -134,7 +135,8 @@ def train(
         optimizer.learning_rate = recipe.schedule(recipe.learning_rate, state.epochs_done)
         loss = _train_epoch(model, optimizer, step, recipe, train, state.epochs_done, dropout)
         completed = close_epoch(model, optimizer, recipe, state, loss, train=train, validation=validation)
-        state.replayed |= isinstance(step, RecordedStep) and step.replays
+        if isinstance(step, RecordedStep):
+            state.replayed, state.not_replayed = step.replays, step.gave_up
         state.seconds += time.perf_counter() - started
         if completed:
             on_epoch(state.history[-1])
@@ -191,23 +193,26 @@ def _train_epoch(
         if recipe.perturb is not None:
             images = _perturbed(model, images, labels, recipe.perturb, starts)
         total += step(images, labels) * len(labels)
-    optimizer.end_epoch()
+    with training_in(recipe.precision, model):
+        optimizer.end_epoch()
     return float(total) / len(train[1])
 
 
-def minibatches(recipe: Recipe, train: tuple[Tensor, Tensor], epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The epoch's minibatches, augmented, float in [0, 1]; named streams make them the same bits every time."""
+def minibatches(
+    recipe: Recipe, train: tuple[Tensor, Tensor], epoch: int, *, networks: int = 1
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The epoch's minibatches, augmented, float in [0, 1]; named streams make them the same bits every time.
+
+    On a GPU several are prepared at once, for each call costs as much as a small minibatch's work; less so where
+    `networks` are trained together. Draws are of the CPU, so that they do not depend on that.
+    """
     x, y = train
     order = torch.randperm(len(y), generator=streams.generator(recipe.seed, "order", epoch)).to(x.device)
-    draws = streams.generator(recipe.seed, "augmentation", epoch, device=x.device)
-    for stretch in order.split(recipe.batch_size * _at_once(x.device, recipe.batch_size)):
+    draws = streams.generator(recipe.seed, "augmentation", epoch)
+    at_once = max(1, PREPARED // (recipe.batch_size * networks)) if x.device.type == "cuda" else 1
+    for stretch in order.split(recipe.batch_size * at_once):
         images = recipe.augmentation(x[stretch], draws).float().div_(255)
         yield from zip(images.split(recipe.batch_size), y[stretch].split(recipe.batch_size), strict=True)
-
-
-def _at_once(device: torch.device, batch_size: int) -> int:
-    """Minibatches to prepare together: on a GPU many, for each call costs as much as a small minibatch's work."""
-    return max(1, PREPARED // batch_size) if device.type == "cuda" else 1
 
 
 def _step(model: nn.Module, optimizer: Optimizer, recipe: Recipe, dropout: torch.Generator) -> Step:
@@ -225,7 +230,7 @@ def _step(model: nn.Module, optimizer: Optimizer, recipe: Recipe, dropout: torch
             return optimizer.descend(images, labels)
 
     def touched() -> Touched:
-        return Touched(list(model.parameters()), [*model.buffers(), *optimizer.moments()], [dropout])
+        return Touched([[list(model.parameters()), list(model.buffers()), optimizer.moments()]], [dropout])
 
     return RecordedStep(descend, touched, lambda: optimizer.learning_rate, recipe.recorder, optimizer.count)
 

@@ -162,6 +162,8 @@ class TrialTraining:
             "train_seconds": state.seconds + time.perf_counter() - started,
             "probe_seconds": 0.0,
         }
+        if state.not_replayed:
+            self._results.write_log(self.trial_id, f"training steps were not replayed: {state.not_replayed}\n")
         if not state.diverged:
             self._results.write_weights(self.trial_id, checkpoints.weights_to_bytes(model))
             self._results.write_row(row)

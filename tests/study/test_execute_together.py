@@ -118,7 +118,7 @@ def test_out_of_memory_halves_the_program(results: Results, tmp_path: Path, monk
     monkeypatch.setattr(module, "train_together", small_gpu)
     group = [planned(trial(seed=seed), frozenset()) for seed in range(5)]
     together(results, group)
-    assert sizes == [5, 2, 2]  # the fifth alone
+    assert sizes == [5, 2, 2, 1]
     assert [results.read_row(one.trial.trial_id)["replicas"] for one in group] == [2, 2, 2, 2, 1]  # type: ignore[index]
     assert_as_alone(results, tmp_path / "alone", group)
 

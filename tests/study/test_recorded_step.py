@@ -86,7 +86,8 @@ def test_replayed_training_is_the_same_to_the_bit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recorder", "why"), [(Refuses(), "cannot be recorded: CUDA error: operation not permitted"), (Forgets(), "beside")]
+    ("recorder", "why"),
+    [(Refuses(), "cannot be recorded: CUDA error: operation not permitted"), (Forgets(), "a replay differed")],
 )
 def test_a_recording_that_fails_or_errs_is_given_up_in_one_line(recorder: StandIn, why: str) -> None:
     with pytest.warns(RuntimeWarning, match="steps are not recorded") as warned:
@@ -96,17 +97,18 @@ def test_a_recording_that_fails_or_errs_is_given_up_in_one_line(recorder: StandI
 
 
 def test_a_fused_program_is_recorded_like_a_single_step() -> None:
-    def runs() -> list[Run]:
+    def runs(recorder: Recorder | None) -> list[Run]:
         networks = [model_of("stdcnn", seed) for seed in range(2)]
         optimizers = [SGD(network, learning_rate=0.05, momentum=0.9) for network in networks]
-        recipes = [recipe(None, epochs=3 + seed, seed=seed) for seed in range(2)]
+        recipes = [recipe(recorder, epochs=3 + seed, seed=seed) for seed in range(2)]
         return [Run(*parts, TrainingState()) for parts in zip(networks, optimizers, recipes, strict=True)]
 
     data, recorder = tensors(), StandIn(networks=2)
-    ours, plain = runs(), runs()
-    settings = {"train": data.train, "validation": data.validation, "set_dropout_generator": set_dropout_generator}
-    train_together(ours, recorder=recorder, **settings)  # type: ignore[arg-type]
-    train_together(plain, **settings)  # type: ignore[arg-type]
+    ours, plain = runs(recorder), runs(None)
+    for either in (ours, plain):
+        train_together(
+            either, train=data.train, validation=data.validation, set_dropout_generator=set_dropout_generator
+        )
     assert recorder.replayed == 3 * (STEPS - 1) - WARM_UP
     assert all(same_bits(a.model, b.model) for a, b in zip(ours, plain, strict=True))
 
