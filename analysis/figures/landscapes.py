@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 
 from analysis.figures.figure import DATA, HEIGHT, WIDTH, Figure, Spec, specification
-from analysis.figures.portraits import Gather, Portrait, arrays, decades, entries, heading
+from analysis.figures.portraits import LANDSCAPE, Gather, Portrait, arrays, decades, entries, heading
 from analysis.rows.table import StudyTable
 from analysis.theme import SeriesStyle
 from search_spaces.large_batch import SUBSET
@@ -34,7 +34,7 @@ def line_figures(table: StudyTable, dataset: str, model: str, gather: Gather, *,
     for portrait in gather(table, dataset, model):
         stored = arrays(table, portrait.trial_id)
         records, hessian = [], 0
-        for entry in entries(table, "landscapes", portrait):
+        for entry in entries(table, "landscapes", portrait, LANDSCAPE):
             surface = _surface(entry, portrait)
             if entry["kind"] != kind or surface is None or not {entry["offsets"], entry["losses"]} <= set(stored):
                 continue
@@ -128,7 +128,7 @@ def plane_figures(table: StudyTable, dataset: str, model: str, gather: Gather) -
     found = []
     for portrait in gather(table, dataset, model):
         stored = arrays(table, portrait.trial_id)
-        for entry in entries(table, "landscapes", portrait):
+        for entry in entries(table, "landscapes", portrait, LANDSCAPE):
             surface = _surface(entry, portrait)
             if entry["kind"] != "plane" or surface not in SURFACES:
                 continue

@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.claims.large_batch_measures import converged
 from analysis.figures.figure import DATA, HEIGHT, WIDTH, Figure, Spec, specification
-from analysis.figures.portraits import Gather, Portrait, decades, entries, heading
+from analysis.figures.portraits import SPECTRUM, Gather, Portrait, decades, entries, heading
 from analysis.rows.table import StudyTable
 from analysis.theme import PAPER, SeriesStyle
 
@@ -28,7 +28,7 @@ def spectrum_figure(
     drawn = []
     for portrait in gather(table, dataset, model):
         wanted = size or int(portrait.row["train_size"])
-        for entry in entries(table, "spectra", portrait):
+        for entry in entries(table, "spectra", portrait, SPECTRUM):
             number = 0 if entry["draw"] is None or np.isnan(entry["draw"]) else int(entry["draw"])
             asked = (entry["split"], int(entry["subset_size"]), number)
             if asked == ("train", wanted, draw) and len(entry["eigenvalues"]) >= LEAST:

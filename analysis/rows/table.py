@@ -141,8 +141,9 @@ def from_table(
     points = trials.assign(regime=pd.Series(labels, dtype=object), trial=np.arange(len(trials))).explode(
         "regime", ignore_index=True
     )
+    points["regime"] = points["regime"].astype(object)
     trial = points.pop("trial").to_numpy(dtype=np.int64)
-    configured = points.drop(columns=list(TOLD_ONCE))
+    configured = points.drop(columns=list(TOLD_ONCE)).copy()  # in few blocks: rows are taken of it again and again
     attacks = _joined(configured, trial, *_attacks(*unrolled(rows, "attacks")))
     transferred = attacks["source"] == "parent"
     return StudyTable(
@@ -230,7 +231,9 @@ def _planned(grid: Grid, states: Mapping[str, str]) -> pd.DataFrame:
         for space in planned.spaces
         for regime in planned.regimes
     ]
-    return pd.DataFrame(entries, columns=["trial_id", "cell_id", "space", "regime", *TRIAL_FIELDS, "state"])
+    frame = pd.DataFrame(entries, columns=["trial_id", "cell_id", "space", "regime", *TRIAL_FIELDS, "state"])
+    text = [name for name in frame if pd.api.types.is_string_dtype(frame[name])]
+    return frame.astype(dict.fromkeys(text, object))  # as in the other frames, with which it is joined
 
 
 def versions(trials: pd.DataFrame) -> dict[str, list[str]]:
