@@ -232,8 +232,13 @@ def _planned(grid: Grid, states: Mapping[str, str]) -> pd.DataFrame:
         for regime in planned.regimes
     ]
     frame = pd.DataFrame(entries, columns=["trial_id", "cell_id", "space", "regime", *TRIAL_FIELDS, "state"])
-    text = [name for name in frame if pd.api.types.is_string_dtype(frame[name])]
-    return frame.astype(dict.fromkeys(text, object))  # as in the other frames, with which it is joined
+    return in_plain_text(frame)
+
+
+def in_plain_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame in few blocks, with text as Python strings: rows are taken, compared and joined without conversion."""
+    text = [name for name, kind in frame.dtypes.items() if isinstance(kind, pd.StringDtype)]
+    return frame.astype(dict.fromkeys(text, object)).copy()
 
 
 def versions(trials: pd.DataFrame) -> dict[str, list[str]]:
