@@ -15,7 +15,7 @@ from analysis.claims.measures import FGSM, PGD, Measure
 from analysis.claims.sweeps import Scope, Sweep, sweeps
 from analysis.reports.counterexamples import COUNTEREXAMPLE, FALSE_DISCOVERY_RATE
 from analysis.reports.environments import sign_errors
-from analysis.rows.observations import observe
+from analysis.rows.observations import keyed, observe
 from analysis.rows.table import CURVE
 from analysis.statistics.estimates import LEAST_SIZES, LEAST_SPAN
 from analysis.verdict import SIGNIFICANCE, Decision, StratumResult
@@ -56,7 +56,7 @@ def _environments(evidence: Evidence, loss: str | None) -> dict[tuple[object, ..
     headline = cells["dataset"].map(HEADLINE_EPSILON).astype(float)
     asked = (cells["loss"] == loss) & (cells["split"] == "test")
     asked &= np.isclose(cells["epsilon"].astype(float), headline)
-    seen = observe(cells[asked].reset_index(drop=True), CURVATURE, "sound")
+    seen = observe(keyed(cells[asked].reset_index(drop=True)), CURVATURE, "sound")
     if not len(seen.trials):
         return {}
     errors = sign_errors(seen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -99,9 +100,14 @@ def load(location: str | Path) -> StudyTable:
         RecordsError: there are no results at `location`.
     """
     results = Results(location)
-    rows, unreadable = results.read_table()
-    requests, grid = _plan(results.read_study())
-    return from_table(rows, grid=grid, requests=requests, unreadable=unreadable, location=results.location)
+    with ThreadPoolExecutor(1) as second:  # what is decoded there holds no lock of the interpreter
+        reading = second.submit(results.read_table)
+        requests, grid = _plan(results.read_study())
+        rows, unreadable = reading.result()
+    table = from_table(rows, grid=grid, requests=requests, unreadable=unreadable, location=results.location)
+    del rows
+    pa.default_memory_pool().release_unused()  # decoding took more than it keeps
+    return table
 
 
 def from_rows(

@@ -244,10 +244,11 @@ def granulated_by_group(
     the number of settings behind it, both (count, axes).
     """
     a, b = df[x].to_numpy(dtype=float), df[y].to_numpy(dtype=float)
+    numbers = numbered(df, [*fixed, *axes]).assign(_group=group)
     psi, found = np.full((count, len(axes)), np.nan), np.zeros((count, len(axes)), dtype=np.intp)
     for column, axis in enumerate(axes):
         others = [name for name in axes if name != axis]
-        codes = group_codes(df.assign(_group=group), ["_group", *fixed, *others])
+        codes = group_codes(numbers, ["_group", *fixed, *others])
         tau = kendall_by_group(a, b, codes).tau
         owner = np.zeros(tau.size, dtype=np.intp)
         owner[codes] = group
@@ -264,6 +265,11 @@ def group_codes(df: pd.DataFrame, keys: Sequence[str]) -> Codes:
         return np.zeros(len(df), dtype=np.intp)
     codes = df.groupby(list(keys), dropna=False, sort=False).ngroup()
     return np.asarray(codes, dtype=np.intp)
+
+
+def numbered(df: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """The columns `keys` as whole numbers, equal where the values are: `group_codes` of these take less time."""
+    return pd.DataFrame({key: pd.factorize(df[key], use_na_sentinel=False)[0] for key in keys}, index=df.index)
 
 
 def sign_error(x: ArrayLike, y: ArrayLike, env: ArrayLike, level: ArrayLike | None = None) -> SignError:
