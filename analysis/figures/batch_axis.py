@@ -25,9 +25,8 @@ def records(cells: pd.DataFrame, sweep: Curves, kind: str, show: Callable[[float
     """
     columns = [column for column in _READ if column in cells]
     out = []
-    for values, style in zip(
-        zip(*(cells[c].tolist() for c in columns), strict=True), sweep.styles_of(cells), strict=True
-    ):
+    rows = cells.to_numpy(dtype=object)[:, cells.columns.get_indexer(columns)].tolist()  # all columns at once
+    for values, style in zip(rows, sweep.styles_of(cells), strict=True):
         cell = dict(zip(columns, values, strict=True))
         drawn = cell["drawn"]
         out.append(

@@ -147,9 +147,9 @@ def from_table(
     points = trials.assign(regime=pd.Series(labels, dtype=object), trial=np.arange(len(trials))).explode(
         "regime", ignore_index=True
     )
-    points["regime"] = points["regime"].astype(object)
     trial = points.pop("trial").to_numpy(dtype=np.int64)
-    configured = points.drop(columns=list(TOLD_ONCE)).copy()  # in few blocks: rows are taken of it again and again
+    points = in_plain_text(points)
+    configured = in_plain_text(points.drop(columns=list(TOLD_ONCE)))
     attacks = _joined(configured, trial, *_attacks(*unrolled(rows, "attacks")))
     transferred = attacks["source"] == "parent"
     return StudyTable(
@@ -244,7 +244,7 @@ def _planned(grid: Grid, states: Mapping[str, str]) -> pd.DataFrame:
 def in_plain_text(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame in few blocks, with text as Python strings: rows are taken, compared and joined without conversion."""
     text = [name for name, kind in frame.dtypes.items() if isinstance(kind, pd.StringDtype)]
-    return frame.astype(dict.fromkeys(text, object)).copy()
+    return frame.astype(dict.fromkeys(text, object)).copy().set_axis(frame.columns.astype(object), axis=1)
 
 
 def versions(trials: pd.DataFrame) -> dict[str, list[str]]:
