@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from analysis.reports.counterexamples import CounterexampleReport, counterexample_report
 from analysis.rows.cells import CELL, FLAGS, cells
 from analysis.rows.table import CURVE, QUESTION, StudyTable
-from analysis.statistics.ranks import group_codes
+from analysis.statistics.groups import group_codes
 
 DIVERGED = "diverged"
 

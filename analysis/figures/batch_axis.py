@@ -23,11 +23,9 @@ def records(cells: pd.DataFrame, sweep: Curves, kind: str, show: Callable[[float
 
     `show` writes a value for a reader.
     """
-    columns = [column for column in _READ if column in cells]
-    out = []
-    rows = cells.to_numpy(dtype=object)[:, cells.columns.get_indexer(columns)].tolist()  # all columns at once
-    for values, style in zip(rows, sweep.styles_of(cells), strict=True):
-        cell = dict(zip(columns, values, strict=True))
+    names, out = [str(column) for column in cells], []
+    for values, style in zip(cells.to_numpy(dtype=object).tolist(), sweep.styles_of(cells), strict=True):
+        cell = dict(zip(names, values, strict=True))
         drawn = cell["drawn"]
         out.append(
             {
@@ -52,11 +50,6 @@ def records(cells: pd.DataFrame, sweep: Curves, kind: str, show: Callable[[float
 
 
 _FLAGS = {"floor": "attack at its floor", "untrained": "untrained", "suspect": "suspect attack"}
-
-_READ = (
-    *("cell_id", "epsilon", "batch_size", "mean", "low", "high", "n", "drawn", "segment", "alone", "hollow"),
-    *("diverged", "failed", "missing", "converged", *_FLAGS),
-)
 
 
 def _finite(value: float) -> float | None:

@@ -16,7 +16,7 @@ from analysis.figures.sweep import SHARED, Setting, settings, shared_values
 from analysis.rows.cells import CELL, FLAGS, MIN_TRAINED, cells
 from analysis.rows.observations import by_code
 from analysis.rows.table import CURVE, QUESTION, StudyTable, in_plain_text
-from analysis.statistics.ranks import group_codes
+from analysis.statistics.groups import group_codes
 
 T = TypeVar("T")
 

@@ -16,9 +16,9 @@ from analysis.rows.cells import cells as cells_of
 from analysis.rows.observations import CURVATURES, STRATUM
 from analysis.rows.pairs import pair_up, paired_errors
 from analysis.rows.table import CURVE, QUESTION, StudyTable
+from analysis.statistics.groups import group_codes
 from analysis.statistics.inference import benjamini_yekutieli
 from analysis.statistics.intervals import Array
-from analysis.statistics.ranks import group_codes
 
 FALSE_DISCOVERY_RATE = 0.05
 MIN_RATIO = 1.25

@@ -8,8 +8,9 @@ from scipy import stats
 
 from analysis.rows.cells import MIN_SEEDS
 from analysis.rows.observations import ALONGSIDE, Observations, batch_list, by_code, column, keep_decidable
+from analysis.statistics.groups import Codes, group_codes, numbered
 from analysis.statistics.intervals import Array
-from analysis.statistics.ranks import Codes, group_codes, numbered, sign_error
+from analysis.statistics.ranks import sign_error
 
 VARIED = {
     "batch_size": ("regime", "momentum"),

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from analysis.rows.cells import FLAGS
 from analysis.rows.table import CURVE, PROTOCOL, QUESTION
+from analysis.statistics.groups import Codes, group_codes, numbered
 from analysis.statistics.intervals import Array
-from analysis.statistics.ranks import Codes, group_codes, numbered
 
 STUDY = ("dataset", "model", *PROTOCOL, *QUESTION)
 """Correlations are never taken across data sets, models, protocols or attacks."""
