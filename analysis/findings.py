@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -64,35 +64,48 @@ class Findings:
 
 
 def find(table: StudyTable, *, apart: bool = False) -> Findings:
-    """All statistics, verdicts and figures of a results folder; `apart`: the first two on a second core (`beside`)."""
+    """All statistics, verdicts and figures of a results folder; `apart`: half of them on a second core (`beside`)."""
     cells(table)  # both halves need them
     # altair would check each part of each chart against its schema; the tests do that
-    with beside(partial(_statistics, table), apart=apart) as statistics, debug_mode(False):
+    with debug_mode(False), beside(partial(_judge_papers, table), apart=apart) as judged:
+        correlations = correlation_report(table)
         data = FigureData(table)
         groups = study_figures(data)
         panels = {panel_id: panel(data) for panel_id, panel in FIGURES.items()}
         planes = _planes(data)
-        landscapes = {panel_id: panel(table) for panel_id, panel in LANDSCAPES.items()}
-        comparisons = [compare(table, printed, model) for printed in PRINTED for model in printed.models]
-        correlations, counterexamples, verdicts = statistics()
+        papers = judged()
         return Findings(
             table=table,
             made_at=datetime.now(UTC),
-            verdicts=verdicts,
+            verdicts=papers.verdicts,
             correlations=correlations,
-            counterexamples=counterexamples,
+            counterexamples=papers.counterexamples,
             groups=groups,
             panels=panels,
             planes=planes,
             forests=_forests(correlations),
-            arrows=_arrows(data, counterexamples),
-            landscapes=landscapes,
-            comparisons=comparisons,
+            arrows=_arrows(data, papers.counterexamples),
+            landscapes=papers.landscapes,
+            comparisons=papers.comparisons,
         )
 
 
-def _statistics(table: StudyTable) -> tuple[CorrelationReport, CounterexampleReport, list[Verdict]]:
-    return correlation_report(table), counterexample_report(table), evaluate(table)
+class _Papers(NamedTuple):
+    """What a folder says of the papers that needs nothing of the other figures."""
+
+    counterexamples: CounterexampleReport
+    verdicts: list[Verdict]
+    landscapes: dict[str, list[Figure]]
+    comparisons: list[Comparison]
+
+
+def _judge_papers(table: StudyTable) -> _Papers:
+    return _Papers(
+        counterexample_report(table),
+        evaluate(table),
+        {panel_id: panel(table) for panel_id, panel in LANDSCAPES.items()},
+        [compare(table, printed, model) for printed in PRINTED for model in printed.models],
+    )
 
 
 def headline(frame: pd.DataFrame) -> pd.DataFrame:
