@@ -90,6 +90,7 @@ def write_report(
         folder.mkdir(parents=True, exist_ok=True)
         with beside(partial(_write_tables, findings, folder), apart=apart) as written:
             content = render(findings, FILES)
+            write_latex(findings, folder / "latex")
             written()
         page.write_text(content, encoding="utf-8")
         if formats:
@@ -101,7 +102,6 @@ def write_report(
 
 def _write_tables(findings: Findings, folder: Path) -> None:
     write_tables(frames(findings), folder)
-    write_latex(findings, folder / "latex")
 
 
 def frames(findings: Findings) -> dict[str, pd.DataFrame]:
