@@ -78,8 +78,8 @@ def correlation_report(table: StudyTable) -> CorrelationReport:
     its reason in `note`, and its limits and p value are blank.
     """
     cells = keyed(cells_of(table))
-    seen = [observe(cells, curvature, which) for curvature in CURVATURES for which in ("sound", "all")]
-    parts = [_one(s) for s in seen] if len(cells) else []
+    asked = [(curvature, which) for curvature in CURVATURES for which in ("sound", "all")] if len(cells) else []
+    parts = [_one(observe(cells, curvature, which)) for curvature, which in asked]
     everything = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
     forest = _forest(everything)
     summaries = _as_rows(forest[forest["scope"] != "stratum"])
