@@ -105,7 +105,7 @@ def load(location: str | Path) -> StudyTable:
         requests, grid = _plan(results.read_study())
         rows, unreadable = reading.result()
     table = from_table(rows, grid=grid, requests=requests, unreadable=unreadable, location=results.location)
-    del rows
+    del rows, reading
     pa.default_memory_pool().release_unused()  # decoding took more than it keeps
     return table
 
