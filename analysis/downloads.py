@@ -75,7 +75,7 @@ def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _as_text(column: pd.Series) -> pd.Series:
-    if not any(map(_is_formula, column)):
+    if not any(map(_is_formula, column.unique())):
         return column
     return column.map(lambda value: f"'{value}" if _is_formula(value) else value)
 

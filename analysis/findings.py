@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from altair.utils.schemapi import debug_mode
 
+from analysis.beside import beside
 from analysis.claims import evaluate
 from analysis.figures import FIGURES, Figure, FigureData, FigureGroup, study_figures
 from analysis.figures.forest import forest_figure
@@ -20,6 +22,7 @@ from analysis.published.paper_versus_ours import Comparison, compare
 from analysis.published.printed_rows import PRINTED
 from analysis.reports.correlation import CorrelationReport, correlation_report
 from analysis.reports.counterexamples import CounterexampleReport, counterexample_report
+from analysis.rows.cells import cells
 from analysis.rows.table import PROTOCOL, StudyTable
 from analysis.verdict import Verdict
 from search_spaces import HEADLINE_EPSILON
@@ -60,26 +63,49 @@ class Findings:
         return [*grouped, *self.planes, *self.forests, *self.arrows, *numbered, *shapes]
 
 
-def find(table: StudyTable) -> Findings:
-    """All statistics, verdicts and figures of a results folder."""
-    correlations = correlation_report(table)
-    counterexamples = counterexample_report(table)
-    data = FigureData(table)
-    with debug_mode(False):  # altair would check each part of each chart against its schema; the tests do that
+def find(table: StudyTable, *, apart: bool = False) -> Findings:
+    """All statistics, verdicts and figures of a results folder; `apart`: half of them on a second core (`beside`)."""
+    cells(table)  # both halves need them
+    # altair would check each part of each chart against its schema; the tests do that
+    with debug_mode(False), beside(partial(_judge_papers, table), apart=apart) as judged:
+        correlations = correlation_report(table)
+        data = FigureData(table)
+        groups = study_figures(data)
+        panels = {panel_id: panel(data) for panel_id, panel in FIGURES.items()}
+        planes = _planes(data)
+        papers = judged()
         return Findings(
             table=table,
             made_at=datetime.now(UTC),
-            verdicts=evaluate(table),
+            verdicts=papers.verdicts,
             correlations=correlations,
-            counterexamples=counterexamples,
-            groups=study_figures(data),
-            panels={panel_id: panel(data) for panel_id, panel in FIGURES.items()},
-            planes=_planes(data),
+            counterexamples=papers.counterexamples,
+            groups=groups,
+            panels=panels,
+            planes=planes,
             forests=_forests(correlations),
-            arrows=_arrows(data, counterexamples),
-            landscapes={panel_id: panel(table) for panel_id, panel in LANDSCAPES.items()},
-            comparisons=[compare(table, printed, model) for printed in PRINTED for model in printed.models],
+            arrows=_arrows(data, papers.counterexamples),
+            landscapes=papers.landscapes,
+            comparisons=papers.comparisons,
         )
+
+
+class _Papers(NamedTuple):
+    """What a folder says of the papers that needs nothing of the other figures."""
+
+    counterexamples: CounterexampleReport
+    verdicts: list[Verdict]
+    landscapes: dict[str, list[Figure]]
+    comparisons: list[Comparison]
+
+
+def _judge_papers(table: StudyTable) -> _Papers:
+    return _Papers(
+        counterexample_report(table),
+        evaluate(table),
+        {panel_id: panel(table) for panel_id, panel in LANDSCAPES.items()},
+        [compare(table, printed, model) for printed in PRINTED for model in printed.models],
+    )
 
 
 def headline(frame: pd.DataFrame) -> pd.DataFrame:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from analysis.beside import beside
+from analysis.columns import DESCRIPTIONS
 from analysis.downloads import aggregated, comparisons_frame, networks, write_tables
 from analysis.export import FORMATS, export_figures
 from analysis.findings import Findings, find
-from analysis.latex import write_latex
+from analysis.latex import TABLES, write_latex
 from analysis.page import render
 from analysis.rows.cells import cells
 from analysis.rows.table import load
@@ -26,14 +31,41 @@ each column) and latex/ with the tables of a paper (booktabs)."""
 FORMATS_HELP = f"also write every figure, one column wide, into figures/: {','.join(FORMATS)}"
 
 
+WORTH_A_COPY = 500
+"""Networks from which on a second process pays for its start and for what it hands back."""
+
+FILES = (
+    *(f"{name}.{kind}" for name in DESCRIPTIONS for kind in ("csv", "parquet")),
+    *(f"latex/{name}" for name in TABLES),
+)
+"""What is written beside the page."""
+
+
 class ReportError(Exception):
     """No report can be made as asked; the message says what to do."""
 
 
-def write_report(location: str | Path, out: str | Path | None = None, formats: Sequence[str] = ()) -> Path:
+@contextmanager
+def _without_search_for_cycles() -> Iterator[None]:
+    """A report keeps millions of objects and hardly drops a cycle: looking for some takes a fifth of its time."""
+    searched = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if searched:
+            gc.enable()
+
+
+@_without_search_for_cycles()
+def write_report(
+    location: str | Path, out: str | Path | None = None, formats: Sequence[str] = (), *, apart: bool = False
+) -> Path:
     """Write report.html, its tables (CSV, Parquet, LaTeX) and, if `formats` are named, every figure.
 
     Returns the page's path.
+
+    `apart`: with half of the work of a large study on a second core, as `analysis.beside.beside` does it.
 
     Without `out` the report goes to `report/` in a local results folder, and to `./report` for a URI.
 
@@ -51,18 +83,25 @@ def write_report(location: str | Path, out: str | Path | None = None, formats: S
         why = f" ({table.unreadable[0].name}: {table.unreadable[0].reason})" if table.unreadable else ""
         raise ReportError(f"no trial of {location} can be read{why}; run the study first: python -m study.run --help")
     folder = _folder(str(location), out)
-    findings = find(table)
+    apart = apart and len(table.trials) >= WORTH_A_COPY
+    findings = find(table, apart=apart)
     page = folder / "report.html"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        files = write_tables(frames(findings), folder)
-        files += [f"latex/{path.name}" for path in write_latex(findings, folder / "latex")]
-        page.write_text(render(findings, files), encoding="utf-8")
+        with beside(partial(_write_tables, findings, folder), apart=apart) as written:
+            content = render(findings, FILES)
+            write_latex(findings, folder / "latex")
+            written()
+        page.write_text(content, encoding="utf-8")
         if formats:
             export_figures(findings.figures, folder / "figures", formats)
     except OSError as error:
         raise ReportError(f"cannot write the report to {folder}: {error}; give another folder with --out") from error
     return page
+
+
+def _write_tables(findings: Findings, folder: Path) -> None:
+    write_tables(frames(findings), folder)
 
 
 def frames(findings: Findings) -> dict[str, pd.DataFrame]:
@@ -92,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     formats = [name.strip() for name in arguments.formats.split(",") if name.strip()]
     try:
-        page = write_report(arguments.results, arguments.out, formats)
+        page = write_report(arguments.results, arguments.out, formats, apart=True)
     except ReportError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

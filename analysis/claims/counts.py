@@ -99,10 +99,17 @@ def _spectra(evidence: Evidence, network: Network) -> list[dict[Any, Any]]:
     """Its spectra of 20 eigenvalues (fewer where the sample has no more) on training images."""
     if not network.runs:
         return []
-    found = of_trials(evidence.table, "spectra", *(str(run["trial_id"]) for run in network.runs.values()))
+    trials = (str(run["trial_id"]) for run in network.runs.values())
+    found = of_trials(evidence.table, "spectra", *trials, columns=_READ)
     draws = found[found["split"] == "train"].assign(draw=found["draw"].fillna(0))
     records = [s for s in draws.to_dict("records") if len(s["eigenvalues"]) >= COUNT]
     return list({(s["trial_id"], s["subset_size"], s["draw"]): s for s in records}.values())
+
+
+_READ = (
+    *("trial_id", "split", "subset_size", "train_size", "draw"),
+    *("eigenvalues", "residuals", "tolerance", "converged", "converged_each"),
+)
 
 
 def _signed(spectrum: Mapping[Any, Any]) -> Iterable[tuple[float, float, bool]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -13,13 +13,20 @@ from numpy.typing import NDArray
 
 from analysis.reports.counterexamples import CounterexampleReport, counterexample_report
 from analysis.rows.cells import CELL, FLAGS, cells
-from analysis.rows.table import CURVE, QUESTION, TOLD_ONCE, StudyTable
-from analysis.statistics.ranks import group_codes
+from analysis.rows.table import CURVE, QUESTION, StudyTable
+from analysis.statistics.groups import group_codes
 
 DIVERGED = "diverged"
 
 Key = tuple[str | float | None, ...]
 """The values of `CURVE` on one curve: numbers as floats, a missing target loss as None."""
+
+_READ = (
+    *("trial_id", "status", "seed", *CELL, "test_acc", "reached_target"),
+    *(f"lambda1_{split}{what}" for split in ("train", "test") for what in ("", "_converged")),
+    *(f"{name}_{split}" for name in ("lambda1_x", "grad_x_norm") for split in ("train", "test")),
+)
+"""Columns of `table.points` that measures are made of."""
 
 Reader = Callable[["Evidence", pd.DataFrame, str | None], pd.DataFrame]
 """(evidence, finished points, attack loss) -> the points that were asked, with their columns and the columns value,
@@ -32,7 +39,8 @@ class Evidence:
 
     def __init__(self, table: StudyTable) -> None:
         self.table = table
-        self._readings: dict[tuple[Reader, str | None], dict[Key, pd.DataFrame]] = {}
+        self._answers: dict[tuple[str, str, str], pd.DataFrame] = {}
+        self._readings: dict[tuple[Reader, str | None], dict[Key, Reading]] = {}
 
     @cached_property
     def cells(self) -> pd.DataFrame:
@@ -61,37 +69,74 @@ class Evidence:
 
     @cached_property
     def finished(self) -> pd.DataFrame:
-        """The points that trained to the end or diverged, with the codes `curve` (in `run.keys`) and `cell`."""
-        points = self.table.points.drop(columns=list(TOLD_ONCE)).assign(curve=self.run.codes)
+        """The points that trained to the end or diverged, with the codes `curve` (in `run.keys`) and `cell`.
+
+        Their labels are those of `table.points`.
+        """
+        points = self.table.points[list(_READ)].assign(curve=self.run.codes)
         points = points.assign(cell=group_codes(points, ("curve", "batch_size")))
-        return points[points["status"].isin(("ok", DIVERGED))]
+        return points[points["status"].isin(("ok", DIVERGED))].copy()  # in few blocks: every reader chooses from it
 
     @cached_property
-    def answers(self) -> dict[tuple[str, str, str], pd.DataFrame]:
-        """(attack, loss, split) -> the answers to it: trial, regime, data set, question, `correct` and `n`."""
-        columns = ["trial_id", "regime", "dataset", *QUESTION, "correct", "n"]
-        parts: dict[Any, pd.DataFrame] = dict(iter(self.table.attacks[columns].groupby(["attack", "loss", "split"])))
-        return parts
+    def _attacks(self) -> dict[tuple[str, str, str], pd.DataFrame]:
+        """(attack, loss, split) -> the answers to it."""
+        columns = ["trial_id", "regime", "dataset", "epsilon", "correct", "n"]
+        parts: Any = self.table.attacks[[*columns, "attack", "loss", "split"]].groupby(["attack", "loss", "split"])
+        return {question: part[columns] for question, part in parts}
 
     @cached_property
-    def flags(self) -> dict[tuple[str, str, str], pd.DataFrame]:
-        """(attack, loss, split) -> the `FLAGS` under it of the code `cell` of `finished`, and the epsilon."""
+    def _flags(self) -> dict[tuple[str, str, str], pd.DataFrame]:
+        """(attack, loss, split) -> the flag under it of the code `cell` of `finished`, at each epsilon."""
         number = {"target_loss": float}
         codes = self.finished[[*CELL, "cell"]].drop_duplicates("cell").astype(number)
-        flags = self.cells[[*CELL, *QUESTION, *FLAGS]].astype(number).merge(codes, on=list(CELL))
-        flags = flags[["cell", *QUESTION, *FLAGS]].astype({"epsilon": float})
-        parts: dict[Any, pd.DataFrame] = dict(iter(flags.groupby(["attack", "loss", "split"])))
-        return parts
+        cells = self.cells[[*CELL, *QUESTION, *FLAGS]].astype(number).astype({"epsilon": float})
+        flag = np.select([cells[name].eq(True).to_numpy() for name in FLAGS], FLAGS, "").astype(object)
+        found = cells.assign(flag=flag).merge(codes, on=list(CELL))
+        parts: Any = found[["cell", *QUESTION, "flag"]].groupby(["attack", "loss", "split"])
+        return {question: part[["cell", "epsilon", "flag"]] for question, part in parts}
 
-    def read(self, reader: Reader, loss: str | None) -> dict[Key, pd.DataFrame]:
-        """What `reader` measured, by curve, sorted by batch size and seed."""
+    def answers(self, attack: str, loss: str, split: str) -> pd.DataFrame:
+        """What finished points answered, by their labels: `dataset`, `epsilon`, `correct`, `n`, their cell's `flag`."""
+        question = (attack, loss, split)
+        if question not in self._answers:
+            self._answers[question] = self._answered(question)
+        return self._answers[question]
+
+    def _answered(self, question: tuple[str, str, str]) -> pd.DataFrame:
+        found = self._attacks.get(question)
+        if found is None:
+            nothing = {"dataset": object, "epsilon": float, "correct": float, "n": float, "flag": object}
+            return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in nothing.items()})
+        points = self.finished[["trial_id", "regime", "cell"]].assign(point=self.finished.index)
+        mine = found.astype({"epsilon": float}).merge(points, on=["trial_id", "regime"])
+        flags = self._flags.get(question)
+        mine = mine.assign(flag="") if flags is None else mine.merge(flags, on=["cell", "epsilon"], how="left")
+        mine["flag"] = mine["flag"].astype(object).fillna("")
+        return mine.set_index("point")[["dataset", "epsilon", "correct", "n", "flag"]]
+
+    def read(self, reader: Reader, loss: str | None) -> dict[Key, Reading]:
+        """What `reader` measured, by curve."""
         if (reader, loss) not in self._readings:
             rows = reader(self, self.finished, loss)
-            rows = rows[["curve", "batch_size", "seed", "trial_id", "value", "linear", "flag"]]
-            rows = rows.sort_values(["batch_size", "seed", "trial_id"])
-            parts: Iterable[tuple[Any, pd.DataFrame]] = rows.groupby("curve")
-            self._readings[reader, loss] = {self.run.keys[code]: part for code, part in parts}
+            rows = rows[["curve", *(field.name for field in fields(Reading))]]
+            rows = rows.sort_values(["curve", "batch_size", "seed", "trial_id"])
+            curves, first = np.unique(rows.pop("curve").to_numpy(dtype=np.intp), return_index=True)
+            parts = zip(*(np.split(rows[name].to_numpy(), first[1:]) for name in rows), strict=True)
+            keys = (self.run.keys[code] for code in curves)
+            self._readings[reader, loss] = {key: Reading(*part) for key, part in zip(keys, parts, strict=False)}
         return self._readings[reader, loss]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One measure along one curve, sorted by batch size and seed: arrays of shape (n,)."""
+
+    batch_size: NDArray[Any]
+    seed: NDArray[Any]
+    trial_id: NDArray[np.object_]
+    value: NDArray[Any]
+    linear: NDArray[Any]
+    flag: NDArray[np.object_]
 
 
 @dataclass(frozen=True)
@@ -106,7 +151,8 @@ class OnCurves:
         """Those of a frame with the columns `CURVE`; curves in the order of their first rows."""
         codes = group_codes(frame, CURVE)
         first = np.unique(codes, return_index=True)[1]
-        return cls(tuple(curve_keys(frame.iloc[first])), codes)
+        curves = frame.iloc[first][list(CURVE)].itertuples(index=False)
+        return cls(tuple(curve_key(values) for values in curves), codes)
 
     def among(self, curves: Collection[Key]) -> NDArray[np.bool_]:
         """Which rows are on one of these."""
@@ -117,7 +163,8 @@ class OnCurves:
 
 def curve_keys(frame: pd.DataFrame) -> list[Key]:
     """The curve of each row of a frame with the columns `CURVE`."""
-    return [curve_key(row) for row in frame[list(CURVE)].itertuples(index=False)]
+    curves = OnCurves.of(frame)
+    return [curves.keys[code] for code in curves.codes]
 
 
 def curve_key(values: Iterable[Any]) -> Key:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from analysis.claims.claim import Test, describe_protocol
@@ -14,7 +15,7 @@ from analysis.claims.measures import FGSM, PGD, Measure
 from analysis.claims.sweeps import Scope, Sweep, sweeps
 from analysis.reports.counterexamples import COUNTEREXAMPLE, FALSE_DISCOVERY_RATE
 from analysis.reports.environments import sign_errors
-from analysis.rows.observations import observe
+from analysis.rows.observations import keyed, observe
 from analysis.rows.table import CURVE
 from analysis.statistics.estimates import LEAST_SIZES, LEAST_SPAN
 from analysis.verdict import SIGNIFICANCE, Decision, StratumResult
@@ -55,7 +56,7 @@ def _environments(evidence: Evidence, loss: str | None) -> dict[tuple[object, ..
     headline = cells["dataset"].map(HEADLINE_EPSILON).astype(float)
     asked = (cells["loss"] == loss) & (cells["split"] == "test")
     asked &= np.isclose(cells["epsilon"].astype(float), headline)
-    seen = observe(cells[asked].reset_index(drop=True), CURVATURE, "sound")
+    seen = observe(keyed(cells[asked].reset_index(drop=True)), CURVATURE, "sound")
     if not len(seen.trials):
         return {}
     errors = sign_errors(seen)
@@ -123,16 +124,10 @@ def _confirmed(
     shortfalls = [short for curve in curves if (short := curve.sample.shortfall())]
     if len(shortfalls) == len(curves):
         return replace(base, verdict=shortfalls[0].verdict, note=shortfalls[0].reason)
-    found = evidence.counterexamples.found
-    asked = (found["loss"] == loss) & (found["split"] == "test") & (found["label"] == "confirmed")
-    asked &= (found["curvature"] == CURVATURE) & (found["direction"] == COUNTEREXAMPLE)
-    if not every_epsilon:
-        headline = found["dataset"].map(HEADLINE_EPSILON).astype(float)
-        asked &= np.isclose(found["epsilon"].astype(float), headline)
-    pairs = found[asked].sort_values("severity", ascending=False)
+    name = f"confirmed pairs, {loss}, {'every epsilon' if every_epsilon else 'headline epsilon'}"
+    pairs = evidence.table.once(name, lambda: _pairs(evidence, loss, every_epsilon))
     mine = {(*curve.curve.values(), curve.measure.name) for curve in curves}
-    keys_of = zip(curve_keys(pairs), pairs["attack"], strict=True)
-    pairs = pairs[np.array([(*key, attack) in mine for key, attack in keys_of], dtype=bool)]
+    pairs = pairs[np.array([key in mine for key in pairs["curve"]], dtype=bool)]
     if not len(pairs):
         return replace(base, note=f"no confirmed pair (q <= {FALSE_DISCOVERY_RATE:g})")
     best = pairs.iloc[0]
@@ -150,6 +145,19 @@ def _confirmed(
         ),
         note=f"{len(pairs)} confirmed pairs",
     )
+
+
+def _pairs(evidence: Evidence, loss: str | None, every_epsilon: bool) -> pd.DataFrame:
+    """The confirmed pairs, the most severe first, with the column `curve`: (*curve key, attack)."""
+    found = evidence.counterexamples.found
+    asked = (found["loss"] == loss) & (found["split"] == "test") & (found["label"] == "confirmed")
+    asked &= (found["curvature"] == CURVATURE) & (found["direction"] == COUNTEREXAMPLE)
+    if not every_epsilon:
+        headline = found["dataset"].map(HEADLINE_EPSILON).astype(float)
+        asked &= np.isclose(found["epsilon"].astype(float), headline)
+    pairs = found[asked].sort_values("severity", ascending=False)
+    keys = [(*key, attack) for key, attack in zip(curve_keys(pairs), pairs["attack"], strict=True)]
+    return pairs.assign(curve=pd.Series(keys, index=pairs.index, dtype=object))
 
 
 def _curve_keys(sweep: Sweep) -> dict[str, object]:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from analysis.claims.evidence import DIVERGED, Evidence, Reader
 from analysis.claims.measures import Measure, flag_untrained
+from analysis.rows.table import StudyTable
 
 UNREACHED = "target loss not reached"
 NOT_POSITIVE = "eigenvalue not positive"
@@ -40,23 +41,32 @@ def eigenvalue(rank: int) -> Measure:
 
 def _eigenvalue(rank: int, evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.DataFrame:
     """One that has not converged or is not positive keeps its row, flagged, so that it is counted."""
-    spectra = evidence.table.spectra
-    spectra = spectra[["trial_id", "split", "subset_size", "train_size", "eigenvalues", *_CONVERGENCE]]
-    whole = spectra[(spectra["split"] == "train") & (spectra["subset_size"] == spectra["train_size"])]
-    whole = whole[whole["eigenvalues"].map(len) >= max(rank, 2)]  # a spectrum of one eigenvalue is lambda1's own
-    values = [sorted(found, reverse=True)[rank - 1] for found in whole["eigenvalues"]]
-    sure = [converged(entry, rank - 1) for entry in whole.to_dict("records")]
-    found = pd.DataFrame({"trial_id": whole["trial_id"], "eigenvalue": values, "sure": sure}).drop_duplicates(
-        "trial_id"
-    )
-    frame = points.merge(found, on="trial_id", how="left")
+    table = evidence.table
+    spectra = table.once("spectra of the training sets", lambda: _training_spectra(table))
+    found: dict[str, tuple[float, bool]] = {}
+    for trial_id, values, sure in spectra:
+        if len(values) >= max(rank, 2):  # a spectrum of one eigenvalue is lambda1's own
+            found.setdefault(trial_id, (values[rank - 1], sure[rank - 1]))
+    ours = [found.get(trial_id, (np.nan, False)) for trial_id in points["trial_id"]]
+    frame = points.assign(eigenvalue=[float(value) for value, _ in ours], sure=[sure for _, sure in ours])
     frame = frame[frame["eigenvalue"].notna() | (frame["status"] == DIVERGED)]
-    number = frame["eigenvalue"].astype(float)
+    number = frame["eigenvalue"]
     value = np.log2(number.where(number > 0))
     frame = flag_untrained(frame.assign(value=value, linear=value))
     finished = frame["status"] != DIVERGED
-    flag = frame["flag"].mask(frame["sure"].eq(False) & finished, NOT_CONVERGED)
+    flag = frame["flag"].mask(~frame["sure"] & finished, NOT_CONVERGED)
     return frame.assign(flag=flag.mask((number <= 0) & finished, NOT_POSITIVE))
+
+
+def _training_spectra(table: StudyTable) -> list[tuple[str, list[float], list[bool]]]:
+    """Of each spectrum of a whole training set the trial, the eigenvalues in descending order and which converged."""
+    spectra = table.spectra
+    whole = spectra[(spectra["split"] == "train") & (spectra["subset_size"] == spectra["train_size"])]
+    found = []
+    for spectrum in whole[["trial_id", "eigenvalues", *_CONVERGENCE]].to_dict("records"):
+        values = sorted(spectrum["eigenvalues"], reverse=True)
+        found.append((spectrum["trial_id"], values, [converged(spectrum, place) for place in range(len(values))]))
+    return found
 
 
 _CONVERGENCE = ("converged_each", "converged")

@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims.evidence import DIVERGED, Evidence, Reader
-from analysis.rows.cells import FLAGS, UNTRAINED
-from analysis.rows.table import QUESTION
+from analysis.rows.cells import UNTRAINED
 from analysis.statistics.inference import logit_accuracy
 from search_spaces import HEADLINE_EPSILON
 
@@ -75,24 +74,14 @@ def _robust(
     loss: str | None,
 ) -> pd.DataFrame:
     """Accuracy on `split` under `attack` at the epsilon of each data set; those without one were not asked."""
-    question = (attack, str(loss), split)
-    answers = evidence.answers.get(question)
-    if answers is None:
-        answers = evidence.table.attacks.loc[[], ["trial_id", "regime", "dataset", *QUESTION, "correct", "n"]]
+    answers = evidence.answers(attack, str(loss), split)
     epsilon = answers["dataset"].map(epsilons).astype(float)
-    answers = answers[np.isclose(answers["epsilon"].astype(float), epsilon)].drop(columns="dataset")
-    frame = points.merge(answers, on=["trial_id", "regime"], how="left")
+    asked = answers.loc[np.isclose(answers["epsilon"], epsilon), ["correct", "n", "flag"]]
+    frame = points.join(asked)
     frame = frame[frame["n"].notna() | (frame["status"] == DIVERGED)]
     correct, n = frame["correct"].astype(float), frame["n"].astype(float)
-    frame = frame.assign(value=100 * correct / n, linear=logit_accuracy(correct, n))
-    flags = evidence.flags.get(question)
-    if flags is None:
-        flags = pd.DataFrame(columns=["cell", *QUESTION, *FLAGS]).astype({"cell": int, "epsilon": float})
-    frame = frame.astype({"epsilon": float}).merge(flags, on=["cell", *QUESTION], how="left")
-    flag = pd.Series("", index=frame.index)
-    for name in reversed(FLAGS):
-        flag = flag.mask(frame[name].eq(True), name)
-    return frame.assign(flag=flag)
+    flag = frame["flag"].fillna("")
+    return frame.assign(value=100 * correct / n, linear=logit_accuracy(correct, n), flag=flag)
 
 
 def _ratio(
@@ -122,7 +111,7 @@ def _trained(evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.D
 def flag_untrained(frame: pd.DataFrame) -> pd.DataFrame:
     """`frame` with a column `flag`: "untrained" in cells whose mean clean accuracy is near chance, else empty."""
     mean = frame.groupby("cell")["test_acc"].transform("mean")
-    return frame.assign(flag=pd.Series("", index=frame.index).mask(mean <= UNTRAINED, "untrained"))
+    return frame.assign(flag=pd.Series("", index=frame.index, dtype=object).mask(mean <= UNTRAINED, "untrained"))
 
 
 CLEAN = Measure("clean", "points", lambda dataset: CLEAN_DELTA.get(dataset, 1.0), _clean)

@@ -14,7 +14,7 @@ from analysis.claims.exceptions import CURVATURE
 from analysis.claims.measures import Measure
 from analysis.claims.sweeps import Scope, Sweep, sweeps
 from analysis.reports.correlation import stratum_taus
-from analysis.rows.observations import observe
+from analysis.rows.observations import keyed, observe
 from analysis.rows.table import CURVE
 from analysis.statistics.inference import spearman
 from analysis.statistics.intervals import fisher_z_interval
@@ -31,7 +31,7 @@ def opposed_along_batch_size(attack: Measure, epsilon: float, *, part: str) -> T
         asked = _asked(evidence, attack, epsilon, loss)
         taus: dict[tuple[object, ...], dict[str, float]] = {}
         if len(asked):
-            seen = observe(asked, CURVATURE, "sound")
+            seen = observe(keyed(asked), CURVATURE, "sound")
             found = stratum_taus(seen).merge(seen.strata[list(CURVE)], left_on="stratum", right_index=True)
             records = found[["estimate", "low", "high", "p"]].astype(float).to_dict("records")
             taus = dict(zip(curve_keys(found), records, strict=True))  # type: ignore[arg-type]

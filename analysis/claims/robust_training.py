@@ -131,7 +131,8 @@ def _top_eigenvalues(evidence: Evidence) -> dict[tuple[str, str], tuple[float, b
     """(trial id, sample) -> largest eigenvalue of the training Hessian there, and whether it converged."""
     spectra = evidence.table.spectra
     found: dict[tuple[str, str], tuple[float, bool]] = {}
-    for entry in spectra[spectra["split"] == "train"].to_dict("records"):
+    columns = ["trial_id", "train_size", "subset_size", "eigenvalues", "converged", "converged_each"]
+    for entry in spectra.loc[spectra["split"] == "train", columns].to_dict("records"):
         size = {int(entry["train_size"]): "whole", SUBSET: "subset"}.get(int(entry["subset_size"]))
         if size and len(entry["eigenvalues"]):
             key = (str(entry["trial_id"]), size)

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.claims.evidence import DIVERGED, Evidence, Key, curve_key
+from analysis.claims.evidence import DIVERGED, Evidence, Key, Reading, curve_key
 from analysis.claims.measures import Measure
 from analysis.rows.table import CURVE, PROTOCOL
 from analysis.statistics.estimates import Sample
@@ -137,13 +136,14 @@ def _arm(found: list[Sweep], setting: Setting) -> Sweep:
     return next((s for s in found if s.setting == setting), _sweep(absent, found[0].measure, None))
 
 
-def _sweep(curve: Key, measure: Measure, rows: pd.DataFrame | None) -> Sweep:
+def _sweep(curve: Key, measure: Measure, read: Reading | None) -> Sweep:
     keys = dict(zip(CURVE, curve, strict=True))
-    if rows is None:
+    if read is None:
         nothing = np.array([], dtype=object)
         return Sweep(keys, measure, Sample.of([], [], []), nothing, nothing)
-    sample = Sample.of(rows["batch_size"], rows["seed"], rows["value"], rows["linear"])
-    return Sweep(keys, measure, sample, rows["flag"].to_numpy(object), rows["trial_id"].to_numpy(object))
+    return Sweep(
+        keys, measure, Sample.of(read.batch_size, read.seed, read.value, read.linear), read.flag, read.trial_id
+    )
 
 
 def _curves(evidence: Evidence, scope: Scope) -> list[Key]:

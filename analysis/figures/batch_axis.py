@@ -11,7 +11,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from analysis.figures.figure import DATA, HEIGHT, WIDTH, Spec, layer
+from analysis.figures.figure import HEIGHT, Spec, encoded, layer, layered
 from analysis.figures.sweep import Curves
 from analysis.theme import ADVERSARIAL_DASH, CLEAN_DASH, PAPER, SeriesStyle
 
@@ -23,12 +23,9 @@ def records(cells: pd.DataFrame, sweep: Curves, kind: str, show: Callable[[float
 
     `show` writes a value for a reader.
     """
-    columns = [column for column in _READ if column in cells]
-    out = []
-    for values, style in zip(
-        zip(*(cells[c].tolist() for c in columns), strict=True), sweep.styles_of(cells), strict=True
-    ):
-        cell = dict(zip(columns, values, strict=True))
+    names, out = [str(column) for column in cells], []
+    for values, style in zip(cells.to_numpy(dtype=object).tolist(), sweep.styles_of(cells), strict=True):
+        cell = dict(zip(names, values, strict=True))
         drawn = cell["drawn"]
         out.append(
             {
@@ -53,11 +50,6 @@ def records(cells: pd.DataFrame, sweep: Curves, kind: str, show: Callable[[float
 
 
 _FLAGS = {"floor": "attack at its floor", "untrained": "untrained", "suspect": "suspect attack"}
-
-_READ = (
-    *("cell_id", "epsilon", "batch_size", "mean", "low", "high", "n", "drawn", "segment", "alone", "hollow"),
-    *("diverged", "failed", "missing", "converged", *_FLAGS),
-)
 
 
 def _finite(value: float) -> float | None:
@@ -101,7 +93,7 @@ class ValueAxis:
         scale = alt.Scale(type="log" if self.ticks else "linear", domain=list(self.domain), nice=False)
         labels = {"values": list(self.ticks)} if self.ticks else {"tickCount": 5}
         axis = alt.Axis(format=self.label_format, **labels)
-        return _spec(alt.Y(field, title=self.title, scale=scale, axis=axis))
+        return encoded(alt.Y(field, title=self.title, scale=scale, axis=axis))
 
 
 @cache
@@ -120,17 +112,14 @@ def template(
     every = [] if epsilon is None else ["!isValid(datum.epsilon) || datum.epsilon == epsilon"]
     drawn, seeded = "isValid(datum.mean)", "isValid(datum.low)"
     x, y = _batch_axis(sizes), value_axis.encode("mean:Q")
-    limits = {"x": x, "y": value_axis.encode("low:Q"), "y2": _spec(alt.Y2("high:Q"))}
+    limits = {"x": x, "y": value_axis.encode("low:Q"), "y2": encoded(alt.Y2("high:Q"))}
     colours, shapes = _scale(styles, "colour"), _scale(styles, "shape")
-    colour = _spec(alt.Color("curve:N", scale=colours, legend=alt.Legend(title=None, symbolOpacity=1)))
-    shape = _spec(alt.Shape("curve:N", scale=shapes, legend=alt.Legend(title=None)))
-    fill = _spec(alt.Fill("curve:N", scale=colours, legend=None))
+    colour = encoded(alt.Color("curve:N", scale=colours, legend=alt.Legend(title=None, symbolOpacity=1)))
+    shape = encoded(alt.Shape("curve:N", scale=shapes, legend=alt.Legend(title=None)))
+    fill = encoded(alt.Fill("curve:N", scale=colours, legend=None))
     fill["condition"] = {"test": "datum.hollow", "value": PAPER}
-    detail, dash, tooltip = _spec(alt.Detail("line:N")), _dash(kinds), _tooltip(kinds, value_axis)
-    spec: Spec = {
-        "$schema": alt.SCHEMA_URL,
-        "data": {"name": DATA},
-        "layer": [
+    detail, dash, tooltip = encoded(alt.Detail("line:N")), _dash(kinds), _tooltip(kinds, value_axis)
+    spec = layered(
             layer({"type": "area", "opacity": 0.13, "clip": True}, *every, f"{seeded} && !datum.alone",
                   **limits, color=colour, detail=detail),
             layer({"type": "rule", "opacity": 0.6, "strokeWidth": 1.5, "clip": True},
@@ -141,17 +130,14 @@ def template(
                   x=x, y=y, color=colour, shape=shape, fill=fill, tooltip=tooltip),
             layer({"type": "text", "text": "✕", "fontSize": 11, "fontWeight": "bold", "clip": False},
                   *every, "datum.state == 'diverged'", x=x, y={"value": HEIGHT - 7}, color=colour, tooltip=tooltip),
-        ],
-        "width": WIDTH,
-        "height": HEIGHT,
-    }  # fmt: skip
+    )  # fmt: skip
     return spec if epsilon is None else spec | {"params": [{"name": "epsilon", "value": epsilon}]}
 
 
 def _dash(kinds: Sequence[str]) -> Spec:
     dashes = [CLEAN_DASH, ADVERSARIAL_DASH][: len(kinds)]
     legend = alt.Legend(title=None, symbolType="stroke") if len(kinds) > 1 else None
-    return _spec(alt.StrokeDash("kind:N", scale=alt.Scale(domain=list(kinds), range=dashes), legend=legend))
+    return encoded(alt.StrokeDash("kind:N", scale=alt.Scale(domain=list(kinds), range=dashes), legend=legend))
 
 
 def _tooltip(kinds: Sequence[str], value_axis: ValueAxis) -> list[Spec]:
@@ -165,12 +151,7 @@ def _tooltip(kinds: Sequence[str], value_axis: ValueAxis) -> list[Spec]:
         alt.Tooltip("seeds:Q", title="seeds"),
         alt.Tooltip("note:N", title="note"),
     ]
-    return [_spec(line) for line in lines]
-
-
-def _spec(channel: Any) -> Spec:
-    spec: Spec = channel.to_dict(validate=False, context={})
-    return spec
+    return [encoded(line) for line in lines]
 
 
 def batch_sizes(data: Iterable[Record]) -> tuple[int, ...]:
@@ -186,7 +167,7 @@ def _batch_axis(sizes: Sequence[int]) -> Spec:
         scale=alt.Scale(type="log", base=2, domain=domain, nice=False),
         axis=alt.Axis(values=list(sizes), format="d", grid=False, labelOverlap=True, labelFlush=False),
     )
-    return _spec(axis)
+    return encoded(axis)
 
 
 def _scale(styles: Sequence[SeriesStyle], channel: str) -> alt.Scale:

@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from analysis.figures.figure import DATA, HEIGHT, WIDTH, Figure, specification
+from analysis.figures.figure import DATA, Figure, encoded, layer, layered
 from analysis.reports.budgets import BASELINE, Comparison, Run
 from analysis.statistics.intervals import mean_interval
 from analysis.theme import SeriesStyle, name, optimizer_style, percent, regime_style
@@ -127,16 +127,19 @@ def _template(
         channel: alt.Scale(domain=names, range=[getattr(style, channel) for style in shown])
         for channel in ("colour", "shape")
     }
-    x = alt.X(
-        "x:Q",
-        title=budget.title,
-        scale=alt.Scale(type="log", base=2, domain=list(span[0]), nice=False),
-        axis=alt.Axis(format="~g", grid=False, tickCount=5),
+    x = encoded(
+        alt.X(
+            "x:Q",
+            title=budget.title,
+            scale=alt.Scale(type="log", base=2, domain=list(span[0]), nice=False),
+            axis=alt.Axis(format="~g", grid=False, tickCount=5),
+        )
     )
     y_scale = alt.Scale(domain=list(span[1]), nice=False, zero=False)
-    y = alt.Y("mean:Q", title=said.split(",")[0], scale=y_scale, axis=alt.Axis(format="~%", tickCount=5))
-    colour = alt.Color("curve:N", scale=scales["colour"], legend=alt.Legend(title=None, symbolOpacity=1))
-    cells = alt.Chart(alt.NamedData(name=DATA))
+    y = encoded(alt.Y("mean:Q", title=said.split(",")[0], scale=y_scale, axis=alt.Axis(format="~%", tickCount=5)))
+    low, high = encoded(alt.Y("low:Q", scale=y_scale)), encoded(alt.Y2("high:Q"))
+    colour = encoded(alt.Color("curve:N", scale=scales["colour"], legend=alt.Legend(title=None, symbolOpacity=1)))
+    shape = encoded(alt.Shape("curve:N", scale=scales["shape"], legend=alt.Legend(title=None)))
     tooltip = [
         alt.Tooltip("curve:N", title="optimizer"),
         alt.Tooltip("epochs:Q"),
@@ -145,19 +148,19 @@ def _template(
         alt.Tooltip("interval:N", title="95 % interval"),
         alt.Tooltip("seeds:Q"),
     ]
-    level = alt.Chart(alt.NamedData(name=LEVEL)).mark_rule(strokeWidth=1, opacity=0.45, color="currentColor")
-    chart = alt.layer(
-        level.encode(y=alt.Y("mean:Q", scale=y_scale)),
-        cells.mark_line(strokeWidth=1.9, clip=True).encode(x=x, y=y, color=colour),
-        cells.transform_filter("isValid(datum.low)")
-        .mark_rule(strokeWidth=1.7, opacity=0.7, clip=True)
-        .encode(x=x, y=alt.Y("low:Q", scale=y_scale), y2="high:Q", color=colour),
-        cells.mark_point(size=80, filled=True, opacity=1).encode(
-            x=x,
-            y=y,
-            color=colour,
-            shape=alt.Shape("curve:N", scale=scales["shape"], legend=alt.Legend(title=None)),
-            tooltip=tooltip,
+    level = layer(
+        {"type": "rule", "strokeWidth": 1, "opacity": 0.45, "color": "currentColor"},
+        y=encoded(alt.Y("mean:Q", scale=y_scale)),
+    )
+    return layered(
+        level | {"data": {"name": LEVEL}},
+        layer({"type": "line", "strokeWidth": 1.9, "clip": True}, x=x, y=y, color=colour),
+        layer(
+            {"type": "rule", "strokeWidth": 1.7, "opacity": 0.7, "clip": True}, "isValid(datum.low)",
+            x=x, y=low, y2=high, color=colour,
         ),
-    ).properties(width=WIDTH, height=HEIGHT)
-    return specification(chart)
+        layer(
+            {"type": "point", "size": 80, "filled": True, "opacity": 1},
+            x=x, y=y, color=colour, shape=shape, tooltip=[encoded(one) for one in tooltip],
+        ),
+    )  # fmt: skip

@@ -15,8 +15,8 @@ from analysis.figures.identity import by_place, cell_ids, place
 from analysis.figures.sweep import SHARED, Setting, settings, shared_values
 from analysis.rows.cells import CELL, FLAGS, MIN_TRAINED, cells
 from analysis.rows.observations import by_code
-from analysis.rows.table import CURVE, QUESTION, StudyTable
-from analysis.statistics.ranks import group_codes
+from analysis.rows.table import CURVE, QUESTION, StudyTable, in_plain_text
+from analysis.statistics.groups import group_codes
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ class FigureData:
     @cached_property
     def cells(self) -> pd.DataFrame:
         """The cells as `analysis.rows.cells` defines them, with `cell_id`."""
-        return self._identified(cells(self.table))
+        return in_plain_text(self._identified(cells(self.table)))
 
     @cached_property
     def clean(self) -> pd.DataFrame:
@@ -136,7 +136,7 @@ class FigureData:
         runs = pd.concat(parts, ignore_index=True).drop_duplicates(["trial_id", "regime"])
         runs["target_loss"] = runs["target_loss"].astype(float)
         counts = runs.groupby([*_CELL, "state"], dropna=False).size().unstack("state", fill_value=0)
-        return self._identified(counts.reindex(columns=list(STATES), fill_value=0).reset_index())
+        return in_plain_text(self._identified(counts.reindex(columns=list(STATES), fill_value=0).reset_index()))
 
     def _along_batch_size(self, column: str, *, logarithmic: bool) -> pd.DataFrame:
         ok = self._ok.dropna(subset=column)
@@ -161,9 +161,7 @@ def _rows_of(data: FigureData, name: str, setting: Setting) -> pd.DataFrame:
 
 def _by_setting(data: FigureData, name: str) -> tuple[pd.DataFrame, dict[tuple[Any, ...], NDArray[np.intp]]]:
     """One of the frames, and where the rows of each setting are in it."""
-    whole: pd.DataFrame = getattr(data, name)
-    text = [column for column in whole if pd.api.types.is_string_dtype(whole[column])]
-    frame = whole.astype(dict.fromkeys(text, object))  # rows are taken of these again and again: no copy of their text
+    frame: pd.DataFrame = getattr(data, name)
     codes = group_codes(frame, SHARED)
     places = by_code(codes, int(codes.max(initial=-1)) + 1)
     keys = frame.iloc[[members[0] for members in places]][list(SHARED)].itertuples(index=False, name=None)
@@ -204,4 +202,4 @@ def _in_segments(frame: pd.DataFrame, *question: str) -> pd.DataFrame:
     curve = ordered.groupby([*CURVE, *question], dropna=False, sort=False).ngroup()
     segment = (~ordered["drawn"]).groupby(curve).cumsum()
     size = ordered["drawn"].groupby([curve, segment]).transform("sum")
-    return ordered.assign(segment=segment, alone=ordered["drawn"] & (size == 1))
+    return in_plain_text(ordered.assign(segment=segment, alone=ordered["drawn"] & (size == 1)))

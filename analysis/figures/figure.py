@@ -85,7 +85,25 @@ def layer(mark: Spec, *filters: str, **channels: Spec | list[Spec]) -> Spec:
 
     altair's own charts copy all that they hold whenever they are given a mark, a filter or a channel.
     """
-    return {"mark": mark, "encoding": channels, "transform": [{"filter": condition} for condition in filters]}
+    shown = {"transform": [{"filter": condition} for condition in filters]} if filters else {}
+    return {"mark": mark, "encoding": channels, **shown}
+
+
+def layered(*layers: Spec) -> Spec:
+    """The specification of a panel of these layers, which read `DATA` if they name no other data."""
+    return {
+        "$schema": alt.SCHEMA_URL,
+        "data": {"name": DATA},
+        "layer": list(layers),
+        "width": WIDTH,
+        "height": HEIGHT,
+    }
+
+
+def encoded(channel: Any) -> Spec:
+    """What an altair channel says, to be given to `layer`."""
+    spec: Spec = channel.to_dict(validate=False, context={})
+    return spec
 
 
 def _without_legends(view: Spec) -> Spec:

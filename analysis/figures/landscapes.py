@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import altair as alt
 import numpy as np
 
 from analysis.figures.figure import DATA, HEIGHT, WIDTH, Figure, Spec, specification
-from analysis.figures.portraits import Gather, Portrait, arrays, decades, entries, heading
+from analysis.figures.portraits import LANDSCAPE, Gather, Portrait, arrays, decades, entries, heading
 from analysis.rows.table import StudyTable
 from analysis.theme import SeriesStyle
 from search_spaces.large_batch import SUBSET
@@ -34,7 +35,7 @@ def line_figures(table: StudyTable, dataset: str, model: str, gather: Gather, *,
     for portrait in gather(table, dataset, model):
         stored = arrays(table, portrait.trial_id)
         records, hessian = [], 0
-        for entry in entries(table, "landscapes", portrait):
+        for entry in entries(table, "landscapes", portrait, LANDSCAPE):
             surface = _surface(entry, portrait)
             if entry["kind"] != kind or surface is None or not {entry["offsets"], entry["losses"]} <= set(stored):
                 continue
@@ -97,7 +98,8 @@ def _line_figure(
     )
 
 
-def _lines(styles: Sequence[SeriesStyle], x_title: str, span: tuple[float, float]) -> Spec:
+@cache
+def _lines(styles: tuple[SeriesStyle, ...], x_title: str, span: tuple[float, float]) -> Spec:
     """`span`: least and largest loss of all networks, so that their figures share one axis."""
     names = [style.label for style in styles]
     colours = alt.Scale(domain=names, range=[style.colour for style in styles])
@@ -128,7 +130,7 @@ def plane_figures(table: StudyTable, dataset: str, model: str, gather: Gather) -
     found = []
     for portrait in gather(table, dataset, model):
         stored = arrays(table, portrait.trial_id)
-        for entry in entries(table, "landscapes", portrait):
+        for entry in entries(table, "landscapes", portrait, LANDSCAPE):
             surface = _surface(entry, portrait)
             if entry["kind"] != "plane" or surface not in SURFACES:
                 continue
@@ -138,7 +140,8 @@ def plane_figures(table: StudyTable, dataset: str, model: str, gather: Gather) -
     everything = [losses[np.isfinite(losses) & (losses > 0)] for *_, losses, _ in found]
     if not any(part.size for part in everything):
         return []
-    limits = [float(f"{bound:.3g}") for bound in (min(p.min() for p in everything), max(p.max() for p in everything))]
+    low, high = min(part.min() for part in everything if part.size), max(part.max() for part in everything if part.size)
+    limits = float(f"{low:.3g}"), float(f"{high:.3g}")
     return [_plane_figure(dataset, model, *one, limits) for one in found]
 
 
@@ -150,7 +153,7 @@ def _plane_figure(
     offsets: Any,
     losses: Any,
     entry: Mapping[Any, Any],
-    limits: list[float],
+    limits: tuple[float, float],
 ) -> Figure:
     half = float(np.diff(offsets).mean()) / 2 if len(offsets) > 1 else 0.5
     values = [
@@ -180,9 +183,10 @@ def _plane_figure(
     )
 
 
-def _heat(limits: list[float]) -> Spec:
+@cache
+def _heat(limits: tuple[float, float]) -> Spec:
     plain: dict[str, Any] = {"scale": alt.Scale(nice=False, zero=False), "axis": alt.Axis(grid=False)}
-    colours = alt.Scale(type="log", scheme="viridis", domain=limits, nice=False)
+    colours = alt.Scale(type="log", scheme="viridis", domain=list(limits), nice=False)
     chart = (
         alt.Chart(alt.NamedData(name=DATA))
         .mark_rect()

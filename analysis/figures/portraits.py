@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,9 +89,14 @@ def arrays(table: StudyTable, trial_id: str) -> Mapping[str, Any]:
     return Results(table.location).read_arrays(trial_id) if table.location else {}
 
 
-def entries(table: StudyTable, frame: Frame, portrait: Portrait) -> list[dict[Any, Any]]:
-    """The spectra or landscapes of one network, each once."""
-    mine = of_trials(table, frame, portrait.trial_id)
+SPECTRUM = ("split", "subset_size", "draw", "eigenvalues", "residuals", "converged", "converged_each")
+LANDSCAPE = ("kind", "split", "subset_size", "hessian_size", "offsets", "losses")
+"""What figures read of an entry."""
+
+
+def entries(table: StudyTable, frame: Frame, portrait: Portrait, columns: Sequence[str]) -> list[dict[Any, Any]]:
+    """These columns of the spectra or landscapes of one network, each once."""
+    mine = of_trials(table, frame, portrait.trial_id, columns=("regime", *columns))
     if mine.empty:
         return []
     once: list[dict[Any, Any]] = mine[mine["regime"] == mine["regime"].iloc[0]].to_dict("records")

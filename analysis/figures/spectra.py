@@ -9,8 +9,8 @@ import altair as alt
 import numpy as np
 
 from analysis.claims.large_batch_measures import converged
-from analysis.figures.figure import DATA, HEIGHT, WIDTH, Figure, Spec, specification
-from analysis.figures.portraits import Gather, Portrait, decades, entries, heading
+from analysis.figures.figure import DATA, Figure, Spec, encoded, layer, layered
+from analysis.figures.portraits import SPECTRUM, Gather, Portrait, decades, entries, heading
 from analysis.rows.table import StudyTable
 from analysis.theme import PAPER, SeriesStyle
 
@@ -28,7 +28,7 @@ def spectrum_figure(
     drawn = []
     for portrait in gather(table, dataset, model):
         wanted = size or int(portrait.row["train_size"])
-        for entry in entries(table, "spectra", portrait):
+        for entry in entries(table, "spectra", portrait, SPECTRUM):
             number = 0 if entry["draw"] is None or np.isnan(entry["draw"]) else int(entry["draw"])
             asked = (entry["split"], int(entry["subset_size"]), number)
             if asked == ("train", wanted, draw) and len(entry["eigenvalues"]) >= LEAST:
@@ -88,28 +88,22 @@ def _template(styles: Sequence[SeriesStyle], values: Sequence[float]) -> Spec:
     names = [style.label for style in styles]
     colours = alt.Scale(domain=names, range=[style.colour for style in styles])
     shapes = alt.Scale(domain=names, range=[style.shape for style in styles])
-    base = alt.Chart(alt.NamedData(name=DATA))
-    x = alt.X("index:Q", title="index of the eigenvalue", axis=alt.Axis(values=[1, 5, 10, 15, 20], grid=False))
+    x = encoded(alt.X("index:Q", title="index of the eigenvalue", axis=alt.Axis(values=[1, 5, 10, 15, 20], grid=False)))
     ticks = alt.Axis(format="~r", values=_ticks(values), labelOverlap=min(values) > 0)
-    y = alt.Y("value:Q", title="eigenvalue", scale=scale, axis=ticks)
-    colour = alt.Color("curve:N", scale=colours, legend=alt.Legend(title=None, symbolOpacity=1))
-    own = alt.Fill("curve:N", scale=colours, legend=None)
-    line = base.mark_line(strokeWidth=1.3, opacity=0.75).encode(x=x, y=y, color=colour)
-    point = base.mark_point(size=26, strokeWidth=1.3, opacity=1).encode(
-        x=x,
-        y=y,
-        color=colour,
-        shape=alt.Shape("curve:N", scale=shapes, legend=alt.Legend(title=None)),
-        fill=alt.condition("datum.converged", own, alt.value(PAPER)),
-        tooltip=["curve:N", "index:Q", alt.Tooltip("value:Q", format=".4~g"), "converged:N"],
-    )
-    layers = [line, point]
-    if min(values) <= 0:
-        layers.insert(
-            0,
-            base.transform_filter("datum.index == 1").mark_rule(strokeWidth=0.8, opacity=0.15).encode(y=alt.datum(0.0)),
-        )
-    return specification(alt.layer(*layers).properties(width=WIDTH, height=HEIGHT))
+    y = encoded(alt.Y("value:Q", title="eigenvalue", scale=scale, axis=ticks))
+    colour = encoded(alt.Color("curve:N", scale=colours, legend=alt.Legend(title=None, symbolOpacity=1)))
+    own = encoded(alt.Fill("curve:N", scale=colours, legend=None))
+    shape = encoded(alt.Shape("curve:N", scale=shapes, legend=alt.Legend(title=None)))
+    fill = {"condition": {"test": "datum.converged", **own}, "value": PAPER}
+    shown = ("curve:N", "index:Q", alt.Tooltip("value:Q", format=".4~g"), "converged:N")
+    tooltip = [encoded(alt.Tooltip(one) if isinstance(one, str) else one) for one in shown]
+    zero = layer({"type": "rule", "strokeWidth": 0.8, "opacity": 0.15}, "datum.index == 1", y={"datum": 0.0})
+    line = layer({"type": "line", "strokeWidth": 1.3, "opacity": 0.75}, x=x, y=y, color=colour)
+    point = layer(
+        {"type": "point", "size": 26, "strokeWidth": 1.3, "opacity": 1},
+        x=x, y=y, color=colour, shape=shape, fill=fill, tooltip=tooltip,
+    )  # fmt: skip
+    return layered(*([zero] if min(values) <= 0 else []), line, point)
 
 
 def _ticks(values: Sequence[float]) -> list[float]:

@@ -28,19 +28,23 @@ def provenance(findings: Findings) -> list[str]:
     ]
 
 
+TABLES = ("claims.tex", "counterexamples.tex", "paper_versus_ours.tex")
+
+
 def latex_tables(findings: Findings) -> dict[str, str]:
-    """File name -> content: claims.tex, counterexamples.tex and paper_versus_ours.tex.
+    """File name -> content, of `TABLES`.
 
     Each needs the packages booktabs, longtable and array, fits a text width of 6.5 inches, and takes everything from
     rows as text, never as a command.
     """
     source = provenance(findings)
     published = published_tables(findings.comparisons)
-    return {
-        "claims.tex": document(source, [claims_table(findings.verdicts)]),
-        "counterexamples.tex": document(source, counterexample_tables(findings.counterexamples.found)),
-        "paper_versus_ours.tex": document(source, published, absent_notes(findings.comparisons)),
-    }
+    contents = (
+        document(source, [claims_table(findings.verdicts)]),
+        document(source, counterexample_tables(findings.counterexamples.found)),
+        document(source, published, absent_notes(findings.comparisons)),
+    )
+    return dict(zip(TABLES, contents, strict=True))
 
 
 def write_latex(findings: Findings, folder: Path) -> list[Path]:

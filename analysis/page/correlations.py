@@ -12,7 +12,7 @@ from analysis.figures.plane import styles_of
 from analysis.findings import CURVATURE, Findings, headline
 from analysis.page.charts import Charts, group
 from analysis.page.html import Content, Html, element, section, table
-from analysis.rows.table import PROTOCOL
+from analysis.rows.table import PROTOCOL, in_plain_text
 from analysis.theme import SeriesStyle, name
 
 OPEN_TABLES = 2
@@ -33,6 +33,7 @@ ROWS: tuple[tuple[str, str, str], ...] = (
 
 
 _ASKED = ("statistic", "axis", "attack", "loss", "epsilon")
+_SHOWN = [*_ASKED, "estimate", "low", "high", "note"]
 
 
 def correlation_section(findings: Findings, charts: Charts) -> Html:
@@ -43,7 +44,7 @@ def correlation_section(findings: Findings, charts: Charts) -> Html:
     if correlations.empty or not findings.planes:
         return section("correlations", title, element("p", "No cell has both an eigenvalue and an attack to compare."))
     mine = correlations[(correlations["curvature"] == CURVATURE) & (correlations["cells"] == "sound")]
-    mine = headline(mine[mine["epsilon"].notna()])
+    mine = in_plain_text(headline(mine[mine["epsilon"].notna()]))
     intro = element(
         "p",
         "λ₁ of the training set against adversarial accuracy. Negative: the sharper, the less robust. A pooled "
@@ -52,9 +53,8 @@ def correlation_section(findings: Findings, charts: Charts) -> Html:
     )
     keys = ["dataset", "model", *PROTOCOL]
     pooled = mine[(mine["statistic"] == "tau_b_pooled") & mine["estimate"].notna()]
-    tables = [
-        _study(values, group, mine, report.simpson) for values, group in pooled.groupby(keys, dropna=False, sort=True)
-    ]
+    simpson = in_plain_text(report.simpson)
+    tables = [_study(values, group, mine, simpson) for values, group in pooled.groupby(keys, dropna=False, sort=True)]
     planes = _group(findings.planes, charts, styles_of(findings.planes))
     return section(
         "correlations",
@@ -88,7 +88,7 @@ def _study(values: tuple[Any, ...], pooled: pd.DataFrame, rows: pd.DataFrame, si
     questions = sorted(pooled[["attack", "loss", "epsilon"]].drop_duplicates().itertuples(index=False, name=None))
     head: list[Content] = ["Statistic [95 % interval]"]
     head += [f"{name(a)}, {name(loss)}" for a, loss, _ in questions]
-    asked = {tuple(row[key] for key in _ASKED): row for row in reversed(mine.to_dict("records"))}
+    asked = {tuple(row[key] for key in _ASKED): row for row in reversed(mine[_SHOWN].to_dict("records"))}
     body = [
         [words, *(_cell(asked.get((statistic, axis, *question))) for question in questions)]
         for statistic, axis, words in ROWS

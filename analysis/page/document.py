@@ -5,13 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
-from functools import cache
 from importlib.resources import files
 
-import vl_convert
-
 from analysis import theme
-from analysis.export import VEGA_LITE
 from analysis.findings import Findings
 from analysis.page.cells import cells_block
 from analysis.page.charts import Charts
@@ -21,6 +17,7 @@ from analysis.page.exception import exception_section
 from analysis.page.figures import paper_section, study_section
 from analysis.page.html import Html, element
 from analysis.page.landscapes import landscape_section
+from analysis.page.libraries import libraries
 from analysis.page.opening import opening
 from analysis.page.optimizers import optimizer_section
 from analysis.page.provenance import downloads_section, provenance_section
@@ -79,7 +76,7 @@ def render(findings: Findings, downloads: Sequence[str]) -> str:
         provenance_section(findings),
         downloads_section(downloads),
     )
-    scripts = [_libraries(), _script()]
+    scripts = [libraries(), _script()]
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -108,9 +105,3 @@ def _script() -> str:
 
 def _asset(file: str) -> str:
     return (files("analysis.page") / file).read_text(encoding="utf-8")
-
-
-@cache
-def _libraries() -> str:
-    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
-    return bundle

@@ -61,7 +61,9 @@ def _failures(study: StudyTable) -> Content:
     )
     if lost.empty:
         return None
-    labels = study.points.groupby("trial_id")["regime"].agg(lambda r: ", ".join(regime_style(x).label for x in r))
+    shown = lost.head(MOST_REASONS)
+    points = study.points[study.points["trial_id"].isin(shown["trial_id"])]
+    labels = points.groupby("trial_id")["regime"].agg(lambda r: ", ".join(regime_style(x).label for x in r))
     rows = [
         [
             str(row["status"]),
@@ -73,7 +75,7 @@ def _failures(study: StudyTable) -> Content:
             str(row["status_reason"] or ""),
             element("code", str(row["trial_id"])),
         ]
-        for row in lost.head(MOST_REASONS).to_dict("records")
+        for row in shown.to_dict("records")
     ]
     more = f" (the first {len(rows)} of {len(lost)})" if len(lost) > len(rows) else ""
     head = ("State", "Data and model", "Curve", "Batch", "Seed", "Epochs done", "Reason", "Trial")

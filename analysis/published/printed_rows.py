@@ -187,8 +187,8 @@ def _answers(
     for split in ("train", "test"):
         if pd.notna(row[f"{split}_acc"]):
             found["clean_acc", split, None, "ce"] = 100 * float(row[f"{split}_acc"])
-    asked = of_trials(study, frame, str(row["trial_id"]))
     columns = ("attack", "split", "epsilon", "loss", "accuracy")
+    asked = of_trials(study, frame, str(row["trial_id"]), columns=columns)
     for attack, split, epsilon, loss, accuracy in zip(*(asked[column].tolist() for column in columns), strict=True):
         found[f"{attack}_acc", split, float(f"{epsilon:.6g}"), loss] = 100 * float(accuracy)
     return found

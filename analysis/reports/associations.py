@@ -19,8 +19,9 @@ from analysis.rows.observations import (
     by_code,
     keep_decidable,
 )
+from analysis.statistics.groups import Codes
 from analysis.statistics.inference import kendall_tau_b, pearson, repeated_measures_correlation, spearman
-from analysis.statistics.ranks import Codes, granulated_by_group, partial_spearman
+from analysis.statistics.ranks import granulated_by_group, partial_spearman
 
 AXES = ("batch_size", "regime", "momentum", "seed")
 

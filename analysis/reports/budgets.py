@@ -6,6 +6,7 @@ pass alone counts a third). SVRG pays for its anchors with it, selective backpro
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,9 +72,11 @@ def comparisons(table: StudyTable) -> list[Comparison]:
     points = _plain(table.points)
     if points["optimizer"].nunique() < 2:
         return []
-    answers = _answers(table)
+    where = [*PLACE, "batch_size"]
+    points = points[points.groupby(where, dropna=False)["optimizer"].transform("nunique") > 1]
+    answers = _answers(table, points["trial_id"])
     found = []
-    places: Any = points.groupby([*PLACE, "batch_size"], dropna=False, sort=True)
+    places: Any = points.groupby(where, dropna=False, sort=True)
     for (*place, batch_size), here in places:
         several = here.groupby("regime")["optimizer"].agg(set).to_dict()
         chosen = [regime for regime, names in several.items() if len(names) > 1]
@@ -95,9 +98,11 @@ def _plain(points: pd.DataFrame) -> pd.DataFrame:
     return mine[mine["weight_decay"] == least]
 
 
-def _answers(table: StudyTable) -> dict[str, dict[str, float]]:
+def _answers(table: StudyTable, trial_ids: Iterable[str]) -> dict[str, dict[str, float]]:
     """Trial id -> "attack, epsilon" -> accuracy on the published loss."""
-    asked = table.attacks[(table.attacks["loss"] == "ce") & (table.attacks["split"] == "test")]
+    read = ["trial_id", "attack", "loss", "split", "epsilon", "accuracy"]
+    attacks = table.attacks.loc[table.attacks["trial_id"].isin(set(trial_ids)), read]
+    asked = attacks[(attacks["loss"] == "ce") & (attacks["split"] == "test")]
     asked = asked.drop_duplicates(["trial_id", "attack", "epsilon"])
     found: dict[str, dict[str, float]] = {}
     columns = asked[["trial_id", "attack", "epsilon", "accuracy"]]

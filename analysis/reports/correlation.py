@@ -19,9 +19,10 @@ from analysis.rows.observations import (
     batch_list,
     by_code,
     column,
+    keyed,
     observe,
 )
-from analysis.rows.table import PROTOCOL, QUESTION, StudyTable
+from analysis.rows.table import PROTOCOL, QUESTION, StudyTable, in_plain_text
 from analysis.statistics.intervals import Z_VARIANCE, continuity_tau, fisher_z_interval, random_effects
 from analysis.statistics.ranks import kendall_by_group, kendall_p
 from search_spaces import HEADLINE_EPSILON
@@ -76,9 +77,9 @@ def correlation_report(table: StudyTable) -> CorrelationReport:
     `environments.sign_errors` and `stratum_taus` for the statistics. What cannot be decided is listed with
     its reason in `note`, and its limits and p value are blank.
     """
-    cells = cells_of(table)
-    seen = [observe(cells, curvature, which) for curvature in CURVATURES for which in ("sound", "all")]
-    parts = [_one(s) for s in seen] if len(cells) else []
+    cells = keyed(cells_of(table))
+    asked = [(curvature, which) for curvature in CURVATURES for which in ("sound", "all")] if len(cells) else []
+    parts = [_one(observe(cells, curvature, which)) for curvature, which in asked]
     everything = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
     forest = _forest(everything)
     summaries = _as_rows(forest[forest["scope"] != "stratum"])
@@ -192,7 +193,8 @@ def _forest(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _summaries(strata: pd.DataFrame, keys: list[str], scope: str) -> pd.DataFrame:
     out = []
-    for values, group in strata.groupby(keys, dropna=False):
+    narrow = in_plain_text(strata[[*keys, "estimate", "n"]])
+    for values, group in narrow.groupby(keys, dropna=False):
         n = group["n"].to_numpy(dtype=float)
         tau = continuity_tau(group["estimate"].to_numpy(dtype=float), n)
         found = random_effects(np.arctanh(tau), Z_VARIANCE["kendall"](tau, n))

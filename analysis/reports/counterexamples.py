@@ -16,10 +16,10 @@ from analysis.rows.cells import cells as cells_of
 from analysis.rows.observations import CURVATURES, STRATUM
 from analysis.rows.pairs import pair_up, paired_errors, seed_moments
 from analysis.rows.table import CURVE, QUESTION, StudyTable
+from analysis.statistics.groups import Codes, group_codes
 from analysis.statistics.hidden_noise import over_curves
 from analysis.statistics.inference import benjamini_yekutieli
 from analysis.statistics.intervals import Array
-from analysis.statistics.ranks import Codes, group_codes
 
 FALSE_DISCOVERY_RATE = 0.05
 MIN_RATIO = 1.25

@@ -8,8 +8,9 @@ from scipy import stats
 
 from analysis.rows.cells import MIN_SEEDS
 from analysis.rows.observations import ALONGSIDE, Observations, batch_list, by_code, column, keep_decidable
+from analysis.statistics.groups import Codes, group_codes, numbered
 from analysis.statistics.intervals import Array
-from analysis.statistics.ranks import Codes, group_codes, sign_error
+from analysis.statistics.ranks import sign_error
 
 VARIED = {
     "batch_size": ("regime", "momentum"),
@@ -34,19 +35,20 @@ def sign_errors(seen: Observations) -> pd.DataFrame:
     Columns: study, stratum (of axis batch_size; -1 otherwise), axis, `ALONGSIDE`, regime, momentum,
     batch_sizes, estimate, low, high, n (pairs), note; `regime` is "all" and `momentum` NaN where they vary.
     """
-    parts = [_along(seen.trials, axis) for axis in VARIED]
+    numbers = numbered(seen.trials, ["study", *ALONGSIDE, *VARIED, "seed"])
+    parts = [_along(seen.trials, numbers, axis) for axis in VARIED]
     return pd.concat(parts, ignore_index=True)
 
 
-def _along(trials: pd.DataFrame, axis: str) -> pd.DataFrame:
+def _along(trials: pd.DataFrame, numbers: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """`numbers`: the keys of `trials`, `numbered`."""
     fixed = ["study", *ALONGSIDE, *VARIED[axis]]
-    env = group_codes(trials, fixed)
-    kept = keep_decidable(trials["decidable"].to_numpy(dtype=bool), env)
-    trials = trials[kept].reset_index(drop=True)
-    env = group_codes(trials, fixed)
+    kept = keep_decidable(trials["decidable"].to_numpy(dtype=bool), group_codes(numbers, fixed))
+    trials, numbers = trials[kept].reset_index(drop=True), numbers[kept].reset_index(drop=True)
+    env = group_codes(numbers, fixed)
     if not len(trials):
         return pd.DataFrame()
-    replicate = group_codes(trials.assign(env=env), ["env", "seed"])
+    replicate = group_codes(numbers.assign(env=env), ["env", "seed"])
     found = sign_error(column(trials, "x"), 1.0 - column(trials, "accuracy"), replicate, trials["trial"])
     owner = np.zeros(int(replicate.max()) + 1, dtype=np.intp)
     owner[replicate] = env
@@ -92,6 +94,6 @@ def _summarise(errors: Array, pairs: Codes, owner: Codes, count: int) -> pd.Data
 
 
 def _sizes(trials: pd.DataFrame, env: Codes) -> list[str]:
-    members = by_code(env, int(env.max()) + 1)
-    sizes = trials["batch_size"].to_numpy(dtype=int)
+    seen = pd.DataFrame({"env": env, "size": trials["batch_size"].to_numpy(dtype=int)}).drop_duplicates()
+    members, sizes = by_code(seen["env"].to_numpy(), int(env.max()) + 1), seen["size"].to_numpy()
     return [batch_list(sizes[rows]) for rows in members]

@@ -178,7 +178,7 @@ def _aggregate(attacks: pd.DataFrame) -> pd.DataFrame:
     )
     ends = np.cumsum(means["n_seeds"].to_numpy())[:-1]
     for name, column in _SEED_VALUES.items():
-        means[name] = _split(attacks[column].to_numpy(), ends, len(means))
+        means[name] = _split(attacks[column].to_numpy(copy=True), ends, len(means))  # not parts of the whole frame
     return means.reset_index()
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from analysis.rows.cells import FLAGS
 from analysis.rows.table import CURVE, PROTOCOL, QUESTION
+from analysis.statistics.groups import Codes, group_codes, numbered
 from analysis.statistics.intervals import Array
-from analysis.statistics.ranks import Codes, group_codes
 
 STUDY = ("dataset", "model", *PROTOCOL, *QUESTION)
 """Correlations are never taken across data sets, models, protocols or attacks."""
@@ -54,13 +54,22 @@ class Observations:
     strata: pd.DataFrame
 
 
-def observe(cells: pd.DataFrame, curvature: str, which: str) -> Observations:
-    """Cells with an answer and a positive `curvature`; without the flagged ones if `which` is "sound"."""
-    coded = cells.assign(
-        study=group_codes(cells, STUDY), stratum=group_codes(cells, STRATUM), cell=np.arange(len(cells))
+def keyed(cells: pd.DataFrame) -> pd.DataFrame:
+    """Cells (`analysis.rows.cells`) with the codes `study`, `stratum`, `cell` and `run` of `Observations`."""
+    numbers = numbered(cells, tuple(dict.fromkeys((*STUDY, *STRATUM))))
+    return cells.assign(
+        study=group_codes(numbers, STUDY),
+        stratum=group_codes(numbers, STRATUM),
+        cell=np.arange(len(cells)),
+        run=pd.factorize(cells["trial_ids"].map(_first))[0],
     )
-    coded["x"] = coded[f"log2_{curvature}"]
-    coded["run"] = pd.factorize(coded["trial_ids"].map(_first))[0]
+
+
+def observe(cells: pd.DataFrame, curvature: str, which: str) -> Observations:
+    """Those of the `keyed` cells with an answer and a positive `curvature`; without the flagged ones if `which` is
+    "sound".
+    """
+    coded = cells.assign(x=cells[f"log2_{curvature}"])
     reasons = _reasons(coded, which)
     usable = coded[reasons == ""].reset_index(drop=True)
     return Observations(

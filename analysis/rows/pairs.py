@@ -15,8 +15,8 @@ from scipy import special, stats
 from analysis.rows.arrow import at
 from analysis.rows.cells import FLAGS
 from analysis.rows.observations import STRATUM
+from analysis.statistics.groups import Codes, group_codes, pairs_within
 from analysis.statistics.intervals import Array
-from analysis.statistics.ranks import Codes, group_codes, pairs_within
 
 
 def pair_up(cells: pd.DataFrame, curvature: str) -> pd.DataFrame:

@@ -128,8 +128,15 @@ def _words(name: str) -> str:
 
 def answers(table: StudyTable, frame: Frame, *, loss: str | None) -> dict[tuple[str, str], dict[Any, Any]]:
     """(trial id, attack) -> the attack's record on the test set, of the trials of `networks` and their parents."""
+    return table.once(f"answers of robust networks, {frame}, {loss}", lambda: _answers(table, frame, loss))
+
+
+_ANSWER = ("trial_id", "attack", "loss", "split", "epsilon", "correct", "n", "zero_grad_fraction")
+
+
+def _answers(table: StudyTable, frame: Frame, loss: str | None) -> dict[tuple[str, str], dict[Any, Any]]:
     runs = (run for network in networks(table) for of in (network.runs, network.parents) for run in of.values())
-    found = of_trials(table, frame, *dict.fromkeys(str(run["trial_id"]) for run in runs))
+    found = of_trials(table, frame, *dict.fromkeys(str(run["trial_id"]) for run in runs), columns=_ANSWER)
     asked = found[(found["loss"] == loss) & (found["split"] == "test")]
     asked = asked.drop_duplicates(["trial_id", "attack", "epsilon"])
     epsilon = asked["epsilon"].astype(float)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -100,9 +101,14 @@ def load(location: str | Path) -> StudyTable:
         RecordsError: there are no results at `location`.
     """
     results = Results(location)
-    rows, unreadable = results.read_table()
-    requests, grid = _plan(results.read_study())
-    return from_table(rows, grid=grid, requests=requests, unreadable=unreadable, location=results.location)
+    with ThreadPoolExecutor(1) as second:  # what is decoded there holds no lock of the interpreter
+        reading = second.submit(results.read_table)
+        requests, grid = _plan(results.read_study())
+        rows, unreadable = reading.result()
+    table = from_table(rows, grid=grid, requests=requests, unreadable=unreadable, location=results.location)
+    del rows, reading
+    pa.default_memory_pool().release_unused()  # decoding took more than it keeps
+    return table
 
 
 def from_rows(
@@ -143,7 +149,8 @@ def from_table(
         "regime", ignore_index=True
     )
     trial = points.pop("trial").to_numpy(dtype=np.int64)
-    configured = points.drop(columns=list(TOLD_ONCE))
+    points = in_plain_text(points)
+    configured = in_plain_text(points.drop(columns=list(TOLD_ONCE)))
     attacks = _joined(configured, trial, *_attacks(*unrolled(rows, "attacks")))
     transferred = attacks["source"] == "parent"
     return StudyTable(
@@ -231,7 +238,14 @@ def _planned(grid: Grid, states: Mapping[str, str]) -> pd.DataFrame:
         for space in planned.spaces
         for regime in planned.regimes
     ]
-    return pd.DataFrame(entries, columns=["trial_id", "cell_id", "space", "regime", *TRIAL_FIELDS, "state"])
+    frame = pd.DataFrame(entries, columns=["trial_id", "cell_id", "space", "regime", *TRIAL_FIELDS, "state"])
+    return in_plain_text(frame)
+
+
+def in_plain_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame in few blocks, with text as Python strings: rows are taken, compared and joined without conversion."""
+    text = [name for name, kind in frame.dtypes.items() if isinstance(kind, pd.StringDtype)]
+    return frame.astype(dict.fromkeys(text, object)).copy().set_axis(frame.columns.astype(object), axis=1)
 
 
 def versions(trials: pd.DataFrame) -> dict[str, list[str]]:

@@ -86,11 +86,10 @@ class Sample:
     def decidable(self) -> Sample:
         """The finite measurements of the cells with enough seeds of which enough did not diverge."""
         finite = np.isfinite(self.value) & np.isfinite(self.linear)
-        enough = np.zeros(len(finite), dtype=bool)
-        for size in np.unique(self.batch_size):
-            cell = self.batch_size == size
-            enough |= cell & (cell.sum() >= LEAST_SEEDS) & (finite[cell].mean() >= LEAST_FINITE - 1e-12)
-        return self.where(finite & enough)
+        _, cell, count = np.unique(self.batch_size, return_inverse=True, return_counts=True)
+        share = np.bincount(cell, weights=finite) / count
+        enough = (count >= LEAST_SEEDS) & (share >= LEAST_FINITE - 1e-12)
+        return self.where(finite & enough[cell])
 
     def shortfall(self, reach: Reach = ALONG_BATCH_SIZES) -> Finding | None:
         """Why no statement about batch sizes of this `reach` can be made here; None where one can.

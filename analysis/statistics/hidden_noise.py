@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.statistics.intervals import Array
-from analysis.statistics.ranks import Codes
+from analysis.statistics.groups import Codes
 
 DIRECTIONS = 2
 """A noisy cell errs above a smaller batch size or below a larger one."""

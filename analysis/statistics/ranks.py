@@ -12,9 +12,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
+from analysis.statistics.groups import Codes, group_codes, numbered, pairs_within
 from analysis.statistics.intervals import Array, fisher_z_interval
-
-Codes = NDArray[np.intp]
 
 EXACT_WITH_TIES = 8
 """Up to this many points a tied sample's permutations are enumerated (8! = 40,320); beyond it p is
@@ -80,21 +79,6 @@ def kendall_tau_b(x: ArrayLike, y: ArrayLike) -> Correlation:
         grouped = kendall_by_group(a, b, np.zeros(n, dtype=np.intp))
         tau, p = float(grouped.tau[0]), float(kendall_p(grouped, a, b, np.zeros(n, dtype=np.intp))[0])
     return Correlation(tau, p, *fisher_z_interval(tau, n, "kendall"), n)
-
-
-def pairs_within(groups: Codes) -> tuple[Codes, Codes]:
-    """Indices (i, j) of every unordered pair of elements that share a group code."""
-    order = np.argsort(groups, kind="stable")
-    ordered = groups[order]
-    left, right = [], []
-    for lag in range(1, ordered.size):
-        same = ordered[lag:] == ordered[:-lag]
-        if not same.any():
-            break
-        left.append(order[:-lag][same])
-        right.append(order[lag:][same])
-    none = np.empty(0, dtype=np.intp)
-    return (np.concatenate(left), np.concatenate(right)) if left else (none, none)
 
 
 def kendall_by_group(x: Array, y: Array, groups: Codes) -> GroupedTau:
@@ -244,10 +228,11 @@ def granulated_by_group(
     the number of settings behind it, both (count, axes).
     """
     a, b = df[x].to_numpy(dtype=float), df[y].to_numpy(dtype=float)
+    numbers = numbered(df, [*fixed, *axes]).assign(_group=group)
     psi, found = np.full((count, len(axes)), np.nan), np.zeros((count, len(axes)), dtype=np.intp)
     for column, axis in enumerate(axes):
         others = [name for name in axes if name != axis]
-        codes = group_codes(df.assign(_group=group), ["_group", *fixed, *others])
+        codes = group_codes(numbers, ["_group", *fixed, *others])
         tau = kendall_by_group(a, b, codes).tau
         owner = np.zeros(tau.size, dtype=np.intp)
         owner[codes] = group
@@ -256,14 +241,6 @@ def granulated_by_group(
         total = np.bincount(owner[known], weights=tau[known], minlength=count)
         np.divide(total, found[:, column], out=psi[:, column], where=found[:, column] > 0)
     return psi, found
-
-
-def group_codes(df: pd.DataFrame, keys: Sequence[str]) -> Codes:
-    """A code 0..G-1 per row, equal where all `keys` are equal; NaN equals NaN. No keys: one group."""
-    if not keys:
-        return np.zeros(len(df), dtype=np.intp)
-    codes = df.groupby(list(keys), dropna=False, sort=False).ngroup()
-    return np.asarray(codes, dtype=np.intp)
 
 
 def sign_error(x: ArrayLike, y: ArrayLike, env: ArrayLike, level: ArrayLike | None = None) -> SignError:

@@ -11,6 +11,8 @@ from analysis.rows.table import StudyTable, from_rows
 from tests.analysis.large_batch import robust
 from tests.analysis.synthetic import curve_rows
 
+COLUMNS = ["accuracy", "attack", "trial_id"]
+
 
 @pytest.fixture
 def table() -> StudyTable:
@@ -19,15 +21,15 @@ def table() -> StudyTable:
 
 def test_the_rows_of_trials_are_those_that_name_them(table: StudyTable) -> None:
     first, second = table.trials["trial_id"].iloc[[3, 0]]
-    found = of_trials(table, "attacks", first, second)
-    walked = [table.attacks[table.attacks["trial_id"] == trial_id] for trial_id in (first, second)]
+    found = of_trials(table, "attacks", first, second, columns=COLUMNS)
+    walked = [table.attacks.loc[table.attacks["trial_id"] == trial_id, COLUMNS] for trial_id in (first, second)]
     pd.testing.assert_frame_equal(found, pd.concat(walked))
 
 
 def test_nothing_is_found_of_an_unknown_trial_or_in_an_empty_table(table: StudyTable) -> None:
-    assert of_trials(table, "attacks", "nobody").empty
-    assert of_trials(table, "spectra").empty
-    assert of_trials(from_rows([]), "attacks", "nobody").empty
+    assert of_trials(table, "attacks", "nobody", columns=COLUMNS).empty
+    assert of_trials(table, "spectra", columns=["split", "trial_id"]).empty
+    assert of_trials(from_rows([]), "attacks", "nobody", columns=COLUMNS).empty
     assert of_network(from_rows([]), "mnist", "m1").empty
 
 
@@ -53,6 +55,6 @@ def test_answers_of_section_3_3_are_those_of_its_networks_and_their_parents() ->
     assert len(found) == len(asked)
     for (trial_id, attack), record in found.items():
         (one,) = asked[(asked["trial_id"] == trial_id) & (asked["attack"] == attack)].to_dict("records")
-        assert record["accuracy"] == one["accuracy"]
+        assert (record["correct"], record["n"]) == (one["correct"], one["n"])
     children = set(table.trials[table.trials["adversarial_training"] != "none"]["trial_id"])
     assert {trial_id for trial_id, _ in found} == children

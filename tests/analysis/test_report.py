@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,19 @@ def test_another_folder_can_be_named(tmp_path: Path) -> None:
     folder = results(tmp_path / "results", curve_rows(batch_sizes=(16,), seeds=(0,)))
     assert write_report(folder, tmp_path / "elsewhere") == tmp_path / "elsewhere" / "report.html"
     assert not (folder / "report").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux copies processes safely")
+def test_on_two_cores_it_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analysis.report.WORTH_A_COPY", 1)
+    monkeypatch.setattr("analysis.beside._has_second_core", lambda: True)
+    folder = results(tmp_path / "results", curve_rows())
+    one, two = (write_report(folder, tmp_path / str(apart), apart=apart).parent for apart in (False, True))
+    names = {file.relative_to(one) for file in one.rglob("*.*")}
+    assert names == {file.relative_to(two) for file in two.rglob("*.*")}
+    for name in names:
+        written = [re.sub(rb"20..-..-.. ..:.. UTC", b"", (report / name).read_bytes()) for report in (one, two)]
+        assert written[0] == written[1], name
 
 
 @pytest.mark.parametrize(

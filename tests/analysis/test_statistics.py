@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from analysis.statistics.groups import pairs_within
 from analysis.statistics.inference import (
     benjamini_yekutieli,
     clopper_pearson,
@@ -25,7 +26,7 @@ from analysis.statistics.inference import (
     spearman,
     wilson,
 )
-from analysis.statistics.ranks import kendall_by_group, pairs_within
+from analysis.statistics.ranks import kendall_by_group
 
 RNG = np.random.default_rng
 
