@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.statistics.intervals import Array
 from analysis.statistics.groups import Codes
+from analysis.statistics.intervals import Array
 
 DIRECTIONS = 2
 """A noisy cell errs above a smaller batch size or below a larger one."""
