@@ -15,7 +15,7 @@ from study.execute import execute
 from study.execute_together import execute_together
 from study.records import Results
 from study.schema import Row
-from tests.study.small import planned, probes, tensors, trial
+from tests.study.small import planned, tensors, trial
 
 GROUP = [planned(trial(seed=seed, momentum=0.9, epochs=4 - seed)) for seed in range(3)]
 
@@ -97,9 +97,15 @@ def test_an_interrupted_group_goes_on_from_its_checkpoints(
     assert_as_alone(results, tmp_path / "alone")
 
 
-def test_a_diverging_member_has_its_row_and_hurts_no_other(results: Results, tmp_path: Path) -> None:
+def test_a_diverging_member_has_its_row_and_hurts_no_other(
+    results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     group = [*GROUP[:2], planned(trial(seed=7, learning_rate=1e30))]
-    together(results, group)
+    stored: list[bool] = []
+    monkeypatch.setattr(module, "REPORT_SECONDS", 0.0)
+    seen = lambda metrics: stored.append(results.read_row(group[2].trial.trial_id) is not None)  # noqa: E731
+    together(results, group, report=seen)
+    assert stored[:2] == [False, False] and all(stored[2:])  # as soon as it is known
     row = results.read_row(group[2].trial.trial_id)
     assert row is not None and (row["status"], row["status_reason"]) == ("diverged", "loss became nan in epoch 1")
     assert results.read_weights(group[2].trial.trial_id) is None
@@ -136,10 +142,18 @@ def test_how_many_at_once_is_measured_unless_it_is_said(results: Results, monkey
     assert [results.read_row(one.trial.trial_id)["replicas"] for one in GROUP] == [2, 2, 1]  # type: ignore[index]
 
 
+def test_networks_that_fill_a_device_alone_are_left_to_their_trials(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "throughput", lambda runs, train: 1.0)
+    row = together(results, replicas=None)
+    assert row["status"] == "left"
+    assert [results.read_row(one.trial.trial_id) for one in GROUP] == [None, None, None]
+
+
 def test_the_driver_is_told_of_the_group_as_of_one_trial(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REPORT_SECONDS", 0.0)
     told: list[Mapping[str, Any]] = []
     together(results, report=told.append)
     assert len(told) == 4 + 3 + 2 and [t["epoch"] for t in told] == sorted(t["epoch"] for t in told)
     assert told[-1]["epoch"] == 3 and 0 <= told[-1]["val_acc"] <= 1
-    assert probes()

@@ -140,6 +140,19 @@ def test_runs_at_different_epochs_go_on_side_by_side() -> None:
         assert_same(fused, single)
 
 
+def test_a_run_that_has_ended_holds_its_own_memory_only() -> None:
+    runs = [run_of(seed=0, epochs=1), run_of(seed=1, epochs=2)]
+    held: list[int] = []
+    data = tensors()
+    train_together(
+        runs, train=data.train, validation=data.validation, set_dropout_generator=set_dropout_generator,
+        on_epoch=lambda run: held.append(max(p.untyped_storage().nbytes() // p.nbytes for p in run.model.parameters())),
+    )  # fmt: skip
+    assert held == [2, 2, 1]  # slices of two, then of the one that is left
+    for parameter in (p for run in runs for p in run.model.parameters()):
+        assert parameter.untyped_storage().nbytes() == parameter.nbytes and parameter.grad is None
+
+
 def test_what_cannot_be_one_program_is_refused() -> None:
     with pytest.raises(ValueError, match="one batch size and precision"):
         together([run_of(), run_of(batch_size=16)])

@@ -46,7 +46,19 @@ def test_groups_hold_each_trial_once_and_are_even(count: int, most: int, parts: 
     assert all(2 <= len(group) <= most for group in found)
     sizes = [len(group) for group in found]
     assert not sizes or max(sizes) - min(sizes) <= 1
-    assert len(found) >= min(parts, count // 2) or most < 4
+    assert len(found) >= min(parts, count // 2) or most < 4  # one kind is all of the work
+
+
+def test_a_kind_is_cut_for_several_gpus_where_it_is_much_of_the_work() -> None:
+    large = [of(model="stdcnn", seed=seed) for seed in range(12)]
+    small = [of(batch_size=size, seed=seed) for size in (8, 16, 32) for seed in range(4)]
+
+    def sizes(parts: int) -> list[int]:
+        cost = lambda planned: 9.0 if planned.trial.model == "stdcnn" else 1.0  # noqa: E731
+        return sorted(len(group) for group in groups([*large, *small], set(), most=64, parts=parts, cost=cost))
+
+    assert sizes(1) == [4, 4, 4, 12]  # one GPU: nothing to share out
+    assert sizes(4) == [3, 3, 3, 3, 4, 4, 4]  # nine tenths of the work for four GPUs; the small ones stay whole
 
 
 def test_every_grid_groups_into_programs_of_one_kind() -> None:
