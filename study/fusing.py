@@ -60,7 +60,8 @@ def train_groups(
         afterwards=everything - sum(expected.values()),
     )
     count = sum(map(len, found))
-    print(f"training {count} networks together first, in {len(found)} groups; probes follow", flush=True)
+    several = "s" if len(found) > 1 else ""
+    print(f"training {count} networks together first, in {len(found)} group{several}; probes follow", flush=True)
     tuning.run_trials(
         [group[0] for group in sorted(found, key=lambda group: -expected[group[0].trial.trial_id])],
         data,

@@ -27,11 +27,11 @@ def run(folder: Path, *options: str) -> tuple[int, dict[str, Row]]:
 def test_trained_together_or_alone_the_study_is_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, together = run(tmp_path / "together", "--replicas", "8")
     printed = capsys.readouterr().out
-    assert status == 0 and "training 4 networks as 1 programs first" in printed
+    assert status == 0 and "training 4 networks together first, in 1 group;" in printed
     assert "4/4 done, 0 running, 0 failed" in printed
     assert "not trained as one program" not in printed
     status, alone = run(tmp_path / "alone")
-    assert status == 0 and "programs" not in capsys.readouterr().out  # on CPUs nobody asked for it
+    assert status == 0 and "together" not in capsys.readouterr().out  # on CPUs nobody asked for it
     assert together.keys() == alone.keys()
     for trial_id, row in together.items():
         its = alone[trial_id]
