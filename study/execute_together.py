@@ -78,7 +78,7 @@ def _untrained(group: Sequence[Planned], results: Results) -> list[Planned]:
 
 
 def _train(members: Sequence[TrialTraining], data: Tensors, results: Results, progress: _GroupProgress) -> None:
-    """Train these together, or one alone; each is stored as soon as it ends."""
+    """Train these together; each is stored as soon as it ends."""
     by_run = {id(member.run): member for member in members}
 
     def on_epoch(run: Run) -> None:
