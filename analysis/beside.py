@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import os
-import pickle
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, TypeVar
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -65,26 +66,25 @@ def _give_free_memory_back() -> None:
         trim(0)
 
 
-def _copy_at(work: Callable[[], object]) -> tuple[_Copy, BinaryIO]:
+def _copy_at(work: Callable[[], object]) -> tuple[_Copy, Connection[Any, Any]]:
     _give_free_memory_back()
-    reading, writing = os.pipe()
+    reading, writing = Pipe(duplex=False)
     pid = os.fork()
     if pid:
-        os.close(writing)
-        return _Copy(pid), os.fdopen(reading, "rb")
+        writing.close()
+        return _Copy(pid), reading
     status = 1
     try:
-        os.close(reading)
-        with os.fdopen(writing, "wb") as pipe:
-            pickle.dump(work(), pipe, protocol=pickle.HIGHEST_PROTOCOL)
+        reading.close()
+        writing.send(work())
         status = 0
     finally:  # nothing of the copied process may go on here, its handlers of errors and its clean-up included
         os._exit(status)
 
 
-def _answer(copy: _Copy, pipe: BinaryIO, work: Callable[[], T]) -> T:
-    content = pipe.read()
-    if not copy.succeeded():
+def _answer(copy: _Copy, pipe: Connection[Any, Any], work: Callable[[], T]) -> T:
+    try:
+        answer: T = pipe.recv()
+    except EOFError:
         return work()
-    answer: T = pickle.loads(content)
-    return answer
+    return answer if copy.succeeded() else work()
