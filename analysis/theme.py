@@ -110,10 +110,31 @@ NAMES: dict[str, str] = {
 }
 """Identifier in rows -> name in text; an identifier that is not here names itself."""
 
+AUGMENTATIONS: dict[str, str] = {
+    "none": "no augmentation",
+    "flip": "random flips",
+    "crop_flip": "random crops and flips",
+}
+"""Augmentation in rows -> its name in text."""
+
 
 def name(identifier: str) -> str:
     """The name of a data set, model, attack or loss as the papers write it."""
     return NAMES.get(identifier, identifier)
+
+
+def training(column: str, value: str) -> str:
+    """How a network was trained, by one column of its row: adversarial training "fgsm" is "FGSM training"."""
+    match column:
+        case "augmentation":
+            return AUGMENTATIONS.get(value, f"augmentation {value}")
+        case "adversarial_training":
+            return f"{name(value)} training"
+        case "optimizer":
+            return optimizer_style(value).label
+        case "precision":
+            return f"trained in {value}"
+    return f"{column.replace('_', ' ')} {value}"
 
 
 def phrase(text: str) -> str:

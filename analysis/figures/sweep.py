@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.rows.table import CURVE, StudyTable
-from analysis.theme import REGIMES, SeriesStyle, momentum_style, name, regime_style
+from analysis.theme import REGIMES, SeriesStyle, momentum_style, name, regime_style, training
 
 SHARED = tuple(key for key in CURVE if key not in ("regime", "momentum"))
 """Columns in which all trials of one panel agree."""
@@ -47,7 +47,7 @@ class Setting:
             parts.append(f"until training loss ≤ {self['target_loss']:g}")
         for column, plain in _PLAIN.items():
             if self[column] != plain:
-                parts.append(f"{column.replace('_', ' ')} {self[column]}")
+                parts.append(training(column, str(self[column])))
         if self["weight_decay"]:
             parts.append(f"weight decay {self['weight_decay']:g}")
         return ", ".join(parts)

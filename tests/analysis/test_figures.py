@@ -15,7 +15,7 @@ from analysis.figures.figure import DATA
 from analysis.figures.forest import forest_figure
 from analysis.figures.lambda1 import lambda1_figure
 from analysis.figures.plane import arrow_figure, scatter_figure
-from analysis.figures.sweep import REGIME_SWEEP
+from analysis.figures.sweep import REGIME_SWEEP, settings
 from analysis.reports.correlation import correlation_report
 from analysis.reports.counterexamples import counterexample_report
 from analysis.rows.table import StudyTable, from_rows
@@ -152,6 +152,18 @@ def test_settings_of_different_sizes_never_share_a_panel() -> None:
     table = from_rows(regimes() + curve_rows(regime="lr", batch_sizes=SIZES, epochs=2))
     groups = study_figures(FigureData(table))
     assert [group.setting["epochs"] for group in groups] == [100, 2]
+
+
+def test_what_departs_from_plain_sgd_is_said_in_words() -> None:
+    def said(**values: Any) -> str:
+        (setting,) = settings(from_rows([row | values for row in curve_rows(batch_sizes=(16,))]))
+        return setting.protocol
+
+    plain = said()
+    assert said(optimizer="adam") == f"{plain}, Adam"
+    assert said(augmentation="flip", adversarial_training="fgsm") == f"{plain}, random flips, FGSM training"
+    assert said(augmentation="crop_flip", precision="bf16") == f"{plain}, random crops and flips, trained in bf16"
+    assert said(augmentation="mixup", optimizer="lion") == f"{plain}, augmentation mixup, lion"
 
 
 def test_momenta_become_a_group_of_their_own() -> None:
