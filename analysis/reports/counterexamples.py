@@ -144,7 +144,7 @@ def judge_pairs(
     sign, p_lambda1, p_accuracy, p_ratio = _TESTS[direction]
     judged = pairs.assign(p_lambda1=pairs[p_lambda1], p_accuracy=pairs[p_accuracy], p_ratio=pairs[p_ratio])
     judged["p"] = judged[["p_lambda1", "p_accuracy"]].max(axis=1, skipna=False)
-    judged["q"] = np.nan
+    judged["q"] = judged["q_pairs"] = np.nan
     alone = judged[["p_lambda1_alone", "p_accuracy_alone"]].max(axis=1, skipna=False).fillna(1.0).to_numpy()
     loss, tests = cells["loss"].to_numpy()[judged["i"]], _tests(cells, judged)
     curves = group_codes(cells, STRATUM)[judged["i"]]
@@ -153,6 +153,7 @@ def judge_pairs(
         _, first, test = np.unique(tests[family], return_index=True, return_inverse=True)
         q = benjamini_yekutieli(judged.loc[family, "p"].to_numpy()[first])[test]
         same = _distinct(curves[family], tests[family])
+        judged.loc[family, "q_pairs"] = q
         judged.loc[family, "q"] = np.maximum(
             q, over_curves(alone[family], q <= FALSE_DISCOVERY_RATE, same, FALSE_DISCOVERY_RATE)
         )
@@ -244,7 +245,9 @@ def _describe(cells: pd.DataFrame, shown: pd.DataFrame, curvature: str, directio
     used = np.union1d(i, j)
     records = dict(zip(used.tolist(), cells.iloc[used].to_dict("records"), strict=True))
     both = [(records[a], records[b]) for a, b in zip(i.tolist(), j.tolist(), strict=True)]
-    out["reason"] = [_reason(pair, curvature, q) for pair, q in zip(both, out["q"], strict=True)]
+    out["reason"] = [
+        _reason(*told) for told in zip(both, [curvature] * len(both), out["q"], shown["q_pairs"], strict=True)
+    ]
     out["note"] = _notes(out, shown["p_ratio"].to_numpy(dtype=float))
     out["rerun"] = [_command(rerun, *pair) for pair in both]
     return out
@@ -257,8 +260,8 @@ def _half_width(seeds: pd.Series) -> Array:
         return np.asarray(special.stdtrit(size - 1, 0.975) * np.sqrt(squares / (size - 1) / size))
 
 
-def _reason(both: tuple[Cell, Cell], curvature: str, q: float) -> str:
-    """Why a large enough pair is not confirmed; "" when nothing is missing."""
+def _reason(both: tuple[Cell, Cell], curvature: str, q: float, q_pairs: float) -> str:
+    """Why a large enough pair is not confirmed; "" when nothing is missing. `q_pairs`: q but for hidden noise."""
     split = curvature.removeprefix("lambda1_")
     flags = [flag for flag in FLAGS if any(cell[flag] for cell in both)]
     if not all(cell["decidable"] for cell in both):
@@ -266,7 +269,11 @@ def _reason(both: tuple[Cell, Cell], curvature: str, q: float) -> str:
     if not all(cell[f"converged_{split}"] for cell in both):
         flags.append("eigenvalue not converged")
     if not flags and not q <= FALSE_DISCOVERY_RATE:
-        flags.append(f"q = {q:.2g} > {FALSE_DISCOVERY_RATE:g}")
+        seeds = min(cell["n_seeds"] for cell in both)
+        why = (
+            f": one noisy cell could feign it with {seeds} seeds, train more" if q_pairs <= FALSE_DISCOVERY_RATE else ""
+        )
+        flags.append(f"q = {q:.2g} > {FALSE_DISCOVERY_RATE:g}{why}")
     return ", ".join(flags)
 
 

@@ -107,6 +107,17 @@ def test_noise_that_fits_no_verdict_is_a_candidate_with_its_q() -> None:
     assert len(chance) and chance["reason"].str.startswith("q = ").all()
 
 
+def test_a_pair_that_only_hidden_noise_keeps_from_being_confirmed_says_so() -> None:
+    def reasons(seeds: int) -> set[str]:
+        rows = curve(fgsm=s.line(0.4, 0.03), noise=0.008, seeds=tuple(range(seeds)), rng=np.random.default_rng(1))
+        found = report(rows).found
+        asked = found[(found["attack"] == "fgsm") & (found["curvature"] == "lambda1_train")]
+        return set(asked["reason"].str.replace(r"q = [\d.e-]+", "q", regex=True))
+
+    assert "q > 0.05: one noisy cell could feign it with 3 seeds, train more" in reasons(3)
+    assert reasons(8) == {""}
+
+
 def test_untrained_and_suspect_cells_confirm_nothing() -> None:
     untrained = report(curve(fgsm=s.line(0.1, 0.06), clean=lambda d: 0.15 if d == 0 else 0.99)).found
     assert pick(untrained)[["label", "reason"]].to_numpy().tolist() == [["candidate", "untrained"]]
