@@ -59,7 +59,7 @@ class Claim:
             verdict=ruling.verdict,
             reason=" ".join(filter(None, (ruling.reason, _caveat(counted)))),
             loss=loss,
-            effect=Effect(f"{spoken.name}: {spoken.text}", spoken.effect, spoken.unit)
+            effect=Effect(f"{spoken.name}: {spoken.text or 'not measured'}", spoken.effect, spoken.unit)
             if spoken
             else Effect("no effect measured"),
             interval=(spoken.low, spoken.high) if spoken else (float("nan"), float("nan")),

@@ -124,13 +124,15 @@ def _confirmed(
     shortfalls = [short for curve in curves if (short := curve.sample.shortfall())]
     if len(shortfalls) == len(curves):
         return replace(base, verdict=shortfalls[0].verdict, note=shortfalls[0].reason)
-    name = f"confirmed pairs, {loss}, {'every epsilon' if every_epsilon else 'headline epsilon'}"
+    name = f"counterexamples, {loss}, {'every epsilon' if every_epsilon else 'headline epsilon'}"
     pairs = evidence.table.once(name, lambda: _pairs(evidence, loss, every_epsilon))
     mine = {(*curve.curve.values(), curve.measure.name) for curve in curves}
     pairs = pairs[np.array([key in mine for key in pairs["curve"]], dtype=bool)]
-    if not len(pairs):
-        return replace(base, note=f"no confirmed pair (q <= {FALSE_DISCOVERY_RATE:g})")
-    best = pairs.iloc[0]
+    confirmed = pairs[pairs["label"] == "confirmed"]
+    if not len(confirmed):
+        text = f"none of {len(pairs)} candidate pairs is confirmed" if len(pairs) else "no candidate pair"
+        return replace(base, text=text, note=f"no confirmed pair (q <= {FALSE_DISCOVERY_RATE:g})")
+    best = confirmed.iloc[0]
     gap = 100 * float(best["accuracy_gap"])
     return replace(
         base,
@@ -143,14 +145,14 @@ def _confirmed(
             f"x{best['lambda1_ratio']:.2g} and {gap:+.1f} points over batch {best['batch_i']:.0f}"
             + (f" ({best['note']})" if best["note"] else "")
         ),
-        note=f"{len(pairs)} confirmed pairs",
+        note=f"{len(confirmed)} confirmed pairs",
     )
 
 
 def _pairs(evidence: Evidence, loss: str | None, every_epsilon: bool) -> pd.DataFrame:
-    """The confirmed pairs, the most severe first, with the column `curve`: (*curve key, attack)."""
+    """Confirmed and candidate pairs, the most severe first, with the column `curve`: (*curve key, attack)."""
     found = evidence.counterexamples.found
-    asked = (found["loss"] == loss) & (found["split"] == "test") & (found["label"] == "confirmed")
+    asked = (found["loss"] == loss) & (found["split"] == "test") & found["label"].isin(["confirmed", "candidate"])
     asked &= (found["curvature"] == CURVATURE) & (found["direction"] == COUNTEREXAMPLE)
     if not every_epsilon:
         headline = found["dataset"].map(HEADLINE_EPSILON).astype(float)

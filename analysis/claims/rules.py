@@ -91,7 +91,8 @@ def existential(strata: Sequence[StratumResult]) -> Ruling:
         return Ruling("supported", reason, min(confirmed, key=lambda s: s.p))
     if all(s.verdict == "refuted" for s in run):
         return Ruling("refuted", f"Every one of {len(run)} strata run contradicts it.", run[0])
-    return Ruling("inconclusive", f"Confirmed in 0 of {len(run)} strata run.", run[0])
+    spoken = next((s for s in run if s.text), run[0])
+    return Ruling("inconclusive", f"Confirmed in 0 of {len(run)} strata run.", spoken)
 
 
 def most(strata: Sequence[StratumResult]) -> Ruling:

@@ -227,4 +227,5 @@ class TestTheCounterexample:
     def test_a8_where_curvature_explains_all_or_nothing_is_known(self) -> None:
         explained = self.rows(fgsm=line(0.6, -0.03), pgd=line(0.5, -0.03))
         assert judge("A8", explained).verdict == "inconclusive"
+        assert not judge("A8", explained).effect.text.endswith(": ")  # something is always said
         assert judge("A8", self.rows(seeds=(0,))).verdict == "not run"
