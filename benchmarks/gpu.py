@@ -41,7 +41,7 @@ from study.groups import MOST
 from study.models import build, set_dropout_generator
 from study.optimizers import OPTIMIZERS
 from study.recorded_step import CudaGraphs
-from study.replica_count import best_count, throughput
+from study.replica_count import best_count, throughput, wait
 from study.schedules import constant
 from study.training import Recipe, Run, TrainingState, train
 
@@ -68,7 +68,7 @@ def ours(run: Run, data: Data) -> None:
     run.state = TrainingState()
     settings = {"train": data, "validation": (data[0][:1], data[1][:1]), "state": run.state}
     train(run.model, run.optimizer, run.recipe, set_dropout_generator=set_dropout_generator, **settings)  # type: ignore[arg-type]
-    _wait(data)
+    wait(data[0].device)
 
 
 def theirs(model: nn.Module, rule: torch.optim.Optimizer, batch_size: int, augmentation: str, data: Data) -> None:
@@ -81,7 +81,7 @@ def theirs(model: nn.Module, rule: torch.optim.Optimizer, batch_size: int, augme
         rule.zero_grad()
         cross_entropy(model(x), data[1][batch]).backward()
         rule.step()
-    _wait(data)
+    wait(data[0].device)
 
 
 def _peer(model: nn.Module, batch_size: int, augmentation: str, data: Data) -> Callable[[], None]:
@@ -121,7 +121,7 @@ def together(device: torch.device, images: int) -> Iterator[Row]:
             validation=few,
             set_dropout_generator=set_dropout_generator,
         )
-        _wait(data)
+        wait(data[0].device)
 
     fused()
     peer()
@@ -161,7 +161,7 @@ def attack(device: torch.device, images: int) -> Iterator[Row]:
 
     def run(method: Callable[[Tensor, Tensor], Tensor], size: int) -> Tensor:
         found = batched(method, x, y, size)
-        _wait((x, y))
+        wait(x.device)
         return found
 
     for size in sorted({BATCH_SIZE, at_once}):
@@ -182,7 +182,7 @@ def lambda1(device: torch.device, images: int) -> Iterator[Row]:
 
     def measure() -> None:
         found.append(top_eigenvalues(model, x, y, generator=streams.generator(0)))
-        _wait((x, y))
+        wait(x.device)
 
     times = paired(measure, lambda: None)
     checked = f"{found[-1].matvecs} products, residual {found[-1].residuals[0]:.0e}"
@@ -196,11 +196,6 @@ def _runs(count: int, device: torch.device) -> list[Run]:
 def _images(name: str, images: int, device: torch.device) -> Data:
     x, y = random_images(SETTINGS[name].shape, images)
     return x.to(device), y.to(device)
-
-
-def _wait(data: Data) -> None:
-    if data[0].is_cuda:
-        torch.cuda.synchronize()
 
 
 def _same_weights(own: nn.Module, other: nn.Module, tolerance: float = ROUNDING) -> str:

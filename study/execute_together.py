@@ -14,7 +14,7 @@ from study.models import set_dropout_generator
 from study.options import CHECKPOINT_SECONDS
 from study.records import Results
 from study.replica_count import best_count, throughput
-from study.schema import Row, empty_row
+from study.schema import TRAINED, Row, empty_row
 from study.tensors import Tensors
 from study.training import Run
 from study.trial_training import Report, TrialTraining, build_model
@@ -74,7 +74,7 @@ def _begin(planned: Planned, data: Tensors, results: Results, checkpoint_seconds
 
 def _untrained(group: Sequence[Planned], results: Results) -> list[Planned]:
     rows = [results.read_row(planned.trial.trial_id) for planned in group]
-    return [p for p, row in zip(group, rows, strict=True) if row is None or row["status"] not in ("ok", "diverged")]
+    return [p for p, row in zip(group, rows, strict=True) if row is None or row["status"] not in TRAINED]
 
 
 def _train(members: Sequence[TrialTraining], data: Tensors, results: Results, progress: _GroupProgress) -> None:

@@ -18,7 +18,7 @@ from study.groups import MOST, groups
 from study.options import Resources, Trackers
 from study.progress import Progress
 from study.records import Results
-from study.schema import Row
+from study.schema import TRAINED, Row
 
 AUTOSCALED = 8
 """GPUs that there is work for on a cluster that starts nodes as they are asked for. Our choice."""
@@ -75,7 +75,7 @@ def train_groups(
         print(f"not trained as one program, but one by one: {progress.labels[leader]}: {reason}", file=sys.stderr)
     rows, _ = results.read_rows(["trial_id", "status", "status_reason"])
     ids = {planned.trial.trial_id for group in found for planned in group}
-    return {row["trial_id"]: row for row in rows if row["trial_id"] in ids and row["status"] in ("ok", "diverged")}
+    return {row["trial_id"]: row for row in rows if row["trial_id"] in ids and row["status"] in TRAINED}
 
 
 def _of_groups(resources: Resources, on_gpus: bool, largest: int) -> Resources:

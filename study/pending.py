@@ -18,7 +18,7 @@ from search_spaces import (
     Probe,
     SpectrumProbe,
 )
-from study.schema import Row
+from study.schema import TRAINED, Row
 
 LANDSCAPE_KEY = ("kind", "split", "subset_size", "hessian_size")
 SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
@@ -100,7 +100,7 @@ def pending(grid: Grid, rows: Iterable[Row]) -> list[Planned]:
     retrained: set[str] = set()
     for trial_id, planned in sorted(grid.items(), key=lambda item: item[1].trial.generation):
         row = by_id.get(trial_id)
-        if row is None or row["status"] not in ("ok", "diverged") or _orphaned(planned, row, by_id, retrained):
+        if row is None or row["status"] not in TRAINED or _orphaned(planned, row, by_id, retrained):
             work[trial_id] = planned
             retrained.add(trial_id)
         elif row["status"] == "ok":

@@ -25,8 +25,8 @@ def prepare(model: nn.Module, precision: str) -> nn.Module:
 def training_in(precision: str, model: nn.Module) -> Iterator[None]:
     """Inside, the model in training mode computes convolutions and matrix products in `precision`.
 
-    Weights, their gradients and updates, the logits it returns and everything in eval mode stay float32. "tf32" is a
-    switch of the whole process; it is put back as it was.
+    Weights, their gradients and updates, and the logits it returns stay float32; "bf16" leaves eval mode alone as well.
+    "tf32" is a switch of the whole process, eval mode included; it is put back as it was.
     """
     if precision == "float32":
         yield

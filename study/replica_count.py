@@ -48,11 +48,11 @@ def throughput(runs: Sequence[Run], train: tuple[torch.Tensor, torch.Tensor]) ->
         together = images.expand(len(runs), *images.shape).contiguous(), labels.expand(len(runs), -1).contiguous()
         for _ in range(WARM_UP + 2):  # recorded and proved by then
             program.step(*together)
-        _wait(device)
+        wait(device)
         started, steps = time.perf_counter(), 0
         while (seconds := time.perf_counter() - started) < MEASURED_SECONDS:
             program.step(*together)
-            _wait(device)
+            wait(device)
             steps += 1
     except Exception as error:
         if not out_of_gpu_memory(error):
@@ -61,6 +61,7 @@ def throughput(runs: Sequence[Run], train: tuple[torch.Tensor, torch.Tensor]) ->
     return len(runs) * steps / seconds
 
 
-def _wait(device: torch.device) -> None:
+def wait(device: torch.device) -> None:
+    """Return when the device has done what it was asked."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

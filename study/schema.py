@@ -18,6 +18,9 @@ ROW_KIND = b"sgd-robustness-study trial row"
 
 Row = dict[str, Any]
 
+TRAINED = ("ok", "diverged")
+"""Status of a row whose training has come to its end: it is not trained again. A failed one is."""
+
 
 def _field(name: str, kind: pa.DataType, unit: str = "") -> pa.Field:
     return pa.field(name, kind, metadata={"unit": unit} if unit else None)

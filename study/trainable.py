@@ -22,6 +22,7 @@ from study.options import Resources
 from study.pending import answered_probes
 from study.records import Results
 from study.rows import failed_row
+from study.schema import TRAINED
 from study.tensors import Tensors
 from study.trial_training import Report
 
@@ -122,7 +123,7 @@ def _read_plan(reference: Any) -> Mapping[str, Planned]:
 def has_answers(results: Results, planned: Planned) -> bool:
     """Whether a stored row answers something, if only that it diverged: a new question that fails must not cost it."""
     row = results.read_row(planned.trial.trial_id)
-    return row is not None and row["status"] in ("ok", "diverged")
+    return row is not None and row["status"] in TRAINED
 
 
 def tensors(planned: Planned, references: Mapping[DataKey, tuple[Any, str]]) -> Tensors:

@@ -17,6 +17,7 @@ from study.optimizers import OPTIMIZERS, Batches, Optimizer
 from study.optimizers.sgd import SGD
 from study.schedules import SCHEDULES
 from study.training import Perturb, Recipe, TrainingState, train
+from tests.study.fused import same_bits
 from tests.study.small import tensors
 
 
@@ -34,11 +35,6 @@ def run(model: nn.Module, optimizer: Optimizer, epochs: int = 2, perturb: Pertur
         model, optimizer, recipe, train=data.train, validation=data.validation, state=TrainingState(),
         set_dropout_generator=set_dropout_generator,
     )  # fmt: skip
-
-
-def same_bits(one: nn.Module, other: nn.Module) -> bool:
-    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
-    return all(torch.equal(a, b) for a, b in pairs)
 
 
 class Looking(SGD):
