@@ -22,7 +22,7 @@ from analysis.page import render
 from analysis.rows.cells import cells
 from analysis.rows.table import load
 from analysis.verdict import to_frame
-from study.records import RecordsError
+from study.results.folder import RecordsError
 
 DESCRIPTION = """Write the report of a study: report.html, its tables beside it (CSV, and Parquet with a description of
 each column) and latex/ with the tables of a paper (booktabs)."""

@@ -22,8 +22,8 @@ from typing import Any
 
 from benchmarks.simulated_cluster import SimulatedCluster
 from search_spaces import Request, plan
-from study.records import Results
-from study.schema import Row
+from study.results.folder import Results
+from study.results.schema import Row
 
 NODES = 3
 ROWS_BETWEEN = 8.0

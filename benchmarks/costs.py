@@ -1,4 +1,4 @@
-"""CPU seconds per image and per step of each model's training on one core: the figures of study/costs.py.
+"""CPU seconds per image and per step of each model's training on one core: the figures of study/tuning/costs.py.
 
 python -m benchmarks.costs [MODEL ...]
 """
@@ -12,11 +12,11 @@ from statistics import median
 
 import torch
 
-from study import streams
 from study.attacks.evaluate import attack_split
 from study.curvature import HessianOperator
 from study.models import MODELS, build, set_dropout_generator
 from study.optimizers import OPTIMIZERS
+from study.training import streams
 
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)
 """Shapes of the images of MNIST and Fashion-MNIST, and of CIFAR."""

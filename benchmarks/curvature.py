@@ -33,12 +33,12 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks.row import HEADER, Row
 from benchmarks.timing import paired
-from study import streams
 from study.curvature import top_eigenvalues, top_eigenvectors
 from study.curvature.eigen import RELATIVE_RESIDUAL
 from study.data import DATASETS, DataError, load
 from study.models import build
 from study.models.initialization import drawing_from
+from study.training import streams
 
 RELATIVE_ERROR = 1e-4
 CHUNK = 500

@@ -31,19 +31,19 @@ from benchmarks.command import print_rows
 from benchmarks.networks import SETTINGS, attacked, network, random_images
 from benchmarks.row import Row
 from benchmarks.timing import Paired, paired
-from study import precision, streams
 from study.attacks.evaluate import BATCH_SIZE, images_at_once
 from study.attacks.pgd import PGD_STEPS
 from study.curvature import top_eigenvalues
 from study.data.augmentation import AUGMENTATIONS
-from study.fused_training import train_together
-from study.groups import MOST
 from study.models import build, set_dropout_generator
 from study.optimizers import OPTIMIZERS
-from study.recorded_step import CudaGraphs
-from study.replica_count import best_count, throughput, wait
-from study.schedules import constant
-from study.training import Recipe, Run, TrainingState, train
+from study.training import precision, streams
+from study.training.batched import train_together
+from study.training.cuda_graph import CudaGraphs
+from study.training.loop import Recipe, Run, TrainingState, train
+from study.training.schedules import constant
+from study.training.throughput import best_count, throughput, wait
+from study.trials.groups import MOST
 
 PEER = "loop over tensors, eager"
 RATE, MOMENTUM = 1e-3, 0.9

@@ -20,8 +20,8 @@ from benchmarks.command import parser, print_rows
 from benchmarks.networks import SETTINGS, attacked
 from benchmarks.row import Row
 from benchmarks.timing import paired
-from study import streams
 from study.curvature import input_curvature
+from study.training import streams
 
 TOLERANCE, MOST_PRODUCTS = 1e-3, 100
 AGREEMENT = 0.05

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from study import streams
 from study.data import load
 from study.data.augmentation import AUGMENTATIONS
 from study.models import build, set_dropout_generator
 from study.optimizers import OPTIMIZERS
-from study.schedules import constant
-from study.training import Recipe, TrainingState, train
+from study.training import streams
+from study.training.loop import Recipe, TrainingState, train
+from study.training.schedules import constant
 
 NUM_CLASSES = 10
 DIGITS_EPOCHS = 5

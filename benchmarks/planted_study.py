@@ -35,9 +35,9 @@ from search_spaces import (
     Trial,
     plan,
 )
-from study.records import Results
-from study.rows import new_row
-from study.schema import Row
+from study.results.folder import Results
+from study.results.rows import new_row
+from study.results.schema import Row
 
 GRID = "full"
 """The grids natural_training, sgd_variants and large_batch, merged."""

@@ -32,7 +32,7 @@ from analysis.rows.cells import cells
 from analysis.rows.table import load
 from benchmarks.planted_study import EXCEPTION, write_study
 from benchmarks.row import Row
-from study.row_cache import CACHE, SETTLED
+from study.results.row_cache import CACHE, SETTLED
 
 ROWS = (1_000, 10_000)
 

@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces import AttackProbe, Planned, Probe, Request, plan
-from study import pending
-from study.costs import CostModel
 from study.data import load, split
-from study.data_keys import DataKey, data_key
-from study.options import Resources
-from study.progress import Progress
-from study.records import Results
-from study.rows import new_row
-from study.schema import Row
+from study.results.folder import Results
+from study.results.rows import new_row
+from study.results.schema import Row
+from study.trials import pending
+from study.trials.device_data import DataKey, data_key
+from study.tuning.costs import CostModel
+from study.tuning.progress import Progress
+from study.tuning.resources import Resources
 
 EVERY_SECONDS = 0.5
 MEGABYTE = 2**20
@@ -101,15 +101,15 @@ def attacks(planned: Planned) -> frozenset[Probe]:
 
 def _run(grid: Mapping[str, Planned], results: Results, nodes: int) -> None:
     from benchmarks.simulated_cluster import SimulatedCluster
-    from study import tuning
+    from study.tuning import tuner
 
     progress = Progress(dict.fromkeys(grid, 1.0), {})
     with SimulatedCluster(nodes) as cluster:
-        tuning.connect(cluster.address)
+        tuner.connect(cluster.address)
         sampler = Sampler(progress)
         sampler.start()
         started = time.monotonic()
-        tuning.run_trials(
+        tuner.run_trials(
             list(grid.values()),
             _data(grid),
             results,
@@ -120,7 +120,7 @@ def _run(grid: Mapping[str, Planned], results: Results, nodes: int) -> None:
         )
         wall = time.monotonic() - started
         sampler.end()
-        tuning.disconnect()
+        tuner.disconnect()
     rows, unreadable = results.read_rows(("trial_id",))
     print(f"{len(grid)} no-op trials on {nodes} nodes: {wall:.1f} s, {len(rows)} rows, {len(unreadable)} unreadable")
     print("   share of trials   ms a trial   driver MB   Tune's files MB")

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.row import HEADER, Row
-from study.records import Results
+from study.results.folder import Results
 
 
 def rows() -> Iterator[Row]:

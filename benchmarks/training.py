@@ -4,7 +4,7 @@ python -m benchmarks.training [MODEL ...] [--batch-sizes 16,128,1024] [--images 
 
 Two measurements for each model and batch size, on one thread and random images:
 
-- train: an epoch of `study.training.train` against a DataLoader(num_workers=0) over PIL images with torchvision's
+- train: an epoch of `study.training.loop.train` against a DataLoader(num_workers=0) over PIL images with torchvision's
   transforms and torch.optim.SGD, on the same network;
 - data: the same two epochs' batches without the optimizer's steps.
 
@@ -26,12 +26,12 @@ from benchmarks.command import parser, print_rows
 from benchmarks.networks import CIFAR, SETTINGS, network, random_images
 from benchmarks.row import Row
 from benchmarks.timing import Paired, paired
-from study import streams
 from study.data.augmentation import AUGMENTATIONS, PADDING
 from study.models import set_dropout_generator
 from study.optimizers import OPTIMIZERS, Optimizer
-from study.schedules import constant
-from study.training import Recipe, TrainingState, train
+from study.training import streams
+from study.training.loop import Recipe, TrainingState, train
+from study.training.schedules import constant
 
 LEARNING_RATE, MOMENTUM = 1e-4, 0.9
 PEER = "DataLoader + torchvision"
@@ -129,7 +129,7 @@ def time_training(name: str, x: Tensor, y: Tensor, batch_size: int) -> Paired:
 
 
 def time_data(name: str, x: Tensor, y: Tensor, batch_size: int) -> Paired:
-    """One epoch's batches and nothing else. Ours are the lines of `study.training` that make a batch."""
+    """One epoch's batches and nothing else. Ours are the lines of `study.training.loop` that make a batch."""
     setting = SETTINGS[name]
     augment, draws = AUGMENTATIONS[setting.augmentation], streams.generator(0)
     loader = DataLoader(PilImages(x, y, TRANSFORMS[setting.augmentation]), batch_size, shuffle=True, num_workers=0)

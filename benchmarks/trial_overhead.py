@@ -11,14 +11,14 @@ import time
 from collections.abc import Iterator
 
 from benchmarks.row import HEADER, Row
-from study import tuning  # sets Tune's environment before ray is imported
+from study.tuning import tuner  # sets Tune's environment before ray is imported
 
 from ray import tune  # isort: skip
 
 
 def nothing(config: dict[str, int]) -> None:
     """A trial that imports what ours imports, and reports once."""
-    import study.execute  # noqa: F401
+    import study.trials.execute  # noqa: F401
 
     tune.report({"done": 1})
 
@@ -40,11 +40,11 @@ def seconds_per_trial(trials: int, *, reuse: bool) -> float:
 
 def rows(trials: int = 40) -> Iterator[Row]:
     """One row: seconds a trial."""
-    tuning.connect(None)
+    tuner.connect(None)
     try:
         ours, theirs = seconds_per_trial(trials, reuse=True), seconds_per_trial(trials, reuse=False)
     finally:
-        tuning.disconnect()
+        tuner.disconnect()
     work = f"{trials} no-op trials, seconds a trial"
     yield Row("Ray's overhead", work, "Tune's default settings", [ours], [theirs], "every trial reported")
 

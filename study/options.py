@@ -6,16 +6,14 @@ import argparse
 import importlib.util
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from typing import NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from search_spaces import GRIDS, PRECISIONS, GridError, Request
+from study.results.folder import CHECKPOINT_SECONDS
+from study.tuning.resources import Resources, Trackers
 
 Number = TypeVar("Number", int, float)
-
-CHECKPOINT_SECONDS = 30.0
-"""A crash loses at most this much training, or one epoch if that is longer."""
 
 
 class OptionError(ValueError):
@@ -24,35 +22,6 @@ class OptionError(ValueError):
 
 TRACKER_PACKAGES = {"mlflow": "mlflow", "wandb": "wandb", "tensorboard": "tensorboardX"}
 """What each tracker imports; the optional extra of the same name installs it."""
-
-
-@dataclass(frozen=True)
-class Trackers:
-    """Who else is told of each trial: an MLflow server's URI, a W&B project, a folder for TensorBoard; none of them."""
-
-    mlflow: str | None = None
-    wandb: str | None = None
-    tensorboard: str | None = None
-
-    def asked(self) -> dict[str, str]:
-        """The trackers that were asked for, by name."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What each trial owns and who is told of it; `max_concurrent` bounds how many run (None: as many as fit),
-    `trial_timeout` the seconds without a report (None: by expected cost), `replicas` how many networks train as one
-    program (None: on GPUs as many as pay, else one); `replay`: on a GPU, record and replay training steps."""
-
-    cpus_per_trial: int = 1
-    gpus_per_trial: float | None = None
-    max_concurrent: int | None = None
-    checkpoint_seconds: float = CHECKPOINT_SECONDS
-    trackers: Trackers = Trackers()
-    trial_timeout: float | None = None
-    replicas: int | None = None
-    replay: bool = True
 
 
 def parser(description: str | None, bad_input: int) -> argparse.ArgumentParser:

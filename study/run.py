@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search_spaces import Grid, GridError, Planned, Request, plan
-from study import options, pending, provenance
-from study.claim import Claim
-from study.costs import CostModel
-from study.gpu_shares import Peaks, known_peaks
-from study.progress import Progress, clock
-from study.records import RecordsError, Results
-from study.schema import Row
+from study import options
+from study.results import provenance
+from study.results.folder import RecordsError, Results
+from study.results.run_lock import Claim
+from study.results.schema import Row
+from study.trials import pending
+from study.tuning.costs import CostModel
+from study.tuning.gpu_shares import Peaks, known_peaks
+from study.tuning.progress import Progress, clock
+from study.tuning.resources import Resources
 
 if TYPE_CHECKING:
     from study.data import Splits
-    from study.data_keys import DataKey
+    from study.trials.device_data import DataKey
 
 OK, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -156,19 +159,19 @@ def _run(
     data: Mapping[DataKey, tuple[Splits, str]],
     results: Results,
     address: str | None,
-    resources: options.Resources,
+    resources: Resources,
     peaks: Peaks,
 ) -> int:
     """Run the pending work; returns the number of failed trials."""
-    from study import fusing, tuning  # ray and torch take seconds to import: only when there is work
-    from study.capacity import ClusterError
+    from study.tuning import batched_training, tuner
+    from study.tuning.cluster import ClusterError
 
     labels = {p.trial.trial_id: label(p) for p in work}
     print(f"{len(work)} trials to run, results in {results.location}", flush=True)
     try:
-        tuning.connect(address)
-        tuning.check_fit(resources, data, {planned.trial.precision for planned in work})
-        together = fusing.train_groups(work, costs, data, results, resources, labels=labels)
+        tuner.connect(address)
+        tuner.check_fit(resources, data, {planned.trial.precision for planned in work})
+        together = batched_training.train_groups(work, costs, data, results, resources, labels=labels)
         now_known = costs.knowing(together)
         expected = {p.trial.trial_id: now_known.seconds(p) for p in work}
         progress = Progress(expected, labels)
@@ -180,11 +183,11 @@ def _run(
         for generation in sorted({planned.trial.generation for planned in left}):  # parents before their children
             now = [planned for planned in longest_first if planned.trial.generation == generation]
             patience = {planned.trial.trial_id: costs.patience(planned) for planned in now}
-            tuning.run_trials(now, data, results, progress, patience=patience, resources=resources, peaks=peaks)
+            tuner.run_trials(now, data, results, progress, patience=patience, resources=resources, peaks=peaks)
     except ClusterError as error:
         raise _InputError(str(error)) from error
     finally:
-        tuning.disconnect()
+        tuner.disconnect()
     _print_accuracy(costs, work, results)
     for trial_id, reason in progress.failures.items():
         print(f"failed: {progress.labels[trial_id]}: {reason} (log: {results.location}/logs/{trial_id}.txt)")
@@ -205,7 +208,7 @@ def _print_accuracy(costs: CostModel, work: Sequence[Planned], results: Results)
 def _load(work: Sequence[Planned], data_dir: str | None) -> dict[DataKey, tuple[Splits, str]]:
     """Every data set that the work needs, once, before any trial starts."""
     from study.data import DataError, load, split
-    from study.data_keys import data_key
+    from study.trials.device_data import data_key
 
     folder = Path(data_dir or os.environ.get("STUDY_DATA_DIR") or Path.home() / ".cache" / "sgd-robustness-study")
     loaded, parts = {}, {}

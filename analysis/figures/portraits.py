@@ -12,7 +12,7 @@ from analysis.rows.lookup import Frame, of_network, of_trials
 from analysis.rows.robust_networks import networks
 from analysis.rows.table import StudyTable
 from analysis.theme import SeriesStyle, name
-from study.records import Results
+from study.results.folder import Results
 
 COLOURS = ("#2A8CC4", "#6A1B9A", "#D62728", "#1E8E5A", "#C4640A", "#C2378A", "#6B7280", "#8C6D1F")
 SHAPES = (

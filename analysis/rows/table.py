@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from analysis.rows.arrow import frame, unrolled
 from analysis.rows.plans import planned as planned_of
 from search_spaces import NEWTON_STEPS, NEWTON_TOLERANCE, TRIAL_FIELDS, Grid, GridError, Request, merge
-from study.records import Results, Unreadable
-from study.schema import PROVENANCE, ROW_SCHEMA, Row
+from study.results.folder import Results, Unreadable
+from study.results.schema import PROVENANCE, ROW_SCHEMA, Row
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from study.attacks.gradient import logits_and_input_gradient
 from study.attacks.guards import PROBE_SIZE, check_epsilon, check_labels, check_model, check_pixels
 from study.attacks.losses import LOSSES
 from study.attacks.pixels import as_pixels
-from study.graph_memory import graph_bytes
+from study.autograd import graph_bytes
 
 BATCH_SIZE = 512
 """Images at a time on a CPU, where PGD on m1_20 is equally fast from 32 to 1024."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from study.attacks.losses import Loss
-from study.logit_jacobian import curvature_root, error_probabilities, largest_eigenvalue, margin_jacobian
+from study.autograd import curvature_root, error_probabilities, largest_eigenvalue, margin_jacobian
 
 NEWTON_STEPS = 10
 """Conjugate-gradient iterations at most. Our choice: Yao et al. 2018 state none; the rank is classes - 1 at most."""
@@ -43,7 +43,7 @@ def newton_direction(
 
     g is the gradient of `loss`, as autograd gives it. H is the input Hessian of the cross-entropy whatever the
     loss; as the stable loss has the gradient of cross-entropy up to a positive factor an image, both have the same
-    Newton direction in exact arithmetic. H is applied as J'AJ (see `study.logit_jacobian`): exact for piecewise-linear
+    Newton direction in exact arithmetic. H is applied as J'AJ (see `study.autograd`): exact for piecewise-linear
     networks, the Gauss-Newton matrix for others. It is singular, so this is the pseudo-inverse where g is in its range.
     Solved exactly it raises the margins of all wrong classes alike, whatever their probabilities; a loose tolerance
     keeps to the probable ones, as g does.

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from study.autograd import curvature_root, error_probabilities, largest_eigenvalue, margin_jacobian
 from study.curvature.operator import check_data, full_precision, refuse_training_mode
-from study.logit_jacobian import curvature_root, error_probabilities, largest_eigenvalue, margin_jacobian
 
 BATCH_SIZE = 512
 """Inputs at a time, as for attacks."""
@@ -64,7 +64,7 @@ def input_curvature(
     """Top eigenvalue and gradient norm of each sample's cross-entropy with respect to its input.
 
     Exact up to rounding for a piecewise-linear network, whose input Hessian is J'AJ: its nonzero eigenvalues are those
-    of a (classes - 1) x (classes - 1) matrix, taken in float64 (see `study.logit_jacobian`). It takes classes - 1
+    of a (classes - 1) x (classes - 1) matrix, taken in float64 (see `study.autograd`). It takes classes - 1
     backward passes a sample and no iteration. For other networks lambda1 is that of the Gauss-Newton matrix.
     Neither number suffers from the cancellation of p_y - 1; below a margin of 745 they stay positive.
 

@@ -19,7 +19,7 @@ from search_spaces.large_batch import (
     SUBSET,
 )
 from search_spaces.trial import Trial
-from study.schema import Row
+from study.results.schema import Row
 from tests.analysis.synthetic import Curve, flat, line, row
 
 Accuracy = Callable[[str, float], float]

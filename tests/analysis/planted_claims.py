@@ -11,7 +11,7 @@ from analysis.claims import CLAIMS
 from analysis.claims.evidence import Evidence
 from analysis.rows.table import StudyTable, from_rows
 from analysis.verdict import Verdict
-from study.schema import Row
+from study.results.schema import Row
 from tests.analysis.synthetic import flat, line
 
 SIZES = (16, 32, 64, 128, 256, 512, 1024)

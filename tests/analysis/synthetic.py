@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from search_spaces import HEADLINE_EPSILON, Planned, Trial
-from study.schema import SCHEMA_VERSION, Row, empty_row
+from study.results.schema import SCHEMA_VERSION, Row, empty_row
 
 Curve = Callable[[float], float]
 """A planted mean as a function of log2(batch size / 16)."""

@@ -20,7 +20,7 @@ from analysis.downloads import aggregated, described, networks
 from analysis.notebook import Study
 from analysis.rows.table import from_rows
 from analysis.statistics.intervals import mean_interval
-from study.records import RecordsError, Results
+from study.results.folder import RecordsError, Results
 from tests.analysis.large_batch import to_the_loss
 from tests.analysis.synthetic import curve_rows, line
 

@@ -11,7 +11,7 @@ from analysis.claims.sweeps import Scope, Setting, arms, sweeps
 from analysis.rows.table import from_rows
 from analysis.statistics.estimates import ALONG_BATCH_SIZES, AT_ONE_SIZE, Reach, Sample
 from search_spaces.sgd_variants import MNIST
-from study.schema import Row
+from study.results.schema import Row
 from tests.analysis.variants import level, rows
 
 SGD, SVRG, DECAY = Setting("lr"), Setting("lr", optimizer="svrg"), Setting("lr", weight_decay=0.001)

@@ -6,7 +6,7 @@ import pytest
 
 from analysis.rows.cells import CELL, cells
 from analysis.rows.table import QUESTION, StudyTable, from_rows
-from study.schema import Row
+from study.results.schema import Row
 from tests.analysis import synthetic as s
 
 SIZES = (16, 64, 256)

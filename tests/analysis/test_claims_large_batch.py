@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.claims import CLAIMS
-from study.schema import Row
+from study.results.schema import Row
 from tests.analysis.large_batch import changed, falling, level, to_the_loss
 from tests.analysis.planted_claims import attacked_on, judge, rng
 from tests.analysis.synthetic import Curve, flat, line

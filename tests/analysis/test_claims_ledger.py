@@ -13,7 +13,7 @@ from analysis.claims import CLAIMS, evaluate
 from analysis.rows.table import from_rows
 from analysis.verdict import to_frame
 from search_spaces import Request, plan
-from study.schema import Row
+from study.results.schema import Row
 from tests.analysis.planted_claims import FALLS, RISES, SIZES, attacked_on, judge, judge_table, regimes, rng
 from tests.analysis.synthetic import Curve, curve_rows, flat, line
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from study.schema import Row
+from study.results.schema import Row
 from tests.analysis.planted_claims import FALLS, FLAT, RISES, SIZES, judge, regimes, rng
 from tests.analysis.synthetic import Curve, curve_rows, flat, line
 

@@ -8,7 +8,7 @@ import pytest
 
 from analysis.reports.correlation import ALONG, COLUMNS, CorrelationReport, correlation_report
 from analysis.rows.table import from_rows
-from study.schema import Row
+from study.results.schema import Row
 from tests.analysis import synthetic as s
 
 

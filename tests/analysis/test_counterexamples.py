@@ -14,7 +14,7 @@ from analysis.rows.pairs import pair_up, paired_errors
 from analysis.rows.table import from_rows
 from analysis.statistics.inference import benjamini_yekutieli, logit_accuracy
 from search_spaces import Request, plan
-from study.schema import Row
+from study.results.schema import Row
 from tests.analysis import synthetic as s
 
 

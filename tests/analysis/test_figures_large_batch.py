@@ -16,7 +16,7 @@ from analysis.figures.portraits import COLOURS, SHAPES
 from analysis.page.charts import _GLYPHS
 from analysis.rows.table import StudyTable, from_rows, load
 from search_spaces import Request, plan
-from study.records import Results
+from study.results.folder import Results
 from tests.analysis.large_batch import robust, to_the_loss, with_landscapes
 
 

@@ -15,7 +15,7 @@ from analysis.reports.correlation import correlation_report
 from analysis.reports.counterexamples import counterexample_report
 from analysis.rows.table import StudyTable, from_rows
 from analysis.verdict import to_frame
-from study.schema import Row
+from study.results.schema import Row
 from tests.analysis import large_batch, variants
 from tests.analysis.synthetic import curve_rows, flat, line
 

@@ -18,7 +18,7 @@ from analysis.page.opening import coverage, deviations, summary
 from analysis.rows.table import StudyTable, from_rows
 from analysis.verdict import Coverage, Effect, Source, Verdict, mark_differing
 from search_spaces import Request
-from study.records import Unreadable
+from study.results.folder import Unreadable
 from tests.analysis.page_data import charts
 from tests.analysis.synthetic import curve_rows, line, planned, trial
 

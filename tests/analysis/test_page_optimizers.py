@@ -12,7 +12,7 @@ from analysis.page.charts import Charts
 from analysis.page.optimizers import optimizer_section
 from analysis.page.verdicts import verdict_strip
 from analysis.rows.table import from_rows
-from study.schema import Row
+from study.results.schema import Row
 from tests.analysis.variants import Level, Setting, level, rows
 
 SGD, SVRG, SELECTIVE = (Setting("lr", optimizer=name) for name in ("sgd", "svrg", "selective_backprop"))

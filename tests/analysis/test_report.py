@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from analysis.report import main, write_report
-from study.records import Results
+from study.results.folder import Results
 from tests.analysis.synthetic import curve_rows
 
 

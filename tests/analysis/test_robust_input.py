@@ -23,8 +23,8 @@ from analysis.findings import find
 from analysis.page import render
 from analysis.report import main
 from analysis.rows.table import from_rows, load, versions
-from study.records import Results
-from study.schema import ROW_SCHEMA
+from study.results.folder import Results
+from study.results.schema import ROW_SCHEMA
 from tests.analysis.browser import CHROMIUM, NO_CHROMIUM, Browser
 from tests.analysis.synthetic import curve_rows, line
 

@@ -10,7 +10,7 @@ import numpy as np
 from analysis.claims.sweeps import Setting
 from search_spaces import Trial
 from search_spaces.sgd_variants import CIFAR, EPSILONS, MNIST, SGD_VARIANTS
-from study.schema import Row
+from study.results.schema import Row
 from tests.analysis.synthetic import Curve, flat, row
 
 COST = {"sgd": 1.0, "svrg": 3.0, "msgd": 1.0, "selective_backprop": 2 / 3, "adam": 1.0, "adamw": 1.0}

@@ -8,7 +8,7 @@ from typing import Any
 from analysis.findings import find
 from analysis.page import render
 from analysis.rows.table import load
-from study.records import Results
+from study.results.folder import Results
 from tests.analysis.large_batch import robust, to_the_loss, with_landscapes
 from tests.analysis.synthetic import curve_rows, line
 

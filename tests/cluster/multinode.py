@@ -16,10 +16,10 @@ import torch
 
 from search_spaces import Request, plan
 from study.data import load, split
-from study.execute import execute
-from study.records import Results
-from study.tensors import Tensors
-from tests.study.small import timeless
+from study.results.folder import Results
+from study.trials.device_data import Tensors
+from study.trials.execute import execute
+from tests.trials.small import timeless
 
 TRAIN, TEST, EPOCHS, BATCH = 64, 20, 60, "8"
 REQUEST = Request(

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from study import storage
-from study.records import RecordsError, Results
-from study.rows import new_row
+from study.results import storage
+from study.results.folder import RecordsError, Results
+from study.results.rows import new_row
+from study.results.schema import Row
 from study.run import main
-from study.schema import Row
-from tests.study.small import planned, trial
+from tests.trials.small import planned, trial
 
 pytest.importorskip("moto.server")
 from tests.cluster.s3 import CREDENTIALS, S3Server
@@ -105,7 +105,7 @@ def test_two_thousand_rows_are_read_in_two_requests_each(
 
 WRITER = """
 import sys
-from study.records import Results
+from study.results.folder import Results
 results = Results(sys.argv[1])
 print("ready", flush=True)
 while True:

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from study.curvature import HessianOperator, interpolation, line, plane, top_eigenvectors
 from study.curvature.landscape import INTERPOLATION_FRACTIONS, LINE_OFFSETS, PLANE_OFFSETS
-from study.evaluation import evaluate
+from study.training.evaluation import evaluate
 from tests.curvature.networks import conv_relu, images, randomise, seeded, tanh_net
 
 

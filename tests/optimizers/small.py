@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from study.data import AUGMENTATIONS
 from study.models import Dropout, set_dropout_generator
 from study.optimizers import OPTIMIZERS, Optimizer
-from study.schedules import constant
-from study.training import Recipe, TrainingState, train
+from study.training.loop import Recipe, TrainingState, train
+from study.training.schedules import constant
 
 IMAGES, BATCH, CLASSES = 22, 8, 4
 KINDS = ("plain", "dropout", "batch_norm")

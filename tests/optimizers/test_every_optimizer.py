@@ -9,11 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from study import checkpoints
 from study.optimizers import OPTIMIZERS, Builder
 from study.optimizers.multiplicative_noise import MultiplicativeNoise
 from study.optimizers.selective_backprop import SelectiveBackprop
-from study.training import TrainingState
+from study.results import checkpoints
+from study.training.loop import TrainingState
 from tests.optimizers.small import IMAGES, KINDS, RATE, assert_same_bits, batches, built, fit, network, stream
 
 MOMENTUM = {name: 0.0 if name in ("adam", "adamw") else 0.9 for name in OPTIMIZERS}

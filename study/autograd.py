@@ -1,0 +1,112 @@
+"""What attacks and curvature share of autograd: the Jacobian of a classifier's margins, and the memory of a graph.
+
+With the margins m_j = logit j - logit y over the classes j other than the true one, cross-entropy is
+log(1 + sum_j exp m_j). Let D = d m / d x, s = 1 - p_y and q_j = p_j / s. Then, with no p_y - 1 that could cancel,
+
+    gradient = s D' q        Gauss-Newton matrix = s D' (diag q - s q q') D = s D' F F' D.
+
+The logits of a piecewise-linear network have no second derivative, so the Gauss-Newton matrix IS its input
+Hessian, of rank classes - 1 at most (Yao et al. 2018, arXiv:1802.08241, Theorem 2.1, Proposition 2.2, A.1).
+
+Torch only: the rooms `attacks` and `curvature`, which do not import each other, share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import Node
+
+
+def margin_jacobian(logits: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """D, shape (n, classes - 1, pixels), in the dtype of x, by classes - 1 backward passes over one graph.
+
+    Row k of sample i belongs to class (y_i + 1 + k) mod classes. The graph is freed with the last pass; weights
+    get no gradient.
+
+    Args:
+        logits: (n, classes), with the graph that leads to x; each sample's logits depend on its own input alone.
+        x: inputs (n, ...), requiring a gradient.
+        y: true classes (n,), int64.
+
+    Raises:
+        ValueError: no graph leads from the logits to x.
+    """
+    n_margins = logits.shape[1] - 1
+    jacobian = x.new_empty(len(x), n_margins, x[0].numel())
+    true_class, others = y.unsqueeze(1), _other_classes(y, logits.shape[1])
+    for k in range(n_margins):
+        margin = torch.zeros_like(logits).scatter_(1, others[:, k : k + 1], 1.0).scatter_(1, true_class, -1.0)
+        rows = None
+        if logits.requires_grad:
+            (rows,) = torch.autograd.grad(logits, x, margin, retain_graph=k + 1 < n_margins, allow_unused=True)
+        if rows is None:
+            raise ValueError("no gradient reaches the input: remove detach() or no_grad() from the model's forward")
+        jacobian[:, k] = rows.flatten(1)
+    return jacobian
+
+
+def error_probabilities(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """q (n, classes - 1), ordered as in `margin_jacobian`, and s = 1 - p_y (n,), both float64.
+
+    s is the sigmoid of logsumexp(m), exact to rounding until it underflows at a margin of 745.
+    """
+    logits = logits.detach().double()
+    margins = logits.gather(1, _other_classes(y, logits.shape[1])) - logits.gather(1, y.unsqueeze(1))
+    return margins.softmax(dim=1), margins.logsumexp(dim=1).sigmoid()
+
+
+def curvature_root(q: Tensor, s: Tensor) -> Tensor:
+    """F, shape (n, classes - 1, classes - 1), with F F' = diag q - s q q'.
+
+    With w = sqrt q, a unit vector: diag w (1 - s w w') diag w, whose middle is the square of 1 - (1 - sqrt p_y) w w'.
+    """
+    w = q.sqrt()
+    one_minus_root = s / (1 + (1 - s).sqrt())
+    return torch.diag_embed(w) - one_minus_root[:, None, None] * q.unsqueeze(2) * w.unsqueeze(1)
+
+
+def largest_eigenvalue(jacobian_gram: Tensor, root: Tensor) -> Tensor:
+    """Largest eigenvalue (n,) of D' F F' D from the Gram matrices D D' and F; NaN where one is not finite."""
+    small = root.mT @ jacobian_gram @ root
+    finite = small.isfinite().all(dim=(1, 2))
+    eigenvalues: Tensor = torch.linalg.eigvalsh(small.where(finite[:, None, None], 0.0))
+    return eigenvalues[:, -1].clamp(min=0.0).where(finite, torch.nan)
+
+
+def _other_classes(y: Tensor, n_classes: int) -> Tensor:
+    return (y.unsqueeze(1) + torch.arange(1, n_classes, device=y.device)) % n_classes
+
+
+def graph_bytes(outputs: Iterable[Tensor], *, besides: Iterable[Tensor] = ()) -> int:
+    """Bytes of the tensors that the graph behind ``outputs`` saved for backward, each storage counted once.
+
+    Args:
+        outputs: tensors with a ``grad_fn``; those without one hold no graph.
+        besides: tensors that exist anyway (parameters, data) and so do not count.
+    """
+    known = {t.untyped_storage().data_ptr() for t in besides}
+    total = 0
+    for saved in _saved_tensors(outputs):
+        storage = saved.untyped_storage()
+        if storage.data_ptr() not in known:
+            known.add(storage.data_ptr())
+            total += storage.nbytes()
+    return total
+
+
+def _saved_tensors(outputs: Iterable[Tensor]) -> Iterator[Tensor]:
+    to_visit: list[Node] = [t.grad_fn for t in outputs if t.grad_fn is not None]
+    seen = set(to_visit)
+    while to_visit:
+        node = to_visit.pop()
+        for name in dir(node):
+            if name.startswith("_saved_") or name == "saved_tensors":
+                saved = getattr(node, name)
+                several = saved if isinstance(saved, tuple | list) else [saved]
+                yield from (t for t in several if isinstance(t, Tensor))
+        fresh = [n for n, _ in node.next_functions if n is not None and n not in seen]
+        seen.update(fresh)
+        to_visit.extend(fresh)

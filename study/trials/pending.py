@@ -1,0 +1,120 @@
+"""What a grid still asks: probes asked minus probes answered, trial by trial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import replace
+from typing import Literal
+
+from search_spaces import (
+    NEWTON_STEPS,
+    NEWTON_TOLERANCE,
+    AttackProbe,
+    Grid,
+    InputCurvatureProbe,
+    InputHessianProbe,
+    LandscapeProbe,
+    Planned,
+    Probe,
+    SpectrumProbe,
+)
+from study.results.schema import TRAINED, Row
+
+LANDSCAPE_KEY = ("kind", "split", "subset_size", "hessian_size")
+SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
+
+COLUMNS = (
+    "trial_id",
+    "status",
+    "status_reason",
+    "attacks",
+    "spectra",
+    "landscapes",
+    "lambda1_x_train",
+    "lambda1_x_test",
+    "psd_violation",
+    "weights_sha256",
+    "parent_sha256",
+    "train_seconds",
+    "probe_seconds",
+    "device",
+    "peak_memory_bytes",
+)
+"""The columns of a row that planning reads."""
+
+
+def answered(row: Row) -> frozenset[tuple[object, ...]]:
+    """The keys of the probes that a row holds an answer to, whatever the answer."""
+    return frozenset(probe.key for probe in answered_probes(row))
+
+
+def unanswered(planned: Planned, row: Row) -> Planned:
+    """The same trial with the probes that its row holds no answer to."""
+    known = answered(row)
+    return replace(planned, probes=frozenset(probe for probe in planned.probes if probe.key not in known))
+
+
+def answered_probes(row: Row) -> frozenset[Probe]:
+    """The probes that a row holds an answer to, whatever the answer."""
+    found: set[Probe] = {_attack(entry) for entry in row["attacks"] or ()}
+    found |= {_spectrum(entry) for entry in row["spectra"] or ()}
+    found |= {LandscapeProbe(**{k: e[k] for k in LANDSCAPE_KEY}) for e in row.get("landscapes") or ()}
+    found |= {InputCurvatureProbe(split) for split in SPLITS if row.get(f"lambda1_x_{split}") is not None}
+    if row.get("psd_violation") is not None:
+        found.add(InputHessianProbe())
+    return frozenset(found)
+
+
+def _attack(entry: Row) -> AttackProbe:
+    """Rows of before the newer settings lack them: they were asked with the defaults."""
+    return AttackProbe(
+        entry["attack"],
+        entry["epsilon"],
+        entry["loss"],
+        entry["split"],
+        source=entry.get("source") or "self",
+        newton_steps=entry.get("newton_steps") or NEWTON_STEPS,
+        newton_tolerance=entry.get("newton_tolerance") or NEWTON_TOLERANCE,
+    )
+
+
+def _spectrum(entry: Row) -> SpectrumProbe:
+    return SpectrumProbe(
+        entry["split"],
+        entry["subset_size"],
+        len(entry["eigenvalues"]),
+        tolerance=entry["tolerance"],
+        draw=entry.get("draw") or 0,
+        method=entry["method"],
+    )
+
+
+def pending(grid: Grid, rows: Iterable[Row]) -> list[Planned]:
+    """The trials that still need work, each with its unanswered probes only.
+
+    A failed trial is asked again from the start, and so is one whose parent has other weights by now or will be
+    trained anew; a diverged one has answered all there is to ask.
+    """
+    by_id = {row["trial_id"]: row for row in rows}
+    work: dict[str, Planned] = {}
+    retrained: set[str] = set()
+    for trial_id, planned in sorted(grid.items(), key=lambda item: item[1].trial.generation):
+        row = by_id.get(trial_id)
+        if row is None or row["status"] not in TRAINED or _orphaned(planned, row, by_id, retrained):
+            work[trial_id] = planned
+            retrained.add(trial_id)
+        elif row["status"] == "ok":
+            left = unanswered(planned, row)
+            if left.probes:
+                work[trial_id] = left
+    return [work[trial_id] for trial_id in grid if trial_id in work]
+
+
+def _orphaned(planned: Planned, row: Row, by_id: Mapping[str, Row], retrained: Set[str]) -> bool:
+    """Whether the weights that a trial started from are no longer its parent's."""
+    if planned.trial.parent is None:
+        return False
+    parent = by_id.get(planned.trial.parent.trial_id)
+    return (
+        parent is None or planned.trial.parent.trial_id in retrained or parent["weights_sha256"] != row["parent_sha256"]
+    )

@@ -1,0 +1,135 @@
+"""Results: whole files or none, and whatever is not ours named and left where it is."""
+
+import json
+import stat
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from study.results.folder import RecordsError, Results
+from study.results.schema import ROW_SCHEMA, Row, empty_row
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    made = Results(tmp_path / "r")
+    made.create()
+    return made
+
+
+def row(trial_id: str, **values: object) -> Row:
+    return empty_row() | {"trial_id": trial_id, "status": "ok"} | values
+
+
+def test_null_and_nan_stay_apart(results: Results) -> None:
+    results.write_row(row("a", test_acc=float("nan"), fgsm_acc=None, spectra=[], history=None))
+    back = results.read_row("a")
+    assert back is not None
+    assert back["test_acc"] != back["test_acc"]
+    assert back["fgsm_acc"] is None
+    assert back["spectra"] == []
+    assert back["history"] is None
+
+
+def test_a_second_write_replaces_the_row_and_leaves_no_temporary_file(results: Results, tmp_path: Path) -> None:
+    results.write_row(row("a", test_acc=0.1))
+    results.write_row(row("a", test_acc=0.2))
+    assert [r["test_acc"] for r in results.read_rows()[0]] == [0.2]
+    assert [p.name for p in (tmp_path / "r/trials").iterdir()] == ["a.parquet"]
+
+
+def test_torn_foreign_and_other_schema_files_are_named_and_left(results: Results, tmp_path: Path) -> None:
+    results.write_row(row("good"))
+    folder = tmp_path / "r/trials"
+    whole = (folder / "good.parquet").read_bytes()
+    (folder / "torn.parquet").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.parquet").write_bytes(b"")
+    pq.write_table(pa.table({"x": [1]}), folder / "foreign.parquet")
+    newer = ROW_SCHEMA.with_metadata({**ROW_SCHEMA.metadata, b"schema_version": b"99"})
+    pq.write_table(pa.Table.from_pylist([row("newer")], schema=newer), folder / "newer.parquet")
+
+    rows, unreadable = results.read_rows()
+
+    assert [r["trial_id"] for r in rows] == ["good"]
+    reasons = {Path(u.name).stem: u.reason for u in unreadable}
+    assert set(reasons) == {"torn", "empty", "foreign", "newer"}
+    assert "torn" in reasons["torn"]
+    assert "foreign" in reasons["foreign"]
+    assert "schema version 99" in reasons["newer"]
+    assert (folder / "foreign.parquet").exists()
+
+
+def test_chosen_columns_only(results: Results) -> None:
+    results.write_row(row("a", test_acc=0.5))
+    assert results.read_rows(("trial_id", "test_acc"))[0] == [{"trial_id": "a", "test_acc": 0.5}]
+
+
+def test_an_unknown_column_is_refused(results: Results) -> None:
+    with pytest.raises(RecordsError, match="unknown columns"):
+        results.write_row(row("a", colour="red"))
+
+
+def test_no_results_there(tmp_path: Path) -> None:
+    with pytest.raises(RecordsError, match="holds no results"):
+        Results(tmp_path / "nothing").read_rows()
+
+
+def test_a_folder_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RecordsError, match="--results"):
+        Results(tmp_path / "file").create()
+
+
+def test_a_damaged_study_file_says_what_to_do(results: Results, tmp_path: Path) -> None:
+    (tmp_path / "r/study.json").write_text("{")
+    with pytest.raises(RecordsError, match=r"study\.json is damaged.*rename it"):
+        results.read_study()
+
+
+def test_a_uri_and_a_path_are_the_same_folder(results: Results, tmp_path: Path) -> None:
+    results.write_row(row("a"))
+    results.write_study({"grid": "smoke"})
+    by_uri = Results(f"file://{tmp_path}/r")
+    assert [r["trial_id"] for r in by_uri.read_rows()[0]] == ["a"]
+    assert by_uri.read_study() == {"grid": "smoke"} == json.loads((tmp_path / "r/study.json").read_text())
+
+
+def test_files_are_for_the_group_to_read(results: Results, tmp_path: Path) -> None:
+    results.write_row(row("a"))
+    assert (tmp_path / "r/trials/a.parquet").stat().st_mode & stat.S_IRUSR
+
+
+def test_a_bad_uri_is_one_clear_line() -> None:
+    with pytest.raises(RecordsError, match="cannot use"):
+        Results("nosuchscheme://bucket/x")
+
+
+def test_checkpoints_come_and_go(results: Results) -> None:
+    results.write_checkpoint("a", b"half")
+    assert results.read_checkpoint("a") == b"half"
+    results.delete_checkpoint("a")
+    results.delete_checkpoint("a")
+    assert results.read_checkpoint("a") is None
+
+
+def test_a_copy_under_another_name_is_not_a_second_trial(results: Results, tmp_path: Path) -> None:
+    results.write_row(row("a"))
+    folder = tmp_path / "r/trials"
+    (folder / "a (conflicted copy).parquet").write_bytes((folder / "a.parquet").read_bytes())
+    rows, unreadable = results.read_rows()
+    assert [r["trial_id"] for r in rows] == ["a"]
+    assert "a copy" in unreadable[0].reason
+
+
+@pytest.mark.parametrize("content", ["[]", '{"requests": 5}', '{"requests": [3]}'])
+def test_a_study_file_of_another_shape_is_refused(results: Results, tmp_path: Path, content: str) -> None:
+    (tmp_path / "r/study.json").write_text(content)
+    with pytest.raises(RecordsError, match="not a study's record"):
+        results.read_study()
+
+
+def test_a_uri_without_a_folder_is_refused() -> None:
+    with pytest.raises(RecordsError, match="names no folder"):
+        Results("file:///")

@@ -1,0 +1,102 @@
+"""The copy of many rows in one file: it answers only for files that have not changed since."""
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from study.results import row_files
+from study.results.folder import Results
+from study.results.row_cache import CACHE
+from study.results.schema import ROW_SCHEMA, SCHEMA_VERSION, Row, empty_row
+
+LONG_AGO = 1_600_000_000
+
+
+def row(trial_id: str, **values: object) -> Row:
+    return empty_row() | {"schema_version": SCHEMA_VERSION, "trial_id": trial_id} | values
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Results:
+    monkeypatch.setattr(row_files, "WORTH_CACHING", 2)
+    found = Results(tmp_path)
+    found.create()
+    for name in ("a", "b"):
+        store(found, tmp_path, row(name, test_acc=0.5))
+    return found
+
+
+def store(results: Results, folder: Path, one: Row, when: int = LONG_AGO) -> None:
+    results.write_row(one)
+    os.utime(folder / f"trials/{one['trial_id']}.parquet", (when, when))
+
+
+def accuracies(results: Results) -> dict[str, float]:
+    table, _ = results.read_table()
+    return dict(zip(table["trial_id"].to_pylist(), table["test_acc"].to_pylist(), strict=True))
+
+
+def test_the_copy_holds_what_the_files_hold(results: Results, tmp_path: Path) -> None:
+    first, _ = results.read_table()
+    assert (tmp_path / CACHE).exists()
+    again, unreadable = results.read_table()
+    assert again.equals(first) and again.to_pylist() == results.read_rows()[0] and unreadable == []
+
+
+def test_changed_new_and_deleted_files_are_seen(results: Results, tmp_path: Path) -> None:
+    results.read_table()
+    store(results, tmp_path, row("a", test_acc=0.9), when=LONG_AGO + 1)
+    store(results, tmp_path, row("c", test_acc=0.7))
+    (tmp_path / "trials/b.parquet").unlink()
+    assert accuracies(results) == {"a": 0.9, "c": 0.7}
+
+
+@pytest.mark.parametrize("columns", [None, ("test_acc", "trial_id"), ("test_acc",)])
+def test_planning_reads_the_copy_and_sees_what_changed_since(
+    results: Results, tmp_path: Path, columns: tuple[str, ...] | None
+) -> None:
+    results.read_rows(columns, keep=True)
+    store(results, tmp_path, row("a", test_acc=0.9), when=LONG_AGO + 1)
+    rows, unreadable = results.read_rows(columns)
+    assert [found["test_acc"] for found in rows] == [0.9, 0.5]
+    assert all(list(found) == list(columns or ROW_SCHEMA.names) for found in rows)
+    assert unreadable == []
+
+
+def test_only_who_keeps_a_copy_writes_one(results: Results, tmp_path: Path) -> None:
+    results.read_rows(("test_acc",))
+    assert not (tmp_path / CACHE).exists()
+    results.read_rows(("test_acc",), keep=True)
+    assert pq.read_table(tmp_path / CACHE).num_rows == 2
+
+
+def test_a_file_torn_since_is_named(results: Results, tmp_path: Path) -> None:
+    results.read_table()
+    (tmp_path / "trials/a.parquet").write_bytes(b"PAR1")
+    table, unreadable = results.read_table()
+    assert table["trial_id"].to_pylist() == ["b"] and [one.name for one in unreadable] == ["trials/a.parquet"]
+
+
+@pytest.mark.parametrize("content", [b"", b"torn"])
+def test_a_torn_copy_is_not_used(results: Results, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / CACHE).write_bytes(content)
+    assert accuracies(results) == {"a": 0.5, "b": 0.5}
+
+
+def test_a_file_of_this_minute_is_read_itself(results: Results, tmp_path: Path) -> None:
+    results.write_row(row("c", test_acc=0.1))
+    results.read_table()
+    assert pq.read_table(tmp_path / CACHE)["trial_id"].to_pylist() == ["a", "b"]
+
+
+def test_rows_of_older_schemas_and_of_other_types(results: Results, tmp_path: Path) -> None:
+    older = pa.schema([f for f in ROW_SCHEMA if f.name != "attacks"], metadata=ROW_SCHEMA.metadata)
+    pq.write_table(pa.Table.from_pylist([row("old", test_acc=0.3)], schema=older), tmp_path / "trials/old.parquet")
+    odd = pa.schema([("trial_id", pa.string()), ("test_acc", pa.string())], metadata=ROW_SCHEMA.metadata)
+    pq.write_table(pa.table([["odd"], ["high"]], schema=odd), tmp_path / "trials/odd.parquet")
+    table, unreadable = results.read_table()
+    assert table["trial_id"].to_pylist() == ["a", "b", "old"] and table["attacks"].to_pylist()[2] is None
+    assert "other types" in unreadable[0].reason

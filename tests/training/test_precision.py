@@ -1,0 +1,163 @@
+"""Lower precision is the training step's alone, by option, and never silently."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from search_spaces import GRIDS, Request, Trial, plan
+from study.data import AUGMENTATIONS
+from study.models import set_dropout_generator
+from study.optimizers import SGD
+from study.results.folder import Results
+from study.training import precision
+from study.training.batched import train_together
+from study.training.loop import Recipe, Run, TrainingState, train
+from study.training.schedules import SCHEDULES
+from study.trials.execute import execute
+from study.tuning.cluster import Capacity, ClusterError, check_precision
+from tests.training.networks import model_of, same_bits
+from tests.trials.small import planned, tensors, trial
+
+EPS_BF16 = 2.0**-8
+
+
+def trained(name: str, arithmetic: str, epochs: int = 3) -> tuple[nn.Module, TrainingState]:
+    run = _run(name, arithmetic, epochs=epochs)
+    data = tensors()
+    train(
+        run.model, run.optimizer, run.recipe, train=data.train, validation=data.validation, state=run.state,
+        set_dropout_generator=set_dropout_generator,
+    )  # fmt: skip
+    return run.model, run.state
+
+
+def _run(name: str, arithmetic: str, seed: int = 0, epochs: int = 3) -> Run:
+    model = model_of(name, seed)
+    recipe = Recipe(
+        learning_rate=0.02, batch_size=32, epochs=epochs, seed=seed, schedule=SCHEDULES["constant"],
+        augmentation=AUGMENTATIONS["none"], precision=arithmetic,
+    )  # fmt: skip
+    return Run(model, SGD(model, learning_rate=0.02, momentum=0.9), recipe, TrainingState())
+
+
+@pytest.mark.parametrize("name", ["m1_8", "stdcnn", "c1"])
+def test_a_bf16_step_is_the_float32_step_within_its_rounding_and_never_that_step_itself(name: str) -> None:
+    model = model_of(name, 0).train()
+    set_dropout_generator(model, torch.Generator().manual_seed(0))
+    x = torch.rand(16, *((3, 32, 32) if name == "c1" else (1, 28, 28)))
+    exact = model(x).detach()
+    set_dropout_generator(model, torch.Generator().manual_seed(0))
+    with precision.training_in("bf16", model):
+        rounded = model(x)
+        assert rounded.dtype == torch.float32
+        model.eval()
+        whole = model(x).detach()
+    off = (rounded - exact).abs().max() / exact.abs().max()
+    assert 0 < off < 10 * EPS_BF16
+    torch.testing.assert_close(model(x).detach(), whole, rtol=0, atol=0)  # in eval mode nothing is rounded
+    assert "forward" not in vars(model)
+
+
+def test_weights_moments_and_accuracies_of_bf16_training_are_float32() -> None:
+    (model, state), (exact, its) = trained("m1_8", "bf16"), trained("m1_8", "float32")
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert not same_bits(model, exact)
+    assert [e.train_loss for e in state.history] == pytest.approx([e.train_loss for e in its.history], rel=0.05)
+
+
+def test_bf16_networks_train_as_one_program_too() -> None:
+    runs = [_run("m1_8", "bf16", seed) for seed in range(2)]
+    data = tensors()
+    train_together(runs, train=data.train, validation=data.validation, set_dropout_generator=set_dropout_generator)
+    for seed, run in enumerate(runs):
+        alone = _run("m1_8", "bf16", seed)
+        train(
+            alone.model, alone.optimizer, alone.recipe, train=data.train, validation=data.validation,
+            state=alone.state, set_dropout_generator=set_dropout_generator,
+        )  # fmt: skip
+        for fused, single in zip(run.model.parameters(), alone.model.parameters(), strict=True):
+            assert (fused - single).norm() < 0.05 * single.norm()
+        assert run.state.history[-1].train_loss == pytest.approx(alone.state.history[-1].train_loss, rel=0.05)
+
+
+def test_tf32_is_switched_on_for_the_step_alone() -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    class Looks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(1, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+            logits: Tensor = self.layer(x)
+            return logits
+
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    model = Looks()
+    with precision.training_in("tf32", model):
+        model(torch.zeros(1, 1))
+    model(torch.zeros(1, 1))
+    assert seen == [(True, True), before]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="of machines without a GPU")
+def test_tf32_without_a_gpu_is_refused() -> None:
+    with pytest.raises(ValueError, match="tf32 needs an NVIDIA GPU"):
+        precision.check("tf32", torch.device("cpu"))
+    precision.check("bf16", torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("gpus_up", "grows", "asked", "refused"),
+    [
+        (0, False, None, True),
+        (2, False, 0.0, True),
+        (2, False, None, False),
+        (0, True, None, False),
+        (2, False, 0.5, False),
+    ],
+)
+def test_tf32_on_a_cluster_without_gpus_is_refused_before_any_trial(
+    gpus_up: int, grows: bool, asked: float | None, refused: bool
+) -> None:
+    cluster = Capacity([{"CPU": 8.0, "GPU": float(gpus_up)}], [], grows)
+    check_precision(cluster, {"float32", "bf16"}, asked)
+    if refused:
+        with pytest.raises(ClusterError, match="these trials get none; leave it out, or take bf16"):
+            check_precision(cluster, {"tf32"}, asked)
+    else:
+        check_precision(cluster, {"tf32"}, asked)
+
+
+def test_a_row_says_in_what_it_was_trained(tmp_path: Path) -> None:
+    results = Results(tmp_path)
+    results.create()
+    row = execute(planned(trial(precision="bf16"), frozenset()), tensors(), results)
+    assert (row["precision"], row["dtype"], row["status"]) == ("bf16", "float32", "ok")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="tf32 needs an NVIDIA GPU"):
+            execute(planned(trial(precision="tf32"), frozenset()), tensors(), results)
+
+
+def test_precision_is_part_of_a_trial_unless_it_is_float32() -> None:
+    plain = trial()
+    assert replace(plain, precision="float32").trial_id == plain.trial_id
+    assert len({replace(plain, precision=p).cell_id for p in ("float32", "tf32", "bf16")}) == 3
+    with pytest.raises(ValueError, match="'half' is not one of float32, tf32, bf16"):
+        replace(plain, precision="half")
+
+
+@pytest.mark.parametrize("grid", sorted(GRIDS))
+def test_a_grid_in_another_precision_is_another_grid_of_the_same_size(grid: str) -> None:
+    plain, lower = plan(Request(grid)), plan(Request(grid, precision="bf16"))
+    assert len(plain) == len(lower) and not set(plain) & set(lower)
+    family: list[Trial | None] = [planned.trial for planned in lower.values()]
+    family += [planned.trial.parent for planned in lower.values()]
+    assert {member.precision for member in family if member is not None} == {"bf16"}
+    assert set(plan(Request(grid, precision="float32"))) == set(plain)

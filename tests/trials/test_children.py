@@ -1,0 +1,135 @@
+"""A trial that goes on from another's weights: robust training, transfer, and what a retrained parent undoes."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from search_spaces import (
+    AttackProbe,
+    InputCurvatureProbe,
+    InputHessianProbe,
+    LandscapeProbe,
+    Planned,
+    Probe,
+    SpectrumProbe,
+    Trial,
+)
+from study.models import MODELS
+from study.results import checkpoints
+from study.results.folder import Results
+from study.trials import pending
+from study.trials.execute import execute
+from tests.trials.small import planned, tensors, timeless, trial
+
+PARENT = trial(momentum=0.9, learning_rate=0.01, epochs=15)
+CHILD = replace(PARENT, parent=PARENT, epochs=8, adversarial_training="fgsm", adversarial_epsilon=0.1)
+
+EVERY_KIND: frozenset[Probe] = frozenset(
+    {
+        AttackProbe("fhsm", 0.1, "stable"),
+        AttackProbe("fhsm", 0.1, "stable", newton_steps=1),
+        AttackProbe("fgsm", 0.1, "stable"),
+        AttackProbe("fgsm", 0.1, "stable", source="parent"),
+        SpectrumProbe("train", 120, 5, tolerance=1e-4),
+        SpectrumProbe("train", 1, 5, tolerance=1e-4),
+        SpectrumProbe("train", 1, 5, tolerance=1e-4, draw=1),
+        InputCurvatureProbe("test"),
+        InputHessianProbe(samples=1),
+        LandscapeProbe("line", "train", 30, hessian_size=30),
+        LandscapeProbe("interpolation", "test", 50),
+    }
+)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    made = Results(tmp_path)
+    made.create()
+    return made
+
+
+def run(one: Trial, results: Results, probes: frozenset[Probe] = frozenset(), **options: Any) -> Mapping[str, Any]:
+    execute(planned(one, probes), tensors(), results, **options)
+    row = results.read_row(one.trial_id)
+    assert row is not None
+    return row
+
+
+def test_a_child_starts_from_its_parents_weights_and_grows_robust(results: Results) -> None:
+    attack = frozenset({AttackProbe("fgsm", 0.1, "stable")})
+    parent, child = run(PARENT, results, attack), run(CHILD, results, attack)
+    assert (child["parent"], child["parent_sha256"]) == (PARENT.trial_id, parent["weights_sha256"])
+    assert child["weights_sha256"] != parent["weights_sha256"]
+    assert child["attacks"][0]["accuracy"] > parent["attacks"][0]["accuracy"] + 0.1
+
+
+def test_every_kind_of_probe_is_answered_once_and_stored(results: Results) -> None:
+    parent = run(PARENT, results)
+    row = run(CHILD, results, EVERY_KIND)
+    assert pending.answered(dict(row)) == {probe.key for probe in EVERY_KIND}
+    by_key = {(a["attack"], a["source"], a["newton_steps"]): a["correct"] for a in row["attacks"]}
+    assert by_key["fhsm", "self", 1] == by_key["fgsm", "self", None]  # one iteration is FGSM
+    assert row["rank_max"] <= 9 and row["psd_violation"] < 1e-9
+    draws = {s["draw"]: s["eigenvalues"] for s in row["spectra"] if s["subset_size"] == 1}
+    assert draws[0] != draws[1]
+
+    arrays = results.read_arrays(CHILD.trial_id)
+    landscapes = {entry["kind"]: entry for entry in row["landscapes"]}
+    fractions, losses = (arrays[landscapes["interpolation"][name]] for name in ("offsets", "losses"))
+    assert losses[np.flatnonzero(fractions == 0.0)] == pytest.approx(parent["test_loss"], rel=1e-5)
+    assert losses[np.flatnonzero(fractions == 1.0)] == pytest.approx(row["test_loss"], rel=1e-5)
+    assert np.mean(arrays["lambda1_x_test"]) == pytest.approx(row["lambda1_x_test"], rel=1e-5)
+    assert arrays[landscapes["line"]["losses"]].min() > 0
+
+
+def test_a_childs_row_is_the_same_bits_when_it_is_interrupted(results: Results, tmp_path: Path) -> None:
+    run(PARENT, results)
+    attack = frozenset({AttackProbe("fgsm", 0.1, "ce")})
+
+    def killed(metrics: Mapping[str, Any]) -> None:
+        if metrics.get("epoch") == 1:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        run(CHILD, results, attack, report=killed, checkpoint_seconds=0.0)
+    assert results.read_checkpoint(CHILD.trial_id) is not None
+    resumed = run(CHILD, results, attack)
+
+    elsewhere = Results(tmp_path / "other")
+    elsewhere.create()
+    run(PARENT, elsewhere)
+    assert timeless(dict(resumed)) == timeless(dict(run(CHILD, elsewhere, attack)))
+
+
+def test_a_child_without_a_parents_weights_says_so(results: Results) -> None:
+    with pytest.raises(ValueError, match=f"its parent, trial {PARENT.trial_id}, has no weights"):
+        run(CHILD, results)
+
+
+def test_a_retrained_parent_undoes_its_child(results: Results) -> None:
+    parent, child = run(PARENT, results), run(CHILD, results)
+    grid: dict[str, Planned] = {one.trial_id: planned(one, frozenset()) for one in (CHILD, PARENT)}
+    assert pending.pending(grid, [parent, child]) == []
+    assert [p.trial for p in pending.pending(grid, [child])] == [CHILD, PARENT]  # in the grid's order
+    other = parent | {"weights_sha256": "0" * 64}
+    assert [p.trial for p in pending.pending(grid, [other, child])] == [CHILD]
+
+
+def test_a_child_of_other_weights_is_trained_anew_even_from_its_checkpoint(results: Results) -> None:
+    run(PARENT, results)
+    first = run(CHILD, results)
+    weights = results.read_weights(PARENT.trial_id)
+    assert weights is not None
+    model = MODELS["m1_8"](image_shape=(1, 28, 28), num_classes=10)
+    results.write_weights(PARENT.trial_id, checkpoints.weights_to_bytes(model))
+    again = run(CHILD, results)
+    assert again["parent_sha256"] == checkpoints.weights_sha256(model) != first["parent_sha256"]
+
+
+def test_a_probe_of_the_parent_needs_one(results: Results) -> None:
+    with pytest.raises(ValueError, match="this trial has no parent"):
+        run(PARENT, results, frozenset({AttackProbe("fgsm", 0.1, "ce", source="parent")}))

@@ -1,0 +1,170 @@
+"""One trial to its row: complete, repeatable, resumable, and open to new questions."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from search_spaces import AttackProbe, SpectrumProbe
+from study.results.folder import Results
+from study.trials import pending
+from study.trials.execute import execute
+from tests.trials.small import planned, probes, tensors, timeless, trial
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    made = Results(tmp_path)
+    made.create()
+    return made
+
+
+class _KilledError(Exception):
+    pass
+
+
+def test_the_row_answers_everything(results: Results) -> None:
+    one = planned()
+    execute(one, tensors(), results)
+    row = results.read_row(one.trial.trial_id)
+    assert row is not None
+    assert row["status"] == "ok"
+    assert pending.answered(row) == {p.key for p in one.probes}
+    assert (row["steps"], row["epochs_done"], row["n_params"]) == (16, 4, 5_746)
+    for attack in row["attacks"]:
+        bits = np.unpackbits(np.frombuffer(attack["correct_bits"], np.uint8), count=attack["n"])
+        assert bits.sum() == attack["correct"] == round(attack["accuracy"] * 50)
+    by_loss = {(a["attack"], a["loss"]): a["accuracy"] for a in row["attacks"]}
+    assert row["fgsm_acc"] == by_loss["fgsm", "ce"]
+    assert row["pgd_acc_stable"] == by_loss["pgd", "stable"]
+    assert {s["split"]: s["eigenvalues"][0] for s in row["spectra"]} == {
+        "train": row["lambda1_train"],
+        "test": row["lambda1_test"],
+    }
+    assert all(s["converged"] for s in row["spectra"])
+    assert results.read_checkpoint(one.trial.trial_id) is None
+
+
+@pytest.mark.parametrize("model", ["m1_8", "stdcnn"])
+def test_interrupted_and_resumed_equals_uninterrupted_to_the_bit(results: Results, tmp_path: Path, model: str) -> None:
+    one = planned(trial(model=model, momentum=0.9, augmentation="crop_flip"), probes())
+
+    def killed_in_epoch_3(metrics: Mapping[str, Any]) -> None:
+        if metrics.get("epoch") == 3:
+            raise _KilledError
+
+    with pytest.raises(_KilledError):
+        execute(one, tensors(), results, report=killed_in_epoch_3, checkpoint_seconds=0.0)
+    assert results.read_checkpoint(one.trial.trial_id) is not None
+    reported: list[Mapping[str, Any]] = []
+    resumed = execute(one, tensors(), results, report=reported.append)
+
+    other = Results(tmp_path / "other")
+    other.create()
+    undisturbed = execute(one, tensors(), other)
+    assert [metrics["epoch"] for metrics in reported if "epoch" in metrics] == [4]
+    answered = [metrics["probes_answered"] for metrics in reported if "epoch" not in metrics]
+    assert answered == list(range(1, 1 + len(one.probes)))  # a sign of life after each
+    assert timeless(resumed) == timeless(undisturbed)
+    assert results.read_weights(one.trial.trial_id) == other.read_weights(one.trial.trial_id)
+
+
+def test_a_new_question_is_answered_from_stored_weights_without_training(results: Results) -> None:
+    one = planned()
+    first = execute(one, tensors(), results)
+    asked = one.probes | {AttackProbe("fgsm", 0.05, "ce"), SpectrumProbe("train", 120, count=3)}
+    grid = {one.trial.trial_id: planned(asked=asked)}
+    work = pending.pending(grid, results.read_rows()[0])
+    assert work[0].probes == asked - one.probes
+
+    reported: list[Mapping[str, Any]] = []
+    second = execute(work[0], tensors(), results, report=reported.append)
+    assert reported == [{"probes_answered": 1}, {"probes_answered": 2}]  # and no epoch
+    assert second["started_at"] == first["started_at"].replace(tzinfo=second["started_at"].tzinfo)
+    assert len(second["attacks"]) == len(first["attacks"]) + 1
+    assert second["test_acc"] == first["test_acc"]
+    assert pending.pending(grid, results.read_rows()[0]) == []
+
+
+def test_a_trial_that_is_restarted_after_its_row_was_stored_answers_nothing_twice(results: Results) -> None:
+    one = planned()
+    first = execute(one, tensors(), results)
+    again = execute(one, tensors(), results)
+    assert timeless(again) == timeless(first)
+    assert len(again["attacks"]) == len({(a["attack"], a["loss"], a["epsilon"]) for a in again["attacks"]})
+
+
+def test_an_answer_does_not_depend_on_what_else_is_asked(results: Results, tmp_path: Path) -> None:
+    one = AttackProbe("pgd", 0.1, "ce")
+    alone = execute(planned(asked=frozenset([one])), tensors(), results)
+    other = Results(tmp_path / "other")
+    other.create()
+    together = execute(planned(), tensors(), other)
+    pgd = next(a for a in together["attacks"] if (a["attack"], a["loss"]) == ("pgd", "ce"))
+    assert pgd["correct_bits"] == alone["attacks"][0]["correct_bits"]
+
+
+def test_a_diverged_trial_has_a_row_that_says_so_and_is_not_asked_again(results: Results) -> None:
+    one = planned(trial(learning_rate=1e6))
+    row = execute(one, tensors(), results)
+    assert row["status"] == "diverged"
+    assert "epoch" in row["status_reason"]
+    assert row["fgsm_acc"] is None
+    assert pending.pending({one.trial.trial_id: one}, results.read_rows()[0]) == []
+
+
+def test_a_failed_or_torn_trial_is_asked_again_whole(results: Results, tmp_path: Path) -> None:
+    one = planned()
+    execute(one, tensors(), results)
+    grid = {one.trial.trial_id: one}
+    path = tmp_path / f"trials/{one.trial.trial_id}.parquet"
+    path.write_bytes(path.read_bytes()[:100])
+    assert pending.pending(grid, results.read_rows()[0]) == [one]
+    assert execute(one, tensors(), results)["status"] == "ok"
+    assert pending.pending(grid, results.read_rows()[0]) == []
+
+
+def test_lost_weights_are_trained_again_to_the_same_bits(results: Results, tmp_path: Path) -> None:
+    one = planned()
+    execute(one, tensors(), results)
+    weights = tmp_path / f"weights/{one.trial.trial_id}.pt"
+    before = weights.read_bytes()
+    weights.unlink()
+    execute(one, tensors(), results)
+    assert weights.read_bytes() == before
+
+
+def test_a_damaged_checkpoint_is_dropped_and_training_starts_afresh(results: Results) -> None:
+    one = planned()
+    results.write_checkpoint(one.trial.trial_id, b"garbage")
+    assert execute(one, tensors(), results)["epochs_done"] == 4
+
+
+def test_weights_are_read_without_executing_code(results: Results) -> None:
+    import pickle
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return eval, ("__import__('os').abort()",)
+
+    one = planned()
+    results.write_checkpoint(one.trial.trial_id, pickle.dumps(Evil()))
+    assert execute(one, tensors(), results)["status"] == "ok"
+
+
+def test_lost_weights_have_every_old_answer_asked_again(results: Results, tmp_path: Path) -> None:
+    one = planned()
+    execute(one, tensors(), results)
+    (tmp_path / f"weights/{one.trial.trial_id}.pt").write_bytes(b"damaged")
+    new = AttackProbe("fgsm", 0.05, "ce")
+    row = execute(planned(asked=frozenset([new])), tensors(), results)
+    assert pending.answered(row) == {p.key for p in one.probes | {new}}
+
+
+def test_other_data_than_a_trial_was_trained_on_are_refused(results: Results) -> None:
+    execute(planned(), tensors(), results)
+    with pytest.raises(ValueError, match="not the data that this trial was trained on"):
+        execute(planned(), replace(tensors(), sha256="other"), results)

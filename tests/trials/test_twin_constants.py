@@ -1,0 +1,25 @@
+"""What a room may not import and so writes down again says the same as its source."""
+
+from search_spaces import NEWTON_STEPS, NEWTON_TOLERANCE
+from study.attacks import ATTACKS
+from study.curvature.landscape import INTERPOLATION_FRACTIONS, LINE_OFFSETS, PLANE_OFFSETS
+from study.trials.landscapes import LANDSCAPES
+from study.tuning.costs import LANDSCAPE_POINTS
+
+
+def test_a_probe_asks_by_default_for_the_newton_settings_of_the_attacks() -> None:
+    asked = {"newton_steps": NEWTON_STEPS, "newton_tolerance": NEWTON_TOLERANCE}
+    assert {name: dict(spec.settings) for name, spec in ATTACKS.items() if spec.settings} == {
+        "fhsm": asked,
+        "l2hess": asked,
+    }
+
+
+def test_the_cost_model_counts_the_points_of_every_landscape() -> None:
+    points = {
+        "line": len(LINE_OFFSETS),
+        "plane": len(PLANE_OFFSETS) ** 2,
+        "interpolation": len(INTERPOLATION_FRACTIONS),
+    }
+    assert dict(LANDSCAPE_POINTS) == points
+    assert points.keys() == LANDSCAPES.keys()

@@ -1,0 +1,73 @@
+"""A study whose networks are first trained as few programs: the same rows, whatever becomes of the programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from study.results.folder import Results
+from study.results.schema import Row
+from study.run import main
+from study.tuning import batched_training
+from study.tuning.progress import Progress
+from tests.tuning.groups_that_fail import all_diverge, cannot_be_one
+
+SMALL = [
+    *("--grid", "smoke", "--select", "batch_size=32", "--seeds", "0,1", "--probes", "headline"),
+    *("--epochs", "2", "--train-size", "64", "--test-size", "20", "--no-report"),
+]
+
+
+def run(folder: Path, *options: str) -> tuple[int, dict[str, Row]]:
+    status = main([*SMALL, "--results", str(folder), *options])
+    return status, {row["trial_id"]: row for row in Results(folder).read_rows()[0]}
+
+
+def test_trained_together_or_alone_the_study_is_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, together = run(tmp_path / "together", "--replicas", "8")
+    printed = capsys.readouterr().out
+    assert status == 0 and "training 4 networks together first, in 1 group;" in printed
+    assert "4/4 done, 0 running, 0 failed" in printed
+    assert "not trained as one program" not in printed
+    status, alone = run(tmp_path / "alone")
+    assert status == 0 and "probes follow" not in capsys.readouterr().out  # on CPUs nobody asked for it
+    assert together.keys() == alone.keys()
+    for trial_id, row in together.items():
+        its = alone[trial_id]
+        assert (row["replicas"], its["replicas"], row["replayed"]) == (4, 1, False)
+        assert row["train_loss"] == pytest.approx(its["train_loss"], rel=1e-3)
+        assert row["lambda1_test"] == pytest.approx(its["lambda1_test"], rel=0.02)
+        assert [a["n"] for a in row["attacks"]] == [a["n"] for a in its["attacks"]]
+        assert row["spaces"] == its["spaces"] and row["regimes"] == its["regimes"]
+
+
+def test_what_cannot_be_one_program_is_trained_one_by_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batched_training, "execute_together", cannot_be_one)
+    status, rows = run(tmp_path, "--replicas", "8")
+    printed = capsys.readouterr()
+    assert "not trained as one program, but one by one: 4 x digits m1_8" in printed.err
+    assert "this model branches on its data (planted)" in printed.err
+    assert status == 0 and {row["status"] for row in rows.values()} == {"ok"}
+    assert {row["replicas"] for row in rows.values()} == {1}
+    assert all(row["attacks"] for row in rows.values())
+
+
+def test_networks_that_diverged_together_are_not_trained_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batched_training, "execute_together", all_diverge)
+    status, rows = run(tmp_path, "--replicas", "8")
+    assert status == 0 and {row["status_reason"] for row in rows.values()} == {"planted"}
+    status, _ = run(tmp_path, "--replicas", "8")
+    assert status == 0 and "nothing to do" in capsys.readouterr().out
+
+
+def test_what_follows_counts_in_the_eta() -> None:
+    done = {"costs": {"a": 1.0}, "labels": {}, "started": 0.0, "done": {"a": "ok"}}
+    assert Progress(**done).eta_seconds() == 0  # type: ignore[arg-type]
+    waiting = Progress(**done, afterwards=3.0)  # type: ignore[arg-type]
+    eta = waiting.eta_seconds()
+    assert eta is not None and eta > 0

@@ -1,0 +1,153 @@
+"""Trackers are told of every trial; none of them can end or change a study."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray import tune
+
+from study import options
+from study.options import OptionError
+from study.run import main
+from study.tuning import trackers
+from study.tuning.resources import Trackers
+from study.tuning.trackers import MAX_ERRORS, tracker_callbacks
+from tests.trials.small import planned, trial
+
+PLANNED = planned()
+TRIAL_ID = PLANNED.trial.trial_id
+TUNES = SimpleNamespace(config={"trial_id": TRIAL_ID}, trial_id=TRIAL_ID, local_path="unused")
+
+
+class Spy(tune.Callback):
+    """Remembers what it was told; raises where it is asked to."""
+
+    def __init__(self, raises: str = "") -> None:
+        self.told: list[tuple[str, Any]] = []
+        self._raises = raises
+
+    def _hear(self, hook: str, heard: Any) -> None:
+        self.told.append((hook, heard))
+        if hook == self._raises:
+            raise ConnectionError("the server is gone")
+
+    def setup(self, **info: Any) -> None:
+        self._hear("setup", info)
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._hear("start", trial)
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
+        self._hear("result", result)
+
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+        self._hear("end", None)
+
+
+def told(spy: Spy, monkeypatch: pytest.MonkeyPatch, results: int = 2) -> list[str]:
+    """What a tracker hears of a study of one trial."""
+    monkeypatch.setitem(trackers.MAKERS, "mlflow", lambda uri: spy)
+    (callback,) = tracker_callbacks(Trackers(mlflow="uri"), {TRIAL_ID: PLANNED})
+    callback.setup(stop=None)
+    callback.on_trial_start(iteration=0, trials=[TUNES], trial=TUNES)
+    for epoch in range(results):
+        callback.on_trial_result(iteration=0, trials=[TUNES], trial=TUNES, result={"epoch": epoch})
+    callback.on_trial_complete(iteration=0, trials=[TUNES], trial=TUNES)
+    callback.on_experiment_end(trials=[TUNES])
+    return [hook for hook, _ in spy.told]
+
+
+def test_none_is_told_by_default() -> None:
+    assert tracker_callbacks(Trackers(), {}) == []
+
+
+def test_a_tracker_hears_every_event_and_the_studys_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    spy = Spy()
+    assert told(spy, monkeypatch) == ["setup", "start", "result", "result", "end"]
+    shown = dict(spy.told)["start"]
+    assert shown.config == {"trial_id": TRIAL_ID, **PLANNED.trial.to_dict()}
+    assert shown.config["batch_size"] == trial().batch_size
+    assert shown.trial_id == TRIAL_ID
+    assert spy.told[2][1] == {"epoch": 0}
+
+
+def test_an_error_is_printed_and_the_next_event_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert told(Spy("start"), monkeypatch) == ["setup", "start", "result", "result", "end"]
+    assert capsys.readouterr().err == "mlflow: ConnectionError: the server is gone; the study goes on\n"
+
+
+def test_a_tracker_that_goes_on_failing_is_told_no_more(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heard = told(Spy("result"), monkeypatch, results=10)
+    assert heard.count("result") == MAX_ERRORS
+    assert "end" not in heard
+    assert capsys.readouterr().err.splitlines()[-1].endswith("it is told nothing more")
+
+
+def test_a_tracker_that_cannot_be_set_up_is_off(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert told(Spy("setup"), monkeypatch) == ["setup"]
+    printed = capsys.readouterr().err
+    assert printed == "mlflow is off: ConnectionError: the server is gone; the study goes on without it\n"
+
+
+@pytest.mark.parametrize("name", ["mlflow", "wandb", "tensorboard"])
+def test_a_missing_package_is_one_line_before_anything_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(options.importlib.util, "find_spec", lambda package: None)
+    assert main(["--grid", "smoke", f"--{name}", "x", "--results", str(tmp_path / "r")]) == 2
+    expected = f"study.run: --{name} needs a package that is not installed: pip install -e '.[{name}]'\n"
+    assert capsys.readouterr().err == expected
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_password_in_a_uri_is_refused_as_commands_are_stored(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = options.parser(None, 2).parse_args(["--grid", "smoke", "--mlflow", "https://me:hidden@host"])
+    with pytest.raises(OptionError, match="no password in the URI") as refused:
+        options.resources(arguments)
+    assert "hidden" not in str(refused.value)
+
+
+SCRIPT = """
+import sys
+from study import integrations
+from study.run import main
+from tests.tuning.test_trackers import Spy
+
+integrations.MAKERS["mlflow"] = lambda uri: Spy("start")
+integrations.MAKERS["wandb"] = lambda project: Spy("result")
+from study import options
+options.TRACKER_PACKAGES.update(mlflow="ray", wandb="ray")
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_study_outlives_trackers_that_raise_while_another_writes(tmp_path: Path) -> None:
+    board = tmp_path / "board"
+    arguments = [
+        "--grid", "smoke", "--select", "batch_size=64,128", "regime=lr", "--epochs", "2", "--train-size", "64",
+        "--test-size", "20", "--seeds", "0", "--probes", "headline", "--max-concurrent", "1", "--no-report",
+        "--results", str(tmp_path / "r"), "--mlflow", "u", "--wandb", "p", "--tensorboard", str(board),
+    ]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *arguments],
+        capture_output=True, text=True, timeout=280, env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[:3000]
+    assert "2/2 done, 0 running, 0 failed" in done.stdout
+    rows = {path.stem for path in (tmp_path / "r" / "trials").glob("*.parquet")}
+    assert len(rows) == 2
+    written = {path.parent.name: path.read_bytes() for path in board.glob("*/events.out.tfevents.*")}
+    assert set(written) == rows
+    assert all(b"fgsm_acc" in content for content in written.values())
+    assert "mlflow: ConnectionError: the server is gone" in done.stderr
+    assert "wandb: ConnectionError: the server is gone; it is told nothing more" in done.stderr
