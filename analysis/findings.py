@@ -13,6 +13,7 @@ from altair.utils.schemapi import debug_mode
 
 from analysis.beside import beside
 from analysis.claims import evaluate
+from analysis.claims.verdict import Verdict
 from analysis.figures import FIGURES, Figure, FigureData, FigureGroup, study_figures
 from analysis.figures.forest import forest_figure
 from analysis.figures.large_batch import LANDSCAPES
@@ -22,9 +23,8 @@ from analysis.published.paper_versus_ours import Comparison, compare
 from analysis.published.printed_rows import PRINTED
 from analysis.reports.correlation import CorrelationReport, correlation_report
 from analysis.reports.counterexamples import CounterexampleReport, counterexample_report
-from analysis.rows.cells import cells
-from analysis.rows.table import PROTOCOL, StudyTable
-from analysis.verdict import Verdict
+from analysis.tables.cells import cells
+from analysis.tables.table import PROTOCOL, StudyTable
 from search_spaces import HEADLINE_EPSILON
 
 CURVATURE = "lambda1_train"

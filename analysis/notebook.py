@@ -6,8 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.rows.table import StudyTable
-from analysis.rows.table import load as load_table
+from analysis.tables.table import StudyTable
+from analysis.tables.table import load as load_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Study:
     """One results folder. Whatever is asked for is computed once and kept; see docs/python_api.md.
 
-    `table` holds the rows themselves in long form (`analysis.rows.table.StudyTable`).
+    `table` holds the rows themselves in long form (`analysis.tables.table.StudyTable`).
 
     Raises:
         RecordsError: there are no results at `location`.
@@ -37,20 +37,20 @@ class Study:
     @cached_property
     def networks(self) -> pd.DataFrame:
         """One row a trained network; the columns of `networks.csv`."""
-        from analysis.downloads import networks
+        from analysis.output.downloads import networks
 
         return networks(self.table)
 
     @cached_property
     def cells(self) -> pd.DataFrame:
         """One row a cell and attack: means over seeds, intervals and flags; the columns of `cells.csv`."""
-        from analysis.downloads import aggregated
+        from analysis.output.downloads import aggregated
 
         return aggregated(self._data.cells)
 
     def claims(self) -> pd.DataFrame:
         """One row a claim and attack loss with its verdict; the columns of `claims.csv`."""
-        from analysis.verdict import to_frame
+        from analysis.claims.verdict import to_frame
 
         return to_frame(self._findings.verdicts)
 
@@ -64,7 +64,7 @@ class Study:
 
     def paper_versus_ours(self) -> pd.DataFrame:
         """One row a printed number with ours beside it; the columns of `paper_versus_ours.csv`."""
-        from analysis.downloads import comparisons_frame
+        from analysis.output.downloads import comparisons_frame
 
         return comparisons_frame(self._findings.comparisons)
 
@@ -88,7 +88,7 @@ class Study:
 
     def latex(self) -> dict[str, str]:
         """File name -> LaTeX of `claims.tex`, `counterexamples.tex` and `paper_versus_ours.tex`."""
-        from analysis.latex import latex_tables
+        from analysis.output.latex import latex_tables
 
         return latex_tables(self._findings)
 

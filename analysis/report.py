@@ -13,15 +13,15 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.beside import beside
-from analysis.columns import DESCRIPTIONS
-from analysis.downloads import aggregated, comparisons_frame, networks, write_tables
-from analysis.export import FORMATS, export_figures
+from analysis.claims.verdict import to_frame
 from analysis.findings import Findings, find
-from analysis.latex import TABLES, write_latex
-from analysis.page import render
-from analysis.rows.cells import cells
-from analysis.rows.table import load
-from analysis.verdict import to_frame
+from analysis.output.columns import DESCRIPTIONS
+from analysis.output.downloads import aggregated, comparisons_frame, networks, write_tables
+from analysis.output.export import FORMATS, export_figures
+from analysis.output.latex import TABLES, write_latex
+from analysis.output.page import render
+from analysis.tables.cells import cells
+from analysis.tables.table import load
 from study.results.folder import RecordsError
 
 DESCRIPTION = """Write the report of a study: report.html, its tables beside it (CSV, and Parquet with a description of

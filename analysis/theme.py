@@ -1,4 +1,4 @@
-"""How the study looks: names, colours, shapes and the chart configuration shared by every figure."""
+"""How the study looks: colours, shapes and the chart configuration shared by every figure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+
+from analysis.tables.words import OPTIMIZER_NAMES, REGIME_NAMES
 
 INK = "currentColor"
 """Axis and text colour: a chart takes the colour of the page around it, and black on paper."""
@@ -51,14 +53,14 @@ class SeriesStyle:
 
 
 REGIMES: dict[str, SeriesStyle] = {
-    "lr": SeriesStyle("LR constant", "#2E9BD6", "circle"),
-    "lr_bs": SeriesStyle("LR/BS constant", "#6A1B9A", "square"),
-    "benchmark": SeriesStyle("Benchmark", "#D62728", "triangle-up"),
-    "adversarial": SeriesStyle("Adversarial training", "#8A6D1A", "triangle-down"),
-    "lr_0.1": SeriesStyle("LR 0.1 constant", "#1E8E5A", "diamond"),
-    "step": SeriesStyle("LR 0.01 in steps", "#D9730D", "triangle-down"),
-    "step_0.1": SeriesStyle("LR 0.1 in steps", "#C2378A", "cross"),
-    "lr_0.0005": SeriesStyle("LR 0.0005 constant", "#7C6BD6", "circle"),
+    "lr": SeriesStyle(REGIME_NAMES["lr"], "#2E9BD6", "circle"),
+    "lr_bs": SeriesStyle(REGIME_NAMES["lr_bs"], "#6A1B9A", "square"),
+    "benchmark": SeriesStyle(REGIME_NAMES["benchmark"], "#D62728", "triangle-up"),
+    "adversarial": SeriesStyle(REGIME_NAMES["adversarial"], "#8A6D1A", "triangle-down"),
+    "lr_0.1": SeriesStyle(REGIME_NAMES["lr_0.1"], "#1E8E5A", "diamond"),
+    "step": SeriesStyle(REGIME_NAMES["step"], "#D9730D", "triangle-down"),
+    "step_0.1": SeriesStyle(REGIME_NAMES["step_0.1"], "#C2378A", "cross"),
+    "lr_0.0005": SeriesStyle(REGIME_NAMES["lr_0.0005"], "#7C6BD6", "circle"),
 }
 """Regime label -> style. Light blue, purple and red as in the natural-training paper (section 2.1), darkened until
 each has a contrast of at least 3:1 against white, and so has its dark form against the dark background."""
@@ -72,79 +74,16 @@ MOMENTA: dict[float, SeriesStyle] = {
 """Momentum -> style; every colour has a contrast of at least 3:1 against white and against the dark background."""
 
 OPTIMIZERS: dict[str, SeriesStyle] = {
-    "sgd": SeriesStyle("SGD", "#2E9BD6", "circle"),
-    "svrg": SeriesStyle("SVRG", "#1E8E5A", "diamond"),
-    "msgd": SeriesStyle("noisy SGD", "#D9730D", "square"),
-    "selective_backprop": SeriesStyle("selective backprop", "#C2378A", "triangle-up"),
-    "adam": SeriesStyle("Adam", "#7C6BD6", "cross"),
-    "adamw": SeriesStyle("AdamW", "#8A6D1A", "triangle-down"),
+    "sgd": SeriesStyle(OPTIMIZER_NAMES["sgd"], "#2E9BD6", "circle"),
+    "svrg": SeriesStyle(OPTIMIZER_NAMES["svrg"], "#1E8E5A", "diamond"),
+    "msgd": SeriesStyle(OPTIMIZER_NAMES["msgd"], "#D9730D", "square"),
+    "selective_backprop": SeriesStyle(OPTIMIZER_NAMES["selective_backprop"], "#C2378A", "triangle-up"),
+    "adam": SeriesStyle(OPTIMIZER_NAMES["adam"], "#7C6BD6", "cross"),
+    "adamw": SeriesStyle(OPTIMIZER_NAMES["adamw"], "#8A6D1A", "triangle-down"),
 }
 """Optimizer -> style; every colour has a contrast of at least 3:1 against white and against the dark background."""
 
 OTHER = SeriesStyle("other", "#7A7A7A", "cross")
-
-NAMES: dict[str, str] = {
-    "mnist": "MNIST",
-    "fashion-mnist": "Fashion-MNIST",
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "digits": "Digits",
-    "m1": "M1",
-    "m1_20": "M1 (20-20)",
-    "stdcnn": "StdCNN",
-    "c1": "C1",
-    "c2": "C2",
-    "c3": "C3",
-    "m1_lenet": "M1 (LeNet)",
-    "resnet20": "ResNet20",
-    "vgg11": "VGG11",
-    "resnet18": "ResNet18",
-    "fgsm": "FGSM",
-    "pgd": "PGD",
-    "fgsm10": "FGSM10",
-    "l2grad": "L2GRAD",
-    "fhsm": "FHSM",
-    "l2hess": "L2HESS",
-    "ce": "published loss",
-    "stable": "stable loss",
-}
-"""Identifier in rows -> name in text; an identifier that is not here names itself."""
-
-AUGMENTATIONS: dict[str, str] = {
-    "none": "no augmentation",
-    "flip": "random flips",
-    "crop_flip": "random crops and flips",
-}
-"""Augmentation in rows -> its name in text."""
-
-
-def name(identifier: str) -> str:
-    """The name of a data set, model, attack or loss as the papers write it."""
-    return NAMES.get(identifier, identifier)
-
-
-def training(column: str, value: str) -> str:
-    """How a network was trained, by one column of its row: adversarial training "fgsm" is "FGSM training"."""
-    match column:
-        case "augmentation":
-            return AUGMENTATIONS.get(value, f"augmentation {value}")
-        case "adversarial_training":
-            return f"{name(value)} training"
-        case "optimizer":
-            return optimizer_style(value).label
-        case "precision":
-            return f"trained in {value}"
-    return f"{column.replace('_', ' ')} {value}"
-
-
-def phrase(text: str) -> str:
-    """Text with the identifiers in it written as the papers do: "lr_bs against lr" is "LR/BS against LR"."""
-    if text in REGIMES:
-        return REGIMES[text].label
-    return " ".join(_WORDS.get(word, word) for word in text.split(" "))
-
-
-_WORDS = NAMES | {"lambda1": "λ₁", "lr": "LR", "lr_bs": "LR/BS", "sgd": "SGD", "svrg": "SVRG", "adam": "Adam"}
 
 
 def regime_style(regime: str) -> SeriesStyle:

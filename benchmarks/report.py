@@ -21,15 +21,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from analysis.claims import evaluate
-from analysis.downloads import write_tables
 from analysis.findings import Findings, find
-from analysis.latex import write_latex
-from analysis.page import render
+from analysis.output.downloads import write_tables
+from analysis.output.latex import write_latex
+from analysis.output.page import render
 from analysis.report import frames
 from analysis.reports.correlation import correlation_report
 from analysis.reports.counterexamples import counterexample_report
-from analysis.rows.cells import cells
-from analysis.rows.table import load
+from analysis.tables.cells import cells
+from analysis.tables.table import load
 from benchmarks.planted_study import EXCEPTION, write_study
 from benchmarks.row import Row
 from study.results.row_cache import CACHE, SETTLED

@@ -20,6 +20,6 @@ def test_no_file_is_longer_than_300_lines() -> None:
 
 
 def test_reading_results_loads_neither_torch_nor_ray() -> None:
-    code = "import sys, analysis.report, analysis.rows.table; print({'torch', 'ray'} & set(sys.modules))"
+    code = "import sys, analysis.report, analysis.tables.table; print({'torch', 'ray'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

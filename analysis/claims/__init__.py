@@ -7,8 +7,8 @@ from analysis.claims import natural_training as a
 from analysis.claims import sgd_variants as b
 from analysis.claims.claim import Claim
 from analysis.claims.evidence import Evidence
-from analysis.rows.table import StudyTable
-from analysis.verdict import Verdict, mark_differing
+from analysis.claims.verdict import Verdict, mark_differing
+from analysis.tables.table import StudyTable
 
 CLAIMS: dict[str, Claim] = {
     "A1": a.A1,

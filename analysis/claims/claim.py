@@ -10,8 +10,8 @@ import numpy as np
 from analysis.claims.evidence import Evidence
 from analysis.claims.rules import Ruling, cast_votes
 from analysis.claims.sweeps import Guarded, Scope, Sweep, coverage
-from analysis.rows.table import PROTOCOL
-from analysis.verdict import Effect, Source, StratumResult, Verdict
+from analysis.claims.verdict import Effect, Source, StratumResult, Verdict
+from analysis.tables.table import PROTOCOL
 from search_spaces.probe import LOSSES
 
 Test = Callable[[Evidence, Scope, str | None], list[StratumResult]]

@@ -14,11 +14,12 @@ from analysis.claims.claim import Test
 from analysis.claims.evidence import Evidence
 from analysis.claims.large_batch_measures import converged
 from analysis.claims.sweeps import Scope
-from analysis.rows.lookup import of_trials
-from analysis.rows.robust_networks import Network, networks
+from analysis.claims.verdict import StratumResult
 from analysis.statistics.estimates import LEAST_FINITE, LEAST_SEEDS
+from analysis.statistics.finding import SIGNIFICANCE, Decision
 from analysis.statistics.inference import wilson
-from analysis.verdict import SIGNIFICANCE, Decision, StratumResult
+from analysis.tables.lookup import of_trials
+from analysis.tables.robust_networks import Network, networks
 from search_spaces.large_batch import COUNT
 
 PSD_TOLERANCE = 1e-8

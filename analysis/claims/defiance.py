@@ -13,10 +13,11 @@ from analysis.claims.exceptions import CURVATURE
 from analysis.claims.measures import LAMBDA1, Measure
 from analysis.claims.opposition import unjudged
 from analysis.claims.sweeps import Scope, Setting, Sweep, arms, guarded, sweeps
+from analysis.claims.verdict import StratumResult
 from analysis.reports.counterexamples import MIN_GAP, MIN_RATIO, REVERSE
 from analysis.statistics.contrasts import contrast, paired_difference
 from analysis.statistics.estimates import AT_ONE_SIZE, Reach, Sample, cell_means, directional
-from analysis.verdict import SIGNIFICANCE, Decision, Finding, StratumResult
+from analysis.statistics.finding import SIGNIFICANCE, Decision, Finding
 
 PAIR = Reach(2, 1.0)
 """A larger batch size and a smaller one."""

@@ -12,9 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.reports.counterexamples import CounterexampleReport, counterexample_report
-from analysis.rows.cells import CELL, FLAGS, cells
-from analysis.rows.table import CURVE, QUESTION, StudyTable
 from analysis.statistics.groups import group_codes
+from analysis.tables.cells import CELL, FLAGS, cells
+from analysis.tables.table import CURVE, QUESTION, StudyTable
 
 DIVERGED = "diverged"
 
@@ -44,7 +44,7 @@ class Evidence:
 
     @cached_property
     def cells(self) -> pd.DataFrame:
-        """`analysis.rows.cells.cells` of the table."""
+        """`analysis.tables.cells.cells` of the table."""
         return cells(self.table)
 
     @cached_property

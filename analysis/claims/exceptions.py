@@ -13,12 +13,13 @@ from analysis.claims.claim import Test, describe_protocol
 from analysis.claims.evidence import Evidence, curve_keys
 from analysis.claims.measures import FGSM, PGD, Measure
 from analysis.claims.sweeps import Scope, Sweep, sweeps
+from analysis.claims.verdict import StratumResult
 from analysis.reports.counterexamples import COUNTEREXAMPLE, FALSE_DISCOVERY_RATE
 from analysis.reports.environments import sign_errors
-from analysis.rows.observations import keyed, observe
-from analysis.rows.table import CURVE
 from analysis.statistics.estimates import LEAST_SIZES, LEAST_SPAN
-from analysis.verdict import SIGNIFICANCE, Decision, StratumResult
+from analysis.statistics.finding import SIGNIFICANCE, Decision
+from analysis.tables.observations import keyed, observe
+from analysis.tables.table import CURVE
 from search_spaces import HEADLINE_EPSILON
 
 CURVATURE = "lambda1_train"

@@ -31,9 +31,9 @@ from analysis.claims.to_the_loss import (
     exceeds_at_large_batch,
     not_related,
 )
+from analysis.claims.verdict import Source
 from analysis.statistics.peak import falls_from_peak
 from analysis.statistics.trends import trend
-from analysis.verdict import Source
 from search_spaces.large_batch import COUNT, EPSILONS, MOMENTUM, NATURAL, ORIGINAL
 from search_spaces.regimes import BENCHMARK_MOMENTUM
 

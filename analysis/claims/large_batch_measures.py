@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis.claims.evidence import DIVERGED, Evidence, Reader
 from analysis.claims.measures import Measure, flag_untrained
-from analysis.rows.table import StudyTable
+from analysis.tables.table import StudyTable
 
 UNREACHED = "target loss not reached"
 NOT_POSITIVE = "eigenvalue not positive"

@@ -19,7 +19,7 @@ from analysis.claims.strata import (
     under,
 )
 from analysis.claims.sweeps import Scope, Setting
-from analysis.verdict import Source
+from analysis.claims.verdict import Source
 from search_spaces.natural_training import MOMENTA, STUDIES
 from search_spaces.regimes import BENCHMARK_MOMENTUM
 

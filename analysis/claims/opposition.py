@@ -13,12 +13,13 @@ from analysis.claims.evidence import Evidence, curve_keys
 from analysis.claims.exceptions import CURVATURE
 from analysis.claims.measures import Measure
 from analysis.claims.sweeps import Scope, Sweep, sweeps
+from analysis.claims.verdict import StratumResult
 from analysis.reports.correlation import stratum_taus
-from analysis.rows.observations import keyed, observe
-from analysis.rows.table import CURVE
+from analysis.statistics.finding import SIGNIFICANCE, Decision
 from analysis.statistics.inference import spearman
 from analysis.statistics.intervals import fisher_z_interval
-from analysis.verdict import SIGNIFICANCE, Decision, StratumResult
+from analysis.tables.observations import keyed, observe
+from analysis.tables.table import CURVE
 
 
 def opposed_along_batch_size(attack: Measure, epsilon: float, *, part: str) -> Test:

@@ -10,10 +10,11 @@ from analysis.claims.claim import Test, stratum
 from analysis.claims.evidence import Evidence
 from analysis.claims.measures import Measure
 from analysis.claims.sweeps import Scope, Setting, arms, guarded
+from analysis.claims.verdict import StratumResult
 from analysis.statistics.contrasts import contrast, mean_over_sizes, paired_difference
 from analysis.statistics.equivalence import no_difference
 from analysis.statistics.estimates import ALONG_BATCH_SIZES, Reach, Sample
-from analysis.verdict import SIGNIFICANCE, Decision, Finding, StratumResult
+from analysis.statistics.finding import SIGNIFICANCE, Decision, Finding
 from search_spaces import Trial
 
 Decide = Callable[..., Finding]

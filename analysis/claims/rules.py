@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from analysis.claims.verdict import StratumResult
+from analysis.statistics.finding import SIGNIFICANCE, Decision
 from analysis.statistics.inference import holm, wilson
-from analysis.verdict import SIGNIFICANCE, Decision, StratumResult
 
 
 @dataclass(frozen=True)

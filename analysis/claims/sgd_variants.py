@@ -16,7 +16,7 @@ from analysis.claims.pairwise import differs, equal, no_gain, noted, on
 from analysis.claims.rules import by_part, existential, most, universal
 from analysis.claims.strata import both, flatness, not_counting, trends, under
 from analysis.claims.sweeps import Scope, Setting
-from analysis.verdict import Source
+from analysis.claims.verdict import Source
 from search_spaces import Trial
 from search_spaces.sgd_variants import CIFAR, CIFAR_BATCH_SIZE, EPSILONS, MNIST, SGD_VARIANTS
 

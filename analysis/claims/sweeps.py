@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from analysis.claims.evidence import DIVERGED, Evidence, Key, Reading, curve_key
 from analysis.claims.measures import Measure
-from analysis.rows.table import CURVE, PROTOCOL
+from analysis.claims.verdict import Coverage
 from analysis.statistics.estimates import Sample
-from analysis.verdict import Coverage, Finding
+from analysis.statistics.finding import Finding
+from analysis.tables.table import CURVE, PROTOCOL
 from search_spaces import GRIDS, Trial
 
 PAPERS_NETWORKS = {(t.dataset, t.model) for space in GRIDS["full"] for t in space.cells}

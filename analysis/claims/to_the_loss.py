@@ -15,10 +15,11 @@ from analysis.claims.large_batch_measures import NOT_CONVERGED, NOT_POSITIVE, UN
 from analysis.claims.measures import Measure
 from analysis.claims.rules import Ruling
 from analysis.claims.sweeps import Guarded, Scope, Sweep, guarded, sweeps
+from analysis.claims.verdict import StratumResult
 from analysis.statistics.contrasts import mean_over_sizes, paired_difference
 from analysis.statistics.estimates import LEAST_SEEDS, Sample, directional
+from analysis.statistics.finding import Finding
 from analysis.statistics.rank_association import opposed, unrelated
-from analysis.verdict import Finding, StratumResult
 
 
 class OnSample(Protocol):

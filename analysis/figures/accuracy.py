@@ -7,7 +7,8 @@ from analysis.figures.curves import FigureData
 from analysis.figures.figure import DATA, Figure
 from analysis.figures.sweep import Setting, Sweep
 from analysis.figures.words import ends, gaps_and_marks, replicates
-from analysis.theme import name, percent
+from analysis.tables.words import name
+from analysis.theme import percent
 
 _AXIS = ValueAxis("test accuracy", ".0%", ".2%")
 

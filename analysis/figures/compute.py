@@ -11,7 +11,8 @@ import altair as alt
 from analysis.figures.figure import DATA, Figure, encoded, layer, layered
 from analysis.reports.budgets import BASELINE, Comparison, Run
 from analysis.statistics.intervals import mean_interval
-from analysis.theme import SeriesStyle, name, optimizer_style, percent, regime_style
+from analysis.tables.words import name
+from analysis.theme import SeriesStyle, optimizer_style, percent, regime_style
 
 LEVEL = "baseline"
 

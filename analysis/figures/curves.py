@@ -13,10 +13,10 @@ from scipy import stats
 
 from analysis.figures.identity import by_place, cell_ids, place
 from analysis.figures.sweep import SHARED, Setting, settings, shared_values
-from analysis.rows.cells import CELL, FLAGS, MIN_TRAINED, cells
-from analysis.rows.observations import by_code
-from analysis.rows.table import CURVE, QUESTION, StudyTable, in_plain_text
 from analysis.statistics.groups import group_codes
+from analysis.tables.cells import CELL, FLAGS, MIN_TRAINED, cells
+from analysis.tables.observations import by_code
+from analysis.tables.table import CURVE, QUESTION, StudyTable, in_plain_text
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ class FigureData:
 
     @cached_property
     def cells(self) -> pd.DataFrame:
-        """The cells as `analysis.rows.cells` defines them, with `cell_id`."""
+        """The cells as `analysis.tables.cells` defines them, with `cell_id`."""
         return in_plain_text(self._identified(cells(self.table)))
 
     @cached_property

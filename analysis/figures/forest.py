@@ -11,7 +11,8 @@ import pandas as pd
 
 from analysis.figures.figure import DATA, WIDTH, Figure, specification
 from analysis.figures.identity import curve_id
-from analysis.theme import INK, OTHER, SeriesStyle, name, regime_style
+from analysis.tables.words import name
+from analysis.theme import INK, OTHER, SeriesStyle, regime_style
 
 ROW_HEIGHT = 24
 ZERO = "zero"

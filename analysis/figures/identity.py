@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.rows.cells import CELL
-from analysis.rows.table import PROTOCOL, StudyTable
+from analysis.tables.cells import CELL
+from analysis.tables.table import PROTOCOL, StudyTable
 
 CURVE_COLUMNS = (
     *("dataset", "model", "optimizer", "adversarial_training", "weight_decay", "regime", "momentum"),

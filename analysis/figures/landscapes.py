@@ -10,8 +10,8 @@ import altair as alt
 import numpy as np
 
 from analysis.figures.figure import DATA, HEIGHT, WIDTH, Figure, Spec, specification
-from analysis.figures.portraits import LANDSCAPE, Gather, Portrait, arrays, decades, entries, heading
-from analysis.rows.table import StudyTable
+from analysis.figures.representatives import LANDSCAPE, Gather, Portrait, arrays, decades, entries, heading
+from analysis.tables.table import StudyTable
 from analysis.theme import SeriesStyle
 from search_spaces.large_batch import SUBSET
 

@@ -12,9 +12,9 @@ from functools import partial
 
 from analysis.figures.figure import Figure
 from analysis.figures.landscapes import line_figures, plane_figures
-from analysis.figures.portraits import Gather, by_batch_size, by_training, heading
+from analysis.figures.representatives import Gather, by_batch_size, by_training, heading
 from analysis.figures.spectra import spectrum_figure
-from analysis.rows.table import StudyTable
+from analysis.tables.table import StudyTable
 from search_spaces.large_batch import SUBSET
 
 Draw = Callable[[StudyTable, str, str], list[Figure]]

@@ -10,7 +10,7 @@ from analysis.figures.curves import FigureData
 from analysis.figures.figure import Figure
 from analysis.figures.lambda1 import lambda1_figure
 from analysis.figures.sweep import Setting, Sweep
-from analysis.theme import name
+from analysis.tables.words import name
 from search_spaces.natural_training import BATCH_SIZES
 
 GRID = "natural_training"

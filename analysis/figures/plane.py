@@ -12,7 +12,8 @@ import pandas as pd
 from analysis.figures.curves import FigureData
 from analysis.figures.figure import DATA, HEIGHT, WIDTH, Figure, Spec, specification
 from analysis.figures.sweep import Setting
-from analysis.theme import PAPER, SeriesStyle, name, regime_style
+from analysis.tables.words import name
+from analysis.theme import PAPER, SeriesStyle, regime_style
 
 PAIRS = "pairs"
 

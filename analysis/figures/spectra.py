@@ -10,8 +10,8 @@ import numpy as np
 
 from analysis.claims.large_batch_measures import converged
 from analysis.figures.figure import DATA, Figure, Spec, encoded, layer, layered
-from analysis.figures.portraits import SPECTRUM, Gather, Portrait, decades, entries, heading
-from analysis.rows.table import StudyTable
+from analysis.figures.representatives import SPECTRUM, Gather, Portrait, decades, entries, heading
+from analysis.tables.table import StudyTable
 from analysis.theme import PAPER, SeriesStyle
 
 LEAST = 2

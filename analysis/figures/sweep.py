@@ -11,8 +11,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import pandas as pd
 
-from analysis.rows.table import CURVE, StudyTable
-from analysis.theme import REGIMES, SeriesStyle, momentum_style, name, regime_style, training
+from analysis.tables.table import CURVE, StudyTable
+from analysis.tables.words import name, training
+from analysis.theme import REGIMES, SeriesStyle, momentum_style, regime_style
 
 SHARED = tuple(key for key in CURVE if key not in ("regime", "momentum"))
 """Columns in which all trials of one panel agree."""

@@ -17,8 +17,9 @@ from analysis.figures.figure import DATA, Figure
 from analysis.figures.lambda1 import lambda1_axis
 from analysis.figures.sweep import Setting as Place
 from analysis.figures.words import ends, gaps_and_marks, replicates
-from analysis.rows.table import PROTOCOL
-from analysis.theme import SeriesStyle, name, number, percent
+from analysis.tables.table import PROTOCOL
+from analysis.tables.words import name
+from analysis.theme import SeriesStyle, number, percent
 
 GRID = "sgd_variants"
 

@@ -11,8 +11,8 @@ import pandas as pd
 
 from analysis.published import published
 from analysis.published.printed_rows import PrintedTable, Run, runs_of
-from analysis.rows.table import StudyTable
 from analysis.statistics.intervals import Estimate, mean_interval
+from analysis.tables.table import StudyTable
 
 CONSISTENT, NOT_CONSISTENT, NOT_DECIDABLE, NOT_RUN = "consistent", "not consistent", "not decidable", "not run"
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.rows.lookup import Frame, of_network, of_trials
-from analysis.rows.robust_networks import ORIGINAL, networks
-from analysis.rows.table import PROTOCOL, StudyTable
+from analysis.tables.lookup import Frame, of_network, of_trials
+from analysis.tables.robust_networks import ORIGINAL, networks
+from analysis.tables.table import PROTOCOL, StudyTable
 from search_spaces import Trial
 from search_spaces.large_batch import MOMENTUM, NATURAL
 from search_spaces.sgd_variants import CIFAR

@@ -11,7 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.rows.observations import (
+from analysis.statistics.groups import Codes
+from analysis.statistics.inference import kendall_tau_b, pearson, repeated_measures_correlation, spearman
+from analysis.statistics.ranks import granulated_by_group, partial_spearman
+from analysis.tables.observations import (
     ALONGSIDE,
     UNDECIDABLE,
     Observations,
@@ -19,9 +22,6 @@ from analysis.rows.observations import (
     by_code,
     keep_decidable,
 )
-from analysis.statistics.groups import Codes
-from analysis.statistics.inference import kendall_tau_b, pearson, repeated_measures_correlation, spearman
-from analysis.statistics.ranks import granulated_by_group, partial_spearman
 
 AXES = ("batch_size", "regime", "momentum", "seed")
 

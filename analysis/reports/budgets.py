@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.rows.cells import FLOOR, MIN_SEEDS
-from analysis.rows.table import PROTOCOL, StudyTable
 from analysis.statistics.estimates import Floats, LinearContrast
-from analysis.verdict import SIGNIFICANCE
+from analysis.statistics.finding import SIGNIFICANCE
+from analysis.tables.cells import FLOOR, MIN_SEEDS
+from analysis.tables.table import PROTOCOL, StudyTable
 
 BASELINE = "sgd"
 

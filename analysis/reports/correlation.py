@@ -9,9 +9,11 @@ import pandas as pd
 
 from analysis.reports.associations import study_associations
 from analysis.reports.environments import sign_errors
-from analysis.rows.cells import MIN_SEEDS
-from analysis.rows.cells import cells as cells_of
-from analysis.rows.observations import (
+from analysis.statistics.intervals import Z_VARIANCE, continuity_tau, fisher_z_interval, random_effects
+from analysis.statistics.ranks import kendall_by_group, kendall_p
+from analysis.tables.cells import MIN_SEEDS
+from analysis.tables.cells import cells as cells_of
+from analysis.tables.observations import (
     CURVATURES,
     STRATUM,
     STUDY,
@@ -22,9 +24,7 @@ from analysis.rows.observations import (
     keyed,
     observe,
 )
-from analysis.rows.table import PROTOCOL, QUESTION, StudyTable, in_plain_text
-from analysis.statistics.intervals import Z_VARIANCE, continuity_tau, fisher_z_interval, random_effects
-from analysis.statistics.ranks import kendall_by_group, kendall_p
+from analysis.tables.table import PROTOCOL, QUESTION, StudyTable, in_plain_text
 from search_spaces import HEADLINE_EPSILON
 
 MIN_BATCH_SIZES = 5

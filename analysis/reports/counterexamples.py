@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from scipy import special
 
 from analysis.reports.rerun import Rerun
-from analysis.rows.cells import FLAGS
-from analysis.rows.cells import cells as cells_of
-from analysis.rows.observations import CURVATURES, STRATUM
-from analysis.rows.pairs import pair_up, paired_errors, seed_moments
-from analysis.rows.table import CURVE, QUESTION, StudyTable
 from analysis.statistics.groups import Codes, group_codes
 from analysis.statistics.hidden_noise import over_curves
 from analysis.statistics.inference import benjamini_yekutieli
 from analysis.statistics.intervals import Array
+from analysis.tables.cells import FLAGS
+from analysis.tables.cells import cells as cells_of
+from analysis.tables.observations import CURVATURES, STRATUM
+from analysis.tables.pairs import pair_up, paired_errors, seed_moments
+from analysis.tables.table import CURVE, QUESTION, StudyTable
 
 FALSE_DISCOVERY_RATE = 0.05
 MIN_RATIO = 1.25

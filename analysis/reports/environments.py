@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.rows.cells import MIN_SEEDS
-from analysis.rows.observations import ALONGSIDE, Observations, batch_list, by_code, column, keep_decidable
 from analysis.statistics.groups import Codes, group_codes, numbered
 from analysis.statistics.intervals import Array
 from analysis.statistics.ranks import sign_error
+from analysis.tables.cells import MIN_SEEDS
+from analysis.tables.observations import ALONGSIDE, Observations, batch_list, by_code, column, keep_decidable
 
 VARIED = {
     "batch_size": ("regime", "momentum"),

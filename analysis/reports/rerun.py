@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.rows.plans import planned
+from analysis.tables.plans import planned
 from search_spaces import GRIDS, GridError, Request, Trial
 
 RERUN_RESULTS = "results/rerun"

@@ -15,7 +15,7 @@ from analysis.statistics.estimates import (
     cell_means,
     directional,
 )
-from analysis.verdict import Finding
+from analysis.statistics.finding import Finding
 
 Summary = Callable[[Floats, Floats], LinearContrast]
 """(batch sizes, values) -> one effect with its standard error."""

@@ -11,8 +11,8 @@ from itertools import combinations
 import numpy as np
 
 from analysis.statistics.estimates import ALONG_BATCH_SIZES, LinearContrast, Reach, Sample, cell_means
+from analysis.statistics.finding import SIGNIFICANCE, Decision, Finding
 from analysis.statistics.inference import holm
-from analysis.verdict import SIGNIFICANCE, Decision, Finding
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.verdict import SIGNIFICANCE, Decision, Finding
+from analysis.statistics.finding import SIGNIFICANCE, Decision, Finding
 
 Floats = NDArray[np.float64]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from analysis.statistics.estimates import Sample, cell_means, directional
+from analysis.statistics.finding import Finding
 from analysis.statistics.trends import end_to_end, slope_per_doubling
-from analysis.verdict import Finding
 
 LEAST_BEYOND = 3
 """A line from the peak on needs this many batch sizes, the peak's among them."""

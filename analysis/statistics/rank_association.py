@@ -7,9 +7,9 @@ from scipy import stats
 
 from analysis.statistics.contrasts import paired_difference
 from analysis.statistics.estimates import Floats, Sample, cell_means
+from analysis.statistics.finding import SIGNIFICANCE, Decision, Finding
 from analysis.statistics.inference import kendall_tau_b
 from analysis.statistics.intervals import continuity_tau, fisher_z_interval
-from analysis.verdict import SIGNIFICANCE, Decision, Finding
 
 KENDALL_VARIANCE = 0.437
 """Variance of atanh(tau) times (n - 4): Fieller, Hartley & Pearson (1957)."""

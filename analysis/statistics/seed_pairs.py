@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from analysis.statistics.estimates import LEAST_FINITE, LEAST_SEEDS, Floats, LinearContrast, directional
-from analysis.verdict import Finding
+from analysis.statistics.finding import Finding
 
 
 def difference_by_seed(value: Floats, linear: Floats, *, claimed: int, delta: float) -> Finding:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.statistics.estimates import Floats, LinearContrast, Sample, cell_means, directional
+from analysis.statistics.finding import SIGNIFICANCE, Finding
 from analysis.statistics.inference import kendall_tau_b
-from analysis.verdict import SIGNIFICANCE, Finding
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import pandas as pd
 from scipy import special, stats
 
 from analysis.reports.environments import sign_errors
-from analysis.rows.observations import Observations
 from analysis.statistics.contrasts import contrast, paired_difference
 from analysis.statistics.equivalence import flat, no_difference
 from analysis.statistics.estimates import Sample, cell_means
@@ -27,6 +26,7 @@ from analysis.statistics.intervals import (
 from analysis.statistics.ranks import kendall_tau_b
 from analysis.statistics.seed_pairs import difference_by_seed
 from analysis.statistics.trends import trend
+from analysis.tables.observations import Observations
 from benchmarks.calibration.worlds import SIZES, Floats
 
 Random = np.random.Generator

@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.reports.counterexamples import COUNTEREXAMPLE, FALSE_DISCOVERY_RATE, judge_pairs, testable_pairs
-from analysis.rows.observations import STRATUM
-from analysis.rows.pairs import pair_up
 from analysis.statistics.inference import logit_accuracy
+from analysis.tables.observations import STRATUM
+from analysis.tables.pairs import pair_up
 
 Floats = NDArray[np.float64]
 
@@ -80,7 +80,7 @@ def flat_curvature_world(lambda_noise: Floats) -> World:
 
 
 def family_cells(world: World, families: int, seeds: int, rng: np.random.Generator) -> pd.DataFrame:
-    """The cells of independent studies of this world, as `analysis.rows.cells.cells` gives them.
+    """The cells of independent studies of this world, as `analysis.tables.cells.cells` gives them.
 
     The label of the attack's loss tells the families apart: the report adjusts p-values within each loss.
     """

@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import analysis
-from analysis.columns import DESCRIPTIONS
-from analysis.downloads import aggregated, described, networks
 from analysis.notebook import Study
-from analysis.rows.table import from_rows
+from analysis.output.columns import DESCRIPTIONS
+from analysis.output.downloads import aggregated, described, networks
 from analysis.statistics.intervals import mean_interval
+from analysis.tables.table import from_rows
 from study.results.folder import RecordsError, Results
 from tests.analysis.large_batch import to_the_loss
 from tests.analysis.synthetic import curve_rows, line

@@ -15,17 +15,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.downloads import without_formulas
 from analysis.figures.curves import FigureData
 from analysis.figures.figure import DATA
 from analysis.figures.study import study_figures
 from analysis.findings import find
-from analysis.page import render
+from analysis.output.downloads import without_formulas
+from analysis.output.page import render
 from analysis.report import main
-from analysis.rows.table import from_rows, load, versions
+from analysis.tables.table import from_rows, load, versions
 from study.results.folder import Results
 from study.results.schema import ROW_SCHEMA
-from tests.analysis.browser import CHROMIUM, NO_CHROMIUM, Browser
+from tests.analysis.output.browser import CHROMIUM, NO_CHROMIUM, Browser
 from tests.analysis.synthetic import curve_rows, line
 
 EVIL = "\"'=cmd()</script><img src=x onerror=alert(1)>\\input{x}"

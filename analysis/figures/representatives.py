@@ -1,0 +1,115 @@
+"""One trained network a figure or line: which network stands for a batch size or for an adversarial training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis.tables.lookup import Frame, of_network, of_trials
+from analysis.tables.robust_networks import networks
+from analysis.tables.table import StudyTable
+from analysis.tables.words import name
+from analysis.theme import SeriesStyle
+from study.results.folder import Results
+
+COLOURS = ("#2A8CC4", "#6A1B9A", "#D62728", "#1E8E5A", "#C4640A", "#C2378A", "#6B7280", "#8C6D1F")
+SHAPES = (
+    "circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left",
+)  # fmt: skip
+"""By place in the list; each colour has a contrast of at least 3:1 against white and against the dark background."""
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A trained network, its name on the page ("batch 64", "M_FGSM"), and what is to be said of its run."""
+
+    label: str
+    place: int
+    row: Mapping[Any, Any]
+    seeds: int
+
+    @property
+    def trial_id(self) -> str:
+        """Whose rows and arrays these are."""
+        return str(self.row["trial_id"])
+
+    @property
+    def cell_id(self) -> str:
+        """The cell that it is a replicate of."""
+        return str(self.row["cell_id"])
+
+    @property
+    def style(self) -> SeriesStyle:
+        """Colour and shape by its place among its kind."""
+        return SeriesStyle(self.label, COLOURS[self.place % len(COLOURS)], SHAPES[self.place % len(SHAPES)])
+
+    @property
+    def told(self) -> str:
+        """Which seed it is of, and at what size, in a sentence."""
+        stopped = self.row["reached_target"] is False or self.row["reached_target"] == 0
+        above = " It stopped above the target loss." if stopped else ""
+        more = f" of {self.seeds}" if self.seeds > 1 else ", the only one"
+        return f"Seed {self.row['seed']}{more}; {int(self.row['train_size']):,} training images.{above}"
+
+
+SMALLEST_BATCH = 16
+"""A batch size has the same colour and shape in every figure: its place is the doublings from this one."""
+
+Gather = Callable[[StudyTable, str, str], list[Portrait]]
+"""(table, data set, model) -> its networks in order."""
+
+
+def by_batch_size(table: StudyTable, dataset: str, model: str) -> list[Portrait]:
+    """Networks trained to a loss, one a batch size: the smallest seed of the largest training set."""
+    mine = of_network(table, dataset, model)
+    mine = mine[(mine["status"] == "ok") & (mine["regime"] == "lr") & mine["target_loss"].notna()]
+    mine = mine[mine["train_size"] == mine["train_size"].max()].sort_values(["batch_size", "epochs", "seed"])
+    found = []
+    for size, cells in mine.groupby("batch_size"):
+        cells = cells[cells["epochs"] == cells["epochs"].max()]
+        place = max(0, round(float(np.log2(float(str(size)) / SMALLEST_BATCH))))
+        found.append(Portrait(f"batch {size}", place, cells.iloc[0].to_dict(), len(cells)))
+    return found
+
+
+def by_training(table: StudyTable, dataset: str, model: str) -> list[Portrait]:
+    """M_ORI and its children, the smallest seed of each."""
+    found: dict[str, Portrait] = {}
+    for network in networks(table):
+        finished = [run for run in network.runs.values() if run["status"] == "ok"]
+        if (network.dataset, network.model) == (dataset, model) and finished and network.name not in found:
+            found[network.name] = Portrait(network.name, len(found), finished[0], len(finished))
+    return list(found.values())
+
+
+def arrays(table: StudyTable, trial_id: str) -> Mapping[str, Any]:
+    """The arrays stored beside a trial's row; none for rows held in memory."""
+    return Results(table.location).read_arrays(trial_id) if table.location else {}
+
+
+SPECTRUM = ("split", "subset_size", "draw", "eigenvalues", "residuals", "converged", "converged_each")
+LANDSCAPE = ("kind", "split", "subset_size", "hessian_size", "offsets", "losses")
+"""What figures read of an entry."""
+
+
+def entries(table: StudyTable, frame: Frame, portrait: Portrait, columns: Sequence[str]) -> list[dict[Any, Any]]:
+    """These columns of the spectra or landscapes of one network, each once."""
+    mine = of_trials(table, frame, portrait.trial_id, columns=("regime", *columns))
+    if mine.empty:
+        return []
+    once: list[dict[Any, Any]] = mine[mine["regime"] == mine["regime"].iloc[0]].to_dict("records")
+    return once
+
+
+def heading(dataset: str, model: str) -> str:
+    """Data set and model in words."""
+    return f"{name(dataset)} · {name(model)}"
+
+
+def decades(low: float, high: float) -> list[float]:
+    """Powers of ten from below `low` to above `high`, at most eight: labels of a log axis."""
+    first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
+    return [10.0**k for k in range(first, last + 1, max(1, (last - first) // 8 + 1))]

@@ -1,0 +1,110 @@
+"""The report's tables as files: CSV, and Parquet that carries what each column means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from scipy import stats
+
+from analysis.output.columns import DESCRIPTIONS
+from analysis.published.paper_versus_ours import COLUMNS, Comparison
+from analysis.statistics.intervals import Array, clopper_pearson
+from analysis.tables.cells import CELL, FLAGS
+from analysis.tables.table import QUESTION, StudyTable
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the beginning of a formula."""
+
+_COUNTS = ("n_planned", "n_ok", "n_diverged", "n_failed", "n_missing", "n_seeds")
+_MEANS = ("weight_norm", "zero_grad_fraction", "saturated_fraction")
+_STATES = (*FLAGS, "sound", "converged_train", "converged_test", "decidable")
+
+
+def networks(table: StudyTable) -> pd.DataFrame:
+    """One row a trained network: every scalar column of its row; lists joined by spaces."""
+    joined = {column: table.trials[column].map(_joined) for column in ("spaces", "regimes")}
+    return table.trials.assign(**joined)
+
+
+def aggregated(cells: pd.DataFrame) -> pd.DataFrame:
+    """One row a cell and attack question, with means over seeds, their intervals and the flags.
+
+    `cells`: those of `analysis.tables.cells`. Intervals are Student's t over seeds as in the figures, those of
+    `lambda1_*` of the logarithm; NaN with fewer than two seeds. `columns.CELLS` describes each column.
+    """
+    out = cells[[*CELL, *QUESTION, *_COUNTS]].copy()
+    out["seeds"], out["trial_ids"] = cells["seeds"].map(_joined), cells["trial_ids"].map(_joined)
+    for name in ("accuracy", "test_acc", "train_loss"):
+        out[name], out[f"{name}_low"], out[f"{name}_high"] = _over_seeds(cells[f"{name}_seeds"])
+    out["images_low"], out["images_high"] = clopper_pearson(cells["correct"], cells["n"])
+    for name in ("lambda1_train", "lambda1_test"):
+        logs = _over_seeds(cells[f"log2_{name}_seeds"])
+        out[name], out[f"{name}_low"], out[f"{name}_high"] = (2.0**values for values in logs)
+    return out.join(cells[[*_MEANS, "correct", "n", *_STATES]])
+
+
+def comparisons_frame(comparisons: Sequence[Comparison]) -> pd.DataFrame:
+    """All printed tables below each other: the tidy table behind `paper_versus_ours.csv`."""
+    parts = [one.cells for one in comparisons]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
+
+
+def write_tables(frames: Mapping[str, pd.DataFrame], folder: Path) -> list[str]:
+    """Write `name.csv` and `name.parquet` for each name of `DESCRIPTIONS`; returns the files' names.
+
+    In CSV a text that a spreadsheet would run as a formula gets an apostrophe before it; Parquet keeps it as it is.
+    """
+    written = []
+    for name, frame in frames.items():
+        without_formulas(frame).to_csv(folder / f"{name}.csv", index=False)
+        pq.write_table(described(frame, DESCRIPTIONS[name]), folder / f"{name}.parquet")
+        written += [f"{name}.csv", f"{name}.parquet"]
+    return written
+
+
+def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with no text that begins like a formula."""
+    texts = [column for column in frame if frame[column].dtype == object or pd.api.types.is_string_dtype(frame[column])]
+    return frame.assign(**{str(column): _as_text(frame[column]) for column in texts})
+
+
+def _as_text(column: pd.Series) -> pd.Series:
+    if not any(map(_is_formula, column.unique())):
+        return column
+    return column.map(lambda value: f"'{value}" if _is_formula(value) else value)
+
+
+def _is_formula(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(FORMULA)
+
+
+def described(frame: pd.DataFrame, descriptions: Mapping[str, str]) -> pa.Table:
+    """The frame as an Arrow table; each field's metadata has a `description`."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    fields = []
+    for field in table.schema:
+        kind = pa.string() if pa.types.is_null(field.type) else field.type
+        fields.append(pa.field(field.name, kind, metadata={"description": descriptions[field.name]}))
+    return table.cast(pa.schema(fields, metadata=table.schema.metadata))
+
+
+def _joined(values: Any) -> str:
+    return " ".join(map(str, values)) if isinstance(values, list | tuple | np.ndarray) else ""
+
+
+def _over_seeds(seeds: pd.Series) -> tuple[Array, Array, Array]:
+    """Mean and 95 % Student t limits of each row's array; NaN where there are too few values."""
+    counts = seeds.map(len).to_numpy(dtype=int)
+    rows = np.repeat(np.arange(len(seeds)), counts)
+    values = np.concatenate([np.zeros(0), *seeds]).astype(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.bincount(rows, values, len(seeds)) / counts
+        squares = np.bincount(rows, (values - mean[rows]) ** 2, len(seeds))
+        half = stats.t.ppf(0.975, counts - 1) * np.sqrt(squares / (counts - 1) / counts)
+    return mean, mean - half, mean + half

@@ -1,0 +1,107 @@
+"""The page as one HTML document: sections, style, charts and scripts, with nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
+
+from analysis import theme
+from analysis.findings import Findings
+from analysis.output.page.cells import cells_block
+from analysis.output.page.charts import Charts
+from analysis.output.page.correlations import correlation_section
+from analysis.output.page.counterexamples import counterexample_section
+from analysis.output.page.exception import exception_section
+from analysis.output.page.figures import paper_section, study_section
+from analysis.output.page.html import Html, element
+from analysis.output.page.landscapes import landscape_section
+from analysis.output.page.libraries import libraries
+from analysis.output.page.opening import opening
+from analysis.output.page.optimizers import optimizer_section
+from analysis.output.page.provenance import downloads_section, provenance_section
+from analysis.output.page.published import published_section
+from analysis.output.page.roster import roster_section
+from analysis.output.page.verdicts import verdict_strip
+
+PARTS = {
+    "claims": "Claims",
+    "figures": "Figures",
+    "correlations": "Correlations",
+    "counterexamples": "Counterexamples",
+    "exception": "The paper's own counterexample",
+    "optimizers": "Optimizers",
+    "papers": "The papers' figures",
+    "landscapes": "Landscapes and spectra",
+    "published": "Paper versus ours",
+    "missing": "Missing cells",
+    "provenance": "Provenance",
+    "downloads": "Downloads",
+}
+
+SCRIPTS = ("charts", "tips", "highlight", "controls", "tables", "sections")
+"""The page's own scripts, in the order in which they need each other."""
+
+
+def render(findings: Findings, downloads: Sequence[str]) -> str:
+    """The whole page; `downloads` are the files written beside it."""
+    charts = Charts()
+    optimizers = optimizer_section(findings, charts)
+    exception = exception_section(findings, charts)
+    absent = {
+        "exception": not exception,
+        "optimizers": not optimizers,
+        "landscapes": not any(findings.landscapes.values()),
+    }
+    parts = {part: text for part, text in PARTS.items() if not absent.get(part)}
+    body = element(
+        "main",
+        opening(findings),
+        element(
+            "nav",
+            element("ul", [element("li", element("a", text, href=f"#{part}")) for part, text in parts.items()]),
+            aria_label="Sections",
+        ),
+        verdict_strip(findings),
+        study_section(findings, charts),
+        correlation_section(findings, charts),
+        counterexample_section(findings, charts),
+        exception,
+        optimizers,
+        paper_section(findings, charts),
+        landscape_section(findings, charts),
+        published_section(findings.comparisons),
+        roster_section(findings.table),
+        provenance_section(findings),
+        downloads_section(downloads),
+    )
+    scripts = [libraries(), _script()]
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=_policy(scripts)),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("title", f"Report: {findings.table.location}"),
+        element("style", Html(theme.style_sheet() + _asset("page.css"))),
+    )
+    run = [element("script", Html(script)) for script in scripts]
+    data = charts.data(cells_block(findings.table))
+    return f"<!DOCTYPE html>\n{element('html', head, element('body', body, data, *run), lang='en')}\n"
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """Only these scripts run and nothing is fetched; Vega compiles its expressions, hence unsafe-eval."""
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
+    return f"default-src 'none'; script-src {allowed} 'unsafe-eval'; style-src 'unsafe-inline'; img-src data:"
+
+
+def _script() -> str:
+    """The page's scripts as one, whose names are nobody else's."""
+    body = "\n".join(_asset(f"scripts/{name}.js") for name in SCRIPTS)
+    return f'(() => {{\n"use strict";\n{body}}})();\n'
+
+
+def _asset(file: str) -> str:
+    return (files("analysis.output.page") / file).read_text(encoding="utf-8")

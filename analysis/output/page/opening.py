@@ -1,0 +1,179 @@
+"""The top of the page: what was studied, what came out, how much of the plan it rests on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+
+import pandas as pd
+
+from analysis.claims.verdict import Verdict
+from analysis.figures.sweep import SHARED, Setting, settings
+from analysis.findings import Findings
+from analysis.output.page.decisions import agreed, by_claim, tally
+from analysis.output.page.html import Content, Html, element
+from analysis.statistics.finding import DECISIONS
+from analysis.tables.table import StudyTable, versions
+from search_spaces import GRIDS, Trial
+
+_SIZES = {
+    "epochs": "epochs",
+    "train_size": "training images",
+    "val_size": "validation images",
+    "test_size": "test images",
+}
+
+
+def opening(findings: Findings) -> Html:
+    """Title, summary and coverage."""
+    table = findings.table
+    return element(
+        "header",
+        element("button", type="button", class_="theme", hidden=True),
+        element("h1", _title(table)),
+        element("p", provenance_line(findings), class_="meta"),
+        tally(by_claim(findings.verdicts)),
+        *summary(findings.verdicts),
+        coverage(table),
+    )
+
+
+def _title(table: StudyTable) -> str:
+    grids = list(dict.fromkeys(request.grid for request in table.requests))
+    name = " + ".join(grids) or PurePosixPath(table.location).name or "results"
+    return f"Batch size, curvature and robustness: {name}"
+
+
+def provenance_line(findings: Findings) -> str:
+    """Place, date and origin of the rows in one line."""
+    table = findings.table
+    trials = table.trials
+    torch = versions(trials).get("torch", [])
+    parts = [
+        table.location,
+        f"report of {findings.made_at:%Y-%m-%d %H:%M} UTC",
+        f"{len(trials)} trained networks",
+        "torch " + ", ".join(torch) if torch else "",
+        ", ".join(sorted(trials["device"].dropna().unique())),
+        *(f"commit {sha[:10]}" for sha in sorted(trials["git_sha"].dropna().unique())[:2]),
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def summary(verdicts: Sequence[Verdict]) -> list[Html]:
+    """The verdicts in plain words, no more than they say."""
+    claims = by_claim(verdicts)
+    reached = {claim: agreed(both) for claim, both in claims.items()}
+    told = {word: [c for c, w in reached.items() if w == word] for word in (*DECISIONS, "differs")}
+    run = len(claims) - len(told["not run"])
+    judged = [v for v in verdicts if v.verdict != "not run"] or verdicts
+    papers = _listed([f"the {paper}" if "paper" in paper else paper for paper in _papers(judged)])
+    if not run:
+        lead = f"None of the {len(claims)} claims of {papers} can be judged from these rows."
+        return [element("p", lead, class_="lead")]
+    counts = [
+        f"{len(told[word])} {said}"
+        for word, said in (("supported", "supported"), ("refuted", "refuted"), ("inconclusive", "inconclusive"))
+    ]
+    counts += [f"{len(told['differs'])} with different verdicts on the two attack losses"] if told["differs"] else []
+    lead = f"Of {run} claim{'s' if run > 1 else ''} of {papers} that these rows can judge: {_listed(counts)}."
+    if told["not run"]:
+        lead += f" {len(told['not run'])} {'were' if len(told['not run']) > 1 else 'was'} not run."
+    points = [
+        element("li", element("strong", f"{word.capitalize()}: "), _statements(claims, told[word]))
+        for word in ("refuted", "supported")
+        if told[word]
+    ]
+    if told["differs"]:
+        said = "Rests on float32 saturation, for the published and the stable loss disagree: "
+        points.append(element("li", element("strong", said), _statements(claims, told["differs"])))
+    rehearsal = not any(
+        v.protocol and not v.protocol.split(": ", 1)[-1].startswith("a rehearsal") for v in verdicts if v.protocol
+    )
+    if rehearsal:
+        note = "None of the paper's data sets was run: these verdicts rehearse the tests, they do not judge the paper."
+        points.append(element("li", note))
+    return [element("p", lead, class_="lead"), element("ul", points) if points else Html("")]
+
+
+def _papers(verdicts: Iterable[Verdict]) -> list[str]:
+    return list(dict.fromkeys(verdict.source.paper for verdict in verdicts))
+
+
+def _statements(claims: Mapping[str, Sequence[Verdict]], told: Sequence[str]) -> Content:
+    return [
+        [element("a", claim, href=f"#claim-{claim}"), f" {claims[claim][0].statement}{'; ' if n else '.'}"]
+        for n, claim in zip(range(len(told) - 1, -1, -1), told, strict=True)
+    ]
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def coverage(table: StudyTable) -> Html:
+    """Trials planned and done, and where the sizes depart from the papers'."""
+    planned = table.planned.drop_duplicates("trial_id")
+    states = (planned if len(planned) else table.trials.rename(columns={"status": "state"}))["state"].value_counts()
+    done = {state: int(states.get(state, 0)) for state in ("ok", "diverged", "failed", "missing")}
+    counts = f"{done['ok']} ok, {done['diverged']} diverged, {done['failed']} failed"
+    if len(planned):
+        line = f"{len(planned)} trials planned: {counts}, {done['missing']} missing."
+        if done["missing"] or done["failed"]:
+            line = f"Only part of the plan has been run. {line}"
+        outside = len(set(table.trials["trial_id"]) - set(planned["trial_id"]))
+        line += f" {outside} more rows lie outside the plan." if outside else ""
+    else:
+        line = f"{len(table.trials)} trials found: {counts}. What was planned is not known (no study.json)."
+    if not (table.trials["status"] == "ok").any():
+        line += " No network finished training, so there is nothing to measure yet."
+    partial = bool(done["missing"] or done["failed"] or not len(planned))
+    sentences = [element("p", line)]
+    sentences += [element("p", text, class_="note") for text in deviations(settings(table))]
+    return element("div", sentences, class_="coverage partial" if partial else "coverage", id="coverage")
+
+
+def deviations(found: Sequence[Setting]) -> list[str]:
+    """A sentence for the networks that no paper has, and one for each way in which sizes depart from the papers'."""
+    papers = {_kind(trial.to_dict()): trial for trial in _of_papers()}
+    departing: dict[str, list[str]] = {}
+    for setting in found:
+        study = papers.get(_kind({name: setting[name] for name in _KIND}))
+        said = f" ({setting.protocol})" if study is None else _differing(setting, study)
+        if said:
+            departing.setdefault(said, []).append(setting.title)
+    sentences = []
+    for said, titles in departing.items():
+        who = list(dict.fromkeys(titles))  # settings of one size may differ in optimizer or decay
+        several = len(who) > 1
+        if said.startswith(" ("):
+            sentences.append(f"{_listed(who)}{said} {'are' if several else 'is'} in none of the papers.")
+        else:
+            sentences.append(f"{_listed(who)} {'depart' if several else 'departs'} from the paper: {said}.")
+    return sentences
+
+
+def _differing(setting: Setting, study: Trial) -> str:
+    own = study.to_dict()
+    differing = [
+        f"{int(str(setting[c])):,} {noun} instead of {own[c]:,}"
+        for c, noun in _SIZES.items()
+        if c in SHARED and not pd.isna(setting[c]) and setting[c] != own[c]
+    ]
+    if setting["precision"] != own["precision"]:
+        differing.append(f"training in {setting['precision']} instead of {own['precision']}")
+    return ", ".join(differing)
+
+
+_KIND = ("dataset", "model", "target_loss", "adversarial_training")
+"""What tells the papers' protocols for one network apart."""
+
+
+def _kind(values: Mapping[str, object]) -> tuple[object, ...]:
+    told = (values[name] for name in _KIND)
+    return tuple(None if isinstance(value, float) and math.isnan(value) else value for value in told)
+
+
+def _of_papers() -> Iterable[Trial]:
+    return (trial for space in GRIDS["full"] for trial in space.cells)

@@ -1,0 +1,93 @@
+"""Where the rows come from, and what can be downloaded beside the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+
+import pandas as pd
+
+from analysis.findings import Findings
+from analysis.output.page.html import Content, Html, element, section
+from analysis.tables.table import versions
+
+
+def provenance_section(findings: Findings) -> Html:
+    """Versions, commits, devices, data and time."""
+    trials = findings.table.trials
+    facts: list[tuple[str, Content]] = [
+        ("Results", element("code", findings.table.location)),
+        ("Asked with", [element("div", element("code", _asked(r.to_dict()))) for r in findings.table.requests]),
+        ("Packages", _noted(f"{package} {' / '.join(found)}" for package, found in versions(trials).items())),
+        ("Code", _noted(f"commit {sha}" for sha in _values(trials, "git_sha"))),
+        ("Device", _noted(_values(trials, "device"))),
+        ("Number type", _noted(_values(trials, "dtype"))),
+        ("Deterministic", _noted("yes" if flag else "no" for flag in trials["deterministic"].dropna().unique())),
+        ("Data (SHA-256)", _noted(_data_sets(trials))),
+        ("Trained", _span(trials)),
+        ("Time", _time(trials)),
+    ]
+    rows = [[element("dt", term), element("dd", fact)] for term, fact in facts if fact]
+    return section("provenance", "Provenance", element("dl", rows))
+
+
+def downloads_section(files: Sequence[str]) -> Html:
+    """Links to the files written beside the page, a line for each table."""
+    tables: dict[str, list[str]] = {}
+    for file in files:
+        tables.setdefault(PurePosixPath(file).stem, []).append(file)
+    items = [element("li", [_link(file) for file in of_table]) for of_table in tables.values()]
+    return section(
+        "downloads",
+        "Downloads",
+        element("p", "Tidy tables of everything on this page; Parquet describes each column.", class_="note"),
+        element("ul", items),
+    )
+
+
+def _link(file: str) -> list[Content]:
+    return [element("a", file, href=file, download=True), " "]
+
+
+def _values(trials: pd.DataFrame, column: str) -> list[str]:
+    return sorted(str(value) for value in trials[column].dropna().unique())
+
+
+def _noted(values: Iterable[str]) -> str:
+    return ", ".join(values)
+
+
+def _asked(request: dict[str, object]) -> str:
+    words = [f"python -m study.run --grid {request['grid']}"]
+    select = request["select"]
+    if isinstance(select, dict) and select:
+        words.append("--select " + " ".join(f"{key}={','.join(values)}" for key, values in select.items()))
+    for option in ("seeds", "epochs", "train_size", "test_size"):
+        value = request[option]
+        if value is not None:
+            shown = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            words.append(f"--{option.replace('_', '-')} {shown}")
+    if request["probes"] != "all":
+        words.append(f"--probes {request['probes']}")
+    return " ".join(words)
+
+
+def _data_sets(trials: pd.DataFrame) -> list[str]:
+    pairs = trials[["dataset", "dataset_sha256"]].dropna().drop_duplicates()
+    return [f"{dataset} {digest[:16]}…" for dataset, digest in sorted(pairs.itertuples(index=False, name=None))]
+
+
+def _span(trials: pd.DataFrame) -> str:
+    started, finished = trials["started_at"].dropna(), trials["finished_at"].dropna()
+    if started.empty or finished.empty:
+        return ""
+    return f"{pd.Timestamp(started.min()):%Y-%m-%d %H:%M} to {pd.Timestamp(finished.max()):%Y-%m-%d %H:%M} UTC"
+
+
+def _time(trials: pd.DataFrame) -> str:
+    training, probing = trials["train_seconds"].sum(), trials["probe_seconds"].sum()
+    return f"{_hours(training)} of training, {_hours(probing)} of attacks and eigenvalues" if training else ""
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{seconds / 60:.1f} min"

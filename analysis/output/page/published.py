@@ -1,0 +1,159 @@
+"""Paper versus ours: the papers' tables regenerated, each printed number beside the one of these rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from analysis.output.page.html import Content, Html, element, section, table
+from analysis.published.paper_versus_ours import CONSISTENT, NOT_CONSISTENT, NOT_DECIDABLE, NOT_RUN, Comparison
+from analysis.tables.words import name
+
+MARKS = {CONSISTENT: "✓", NOT_CONSISTENT: "✕", NOT_DECIDABLE: "?", NOT_RUN: "○"}
+TONES = {
+    CONSISTENT: "supported", NOT_CONSISTENT: "refuted", NOT_DECIDABLE: "inconclusive", NOT_RUN: "not-run",
+}  # fmt: skip
+
+QUANTITIES = {
+    "clean_acc": "Clean accuracy, %",
+    "lambda1_theta": "λ₁",
+    "lambda1_x": "λ₁ of the input",
+    "grad_x_norm": "Input gradient",
+    "mean_adv_acc": "Mean of attacks, %",
+}
+
+SPLITS = {"train": "training set", "test": "test set"}
+
+
+def published_section(comparisons: Sequence[Comparison]) -> Html:
+    """Tables of which something was run, and one line with the command for each of the others."""
+    run = [one for one in comparisons if one.was_run]
+    absent = [one for one in comparisons if not one.was_run]
+    intro = element(
+        "p",
+        "First line: ours, the mean over seeds with its 95 % Student t interval (geometric for λ₁ and the input's "
+        "curvature and gradient). Second line: what the paper prints, and ours less that. Consistent: the printed "
+        "number lies within our interval, widened by the rounding of the print (✓; ✕ where it does not). "
+        "That is not decidable (?) with fewer than "
+        "two seeds, and a wide interval is consistent with much. Attacks: the published loss, as in the papers; the "
+        "stable loss beside it.",
+        class_="note",
+    )
+    return section(
+        "published",
+        "The papers' tables: paper versus ours",
+        intro if run else None,
+        [_comparison(one) for one in run],
+        _absent(absent),
+    )
+
+
+def table_id(one: Comparison) -> str:
+    """The id of its place on the page."""
+    return f"table-{one.table.table}-{one.table.printed_model}-{one.model}"
+
+
+def _absent(absent: Sequence[Comparison]) -> Html | None:
+    if not absent:
+        return None
+    items = [
+        element(
+            "li",
+            f"{one.table.title}{_reading(one)}: not run. ",
+            element("code", one.table.command(one.model)),
+            id=table_id(one),
+        )
+        for one in absent
+    ]
+    return element("ul", items, class_="panels")
+
+
+def _reading(one: Comparison) -> str:
+    return f", read as {name(one.model)}" if len(one.table.models) > 1 else ""
+
+
+def _comparison(one: Comparison) -> Html:
+    cells = one.cells
+    counts = cells["verdict"].value_counts()
+    said = ", ".join(f"{counts[word]} {word}" for word in MARKS if word in counts)
+    notes = [*one.table.notes, *dict.fromkeys(_misprints(cells))]
+    head = f"{one.table.title}{_reading(one)}"
+    splits = [split for split in ("train", "test") if (cells["split"] == split).any()]
+    return element(
+        "details",
+        element("summary", f"{head}: {said}"),
+        [element("p", note, class_="note") for note in notes],
+        [_table(cells[cells["split"] == split], head, split) for split in splits],
+        open=True,
+        id=table_id(one),
+    )
+
+
+def _misprints(cells: pd.DataFrame) -> list[str]:
+    """What is known of single numbers, each with where it stands."""
+    noted = cells[cells["note"] != ""]
+    return [
+        f"{', '.join(dict.fromkeys(group['row']))}, {_quantity(str(metric), None)}: {note}."
+        for (metric, note), group in noted.groupby(["metric", "note"], sort=False)
+    ]
+
+
+def _quantity(metric: str, epsilon: float | None) -> str:
+    if metric in QUANTITIES:
+        return QUANTITIES[metric]
+    at = "" if epsilon is None or pd.isna(epsilon) else f", ε = {epsilon:g}"
+    return f"{name(metric.removesuffix('_acc'))}{at}, %"
+
+
+def _table(cells: pd.DataFrame, head: str, split: str) -> Html:
+    columns = list(dict.fromkeys(cells[["metric", "eps"]].astype(object).itertuples(index=False, name=None)))
+    columns = list({(m, None if pd.isna(e) else float(e)): None for m, e in columns})
+    rows: list[Sequence[Content]] = []
+    for label, of_row in cells.groupby("row", sort=False):
+        found = {(c["metric"], None if pd.isna(c["eps"]) else c["eps"]): c for c in of_row.to_dict("records")}
+        seeds = sorted({int(n) for n in of_row["seeds"] if n})
+        count = "not run" if not seeds else f"{'–'.join(map(str, seeds))} seed{'s' if seeds != [1] else ''}"
+        protocol = next((p for p, n in zip(of_row["protocol"], of_row["seeds"], strict=True) if n and p), "")
+        same = "–" if not seeds else (protocol or "the paper's")
+        rows.append(
+            [
+                [str(label), element("br"), element("span", count, class_="note")],
+                element("span", same, class_="note"),
+                *(_cell(found.get(key)) for key in columns),
+            ]
+        )
+    first = "Batch size" if str(cells["row"].iloc[0]).isdigit() else "Network"
+    heads = [first, "Protocol", *(_quantity(metric, epsilon) for metric, epsilon in columns)]
+    return table(heads, rows, caption=f"{head}: {SPLITS[split]}", class_="versus")
+
+
+def _cell(cell: Mapping[Any, Any] | None) -> Content:
+    if cell is None:
+        return "–"
+    word = str(cell["verdict"])
+    mark = element("span", MARKS[word], class_=f"word {TONES[word]}", title=word, role="img", aria_label=word)
+    printed = f"paper {_shown(cell['paper'])}"
+    if not cell["seeds"]:
+        return [mark, " not run", element("br"), printed]
+    interval = "" if pd.isna(cell["low"]) else f" [{_shown(cell['low'])}, {_shown(cell['high'])}]"
+    content: list[Content] = [
+        element("strong", _shown(cell["ours"])), interval, " ", mark, element("br"),
+        f"{printed} ({_signed(cell['difference'])})",
+    ]  # fmt: skip
+    if not pd.isna(cell["stable"]):
+        content += [element("br"), element("span", f"stable {_shown(cell['stable'])}", class_="note")]
+    return content
+
+
+def _shown(value: float) -> str:
+    text = f"{value:.2f}" if abs(value) >= 0.995 else f"{value:.2g}"
+    return text.replace("-", "−")
+
+
+def _signed(value: float) -> str:
+    if abs(value) < 1e-9:
+        return "±0"
+    text = f"{value:+.2f}" if abs(value) >= 0.995 else f"{value:+.2g}"
+    return text.replace("-", "−")

@@ -1,0 +1,208 @@
+"""Cells: what the seeds of one configuration say about one attack, and whether that may decide anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.statistics.intervals import Array, clopper_pearson, logit_accuracy
+from analysis.tables.table import CURVE, QUESTION, StudyTable
+
+CELL = (*CURVE, "batch_size")
+"""One configuration without its seed, on one curve."""
+
+FLOOR = 0.01
+"""A cell whose adversarial accuracy has a Clopper-Pearson upper bound below this is at its attack's floor."""
+
+UNTRAINED = 0.2
+"""A network of at most this clean accuracy has not learned its task (chance is .1 on ten classes)."""
+
+ZERO_GRADIENT = 0.01
+"""An attack is suspect when it saw no gradient on more than this share of the images."""
+
+MIN_SEEDS = 3
+"""Fewer replicates decide nothing; Yao et al. 2018 (arXiv:1802.08241) repeat every experiment at least
+thrice.
+"""
+
+MIN_TRAINED = 2 / 3
+"""A cell decides nothing when fewer than this share of its finished trials did not diverge."""
+
+FLAGS = ("floor", "untrained", "suspect")
+
+_STATES = ("ok", "diverged", "failed", "missing")
+
+_READ = (
+    *("trial_id", "status", "seed", *CELL, *QUESTION, "correct", "n", "accuracy"),
+    *("zero_grad_fraction", "saturated_fraction", "test_acc", "train_loss", "weight_norm"),
+    *(f"lambda1_{split}{what}" for split in ("train", "test") for what in ("", "_converged")),
+)
+"""Columns of `table.attacks` that a cell summarises."""
+
+_SEED_VALUES = {
+    "seeds": "seed",
+    "trial_ids": "trial_id",
+    "attack_rows": "attack_row",
+    "accuracy_seeds": "accuracy",
+    "logit_seeds": "logit",
+    "log2_lambda1_train_seeds": "log2_lambda1_train",
+    "log2_lambda1_test_seeds": "log2_lambda1_test",
+    "test_acc_seeds": "test_acc",
+    "train_loss_seeds": "train_loss",
+}
+
+
+def cells(table: StudyTable) -> pd.DataFrame:
+    """One row per (curve, batch size, attack, loss, split, epsilon), cells without a single answer included.
+
+    Columns: the keys `CELL` and `QUESTION`;
+
+    - counts of trials: `n_planned`, `n_ok`, `n_diverged`, `n_failed`, `n_missing`, and `n_seeds`, the ok
+      trials that answered this attack;
+    - arrays over those trials, sorted by seed and aligned (empty without an answer): `seeds`, `trial_ids`,
+      `attack_rows` (positions in `table.attacks`), `accuracy_seeds` (fraction), `logit_seeds`
+      (`logit_accuracy`), `log2_lambda1_train_seeds`, `log2_lambda1_test_seeds`, `test_acc_seeds`,
+      `train_loss_seeds`;
+    - means over seeds: `accuracy` (adversarial, fraction), `logit`, `log2_lambda1_train`, `log2_lambda1_test`
+      (of the seeds with a positive eigenvalue; NaN if none), `test_acc`, `train_loss` (nats), `weight_norm`,
+      `zero_grad_fraction`, `saturated_fraction`;
+    - pooled counts of images: `correct`, `n`;
+    - `floor`: the Clopper-Pearson upper bound of correct / n is below 1 %. `untrained`: clean test accuracy
+      at most 20 %. `suspect`: PGD accuracy above FGSM's by more than two binomial standard errors on the same
+      trials and images, or no gradient on over 1 % of the images. `sound`: answered, and none of the three;
+    - `converged_train`, `converged_test`: every seed's lambda1 converged;
+    - `decidable`: at least 3 seeds, and at least two thirds of the finished trials did not diverge.
+    """
+    return table.once("cells", lambda: _cells(table)).copy(deep=False)
+
+
+def _cells(table: StudyTable) -> pd.DataFrame:
+    roster = _roster(table)
+    attacks = _answers(table, roster)
+    per_cell = _states(roster)
+    asked = _asked(attacks, per_cell)
+    frame = asked.merge(_aggregate(attacks), on=["cell", *QUESTION], how="left")
+    frame["n_seeds"] = frame["n_seeds"].fillna(0).astype(int)
+    for name in ("correct", "n"):
+        frame[name] = frame[name].fillna(0).astype(int)
+    silent = (frame["n_seeds"] == 0).to_numpy()
+    for name in _SEED_VALUES:
+        values = frame[name].to_numpy(dtype=object, copy=True)
+        values[silent] = _no_values(int(silent.sum()))
+        frame[name] = values
+    frame = frame.merge(_pgd_above_fgsm(attacks), on=["cell", *QUESTION], how="left")
+    answered = frame["n_seeds"] > 0
+    frame["floor"] = answered & (clopper_pearson(frame["correct"], frame["n"]).high < FLOOR)
+    frame["untrained"] = answered & (frame["test_acc"] <= UNTRAINED)
+    frame["suspect"] = frame["above_fgsm"].eq(True) | (frame["zero_grad_fraction"] > ZERO_GRADIENT)
+    frame["sound"] = answered & ~frame[list(FLAGS)].any(axis=1)
+    for split in ("train", "test"):
+        frame[f"converged_{split}"] = frame[f"converged_{split}"].eq(True)
+    finished = frame["n_ok"] + frame["n_diverged"] + frame["n_failed"]
+    trained = (finished - frame["n_diverged"]) >= MIN_TRAINED * finished - 1e-9
+    frame["decidable"] = (frame["n_seeds"] >= MIN_SEEDS) & trained
+    frame = frame.drop(columns=["cell", "above_fgsm"])
+    return frame.sort_values([*CELL, *QUESTION], ignore_index=True)
+
+
+def _roster(table: StudyTable) -> pd.DataFrame:
+    """Every trial on every curve, planned or found: its cell's code and its state."""
+    keys = ["trial_id", "regime", *CELL]
+    found = table.points[[*keys, "seed"]].assign(state=table.points["status"])
+    planned = table.planned[[*keys, "seed", "state"]]
+    parts = [part for part in (found, planned) if len(part)]
+    roster = pd.concat(parts, ignore_index=True) if parts else found
+    roster = roster.loc[:, ~roster.columns.duplicated()].drop_duplicates(["trial_id", "regime"])
+    roster["target_loss"] = roster["target_loss"].astype(float)
+    return roster.assign(cell=roster.groupby(list(CELL), dropna=False, sort=True).ngroup())
+
+
+def _answers(table: StudyTable, roster: pd.DataFrame) -> pd.DataFrame:
+    """The attacks on ok trials with their cell's code, sorted by cell, question and seed."""
+    attacks = table.attacks[list(_READ)].assign(attack_row=np.arange(len(table.attacks)))
+    attacks = attacks[attacks["status"] == "ok"]
+    attacks = attacks.merge(roster[["trial_id", "regime", "cell"]], on=["trial_id", "regime"])
+    for split in ("train", "test"):
+        attacks[f"log2_lambda1_{split}"] = _log2_positive(attacks[f"lambda1_{split}"])
+    attacks["logit"] = logit_accuracy(attacks["correct"], attacks["n"])
+    return attacks.sort_values(["cell", *QUESTION, "seed", "trial_id"], ignore_index=True)
+
+
+def _log2_positive(values: pd.Series) -> Array:
+    numbers = values.to_numpy(dtype=float)
+    logs: Array = np.log2(numbers, out=np.full(numbers.shape, np.nan), where=(numbers > 0) & np.isfinite(numbers))
+    return logs
+
+
+def _states(roster: pd.DataFrame) -> pd.DataFrame:
+    states = roster.groupby(["cell", "state"]).size().unstack(fill_value=0)
+    states = states.reindex(columns=list(_STATES), fill_value=0)
+    counts = states.rename(columns=lambda state: f"n_{state}").assign(n_planned=states.sum(axis=1))
+    first = roster.drop_duplicates("cell")[["cell", *CELL]]
+    return first.merge(counts.reset_index(), on="cell").sort_values("cell", ignore_index=True)
+
+
+def _asked(attacks: pd.DataFrame, per_cell: pd.DataFrame) -> pd.DataFrame:
+    """Every cell with every question of its curve; a curve without an answer takes those of its data set."""
+    curve = per_cell.groupby(list(CURVE), dropna=False).ngroup()
+    of_curve = per_cell.assign(curve=curve)
+    seen = attacks[["cell", *QUESTION]].drop_duplicates().merge(of_curve[["cell", "curve", "dataset"]], on="cell")
+    by_curve = of_curve.merge(seen[["curve", *QUESTION]].drop_duplicates(), on="curve")
+    silent = of_curve[~of_curve["curve"].isin(seen["curve"])]
+    by_dataset = silent.merge(seen[["dataset", *QUESTION]].drop_duplicates(), on="dataset")
+    parts = [part for part in (by_curve, by_dataset) if len(part)]
+    asked = pd.concat(parts, ignore_index=True) if parts else by_curve
+    return asked.drop(columns="curve")
+
+
+def _aggregate(attacks: pd.DataFrame) -> pd.DataFrame:
+    grouped = attacks.groupby(["cell", *QUESTION], sort=True)
+    means = grouped.agg(
+        n_seeds=("seed", "size"),
+        accuracy=("accuracy", "mean"),
+        logit=("logit", "mean"),
+        log2_lambda1_train=("log2_lambda1_train", "mean"),
+        log2_lambda1_test=("log2_lambda1_test", "mean"),
+        test_acc=("test_acc", "mean"),
+        train_loss=("train_loss", "mean"),
+        weight_norm=("weight_norm", "mean"),
+        zero_grad_fraction=("zero_grad_fraction", "mean"),
+        saturated_fraction=("saturated_fraction", "mean"),
+        correct=("correct", "sum"),
+        n=("n", "sum"),
+        converged_train=("lambda1_train_converged", "all"),
+        converged_test=("lambda1_test_converged", "all"),
+    )
+    ends = np.cumsum(means["n_seeds"].to_numpy())[:-1]
+    for name, column in _SEED_VALUES.items():
+        means[name] = _split(attacks[column].to_numpy(copy=True), ends, len(means))  # not parts of the whole frame
+    return means.reset_index()
+
+
+def _no_values(count: int) -> NDArray[np.object_]:
+    empty = np.empty(count, dtype=object)
+    for index in range(count):
+        empty[index] = np.empty(0)
+    return empty
+
+
+def _split(values: NDArray[Any], ends: NDArray[np.intp], count: int) -> NDArray[np.object_]:
+    parts = np.empty(count, dtype=object)
+    if count:
+        parts[:] = np.split(values, ends)
+    return parts
+
+
+def _pgd_above_fgsm(attacks: pd.DataFrame) -> pd.DataFrame:
+    """Whether PGD, the stronger attack, left more images right than FGSM did, beyond binomial noise."""
+    same = ["cell", "trial_id", *(name for name in QUESTION if name != "attack")]
+    columns = [*same, "correct", "n"]
+    pgd, fgsm = attacks[attacks["attack"] == "pgd"], attacks[attacks["attack"] == "fgsm"]
+    both = pgd[[*columns, "attack"]].merge(fgsm[columns], on=[*same, "n"], suffixes=("", "_fgsm"))
+    totals = both.groupby(["cell", *QUESTION])[["correct", "correct_fgsm", "n"]].sum()
+    p, q = totals["correct"] / totals["n"], totals["correct_fgsm"] / totals["n"]
+    noise = np.sqrt((p * (1 - p) + q * (1 - q)) / totals["n"])
+    return (p - q > 2 * noise).rename("above_fgsm").reset_index()

@@ -1,0 +1,266 @@
+"""Rows joined to their spaces: the long tables that statistics, claims and figures read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from analysis.tables.arrow import frame, unrolled
+from analysis.tables.plans import planned as planned_of
+from search_spaces import NEWTON_STEPS, NEWTON_TOLERANCE, TRIAL_FIELDS, Grid, GridError, Request, merge
+from study.results.folder import Results, Unreadable
+from study.results.schema import PROVENANCE, ROW_SCHEMA, Row
+
+T = TypeVar("T")
+
+NESTED = ("attacks", "spectra", "landscapes", "history")
+
+TOLD_ONCE = ("spaces", "regimes", "status_reason", *(field.name for field in PROVENANCE))
+"""Columns of a trial that its attacks, spectra and landscapes do not repeat."""
+
+_PLAIN: dict[str, float | str] = {
+    **dict.fromkeys(("dataset", "model"), "unknown"),
+    "optimizer": "sgd",
+    **dict.fromkeys(("adversarial_training", "augmentation"), "none"),
+    "adversarial_epsilon": 0.0,
+    "precision": "float32",
+}
+"""What stands for a missing value: what rows of before the column were trained with."""
+
+PROTOCOL = ("epochs", "target_loss", "train_size", "val_size", "test_size", "augmentation", "precision")
+"""Trials of different protocols never share a curve or a test."""
+
+CURVE = (
+    "dataset",
+    "model",
+    "optimizer",
+    "adversarial_training",
+    "adversarial_epsilon",
+    "weight_decay",
+    "regime",
+    "momentum",
+    *PROTOCOL,
+)
+"""What is constant along a curve; batch size varies along it and seeds replicate its cells."""
+
+QUESTION = ("attack", "loss", "split", "epsilon")
+"""What tells the attacks on one trained network apart."""
+
+
+@dataclass(frozen=True)
+class StudyTable:
+    """Everything the analysis knows about one results folder.
+
+    `trials`: one row a trained network, every scalar column of the schema, plus `lambda1_train_converged` and
+    `lambda1_test_converged`.
+    `points`: `trials` with one row per regime label (`regime`): a run shared by two curves appears on both.
+    `attacks`: one row per point and attack, the `points` columns (but labels, reasons and provenance) plus those of
+    the attack struct (`accuracy` is the adversarial one), with images made by the network's own weights. An attack
+    with other Newton settings than the usual ones says so in its name.
+    `transfers`: the same, with images made by the weights of the trial's parent.
+    `spectra`, `landscapes`: one row per point and spectrum or landscape, likewise.
+    `planned`: one row per planned trial and regime label: the trial's fields, `trial_id`, `cell_id`, `space`,
+    `regime` and `state` (ok, diverged, failed or missing).
+    `unreadable`: files left out, with the reason. `requests`: what was asked of the folder. `derived`: what
+    other modules worked out from all of it, kept so that it is worked out once.
+    """
+
+    location: str
+    trials: pd.DataFrame
+    points: pd.DataFrame
+    attacks: pd.DataFrame
+    transfers: pd.DataFrame
+    spectra: pd.DataFrame
+    landscapes: pd.DataFrame
+    planned: pd.DataFrame
+    unreadable: tuple[Unreadable, ...]
+    requests: tuple[Request, ...]
+    derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, name: str, work: Callable[[], T]) -> T:
+        """What `work` makes of this table, made once and known by `name`."""
+        if name not in self.derived:
+            self.derived[name] = work()
+        known: T = self.derived[name]
+        return known
+
+
+def load(location: str | Path) -> StudyTable:
+    """Read a results folder, whole or half-finished.
+
+    Raises:
+        RecordsError: there are no results at `location`.
+    """
+    results = Results(location)
+    with ThreadPoolExecutor(1) as second:  # what is decoded there holds no lock of the interpreter
+        reading = second.submit(results.read_table)
+        requests, grid = _plan(results.read_study())
+        rows, unreadable = reading.result()
+    table = from_table(rows, grid=grid, requests=requests, unreadable=unreadable, location=results.location)
+    del rows, reading
+    pa.default_memory_pool().release_unused()  # decoding took more than it keeps
+    return table
+
+
+def from_rows(
+    rows: Sequence[Row],
+    *,
+    grid: Grid | None = None,
+    requests: Iterable[Request] = (),
+    unreadable: Iterable[Unreadable] = (),
+    location: str = "",
+) -> StudyTable:
+    """The tables of rows held in memory; a row outside `grid` keeps the labels it was written with.
+
+    Of rows with one trial id the last counts: a copy of a run is no replicate.
+    """
+    unique = list({row["trial_id"]: row for row in rows}.values())
+    table = pa.Table.from_pylist(unique, schema=ROW_SCHEMA)
+    return from_table(table, grid=grid, requests=requests, unreadable=unreadable, location=location)
+
+
+def from_table(
+    rows: pa.Table,
+    *,
+    grid: Grid | None = None,
+    requests: Iterable[Request] = (),
+    unreadable: Iterable[Unreadable] = (),
+    location: str = "",
+) -> StudyTable:
+    """As `from_rows`, of rows in the columns of `ROW_SCHEMA`, one a trial id."""
+    grid = grid or {}
+    trials = frame(rows.drop_columns(list(NESTED)))
+    for column, plain in _PLAIN.items():
+        trials[column] = trials[column].fillna(plain)
+    spectra = unrolled(rows, "spectra")
+    for split in ("train", "test"):
+        trials[f"lambda1_{split}_converged"] = _lambda1_converged(trials, *spectra, split)
+    labels = [_labels(one, own, grid) for one, own in zip(trials["trial_id"], trials["regimes"], strict=True)]
+    points = trials.assign(regime=pd.Series(labels, dtype=object), trial=np.arange(len(trials))).explode(
+        "regime", ignore_index=True
+    )
+    trial = points.pop("trial").to_numpy(dtype=np.int64)
+    points = in_plain_text(points)
+    configured = in_plain_text(points.drop(columns=list(TOLD_ONCE)))
+    attacks = _joined(configured, trial, *_attacks(*unrolled(rows, "attacks")))
+    transferred = attacks["source"] == "parent"
+    return StudyTable(
+        location=location,
+        trials=trials,
+        points=points,
+        attacks=attacks[~transferred].reset_index(drop=True) if transferred.any() else attacks,
+        transfers=attacks[transferred].reset_index(drop=True),
+        spectra=_joined(configured, trial, *spectra),
+        landscapes=_joined(configured, trial, *unrolled(rows, "landscapes")),
+        planned=_planned(grid, dict(zip(trials["trial_id"], trials["status"], strict=True))),
+        unreadable=tuple(unreadable),
+        requests=tuple(requests),
+    )
+
+
+def _plan(study: dict[str, Any]) -> tuple[list[Request], Grid]:
+    requests, grids = [], []
+    for entry in study.get("requests", []):
+        try:
+            request = Request.from_dict(entry)
+            grids.append(planned_of(request))
+        except (GridError, TypeError, ValueError, AttributeError):
+            continue  # asked of an older or extended version: its rows still speak for themselves
+        requests.append(request)
+    return requests, merge(grids) if len(grids) != 1 else grids[0]
+
+
+def _lambda1_converged(
+    trials: pd.DataFrame, spectra: pd.DataFrame, counts: NDArray[np.int64], split: str
+) -> NDArray[np.bool_]:
+    """Whether a spectrum of the whole split did."""
+    owner = np.repeat(np.arange(len(trials)), counts)
+    whole = spectra["subset_size"].to_numpy() == trials[f"{split}_size"].to_numpy()[owner]
+    sure = whole & (spectra["split"] == split).to_numpy(dtype=bool) & spectra["converged"].eq(True).to_numpy(dtype=bool)
+    found: NDArray[np.bool_] = np.bincount(owner[sure], minlength=len(trials)) > 0
+    return found
+
+
+def _labels(trial_id: str, own: list[str] | None, grid: Grid) -> list[str]:
+    planned = grid.get(trial_id)
+    return list(planned.regimes) if planned else list(own or ["unlabelled"])
+
+
+def _joined(
+    points: pd.DataFrame, trial: NDArray[np.int64], entries: pd.DataFrame, counts: NDArray[np.int64]
+) -> pd.DataFrame:
+    """The entries of each point's trial (its place among the rows), in order, with the point's columns."""
+    own = counts[trial]
+    first = (np.cumsum(counts) - counts)[trial]
+    of_point = np.repeat(np.arange(len(points)), own)
+    place = np.arange(own.sum()) - np.repeat(np.cumsum(own) - own, own) + np.repeat(first, own)
+    left = points.take(of_point).reset_index(drop=True)
+    right = entries.take(place).reset_index(drop=True)
+    shared = {name: f"{name}_probe" for name in right.columns if name in left.columns}
+    return pd.concat([left, right.rename(columns=shared)], axis=1)
+
+
+def _attacks(frame: pd.DataFrame, counts: NDArray[np.int64]) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+    settings = frame[["attack", "newton_steps", "newton_tolerance"]]
+    code = settings.groupby(list(settings.columns), dropna=False, sort=False).ngroup().to_numpy()
+    kinds, first = np.unique(code, return_index=True)
+    names = np.empty(len(kinds), dtype=object)
+    names[:] = [_attack_name(*of) for of in settings.iloc[first].itertuples(index=False, name=None)]
+    return frame.assign(attack=pd.Series(names[code], dtype=frame["attack"].dtype)), counts
+
+
+def _attack_name(attack: str, newton_steps: float | None, newton_tolerance: float | None) -> str:
+    if pd.isna(newton_steps) or (newton_steps, newton_tolerance) == (NEWTON_STEPS, NEWTON_TOLERANCE):
+        return attack
+    return f"{attack} ({newton_steps:.0f} steps, {newton_tolerance:g})"
+
+
+def _planned(grid: Grid, states: Mapping[str, str]) -> pd.DataFrame:
+    entries = [
+        {
+            "trial_id": trial_id,
+            "cell_id": planned.trial.cell_id,
+            "space": space,
+            "regime": regime,
+            **planned.trial.to_dict(),
+            "state": states.get(trial_id, "missing"),
+        }
+        for trial_id, planned in grid.items()
+        for space in planned.spaces
+        for regime in planned.regimes
+    ]
+    frame = pd.DataFrame(entries, columns=["trial_id", "cell_id", "space", "regime", *TRIAL_FIELDS, "state"])
+    return in_plain_text(frame)
+
+
+def in_plain_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame in few blocks, with text as Python strings: rows are taken, compared and joined without conversion."""
+    text = [name for name, kind in frame.dtypes.items() if isinstance(kind, pd.StringDtype)]
+    return frame.astype(dict.fromkeys(text, object)).copy().set_axis(frame.columns.astype(object), axis=1)
+
+
+def versions(trials: pd.DataFrame) -> dict[str, list[str]]:
+    """Package -> the versions that wrote these rows; more than one is worth a reader's notice."""
+    seen: dict[str, set[str]] = {}
+    for text in trials["versions"].dropna().unique():
+        for package, version in _noted_versions(text).items():
+            seen.setdefault(str(package), set()).add(str(version))
+    return {package: sorted(found) for package, found in sorted(seen.items())}
+
+
+def _noted_versions(text: str) -> dict[str, Any]:
+    """What a row says of its packages; nothing where another program wrote something else there."""
+    try:
+        noted = json.loads(text)
+    except ValueError:
+        return {}
+    return noted if isinstance(noted, dict) else {}

@@ -1,0 +1,43 @@
+"""Claims asked of planted rows: what the tests of the ledger share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from analysis.claims import CLAIMS
+from analysis.claims.evidence import Evidence
+from analysis.claims.verdict import Verdict
+from analysis.tables.table import StudyTable, from_rows
+from study.results.schema import Row
+from tests.analysis.synthetic import flat, line
+
+SIZES = (16, 32, 64, 128, 256, 512, 1024)
+
+
+def judge(claim: str, rows: list[Row], loss: str = "ce") -> Verdict:
+    return judge_table(claim, from_rows(rows), loss)
+
+
+def judge_table(claim: str, table: StudyTable, loss: str = "ce") -> Verdict:
+    found = CLAIMS[claim]
+    return found(Evidence(table), loss if found.attacked else None)
+
+
+def regimes(lr: list[Row], lr_bs: list[Row]) -> list[Row]:
+    """Both curves of one network; batch 64 is one run, that of `lr`."""
+    return [*lr, *(row for row in lr_bs if row["batch_size"] != 64)]
+
+
+def rng(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def attacked_on(rows: Iterable[Row], loss: str, **changes: Any) -> list[Row]:
+    """The rows with columns of their attacks on one loss overwritten."""
+    return [row | {"attacks": [a | changes if a["loss"] == loss else a for a in row["attacks"] or ()]} for row in rows]
+
+
+FALLS, RISES, FLAT = line(0.99, -0.01), line(0.90, +0.01), flat(0.97)

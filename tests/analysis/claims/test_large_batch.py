@@ -1,0 +1,191 @@
+"""Claims C1 to C7 and C11 where the truth was planted: yes, no, undecidable, floor, diverged, one seed only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from analysis.claims import CLAIMS
+from study.results.schema import Row
+from tests.analysis.claims.planted_claims import attacked_on, judge, rng
+from tests.analysis.large_batch import changed, falling, level, to_the_loss
+from tests.analysis.synthetic import Curve, flat, line
+
+MANY = tuple(int(b) for b in np.unique(np.round(16 * 2 ** np.linspace(0, 7, 26))))
+
+
+def rising(attack: str, doublings: float) -> float:
+    return 0.2 + 0.04 * doublings
+
+
+class TestCurvature:
+    """C1 lambda1, C2 each of the top 20, C11 test above training curvature."""
+
+    @pytest.mark.parametrize("claim", ["C1", "C2"])
+    @pytest.mark.parametrize(
+        ("planted", "verdict"), [(line(1, 0.8), "supported"), (line(5, -0.8), "refuted"), (flat(3.0), "refuted")]
+    )
+    def test_planted(self, claim: str, planted: Curve, verdict: str) -> None:
+        assert judge(claim, to_the_loss(log2_lambda1=planted)).verdict == verdict
+
+    def test_c1_asks_for_both_splits(self) -> None:
+        falls_on_test = to_the_loss(log2_ratio=line(6.0, -1.6))
+        found = judge("C1", falls_on_test)
+        assert found.verdict == "refuted"
+        assert "test set" in found.reason
+
+    @pytest.mark.parametrize("claim", ["C1", "C2", "C3", "C4", "C5"])
+    def test_one_seed_is_not_run_and_a_diverged_curve_is_inconclusive(self, claim: str) -> None:
+        assert judge(claim, to_the_loss(seeds=(0,))).verdict == "not run"
+        assert judge(claim, to_the_loss(diverged=(256, 512, 1024, 2048))).verdict == "inconclusive"
+
+    def test_eigenvalues_without_a_place_on_a_log_axis_are_left_out_and_counted(self) -> None:
+        rows = to_the_loss(dataset="cifar10", model="c1")
+        for row in rows:
+            if row["batch_size"] == 16:
+                row["spectra"][0]["eigenvalues"][19] = -0.1
+        found = judge("C2", rows)
+        last = next(s for s in found.strata if s.keys["measure"] == "eigenvalue 20" and s.keys["model"] == "c1")
+        assert found.verdict == last.verdict == "supported"
+        assert "eigenvalue not positive at batch 16" in last.note
+        assert "3 of 24 eigenvalues left out" in last.note
+
+    def test_unconverged_eigenvalues_decide_nothing(self) -> None:
+        rows = to_the_loss()
+        for row in rows:
+            row["spectra"][0]["converged_each"] = [True] * 10 + [False] * 10
+        verdicts = {s.keys["measure"]: s.verdict for s in judge("C2", rows).strata if s.keys["model"] == "m1"}
+        assert (verdicts["eigenvalue 10"], verdicts["eigenvalue 11"]) == ("supported", "inconclusive")
+
+    @pytest.mark.parametrize(("ratio", "verdict"), [(2.0, "supported"), (-2.0, "refuted"), (0.0, "refuted")])
+    def test_c11(self, ratio: float, verdict: str) -> None:
+        assert judge("C11", to_the_loss(log2_ratio=flat(ratio))).verdict == verdict
+
+    def test_c11_looks_at_large_batches_alone(self) -> None:
+        small_only: Curve = lambda doublings: 3.0 if doublings < 5 else 0.0  # noqa: E731
+        assert judge("C11", to_the_loss(log2_ratio=small_only)).verdict == "refuted"
+        assert judge("C11", to_the_loss(batch_sizes=(16, 32, 64, 128, 256))).verdict == "not run"
+        assert judge("C11", to_the_loss(diverged=(512, 1024, 2048))).verdict == "inconclusive"
+
+
+class TestPeak:
+    """C3: clean accuracy falls beyond some batch size."""
+
+    @pytest.mark.parametrize(
+        ("clean", "verdict"),
+        [
+            (lambda d: 0.98 - 0.02 * abs(d - 3), "supported"),
+            (line(0.99, -0.02), "supported"),
+            (line(0.80, 0.02), "refuted"),
+            (flat(0.98), "refuted"),
+        ],
+        ids=["peak within", "falls from the start", "rises", "flat"],
+    )
+    def test_planted(self, clean: Curve, verdict: str) -> None:
+        """Three seeds at three sizes show "flat" only where they agree well: with noise .002, not with .003."""
+        assert judge("C3", to_the_loss(clean=clean, noise=0.002)).verdict == verdict
+
+    def test_noise_is_inconclusive_and_the_untrained_are_left_out(self) -> None:
+        assert judge("C3", to_the_loss(clean=line(0.8, -0.01), noise=0.2)).verdict == "inconclusive"
+        assert judge("C3", to_the_loss(clean=flat(0.1))).verdict == "inconclusive"
+
+
+class TestAttacks:
+    """C4 FGSM falls at every epsilon, C7 FGSM-10 concludes the same."""
+
+    @pytest.mark.parametrize(("accuracy", "verdict"), [(falling, "supported"), (rising, "refuted"), (level, "refuted")])
+    def test_c4(self, accuracy: Any, verdict: str) -> None:
+        assert judge("C4", to_the_loss(accuracy=accuracy)).verdict == verdict
+
+    def test_c4_is_universal_over_epsilons(self) -> None:
+        rows = to_the_loss()
+        for row in rows:
+            for one in row["attacks"]:
+                if one["epsilon"] == 0.05:
+                    one |= {"correct": one["n"] // 2, "accuracy": 0.5}
+        found = judge("C4", rows)
+        assert found.verdict == "refuted"
+        assert "epsilon 0.05" in found.reason
+        assert "epsilon 0.2" not in found.reason
+
+    def test_a_floor_says_nothing(self) -> None:
+        found = judge("C4", to_the_loss(accuracy=lambda attack, doublings: -1.0))
+        assert found.verdict == "inconclusive"
+        assert "at its floor" in found.reason
+
+    def test_c7(self) -> None:
+        assert judge("C7", to_the_loss()).verdict == "supported"
+        apart = to_the_loss(accuracy=lambda attack, d: falling(attack, d) if attack == "fgsm" else rising(attack, d))
+        assert judge("C7", apart).verdict == "refuted"
+        assert judge("C7", to_the_loss(noise=0.3)).verdict == "inconclusive"
+        assert judge("C7", to_the_loss(seeds=(0,))).verdict == "not run"
+
+    def test_the_stable_loss_is_judged_apart(self) -> None:
+        rows = to_the_loss()
+        blind = attacked_on(rows, "ce", zero_grad_fraction=0.5)
+        assert judge("C4", blind).verdict == "inconclusive"
+        assert judge("C4", blind, "stable").verdict == "supported"
+
+
+class TestAssociation:
+    """C5 lambda1 against adversarial accuracy, C6 the input's curvature and gradient."""
+
+    def test_c5(self) -> None:
+        assert judge("C5", to_the_loss()).verdict == "supported"
+        assert judge("C5", to_the_loss(log2_lambda1=line(6, -0.8))).verdict == "refuted"
+        zigzag: Curve = lambda d: float(round(d) % 2)  # noqa: E731
+        assert judge("C5", to_the_loss(log2_lambda1=zigzag)).verdict == "inconclusive"
+
+    def test_c6_is_refuted_where_the_input_curvature_orders_the_batch_sizes(self) -> None:
+        rows = to_the_loss(dataset="cifar10", model="c1", log2_input=lambda doublings, rng: -doublings)
+        found = judge("C6", rows)
+        assert found.verdict == "refuted"
+        assert found.effect.value == 1.0
+
+    def test_c6_cannot_be_supported_by_six_batch_sizes_and_says_so(self) -> None:
+        found = judge("C6", to_the_loss())
+        assert found.verdict == "inconclusive"
+        assert "nor can it be: with 6 batch sizes" in found.reason
+
+    def test_c6_is_supported_by_enough_of_them(self) -> None:
+        pattern = iter((k * 11) % len(MANY) for k in range(len(MANY)))
+        rows = to_the_loss(batch_sizes=MANY, log2_input=lambda doublings, rng: next(pattern) / 3, rng=rng(3))
+        assert judge("C6", rows).verdict == "supported"
+
+
+class TestProtocol:
+    """Another protocol is never mixed in silence; both readings of M1 are heard."""
+
+    def test_runs_above_the_target_loss_are_left_out_and_told(self) -> None:
+        found = judge("C1", to_the_loss(unreached=(2048,)))
+        assert found.verdict == "supported"
+        assert "3 of 18 runs stopped above the target loss: left out" in found.protocol
+        assert all("target loss not reached at batch 2048" in s.note for s in found.strata if s.verdict != "not run")
+
+    def test_a_curve_above_the_target_loss_decides_nothing(self) -> None:
+        found = judge("C1", to_the_loss(unreached=(64, 128, 256, 512, 1024, 2048)))
+        assert found.verdict == "inconclusive"
+        assert "target loss not reached" in found.reason
+
+    def test_networks_trained_for_a_number_of_epochs_are_another_study(self) -> None:
+        assert judge("C1", changed(to_the_loss(), target_loss=None)).verdict == "not run"
+
+    def test_fewer_images_are_named(self) -> None:
+        assert "2,000 instead of 60,000 training images" in judge("C1", to_the_loss(train_size=2000)).protocol
+
+    def test_readings_of_m1_that_disagree_leave_the_claim_open(self) -> None:
+        def both(lenet: Curve) -> list[Row]:
+            return to_the_loss() + to_the_loss(model="m1_lenet", log2_lambda1=lenet, rng=rng(2))
+
+        assert judge("C1", both(line(1, 0.8))).verdict == "supported"
+        found = judge("C1", both(line(5, -0.8)))
+        assert found.verdict == "inconclusive"
+        assert "two readings of M1 disagree (as m1: supported; as m1_lenet: refuted)" in found.reason
+
+
+def test_every_claim_names_its_section_and_its_figures_or_tables() -> None:
+    mine = [claim for name, claim in CLAIMS.items() if name.startswith("C")]
+    assert all("Yao" in c.source.paper and c.source.section and c.source.figures for c in mine)
+    assert {c.name for c in mine if c.attacked} == {"C4", "C5", "C6", "C7", "C8", "C10"}

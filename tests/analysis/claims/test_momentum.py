@@ -1,0 +1,105 @@
+"""Claims A10 to A15, on momentum, where the truth was planted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from study.results.schema import Row
+from tests.analysis.claims.planted_claims import SIZES, judge, regimes, rng
+from tests.analysis.synthetic import Curve, curve_rows, flat
+
+
+class TestMomentum:
+    """A10 to A15."""
+
+    @staticmethod
+    def pair(regime: str, base: dict[str, Curve], gained: dict[str, Curve], seed: int = 0, **both: Any) -> list[Row]:
+        none = curve_rows(regime=regime, momentum=0.0, rng=rng(seed), **base, **both)
+        more = curve_rows(regime=regime, momentum=0.9, rng=rng(seed + 1), **gained, **both)
+        return none + more
+
+    @pytest.mark.parametrize(
+        ("claim", "measure", "level", "gain"),
+        [("A10", "clean", 0.90, 0.05), ("A12", "log2_lambda1", 4.0, -2.0)],
+    )
+    def test_a10_and_a12(self, claim: str, measure: str, level: float, gain: float) -> None:
+        def reached(change: float, **both: Any) -> str:
+            return judge(
+                claim, self.pair("lr", {measure: flat(level)}, {measure: flat(level + change)}, **both)
+            ).verdict
+
+        assert reached(gain) == "supported"
+        assert reached(-gain) == "refuted"
+        assert reached(0.0) == "refuted"
+        assert reached(gain / 2, noise=0.6, lambda_noise=12.0) == "inconclusive"
+        assert reached(gain, seeds=(0,)) == "not run"
+        assert reached(gain, diverged=SIZES[3:]) == "inconclusive"
+
+    def test_a11_counts_most_cases(self) -> None:
+        def networks(gains: Iterable[float]) -> list[Row]:
+            names = [("mnist", "m1_20"), ("mnist", "stdcnn"), ("fashion-mnist", "m1_20")]
+            rows = []
+            for k, ((dataset, model), gain) in enumerate(zip(names, gains, strict=False)):
+                base = {"fgsm": flat(0.4), "pgd": flat(0.3)}
+                gained = {"fgsm": flat(0.4 + gain), "pgd": flat(0.3 + gain)}
+                rows += self.pair("lr", base, gained, 2 * k, dataset=dataset, model=model)
+            return rows
+
+        assert judge("A11", networks([0.1, 0.1, 0.1])).verdict == "supported"
+        assert judge("A11", networks([-0.1, -0.1, -0.1])).verdict == "refuted"
+        assert judge("A11", networks([0.1, -0.1, 0.0])).verdict == "inconclusive"
+        assert judge("A11", networks([0.1])).verdict == "inconclusive"
+
+    @pytest.mark.parametrize(("drop", "verdict"), [(0.3, "supported"), (-0.3, "refuted"), (0.0, "inconclusive")])
+    def test_a13_a_mild_drop_in_most_cases_is_enough(self, drop: float, verdict: str) -> None:
+        names = [("mnist", "m1_20"), ("mnist", "stdcnn"), ("fashion-mnist", "m1_20"), ("fashion-mnist", "stdcnn")]
+        rows = []
+        for k, (dataset, model) in enumerate(names):
+            base, gained = {"log2_lambda1": flat(3.0)}, {"log2_lambda1": flat(3.0 - drop)}
+            rows += self.pair("lr_bs", base, gained, 2 * k, dataset=dataset, model=model)
+        assert judge("A13", rows).verdict == verdict
+
+    def test_a13_with_one_seed_is_not_run(self) -> None:
+        assert judge("A13", self.pair("lr_bs", {}, {}, seeds=(0,))).verdict == "not run"
+
+    @staticmethod
+    def gains(lr: float, lr_bs: float, **both: Any) -> list[Row]:
+        """Momentum raises everything by these shares under each regime (lambda1 by 20 times as many
+        doublings).
+        """
+
+        def curves(gain: float) -> dict[str, Curve]:
+            levels = {"clean": 0.8, "fgsm": 0.4, "pgd": 0.3}
+            return {name: flat(level + gain) for name, level in levels.items()} | {
+                "log2_lambda1": flat(3.0 + 20 * gain)
+            }
+
+        rows: list[Row] = []
+        for k, (momentum, share) in enumerate(((0.0, 0.0), (0.9, 1.0))):
+            rows += regimes(
+                curve_rows(regime="lr", momentum=momentum, rng=rng(k), **curves(share * lr), **both),
+                curve_rows(regime="lr_bs", momentum=momentum, rng=rng(9 + k), **curves(share * lr_bs), **both),
+            )
+        return rows
+
+    @pytest.mark.parametrize(
+        ("lr", "lr_bs", "verdict"),
+        [(0.1, 0.0, "supported"), (-0.1, 0.0, "supported"), (0.0, 0.1, "refuted"), (0.1, -0.1, "refuted")],
+    )
+    def test_a14(self, lr: float, lr_bs: float, verdict: str) -> None:
+        assert judge("A14", self.gains(lr, lr_bs)).verdict == verdict
+
+    def test_a14_noise_one_seed_and_the_shared_run(self) -> None:
+        assert judge("A14", self.gains(0.05, 0.0, noise=0.2, lambda_noise=5.0)).verdict == "inconclusive"
+        assert judge("A14", self.gains(0.1, 0.0, seeds=(0,))).verdict == "not run"
+        without = [row for row in self.gains(0.1, 0.0) if row["batch_size"] != 64]
+        assert judge("A14", without).effect.value == judge("A14", self.gains(0.1, 0.0)).effect.value
+
+    def test_a15(self) -> None:
+        same: dict[str, Curve] = {"clean": flat(0.98)}
+        assert judge("A15", self.pair("lr_bs", same, same)).verdict == "supported"
+        more: dict[str, Curve] = {"clean": flat(0.98), "fgsm": flat(0.6)}
+        assert judge("A15", self.pair("lr_bs", same, more)).verdict == "refuted"

@@ -1,0 +1,231 @@
+"""Claims A1 to A9 and A17 where the truth was planted: yes, no, undecidable, floor, diverged, one seed only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from study.results.schema import Row
+from tests.analysis.claims.planted_claims import FALLS, FLAT, RISES, SIZES, judge, regimes, rng
+from tests.analysis.synthetic import Curve, curve_rows, flat, line
+
+
+class TestBenchmark:
+    """A1 clean falls, A2 FGSM falls, A3 lambda1 rises."""
+
+    @staticmethod
+    def rows(**curve: Any) -> list[Row]:
+        return curve_rows(regime="benchmark", **curve)
+
+    @pytest.mark.parametrize(("clean", "verdict"), [(FALLS, "supported"), (RISES, "refuted"), (FLAT, "refuted")])
+    def test_a1(self, clean: Curve, verdict: str) -> None:
+        assert judge("A1", self.rows(clean=clean)).verdict == verdict
+
+    @pytest.mark.parametrize(
+        ("fgsm", "verdict"),
+        [(line(0.5, -0.03), "supported"), (line(0.2, 0.03), "refuted"), (flat(0.4), "refuted")],
+    )
+    def test_a2(self, fgsm: Curve, verdict: str) -> None:
+        assert judge("A2", self.rows(fgsm=fgsm)).verdict == verdict
+
+    @pytest.mark.parametrize(
+        ("log2_lambda1", "verdict"),
+        [(line(0, 0.6), "supported"), (line(4, -0.6), "refuted"), (flat(3.0), "refuted")],
+    )
+    def test_a3(self, log2_lambda1: Curve, verdict: str) -> None:
+        assert judge("A3", self.rows(log2_lambda1=log2_lambda1)).verdict == verdict
+
+    @pytest.mark.parametrize("claim", ["A1", "A2", "A3"])
+    def test_noise_beyond_the_effect_is_inconclusive(self, claim: str) -> None:
+        rows = self.rows(noise=0.08, lambda_noise=2.0, clean=line(0.7, -0.005), fgsm=line(0.5, -0.005))
+        assert judge(claim, rows).verdict == "inconclusive"
+
+    @pytest.mark.parametrize("claim", ["A1", "A2", "A3"])
+    @pytest.mark.parametrize(
+        "thin",
+        [{"seeds": (0,)}, {"seeds": (0, 1)}, {"batch_sizes": SIZES[:4]}, {"batch_sizes": (64, 96, 128, 192, 256)}],
+        ids=["one seed", "two seeds", "four sizes", "fourfold"],
+    )
+    def test_too_few_runs_are_not_run(self, claim: str, thin: dict[str, Any]) -> None:
+        found = judge(claim, self.rows(**thin))
+        assert found.verdict == "not run"
+        assert "needs 5 spanning 16x" in found.reason
+
+    @pytest.mark.parametrize("claim", ["A1", "A2", "A3"])
+    def test_a_curve_that_mostly_diverged_is_inconclusive(self, claim: str) -> None:
+        found = judge(claim, self.rows(diverged=(128, 256, 512, 1024)))
+        assert found.verdict == "inconclusive"
+        assert "diverged" in found.reason
+        assert (found.coverage.ok, found.coverage.diverged) == (9, 12)
+
+    def test_a_diverged_end_leaves_the_rest_to_decide(self) -> None:
+        assert judge("A2", self.rows(fgsm=line(0.5, -0.03), diverged=(1024,))).verdict == "supported"
+
+    def test_a_curve_at_its_floor_is_inconclusive_and_says_so(self) -> None:
+        found = judge("A2", self.rows(fgsm=flat(0.0), pgd=flat(0.0), noise=0.0))
+        assert found.verdict == "inconclusive"
+        assert "at its floor" in found.reason
+        assert any("with them: refuted" in s.note for s in found.strata)
+
+    def test_a_floored_end_is_left_out_and_the_test_run_again_with_it(self) -> None:
+        falling: Curve = lambda doublings: max(0.5 - 0.1 * doublings, 0.0)  # noqa: E731
+        found = judge("A2", self.rows(fgsm=falling, pgd=flat(0.0), noise=0.002))
+        note = next(s.note for s in found.strata if s.verdict == "supported")
+        assert found.verdict == "supported"
+        assert "at its floor at batch 512, 1024; with them: supported" in note
+
+    def test_missing_figures_of_the_paper_are_counted(self) -> None:
+        found = judge("A1", self.rows(clean=FALLS))
+        assert (found.coverage.strata_decided, found.coverage.strata) == (1, 6)
+        assert "5 more were not run" in found.reason
+
+    def test_one_refuting_network_refutes_the_general_claim(self) -> None:
+        rows = self.rows(clean=FALLS) + self.rows(clean=RISES, model="stdcnn", rng=rng(1))
+        found = judge("A1", rows)
+        assert found.verdict == "refuted"
+        assert "StdCNN" in found.effect.text
+
+    def test_one_undecided_network_leaves_it_open(self) -> None:
+        noisy = self.rows(clean=line(0.7, -0.005), noise=0.2, model="stdcnn", rng=rng(1))
+        found = judge("A1", self.rows(clean=FALLS) + noisy)
+        assert found.verdict == "inconclusive"
+        assert "only 1 of 2 strata" in found.reason
+
+
+class TestConstantRatio:
+    """A4 lambda1 almost flat and flatter than LR, A5 clean flat, A6 robustness flat."""
+
+    @staticmethod
+    def rows(lr: Curve, lr_bs: Curve, **both: Any) -> list[Row]:
+        return regimes(
+            curve_rows(regime="lr", log2_lambda1=lr, rng=rng(1), **both),
+            curve_rows(regime="lr_bs", log2_lambda1=lr_bs, rng=rng(2), **both),
+        )
+
+    @pytest.mark.parametrize(
+        ("lr", "lr_bs", "verdict"),
+        [
+            (line(1.4, 0.8), flat(3.0), "supported"),
+            (line(1.4, 0.8), line(1.4, 0.8), "refuted"),
+            (flat(3.0), flat(3.0), "refuted"),
+        ],
+        ids=["flat and flatter", "as steep", "flat but no flatter"],
+    )
+    def test_a4(self, lr: Curve, lr_bs: Curve, verdict: str) -> None:
+        assert judge("A4", self.rows(lr, lr_bs)).verdict == verdict
+
+    def test_a4_is_undecided_in_noise_and_not_run_with_one_seed(self) -> None:
+        steep, level = line(1.4, 0.8), flat(3.0)
+        assert judge("A4", self.rows(steep, level, lambda_noise=2.0)).verdict == "inconclusive"
+        assert judge("A4", self.rows(steep, level, seeds=(0,))).verdict == "not run"
+
+    def test_a4_needs_both_curves(self) -> None:
+        found = judge("A4", curve_rows(regime="lr_bs", log2_lambda1=flat(3.0)))
+        assert found.verdict == "inconclusive"
+        assert "flatter than under LR" in found.reason
+
+    def test_a5(self) -> None:
+        assert judge("A5", curve_rows(regime="lr_bs", clean=flat(0.99))).verdict == "supported"
+        assert judge("A5", curve_rows(regime="lr_bs", clean=line(0.99, -0.01))).verdict == "refuted"
+
+    @pytest.mark.parametrize(
+        ("fgsm", "noise", "verdict"),
+        [(flat(0.4), 0.003, "supported"), (line(0.5, -0.03), 0.003, "refuted"), (flat(0.4), 0.06, "inconclusive")],
+        ids=["flat", "falls", "noisy"],
+    )
+    def test_a6(self, fgsm: Curve, noise: float, verdict: str) -> None:
+        assert judge("A6", curve_rows(regime="lr_bs", fgsm=fgsm, noise=noise)).verdict == verdict
+
+    def test_a6_is_not_earned_by_lying_on_the_floor(self) -> None:
+        found = judge("A6", curve_rows(regime="lr_bs", fgsm=flat(0.0), pgd=flat(0.0), noise=0.0))
+        assert found.verdict == "inconclusive"
+        assert "at its floor" in found.reason
+
+    def test_a6_with_one_seed_or_mostly_diverged(self) -> None:
+        assert judge("A6", curve_rows(regime="lr_bs", seeds=(0,))).verdict == "not run"
+        assert judge("A6", curve_rows(regime="lr_bs", diverged=SIZES[3:])).verdict == "inconclusive"
+
+
+class TestFallingRobustness:
+    """A7 FGSM and PGD fall under LR and benchmark, save for the paper's own exception."""
+
+    def test_a7(self) -> None:
+        falling = {"fgsm": line(0.5, -0.03), "pgd": line(0.4, -0.02)}
+        both = curve_rows(regime="lr", **falling) + curve_rows(regime="benchmark", **falling, rng=rng(1))
+        assert judge("A7", both).verdict == "supported"
+        half = curve_rows(regime="lr", fgsm=line(0.5, -0.03), pgd=flat(0.2))
+        assert judge("A7", half).verdict == "refuted"
+
+    def test_a7_does_not_count_the_exception_that_the_paper_makes_itself(self) -> None:
+        network = {"dataset": "fashion-mnist", "model": "stdcnn"}
+        falls = curve_rows(regime="benchmark", fgsm=line(0.5, -0.03), pgd=line(0.4, -0.02), **network)
+        rises = curve_rows(regime="lr", fgsm=line(0.3, 0.03), pgd=line(0.2, 0.02), rng=rng(1), **network)
+        found = judge("A7", falls + rises)
+        assert found.verdict == "supported"
+        assert [s.verdict for s in found.strata if not s.counted] == ["refuted", "refuted"]
+
+    def test_a7_floor_noise_and_one_seed(self) -> None:
+        floor = curve_rows(regime="lr", fgsm=flat(0.0), pgd=flat(0.0), noise=0.0)
+        assert judge("A7", floor).verdict == "inconclusive"
+        noisy = curve_rows(regime="lr", fgsm=line(0.5, -0.005), noise=0.08)
+        assert judge("A7", noisy).verdict == "inconclusive"
+        assert judge("A7", curve_rows(regime="lr", seeds=(0,))).verdict == "not run"
+
+    def test_a17_attacks_agree_or_not(self) -> None:
+        same = curve_rows(regime="lr", fgsm=line(0.5, -0.03), pgd=line(0.4, -0.02))
+        assert judge("A17", same).verdict == "supported"
+        apart = curve_rows(regime="lr", fgsm=line(0.3, 0.03), pgd=line(0.25, -0.02))
+        assert judge("A17", apart).verdict == "refuted"
+        assert judge("A17", curve_rows(regime="lr", seeds=(0,))).verdict == "not run"
+
+
+class TestTheCounterexample:
+    """A8 the Hessian does not always explain; A9 StdCNN on Fashion-MNIST: all three rise."""
+
+    @staticmethod
+    def rows(**curve: Any) -> list[Row]:
+        rising = {"fgsm": line(0.3, 0.03), "pgd": line(0.2, 0.03), "log2_lambda1": line(1.0, 0.6)}
+        return curve_rows(regime="lr", dataset="fashion-mnist", model="stdcnn", **(rising | curve))
+
+    def test_planted_it_is_found(self) -> None:
+        assert judge("A9", self.rows()).verdict == "supported"
+        found = judge("A8", self.rows())
+        assert found.verdict == "supported"
+        assert {s.keys["part"] for s in found.strata if s.verdict == "supported"} == {
+            "sign-error",
+            "counterexample",
+        }
+
+    @pytest.mark.parametrize("name", ["fgsm", "pgd"])
+    def test_a9_needs_each_attack(self, name: str) -> None:
+        assert judge("A9", self.rows(**{name: line(0.35, -0.02)})).verdict == "refuted"
+
+    def test_a9_needs_the_curvature_to_rise(self) -> None:
+        assert judge("A9", self.rows(log2_lambda1=line(5.0, -0.6))).verdict == "refuted"
+
+    def test_a9_speaks_of_this_network_alone(self) -> None:
+        assert judge("A9", curve_rows(regime="lr", fgsm=line(0.3, 0.03))).verdict == "not run"
+
+    def test_a9_one_seed_noise_and_floor(self) -> None:
+        assert judge("A9", self.rows(seeds=(0,))).verdict == "not run"
+        assert judge("A9", self.rows(fgsm=line(0.3, 0.002), noise=0.08)).verdict == "inconclusive"
+        floor = self.rows(fgsm=flat(0.0), pgd=flat(0.0), noise=0.0)
+        assert judge("A9", floor).verdict == "inconclusive"
+
+    def test_a8_names_no_epsilon_a9_that_of_its_figure(self) -> None:
+        """At the figure's epsilon nothing survives the attack; at a smaller one the counterexample stands."""
+        smaller = [attack | {"epsilon": 0.1} for row in self.rows() for attack in row["attacks"] or ()]
+        per_row = len(smaller) // len(self.rows())
+        rows = [
+            row | {"attacks": [*row["attacks"], *smaller[i * per_row : (i + 1) * per_row]]}
+            for i, row in enumerate(self.rows(fgsm=flat(0.0), pgd=flat(0.0), noise=0.0))
+        ]
+        assert judge("A8", rows).verdict == "supported"
+        assert judge("A9", rows).verdict == "inconclusive"
+
+    def test_a8_where_curvature_explains_all_or_nothing_is_known(self) -> None:
+        explained = self.rows(fgsm=line(0.6, -0.03), pgd=line(0.5, -0.03))
+        assert judge("A8", explained).verdict == "inconclusive"
+        assert not judge("A8", explained).effect.text.endswith(": ")  # something is always said
+        assert judge("A8", self.rows(seeds=(0,))).verdict == "not run"

@@ -1,0 +1,146 @@
+"""Claims C8 to C10, C12 and C13 where the truth was planted: yes, no, undecidable, floor, diverged, one seed only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from search_spaces.large_batch import METHODS
+from tests.analysis.claims.planted_claims import attacked_on, judge, rng
+from tests.analysis.large_batch import changed, robust, to_the_loss
+
+C3: dict[str, Any] = {"dataset": "cifar10", "model": "c3"}
+WEAKER = {"fhsm": 0.9, "l2hess": 0.9}
+
+
+class TestAdversarialTraining:
+    """C8 helps against every attack and costs clean accuracy, C9 lowers the spectrum."""
+
+    @pytest.mark.parametrize(
+        ("planted", "verdict"),
+        [
+            ({}, "supported"),
+            ({"transferred": {"l2grad": 0.1}}, "refuted"),
+            ({"transferred": dict.fromkeys(METHODS, 0.3)}, "refuted"),
+            ({"clean": (0.97, 0.99), "noise": 0.0005}, "refuted"),
+            ({"noise": 0.3}, "inconclusive"),
+            ({"seeds": (0,)}, "not run"),
+            ({"status": "diverged"}, "inconclusive"),
+        ],
+        ids=["helps", "worse against one", "no better", "clean rises", "noise", "one seed", "diverged"],
+    )
+    def test_c8(self, planted: dict[str, Any], verdict: str) -> None:
+        assert judge("C8", robust(**planted)).verdict == verdict
+
+    def test_c8_is_decided_by_transfer_with_white_box_beside(self) -> None:
+        found = judge("C8", robust(white_box=dict.fromkeys(METHODS, 0.05)))
+        beside = [s for s in found.strata if s.keys.get("images") == "white-box" and s.verdict != "not run"]
+        assert found.verdict == "supported"
+        assert {s.verdict for s in beside} == {"refuted"}
+        assert not any(s.counted for s in beside)
+
+    def test_c8_says_nothing_where_both_lie_on_the_floor(self) -> None:
+        nothing = dict.fromkeys(METHODS, 0.0)
+        found = judge("C8", robust(original=nothing, transferred=nothing, noise=0.0))
+        assert found.verdict == "inconclusive"
+        assert "at its floor" in found.reason
+
+    def test_c8_marks_an_attack_without_gradients(self) -> None:
+        found = judge("C8", attacked_on(robust(), "ce", zero_grad_fraction=0.5))
+        assert found.verdict == "inconclusive"
+        assert "the attack is suspect; with them: supported" in found.reason
+
+    def test_each_child_is_held_against_its_own_parent(self) -> None:
+        rows = robust()
+        for row in rows:  # seeds far apart, the gain the same: only pairs by seed can see it
+            for one in row["attacks"]:
+                share = one["accuracy"] - 0.1 * row["seed"]
+                one |= {"accuracy": share, "correct": round(share * one["n"])}
+        found = judge("C8", rows)
+        assert found.verdict == "supported"
+        fgsm = next(s for s in found.strata if s.keys["measure"] == "against fgsm" and s.verdict == "supported")
+        assert fgsm.effect == pytest.approx(50, abs=1)
+
+    def test_a_child_whose_parent_is_missing_decides_nothing(self) -> None:
+        assert judge("C8", [row for row in robust() if row["parent"] is not None]).verdict == "not run"
+
+    @pytest.mark.parametrize(
+        ("planted", "verdict"),
+        [
+            ({}, "supported"),
+            ({"log2_lambda1": (2.0, 6.0)}, "refuted"),
+            ({"log2_lambda1": (3.0, 3.0)}, "refuted"),
+            ({"seeds": (0, 1)}, "not run"),
+            ({"status": "diverged"}, "inconclusive"),
+        ],
+        ids=["lower", "higher", "equal", "two seeds", "diverged"],
+    )
+    def test_c9(self, planted: dict[str, Any], verdict: str) -> None:
+        assert judge("C9", robust(**planted)).verdict == verdict
+
+    def test_other_sizes_are_named(self) -> None:
+        found = judge("C9", changed(robust(), train_size=1000))
+        assert "not the paper's protocol" in found.protocol
+        assert "1,000 instead of 60,000 training images" in found.protocol
+
+
+class TestSecondOrder:
+    """C10: weaker than the first-order attack of the same norm, on CIFAR-10."""
+
+    def test_planted(self) -> None:
+        found = judge("C10", robust(**C3, original={"fhsm": 0.5, "l2hess": 0.5}, transferred=WEAKER))
+        assert found.verdict == "supported"
+        assert "12 of 12" in found.reason
+
+    def test_stronger_ones_refute_it(self) -> None:
+        stronger = {"fhsm": 0.1, "l2hess": 0.1}
+        assert judge("C10", robust(**C3, original=stronger, transferred=stronger)).verdict == "refuted"
+
+    def test_half_of_them_or_one_seed_do_not_decide(self) -> None:
+        half = {"fhsm": 0.9, "l2hess": 0.1}
+        assert judge("C10", robust(**C3, original=half, transferred=half)).verdict == "inconclusive"
+        assert judge("C10", robust(**C3, transferred=WEAKER, seeds=(0,))).verdict == "not run"
+
+    def test_mnist_is_not_asked(self) -> None:
+        assert judge("C10", robust(transferred=WEAKER)).verdict == "not run"
+
+
+class TestSpectra:
+    """C12: positive on the whole training set, of both signs on single samples."""
+
+    @pytest.mark.parametrize(
+        ("planted", "verdict"),
+        [
+            ({}, "supported"),
+            ({"whole": (5.0, 1.0, *[0.1] * 17, -2.0)}, "refuted"),
+            ({"single": (5.0, *[1.0] * 19)}, "refuted"),
+            ({"seeds": (0,)}, "not run"),
+            ({"status": "diverged"}, "inconclusive"),
+        ],
+        ids=["as said", "a saddle", "positive samples", "one seed", "diverged"],
+    )
+    def test_c12(self, planted: dict[str, Any], verdict: str) -> None:
+        assert judge("C12", robust(**planted)).verdict == verdict
+
+    def test_a_sign_within_the_residual_is_no_sign(self) -> None:
+        found = judge("C12", robust(whole=(5.0, *[1.0] * 18, -1e-6)))
+        assert found.verdict == "inconclusive"
+        assert "0 with a negative eigenvalue" in found.reason
+
+
+class TestInputHessian:
+    """C13: a numeric check, so one network counts and one failure refutes."""
+
+    def test_planted(self) -> None:
+        rows = to_the_loss(seeds=(0,), batch_sizes=(64,))
+        assert judge("C13", rows).verdict == "supported"
+        assert judge("C13", changed(rows, psd_violation=1e-3)).verdict == "refuted"
+        assert judge("C13", changed(rows, rank_max=11)).verdict == "refuted"
+        assert judge("C13", changed(rows, psd_violation=None)).verdict == "not run"
+
+    def test_batch_normalisation_is_shown_but_not_counted(self) -> None:
+        rows = to_the_loss(dataset="cifar10", model="c1", seeds=(0,), rng=rng(1))
+        found = judge("C13", changed(rows, psd_violation=1.0))
+        assert found.verdict == "not run"
+        assert any(s.verdict == "refuted" and "outside Assumption 1" in s.note for s in found.strata)

@@ -1,0 +1,84 @@
+"""Colours can be told from the page in both themes, and curves from each other without colour."""
+
+from __future__ import annotations
+
+import pytest
+
+from analysis import theme
+from analysis.figures.landscapes import SURFACES
+from analysis.figures.plane import CONFIRMED, UNCONFIRMED
+from analysis.figures.representatives import COLOURS, SHAPES
+from study.data import AUGMENTATIONS
+
+LIGHT, DARK = 0, 1
+
+TEXT = ("ink", "soft", "link", "supported", "refuted", "inconclusive", "not-run")
+
+MARKS = theme.marks() | set(COLOURS) | {s.colour for s in SURFACES.values()} | {CONFIRMED, UNCONFIRMED}
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of a colour `#rrggbb` (WCAG 2.2)."""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one: str, other: str) -> float:
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def over(colour: str, paper: str, opacity: float) -> str:
+    """What a colour of this opacity looks like on paper."""
+    mixed = (round(opacity * int(colour[i : i + 2], 16) + (1 - opacity) * int(paper[i : i + 2], 16)) for i in (1, 3, 5))
+    return "#" + "".join(f"{channel:02x}" for channel in mixed)
+
+
+def test_contrast_is_that_of_the_guidelines() -> None:
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.005)
+
+
+@pytest.mark.parametrize("mode", [LIGHT, DARK], ids=["light", "dark"])
+@pytest.mark.parametrize("role", TEXT)
+def test_text_has_a_contrast_of_four_and_a_half_on_paper_and_on_wash(role: str, mode: int) -> None:
+    for ground in ("paper", "wash"):
+        assert contrast(theme.PAGE[role][mode], theme.PAGE[ground][mode]) >= 4.5
+
+
+@pytest.mark.parametrize("mode", [LIGHT, DARK], ids=["light", "dark"])
+@pytest.mark.parametrize("colour", sorted(MARKS))
+def test_marks_have_a_contrast_of_three(colour: str, mode: int) -> None:
+    shown = theme.IN_THE_DARK.get(colour, colour) if mode == DARK else colour
+    assert contrast(shown, theme.PAGE["paper"][mode]) >= 3
+
+
+@pytest.mark.parametrize("mode", [LIGHT, DARK], ids=["light", "dark"])
+def test_axes_are_read_and_controls_seen(mode: int) -> None:
+    ink, paper = theme.PAGE["ink"][mode], theme.PAGE["paper"][mode]
+    assert contrast(over(ink, paper, theme.config()["axis"]["labelOpacity"]), paper) >= 4.5
+    for ground in ("paper", "wash"):
+        assert contrast(theme.PAGE["edge"][mode], theme.PAGE[ground][mode]) >= 3
+
+
+@pytest.mark.parametrize("styles", [theme.MOMENTA, theme.OPTIMIZERS], ids=["momenta", "optimizers"])
+def test_curves_of_a_figure_differ_in_shape(styles: dict[object, theme.SeriesStyle]) -> None:
+    assert len({style.shape for style in styles.values()}) == len(styles)
+
+
+def test_the_papers_three_regimes_and_the_networks_differ_in_shape() -> None:
+    assert len({theme.REGIMES[regime].shape for regime in ("lr", "lr_bs", "benchmark")}) == 3
+    assert len(set(SHAPES)) == len(SHAPES) == len(COLOURS)
+
+
+def test_the_style_sheet_has_every_colour_in_both_themes() -> None:
+    sheet = theme.style_sheet()
+    for role, (light, dark) in theme.PAGE.items():
+        assert f"--{role}:light-dark({light},{dark});" in sheet
+    for light, dark in theme.IN_THE_DARK.items():
+        assert f'svg [fill="{light}"]{{fill:light-dark({light},{dark})}}' in sheet
+
+
+def test_every_augmentation_has_its_words() -> None:
+    assert set(theme.AUGMENTATIONS) == set(AUGMENTATIONS)

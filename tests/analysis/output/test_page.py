@@ -1,0 +1,224 @@
+"""The page: complete, honest, self-contained, and safe against the text it is given."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from analysis.claims.verdict import Coverage, Effect, Source, Verdict, mark_differing
+from analysis.figures.sweep import settings
+from analysis.findings import Findings, find
+from analysis.output.page import render
+from analysis.output.page.html import element, table
+from analysis.output.page.opening import coverage, deviations, summary
+from analysis.tables.table import StudyTable, from_rows
+from search_spaces import Request
+from study.results.folder import Unreadable
+from tests.analysis.output.page_data import charts
+from tests.analysis.synthetic import curve_rows, line, planned, trial
+
+SIZES = (16, 32, 64, 128, 256)
+EVIL = "</script><img src=x onerror=alert(1)>"
+
+
+def study() -> StudyTable:
+    """Benchmark and LR curves with a diverged cell, a missing cell, a torn file and hostile text."""
+    rows = curve_rows(regime="lr", batch_sizes=SIZES, fgsm=line(0.3, 0.1), log2_lambda1=line(1, 1), noise=0.002)
+    rows += curve_rows(regime="benchmark", batch_sizes=SIZES, diverged=(256,))
+    for row in rows:
+        if row["status"] == "diverged":
+            row["status_reason"] = EVIL
+    trials = [trial(regime=r, batch_size=b, seed=s) for r in ("lr", "benchmark") for b in SIZES for s in (0, 1, 2)]
+    grid = planned(rows, [*trials, *(trial(batch_size=512, seed=s) for s in (0, 1, 2))])
+    return from_rows(
+        rows,
+        grid=grid,
+        requests=[Request("natural_training", {"dataset": ("mnist",), "model": ("m1_20",), "momentum": ("0", "0.9")})],
+        unreadable=[Unreadable("trials/<b>torn</b>.parquet", "torn or damaged")],
+        location="/results/<i>study</i>",
+    )
+
+
+@pytest.fixture(scope="module")
+def findings() -> Findings:
+    return find(study())
+
+
+@pytest.fixture(scope="module")
+def page(findings: Findings) -> str:
+    return render(findings, ["claims.csv", "correlations.csv", "counterexamples.csv"])
+
+
+class Elements(HTMLParser):
+    """All start tags with their attributes, and the text outside scripts and styles."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self._code = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        self._code = tag in ("script", "style")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._code = False
+
+    def handle_data(self, data: str) -> None:
+        if not self._code:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+def test_nothing_on_the_page_points_outside(page: str) -> None:
+    for tag, attributes in Elements(page).found:
+        for name in ("src", "href", "srcset", "action", "data"):
+            target = attributes.get(name)
+            assert target is None or not re.match(r"\s*(https?:)?//", target), (tag, target)
+        assert tag not in ("link", "iframe", "base")
+    policy = next(a["content"] for t, a in Elements(page).found if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert "default-src 'none'" in policy
+
+
+def test_the_library_is_inlined_once_and_the_page_stays_small(page: str) -> None:
+    assert page.count("window.vegaEmbed=") == 1
+    assert len(page.encode()) < 3_000_000
+
+
+def test_text_from_rows_stays_text(page: str) -> None:
+    parsed = Elements(page)
+    assert EVIL in parsed.text
+    assert "/results/<i>study</i>" in parsed.text
+    assert not any(tag in ("img", "b") and attributes.get("src") == "x" for tag, attributes in parsed.found)
+    assert [tag for tag, _ in parsed.found].count("script") == 3
+
+
+def test_hostile_text_cannot_leave_the_data_block() -> None:
+    rows = curve_rows(regime="lr", batch_sizes=(16, 64))
+    for row in rows:
+        row["model"] = EVIL
+        row["regimes"] = [EVIL]
+    hostile = render(find(from_rows(rows)), [])
+    assert "onerror=alert(1)>" not in hostile.replace("&lt;img src=x onerror=alert(1)&gt;", "")
+    assert any(EVIL in json.dumps(spec, ensure_ascii=False) for spec in charts(hostile).values())
+
+
+def test_every_figure_has_a_place_a_label_and_a_specification(page: str) -> None:
+    places = [a for _, a in Elements(page).found if "data-chart" in a]
+    specs = charts(page)
+    assert len(places) >= 10
+    assert {a["data-chart"] for a in places} == set(specs)
+    labelled = [a for _, a in Elements(page).found if a.get("role") == "img"]
+    assert len(labelled) == len(places)
+    assert all(a["aria-label"] for a in labelled)
+
+
+def test_ids_are_unique_and_links_within_the_page_lead_somewhere(page: str) -> None:
+    found = Elements(page).found
+    ids = [a["id"] for _, a in found if a.get("id")]
+    assert len(ids) == len(set(ids))
+    inner = {str(a["href"])[1:] for t, a in found if t == "a" and str(a.get("href", "")).startswith("#")}
+    assert inner <= set(ids)
+
+
+def test_coverage_counts_the_plan_and_says_when_it_was_run_in_part(page: str) -> None:
+    text = Elements(page).text
+    assert "Only part of the plan has been run. 33 trials planned: 27 ok, 3 diverged, 0 failed, 3 missing." in text
+
+
+def test_missing_diverged_and_excluded_are_named_with_what_to_do(page: str) -> None:
+    text = Elements(page).text
+    command = r"python -m study.run --grid natural_training --select dataset=mnist model=m1_20 regime=lr momentum=0"
+    assert f"{command} batch_size=512" in text
+    assert "--results /results/<i>study</i>" in text
+    assert "trials/<b>torn</b>.parquet" in text
+    assert "torn or damaged" in text
+
+
+def test_counterexamples_are_stated_for_both_losses(page: str, findings: Findings) -> None:
+    text = Elements(page).text
+    for loss in ("ce", "stable"):
+        said = findings.counterexamples.summary("lambda1_test", loss)
+        assert not said.startswith("0 confirmed")
+        assert said in text
+    assert "python -m study.run" in text.split("To train the first pair again", 1)[1][:200]
+
+
+def test_the_papers_panels_are_drawn_or_named_with_their_command(page: str) -> None:
+    ids = {a.get("id") for _, a in Elements(page).found}
+    assert {"figure-A-1L", "panel-A-1L", "panel-A-4L", "panel-A-workshop-39"} <= ids
+    assert "figure-A-4L" not in ids
+
+
+def test_an_empty_study_still_says_what_it_is() -> None:
+    trials = [trial(batch_size=size, seed=seed) for size in (16, 64) for seed in (0, 1)]
+    request = Request("natural_training", {"dataset": ("mnist",), "model": ("m1_20",)})
+    text = Elements(render(find(from_rows([], grid=planned([], trials), requests=[request])), [])).text
+    assert "No network finished training" in text
+    assert "4 trials planned: 0 ok, 0 diverged, 0 failed, 4 missing" in text
+    assert re.search(r"None of the \d+ claims .* can be judged", text)
+
+
+def test_a_study_in_which_everything_diverged_still_makes_a_page() -> None:
+    rows = curve_rows(regime="lr", batch_sizes=(16, 64), diverged=(16, 64))
+    text = Elements(render(find(from_rows(rows)), [])).text
+    assert "6 trials found: 0 ok, 6 diverged" in text
+    assert "What was planned is not known" in text
+
+
+def verdict(claim: str, word: Any, loss: str | None = None) -> Verdict:
+    source = Source("natural-training paper (2020)", "3", ("1L",))
+    return Verdict(
+        claim, f"statement of {claim}", source, word, "reason", loss, Effect("effect"), (0.0, 1.0), Coverage()
+    )
+
+
+def spoken(verdicts: list[Verdict]) -> str:
+    return Elements("".join(summary(verdicts))).text
+
+
+def test_the_summary_never_says_more_than_the_verdicts() -> None:
+    text = spoken([verdict("A1", "supported"), verdict("A2", "refuted"), verdict("A3", "inconclusive")])
+    assert "1 supported, 1 refuted and 1 inconclusive" in text
+    assert "Supported: A1 statement of A1" in text
+    assert "Refuted: A2 statement of A2" in text
+    assert "statement of A3" not in text
+
+
+def test_a_claim_whose_losses_disagree_is_not_counted_as_supported() -> None:
+    both = mark_differing([verdict("A6", "supported", "ce"), verdict("A6", "refuted", "stable")])
+    text = spoken(both)
+    assert "0 supported, 0 refuted, 0 inconclusive and 1 with different verdicts" in text
+    assert "float32 saturation" in text
+
+
+def test_sizes_that_depart_from_the_paper_are_stated() -> None:
+    short = from_rows(curve_rows(regime="lr", batch_sizes=(16,), epochs=2))
+    assert deviations(settings(short)) == ["MNIST · M1 (20-20) departs from the paper: 2 epochs instead of 100."]
+    assert deviations(settings(from_rows(curve_rows(regime="lr", batch_sizes=(16,))))) == []
+    half = from_rows([row | {"precision": "bf16"} for row in curve_rows(regime="lr", batch_sizes=(16,))])
+    assert deviations(settings(half)) == [
+        "MNIST · M1 (20-20) departs from the paper: training in bf16 instead of float32."
+    ]
+
+
+def test_rows_outside_the_plan_are_counted_apart() -> None:
+    full = study()
+    fewer = replace(full, planned=full.planned[full.planned["batch_size"] != 16])
+    assert "6 more rows lie outside the plan" in coverage(fewer)
+
+
+def test_elements_escape_text_and_attributes() -> None:
+    assert element("p", "<b> & co", title='"x"') == '<p title="&quot;x&quot;">&lt;b&gt; &amp; co</p>'
+    assert "<td>&lt;i&gt;</td>" in table(["a", "b"], [["c", "<i>"]], caption="t")

@@ -1,0 +1,74 @@
+"""The section on optimizers: there when several were run, and plain about what a gain costs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from analysis.findings import Findings, find
+from analysis.output.page.charts import Charts
+from analysis.output.page.optimizers import optimizer_section
+from analysis.output.page.verdicts import verdict_strip
+from analysis.tables.table import from_rows
+from study.results.schema import Row
+from tests.analysis.variants import Level, Setting, level, rows
+
+SGD, SVRG, SELECTIVE = (Setting("lr", optimizer=name) for name in ("sgd", "svrg", "selective_backprop"))
+
+
+def findings(made: list[Row]) -> Findings:
+    return find(from_rows(made))
+
+
+def text(markup: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", markup)).replace(" :", ":")
+
+
+def section(levels: dict[Setting, Level], **longer: Any) -> str:
+    made = rows("cifar10", levels)
+    for epochs, reached in longer.get("sgd", {}).items():
+        made += rows("cifar10", {SGD: level(reached)}, epochs=epochs)
+    return optimizer_section(findings(made), Charts()) or ""
+
+
+def test_one_optimizer_needs_no_section() -> None:
+    assert section({SGD: level(), Setting("lr", 0.9): level()}) == ""
+
+
+def test_a_gain_that_more_epochs_of_sgd_also_bring_does_not_survive() -> None:
+    page = text(section({SGD: level(0.8), SVRG: level(0.85)}, sgd={400: 0.92}))
+    assert re.search(r"SVRG: \+(?:4\.[89]|5\.[0-2]) points after 100 epochs, −4\.\d at equal compute: reverses", page)
+
+
+def test_a_gain_that_they_do_not_bring_survives() -> None:
+    page = text(section({SGD: level(0.8), SVRG: level(0.85)}, sgd={400: 0.81}))
+    assert re.search(r"SVRG: \+(?:4\.[89]|5\.[0-2]) points after 100 epochs, \+4\.\d at equal compute: survives", page)
+
+
+def test_what_is_not_known_says_what_to_run() -> None:
+    page = text(section({SGD: level(0.8), SVRG: level(0.85), SELECTIVE: level(0.82)}))
+    assert "unknown: no SGD run of this cost (run SGD for 300 epochs)" in page
+    assert "unknown: no SGD run of this cost (run SGD for 67 epochs)" in page
+
+
+def test_each_accuracy_is_drawn_per_epoch_and_per_unit_of_compute_beside_its_table() -> None:
+    markup = section({SGD: level(0.8), SVRG: level(0.85)})
+    assert markup.count("data-chart") == 4
+    assert len(set(re.findall(r'id="figure-([^"]*)"', markup))) == 4
+    assert text(markup).count("Gain at equal compute") == 3
+    assert "<td>300</td>" in markup
+
+
+def test_choudharys_numbers_are_not_compared_without_saying_that_pgd_lies_above_fgsm() -> None:
+    assert "prints PGD accuracy above FGSM's in every row" in text(section({SGD: level(0.8), SVRG: level(0.85)}))
+    elsewhere = rows("mnist", {SGD: level(0.8), SVRG: level(0.85)}, only=(128,))
+    assert "Table 2" not in text(optimizer_section(findings(elsewhere), Charts()) or "")
+
+
+@pytest.mark.parametrize("panel", ["B-1", "B-5"])
+def test_a_claim_of_paper_b_leads_to_its_figures(panel: str) -> None:
+    strip = verdict_strip(findings(rows("cifar10", {SGD: level()})))
+    assert f'href="#panel-{panel}"' in strip
+    assert 'href="#panel-A-1L"' in strip

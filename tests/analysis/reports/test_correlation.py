@@ -1,0 +1,196 @@
+"""The correlation report on worlds whose truth was planted."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.reports.correlation import ALONG, COLUMNS, CorrelationReport, correlation_report
+from analysis.tables.table import from_rows
+from study.results.schema import Row
+from tests.analysis import synthetic as s
+
+
+def report(rows: list[Row]) -> CorrelationReport:
+    unique = {row["trial_id"]: row for row in rows}  # batch 64 of lr and lr_bs is one run
+    return correlation_report(from_rows(list(unique.values())))
+
+
+def pick(frame: pd.DataFrame, **values: Any) -> pd.DataFrame:
+    wanted = {"curvature": "lambda1_test", "cells": "sound", "attack": "fgsm", "loss": "ce"} | values
+    for name, value in wanted.items():
+        frame = frame[frame[name] == value]
+    return frame
+
+
+def world(seeds: tuple[int, ...] = (0, 1, 2), fgsm_slope: float = -0.05, seed: int = 0) -> list[Row]:
+    """Curvature doubles with every doubling of the batch; robustness changes by `fgsm_slope`."""
+    rng, rows = np.random.default_rng(seed), []
+    for regime, momentum in (("lr", 0.0), ("lr", 0.9), ("lr_bs", 0.0), ("lr_bs", 0.9), ("benchmark", 0.9)):
+        rows += s.curve_rows(
+            regime=regime, momentum=momentum, seeds=seeds, rng=rng, fgsm=s.line(0.6, fgsm_slope),
+            pgd=s.flat(0.1), log2_lambda1=s.line(1.0, 1.0),
+        )  # fmt: skip
+    return rows
+
+
+@pytest.fixture(scope="module")
+def opposed() -> CorrelationReport:
+    return report(world())
+
+
+def test_a_perfect_opposition_has_tau_minus_one_and_the_exact_p(opposed: CorrelationReport) -> None:
+    strata = pick(opposed.strata)
+    assert (strata["estimate"] == -1.0).all() and len(strata) == 5
+    assert strata["p"].to_numpy() == pytest.approx(np.full(5, 2 / 5040))
+    assert (strata["batch_sizes"] == "16 32 64 128 256 512 1024").all()
+    assert (strata["high"] < -0.5).all() and (strata["note"] == "").all()
+
+
+def test_no_relation_gives_no_verdict_about_one(opposed: CorrelationReport) -> None:
+    pgd = pick(opposed.forest, attack="pgd", scope="study").iloc[0]
+    assert pgd["low"] < 0 < pgd["high"] and pgd["n"] == 5
+
+
+def test_granulated_tau_knows_the_axis_that_matters(opposed: CorrelationReport) -> None:
+    psi = pick(opposed.granulated).set_index("axis")["estimate"]
+    assert psi["batch_size"] == -1.0
+    assert abs(psi["regime"]) < 0.4 and abs(psi["momentum"]) < 0.4 and abs(psi["seed"]) < 0.4
+    assert psi["mean"] == pytest.approx(psi[["batch_size", "regime", "momentum", "seed"]].mean())
+
+
+def test_sign_error_is_zero_where_the_claim_holds_and_one_where_it_is_reversed() -> None:
+    for slope, expected in ((-0.05, 0.0), (0.05, 1.0)):
+        found = pick(report(world(fgsm_slope=slope)).sign_errors, statistic="sign_error", axis="batch_size")
+        assert found["estimate"].to_numpy() == pytest.approx(np.full(5, expected))
+        assert ((found["low"] > 0.5) == (expected == 1.0)).all()
+        assert (found["n"] == 3 * 21).all()
+
+
+def test_equal_batch_environments_vary_regime_or_momentum_alone(opposed: CorrelationReport) -> None:
+    environments = pick(opposed.sign_errors, statistic="sign_error")
+    at_64 = environments[environments["batch_sizes"] == "64"]
+    assert sorted(at_64[at_64["axis"] == "regime"]["momentum"]) == [0.9]  # at momentum 0 lr and lr_bs are one run
+    assert sorted(at_64[at_64["axis"] == "momentum"]["regime"]) == ["lr", "lr_bs"]
+    two_levels = environments[(environments["axis"] == "momentum")]
+    assert (two_levels["low"] <= 0.5).all()  # three seeds on two levels can agree by accident
+    worst = pick(opposed.sign_errors, statistic="sign_error_max")["estimate"].item()
+    assert worst == environments["estimate"].max()
+
+
+def test_seed_residuals_are_found_inside_cells() -> None:
+    rng, rows = np.random.default_rng(1), []
+    for batch_size in (16, 32, 64, 128, 256):
+        for seed in range(6):
+            shift = rng.normal()
+            rows.append(
+                s.row(
+                    s.trial(batch_size=batch_size, seed=seed),
+                    clean=0.99,
+                    attacks={("fgsm", "ce"): 0.4 + 0.05 * np.log2(batch_size / 16) - 0.02 * shift},
+                    log2_lambda1=np.log2(batch_size) + 0.2 * shift,
+                )
+            )
+    found = report(rows)
+    residual = pick(found.correlations, statistic="rmcorr_within_cells").iloc[0]
+    assert residual["estimate"] < -0.95 and residual["high"] < 0
+    assert pick(found.strata)["estimate"].item() == 1.0
+
+
+def test_simpson_flags_a_sign_that_flips_between_curves_and_within_them() -> None:
+    rows, rng = [], np.random.default_rng(2)
+    for k, (regime, momentum) in enumerate((("lr", 0.0), ("lr", 0.5), ("lr", 0.9), ("benchmark", 0.9))):
+        rows += s.curve_rows(
+            regime=regime, momentum=momentum, rng=rng, fgsm=s.line(0.2 + 0.15 * k, -0.01),
+            pgd=s.line(0.15, -0.01), log2_lambda1=s.line(4.0 * k, 0.2),
+        )  # fmt: skip
+    found = report(rows)
+    flipped = pick(found.simpson).iloc[0]
+    assert flipped["simpson"] and flipped["pooled"] > 0.9 and flipped["within_curves"] < -0.8
+    assert flipped["between_curves"] > 0.9
+    assert not pick(report(world()).simpson)["simpson"].item()
+
+
+def test_a_common_cause_vanishes_from_the_partial_correlation() -> None:
+    rng, rows = np.random.default_rng(4), []
+    for regime, momentum in (("lr", 0.0), ("lr", 0.5), ("lr", 0.9), ("benchmark", 0.9)):
+        for batch_size in (16, 32, 64, 128, 256, 512, 1024):
+            cause, own, other = rng.normal(size=3) * (1.0, 0.4, 0.04)
+            for seed in range(3):
+                rows.append(
+                    s.row(
+                        s.trial(batch_size=batch_size, regime=regime, momentum=momentum, seed=seed),
+                        clean=0.9 + 0.02 * cause,
+                        attacks={("fgsm", "ce"): 0.4 + 0.1 * cause + other},
+                        log2_lambda1=own - cause,
+                    )
+                )
+    found = report(rows)
+    assert pick(found.pooled, statistic="spearman_pooled")["estimate"].item() < -0.7
+    given = pick(found.partial, statistic="partial_spearman_clean").iloc[0]
+    assert given["low"] < 0 < given["high"]
+
+
+def test_two_seeds_decide_nothing_and_say_so() -> None:
+    found = report(world(seeds=(0, 1)))
+    rows = found.correlations[found.correlations["statistic"] != "sign_error_max"]
+    assert rows[["low", "high", "p"]].isna().all(axis=None)
+    strata = pick(found.strata)
+    assert (strata["estimate"] == -1.0).all()
+    assert strata["note"].str.startswith("undecidable: 0 of 5 batch sizes").all()
+    assert pick(found.pooled)["note"].str.startswith("undecidable").all()
+    assert len(found.forest) == 0
+
+
+def test_flagged_cells_leave_the_sound_test_and_stay_in_the_other() -> None:
+    rows = s.curve_rows(pgd=lambda d: 0.3 - 0.07 * d if d < 4 else 0.001, log2_lambda1=s.line(1.0, 1.0), noise=0.0005)
+    found = report(rows)
+    sound, everything = (pick(found.strata, attack="pgd", cells=c, regime="lr").iloc[0] for c in ("sound", "all"))
+    assert sound["batch_sizes"] == "16 32 64 128" and everything["n"] == 7
+    assert "left out: 3 floor" in sound["note"] and np.isnan(sound["p"])
+    assert everything["p"] < 0.05
+
+
+def test_a_study_without_a_usable_cell_is_listed_with_the_reason() -> None:
+    found = report(s.curve_rows(pgd=s.flat(0.0), noise=0.0))
+    pooled = pick(found.pooled, attack="pgd")
+    assert len(pooled) == 3 and pooled["estimate"].isna().all()
+    assert pooled["note"].str.contains("no usable cell; left out: 8 floor").all()
+    assert pick(found.strata, attack="pgd", regime="lr")["estimate"].isna().all()
+
+
+def test_diverged_cells_are_counted_among_those_left_out() -> None:
+    rows = s.curve_rows(diverged=(1024,), log2_lambda1=s.line(1.0, 1.0), fgsm=s.line(0.5, -0.03))
+    stratum = pick(report(rows).strata, regime="lr").iloc[0]
+    assert stratum["n"] == 6 and stratum["note"] == "left out: 1 diverged" and stratum["p"] == pytest.approx(2 / 720)
+
+
+def test_data_sets_meet_only_in_the_forest() -> None:
+    rows = world() + s.curve_rows(dataset="fashion-mnist", log2_lambda1=s.line(0.0, 1.0))
+    found = report(rows)
+    mixed = found.correlations[found.correlations["dataset"] == "all"]
+    assert set(mixed["statistic"]) == {"random_effects_tau", "random_effects_prediction"}
+    assert pick(found.forest, scope="all")["n"].item() == 6
+    assert len(pick(found.pooled, statistic="tau_b_pooled")) == 2
+
+
+def test_everything_is_tidy_and_in_one_frame(opposed: CorrelationReport) -> None:
+    everything = opposed.correlations
+    assert tuple(everything.columns) == COLUMNS
+    assert not everything.drop(columns=["estimate", "low", "high", "p", "n", "note"]).duplicated().any()
+    assert (everything["statistic"] == ALONG).sum() == len(opposed.strata)
+    known = everything.dropna(subset=["low", "high", "estimate"])
+    assert (known["low"] <= known["estimate"] + 1e-12).all() and (known["estimate"] <= known["high"] + 1e-12).all()
+
+
+def test_the_order_of_rows_does_not_matter() -> None:
+    rows = list({row["trial_id"]: row for row in world()}.values())
+    shuffled = [rows[k] for k in np.random.default_rng(0).permutation(len(rows))]
+    left, right = (correlation_report(from_rows(r)).correlations for r in (rows, shuffled))
+    pd.testing.assert_frame_equal(left, right, rtol=1e-9)
+
+
+def test_an_empty_folder_gives_empty_frames() -> None:
+    found = correlation_report(from_rows([]))
+    assert len(found.correlations) == 0 and tuple(found.correlations.columns) == COLUMNS

@@ -1,0 +1,135 @@
+"""Cells: counts, seed values, means and the flags that keep a cell out of tests."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.tables.cells import CELL, cells
+from analysis.tables.table import QUESTION, StudyTable, from_rows
+from study.results.schema import Row
+from tests.analysis import synthetic as s
+
+SIZES = (16, 64, 256)
+
+
+def curve(**options: object) -> list[Row]:
+    return s.curve_rows(batch_sizes=SIZES, **options)  # type: ignore[arg-type]
+
+
+def of(frame: pd.DataFrame, batch_size: int, attack: str = "fgsm", regime: str = "lr", loss: str = "ce") -> pd.Series:
+    chosen = (frame["batch_size"] == batch_size) & (frame["attack"] == attack)
+    found = frame[chosen & (frame["regime"] == regime) & (frame["loss"] == loss)]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def edit_attacks(rows: list[Row], batch_size: int, **values: object) -> list[Row]:
+    for row in rows:
+        if row["batch_size"] == batch_size:
+            row["attacks"] = [attack | values for attack in row["attacks"]]
+    return rows
+
+
+def test_one_row_per_curve_batch_and_question_and_batch_64_lies_on_two_curves() -> None:
+    found = cells(from_rows(curve()))
+    assert not found.duplicated([*CELL, *QUESTION]).any()
+    assert len(found) == 4 * (len(SIZES) + 1)
+    shared = of(found, 64, regime="lr_bs")
+    assert list(shared["trial_ids"]) == list(of(found, 64)["trial_ids"])
+
+
+def test_seed_values_are_sorted_by_seed_aligned_and_averaged() -> None:
+    rows = curve(seeds=(2, 0, 1))
+    cell = of(cells(from_rows(rows)), 16)
+    expected = sorted((r for r in rows if r["batch_size"] == 16), key=lambda r: r["seed"])
+    assert list(cell["seeds"]) == [0, 1, 2]
+    assert list(cell["accuracy_seeds"]) == [r["fgsm_acc"] for r in expected]
+    assert cell["accuracy"] == pytest.approx(np.mean([r["fgsm_acc"] for r in expected]))
+    assert list(cell["log2_lambda1_test_seeds"]) == pytest.approx([np.log2(r["lambda1_test"]) for r in expected])
+    assert cell["log2_lambda1_train"] == pytest.approx(np.mean([np.log2(r["lambda1_train"]) for r in expected]))
+    assert (cell["correct"], cell["n"]) == (round(sum(r["fgsm_acc"] for r in expected) * 10_000), 30_000)
+
+
+def test_a_diverged_cell_keeps_its_place_and_its_counts() -> None:
+    cell = of(cells(from_rows(curve(diverged=(256,)))), 256)
+    assert (cell["n_seeds"], cell["n_ok"], cell["n_diverged"], cell["n_planned"]) == (0, 0, 3, 3)
+    assert not cell["decidable"] and not cell["sound"] and np.isnan(cell["accuracy"])
+    assert cell["accuracy_seeds"].size == cell["trial_ids"].size == 0
+
+
+def test_planned_trials_without_a_row_are_missing() -> None:
+    rows = curve(seeds=(0, 1))
+    trials = [s.trial(batch_size=b, seed=seed) for b in SIZES for seed in (0, 1, 2)]
+    cell = of(cells(from_rows(rows, grid=s.planned(rows, trials))), 16)
+    assert (cell["n_planned"], cell["n_ok"], cell["n_missing"]) == (3, 2, 1)
+
+
+@pytest.mark.parametrize(("seeds", "diverged", "decidable"), [(3, 0, True), (2, 0, False), (3, 1, True), (3, 2, False)])
+def test_a_cell_decides_with_three_seeds_and_two_thirds_not_diverged(
+    seeds: int, diverged: int, decidable: bool
+) -> None:
+    rows = curve(seeds=tuple(range(seeds)))
+    lost = s.curve_rows(batch_sizes=(16,), seeds=tuple(range(10, 10 + diverged)), diverged=(16,))
+    assert of(cells(from_rows(rows + lost)), 16)["decidable"] == decidable
+
+
+@pytest.mark.parametrize(("accuracy", "floor"), [(0.0, True), (0.007, True), (0.012, False), (0.3, False)])
+def test_floor_is_an_upper_bound_below_one_percent(accuracy: float, floor: bool) -> None:
+    found = cells(from_rows(curve(pgd=s.flat(accuracy), noise=0.0)))
+    assert (found.loc[found["attack"] == "pgd", "floor"] == floor).all()
+    assert not found.loc[found["attack"] == "fgsm", "floor"].any()
+
+
+def test_few_images_do_not_prove_a_floor() -> None:
+    found = cells(from_rows(curve(pgd=s.flat(0.0), noise=0.0, test_size=300, seeds=(0,))))
+    assert not found["floor"].any()  # 0 of 300 leaves up to 1.2 %
+
+
+def test_untrained_is_a_clean_accuracy_of_at_most_a_fifth() -> None:
+    found = cells(from_rows(curve(clean=lambda doublings: 0.1 if doublings == 4 else 0.9)))
+    assert found.groupby("batch_size")["untrained"].all().to_dict() == {16: False, 64: False, 256: True}
+
+
+def test_pgd_above_fgsm_beyond_noise_makes_pgd_suspect() -> None:
+    found = cells(from_rows(curve(fgsm=s.flat(0.4), pgd=lambda d: 0.5 if d == 4 else 0.403, noise=0.0)))
+    assert of(found, 256, "pgd")["suspect"] and not of(found, 256, "fgsm")["suspect"]
+    assert not of(found, 16, "pgd")["suspect"]  # .3 points: within two standard errors of 30,000 images
+
+
+def test_vanished_gradients_make_an_attack_suspect() -> None:
+    rows = edit_attacks(curve(), 64, zero_grad_fraction=0.02)
+    found = cells(from_rows(rows))
+    assert found.groupby("batch_size")["suspect"].all().to_dict() == {16: False, 64: True, 256: False}
+    assert not found.loc[found["suspect"], "sound"].any()
+
+
+def test_convergence_is_that_of_every_seed() -> None:
+    rows = curve()
+    rows[0]["spectra"][1]["converged"] = False  # batch 16, seed 0, test
+    cell = of(cells(from_rows(rows)), 16)
+    assert cell["converged_train"] and not cell["converged_test"]
+
+
+def test_a_negative_eigenvalue_has_no_logarithm() -> None:
+    rows = curve()
+    for row in rows[:3]:
+        row["lambda1_test"] = -1.0
+    assert np.isnan(of(cells(from_rows(rows)), 16)["log2_lambda1_test"])
+
+
+def test_protocols_never_share_a_cell() -> None:
+    found = cells(from_rows(curve() + curve(epochs=5)))
+    assert (found["n_seeds"] == 3).all() and found["epochs"].nunique() == 2
+
+
+def test_the_order_of_rows_does_not_matter() -> None:
+    rows = curve(diverged=(256,)) + curve(regime="benchmark", momentum=0.9)
+    shuffled = [rows[k] for k in np.random.default_rng(0).permutation(len(rows))]
+    left, right = (cells(from_rows(r)).drop(columns="attack_rows") for r in (rows, shuffled))
+    pd.testing.assert_frame_equal(left, right)
+
+
+@pytest.mark.parametrize("rows", [[], [s.row(s.trial(), clean=0.9, attacks={}, log2_lambda1=1.0)]])
+def test_nothing_attacked_gives_no_cells(rows: list[Row]) -> None:
+    table: StudyTable = from_rows(rows)
+    assert len(cells(table)) == 0
