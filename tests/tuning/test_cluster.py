@@ -110,18 +110,18 @@ def test_on_rays_own_autoscaler(tmp_path: Path) -> None:
 SCRIPT = """
 import sys, time
 import ray
-from study import capacity, tuning
+from study.tuning import cluster as capacity, tuner
 from study.tuning.resources import Resources
 
-tuning.connect(sys.argv[1])
+tuner.connect(sys.argv[1])
 deadline = time.monotonic() + 60
 while not capacity.survey().grows and time.monotonic() < deadline:  # its monitor has only just started
     time.sleep(.5)
 nodes = capacity.survey()
 print(nodes.declared, nodes.grows)
-tuning.check_fit(Resources(gpus_per_trial=.5))
+tuner.check_fit(Resources(gpus_per_trial=.5))
 try:
-    tuning.check_fit(Resources(cpus_per_trial=3, gpus_per_trial=.5))
+    tuner.check_fit(Resources(cpus_per_trial=3, gpus_per_trial=.5))
 except capacity.ClusterError as error:
     print("refused:", error)
 print("ran on a GPU node:", ray.get(ray.remote(num_cpus=1, num_gpus=.5)(ray.get_gpu_ids).remote(), timeout=200))

@@ -37,7 +37,7 @@ class Trial:
 @pytest.fixture
 def out_of_memory(tmp_path: Path) -> str:
     file = tmp_path / "error.txt"
-    file.write_text("Failure # 1\nstudy.gpu_memory.OutOfGpuMemory: CUDA out of memory\n")
+    file.write_text("Failure # 1\nstudy.training.gpu_memory.OutOfGpuMemory: CUDA out of memory\n")
     return str(file)
 
 

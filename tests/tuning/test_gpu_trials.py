@@ -11,7 +11,7 @@ SCRIPT = """
 import sys
 import ray
 from search_spaces import Request, plan
-from study import tuning
+from study.tuning import tuner
 from study.data import load, split
 from study.trials.device_data import data_key
 from study.tuning.gpu_measurement import trial_shares
@@ -35,7 +35,7 @@ print("on fewer CPUs", sorted({(p.trial.batch_size, again[t]) for t, p in grid.i
 one = trial_shares(small[:1], references, results, Resources(gpus_per_trial=.1), {}, refuse)
 print("asked", list(one.values()))
 progress = Progress({p.trial.trial_id: 1.0 for p in small}, {})
-tuning.run_trials(small, data, results, progress, patience=progress.costs, resources=Resources(),
+tuner.run_trials(small, data, results, progress, patience=progress.costs, resources=Resources(),
                   execute_trial=hungry, measure=refuse)
 print("enlarged", progress.enlarged)
 print("failures", list(progress.failures.values()))

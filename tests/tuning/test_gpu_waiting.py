@@ -26,7 +26,7 @@ SCRIPT = """
 import sys, time
 import ray
 from search_spaces import Request, plan
-from study import gpu_measuring
+from study.tuning import gpu_measurement
 from study.tuning.cluster import Capacity, survey
 from study.data import load, split
 from study.trials.device_data import data_key
@@ -44,14 +44,14 @@ references = {data_key(p): (ray.put(split(whole, train_size=64, val_size=240, te
 def shares(folder, measure, cpus, *surveys):
     results, answers = Results(f"{sys.argv[1]}/{folder}"), [*surveys, survey()]
     results.create()
-    gpu_measuring.survey = lambda: answers.pop(0)
+    gpu_measurement.survey = lambda: answers.pop(0)
     began = time.monotonic()
-    found = gpu_measuring.trial_shares(list(grid.values()), references, results, Resources(cpus), {}, measure)
+    found = gpu_measurement.trial_shares(list(grid.values()), references, results, Resources(cpus), {}, measure)
     by_size = sorted({(p.trial.batch_size, found[t]) for t, p in grid.items()})
     known = len(results.read_gpu_shares())
     print(folder, by_size, known, "known, in time" if time.monotonic() - began < 200 else "known, late", flush=True)
 
-gpu_measuring.NODE_SECONDS, gpu_measuring.MEASURE_SECONDS = 6.0, 42.0
+gpu_measurement.NODE_SECONDS, gpu_measurement.MEASURE_SECONDS = 6.0, 42.0
 declared = ({"CPU": 64.0, "GPU": 1.0},)
 none_up = Capacity(({"CPU": 8.0},), declared, grows=True)
 shares("never", refuse, 9, none_up, none_up)

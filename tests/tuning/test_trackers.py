@@ -119,12 +119,12 @@ def test_a_password_in_a_uri_is_refused_as_commands_are_stored(capsys: pytest.Ca
 
 SCRIPT = """
 import sys
-from study import integrations
+from study.tuning import trackers
 from study.run import main
 from tests.tuning.test_trackers import Spy
 
-integrations.MAKERS["mlflow"] = lambda uri: Spy("start")
-integrations.MAKERS["wandb"] = lambda project: Spy("result")
+trackers.MAKERS["mlflow"] = lambda uri: Spy("start")
+trackers.MAKERS["wandb"] = lambda project: Spy("result")
 from study import options
 options.TRACKER_PACKAGES.update(mlflow="ray", wandb="ray")
 sys.exit(main(sys.argv[1:]))

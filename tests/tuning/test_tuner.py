@@ -13,7 +13,7 @@ from tests.tuning.faults import DIES, HANGS, HOARDS, RAISES
 SCRIPT = """
 import sys
 from search_spaces import Request, plan
-from study import tuning
+from study.tuning import tuner
 from study.data import load, split
 from study.trials.device_data import data_key
 from study.tuning.resources import Resources
@@ -29,9 +29,9 @@ work = list(grid.values())
 whole = load("digits", "unused")
 data = {data_key(p): (split(whole, train_size=64, val_size=240, test_size=20), whole.sha256) for p in work}
 progress = Progress({t: 1.0 for t in grid}, {})
-tuning.connect(None)
+tuner.connect(None)
 resources = Resources(trial_timeout=float(sys.argv[3]))
-tuning.run_trials(work, data, results, progress, patience=progress.costs, resources=resources, execute_trial=faulty)
+tuner.run_trials(work, data, results, progress, patience=progress.costs, resources=resources, execute_trial=faulty)
 print("failures", sorted(progress.failures.values()))
 """
 
