@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.tables.words import OPTIMIZER_NAMES, REGIME_NAMES
+from analysis.tables.words import OPTIMIZER_NAMES
+from search_spaces import REGIME_NAMES
 
 INK = "currentColor"
 """Axis and text colour: a chart takes the colour of the page around it, and black on paper."""

@@ -18,11 +18,12 @@ from search_spaces.probe import (
     SpectrumProbe,
     headline_epsilon,
 )
+from search_spaces.regimes import REGIME_NAMES
 from search_spaces.request import GridError, Request
 from search_spaces.sgd_variants import SGD_VARIANTS
 from search_spaces.smoke import SMOKE
 from search_spaces.space import Space
-from search_spaces.trial import PRECISIONS, TRIAL_FIELDS, Trial
+from search_spaces.trial import PLAIN, PRECISIONS, TRIAL_FIELDS, Trial, fields_with_role
 
 GRIDS: dict[str, tuple[Space, ...]] = {
     "smoke": (SMOKE,),
@@ -51,7 +52,9 @@ __all__ = [
     "HEADLINE_EPSILON",
     "NEWTON_STEPS",
     "NEWTON_TOLERANCE",
+    "PLAIN",
     "PRECISIONS",
+    "REGIME_NAMES",
     "TRIAL_FIELDS",
     "AttackProbe",
     "Grid",
@@ -65,6 +68,7 @@ __all__ = [
     "Space",
     "SpectrumProbe",
     "Trial",
+    "fields_with_role",
     "headline_epsilon",
     "merge",
     "plan",

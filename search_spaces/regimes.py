@@ -48,3 +48,15 @@ def benchmark(learning_rate: float) -> Regime:
 LR = fixed_rate(LEARNING_RATE)
 LR_BS = fixed_ratio(LR_BS_RATIO)
 BENCHMARK = benchmark(LEARNING_RATE)
+
+REGIME_NAMES: dict[str, str] = {
+    "lr": "LR constant",
+    "lr_bs": "LR/BS constant",
+    "benchmark": "Benchmark",
+    "adversarial": "Adversarial training",
+    "lr_0.1": "LR 0.1 constant",
+    "step": "LR 0.01 in steps",
+    "step_0.1": "LR 0.1 in steps",
+    "lr_0.0005": "LR 0.0005 constant",
+}
+"""Label of a curve in rows -> its name in text."""

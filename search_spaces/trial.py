@@ -4,50 +4,155 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 PRECISIONS = ("float32", "tf32", "bf16")
-"""Of the arithmetic of training; weights and every probe are float32."""
+"""Number formats of training's convolutions and matrix products."""
 
 _ID_LENGTH = 16
-"""64 bits of SHA-256: a clash among a million trials has a chance of 3e-8."""
+"""Hexadecimal digits of an id. With 64 bits, two of a million trials share one with probability 3e-8."""
 
 
-@dataclass(frozen=True)
+def _about(
+    label: str,
+    description: str,
+    *,
+    unit: str = "",
+    role: Literal["setting", "protocol"] | None = None,
+    phrase: str | None = "",
+    names: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """The metadata of a field: the only place that says what it is called and what it means.
+
+    Args:
+        label: the field in text: "training images".
+        description: its meaning, for column metadata and `docs/columns.md`.
+        unit: of its numbers.
+        role: "setting" and "protocol" fields are constant along a curve. Trials of different protocols share neither a
+            panel's axes nor a statistical test; settings are what a study may compare.
+        phrase: how text states a value, `{}`; by default label and value. None: text states it with another field.
+        names: words for single values, in place of the phrase.
+    """
+    return {
+        "label": label,
+        "description": description,
+        "unit": unit,
+        "role": role,
+        "phrase": f"{label} {{}}" if phrase == "" else phrase,
+        "names": names or {},
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trial:
     """One training run: frozen, flat and hashable.
 
-    Its id is a hash of the required fields and of those that differ from their defaults, so a field that is
-    added later (with today's behaviour as its default) orphans no stored result.
-
-    `learning_rate` is the rate of the first epoch; `schedule` names how it changes. Sizes count images.
-    `target_loss` stops training at the first epoch whose full-pass training loss is at most this value.
-    `adversarial_training` names the attack that perturbs every minibatch, by `adversarial_epsilon` in units of
-    pixels in [0, 1]. `parent` is the trial whose trained weights this one starts from, of the same seed.
-    `precision`, one of PRECISIONS, is that of training's convolutions and matrix products.
+    A field's default is today's behaviour and needs no mention in text. The id is a hash of the required fields and of
+    those that differ from their defaults, so a field that is added later orphans no stored result.
     """
 
-    dataset: str
-    model: str
-    learning_rate: float
-    batch_size: int
-    epochs: int
-    train_size: int
-    val_size: int
-    test_size: int
-    seed: int = 0
-    optimizer: str = "sgd"
-    schedule: str = "constant"
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    target_loss: float | None = None
-    augmentation: str = "none"
-    adversarial_training: str = "none"
-    adversarial_epsilon: float = 0.0
-    parent: Trial | None = None
-    precision: str = "float32"
+    dataset: str = field(metadata=_about("data set", "data set", role="setting"))
+    model: str = field(metadata=_about("model", "network architecture", role="setting"))
+    optimizer: str = field(
+        default="sgd",
+        metadata=_about(
+            "optimizer",
+            "rule that updates the weights",
+            role="setting",
+            names={
+                "sgd": "SGD",
+                "svrg": "SVRG",
+                "msgd": "noisy SGD",
+                "selective_backprop": "selective backprop",
+                "adam": "Adam",
+                "adamw": "AdamW",
+            },
+        ),
+    )
+    adversarial_training: str = field(
+        default="none",
+        metadata=_about(
+            "adversarial training",
+            "attack that perturbs every minibatch of training; none: natural training",
+            role="setting",
+            phrase="{} training",
+        ),
+    )
+    adversarial_epsilon: float = field(
+        default=0.0,
+        metadata=_about(
+            "adversarial epsilon",
+            "strength of the attack in adversarial training",
+            unit="pixels in [0, 1]",
+            role="setting",
+            phrase=None,
+        ),
+    )
+    weight_decay: float = field(
+        default=0.0, metadata=_about("weight decay", "coefficient of weight decay", role="setting")
+    )
+    momentum: float = field(default=0.0, metadata=_about("momentum", "momentum of SGD"))
+    learning_rate: float = field(metadata=_about("learning rate", "learning rate of the first epoch"))
+    schedule: str = field(
+        default="constant", metadata=_about("schedule", "how the learning rate changes from epoch to epoch")
+    )
+    batch_size: int = field(metadata=_about("batch size", "images in a minibatch", unit="images"))
+    epochs: int = field(metadata=_about("epochs", "epochs planned", role="protocol", phrase="{} epochs"))
+    target_loss: float | None = field(
+        default=None,
+        metadata=_about(
+            "target loss",
+            "training stops after the first epoch with at most this loss on the whole training set; null: none",
+            unit="nats",
+            role="protocol",
+            phrase="until training loss ≤ {}",
+        ),
+    )
+    train_size: int = field(
+        metadata=_about(
+            "training images", "images trained on", unit="images", role="protocol", phrase="{} training images"
+        )
+    )
+    val_size: int = field(
+        metadata=_about(
+            "validation images",
+            "images held out of training to follow its progress",
+            unit="images",
+            role="protocol",
+            phrase="{} validation images",
+        )
+    )
+    test_size: int = field(
+        metadata=_about("test images", "images tested on", unit="images", role="protocol", phrase="{} test images")
+    )
+    augmentation: str = field(
+        default="none",
+        metadata=_about(
+            "augmentation",
+            "random changes of the training images",
+            role="protocol",
+            names={"none": "no augmentation", "flip": "random flips", "crop_flip": "random crops and flips"},
+        ),
+    )
+    precision: str = field(
+        default="float32",
+        metadata=_about(
+            "precision",
+            "number format of training's convolutions and matrix products; weights and probes are float32",
+            role="protocol",
+            phrase="trained in {}",
+        ),
+    )
+    parent: Trial | None = field(
+        default=None,
+        metadata=_about("parent", "trial_id of the network whose trained weights training starts from; null: none"),
+    )
+    seed: int = field(
+        default=0, metadata=_about("seed", "seed of everything random; a parent and its child have the same")
+    )
 
     def __post_init__(self) -> None:
         """Give every number its declared type, so that 0 and 0.0 cannot become two trials.
@@ -55,15 +160,16 @@ class Trial:
         Raises:
             ValueError: a size, rate or count that no training run can have.
         """
-        for name in ("learning_rate", "momentum", "weight_decay", "adversarial_epsilon"):
-            object.__setattr__(self, name, float(getattr(self, name)))
-        for name in ("batch_size", "epochs", "train_size", "val_size", "test_size", "seed"):
+        for name, declared in TRIAL_FIELDS.items():
             value = getattr(self, name)
-            if int(value) != value:
-                raise ValueError(f"{name} must be a whole number, got {value!r}")
-            object.__setattr__(self, name, int(value))
-            if not 0 <= value < (2**63 if name == "seed" else 2**31):
-                raise ValueError(f"{name} {value!r} is out of range")
+            if declared.type == "float":
+                object.__setattr__(self, name, float(value))
+            elif declared.type == "int":
+                if int(value) != value:
+                    raise ValueError(f"{name} must be a whole number, got {value!r}")
+                object.__setattr__(self, name, int(value))
+                if not 0 <= value < (2**63 if name == "seed" else 2**31):
+                    raise ValueError(f"{name} {value!r} is out of range")
         for name in ("learning_rate", "batch_size", "epochs", "train_size", "test_size"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)!r}")
@@ -83,13 +189,13 @@ class Trial:
 
     @cached_property
     def trial_id(self) -> str:
-        """Sixteen hexadecimal digits, the same on every machine and for ever."""
+        """Sixteen hexadecimal digits, the same on every machine and in every version."""
         return _digest(_identity(self))
 
     @cached_property
     def cell_id(self) -> str:
         """The trial's id without its seed: trials of one cell are replicates of each other."""
-        return _digest(_identity(self, without=("seed",)))
+        return _digest(_identity(self, without="seed"))
 
     @property
     def generation(self) -> int:
@@ -97,7 +203,7 @@ class Trial:
         return 0 if self.parent is None else 1 + self.parent.generation
 
     def with_seed(self, seed: int) -> Trial:
-        """The same cell, another replicate; so is its parent."""
+        """The same cell with another seed, and so its parent."""
         parent = None if self.parent is None else self.parent.with_seed(seed)
         return replace(self, seed=seed, parent=parent)
 
@@ -107,29 +213,24 @@ class Trial:
         return values | {"parent": None if self.parent is None else self.parent.trial_id}
 
 
-TRIAL_FIELDS = tuple(field.name for field in fields(Trial))
-_REQUIRED = frozenset(
-    (
-        "dataset",
-        "model",
-        "learning_rate",
-        "batch_size",
-        "epochs",
-        "train_size",
-        "val_size",
-        "test_size",
-        "seed",
-    )
-)
-_DEFAULTS = {field.name: field.default for field in fields(Trial)}
+TRIAL_FIELDS: dict[str, Field[Any]] = {declared.name: declared for declared in fields(Trial)}
+"""Name -> field; its `metadata` is that of `_about`."""
+
+PLAIN: dict[str, Any] = {name: f.default for name, f in TRIAL_FIELDS.items() if f.default is not MISSING}
+"""Field -> the value that needs no mention."""
 
 
-def _identity(trial: Trial, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
-    values = {name: getattr(trial, name) for name in TRIAL_FIELDS if name not in without}
-    told = {name: value for name, value in values.items() if name in _REQUIRED or value != _DEFAULTS[name]}
+def fields_with_role(role: str) -> tuple[str, ...]:
+    """The names of the fields with this role, in their order."""
+    return tuple(name for name, declared in TRIAL_FIELDS.items() if declared.metadata["role"] == role)
+
+
+def _identity(trial: Trial, *, without: str = "") -> dict[str, Any]:
+    values = {name: getattr(trial, name) for name in TRIAL_FIELDS if name != without}
+    identity = {n: value for n, value in values.items() if n not in PLAIN or n == "seed" or value != PLAIN[n]}
     if trial.parent is not None:
-        told["parent"] = _identity(trial.parent, without=without)
-    return told
+        identity["parent"] = _identity(trial.parent, without=without)
+    return identity
 
 
 def _digest(identity: dict[str, Any]) -> str:

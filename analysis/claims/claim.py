@@ -12,20 +12,11 @@ from analysis.claims.rules import Ruling, cast_votes
 from analysis.claims.sweeps import Guarded, Scope, Sweep, coverage
 from analysis.claims.verdict import Effect, Source, StratumResult, Verdict
 from analysis.tables.table import PROTOCOL
+from analysis.tables.words import label, value_text
 from search_spaces.probe import LOSSES
 
 Test = Callable[[Evidence, Scope, str | None], list[StratumResult]]
 Rule = Callable[[Sequence[StratumResult]], Ruling]
-
-_NOUNS = {
-    "epochs": "epochs",
-    "target_loss": "target loss",
-    "train_size": "training images",
-    "val_size": "validation images",
-    "test_size": "test images",
-    "augmentation": "augmentation",
-    "precision": "precision",
-}
 
 
 @dataclass(frozen=True)
@@ -100,26 +91,20 @@ def describe_protocol(scope: Scope, sweep: Sweep) -> tuple[str, int]:
     seeds = len({str(seed) for seed in sweep.sample.seed})
     own = scope.study(curve["dataset"], curve["model"])
     sizes = (
-        f"{_number(curve['epochs'])} epochs, {_number(curve['train_size'])} training images, "
-        f"{_number(curve['test_size'])} test images, {seeds} seeds"
+        f"{value_text(curve['epochs'])} epochs, {value_text(curve['train_size'])} training images, "
+        f"{value_text(curve['test_size'])} test images, {seeds} seeds"
     )
     if own is None:
         return f"a rehearsal, for {curve['dataset']} with {curve['model']} is not in the paper: {sizes}", 2
     paper = own.to_dict()
     deviations = [
-        f"{_number(curve[name])} instead of {_number(paper[name])} {_NOUNS[name]}"
+        f"{value_text(curve[name])} instead of {value_text(paper[name])} {label(name)}"
         for name in PROTOCOL
         if curve[name] != paper[name]
     ]
     if not deviations:
         return f"the paper's protocol: {sizes}", 0
     return f"not the paper's protocol: {', '.join(deviations)}; {seeds} seeds", 1
-
-
-def _number(value: object) -> str:
-    if isinstance(value, int | float):
-        return f"{value:,.6g}" if value < 1 or value != int(value) else f"{int(value):,}"
-    return "none" if value is None else str(value)
 
 
 def _caveat(counted: Iterable[StratumResult]) -> str:

@@ -11,15 +11,12 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import pandas as pd
 
-from analysis.tables.table import CURVE, StudyTable
-from analysis.tables.words import name, training
+from analysis.tables.table import PROTOCOL, SETTING, StudyTable
+from analysis.tables.words import departures, name, said, value_text
 from analysis.theme import REGIMES, SeriesStyle, momentum_style, regime_style
 
-SHARED = tuple(key for key in CURVE if key not in ("regime", "momentum"))
+SHARED = (*SETTING, *PROTOCOL)
 """Columns in which all trials of one panel agree."""
-
-_PLAIN = {"augmentation": "none", "optimizer": "sgd", "adversarial_training": "none", "precision": "float32"}
-"""What is not worth a word."""
 
 
 @dataclass(frozen=True)
@@ -39,34 +36,19 @@ class Setting:
     @property
     def protocol(self) -> str:
         """Sizes and stopping rule in words, with whatever departs from plain SGD."""
-        parts = [
-            f"{_count(self['epochs'])} epochs",
-            f"{_count(self['train_size'])} training images",
-            f"{_count(self['test_size'])} test images",
-        ]
-        if not pd.isna(self["target_loss"]):
-            parts.append(f"until training loss ≤ {self['target_loss']:g}")
-        for column, plain in _PLAIN.items():
-            if self[column] != plain:
-                parts.append(training(column, str(self[column])))
-        if self["weight_decay"]:
-            parts.append(f"weight decay {self['weight_decay']:g}")
-        return ", ".join(parts)
+        sizes = [said(column, self[column]) for column in ("epochs", "train_size", "test_size")]
+        return ", ".join([*sizes, *departures(dict(zip(SHARED, self.values, strict=True)), (*PROTOCOL, *SETTING))])
 
     @property
     def slug(self) -> tuple[str, ...]:
         """What names it in a file name: data set, model and epochs, with a digest of all of them."""
         digest = hashlib.sha256(repr(self.values).encode()).hexdigest()[:4]
-        return str(self["dataset"]), str(self["model"]), f"{_count(self['epochs'])}ep", digest
+        return str(self["dataset"]), str(self["model"]), f"{value_text(self['epochs'])}ep", digest
 
 
 def shared_values(values: Iterable[Any]) -> tuple[Any, ...]:
     """The values of the `SHARED` columns of a row as those of a setting: what is missing is None."""
     return tuple(None if pd.isna(value) else value for value in values)
-
-
-def _count(value: Any) -> str:
-    return "?" if pd.isna(value) else f"{int(value):,}"
 
 
 def settings(table: StudyTable) -> list[Setting]:

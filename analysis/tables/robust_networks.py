@@ -10,6 +10,7 @@ import numpy as np
 
 from analysis.tables.lookup import Frame, of_trials
 from analysis.tables.table import StudyTable
+from analysis.tables.words import label
 from search_spaces import GRIDS, TRIAL_FIELDS, Trial
 
 ORIGINAL = "none"
@@ -111,19 +112,13 @@ def _deviations(row: Mapping[Any, Any], parents: Mapping[int, Mapping[Any, Any]]
         return
     paper = own.to_dict()
     yield from (
-        f"{row[n]:,} instead of {paper[n]:,} {_words(n)}" if isinstance(paper[n], int) else f"{_words(n)} {row[n]}"
+        f"{row[n]:,} instead of {paper[n]:,} {label(n)}" if isinstance(paper[n], int) else f"{label(n)} {row[n]}"
         for n in _SETTINGS
         if n in TRIAL_FIELDS and row[n] != paper[n]
     )
     mother = next(iter(parents.values()), None)
     if own.parent is not None and mother is not None and mother["epochs"] != own.parent.epochs:
         yield f"M_ORI trained for {mother['epochs']:,} instead of {own.parent.epochs:,} epochs"
-
-
-def _words(name: str) -> str:
-    return {"train_size": "training images", "val_size": "validation images", "test_size": "test images"}.get(
-        name, name.replace("_", " ")
-    )
 
 
 def answers(table: StudyTable, frame: Frame, *, loss: str | None) -> dict[tuple[str, str], dict[Any, Any]]:

@@ -16,7 +16,17 @@ from numpy.typing import NDArray
 
 from analysis.tables.arrow import frame, unrolled
 from analysis.tables.plans import planned as planned_of
-from search_spaces import NEWTON_STEPS, NEWTON_TOLERANCE, TRIAL_FIELDS, Grid, GridError, Request, merge
+from search_spaces import (
+    NEWTON_STEPS,
+    NEWTON_TOLERANCE,
+    PLAIN,
+    TRIAL_FIELDS,
+    Grid,
+    GridError,
+    Request,
+    fields_with_role,
+    merge,
+)
 from study.results.folder import Results, Unreadable
 from study.results.schema import PROVENANCE, ROW_SCHEMA, Row
 
@@ -27,29 +37,16 @@ NESTED = ("attacks", "spectra", "landscapes", "history")
 TOLD_ONCE = ("spaces", "regimes", "status_reason", *(field.name for field in PROVENANCE))
 """Columns of a trial that its attacks, spectra and landscapes do not repeat."""
 
-_PLAIN: dict[str, float | str] = {
-    **dict.fromkeys(("dataset", "model"), "unknown"),
-    "optimizer": "sgd",
-    **dict.fromkeys(("adversarial_training", "augmentation"), "none"),
-    "adversarial_epsilon": 0.0,
-    "precision": "float32",
-}
-"""What stands for a missing value: what rows of before the column were trained with."""
+_IF_MISSING = {"dataset": "unknown", "model": "unknown"} | {n: value for n, value in PLAIN.items() if value is not None}
+"""What stands for a missing value. A row from before a field was added was trained with the field's plain value."""
 
-PROTOCOL = ("epochs", "target_loss", "train_size", "val_size", "test_size", "augmentation", "precision")
+PROTOCOL = fields_with_role("protocol")
 """Trials of different protocols never share a curve or a test."""
 
-CURVE = (
-    "dataset",
-    "model",
-    "optimizer",
-    "adversarial_training",
-    "adversarial_epsilon",
-    "weight_decay",
-    "regime",
-    "momentum",
-    *PROTOCOL,
-)
+SETTING = fields_with_role("setting")
+"""What else the curves of one panel share."""
+
+CURVE = (*SETTING, "regime", "momentum", *PROTOCOL)
 """What is constant along a curve; batch size varies along it and seeds replicate its cells."""
 
 QUESTION = ("attack", "loss", "split", "epsilon")
@@ -139,8 +136,7 @@ def from_table(
     """As `from_rows`, of rows in the columns of `ROW_SCHEMA`, one a trial id."""
     grid = grid or {}
     trials = frame(rows.drop_columns(list(NESTED)))
-    for column, plain in _PLAIN.items():
-        trials[column] = trials[column].fillna(plain)
+    trials = trials.fillna(_IF_MISSING)
     spectra = unrolled(rows, "spectra")
     for split in ("train", "test"):
         trials[f"lambda1_{split}_converged"] = _lambda1_converged(trials, *spectra, split)

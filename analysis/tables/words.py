@@ -1,26 +1,15 @@
-"""What identifiers in rows are called in text: data sets, models, attacks, regimes, optimizers."""
+"""What identifiers and settings in rows are called in text."""
 
 from __future__ import annotations
 
-REGIME_NAMES: dict[str, str] = {
-    "lr": "LR constant",
-    "lr_bs": "LR/BS constant",
-    "benchmark": "Benchmark",
-    "adversarial": "Adversarial training",
-    "lr_0.1": "LR 0.1 constant",
-    "step": "LR 0.01 in steps",
-    "step_0.1": "LR 0.1 in steps",
-    "lr_0.0005": "LR 0.0005 constant",
-}
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-OPTIMIZER_NAMES: dict[str, str] = {
-    "sgd": "SGD",
-    "svrg": "SVRG",
-    "msgd": "noisy SGD",
-    "selective_backprop": "selective backprop",
-    "adam": "Adam",
-    "adamw": "AdamW",
-}
+import pandas as pd
+
+from search_spaces import PLAIN, REGIME_NAMES, TRIAL_FIELDS
+
+OPTIMIZER_NAMES: dict[str, str] = TRIAL_FIELDS["optimizer"].metadata["names"]
 
 NAMES: dict[str, str] = {
     "mnist": "MNIST",
@@ -47,14 +36,7 @@ NAMES: dict[str, str] = {
     "ce": "published loss",
     "stable": "stable loss",
 }
-"""Identifier in rows -> name in text; an identifier that is not here names itself."""
-
-AUGMENTATIONS: dict[str, str] = {
-    "none": "no augmentation",
-    "flip": "random flips",
-    "crop_flip": "random crops and flips",
-}
-"""Augmentation in rows -> its name in text."""
+"""Data set, model, attack or loss in rows -> its name in text; one that is not here is written as it is."""
 
 
 def name(identifier: str) -> str:
@@ -62,18 +44,34 @@ def name(identifier: str) -> str:
     return NAMES.get(identifier, identifier)
 
 
-def training(column: str, value: str) -> str:
-    """How a network was trained, by one column of its row: adversarial training "fgsm" is "FGSM training"."""
-    match column:
-        case "augmentation":
-            return AUGMENTATIONS.get(value, f"augmentation {value}")
-        case "adversarial_training":
-            return f"{name(value)} training"
-        case "optimizer":
-            return OPTIMIZER_NAMES.get(value, value)
-        case "precision":
-            return f"trained in {value}"
-    return f"{column.replace('_', ' ')} {value}"
+def label(field: str) -> str:
+    """What a trial's field is called: "training images"."""
+    return str(TRIAL_FIELDS[field].metadata["label"])
+
+
+def value_text(value: Any) -> str:
+    """A setting's value: "1,000", "0.01", "none"; text as it is, "?" for NaN."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return "none"
+    if pd.isna(value):
+        return "?"
+    return f"{value:,.6g}" if value < 1 or value != int(value) else f"{int(value):,}"
+
+
+def said(field: str, value: Any) -> str:
+    """How a network was trained, by one field: "FGSM training", "random flips", "weight decay 0.01", "5 epochs"."""
+    about = TRIAL_FIELDS[field].metadata
+    if value in about["names"]:
+        return str(about["names"][value])
+    return str(about["phrase"].format(name(value) if isinstance(value, str) else value_text(value)))
+
+
+def departures(values: Mapping[str, Any], fields: Iterable[str]) -> list[str]:
+    """The settings among `fields` that are not plain, in words: ["SVRG", "weight decay 0.01"]."""
+    told = [name for name in fields if name in PLAIN and TRIAL_FIELDS[name].metadata["phrase"] is not None]
+    return [said(name, values[name]) for name in told if not pd.isna(values[name]) and values[name] != PLAIN[name]]
 
 
 def phrase(text: str) -> str:
@@ -83,4 +81,4 @@ def phrase(text: str) -> str:
     return " ".join(_WORDS.get(word, word) for word in text.split(" "))
 
 
-_WORDS = NAMES | {"lambda1": "λ₁", "lr": "LR", "lr_bs": "LR/BS", "sgd": "SGD", "svrg": "SVRG", "adam": "Adam"}
+_WORDS = NAMES | OPTIMIZER_NAMES | {"lambda1": "λ₁", "lr": "LR", "lr_bs": "LR/BS"}

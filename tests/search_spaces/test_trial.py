@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from search_spaces import Trial
+from search_spaces import GRIDS, PLAIN, REGIME_NAMES, TRIAL_FIELDS, Trial, fields_with_role
+from study.data import AUGMENTATIONS
+from study.optimizers import OPTIMIZERS
 
 BASE = Trial(
     dataset="mnist",
@@ -69,3 +71,25 @@ def test_the_rate_of_the_ratio_regime_at_batch_64_is_the_fixed_rate_to_the_bit()
 def test_what_no_run_can_have_is_refused(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=field):
         replace(BASE, **{field: value})
+
+
+@pytest.mark.parametrize("field", TRIAL_FIELDS)
+def test_every_field_says_what_it_is(field: str) -> None:
+    about = TRIAL_FIELDS[field].metadata
+    assert about["label"] and about["description"]
+
+
+def test_every_optimizer_augmentation_and_regime_has_a_name() -> None:
+    assert set(TRIAL_FIELDS["optimizer"].metadata["names"]) == set(OPTIMIZERS)
+    assert set(TRIAL_FIELDS["augmentation"].metadata["names"]) == set(AUGMENTATIONS)
+    assert {curve.regime for space in GRIDS["full"] for curve in space.curves} == set(REGIME_NAMES)
+
+
+def test_what_a_protocol_and_a_setting_are() -> None:
+    assert fields_with_role("protocol") == (
+        "epochs", "target_loss", "train_size", "val_size", "test_size", "augmentation", "precision",
+    )  # fmt: skip
+    assert fields_with_role("setting") == (
+        "dataset", "model", "optimizer", "adversarial_training", "adversarial_epsilon", "weight_decay",
+    )  # fmt: skip
+    assert (PLAIN["precision"], PLAIN["augmentation"], PLAIN["target_loss"]) == ("float32", "none", None)

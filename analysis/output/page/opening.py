@@ -9,20 +9,14 @@ from pathlib import PurePosixPath
 import pandas as pd
 
 from analysis.claims.verdict import Verdict
-from analysis.figures.sweep import SHARED, Setting, settings
+from analysis.figures.sweep import Setting, settings
 from analysis.findings import Findings
 from analysis.output.page.decisions import agreed, by_claim, tally
 from analysis.output.page.html import Content, Html, element
 from analysis.statistics.finding import DECISIONS
-from analysis.tables.table import StudyTable, versions
+from analysis.tables.table import PROTOCOL, StudyTable, versions
+from analysis.tables.words import said, value_text
 from search_spaces import GRIDS, Trial
-
-_SIZES = {
-    "epochs": "epochs",
-    "train_size": "training images",
-    "val_size": "validation images",
-    "test_size": "test images",
-}
 
 
 def opening(findings: Findings) -> Html:
@@ -156,14 +150,11 @@ def deviations(found: Sequence[Setting]) -> list[str]:
 
 def _differing(setting: Setting, study: Trial) -> str:
     own = study.to_dict()
-    differing = [
-        f"{int(str(setting[c])):,} {noun} instead of {own[c]:,}"
-        for c, noun in _SIZES.items()
-        if c in SHARED and not pd.isna(setting[c]) and setting[c] != own[c]
-    ]
-    if setting["precision"] != own["precision"]:
-        differing.append(f"training in {setting['precision']} instead of {own['precision']}")
-    return ", ".join(differing)
+    return ", ".join(
+        f"{said(name, setting[name])} instead of {value_text(own[name])}"
+        for name in PROTOCOL
+        if name not in ("target_loss", "augmentation") and not pd.isna(setting[name]) and setting[name] != own[name]
+    )
 
 
 _KIND = ("dataset", "model", "target_loss", "adversarial_training")

@@ -25,7 +25,7 @@ from analysis.reports.budgets import (
 from analysis.statistics.estimates import LinearContrast
 from analysis.statistics.finding import SIGNIFICANCE
 from analysis.tables.table import StudyTable
-from analysis.tables.words import name, training
+from analysis.tables.words import name, said
 from analysis.theme import percent, regime_style
 from search_spaces.sgd_variants import CIFAR, CIFAR_BATCH_SIZE
 
@@ -65,7 +65,7 @@ def _place(here: list[Comparison], table: StudyTable, charts: Charts) -> Html:
     return element(
         "div",
         element("h3", f"{name(str(first['dataset']))} · {name(str(first['model']))}"),
-        element("p", f"{sizes}, {training('augmentation', str(first['augmentation']))}.", class_="note"),
+        element("p", f"{sizes}, {said('augmentation', first['augmentation'])}.", class_="note"),
         element("p", f"Against Choudhary (2020): {TABLE_2}.", class_="note") if of_paper else None,
         [_drawn(c, run_cells(table, c), charts, opened=n == 0) for n, c in enumerate(drawn)],
         element("details", element("summary", "Other batch sizes"), [_tables(c) for c in rest]) if rest else None,

@@ -8,7 +8,6 @@ from analysis import theme
 from analysis.figures.landscapes import SURFACES
 from analysis.figures.plane import CONFIRMED, UNCONFIRMED
 from analysis.figures.representatives import COLOURS, SHAPES
-from study.data import AUGMENTATIONS
 
 LIGHT, DARK = 0, 1
 
@@ -78,7 +77,3 @@ def test_the_style_sheet_has_every_colour_in_both_themes() -> None:
         assert f"--{role}:light-dark({light},{dark});" in sheet
     for light, dark in theme.IN_THE_DARK.items():
         assert f'svg [fill="{light}"]{{fill:light-dark({light},{dark})}}' in sheet
-
-
-def test_every_augmentation_has_its_words() -> None:
-    assert set(theme.AUGMENTATIONS) == set(AUGMENTATIONS)

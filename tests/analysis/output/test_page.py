@@ -209,7 +209,7 @@ def test_sizes_that_depart_from_the_paper_are_stated() -> None:
     assert deviations(settings(from_rows(curve_rows(regime="lr", batch_sizes=(16,))))) == []
     half = from_rows([row | {"precision": "bf16"} for row in curve_rows(regime="lr", batch_sizes=(16,))])
     assert deviations(settings(half)) == [
-        "MNIST · M1 (20-20) departs from the paper: training in bf16 instead of float32."
+        "MNIST · M1 (20-20) departs from the paper: trained in bf16 instead of float32."
     ]
 
 
