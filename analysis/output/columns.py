@@ -1,114 +1,69 @@
-"""What the columns of the report's tables mean: written into each Parquet file beside its numbers."""
+"""What every column means: of the rows and of the report's tables. `docs/columns.md` is this module's output.
+
+`python -m analysis.output.columns > docs/columns.md` writes it again after a column was added.
+"""
 
 from __future__ import annotations
 
-ANY_TABLE: dict[str, str] = {
-    # what was trained
-    "dataset": "data set",
-    "model": "network architecture",
-    "optimizer": "optimizer",
-    "schedule": "learning rate schedule",
-    "learning_rate": "learning rate at the start",
-    "lr_bs_ratio": "learning rate over batch size",
-    "batch_size": "images in a minibatch",
-    "momentum": "momentum of SGD",
-    "weight_decay": "weight decay",
-    "regime": "how the learning rate goes with the batch size: the label of the curve",
-    "regimes": "labels of the curves that this network is on, separated by spaces",
-    "spaces": "search spaces that planned this network, separated by spaces",
-    "epochs": "epochs planned",
-    "target_loss": "training loss at which training stopped, nats; null: none",
-    "augmentation": "data augmentation",
-    "adversarial_training": "attack that made training images; none: natural training",
-    "adversarial_epsilon": "its strength, pixels in [0, 1]",
-    "precision": "arithmetic of training's convolutions and matrix products; all else is float32",
-    "train_size": "training images",
-    "val_size": "validation images",
-    "test_size": "test images",
-    "seed": "seed of everything random",
-    "trial_id": "identifier of the trained network",
-    "cell_id": "identifier of the configuration without its seed",
-    # what was asked of it
-    "attack": "attack",
-    "loss": "loss that the attack climbs: ce, float32 cross-entropy as published; stable, without its rounding",
-    "split": "images: train or test",
-    "epsilon": "strength of the attack, pixels in [0, 1]",
-    "test_acc": "clean test accuracy, fraction",
-    "train_loss": "training loss, full pass in eval mode, nats",
-    "weight_norm": "Euclidean norm of the weights",
-    "status": "ok, diverged or failed",
-    # what statistics share
-    "low": "lower limit of the interval",
-    "high": "upper limit of the interval",
-    "p": "p value",
-    "n": "number of observations behind it",
-    "verdict": "what the comparison or claim comes to",
-    "note": "what else a reader must know",
-    "protocol": "sizes at which it was reached, and how they differ from the paper's",
-    "curvature": "lambda1_train or lambda1_test: on which set the Hessian's top eigenvalue was taken",
-    "reason": "why, in words",
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+
+from analysis.tables.cells import CELL
+from analysis.tables.table import CURVE, NESTED, QUESTION
+from study.results.schema import ATTACK, ROW_SCHEMA
+
+
+def _texts(fields: Iterable[pa.Field]) -> dict[str, str]:
+    """Column -> description and unit, as the schema of the rows declares them."""
+    found = {}
+    for field in fields:
+        description, unit = _about(field)
+        found[field.name] = f"{description}, {unit}" if unit else description
+    return found
+
+
+def _about(field: pa.Field) -> tuple[str, str]:
+    return field.metadata[b"description"].decode(), field.metadata.get(b"unit", b"").decode()
+
+
+ROW: dict[str, str] = _texts(field for field in ROW_SCHEMA if field.name not in NESTED)
+
+KEYS: dict[str, str] = {
+    **ROW,
+    **{name: text for name, text in _texts(ATTACK).items() if name in QUESTION},
+    "regime": "label of the curve: how the learning rate follows the batch size",
+    "curvature": "lambda1_train or lambda1_test: the images on which the Hessian's top eigenvalue was taken",
 }
-"""Columns that mean the same wherever they occur."""
+"""Columns that tell the rows of a table apart."""
 
 NETWORKS: dict[str, str] = {
-    "schema_version": "version of the row's schema",
-    "status_reason": "why it is not ok",
-    "parent": "trial_id of the network whose weights training began with",
-    "epochs_done": "epochs trained",
-    "steps": "updates of the weights",
-    "gradient_equivalents": "gradients of one image in training; a forward pass alone is 1/3",
-    "reached_target": "whether the target loss was reached",
-    "train_acc": "training accuracy, fraction",
-    "val_acc": "validation accuracy, fraction",
-    "test_loss": "test loss, nats",
-    "n_params": "number of weights",
-    "headline_epsilon": "epsilon of the four columns that follow, pixels in [0, 1]",
-    "fgsm_acc": "test accuracy under FGSM, published loss, fraction",
-    "pgd_acc": "test accuracy under PGD, published loss, fraction",
-    "fgsm_acc_stable": "test accuracy under FGSM, stable loss, fraction",
-    "pgd_acc_stable": "test accuracy under PGD, stable loss, fraction",
-    "lambda1_train": "top eigenvalue of the Hessian of the mean training cross-entropy",
-    "lambda1_test": "top eigenvalue of the Hessian of the mean test cross-entropy",
-    "lambda1_x_train": "top eigenvalue of the Hessian in the input, training images",
-    "lambda1_x_test": "top eigenvalue of the Hessian in the input, test images",
-    "grad_x_norm_train": "norm of the input's gradient, training images",
-    "grad_x_norm_test": "norm of the input's gradient, test images",
-    "psd_violation": "largest -lambda_min / lambda_max of an input Hessian",
-    "rank_max": "largest rank of an input Hessian",
-    "git_sha": "commit of the code",
-    "versions": "versions of the packages, JSON",
-    "dataset_sha256": "digest of the data",
-    "weights_sha256": "digest of the trained weights",
-    "parent_sha256": "digest of the parent's weights",
-    "device": "device trained on",
-    "dtype": "number type of training",
-    "threads": "CPU threads",
-    "replicas": "networks trained as one program, this one among them",
-    "replayed": "whether training replayed a recorded step (a CUDA graph)",
-    "deterministic": "whether deterministic kernels were asked for",
-    "started_at": "start, UTC",
-    "finished_at": "end, UTC",
-    "train_seconds": "time of training, s",
-    "probe_seconds": "time of attacks and eigenvalues, s",
-    "peak_memory_bytes": "peak memory, bytes",
+    **ROW,
+    "spaces": f"{ROW['spaces']}, separated by spaces",
+    "regimes": f"{ROW['regimes']}, separated by spaces",
     "lambda1_train_converged": "whether lambda1_train converged",
     "lambda1_test_converged": "whether lambda1_test converged",
 }
 
+_T_LIMIT = "95 % Student t limit over seeds"
+
 CELLS: dict[str, str] = {
+    **{name: KEYS[name] for name in (*CELL, *QUESTION)},
     **{f"n_{s}": f"networks of the cell that are {s}" for s in ("planned", "ok", "diverged", "failed", "missing")},
     "n_seeds": "ok networks that answered this attack",
     "seeds": "their seeds, separated by spaces",
     "trial_ids": "their identifiers, separated by spaces",
     "accuracy": "adversarial accuracy, mean over seeds, fraction",
-    "accuracy_low": "95 % Student t limit over seeds, fraction; null with one seed",
-    "accuracy_high": "95 % Student t limit over seeds, fraction; null with one seed",
+    "accuracy_low": f"{_T_LIMIT}, fraction; null with one seed",
+    "accuracy_high": f"{_T_LIMIT}, fraction; null with one seed",
+    "test_acc": "clean test accuracy, mean over seeds, fraction",
+    "test_acc_low": f"{_T_LIMIT}, fraction",
+    "test_acc_high": f"{_T_LIMIT}, fraction",
+    "train_loss": "training loss, mean over seeds, nats",
+    "train_loss_low": f"{_T_LIMIT}, nats",
+    "train_loss_high": f"{_T_LIMIT}, nats",
     "images_low": "95 % Clopper-Pearson limit of the accuracy over all images of all seeds, fraction",
     "images_high": "95 % Clopper-Pearson limit of the accuracy over all images of all seeds, fraction",
-    "test_acc_low": "95 % Student t limit over seeds, fraction",
-    "test_acc_high": "95 % Student t limit over seeds, fraction",
-    "train_loss_low": "95 % Student t limit over seeds, nats",
-    "train_loss_high": "95 % Student t limit over seeds, nats",
     **{
         f"lambda1_{split}{suffix}": text
         for split in ("train", "test")
@@ -118,6 +73,7 @@ CELLS: dict[str, str] = {
             ("_high", "95 % limit: Student t of its logarithm over seeds"),
         )
     },
+    "weight_norm": "Euclidean norm of the weights, mean over seeds",
     "zero_grad_fraction": "images on which the attack saw no gradient, fraction",
     "saturated_fraction": "images whose float32 loss saturates, fraction",
     "correct": "images still classified correctly, all seeds",
@@ -138,8 +94,11 @@ CLAIMS: dict[str, str] = {
     "section": "where in the paper",
     "figures": "the paper's figures that show it, separated by spaces",
     "loss": "loss of the attack on which it was decided; null: the claim speaks of no attack",
+    "verdict": "supported, refuted, inconclusive or not run",
     "differs": "whether its verdicts on the two losses differ",
     "effect": "size of the effect in the stratum that speaks for the claim, in `unit`",
+    "low": "lower limit of its interval",
+    "high": "upper limit of its interval",
     "unit": "points of accuracy, doublings of lambda1, or what is counted",
     "effect_text": "the effect in words",
     "planned": "networks planned",
@@ -148,67 +107,132 @@ CLAIMS: dict[str, str] = {
     "failed": "networks that failed",
     "strata_decided": "strata that could be decided",
     "strata": "strata that the claim speaks of",
+    "protocol": "sizes at which it was reached, and how they differ from the paper's",
+    "reason": "why, in words",
 }
 
 CORRELATIONS: dict[str, str] = {
+    **{name: KEYS[name] for name in (*CURVE, *QUESTION) if name != "adversarial_epsilon"},
     "batch_sizes": "batch sizes that entered, separated by spaces",
+    "curvature": KEYS["curvature"],
     "cells": "sound: flagged cells left out; all: with them",
     "statistic": "which statistic",
     "axis": "what varies within its groups",
     "estimate": "its value",
+    "low": "lower limit of its 95 % interval",
+    "high": "upper limit of its 95 % interval",
+    "p": "p value",
+    "n": "number of observations behind it",
+    "note": "what else a reader must know",
 }
 
 _OF_A_CELL: dict[str, str] = {
     "batch": "batch size",
     "lambda1": "top eigenvalue of the Hessian, geometric mean over seeds",
-    "lambda1_low": "95 % Student t limit over seeds, log scale; null with one seed",
-    "lambda1_high": "95 % Student t limit over seeds, log scale; null with one seed",
+    "lambda1_low": f"{_T_LIMIT}, log scale; null with one seed",
+    "lambda1_high": f"{_T_LIMIT}, log scale; null with one seed",
+    "accuracy_low": f"{_T_LIMIT}, logit scale, as a fraction; null with one seed",
+    "accuracy_high": f"{_T_LIMIT}, logit scale, as a fraction; null with one seed",
     "accuracy": "adversarial accuracy, mean over seeds, fraction",
-    "accuracy_low": "95 % Student t limit over seeds, logit scale, as a fraction; null with one seed",
-    "accuracy_high": "95 % Student t limit over seeds, logit scale, as a fraction; null with one seed",
     "clean": "clean test accuracy, fraction",
     "train_loss": "training loss, nats",
     "n_seeds": "networks",
 }
 
 COUNTEREXAMPLES: dict[str, str] = {
+    **{name: KEYS[name] for name in (*CURVE, *QUESTION, "curvature")},
+    "direction": "what the larger batch is: sharper, yet more robust; or the reverse: flatter, yet less robust",
     **{f"{of}_i": f"{text}: the cell with the smaller batch" for of, text in _OF_A_CELL.items()},
     **{f"{of}_j": f"{text}: the cell with the larger batch" for of, text in _OF_A_CELL.items()},
-    "direction": "what the larger batch is: sharper, yet more robust; or the reverse: flatter, yet less robust",
     "lambda1_ratio": "lambda1_j over lambda1_i",
     "accuracy_gap": "accuracy_j less accuracy_i, fraction",
     "image_errors": "the gap in binomial standard errors, paired over the images",
     "p_lambda1": "one-sided p of the difference in log lambda1",
     "p_accuracy": "one-sided p of the difference in the logit of the accuracy",
     "p": "the larger of the two p values",
-    "q": "p adjusted over all testable pairs (Benjamini-Yekutieli), raised where one noisy cell could feign the pair",
+    "q": "p adjusted over all testable pairs (Benjamini-Yekutieli), raised where one noisy cell could explain the pair",
     "severity": "the smaller of the two gaps in pooled standard deviations",
     "label": "confirmed, candidate or floor artefact",
     "reason": "why it is not confirmed",
+    "note": "what else a reader must know",
     "rerun": "the command that trains both cells again",
 }
 
 PAPER_VERSUS_OURS: dict[str, str] = {
     "table": "the paper's table",
+    "model": KEYS["model"],
     "row": "row of the table: batch size or network",
+    "split": "images: train or test",
     "metric": "the quantity; accuracies in percent",
     "eps": "strength of the attack, pixels in [0, 1]",
     "paper": "what the paper prints",
     "rounding": "half of its last printed digit",
     "ours": "mean over seeds (geometric for curvatures and gradients)",
-    "low": "95 % Student t limit over seeds",
-    "high": "95 % Student t limit over seeds",
+    "low": _T_LIMIT,
+    "high": _T_LIMIT,
     "seeds": "networks behind ours",
     "difference": "ours less the paper's",
     "stable": "ours under the stable loss",
+    "verdict": "what the comparison comes to",
+    "protocol": "sizes at which it was reached, and how they differ from the paper's",
+    "note": "what else a reader must know",
 }
 
 DESCRIPTIONS: dict[str, dict[str, str]] = {
-    "claims": ANY_TABLE | CLAIMS,
-    "correlations": ANY_TABLE | CORRELATIONS,
-    "counterexamples": ANY_TABLE | COUNTEREXAMPLES,
-    "paper_versus_ours": ANY_TABLE | PAPER_VERSUS_OURS,
-    "cells": ANY_TABLE | CELLS,
-    "networks": ANY_TABLE | NETWORKS,
+    "claims": CLAIMS,
+    "correlations": CORRELATIONS,
+    "counterexamples": COUNTEREXAMPLES,
+    "paper_versus_ours": PAPER_VERSUS_OURS,
+    "cells": CELLS,
+    "networks": NETWORKS,
 }
-"""Table -> column -> description with its unit."""
+"""Table of the report -> its columns in order -> description with unit."""
+
+_INTRODUCTION = """# Columns
+
+Made by `python -m analysis.output.columns > docs/columns.md`; a test keeps it current.
+
+The Parquet files carry the same descriptions: `pyarrow.parquet.read_schema(file).field("accuracy").metadata`.
+
+## Rows
+
+`RESULTS/trials/<trial_id>.parquet` holds one row, a trained network. Null means "not asked", NaN "computed, not
+finite".
+In text the plain value of a configuration column needs no mention; rows from before the column existed have it.
+"""
+
+
+def dictionary() -> str:
+    """The text of `docs/columns.md`: the columns of the rows, the nested ones, and those of the report's tables."""
+    lines = [_INTRODUCTION, *_schema_table(ROW_SCHEMA)]
+    for name in NESTED:
+        lines += ["", f"### Entries of `{name}`", "", *_schema_table(ROW_SCHEMA.field(name).type.value_type)]
+    lines += ["", "## Tables beside the report", "", "Each is written as CSV and as Parquet."]
+    for name, columns in DESCRIPTIONS.items():
+        rows = (f"| `{column}` | {_escaped(text)} |" for column, text in columns.items())
+        lines += ["", f"### `{name}`", "", "| Column | Description |", "| --- | --- |", *rows]
+    return "\n".join(lines) + "\n"
+
+
+def _schema_table(fields: Iterable[pa.Field]) -> Iterator[str]:
+    yield from ("| Column | Type | Unit | Description |", "| --- | --- | --- | --- |")
+    for field in fields:
+        description, unit = _about(field)
+        plain = field.metadata.get(b"plain")
+        text = _escaped(description) + (f" (plain value: {plain.decode()})" if plain else "")
+        yield f"| `{field.name}` | {_type(field.type)} | {unit} | {text} |"
+
+
+def _type(kind: pa.DataType) -> str:
+    if pa.types.is_list(kind):
+        return f"list of {'entries' if pa.types.is_struct(kind.value_type) else kind.value_type}"
+    return str(kind)
+
+
+def _escaped(text: str) -> str:
+    """Text in a cell of a Markdown table: what is between angle brackets would be taken for HTML."""
+    return text.replace("|", "\\|").replace("<", "\\<")
+
+
+if __name__ == "__main__":
+    print(dictionary(), end="")

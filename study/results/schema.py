@@ -1,7 +1,8 @@
 """The columns of a trial's row: the contract between the workers that write and the analysis that reads.
 
-One row is one trained network. Null means "not asked"; NaN means "computed, not finite". Accuracies and fractions
-are in [0, 1], epsilons in units of pixels in [0, 1], times in seconds.
+One row is one trained network. Null means "not asked"; NaN means "computed, not finite". Every column, nested ones
+included, has a `description` and, where it has one, a `unit` in its metadata; `docs/columns.md` is made from them. The
+configuration is described where `search_spaces.trial` declares it, with the `plain` value that text does not mention.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
+
+from search_spaces import PLAIN, TRIAL_FIELDS
 
 SCHEMA_VERSION = 1
 """Raised when a column changes its meaning; added columns leave it alone."""
@@ -22,158 +25,182 @@ TRAINED = ("ok", "diverged")
 """Status of a row whose training has come to its end: it is not trained again. A failed one is."""
 
 
-def _field(name: str, kind: pa.DataType, unit: str = "") -> pa.Field:
-    return pa.field(name, kind, metadata={"unit": unit} if unit else None)
+def _field(name: str, kind: pa.DataType, description: str, unit: str = "") -> pa.Field:
+    return pa.field(name, kind, metadata={"description": description} | ({"unit": unit} if unit else {}))
 
 
 HISTORY = pa.struct(
     [
-        _field("epoch", pa.int32()),
-        _field("lr", pa.float64()),
-        _field("train_loss", pa.float64(), "nats, mean over the epoch's minibatches"),
-        _field("val_acc", pa.float64(), "fraction"),
+        _field("epoch", pa.int32(), "number of the epoch, from 1"),
+        _field("lr", pa.float64(), "learning rate in it"),
+        _field("train_loss", pa.float64(), "cross-entropy, mean over the epoch's minibatches", "nats"),
+        _field("val_acc", pa.float64(), "validation accuracy after it", "fraction"),
     ]
 )
 
 ATTACK = pa.struct(
     [
-        _field("attack", pa.string()),
-        _field("loss", pa.string()),
-        _field("split", pa.string()),
+        _field("attack", pa.string(), "name of the attack"),
+        _field(
+            "loss",
+            pa.string(),
+            "loss that the attack raises: ce, float32 cross-entropy as published, or stable, without its rounding",
+        ),
+        _field("split", pa.string(), "images attacked: train or test"),
         _field("source", pa.string(), "whose weights made the images: self (null in old rows) or parent"),
-        _field("epsilon", pa.float64(), "pixels in [0, 1]"),
-        _field("radius", pa.float64(), "of the ball in `norm`: epsilon, or epsilon times the root of the pixel count"),
-        _field("norm", pa.string()),
-        _field("steps", pa.int32()),
-        _field("step_size", pa.float64(), "pixels in [0, 1]"),
-        _field("random_start", pa.bool_()),
+        _field(
+            "epsilon",
+            pa.float64(),
+            "largest change of a pixel, or for l2 the root mean square of the changes",
+            "pixels in [0, 1]",
+        ),
+        _field("radius", pa.float64(), "epsilon in that norm: for l2 times the root of the number of pixels"),
+        _field("norm", pa.string(), "norm of the perturbation that epsilon bounds: linf or l2"),
+        _field("steps", pa.int32(), "gradient steps"),
+        _field("step_size", pa.float64(), "size of a step", "pixels in [0, 1]"),
+        _field("random_start", pa.bool_(), "whether it starts at a random point of the ball"),
         _field("newton_steps", pa.int32(), "most conjugate-gradient iterations; null: no Newton system"),
-        _field("newton_tolerance", pa.float64(), "relative residual"),
-        _field("n", pa.int32(), "images"),
-        _field("correct", pa.int32(), "images"),
-        _field("accuracy", pa.float64(), "fraction"),
-        _field("zero_grad_fraction", pa.float64(), "fraction"),
-        _field("saturated_fraction", pa.float64(), "fraction"),
-        _field("seconds", pa.float64(), "s"),
-        _field("correct_bits", pa.binary(), "one bit an image, numpy.packbits order"),
+        _field("newton_tolerance", pa.float64(), "relative residual at which conjugate gradients stop"),
+        _field("n", pa.int32(), "images attacked", "images"),
+        _field("correct", pa.int32(), "images still classified correctly", "images"),
+        _field("accuracy", pa.float64(), "adversarial accuracy: correct / n", "fraction"),
+        _field("zero_grad_fraction", pa.float64(), "images on which the attack saw no gradient", "fraction"),
+        _field("saturated_fraction", pa.float64(), "images whose float32 loss saturates", "fraction"),
+        _field("seconds", pa.float64(), "time of the attack", "s"),
+        _field("correct_bits", pa.binary(), "correct, one bit an image, in numpy.packbits order"),
     ]
 )
 
 SPECTRUM = pa.struct(
     [
-        _field("split", pa.string()),
-        _field("subset_size", pa.int32(), "images"),
-        _field("draw", pa.int32(), "number of the subset among those of its size; null in old rows: 0"),
-        _field("eigenvalues", pa.list_(pa.float64()), "of the Hessian of the mean cross-entropy"),
-        _field("residuals", pa.list_(pa.float64()), "relative to the largest eigenvalue"),
-        _field("method", pa.string()),
-        _field("tolerance", pa.float64(), "relative residual"),
-        _field("matvecs", pa.int32()),
-        _field("converged", pa.bool_()),
-        _field("converged_each", pa.list_(pa.bool_()), "eigenvalue by eigenvalue"),
-        _field("seconds", pa.float64(), "s"),
+        _field("split", pa.string(), "images of the loss: train or test"),
+        _field("subset_size", pa.int32(), "images of the loss", "images"),
+        _field("draw", pa.int32(), "number of the subset among those of its size (null in old rows: 0)"),
+        _field("eigenvalues", pa.list_(pa.float64()), "of the Hessian of the mean cross-entropy, by magnitude"),
+        _field("residuals", pa.list_(pa.float64()), "of each eigenpair, relative to the largest magnitude"),
+        _field("method", pa.string(), "algorithm: lanczos or power"),
+        _field("tolerance", pa.float64(), "relative residual of the stopping rule"),
+        _field("matvecs", pa.int32(), "Hessian-vector products"),
+        _field("converged", pa.bool_(), "whether the stopping rule was met"),
+        _field(
+            "converged_each", pa.list_(pa.bool_()), "whether its relative error is known to be at most 1e-4, for each"
+        ),
+        _field("seconds", pa.float64(), "time of the computation", "s"),
     ]
 )
 
 LANDSCAPE = pa.struct(
     [
         _field("kind", pa.string(), "line, plane or interpolation"),
-        _field("split", pa.string()),
-        _field("subset_size", pa.int32(), "images"),
-        _field("hessian_size", pa.int32(), "training images whose Hessian gave the directions; 0: none"),
-        _field("offsets", pa.string(), "name of its array in arrays/<trial_id>.npz: distances or fractions (k,)"),
-        _field("losses", pa.string(), "name of its array: mean cross-entropy in nats, (k,) or (k, k)"),
-        _field("seconds", pa.float64(), "s"),
+        _field("split", pa.string(), "images of the loss: train or test"),
+        _field("subset_size", pa.int32(), "images of the loss", "images"),
+        _field("hessian_size", pa.int32(), "training images whose Hessian gave the directions; 0: none", "images"),
+        _field("offsets", pa.string(), "array in arrays/<trial_id>.npz: distances or fractions, shape (k,)"),
+        _field("losses", pa.string(), "array in the same file: mean cross-entropy, shape (k,) or (k, k)", "nats"),
+        _field("seconds", pa.float64(), "time of the computation", "s"),
     ]
 )
 
 IDENTITY = (
-    _field("schema_version", pa.int32()),
-    _field("trial_id", pa.string()),
-    _field("cell_id", pa.string()),
-    _field("spaces", pa.list_(pa.string())),
-    _field("regimes", pa.list_(pa.string())),
-    _field("status", pa.string()),
-    _field("status_reason", pa.string()),
+    _field("schema_version", pa.int32(), "version of the columns' meaning"),
+    _field("trial_id", pa.string(), "identifier of the trained network"),
+    _field("cell_id", pa.string(), "identifier of the configuration without its seed"),
+    _field("spaces", pa.list_(pa.string()), "search spaces that planned this network"),
+    _field("regimes", pa.list_(pa.string()), "labels of the curves that this network is on"),
+    _field("status", pa.string(), "ok, diverged or failed"),
+    _field("status_reason", pa.string(), "why it is not ok"),
 )
 
-CONFIG = (
-    _field("dataset", pa.string()),
-    _field("model", pa.string()),
-    _field("optimizer", pa.string()),
-    _field("schedule", pa.string()),
-    _field("learning_rate", pa.float64()),
-    _field("lr_bs_ratio", pa.float64()),
-    _field("batch_size", pa.int32(), "images"),
-    _field("momentum", pa.float64()),
-    _field("weight_decay", pa.float64()),
-    _field("epochs", pa.int32()),
-    _field("target_loss", pa.float64(), "nats"),
-    _field("augmentation", pa.string()),
-    _field("adversarial_training", pa.string()),
-    _field("adversarial_epsilon", pa.float64(), "pixels in [0, 1]"),
-    _field("parent", pa.string(), "trial id of the weights that training began with"),
-    _field("precision", pa.string(), "of training's products; null in old rows: float32. Probes are float32"),
-    _field("train_size", pa.int32(), "images"),
-    _field("val_size", pa.int32(), "images"),
-    _field("test_size", pa.int32(), "images"),
-    _field("seed", pa.int64()),
+_CONFIG_TYPES = {
+    "str": pa.string(),
+    "int": pa.int32(),
+    "float": pa.float64(),
+    "float | None": pa.float64(),
+    "Trial | None": pa.string(),
+}
+
+_CONFIG_ORDER = (
+    *("dataset", "model", "optimizer", "schedule", "learning_rate", "lr_bs_ratio", "batch_size", "momentum"),
+    *("weight_decay", "epochs", "target_loss", "augmentation", "adversarial_training", "adversarial_epsilon", "parent"),
+    *("precision", "train_size", "val_size", "test_size", "seed"),
 )
+"""Order of the configuration in stored files; fields that a trial got later follow."""
+
+
+def _config(name: str) -> pa.Field:
+    """The column of a trial's field, described as the field is."""
+    if name == "lr_bs_ratio":
+        return _field(name, pa.float64(), "learning rate over batch size")
+    declared = TRIAL_FIELDS[name]
+    kind = pa.int64() if name == "seed" else _CONFIG_TYPES[str(declared.type)]
+    column = _field(name, kind, declared.metadata["description"], declared.metadata["unit"])
+    plain = PLAIN.get(name)
+    return column if plain is None else column.with_metadata(column.metadata | {b"plain": str(plain).encode()})
+
+
+CONFIG = tuple(_config(name) for name in dict.fromkeys((*_CONFIG_ORDER, *TRIAL_FIELDS)))
 
 OUTCOME = (
-    _field("epochs_done", pa.int32()),
+    _field("epochs_done", pa.int32(), "epochs trained"),
     _field("steps", pa.int64(), "updates of the weights"),
     _field("gradient_equivalents", pa.float64(), "gradients of one image in training; a forward pass alone is 1/3"),
-    _field("reached_target", pa.bool_()),
-    _field("train_loss", pa.float64(), "nats, full pass in eval mode"),
-    _field("train_acc", pa.float64(), "fraction"),
-    _field("val_acc", pa.float64(), "fraction"),
-    _field("test_loss", pa.float64(), "nats"),
-    _field("test_acc", pa.float64(), "fraction"),
-    _field("weight_norm", pa.float64()),
-    _field("n_params", pa.int64()),
-    _field("history", pa.list_(HISTORY)),
+    _field("reached_target", pa.bool_(), "whether the target loss was reached"),
+    _field("train_loss", pa.float64(), "training loss, full pass in eval mode", "nats"),
+    _field("train_acc", pa.float64(), "training accuracy", "fraction"),
+    _field("val_acc", pa.float64(), "validation accuracy", "fraction"),
+    _field("test_loss", pa.float64(), "test loss", "nats"),
+    _field("test_acc", pa.float64(), "clean test accuracy", "fraction"),
+    _field("weight_norm", pa.float64(), "Euclidean norm of the weights"),
+    _field("n_params", pa.int64(), "number of weights"),
+    _field("history", pa.list_(HISTORY), "training, epoch by epoch"),
 )
 
 HEADLINE = (
-    _field("headline_epsilon", pa.float64(), "of fgsm_acc and pgd_acc: the paper's, or the largest that was asked"),
-    _field("fgsm_acc", pa.float64(), "fraction, loss ce at headline_epsilon"),
-    _field("pgd_acc", pa.float64(), "fraction, loss ce at headline_epsilon"),
-    _field("fgsm_acc_stable", pa.float64(), "fraction, stable loss"),
-    _field("pgd_acc_stable", pa.float64(), "fraction, stable loss"),
-    _field("lambda1_train", pa.float64()),
-    _field("lambda1_test", pa.float64()),
+    _field(
+        "headline_epsilon",
+        pa.float64(),
+        "epsilon of the four columns that follow: the paper's, or the largest that was asked",
+        "pixels in [0, 1]",
+    ),
+    _field("fgsm_acc", pa.float64(), "test accuracy under FGSM on the loss ce", "fraction"),
+    _field("pgd_acc", pa.float64(), "test accuracy under PGD on the loss ce", "fraction"),
+    _field("fgsm_acc_stable", pa.float64(), "test accuracy under FGSM on the stable loss", "fraction"),
+    _field("pgd_acc_stable", pa.float64(), "test accuracy under PGD on the stable loss", "fraction"),
+    _field("lambda1_train", pa.float64(), "top eigenvalue of the Hessian of the mean training cross-entropy"),
+    _field("lambda1_test", pa.float64(), "top eigenvalue of the Hessian of the mean test cross-entropy"),
 )
 
 PROBES = (
-    _field("attacks", pa.list_(ATTACK)),
-    _field("spectra", pa.list_(SPECTRUM)),
-    _field("lambda1_x_train", pa.float64()),
-    _field("lambda1_x_test", pa.float64()),
-    _field("grad_x_norm_train", pa.float64()),
-    _field("grad_x_norm_test", pa.float64()),
+    _field("attacks", pa.list_(ATTACK), "attacks on the network"),
+    _field("spectra", pa.list_(SPECTRUM), "eigenvalues of the loss Hessian in the weights"),
+    _field("lambda1_x_train", pa.float64(), "top eigenvalue of the Hessian in the input, mean over training images"),
+    _field("lambda1_x_test", pa.float64(), "top eigenvalue of the Hessian in the input, mean over test images"),
+    _field("grad_x_norm_train", pa.float64(), "norm of the gradient in the input, mean over training images"),
+    _field("grad_x_norm_test", pa.float64(), "norm of the gradient in the input, mean over test images"),
     _field("psd_violation", pa.float64(), "largest -lambda_min / lambda_max of an input Hessian"),
     _field("rank_max", pa.int32(), "largest rank of an input Hessian"),
-    _field("landscapes", pa.list_(LANDSCAPE)),
+    _field("landscapes", pa.list_(LANDSCAPE), "loss around the weights"),
 )
 
 PROVENANCE = (
-    _field("git_sha", pa.string()),
-    _field("versions", pa.string(), "JSON: package -> version"),
-    _field("dataset_sha256", pa.string()),
-    _field("weights_sha256", pa.string(), "of the trained weights"),
-    _field("parent_sha256", pa.string(), "of the weights that training began with"),
-    _field("device", pa.string()),
-    _field("dtype", pa.string()),
-    _field("threads", pa.int32()),
-    _field("replicas", pa.int32(), "networks trained as one program, this one among them; null in old rows: 1"),
+    _field("git_sha", pa.string(), "commit of the code"),
+    _field("versions", pa.string(), "versions of the packages, JSON"),
+    _field("dataset_sha256", pa.string(), "digest of the data"),
+    _field("weights_sha256", pa.string(), "digest of the trained weights"),
+    _field("parent_sha256", pa.string(), "digest of the weights that training started from"),
+    _field("device", pa.string(), "device trained on"),
+    _field("dtype", pa.string(), "number format of the weights"),
+    _field("threads", pa.int32(), "CPU threads"),
+    _field(
+        "replicas", pa.int32(), "most networks trained as one program with it, itself included (null in old rows: 1)"
+    ),
     _field("replayed", pa.bool_(), "whether training replayed a recorded step (a CUDA graph)"),
-    _field("deterministic", pa.bool_()),
-    _field("started_at", pa.timestamp("us", tz="UTC")),
-    _field("finished_at", pa.timestamp("us", tz="UTC")),
-    _field("train_seconds", pa.float64(), "s"),
-    _field("probe_seconds", pa.float64(), "s"),
-    _field("peak_memory_bytes", pa.int64(), "bytes"),
+    _field("deterministic", pa.bool_(), "whether all kernels were deterministic"),
+    _field("started_at", pa.timestamp("us", tz="UTC"), "start, UTC"),
+    _field("finished_at", pa.timestamp("us", tz="UTC"), "end, UTC"),
+    _field("train_seconds", pa.float64(), "time of training", "s"),
+    _field("probe_seconds", pa.float64(), "time of the probes", "s"),
+    _field("peak_memory_bytes", pa.int64(), "peak memory", "bytes"),
 )
 
 ROW_SCHEMA = pa.schema(

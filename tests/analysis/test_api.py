@@ -87,7 +87,7 @@ def test_every_table_lies_beside_the_report_as_csv_and_parquet(guided: dict[str,
     for name, call in calls.items():
         frame = call() if callable(call) else call
         csv, parquet = pd.read_csv(out / f"{name}.csv"), pd.read_parquet(out / f"{name}.parquet")
-        assert list(csv.columns) == list(parquet.columns) == list(frame.columns)
+        assert list(csv.columns) == list(parquet.columns) == list(frame.columns) == list(DESCRIPTIONS[name])
         assert len(csv) == len(parquet) == len(frame)
         assert f'href="{name}.csv"' in page
         assert f'href="{name}.parquet"' in page

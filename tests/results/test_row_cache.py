@@ -92,6 +92,32 @@ def test_a_file_of_this_minute_is_read_itself(results: Results, tmp_path: Path) 
     assert pq.read_table(tmp_path / CACHE)["trial_id"].to_pylist() == ["a", "b"]
 
 
+def without_descriptions(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_list(kind):
+        return pa.list_(without_descriptions(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([pa.field(field.name, without_descriptions(field.type)) for field in kind])
+    return kind
+
+
+def test_rows_from_before_columns_were_described_are_read(results: Results, tmp_path: Path) -> None:
+    plain = pa.schema(
+        [pa.field(f.name, without_descriptions(f.type)) for f in ROW_SCHEMA], metadata=ROW_SCHEMA.metadata
+    )
+    history = [{"epoch": 1, "lr": 0.1, "train_loss": 0.5, "val_acc": 0.9}]
+    old = row("old", test_acc=0.3, history=history, spectra=[], attacks=[])
+    pq.write_table(pa.Table.from_pylist([old], schema=plain), tmp_path / "trials/old.parquet")
+    os.utime(tmp_path / "trials/old.parquet", (LONG_AGO, LONG_AGO))
+    for _ in ("from the files", "from the copy"):
+        table, unreadable = results.read_table()
+        assert table["history"].to_pylist()[2] == history and not unreadable
+        assert table.schema.field("test_acc").metadata[b"unit"] == b"fraction"
+    copy = pq.read_table(tmp_path / CACHE)
+    undescribed = pa.schema([*plain, *list(copy.schema)[-2:]], metadata=plain.metadata)
+    pq.write_table(copy.cast(undescribed), tmp_path / CACHE)
+    assert accuracies(results) == {"a": 0.5, "b": 0.5, "old": 0.3}
+
+
 def test_rows_of_older_schemas_and_of_other_types(results: Results, tmp_path: Path) -> None:
     older = pa.schema([f for f in ROW_SCHEMA if f.name != "attacks"], metadata=ROW_SCHEMA.metadata)
     pq.write_table(pa.Table.from_pylist([row("old", test_acc=0.3)], schema=older), tmp_path / "trials/old.parquet")
