@@ -1,17 +1,15 @@
-"""Everything the page shows, worked out once from a table."""
+"""Everything that the report shows, computed once from the tables of a study."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from altair.utils.schemapi import debug_mode
 
-from analysis.beside import beside
 from analysis.claims import evaluate
 from analysis.claims.verdict import Verdict
 from analysis.figures import FIGURES, Figure, FigureData, FigureGroup, study_figures
@@ -23,14 +21,11 @@ from analysis.published.paper_versus_ours import Comparison, compare
 from analysis.published.printed_rows import PRINTED
 from analysis.reports.correlation import CorrelationReport, correlation_report
 from analysis.reports.counterexamples import CounterexampleReport, counterexample_report
-from analysis.tables.cells import cells
 from analysis.tables.table import PROTOCOL, StudyTable
 from search_spaces import HEADLINE_EPSILON
 
 CURVATURE = "lambda1_train"
-"""The curvature of the page's correlation and counterexample sections, as of its claims; the CSV files hold both."""
-
-STUDY = ("dataset", "model", *PROTOCOL)
+"""The curvature shown in the page's correlation and counterexample sections; the CSV files hold both."""
 
 ARROW_KEYS = [*SHARED, "attack", "loss", "split", "epsilon"]
 
@@ -39,7 +34,7 @@ MOST_ARROW_FIGURES = 4
 
 @dataclass(frozen=True)
 class Findings:
-    """The parts of the report, ready to be shown or written to files."""
+    """The parts of the report."""
 
     table: StudyTable
     made_at: datetime
@@ -56,77 +51,55 @@ class Findings:
 
     @property
     def figures(self) -> list[Figure]:
-        """Every figure, those of the study before the papers' panels."""
+        """All figures, those of the study before the papers' panels."""
         grouped = [figure for group in self.groups for figure in group.figures]
         numbered = [figure for figures in self.panels.values() for figure in figures]
         shapes = [figure for figures in self.landscapes.values() for figure in figures]
         return [*grouped, *self.planes, *self.forests, *self.arrows, *numbered, *shapes]
 
 
-def find(table: StudyTable, *, apart: bool = False) -> Findings:
-    """All statistics, verdicts and figures of a results folder; `apart`: half of them on a second core (`beside`)."""
-    cells(table)  # both halves need them
-    # altair would check each part of each chart against its schema; the tests do that
-    with debug_mode(False), beside(partial(_judge_papers, table), apart=apart) as judged:
+def find(table: StudyTable) -> Findings:
+    """All statistics, verdicts and figures of a results folder."""
+    with debug_mode(False):  # altair would check every part of every chart against its schema; the tests do that
         correlations = correlation_report(table)
+        counterexamples = counterexample_report(table)
         data = FigureData(table)
-        groups = study_figures(data)
-        panels = {panel_id: panel(data) for panel_id, panel in FIGURES.items()}
-        planes = _planes(data)
-        papers = judged()
         return Findings(
             table=table,
             made_at=datetime.now(UTC),
-            verdicts=papers.verdicts,
+            verdicts=evaluate(table),
             correlations=correlations,
-            counterexamples=papers.counterexamples,
-            groups=groups,
-            panels=panels,
-            planes=planes,
+            counterexamples=counterexamples,
+            groups=study_figures(data),
+            panels={panel_id: panel(data) for panel_id, panel in FIGURES.items()},
+            planes=_planes(data),
             forests=_forests(correlations),
-            arrows=_arrows(data, papers.counterexamples),
-            landscapes=papers.landscapes,
-            comparisons=papers.comparisons,
+            arrows=_arrows(data, counterexamples),
+            landscapes={panel_id: panel(table) for panel_id, panel in LANDSCAPES.items()},
+            comparisons=[compare(table, printed, model) for printed in PRINTED for model in printed.models],
         )
 
 
-class _Papers(NamedTuple):
-    """What a folder says of the papers that needs nothing of the other figures."""
-
-    counterexamples: CounterexampleReport
-    verdicts: list[Verdict]
-    landscapes: dict[str, list[Figure]]
-    comparisons: list[Comparison]
-
-
-def _judge_papers(table: StudyTable) -> _Papers:
-    return _Papers(
-        counterexample_report(table),
-        evaluate(table),
-        {panel_id: panel(table) for panel_id, panel in LANDSCAPES.items()},
-        [compare(table, printed, model) for printed in PRINTED for model in printed.models],
-    )
-
-
 def headline(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows at the epsilon of paper A's figures, or at the largest one where a study did not ask for that."""
+    """The rows at the epsilon of paper A's figures, or at the largest epsilon where a study lacks that one."""
     if frame.empty:
         return frame
     usual = frame["dataset"].map(HEADLINE_EPSILON).astype(float)
-    study = frame.groupby([key for key in STUDY if key in frame], dropna=False)["epsilon"]
-    asked = study.transform(lambda epsilons: np.isclose(epsilons, usual[epsilons.index]).any())
-    return frame[np.isclose(frame["epsilon"], usual.where(asked.astype(bool), study.transform("max")))]
+    alike = [key for key in ("dataset", "model", *PROTOCOL) if key in frame]
+    epsilons = frame.groupby(alike, dropna=False)["epsilon"]
+    attacked = epsilons.transform(lambda of_study: np.isclose(of_study, usual[of_study.index]).any())
+    return frame[np.isclose(frame["epsilon"], usual.where(attacked.astype(bool), epsilons.transform("max")))]
 
 
 def _planes(data: FigureData) -> list[Figure]:
     cells = headline(data.cells[(data.cells["split"] == "test") & (data.cells["n_seeds"] > 0)])
-    questions = cells[[*SHARED, "attack", "loss", "epsilon"]].drop_duplicates()
-    asked: dict[tuple[Any, ...], list[tuple[str, str, float]]] = {}
-    for *shared, attack, loss, epsilon in questions.itertuples(index=False, name=None):
-        asked.setdefault(shared_values(shared), []).append((attack, loss, epsilon))
+    attacks: dict[tuple[Any, ...], list[tuple[str, str, float]]] = {}
+    distinct = cells[[*SHARED, "attack", "loss", "epsilon"]].drop_duplicates()
+    for *shared, attack, loss, epsilon in distinct.itertuples(index=False, name=None):
+        attacks.setdefault(shared_values(shared), []).append((attack, loss, epsilon))
     figures = []
     for setting in data.settings:
-        for attack, loss, epsilon in sorted(asked.get(setting.values, [])):
+        for attack, loss, epsilon in sorted(attacks.get(setting.values, [])):
             figure = scatter_figure(data, setting, attack=attack, loss=loss, epsilon=epsilon, curvature=CURVATURE)
             figures += [figure] if figure is not None else []
     return figures

@@ -7,12 +7,10 @@ import gc
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from analysis.beside import beside
 from analysis.claims.verdict import to_frame
 from analysis.findings import Findings, find
 from analysis.output.columns import DESCRIPTIONS
@@ -27,50 +25,45 @@ from study.results.folder import RecordsError
 DESCRIPTION = """Write the report of a study: report.html, its tables beside it (CSV, and Parquet with a description of
 each column) and latex/ with the tables of a paper (booktabs)."""
 
-
 FORMATS_HELP = f"also write every figure, one column wide, into figures/: {','.join(FORMATS)}"
-
-
-WORTH_A_COPY = 500
-"""Networks from which on a second process pays for its start and for what it hands back."""
 
 FILES = (
     *(f"{name}.{kind}" for name in DESCRIPTIONS for kind in ("csv", "parquet")),
     *(f"latex/{name}" for name in TABLES),
 )
-"""What is written beside the page."""
+"""The files written next to report.html."""
 
 
 class ReportError(Exception):
-    """No report can be made as asked; the message says what to do."""
+    """The report cannot be made; the message says what to do."""
 
 
 @contextmanager
-def _without_search_for_cycles() -> Iterator[None]:
-    """A report keeps millions of objects and hardly drops a cycle: looking for some takes a fifth of its time."""
-    searched = gc.isenabled()
+def _without_garbage_collection() -> Iterator[None]:
+    """Pause the search for reference cycles: a report has few, and the search takes a fifth of its time."""
+    enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if searched:
+        if enabled:
             gc.enable()
 
 
-@_without_search_for_cycles()
-def write_report(
-    location: str | Path, out: str | Path | None = None, formats: Sequence[str] = (), *, apart: bool = False
-) -> Path:
-    """Write report.html, its tables (CSV, Parquet, LaTeX) and, if `formats` are named, every figure.
+@_without_garbage_collection()
+def write_report(location: str | Path, out: str | Path | None = None, formats: Sequence[str] = ()) -> Path:
+    """Write report.html, its tables (CSV, Parquet, LaTeX) and, if `formats` names any, every figure.
 
-    Returns the page's path.
+    Args:
+        location: a results folder or URI.
+        out: the report's folder; by default `report/` in a local results folder, and `./report` for a URI.
+        formats: any of `analysis.output.export.FORMATS`.
 
-    `apart`: with half of the work of a large study on a second core, as `analysis.beside.beside` does it.
-
-    Without `out` the report goes to `report/` in a local results folder, and to `./report` for a URI.
+    Returns:
+        The path of report.html.
 
     Raises:
-        ReportError: an unknown format, nothing to read, or a folder that cannot be written to.
+        ReportError: an unknown format, no readable trial, or a folder that cannot be written to.
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
@@ -83,16 +76,13 @@ def write_report(
         why = f" ({table.unreadable[0].name}: {table.unreadable[0].reason})" if table.unreadable else ""
         raise ReportError(f"no trial of {location} can be read{why}; run the study first: python -m study.run --help")
     folder = _folder(str(location), out)
-    apart = apart and len(table.trials) >= WORTH_A_COPY
-    findings = find(table, apart=apart)
+    findings = find(table)
     page = folder / "report.html"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with beside(partial(_write_tables, findings, folder), apart=apart) as written:
-            content = render(findings, FILES)
-            write_latex(findings, folder / "latex")
-            written()
-        page.write_text(content, encoding="utf-8")
+        write_tables(frames(findings), folder)
+        write_latex(findings, folder / "latex")
+        page.write_text(render(findings, FILES), encoding="utf-8")
         if formats:
             export_figures(findings.figures, folder / "figures", formats)
     except OSError as error:
@@ -100,12 +90,8 @@ def write_report(
     return page
 
 
-def _write_tables(findings: Findings, folder: Path) -> None:
-    write_tables(frames(findings), folder)
-
-
 def frames(findings: Findings) -> dict[str, pd.DataFrame]:
-    """The tables that are written beside the page, by the names of their files."""
+    """File name without suffix -> the table written under it."""
     return {
         "claims": to_frame(findings.verdicts),
         "correlations": findings.correlations.correlations,
@@ -123,7 +109,7 @@ def _folder(location: str, out: str | Path | None) -> Path:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status, 2 when no report could be made."""
+    """Run the command line; returns the exit status, 2 if no report could be made."""
     parser = argparse.ArgumentParser(prog="python -m analysis.report", description=DESCRIPTION)
     parser.add_argument("results", metavar="RESULTS", help="a results folder or URI that study.run wrote")
     parser.add_argument("--out", metavar="DIR", help="where the report goes (default: RESULTS/report)")
@@ -131,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     formats = [name.strip() for name in arguments.formats.split(",") if name.strip()]
     try:
-        page = write_report(arguments.results, arguments.out, formats, apart=True)
+        page = write_report(arguments.results, arguments.out, formats)
     except ReportError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -32,7 +32,7 @@ from analysis.tables.cells import cells
 from analysis.tables.table import load
 from benchmarks.planted_study import EXCEPTION, write_study
 from benchmarks.row import Row
-from study.results.row_cache import CACHE, SETTLED
+from study.results.row_cache import CACHE, SETTLED_SECONDS
 
 ROWS = (1_000, 10_000)
 
@@ -113,7 +113,7 @@ def _planted(count: int, folder: Path) -> Path:
     """The planted rows in `folder`, written if they are not there, with no copy of them in one file."""
     if not (folder / "study.json").exists():
         write_study(count, folder)
-        time.sleep(SETTLED + 1)  # files of this minute are not copied yet
+        time.sleep(SETTLED_SECONDS + 1)  # files of this minute are not copied yet
     (folder / CACHE).unlink(missing_ok=True)
     return folder
 

@@ -13,7 +13,7 @@ from search_spaces import Grid, GridError, Planned, Request, plan
 from study import options
 from study.results import provenance
 from study.results.folder import RecordsError, Results
-from study.results.run_lock import Claim
+from study.results.run_lock import RunLock
 from study.results.schema import Row
 from study.trials import pending
 from study.tuning.costs import CostModel
@@ -36,12 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         grid = _plan(request)
         results = Results(arguments.results or f"results/{request.grid}")
         if arguments.dry_run:
-            rows = _stored(results, keep=False)
+            rows = _stored(results, update_cache=False)
             _print_dry_run(request, grid, pending.pending(grid, rows), CostModel(grid, rows), results)
             return OK
         results.create()
-        with Claim(results):
-            rows = _stored(results, keep=True)  # only now: another command may just have written some
+        with RunLock(results):
+            rows = _stored(results, update_cache=True)  # only now: another command may just have written some
             work, costs = pending.pending(grid, rows), CostModel(grid, rows)
             study = results.read_study()
             data = _load(work, arguments.data_dir)
@@ -80,10 +80,10 @@ def _plan(request: Request) -> Grid:
         raise GridError(str(error)) from error
 
 
-def _stored(results: Results, *, keep: bool) -> list[Row]:
+def _stored(results: Results, *, update_cache: bool) -> list[Row]:
     if not results.exists():
         return []
-    rows, unreadable = results.read_rows(pending.COLUMNS, keep=keep)
+    rows, unreadable = results.read_rows(pending.COLUMNS, update_cache=update_cache)
     for file in unreadable:
         print(f"left out {file.name}: {file.reason}", file=sys.stderr)
     return rows

@@ -9,8 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.tables.plans import planned
-from search_spaces import GRIDS, GridError, Request, Trial
+from search_spaces import GRIDS, GridError, Request, Trial, plan
 
 RERUN_RESULTS = "results/rerun"
 """A folder of its own: in the study's folder these trials are already answered."""
@@ -25,7 +24,7 @@ class Rerun:
         self._planned: list[tuple[Request, set[str]]] = []
         for request in requests:
             try:
-                self._planned.append((request, set(planned(request))))
+                self._planned.append((request, set(plan(request))))
             except GridError:
                 continue
 

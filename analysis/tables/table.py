@@ -15,7 +15,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from analysis.tables.arrow import frame, unrolled
-from analysis.tables.plans import planned as planned_of
 from search_spaces import (
     NEWTON_STEPS,
     NEWTON_TOLERANCE,
@@ -26,6 +25,7 @@ from search_spaces import (
     Request,
     fields_with_role,
     merge,
+    plan,
 )
 from study.results.folder import Results, Unreadable
 from study.results.schema import PROVENANCE, ROW_SCHEMA, Row
@@ -168,7 +168,7 @@ def _plan(study: dict[str, Any]) -> tuple[list[Request], Grid]:
     for entry in study.get("requests", []):
         try:
             request = Request.from_dict(entry)
-            grids.append(planned_of(request))
+            grids.append(plan(request))
         except (GridError, TypeError, ValueError, AttributeError):
             continue  # asked of an older or extended version: its rows still speak for themselves
         requests.append(request)

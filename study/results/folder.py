@@ -1,4 +1,4 @@
-"""Rows, weights and checkpoints of a study, at a path or a URI, each file whole or absent."""
+"""The results folder of a study, at a path or a URI: rows, weights, checkpoints, arrays, logs, and its own files."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import io
 import json
 import uuid
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from study.results.row_files import FOLDER, RowFiles, Unreadable
+from study.results.row_cache import CACHE, MIN_READ_FILES, decode_cache, encode_cache
+from study.results.row_files import RowError, decode_row, encode_row
 from study.results.schema import ROW_SCHEMA, Row
 from study.results.storage import Storage
 
@@ -24,18 +27,27 @@ _RENAME = "rename it and run again (rows are kept; what was asked before is forg
 CHECKPOINT_SECONDS = 30.0
 """A crash loses at most this much training, or one epoch if that is longer."""
 
-__all__ = ["RecordsError", "Results", "Unreadable"]
+_LOCAL_READERS, _REMOTE_READERS = 2, 32  # threads; decoding takes the time on a disk, waiting on an object store
+_BATCH = 500
 
 
 class RecordsError(Exception):
-    """The results folder cannot be used as asked; the message says what to do."""
+    """The results folder cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file in `trials/` that is not a row of this version, and why; it stays where it is."""
+
+    name: str
+    reason: str
 
 
 class Results:
     """One study's folder: `trials/`, `weights/`, `checkpoints/`, `arrays/`, `logs/` and `study.json`.
 
-    A reader never sees half of a file: see `study.results.storage.Storage`. Methods raise OSError where storage fails;
-    what could not be read is never taken for absent.
+    Every file is written whole or not at all (`study.results.storage.Storage`). Methods raise OSError if storage fails:
+    a file that could not be read is never treated as missing.
     """
 
     def __init__(self, location: str | Path) -> None:
@@ -43,7 +55,6 @@ class Results:
             self._storage = Storage(location)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise RecordsError(f"cannot use {str(location)!r} as a results folder: {error}") from error
-        self._rows = RowFiles(self._storage)
         self.location = self._storage.location
 
     # -- rows ------------------------------------------------------------------------------------------------
@@ -58,39 +69,82 @@ class Results:
         unknown = set(row) - set(ROW_SCHEMA.names)
         if unknown:
             raise RecordsError(f"row of trial {row.get('trial_id')} has unknown columns: {sorted(unknown)}")
-        self._rows.write(row)
+        self._storage.write(f"trials/{row['trial_id']}.parquet", encode_row(row))
 
     def read_row(self, trial_id: str) -> Row | None:
-        """A trial's row, or None when there is none that can be read."""
-        return self._rows.read(trial_id)
+        """A trial's row, or None if there is none or it cannot be read."""
+        content = self._storage.read(f"trials/{trial_id}.parquet")
+        try:
+            return None if content is None else decode_row(content, trial_id).to_pylist()[0]
+        except RowError:
+            return None
 
     def read_rows(
-        self, columns: Sequence[str] | None = None, *, keep: bool = False
+        self, columns: Sequence[str] | None = None, *, update_cache: bool = False
     ) -> tuple[list[Row], list[Unreadable]]:
-        """All rows, ordered by trial id, and the files beside them that are torn, foreign or of another schema.
+        """As `read_table`, each row as a dictionary of `columns` (all by default), in their order."""
+        chosen = list(columns or ROW_SCHEMA.names)
+        table, unreadable = self.read_table(chosen, update_cache=update_cache)
+        return table.select(chosen).to_pylist(), unreadable
 
-        `columns` names the columns to read (all by default); a column that an older row lacks is null. `keep`: of a
-        large study also make or renew the one file beside the rows from which the next reading takes them.
+    def read_table(
+        self, columns: Collection[str] = ROW_SCHEMA.names, *, update_cache: bool = True
+    ) -> tuple[pa.Table, list[Unreadable]]:
+        """All rows, ordered by trial id, and the files in `trials/` that are not rows of this version.
+
+        Rows that are in the copy of a large study (`study.results.row_cache`) are taken from there.
+
+        Args:
+            columns: what to read, in the order of `ROW_SCHEMA`; `trial_id` is always among them.
+            update_cache: renew the copy if many rows had to be read from their own files; all columns are read then.
 
         Raises:
-            RecordsError: the folder does not exist.
+            RecordsError: there is no results folder, or it cannot be read.
         """
-        with self._telling():
-            return self._rows.read_all(columns, keep=keep)
-
-    def read_table(self) -> tuple[pa.Table, list[Unreadable]]:
-        """As `read_rows` with `keep` (and raises as it does), in the columns of `ROW_SCHEMA`."""
-        with self._telling():
-            return self._rows.read_table()
-
-    @contextmanager
-    def _telling(self) -> Iterator[None]:
+        names = [name for name in ROW_SCHEMA.names if update_cache or name == "trial_id" or name in columns]
         try:
-            yield
+            stamps = self._storage.list("trials")
+            cached = decode_cache(self._storage.read(CACHE), stamps, names)
+            known = set() if cached is None else {f"{trial_id}.parquet" for trial_id in cached["trial_id"].to_pylist()}
+            files = sorted(name for name in stamps if name.endswith(".parquet") and name not in known)
+            read, unreadable = self._read_files(files, names)
         except FileNotFoundError as error:
-            raise RecordsError(f"{self.location} holds no results (no {FOLDER}/ in it)") from error
+            raise RecordsError(f"{self.location} holds no results (no trials/ in it)") from error
         except OSError as error:
             raise RecordsError(f"cannot read the results folder {self.location}: {error}") from error
+        if cached is None:
+            rows = read
+        elif not len(read):
+            return cached, unreadable
+        else:
+            rows = pa.concat_tables([cached, read]).sort_by("trial_id")
+        if update_cache and len(read) >= MIN_READ_FILES:
+            with suppress(OSError):  # of a folder that cannot be written to, every file is read again
+                self._storage.write_once(CACHE, encode_cache(rows, stamps))
+        return rows, unreadable
+
+    def _read_files(self, files: Sequence[str], columns: Sequence[str]) -> tuple[pa.Table, list[Unreadable]]:
+        """The rows in these files of `trials/`, in their order."""
+        parts, unreadable = [ROW_SCHEMA.empty_table().select(columns)], []
+        with ThreadPoolExecutor(_REMOTE_READERS if self._storage.remote else _LOCAL_READERS) as pool:
+            for start in range(0, len(files), _BATCH):  # many small buffers: those of a batch are merged and freed
+                found = list(pool.map(self._read_file, files[start : start + _BATCH]))
+                rows = [table for table in found if isinstance(table, pa.Table)]
+                parts.append(pa.concat_tables([ROW_SCHEMA.empty_table(), *rows]).select(columns).combine_chunks())
+                unreadable += [file for file in found if isinstance(file, Unreadable)]
+        return pa.concat_tables(parts), unreadable
+
+    def _read_file(self, file: str) -> pa.Table | Unreadable | None:
+        name = f"trials/{file}"
+        try:
+            content = self._storage.read(name)
+            return None if content is None else decode_row(content, file.removesuffix(".parquet"))
+        except RowError as error:
+            return Unreadable(name, str(error))
+        except OSError as error:
+            if self._storage.remote:  # the store fails, not this file: any other row may be lost as well
+                raise
+            return Unreadable(name, f"cannot be read: {error}")
 
     # -- weights and checkpoints -----------------------------------------------------------------------------
 
@@ -99,7 +153,7 @@ class Results:
         self._storage.write(f"weights/{trial_id}.pt", state)
 
     def read_weights(self, trial_id: str) -> bytes | None:
-        """A trial's trained weights, or None when there are none."""
+        """A trial's trained weights, or None if there are none."""
         return self._storage.read(f"weights/{trial_id}.pt")
 
     def write_checkpoint(self, trial_id: str, state: bytes) -> None:
@@ -107,21 +161,21 @@ class Results:
         self._storage.write(f"checkpoints/{trial_id}.pt", state)
 
     def read_checkpoint(self, trial_id: str) -> bytes | None:
-        """The state of a half-trained trial, or None when there is none."""
+        """The state of a half-trained trial, or None if there is none."""
         return self._storage.read(f"checkpoints/{trial_id}.pt")
 
     def delete_checkpoint(self, trial_id: str) -> None:
-        """Forget a finished trial's checkpoint."""
+        """Delete a finished trial's checkpoint, if there is one."""
         self._storage.delete(f"checkpoints/{trial_id}.pt")
 
     def write_arrays(self, trial_id: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Store a trial's named arrays, beside those of other names that it has already."""
+        """Store a trial's named arrays; its arrays of other names are kept."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **(self.read_arrays(trial_id) | dict(arrays)))
         self._storage.write(f"arrays/{trial_id}.npz", buffer.getvalue())
 
     def read_arrays(self, trial_id: str) -> dict[str, npt.NDArray[Any]]:
-        """A trial's named arrays; none when there are none that can be read."""
+        """A trial's named arrays; empty if there are none or they cannot be read."""
         content = self._storage.read(f"arrays/{trial_id}.npz")
         if content is None:
             return {}
@@ -132,16 +186,16 @@ class Results:
             return {}
 
     def write_log(self, trial_id: str, text: str) -> None:
-        """Store what there is to say of a trial: the traceback of its failure, or why it was slow."""
+        """Store a message about a trial: the traceback of its failure, or why it was slow."""
         self._storage.write(f"logs/{trial_id}.txt", text.encode())
 
-    # -- the study's own file --------------------------------------------------------------------------------
+    # -- files of the study as a whole ---------------------------------------------------------------------------
 
     def read_study(self) -> dict[str, Any]:
-        """What was asked of this folder so far; empty for a new one.
+        """The content of study.json: the requests made of this folder so far; empty for a new folder.
 
         Raises:
-            RecordsError: study.json is damaged.
+            RecordsError: study.json is damaged or of another form.
         """
         content = self._storage.read("study.json")
         if content is None:
@@ -156,36 +210,39 @@ class Results:
         return study
 
     def write_study(self, study: dict[str, Any]) -> None:
-        """Store what was asked of this folder."""
+        """Replace the content of study.json."""
         self._storage.write("study.json", json.dumps(study, indent=1).encode())
 
     def read_gpu_shares(self) -> dict[str, Any]:
-        """What was measured of trials on GPUs, by kind of trial; empty if nothing or if it is damaged."""
+        """What was measured of trials on GPUs, by kind of trial; empty if nothing was, or if the file is damaged."""
         try:
             stored = json.loads(self._storage.read("gpu_shares.json") or b"{}")
         except ValueError:
             return {}
         return stored if isinstance(stored, dict) else {}
 
-    def write_gpu_shares(self, needs: Mapping[str, Any]) -> None:
-        """Store what was measured, in place of what was known."""
-        self._storage.write("gpu_shares.json", json.dumps(needs, indent=1).encode())
+    def write_gpu_shares(self, shares: Mapping[str, Any]) -> None:
+        """Replace what was measured of trials on GPUs."""
+        self._storage.write("gpu_shares.json", json.dumps(shares, indent=1).encode())
 
-    def read_claim(self) -> dict[str, Any] | None:
-        """Which command runs here, as it said last (`at` is in seconds since 1970); None if none can be read."""
+    def read_run_lock(self) -> dict[str, Any] | None:
+        """The run lock's last heartbeat: host, process id and time (`at`, seconds since 1970).
+
+        None if no command runs here, or if the file is damaged.
+        """
         try:
-            claim = json.loads(self._storage.read("run.json") or b"null")
+            lock = json.loads(self._storage.read("run.json") or b"null")
         except ValueError:
             return None
-        sound = isinstance(claim, dict) and isinstance(claim.get("at"), float) and isinstance(claim.get("pid"), int)
-        return claim if sound else None
+        valid = isinstance(lock, dict) and isinstance(lock.get("at"), float) and isinstance(lock.get("pid"), int)
+        return lock if valid else None
 
-    def write_claim(self, claim: dict[str, Any]) -> None:
-        """Say which command runs on this folder."""
-        self._storage.write("run.json", json.dumps(claim).encode())
+    def write_run_lock(self, lock: dict[str, Any]) -> None:
+        """Store a heartbeat of the command that runs here."""
+        self._storage.write("run.json", json.dumps(lock).encode())
 
-    def delete_claim(self) -> None:
-        """Say that none does."""
+    def delete_run_lock(self) -> None:
+        """Release the run lock, if there is one."""
         self._storage.delete("run.json")
 
     # -- the folder ------------------------------------------------------------------------------------------
@@ -194,16 +251,16 @@ class Results:
         """Make the folder and prove that it can be written to.
 
         Raises:
-            RecordsError: its storage denies an answer, or it cannot be made or written to.
+            RecordsError: it cannot be reached, made or written to.
         """
         try:
-            for room in ("trials", "weights", "checkpoints", "arrays", "logs"):
-                self._storage.make_folder(room)
-            probe = f"trials/.writable-{uuid.uuid4().hex}"
-            self._storage.write_at_once(probe, b"")
-            self._storage.delete(probe)
+            for name in ("trials", "weights", "checkpoints", "arrays", "logs"):
+                self._storage.make_folder(name)
+            test_file = f"trials/.writable-{uuid.uuid4().hex}"
+            self._storage.write_once(test_file, b"")
+            self._storage.delete(test_file)
         except OSError as error:
-            self.exists()  # where even looking is denied, that is the error
+            self.exists()  # raises a clearer error if the folder cannot even be read
             raise RecordsError(
                 f"cannot write to the results folder {self.location}: {error}; give another one with --results"
             ) from error
@@ -212,7 +269,7 @@ class Results:
         """Whether there is a results folder here.
 
         Raises:
-            RecordsError: its storage denies an answer or cannot be reached.
+            RecordsError: its storage cannot be reached or denies access.
         """
         try:
             return self._storage.has_folder("trials")

@@ -1,7 +1,7 @@
-"""The rows of a large study in one file beside them: ten thousand small files take many times as long to read.
+"""A copy of all rows in one file: ten thousand small files take many times as long to read.
 
-It is a copy and may be deleted at any time. A row is taken from it only while its own file has the size and time of
-change that it had when it was read; files that are new, changed or unreadable are read themselves.
+The copy may be deleted at any time. A row is taken from it only while the row's own file has the size and the time of
+change that it had when it was copied; files that are new, changed or unreadable are read themselves.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -19,62 +18,60 @@ from study.results.storage import Stamp
 
 CACHE = "rows.cache.parquet"
 
-WORTH_CACHING = 500
-"""Rows read from files of their own, from which on the copy is made anew."""
+MIN_READ_FILES = 500
+"""The copy is renewed when at least this many rows had to be read from their own files."""
 
-SETTLED = 60.0
-"""Seconds. A file younger than this may change again within its clock's resolution, so it is not trusted yet."""
+SETTLED_SECONDS = 60.0
+"""A younger file is not copied: it may change again within the resolution of its time of change."""
 
 _SIZE, _CHANGED = "file_size", "file_changed_ns"
+_SCHEMA = ROW_SCHEMA.append(pa.field(_SIZE, pa.int64())).append(pa.field(_CHANGED, pa.int64()))
+_NO_FILE = Stamp(-1, -1)
 
 
-def encode(rows: pa.Table, stamps: Mapping[str, Stamp]) -> pa.Buffer:
-    """The file's content: those of `rows` whose files have settled, with their stamps."""
-    own = [stamps.get(f"{trial_id}.parquet", Stamp(0, 0)) for trial_id in rows["trial_id"].to_pylist()]
-    latest = time.time_ns() - int(SETTLED * 1e9)
-    sizes = pa.array([stamp.size for stamp in own], pa.int64())
-    changes = pa.array([stamp.changed for stamp in own], pa.int64())
-    table = rows.append_column(_SIZE, sizes).append_column(_CHANGED, changes)
-    settled = np.array([0 < stamp.changed < latest for stamp in own], dtype=bool)
-    chosen = table if settled.all() else table.filter(pa.array(settled))
+def encode_cache(rows: pa.Table, stamps: Mapping[str, Stamp]) -> pa.Buffer:
+    """The content of the copy: the rows whose files have settled, with the stamps of these files.
+
+    Args:
+        rows: any number of rows, in the columns of `ROW_SCHEMA`.
+        stamps: name -> stamp of each file in `trials/`.
+    """
+    size, changed = _stamps_of(rows, stamps)
+    table = rows.append_column(_SIZE, size).append_column(_CHANGED, changed)
+    latest = time.time_ns() - int(SETTLED_SECONDS * 1e9)
+    settled = pc.and_(pc.greater(changed, 0), pc.less(changed, latest))
     sink = pa.BufferOutputStream()
-    pq.write_table(chosen, sink, use_dictionary=False, write_statistics=False, row_group_size=1000)
+    pq.write_table(_where(settled, table), sink, use_dictionary=False, write_statistics=False, row_group_size=1000)
     return sink.getvalue()
 
 
-def decode(content: bytes | None, stamps: Mapping[str, Stamp], schema: pa.Schema = ROW_SCHEMA) -> pa.Table | None:
-    """The rows that still are as their files, in the columns of `schema`, which is of `narrowed`.
+def decode_cache(content: bytes | None, stamps: Mapping[str, Stamp], columns: Sequence[str]) -> pa.Table | None:
+    """These columns of the rows whose files are unchanged; None if there is no copy of this version.
 
-    None where there is no such file or it is of another version.
+    Args:
+        content: of the copy; None if there is none.
+        stamps: name -> stamp of each file in `trials/`, as it is now.
+        columns: names of `ROW_SCHEMA`, `trial_id` among them.
     """
     if content is None:
         return None
     try:
         file = pq.ParquetFile(pa.BufferReader(content))
-        if not _is_ours(file.schema_arrow):
+        if not file.schema_arrow.equals(_SCHEMA) or file.schema_arrow.metadata != _SCHEMA.metadata:
             return None
-        table = file.read(columns=[*schema.names, _SIZE, _CHANGED])
+        table = file.read(columns=[*columns, _SIZE, _CHANGED])
     except (pa.ArrowException, OSError, ValueError):
         return None
-    names = (f"{trial_id}.parquet" for trial_id in table["trial_id"].to_pylist())
-    own = [stamps.get(name, Stamp(-1, -1)) for name in names]
-    same = pc.and_(
-        pc.equal(table[_SIZE], pa.array([stamp.size for stamp in own], pa.int64())),
-        pc.equal(table[_CHANGED], pa.array([stamp.changed for stamp in own], pa.int64())),
-    )
-    rows = table.drop_columns([_SIZE, _CHANGED])
-    if not pc.all(same).as_py():
-        rows = rows.filter(same)
-    return rows.cast(schema)
+    size, changed = _stamps_of(table, stamps)
+    same = pc.and_(pc.equal(table[_SIZE], size), pc.equal(table[_CHANGED], changed))
+    return _where(same, table.drop_columns([_SIZE, _CHANGED]))
 
 
-def narrowed(columns: Sequence[str]) -> pa.Schema:
-    """The schema of rows with those columns and `trial_id`."""
-    kept = [field for field in ROW_SCHEMA if field.name == "trial_id" or field.name in columns]
-    return pa.schema(kept, metadata=ROW_SCHEMA.metadata)
+def _stamps_of(rows: pa.Table, stamps: Mapping[str, Stamp]) -> tuple[pa.Array, pa.Array]:
+    """Size and time of change of each row's file now; -1 where the file is gone."""
+    own = [stamps.get(f"{trial_id}.parquet", _NO_FILE) for trial_id in rows["trial_id"].to_pylist()]
+    return pa.array([stamp.size for stamp in own], pa.int64()), pa.array([stamp.changed for stamp in own], pa.int64())
 
 
-def _is_ours(schema: pa.Schema) -> bool:
-    rows = pa.schema([field for field in schema if field.name not in (_SIZE, _CHANGED)])
-    metadata = {key: (schema.metadata or {}).get(key) for key in ROW_SCHEMA.metadata}
-    return rows.equals(ROW_SCHEMA) and metadata == ROW_SCHEMA.metadata and len(schema) == len(rows) + 2
+def _where(mask: pa.Array, table: pa.Table) -> pa.Table:
+    return table if pc.all(mask).as_py() else table.filter(mask)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from study.results import row_files
+from study.results import folder
 from study.results.folder import Results
 from study.results.row_cache import CACHE
 from study.results.schema import ROW_SCHEMA, SCHEMA_VERSION, Row, empty_row
@@ -21,7 +21,7 @@ def row(trial_id: str, **values: object) -> Row:
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Results:
-    monkeypatch.setattr(row_files, "WORTH_CACHING", 2)
+    monkeypatch.setattr(folder, "MIN_READ_FILES", 2)
     found = Results(tmp_path)
     found.create()
     for name in ("a", "b"):
@@ -58,7 +58,7 @@ def test_changed_new_and_deleted_files_are_seen(results: Results, tmp_path: Path
 def test_planning_reads_the_copy_and_sees_what_changed_since(
     results: Results, tmp_path: Path, columns: tuple[str, ...] | None
 ) -> None:
-    results.read_rows(columns, keep=True)
+    results.read_rows(columns, update_cache=True)
     store(results, tmp_path, row("a", test_acc=0.9), when=LONG_AGO + 1)
     rows, unreadable = results.read_rows(columns)
     assert [found["test_acc"] for found in rows] == [0.9, 0.5]
@@ -69,7 +69,7 @@ def test_planning_reads_the_copy_and_sees_what_changed_since(
 def test_only_who_keeps_a_copy_writes_one(results: Results, tmp_path: Path) -> None:
     results.read_rows(("test_acc",))
     assert not (tmp_path / CACHE).exists()
-    results.read_rows(("test_acc",), keep=True)
+    results.read_rows(("test_acc",), update_cache=True)
     assert pq.read_table(tmp_path / CACHE).num_rows == 2
 
 
