@@ -23,10 +23,8 @@ from benchmarks.networks import SETTINGS, attacked
 from benchmarks.row import Row
 from benchmarks.timing import paired
 from study.attacks.evaluate import BATCH_SIZE
-from study.attacks.fgsm import fgsm
+from study.attacks.linf import PGD_STEPS, fgsm, pgd, pgd_step_size, pgd_until_fooled
 from study.attacks.losses import cross_entropy_sum
-from study.attacks.pgd import PGD_STEPS, pgd, pgd_step_size
-from study.attacks.pgd_until_fooled import pgd_until_fooled
 from study.training import streams
 
 Run = Callable[[Tensor, Tensor], Tensor]

@@ -32,7 +32,7 @@ from benchmarks.networks import SETTINGS, attacked, network, random_images
 from benchmarks.row import Row
 from benchmarks.timing import Paired, paired
 from study.attacks.evaluate import BATCH_SIZE, images_at_once
-from study.attacks.pgd import PGD_STEPS
+from study.attacks.linf import PGD_STEPS
 from study.curvature import top_eigenvalues
 from study.data.augmentation import AUGMENTATIONS
 from study.models import build, set_dropout_generator

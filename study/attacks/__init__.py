@@ -1,16 +1,21 @@
 """Adversarial attacks: a model, images in [0, 1] and their classes -> adversarial images.
 
-A new attack is one file and one line here; a new loss one function and one line in `losses.LOSSES`. Every `run` below
-also serves adversarial training on a minibatch: it checks nothing and leaves no gradient in the weights.
+A new attack is one file and one line here; a new loss is one function and one line in `losses.LOSSES`. Adversarial
+training calls the same `run` on every minibatch: it checks nothing and leaves no gradient in the weights.
 """
 
-from study.attacks.fgsm import fgsm
-from study.attacks.iterated_fgsm import FGSM10_STEPS, fgsm10, fgsm10_step_size
-from study.attacks.l2grad import l2grad
-from study.attacks.newton import NEWTON_STEPS, NEWTON_TOLERANCE
-from study.attacks.pgd import PGD_STEPS, pgd, pgd_step_size
-from study.attacks.pgd_until_fooled import pgd_until_fooled
-from study.attacks.second_order import fhsm, l2hess
+from study.attacks.l2 import l2grad
+from study.attacks.linf import (
+    FGSM10_STEPS,
+    PGD_STEPS,
+    fgsm,
+    fgsm10,
+    fgsm10_step_size,
+    pgd,
+    pgd_step_size,
+    pgd_until_fooled,
+)
+from study.attacks.newton import NEWTON_STEPS, NEWTON_TOLERANCE, fhsm, l2hess
 from study.attacks.spec import AttackSpec, one_step
 
 _NEWTON = {"newton_steps": NEWTON_STEPS, "newton_tolerance": NEWTON_TOLERANCE}

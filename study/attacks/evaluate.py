@@ -12,31 +12,29 @@ import torch
 from torch import Tensor, nn
 
 from study.attacks import ATTACKS
-from study.attacks.gradient import logits_and_input_gradient
-from study.attacks.guards import PROBE_SIZE, check_epsilon, check_labels, check_model, check_pixels
-from study.attacks.losses import LOSSES
-from study.attacks.pixels import as_pixels
+from study.attacks.inputs import PROBE_SIZE, as_pixels, check_epsilon, check_split
+from study.attacks.losses import LOSSES, logits_and_input_gradient
 from study.autograd import graph_bytes
 
 BATCH_SIZE = 512
-"""Images at a time on a CPU, where PGD on m1_20 is equally fast from 32 to 1024."""
+"""Images in a batch on a CPU, where PGD on m1_20 is equally fast from 32 to 1024."""
 
 MOST_AT_ONCE = 4096
+"""Images in a batch on a GPU, where every pass costs kernel launches; fewer if their graph exceeds `GRAPH_BYTES`."""
+
 GRAPH_BYTES = 2**30
-"""On a GPU each pass costs its launches, so more images at a time: this many, if their graph is no larger than that."""
 
 Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True)
 class CleanGradient:
-    """How far a loss can be trusted on a model: what its gradient looks like on the images before any attack.
+    """The loss's input gradient on the images before any attack, which shows how far attacks with it can be trusted.
 
     Attributes:
-        zero_fraction: share of images whose input gradient is exactly 0 in every pixel: FGSM cannot move
-            them.
-        saturated_fraction: share of images whose softmax probability of the true class rounds to 1 in
-            float32, where the gradient of the float32 cross-entropy is rounding noise or 0.
+        zero_fraction: share of images whose input gradient is exactly 0 in every pixel, so that FGSM cannot move them.
+        saturated_fraction: share of images whose softmax probability of the true class rounds to 1 in float32, where
+            the gradient of the float32 cross-entropy is rounding noise or 0.
     """
 
     zero_fraction: float
@@ -50,14 +48,14 @@ class AttackResult:
     Attributes:
         attack, loss: names in ATTACKS and LOSSES.
         epsilon: radius of the max-norm ball, or root mean square of the pixels of an L2 perturbation.
-        radius: of the ball in its norm, in pixel units: epsilon for linf, epsilon sqrt(pixels) for l2.
+        radius: radius of the ball in its norm, in pixel units: epsilon for linf, epsilon sqrt(pixels) for l2.
         norm, steps, step_size, random_start: as in `AttackSpec`, step_size at this epsilon.
-        newton_steps, newton_tolerance: of the second-order attacks; None for the others.
-        n: images attacked.
-        correct: images still classified correctly.
+        newton_steps, newton_tolerance: settings of the second-order attacks; None for the others.
+        n: number of images attacked.
+        correct: number of images still classified correctly.
         accuracy: correct / n, 0 to 1.
-        zero_grad_fraction, saturated_fraction: see `CleanGradient`; of the network that was attacked.
-        seconds: wall clock of the attack and of scoring it, without the checks and the clean gradient.
+        zero_grad_fraction, saturated_fraction: see `CleanGradient`, measured on the network that was attacked.
+        seconds: wall-clock time of the attack and of scoring it, without the checks and the clean gradient.
         correct_bits: one bit an image in data order, 1 for correct, most significant bit first, padded with 0
             to whole bytes: `numpy.unpackbits(numpy.frombuffer(correct_bits, "uint8"), count=n)`.
     """
@@ -97,29 +95,27 @@ def attack_split(
 ) -> AttackResult:
     """Attack every image of a split with the true label and score the model on the result.
 
-    With a `source` the images are made to fool that network and the model is scored on them: a transfer attack, as
+    With a `source` it is a transfer attack: the images are made to fool the source and the model is scored on them, as
     in Yao et al. 2018 (arXiv:1802.08241), Tables 3 and 4.
 
     Args:
-        model: in eval mode, maps pixels in [0, 1] to logits (n, classes). Batches are moved to its device and
-            dtype.
+        model: in eval mode, maps pixels in [0, 1] to logits (n, classes). Batches are moved to its device and dtype.
         x: images (n, ...), uint8 in 0..255 or floating point in [0, 1].
         y: true classes (n,), int64.
         attack: a name in ATTACKS.
         loss: a name in LOSSES.
         epsilon: radius of the ball in pixel units, in (0, 1].
-        generator: draws random starts in data order. With a CPU generator the draws do not depend on
-            `batch_size`.
+        generator: draws random starts in data order. With a CPU generator the draws do not depend on `batch_size`.
         batch_size: images attacked at a time; default: `images_at_once`.
-        clean_gradient: from `measure_clean_gradient` on the attacked network, split and loss. It is the same
-            for every attack and epsilon, so a caller with several passes it on; None measures it here, one
-            gradient an image.
+        clean_gradient: the result of `measure_clean_gradient` for the attacked network, split and loss. It is the same
+            for every attack and epsilon, so measure it once if there are several; None measures it here, with one
+            gradient for each image.
         source: the network that is attacked, in eval mode; None for the model itself.
-        settings: keywords of this attack to change from their defaults in `AttackSpec.settings`.
+        settings: keywords of this attack that differ from their defaults in `AttackSpec.settings`.
 
     Raises:
         ValueError: unknown attack, loss or setting; batch_size below 1; epsilon, images, labels, model or source
-            refused by `study.attacks.guards`; logits that are not finite on some adversarial image.
+            refused by `study.attacks.inputs`; logits that are not finite on some adversarial image.
     """
     spec = _named(ATTACKS, "attack", attack)
     settings = settings or {}
@@ -129,10 +125,10 @@ def attack_split(
         raise ValueError(f"{attack}: {error}") from error
     loss_function = _named(LOSSES, "loss", loss)
     check_epsilon(epsilon)
-    _check_split(model, x, y)
+    check_split(model, x, y)
     attacked = model
     if source is not None:
-        _check_split(source, x, y)
+        check_split(source, x, y)
         attacked = source
     if batch_size is None:
         batch_size = images_at_once(attacked, x, y)
@@ -177,7 +173,7 @@ def attack_split(
 
 
 def images_at_once(model: nn.Module, x: Tensor, y: Tensor) -> int:
-    """BATCH_SIZE on a CPU; on a GPU as many images as GRAPH_BYTES hold, from BATCH_SIZE to MOST_AT_ONCE."""
+    """Images in a batch: `BATCH_SIZE` on a CPU; on a GPU what `GRAPH_BYTES` hold, from there to `MOST_AT_ONCE`."""
     few = as_pixels(model, x[:PROBE_SIZE])
     if few.device.type == "cpu":
         return BATCH_SIZE
@@ -185,7 +181,7 @@ def images_at_once(model: nn.Module, x: Tensor, y: Tensor) -> int:
 
 
 def bytes_per_image(model: nn.Module, pixels: Tensor, y: Tensor) -> int:
-    """Memory of the graph behind one image's loss, from few images: pixels (n, ...) and labels (n,)."""
+    """Bytes of the autograd graph of one image's loss, averaged over a few images: pixels (n, ...), labels (n,)."""
     with torch.enable_grad():
         value = LOSSES["ce"](model(pixels.detach().requires_grad_()), y.to(pixels.device))
     return max(1, graph_bytes([value], besides=[*model.parameters(), *model.buffers()]) // len(pixels))
@@ -194,12 +190,12 @@ def bytes_per_image(model: nn.Module, pixels: Tensor, y: Tensor) -> int:
 def measure_clean_gradient(
     model: nn.Module, x: Tensor, y: Tensor, *, loss: str, batch_size: int = BATCH_SIZE
 ) -> CleanGradient:
-    """Zero gradients and saturated images of a split before any attack, at one gradient an image.
+    """Shares of zero gradients and saturated images of a split before any attack, by one gradient for each image.
 
     Arguments and errors as in `attack_split`.
     """
     loss_function = _named(LOSSES, "loss", loss)
-    _check_split(model, x, y)
+    check_split(model, x, y)
     zero, saturated = [], []
     for pixels, labels in _batches(model, x, y, batch_size):
         logits, gradient = logits_and_input_gradient(model, pixels, labels, loss_function)
@@ -210,13 +206,6 @@ def measure_clean_gradient(
         zero_fraction=int(torch.cat(zero).sum()) / len(y),
         saturated_fraction=int(torch.cat(saturated).sum()) / len(y),
     )
-
-
-def _check_split(model: nn.Module, x: Tensor, y: Tensor) -> None:
-    if x.dtype != torch.uint8 or x.numel() == 0:  # bytes are in [0, 1] once divided by 255
-        check_pixels(x)
-    n_classes = check_model(model, as_pixels(model, x[:PROBE_SIZE]))
-    check_labels(y, n=len(x), n_classes=n_classes)
 
 
 def _batches(model: nn.Module, x: Tensor, y: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -1,32 +1,86 @@
-"""The Newton direction H^-1 g of each image's cross-entropy, by conjugate gradients."""
+"""Attacks along the Newton direction H^-1 g of each image's cross-entropy, in place of its gradient g.
+
+H is the input Hessian, applied exactly as J'AJ (see `study.autograd`); the system is solved by conjugate gradients.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from study.attacks.l2 import l2_radius, l2_step_in_box
 from study.attacks.losses import Loss
 from study.autograd import curvature_root, error_probabilities, largest_eigenvalue, margin_jacobian
 
 NEWTON_STEPS = 10
-"""Conjugate-gradient iterations at most. Our choice: Yao et al. 2018 state none; the rank is classes - 1 at most."""
+"""Largest number of conjugate-gradient iterations. Our choice: Yao et al. 2018 give none; the rank of H is at most
+classes - 1."""
 
 NEWTON_TOLERANCE = 0.1
 """Residual ||H v - g|| / ||g|| at which they stop. Our choice, as above: a tenth decides nearly every sign."""
 
 FLAT = 1e-12
-"""A direction p with p'Hp <= FLAT lambda1 ||p||^2 is one along which H is 0 up to rounding: iterations stop there."""
+"""H counts as 0 along a direction p where p'Hp <= FLAT lambda1 ||p||^2: that is rounding, and iterations stop there."""
 
 MEMORY_BYTES = 2**28
 """For the margins' Jacobian and its float64 copy: 700 CIFAR-10 or 70 CIFAR-100 images."""
 
 
-def check_newton(newton_steps: int, newton_tolerance: float) -> None:
-    """Refuse, with ValueError, steps that are no whole number from 1 up or a tolerance outside (0, 1)."""
-    if not isinstance(newton_steps, int) or newton_steps < 1:
-        raise ValueError(f"newton_steps must be a whole number of at least 1, not {newton_steps!r}")
-    if not 0 < newton_tolerance < 1:
-        raise ValueError(f"newton_tolerance must be in (0, 1), a relative residual, not {newton_tolerance!r}")
+def fhsm(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    epsilon: float,
+    loss: Loss,
+    generator: torch.Generator | None = None,
+    newton_steps: int = NEWTON_STEPS,
+    newton_tolerance: float = NEWTON_TOLERANCE,
+) -> Tensor:
+    """x + epsilon sign(H^-1 g), clipped to [0, 1]: the fast Hessian sign method.
+
+    With one Newton step it equals FGSM, bit for bit. An image whose gradient is exactly 0 is not moved.
+
+    Args:
+        model: maps pixels in [0, 1] to logits (n, classes), each image by itself.
+        x: images (n, ...) in [0, 1], on the model's device and in its dtype.
+        y: true classes (n,), int64.
+        epsilon: radius of the max-norm ball, in pixel units.
+        loss: summed loss whose gradient is g; H is the cross-entropy's.
+        generator: not used.
+        newton_steps, newton_tolerance: see `newton_direction`, which also defines H.
+
+    Returns:
+        Adversarial images of the shape of x; x itself is not changed.
+
+    Raises:
+        ValueError: newton_steps below 1 or newton_tolerance outside (0, 1).
+
+    Source: Yao et al. 2018 (arXiv:1802.08241), section 2 and Table 5, FHSM.
+    """
+    direction = newton_direction(model, x, y, loss=loss, newton_steps=newton_steps, newton_tolerance=newton_tolerance)
+    return x.detach().add(direction.sign().to(x.dtype), alpha=epsilon).clamp_(0.0, 1.0)
+
+
+def l2hess(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    epsilon: float,
+    loss: Loss,
+    generator: torch.Generator | None = None,
+    newton_steps: int = NEWTON_STEPS,
+    newton_tolerance: float = NEWTON_TOLERANCE,
+) -> Tensor:
+    """x + radius H^-1 g / ||H^-1 g||_2, clipped to [0, 1]; the radius is `l2_radius` of epsilon.
+
+    Arguments, result and errors as in `fhsm`, except that epsilon is the root mean square of the step's pixels.
+
+    Source: Yao et al. 2018 (arXiv:1802.08241), section 2 and Table 5, L2HESS; the radius is our choice.
+    """
+    direction = newton_direction(model, x, y, loss=loss, newton_steps=newton_steps, newton_tolerance=newton_tolerance)
+    return l2_step_in_box(x, direction, l2_radius(epsilon, x[0].numel()))
 
 
 def newton_direction(
@@ -41,34 +95,38 @@ def newton_direction(
 ) -> Tensor:
     """A positive multiple of H^-1 g for each image, by conjugate gradients from 0.
 
-    g is the gradient of `loss`, as autograd gives it. H is the input Hessian of the cross-entropy whatever the
-    loss; as the stable loss has the gradient of cross-entropy up to a positive factor an image, both have the same
-    Newton direction in exact arithmetic. H is applied as J'AJ (see `study.autograd`): exact for piecewise-linear
-    networks, the Gauss-Newton matrix for others. It is singular, so this is the pseudo-inverse where g is in its range.
-    Solved exactly it raises the margins of all wrong classes alike, whatever their probabilities; a loose tolerance
-    keeps to the probable ones, as g does.
+    g is the gradient of `loss`, as autograd computes it. H is the input Hessian of the cross-entropy for either loss.
+    The stable loss has the gradient of cross-entropy up to a positive factor for each image, so in exact arithmetic
+    both losses have the same Newton direction. J'AJ equals H for piecewise-linear networks and is the Gauss-Newton
+    matrix for others. It is singular, so its pseudo-inverse is meant where g lies in its range. The exact solution
+    raises the margins of all wrong classes alike, whatever their probabilities; with a loose tolerance mainly those of
+    the probable classes rise, as along g.
 
-    All iterates lie in the span of g and of the classes - 1 rows of the margins' Jacobian. They are kept as
-    coordinates in it, with the inner products of those vectors in float64, so that iterations cost nothing beside the
-    classes backward passes. After one iteration the direction is g itself. Tolerances of .01 and below may take more
-    than classes - 1 iterations, H being ill-conditioned; those below 1e-7 drown in rounding.
+    All iterates lie in the span of g and of the classes - 1 rows of the margins' Jacobian. They are stored as
+    coordinates in that span, with the inner products of its vectors in float64, so that the iterations cost nothing
+    compared with the backward passes, one for each class. After one iteration the direction is g itself. Tolerances of
+    .01 and below may take more than classes - 1 iterations, because H is ill-conditioned. Below 1e-7 only
+    rounding is left.
 
     Args:
         model: maps pixels to logits (n, classes), each image by itself (batch normalization in eval mode).
         x: images (n, ...), on the model's device and in its dtype.
         y: true classes (n,), int64.
-        loss: summed loss that g is taken of.
-        newton_steps: iterations at most.
-        newton_tolerance: residual ||H v - g|| / ||g|| at which an image is done.
-        memory_bytes: images are taken in pieces whose Jacobian and its float64 copy fit.
+        loss: summed loss whose gradient is g.
+        newton_steps: largest number of iterations.
+        newton_tolerance: residual ||H v - g|| / ||g|| at which iterations stop for an image.
+        memory_bytes: images are processed in pieces whose Jacobian and its float64 copy fit into this.
 
     Returns:
-        Directions of the shape of x, float64. Exactly 0 where g is; g where H has no curvature along it.
+        Directions of the shape of x, float64. Exactly 0 where g is 0; g where H has no curvature along it.
 
     Raises:
         ValueError: bad settings, or a model that cuts the graph between its input and its logits.
     """
-    check_newton(newton_steps, newton_tolerance)
+    if not isinstance(newton_steps, int) or newton_steps < 1:
+        raise ValueError(f"newton_steps must be a whole number of at least 1, not {newton_steps!r}")
+    if not 0 < newton_tolerance < 1:
+        raise ValueError(f"newton_tolerance must be in (0, 1), a relative residual, not {newton_tolerance!r}")
     leaf = x.detach().requires_grad_(True)
     with torch.enable_grad():
         logits = model(leaf)
@@ -106,7 +164,7 @@ def newton_direction(
 def _conjugate_gradients(g: Tensor, jacobian: Tensor, q: Tensor, s: Tensor, steps: int, tolerance: float) -> Tensor:
     """Coordinates (n, classes) of the solution in g and the rows of the Jacobian, the largest of modulus 1.
 
-    The factor s of H is left out, as a scale that changes no direction and would underflow.
+    The factor s of H is left out: it changes no direction, and it could underflow.
     """
     jacobian_gram, jacobian_g = jacobian @ jacobian.mT, (jacobian @ g.unsqueeze(2)).squeeze(2)
     root = curvature_root(q, s)
@@ -114,7 +172,7 @@ def _conjugate_gradients(g: Tensor, jacobian: Tensor, q: Tensor, s: Tensor, step
     to_jacobian = torch.cat([jacobian_g.unsqueeze(2), jacobian_gram], dim=2)
     first_row = torch.cat([g.square().sum(dim=1, keepdim=True), jacobian_g], dim=1)
     gram = torch.cat([first_row.unsqueeze(1), to_jacobian], dim=1)
-    # H times (a vector of these coordinates) is a combination of the Jacobian's rows alone.
+    # H times a vector with these coordinates is a combination of the Jacobian's rows only.
     hessian = torch.cat([torch.zeros_like(first_row).unsqueeze(1), root @ (root.mT @ to_jacobian)], dim=1)
 
     only_g = torch.zeros_like(first_row).index_fill_(1, torch.zeros(1, dtype=torch.int64, device=g.device), 1.0)

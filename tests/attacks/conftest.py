@@ -1,4 +1,4 @@
-"""Networks trained in a second on real scans, so that the tests meet gradients as attacks meet them."""
+"""Small networks trained on real digits for a second, so that gradients look as they do in the study."""
 
 from __future__ import annotations
 
@@ -27,6 +27,12 @@ def test_split(digits: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     return x[N_TRAIN:], y[N_TRAIN:]
 
 
+@pytest.fixture(scope="session")
+def few(test_split: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """The first hundred test images."""
+    return test_split[0][:100], test_split[1][:100]
+
+
 def _trained(digits: tuple[Tensor, Tensor], epochs: int) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -53,7 +59,7 @@ def trained(digits: tuple[Tensor, Tensor]) -> nn.Module:
 
 @pytest.fixture
 def network(trained: nn.Module) -> nn.Module:
-    """A network of modest confidence: no image is saturated, so every loss has an exact gradient."""
+    """A network of low confidence: no image is saturated, so every loss has an exact gradient."""
     model = copy.deepcopy(trained)
     _scale_logits(model, 0.25)
     return model
@@ -61,7 +67,8 @@ def network(trained: nn.Module) -> nn.Module:
 
 @pytest.fixture
 def confident(trained: nn.Module, test_split: tuple[Tensor, Tensor]) -> nn.Module:
-    """The same network, its largest margin at 30: p_y often rounds to 1 in float32, never in float64."""
+    """The same network with logits scaled to a largest margin of 30: p_y often rounds to 1 in float32, never in
+    float64."""
     model = copy.deepcopy(trained)
     x, y = test_split
     with torch.no_grad():

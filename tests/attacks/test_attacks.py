@@ -1,4 +1,4 @@
-"""FGSM, FGSM10 and PGD against closed forms, and what every attack in the table must respect."""
+"""FGSM, FGSM10 and PGD equal their closed forms, and the properties that every attack must have."""
 
 from __future__ import annotations
 
@@ -12,11 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from study.attacks import ATTACKS
-from study.attacks.ball import linf_ball_in_box
-from study.attacks.fgsm import fgsm
-from study.attacks.iterated_fgsm import fgsm10
+from study.attacks.linf import fgsm, fgsm10, linf_ball_in_box, pgd
 from study.attacks.losses import LOSSES
-from study.attacks.pgd import pgd
 
 EPSILONS = [0.005, 0.03, 0.1, 0.3, 1.0]
 
@@ -53,7 +50,7 @@ def test_pgd_on_a_two_class_linear_model_ends_in_the_corner_of_fgsm(epsilon: flo
     corner = fgsm(model, x, y, epsilon=epsilon, loss=LOSSES["ce"])
     reached = pgd(model, x, y, epsilon=epsilon, loss=LOSSES["ce"], random_start=False)
     torch.testing.assert_close(reached, corner, rtol=0, atol=1e-12)
-    # From the far corner the way is 2 epsilon long: 60 steps of epsilon / 30, and one for rounding.
+    # From the opposite corner the distance is 2 epsilon: 60 steps of epsilon / 30, and one for rounding.
     far = 2 * x - corner
     from_afar = pgd(model, x, y, epsilon=epsilon, loss=LOSSES["ce"], start=far, steps=61)
     torch.testing.assert_close(from_afar, corner, rtol=0, atol=1e-12)
@@ -68,7 +65,7 @@ def test_one_pgd_step_at_epsilon_three_tenths_is_one_hundredth() -> None:
     assert ATTACKS["pgd"].step_size(0.3) == 0.01
 
 
-def test_every_attack_sees_the_network_once_a_step() -> None:
+def test_every_attack_runs_the_network_once_for_each_step() -> None:
     model, _ = linear_model(2)
     x, y = images(5, 2)
     calls: list[int] = []
@@ -132,7 +129,7 @@ def test_every_attack_stays_in_the_ball_and_in_the_box(name: str, epsilon: float
 @pytest.mark.parametrize("name", ["fgsm10", "pgd"])
 @settings(max_examples=25, deadline=None)
 @given(epsilon=st.floats(0.001, 1.0), seed=st.integers(0, 2**32 - 1))
-def test_an_iterated_attack_keeps_to_the_bounds_of_ball_and_box_bit_by_bit(
+def test_an_iterated_attack_never_leaves_the_bounds_of_ball_and_box_not_even_by_rounding(
     name: str, epsilon: float, seed: int
 ) -> None:
     model, _ = linear_model(3, torch.float32)
@@ -173,7 +170,7 @@ def test_the_same_seed_gives_the_same_bits(name: str, network: nn.Module, test_s
 
     def attacked(seed: int) -> Tensor:
         draws = torch.Generator().manual_seed(seed)
-        return ATTACKS[name](network, x, y, epsilon=0.1, loss=LOSSES["stable"], generator=draws)
+        return ATTACKS[name].run(network, x, y, epsilon=0.1, loss=LOSSES["stable"], generator=draws)
 
     assert torch.equal(attacked(1), attacked(1))
     assert torch.equal(attacked(1), attacked(2)) != ATTACKS[name].random_start
@@ -191,7 +188,7 @@ def test_an_attack_leaves_model_images_and_global_randomness_as_they_were(
     flags = [p.requires_grad for p in parameters]
     random_state = torch.get_rng_state()
 
-    ATTACKS[name](network, x, y, epsilon=0.1, loss=LOSSES["ce"], generator=generator)
+    ATTACKS[name].run(network, x, y, epsilon=0.1, loss=LOSSES["ce"], generator=generator)
 
     assert [p.requires_grad for p in parameters] == flags
     assert torch.equal(parameters[1].grad, torch.ones_like(parameters[1]))
@@ -210,9 +207,9 @@ class MeanPixelModel(nn.Module):
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_a_parameter_free_model_of_the_users_own_is_attacked(name: str, generator: torch.Generator) -> None:
+def test_a_model_without_parameters_can_be_attacked(name: str, generator: torch.Generator) -> None:
     x, y = torch.full((4, 1, 4, 4), 0.5), torch.tensor([0, 1, 0, 1])
-    x_adv = ATTACKS[name](MeanPixelModel().eval(), x, y, epsilon=0.25, loss=LOSSES["stable"], generator=generator)
-    if name == "pgd_until_fooled":  # which leaves an image where its random start already fooled the network
+    x_adv = ATTACKS[name].run(MeanPixelModel().eval(), x, y, epsilon=0.25, loss=LOSSES["stable"], generator=generator)
+    if name == "pgd_until_fooled":  # which does not move an image whose random start is misclassified already
         x_adv = x_adv.flatten(1).mean(dim=1)
     assert bool((x_adv[y == 0] < 0.5 + 1e-6).all()) and bool((x_adv[y == 1] > 0.5 - 1e-6).all())

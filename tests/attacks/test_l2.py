@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from study.attacks.ball import l2_radius, l2_step_in_box
-from study.attacks.l2grad import l2grad
+from study.attacks.l2 import l2_radius, l2_step_in_box, l2grad
 from study.attacks.losses import LOSSES
 from tests.attacks.test_attacks import images, linear_model
 
@@ -40,13 +39,13 @@ def test_a_step_inside_the_box_has_the_length_of_the_radius_whatever_the_scale(s
     torch.testing.assert_close(step_of(direction).flatten(1).norm(dim=1), torch.full((5,), 0.5, dtype=torch.float64))
 
 
-def test_a_zero_direction_stays_where_it_is_beside_others_that_move() -> None:
+def test_an_image_with_a_zero_direction_is_not_moved_and_the_others_are() -> None:
     direction = torch.zeros(2, 1, 4, 4)
     direction[1, 0, 0, 0] = 1e-40
     step = step_of(direction)
     assert torch.equal(step[0], torch.zeros(1, 4, 4)) and float(step[1, 0, 0, 0]) == 0.5
 
 
-def test_a_step_out_of_the_box_is_clipped() -> None:
+def test_a_step_that_leaves_the_box_is_clipped() -> None:
     direction = torch.tensor([[[[3.0, -4.0]]]])
     torch.testing.assert_close(l2_step_in_box(torch.full_like(direction, 0.5), direction, 5.0), direction.clamp(0, 1))

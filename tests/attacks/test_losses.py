@@ -1,11 +1,12 @@
+"""The two attack losses and their gradients against softmax algebra."""
+
 from __future__ import annotations
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from study.attacks.gradient import input_gradient, logits_and_input_gradient
-from study.attacks.losses import LOSSES
+from study.attacks.losses import LOSSES, input_gradient, logits_and_input_gradient
 
 
 def logits_and_labels(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -51,7 +52,7 @@ def test_stable_gradient_survives_a_margin_at_which_cross_entropy_has_none() -> 
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_each_sample_keeps_its_own_gradient_whatever_the_batch(loss: str) -> None:
+def test_the_gradient_of_a_sample_does_not_depend_on_its_batch(loss: str) -> None:
     logits, y = logits_and_labels(torch.float64)
     alone = torch.cat([logit_gradient(logits[i : i + 1], y[i : i + 1], loss) for i in range(50)])
     torch.testing.assert_close(logit_gradient(logits, y, loss), alone)

@@ -1,4 +1,4 @@
-"""Newton directions against dense Hessians, and what becomes of them where the Hessian says nothing."""
+"""Newton directions against dense Hessians, and their limits where the Hessian or the gradient vanishes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from study.attacks import ATTACKS
-from study.attacks.fgsm import fgsm
-from study.attacks.gradient import input_gradient
-from study.attacks.l2grad import l2grad
-from study.attacks.losses import LOSSES
-from study.attacks.newton import newton_direction
-from study.attacks.second_order import fhsm, l2hess
+from study.attacks.l2 import l2grad
+from study.attacks.linf import fgsm
+from study.attacks.losses import LOSSES, input_gradient
+from study.attacks.newton import fhsm, l2hess, newton_direction
 from tests.attacks.test_attacks import images, linear_model
 
 Split = tuple[Tensor, Tensor]
@@ -39,7 +37,9 @@ def unit(direction: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("n_classes", [2, 3, 5, 10])
-def test_run_to_convergence_it_is_the_pseudo_inverse_of_a_softmax_models_hessian(loss: str, n_classes: int) -> None:
+def test_converged_it_is_the_pseudo_inverse_of_a_softmax_models_hessian_times_the_gradient(
+    loss: str, n_classes: int
+) -> None:
     model, head = linear_model(n_classes)
     x, y = images(30, n_classes)
     found = newton_direction(model, x, y, loss=LOSSES[loss], **CONVERGED)
@@ -71,12 +71,12 @@ def test_with_two_classes_the_newton_direction_is_the_gradient(loss: str) -> Non
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("confidence", ["network", "confident"])
 def test_one_newton_step_gives_the_first_order_attack_bit_for_bit(
-    loss: str, confidence: str, test_split: Split, request: pytest.FixtureRequest
+    loss: str, confidence: str, few: Split, request: pytest.FixtureRequest
 ) -> None:
     model = request.getfixturevalue(confidence)
     settings = {"epsilon": 0.1, "loss": LOSSES[loss]}
-    assert torch.equal(fhsm(model, *test_split, **settings, newton_steps=1), fgsm(model, *test_split, **settings))
-    assert torch.equal(l2hess(model, *test_split, **settings, newton_steps=1), l2grad(model, *test_split, **settings))
+    assert torch.equal(fhsm(model, *few, **settings, newton_steps=1), fgsm(model, *few, **settings))
+    assert torch.equal(l2hess(model, *few, **settings, newton_steps=1), l2grad(model, *few, **settings))
 
 
 def hessian_product(model: nn.Module, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
@@ -87,10 +87,10 @@ def hessian_product(model: nn.Module, x: Tensor, y: Tensor, v: Tensor) -> Tensor
 
 @pytest.mark.parametrize("tolerance", [0.5, 0.1, 1e-3])
 def test_the_residual_by_double_backward_is_below_the_tolerance(
-    tolerance: float, network: nn.Module, test_split: Split
+    tolerance: float, network: nn.Module, few: Split
 ) -> None:
     network.double()
-    x, y = test_split[0][:100].double(), test_split[1][:100]
+    x, y = few[0].double(), few[1]
     v = newton_direction(network, x, y, loss=LOSSES["ce"], newton_tolerance=tolerance, newton_steps=30)
     product, g = unit(hessian_product(network, x, y, v)), unit(input_gradient(network, x, y, LOSSES["ce"]))
     # v is known up to a factor; the best one leaves the sine of the angle between H v and g.
@@ -98,10 +98,8 @@ def test_the_residual_by_double_backward_is_below_the_tolerance(
     assert 0 < float(sine.max()) < tolerance
 
 
-def test_an_image_that_is_done_stays_as_it_is(network: nn.Module, test_split: Split) -> None:
-    ten, hundred = (
-        newton_direction(network, *test_split, loss=LOSSES["stable"], newton_steps=steps) for steps in (10, 100)
-    )
+def test_further_iterations_do_not_change_an_image_that_has_converged(network: nn.Module, few: Split) -> None:
+    ten, hundred = (newton_direction(network, *few, loss=LOSSES["stable"], newton_steps=steps) for steps in (10, 100))
     assert torch.equal(ten, hundred)
 
 
@@ -114,9 +112,9 @@ def test_the_converged_direction_raises_the_margins_of_all_wrong_classes_alike()
     torch.testing.assert_close(spread, torch.ones_like(spread), rtol=0, atol=1e-4)
 
 
-def test_pieces_that_fit_the_memory_give_what_the_whole_gives(network: nn.Module, test_split: Split) -> None:
+def test_images_processed_in_pieces_get_the_same_directions(network: nn.Module, few: Split) -> None:
     network.double()
-    x, y = test_split[0][:50].double(), test_split[1][:50]
+    x, y = few[0][:50].double(), few[1][:50]
     whole, pieces = (
         newton_direction(network, x, y, loss=LOSSES["stable"], memory_bytes=memory) for memory in (2**30, 10**6)
     )
@@ -125,9 +123,9 @@ def test_pieces_that_fit_the_memory_give_what_the_whole_gives(network: nn.Module
 
 @pytest.mark.parametrize("name", ["l2grad", "fhsm", "l2hess"])
 def test_the_stable_loss_on_saturated_images_attacks_as_float64_does(
-    name: str, confident: nn.Module, test_split: Split
+    name: str, confident: nn.Module, few: Split
 ) -> None:
-    x, y = test_split
+    x, y = few
     settings = {"epsilon": 0.1, "loss": LOSSES["stable"]}
     single = ATTACKS[name].run(confident, x, y, **settings)
     double = ATTACKS[name].run(confident.double(), x.double(), y, **settings)
@@ -135,15 +133,13 @@ def test_the_stable_loss_on_saturated_images_attacks_as_float64_does(
 
 
 @pytest.mark.parametrize("name", ["l2grad", "fhsm", "l2hess"])
-def test_cross_entropy_on_saturated_images_gives_valid_images(
-    name: str, confident: nn.Module, test_split: Split
-) -> None:
-    x_adv = ATTACKS[name].run(confident, *test_split, epsilon=0.1, loss=LOSSES["ce"])
+def test_cross_entropy_on_saturated_images_gives_valid_images(name: str, confident: nn.Module, few: Split) -> None:
+    x_adv = ATTACKS[name].run(confident, *few, epsilon=0.1, loss=LOSSES["ce"])
     assert bool(x_adv.isfinite().all()) and float(x_adv.min()) >= 0 and float(x_adv.max()) <= 1
 
 
 @pytest.mark.parametrize("name", ["fgsm", "l2grad", "fhsm", "l2hess"])
-def test_beyond_every_float_cross_entropy_stays_and_the_stable_loss_moves_as_a_smaller_margin_would(name: str) -> None:
+def test_at_extreme_margins_cross_entropy_moves_nothing_and_the_stable_loss_still_raises_the_loss(name: str) -> None:
     model, head = linear_model(3)
     x, _ = images(20, 3)
     y = model(x).argmax(1)
@@ -159,7 +155,7 @@ def test_beyond_every_float_cross_entropy_stays_and_the_stable_loss_moves_as_a_s
 
 @pytest.mark.parametrize("name", ["l2grad", "fhsm", "l2hess"])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_an_image_without_a_gradient_stays_and_its_neighbours_move(name: str, loss: str) -> None:
+def test_an_image_without_a_gradient_is_not_moved_and_the_others_are(name: str, loss: str) -> None:
     model, _ = linear_model(3)
     gated = nn.Sequential(nn.Threshold(0.4, 0.0), model)  # constant on images of pixels below .4
     x, y = images(6, 3)
@@ -191,10 +187,10 @@ def test_a_model_that_cuts_the_graph_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["fgsm", "fgsm10", "l2grad", "fhsm", "l2hess"])
-def test_training_on_its_images_made_with_the_current_weights_makes_a_network_more_robust(
+def test_adversarial_training_with_an_attack_makes_a_network_more_robust_to_it(
     name: str, network: nn.Module, digits: Split
 ) -> None:
-    x, y = digits[0][:320], digits[1][:320]
+    x, y = digits[0][:160], digits[1][:160]
     attack = {"epsilon": 0.1, "loss": LOSSES["stable"]}
 
     def robust_accuracy() -> float:
@@ -204,7 +200,7 @@ def test_training_on_its_images_made_with_the_current_weights_makes_a_network_mo
     x_adv = ATTACKS[name].run(network, x, y, **attack)
     before = robust_accuracy()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
-    for batch in torch.arange(320).split(64) * 4:
+    for batch in torch.arange(160).split(32) * 4:
         optimizer.zero_grad()
         x_batch = ATTACKS[name].run(network, x[batch], y[batch], **attack)
         assert all(p.grad is None for p in network.parameters())

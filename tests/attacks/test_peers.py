@@ -1,4 +1,4 @@
-"""The same start and loss as torchattacks and foolbox give the same predictions."""
+"""With the same start and loss, torchattacks and foolbox give the same adversarial images."""
 
 from __future__ import annotations
 
@@ -9,19 +9,12 @@ import torch
 import torchattacks
 from torch import Tensor, nn
 
-from study.attacks.fgsm import fgsm
-from study.attacks.iterated_fgsm import fgsm10
-from study.attacks.l2grad import l2grad
+from study.attacks.l2 import l2grad
+from study.attacks.linf import fgsm, fgsm10, pgd
 from study.attacks.losses import LOSSES
-from study.attacks.pgd import pgd
 
 CE = LOSSES["ce"]
 EPSILONS = [0.05, 0.1, 0.2]
-
-
-@pytest.fixture(scope="module")
-def split(test_split: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    return test_split[0][:150], test_split[1][:150]
 
 
 def assert_same_attack(model: nn.Module, ours: Tensor, theirs: Tensor) -> None:
@@ -32,42 +25,42 @@ def assert_same_attack(model: nn.Module, ours: Tensor, theirs: Tensor) -> None:
 
 
 @pytest.mark.parametrize("epsilon", EPSILONS)
-def test_fgsm_agrees_with_torchattacks(network: nn.Module, split: tuple[Tensor, Tensor], epsilon: float) -> None:
-    theirs = torchattacks.FGSM(network, eps=epsilon)(*split)
-    assert_same_attack(network, fgsm(network, *split, epsilon=epsilon, loss=CE), theirs)
+def test_fgsm_agrees_with_torchattacks(network: nn.Module, few: tuple[Tensor, Tensor], epsilon: float) -> None:
+    theirs = torchattacks.FGSM(network, eps=epsilon)(*few)
+    assert_same_attack(network, fgsm(network, *few, epsilon=epsilon, loss=CE), theirs)
 
 
 @pytest.mark.parametrize("epsilon", EPSILONS)
-def test_fgsm_agrees_with_foolbox(network: nn.Module, split: tuple[Tensor, Tensor], epsilon: float) -> None:
-    peer = foolbox.PyTorchModel(network, bounds=(0, 1), device=split[0].device)
-    _, theirs, _ = foolbox.attacks.LinfFastGradientAttack()(peer, *split, epsilons=epsilon)
-    assert_same_attack(network, fgsm(network, *split, epsilon=epsilon, loss=CE), theirs)
+def test_fgsm_agrees_with_foolbox(network: nn.Module, few: tuple[Tensor, Tensor], epsilon: float) -> None:
+    peer = foolbox.PyTorchModel(network, bounds=(0, 1), device=few[0].device)
+    _, theirs, _ = foolbox.attacks.LinfFastGradientAttack()(peer, *few, epsilons=epsilon)
+    assert_same_attack(network, fgsm(network, *few, epsilon=epsilon, loss=CE), theirs)
 
 
 @pytest.mark.parametrize("epsilon", EPSILONS)
 def test_fgsm10_agrees_with_the_basic_iterative_method_of_torchattacks(
-    network: nn.Module, split: tuple[Tensor, Tensor], epsilon: float
+    network: nn.Module, few: tuple[Tensor, Tensor], epsilon: float
 ) -> None:
-    theirs = torchattacks.BIM(network, eps=epsilon, alpha=epsilon / 10, steps=10)(*split)
-    assert_same_attack(network, fgsm10(network, *split, epsilon=epsilon, loss=CE), theirs)
+    theirs = torchattacks.BIM(network, eps=epsilon, alpha=epsilon / 10, steps=10)(*few)
+    assert_same_attack(network, fgsm10(network, *few, epsilon=epsilon, loss=CE), theirs)
 
 
 @pytest.mark.parametrize("epsilon", EPSILONS)
-def test_l2grad_agrees_with_foolbox(network: nn.Module, split: tuple[Tensor, Tensor], epsilon: float) -> None:
-    peer = foolbox.PyTorchModel(network, bounds=(0, 1), device=split[0].device)
-    _, theirs, _ = foolbox.attacks.L2FastGradientAttack()(peer, *split, epsilons=28 * epsilon)
-    assert_same_attack(network, l2grad(network, *split, epsilon=epsilon, loss=CE), theirs)
+def test_l2grad_agrees_with_foolbox(network: nn.Module, few: tuple[Tensor, Tensor], epsilon: float) -> None:
+    peer = foolbox.PyTorchModel(network, bounds=(0, 1), device=few[0].device)
+    _, theirs, _ = foolbox.attacks.L2FastGradientAttack()(peer, *few, epsilons=28 * epsilon)
+    assert_same_attack(network, l2grad(network, *few, epsilon=epsilon, loss=CE), theirs)
 
 
 @pytest.mark.parametrize("random_start", [False, True])
-def test_pgd_agrees_with_torchattacks(network: nn.Module, split: tuple[Tensor, Tensor], random_start: bool) -> None:
+def test_pgd_agrees_with_torchattacks(network: nn.Module, few: tuple[Tensor, Tensor], random_start: bool) -> None:
     epsilon = 0.1
     with torch.random.fork_rng():
         torch.manual_seed(5)  # torchattacks draws its start from the global generator
         peer = torchattacks.PGD(network, eps=epsilon, alpha=epsilon / 30, steps=40, random_start=random_start)
-        theirs = peer(*split)
+        theirs = peer(*few)
     generator = torch.Generator().manual_seed(5)
-    ours = pgd(network, *split, epsilon=epsilon, loss=CE, generator=generator, random_start=random_start)
+    ours = pgd(network, *few, epsilon=epsilon, loss=CE, generator=generator, random_start=random_start)
     assert_same_attack(network, ours, theirs)
 
 
@@ -80,8 +73,8 @@ class FoolboxPgdFrom(foolbox.attacks.LinfProjectedGradientDescentAttack):
         return eagerpy.astensor(self.start)
 
 
-def test_pgd_agrees_with_foolbox(network: nn.Module, split: tuple[Tensor, Tensor], generator: torch.Generator) -> None:
-    x, y = split
+def test_pgd_agrees_with_foolbox(network: nn.Module, few: tuple[Tensor, Tensor], generator: torch.Generator) -> None:
+    x, y = few
     epsilon = 0.1
     start = pgd(network, x, y, epsilon=epsilon, loss=CE, generator=generator, steps=0)
     peer = foolbox.PyTorchModel(network, bounds=(0, 1), device=x.device)

@@ -1,4 +1,4 @@
-"""PGD that stops image by image: the same iterates as PGD's, each image's until it is misclassified."""
+"""PGD that stops image by image: the iterates of PGD, for each image until it is misclassified."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from study.attacks.linf import PGD_STEPS, pgd, pgd_until_fooled
 from study.attacks.losses import LOSSES
-from study.attacks.pgd import PGD_STEPS, pgd
-from study.attacks.pgd_until_fooled import pgd_until_fooled
 
 Split = tuple[Tensor, Tensor]
 EPSILON = 0.1
@@ -27,14 +26,17 @@ def exact(network: nn.Module) -> nn.Module:
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_each_image_is_the_first_iterate_of_pgd_that_is_misclassified_or_its_last(
-    exact: nn.Module, test_split: Split, loss: str
+    exact: nn.Module, few: Split, loss: str
 ) -> None:
-    x, y = test_split[0][:60].double(), test_split[1][:60]
+    x, y = few[0][:60].double(), few[1][:60]
     found = pgd_until_fooled(exact, x, y, epsilon=EPSILON, loss=LOSSES[loss], generator=seeded())
     expected = torch.full_like(x, torch.nan)
     waiting = torch.ones(len(y), dtype=torch.bool)
+    common = {"epsilon": EPSILON, "loss": LOSSES[loss]}
+    iterate = pgd(exact, x, y, **common, generator=seeded(), steps=0)
     for steps in range(PGD_STEPS + 1):
-        iterate = pgd(exact, x, y, epsilon=EPSILON, loss=LOSSES[loss], generator=seeded(), steps=steps)
+        if steps:
+            iterate = pgd(exact, x, y, **common, start=iterate, steps=1)
         with torch.no_grad():
             wrong = exact(iterate).argmax(dim=1) != y
         stops = waiting & (wrong if steps < PGD_STEPS else torch.ones_like(wrong))
@@ -46,8 +48,8 @@ def test_each_image_is_the_first_iterate_of_pgd_that_is_misclassified_or_its_las
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
-def test_an_image_that_pgd_fools_is_fooled_here_too(exact: nn.Module, test_split: Split) -> None:
-    x, y = test_split[0].double(), test_split[1]
+def test_an_image_that_pgd_fools_is_fooled_here_too(exact: nn.Module, few: Split) -> None:
+    x, y = few[0].double(), few[1]
     common = {"epsilon": EPSILON, "loss": LOSSES["stable"]}
     with torch.no_grad():
         by_pgd = exact(pgd(exact, x, y, **common, generator=seeded())).argmax(dim=1) != y
@@ -55,8 +57,8 @@ def test_an_image_that_pgd_fools_is_fooled_here_too(exact: nn.Module, test_split
     assert by_pgd.any() and not (by_pgd & ~here).any()
 
 
-def test_a_fooled_image_costs_no_further_pass(exact: nn.Module, test_split: Split) -> None:
-    x, y = test_split[0].double(), test_split[1]
+def test_a_fooled_image_costs_no_further_pass(exact: nn.Module, few: Split) -> None:
+    x, y = few[0].double(), few[1]
     seen: list[int] = []
     exact.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
     pgd_until_fooled(exact, x, y, epsilon=0.3, loss=LOSSES["ce"], generator=seeded())
@@ -64,8 +66,8 @@ def test_a_fooled_image_costs_no_further_pass(exact: nn.Module, test_split: Spli
     assert sum(seen) < PGD_STEPS * len(y) / 2
 
 
-def test_images_that_are_wrong_from_the_start_end_it_at_once(exact: nn.Module, test_split: Split) -> None:
-    x = test_split[0][:8].double()
+def test_images_that_are_misclassified_at_the_start_are_not_moved(exact: nn.Module, few: Split) -> None:
+    x = few[0][:8].double()
     with torch.no_grad():
         never = exact(x).argmin(dim=1)
     found = pgd_until_fooled(exact, x, never, epsilon=1e-6, loss=LOSSES["ce"], generator=seeded())

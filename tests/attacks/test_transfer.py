@@ -46,7 +46,7 @@ def transferred(model: nn.Module, source: nn.Module | None, *, attack: str = "fg
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_images_fool_a_network_that_looks_at_the_same_pixel_and_no_other(attack: str) -> None:
+def test_images_fool_a_network_that_uses_the_same_pixel_and_no_other(attack: str) -> None:
     assert transferred(Switch(0), Switch(0), attack=attack) == (0, 0)
     if not ATTACKS[attack].random_start:  # which moves every pixel
         assert transferred(Switch(1), Switch(0), attack=attack) == (1, 0)
@@ -59,30 +59,26 @@ def test_the_clean_gradient_is_that_of_the_source() -> None:
     assert transferred(Switch(0), blind) == (1, 1)
 
 
-def test_a_copy_as_source_is_the_white_box_attack(network: nn.Module, test_split: Split) -> None:
+def test_a_copy_of_the_network_as_source_gives_the_white_box_attack(network: nn.Module, few: Split) -> None:
     def result(source: nn.Module | None) -> object:
         found = attack_split(
-            network, *test_split, attack="pgd", loss="ce", epsilon=0.1, generator=torch.Generator(), source=source
+            network, *few, attack="pgd", loss="ce", epsilon=0.1, generator=torch.Generator(), source=source
         )
         return dataclasses.replace(found, seconds=0)
 
     assert result(copy.deepcopy(network)) == result(None)
 
 
-def test_a_float64_source_makes_images_for_a_float32_model(network: nn.Module, test_split: Split) -> None:
+def test_a_float64_source_makes_images_for_a_float32_model(network: nn.Module, few: Split) -> None:
     exact = copy.deepcopy(network).double()
     single, double = (
-        attack_split(
-            network, *test_split, attack="fgsm", loss="ce", epsilon=0.1, generator=torch.Generator(), source=source
-        )
+        attack_split(network, *few, attack="fgsm", loss="ce", epsilon=0.1, generator=torch.Generator(), source=source)
         for source in (None, exact)
     )
     assert abs(single.correct - double.correct) <= 1
 
 
-def test_both_networks_are_guarded(network: nn.Module, test_split: Split) -> None:
+def test_both_networks_are_checked(network: nn.Module, few: Split) -> None:
     for model, source in ((network, copy.deepcopy(network).train()), (copy.deepcopy(network).train(), network)):
         with pytest.raises(ValueError, match="training mode"):
-            attack_split(
-                model, *test_split, attack="fgsm", loss="ce", epsilon=0.1, generator=torch.Generator(), source=source
-            )
+            attack_split(model, *few, attack="fgsm", loss="ce", epsilon=0.1, generator=torch.Generator(), source=source)

@@ -1,30 +1,50 @@
-"""What an attack refuses, because its result would look valid and mean something else."""
+"""The images, labels and models that an attack accepts.
+
+Everything else is refused with a ValueError, because its result would look valid and mean something else.
+"""
 
 from __future__ import annotations
 
 import math
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
 PROBE_SIZE = 32
-"""Images in the two forward passes that look for randomness: dropout shows, and any model can afford it."""
+"""Images in the two forward passes that detect randomness: enough to see dropout, few enough for any model."""
 
 
-def check_attackable(model: nn.Module, x: Tensor, y: Tensor) -> None:
+def as_pixels(model: nn.Module, images: Tensor) -> Tensor:
+    """Images on the device of the model's weights and in their floating-point type.
+
+    Args:
+        model: its first floating-point parameter or buffer determines device and type; for a model without one, images
+            stay where they are and bytes become the default type.
+        images: (n, ...), uint8 in 0..255 (divided by 255 after the move, so that bytes are transferred) or floating
+            point, whose values are kept.
+    """
+    weights = (tensor for tensor in chain(model.parameters(), model.buffers()) if tensor.is_floating_point())
+    like = next(weights, images if images.is_floating_point() else torch.empty(0, device=images.device))
+    pixels = images.to(like.device).to(like.dtype)
+    return pixels.div_(255) if images.dtype == torch.uint8 else pixels
+
+
+def check_split(model: nn.Module, x: Tensor, y: Tensor) -> None:
     """Refuse images, labels or a model for which an adversarial accuracy would be meaningless.
 
     Args:
-        model: in eval mode, maps pixels in [0, 1] to logits (n, classes), twice the same for the same input.
-        x: images (n, ...), floating point, finite and within [0, 1], on the model's device and in its dtype.
+        model: in eval mode, maps pixels in [0, 1] to logits (n, classes) and gives the same logits for the same input.
+        x: images (n, ...), uint8, or floating point, finite and within [0, 1].
         y: true classes (n,), int64, in 0..classes-1.
 
     Raises:
         ValueError: one line that says which of these fails and what to do.
     """
-    check_pixels(x)
-    n_classes = check_model(model, x[:PROBE_SIZE])
-    check_labels(y, n=len(x), n_classes=n_classes)
+    if x.dtype != torch.uint8 or x.numel() == 0:  # bytes divided by 255 are always in [0, 1]
+        _check_pixels(x)
+    n_classes = _check_model(model, as_pixels(model, x[:PROBE_SIZE]))
+    _check_labels(y, n=len(x), n_classes=n_classes)
 
 
 def check_epsilon(epsilon: float) -> None:
@@ -33,8 +53,7 @@ def check_epsilon(epsilon: float) -> None:
         raise ValueError(f"epsilon must be in (0, 1], in units of a pixel's full range, not {epsilon!r} (8/255, not 8)")
 
 
-def check_pixels(x: Tensor) -> None:
-    """Refuse, with ValueError, no images at all, or images not floating point, finite and within [0, 1]."""
+def _check_pixels(x: Tensor) -> None:
     if x.numel() == 0:
         raise ValueError("there are no images to attack: x is empty")
     if not x.is_floating_point():
@@ -48,13 +67,8 @@ def check_pixels(x: Tensor) -> None:
         )
 
 
-def check_model(model: nn.Module, x: Tensor) -> int:
-    """Number of classes of a model that can be attacked, from two forward passes on the few images x.
-
-    Raises:
-        ValueError: a module is in training mode; the logits are not (n, classes) with at least two classes,
-            not finite, or differ between the passes.
-    """
+def _check_model(model: nn.Module, x: Tensor) -> int:
+    """The model's number of classes, from two forward passes on the few images x."""
     training = [name or type(model).__name__ for name, module in model.named_modules() if module.training]
     if training:
         raise ValueError(f"the model is in training mode ({training[0]}): call model.eval() before an attack")
@@ -73,8 +87,7 @@ def check_model(model: nn.Module, x: Tensor) -> int:
     return int(first.shape[1])
 
 
-def check_labels(y: Tensor, *, n: int, n_classes: int) -> None:
-    """Refuse, with ValueError, labels that are not n int64 numbers in 0..n_classes-1."""
+def _check_labels(y: Tensor, *, n: int, n_classes: int) -> None:
     if y.dtype != torch.int64:
         raise ValueError(f"labels must be int64 class numbers, not {y.dtype}: use y.long()")
     if y.shape != (n,):

@@ -1,4 +1,4 @@
-"""A mistake that gives a plausible but meaningless accuracy is refused with a line that says what to do."""
+"""Mistakes that would give a plausible but meaningless accuracy are refused with a line that says what to do."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from torch.nn.functional import dropout
 
 from study.attacks import ATTACKS
 from study.attacks.evaluate import attack_split
-from study.attacks.guards import check_attackable, check_epsilon
-from study.attacks.losses import LOSSES
+from study.attacks.inputs import check_epsilon, check_split
 
 
 def small_model() -> nn.Module:
@@ -35,7 +34,12 @@ def split() -> tuple[Tensor, Tensor]:
 def test_valid_input_passes_with_pixels_at_both_ends_of_the_box() -> None:
     x, y = split()
     x[0], x[1] = 0.0, 1.0
-    check_attackable(small_model(), x, y)
+    check_split(small_model(), x, y)
+
+
+def test_bytes_pass() -> None:
+    x, y = split()
+    check_split(small_model(), (255 * x).byte(), y)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +57,7 @@ def test_valid_input_passes_with_pixels_at_both_ends_of_the_box() -> None:
 def test_images_that_are_not_pixels_are_refused(spoil, message: str) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001
     x, y = split()
     with pytest.raises(ValueError, match=message):
-        check_attackable(small_model(), spoil(x), y)
+        check_split(small_model(), spoil(x), y)
 
 
 @pytest.mark.parametrize(
@@ -68,19 +72,19 @@ def test_images_that_are_not_pixels_are_refused(spoil, message: str) -> None:  #
 )
 def test_labels_that_are_not_class_numbers_are_refused(labels: Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        check_attackable(small_model(), split()[0], labels)
+        check_split(small_model(), split()[0], labels)
 
 
 def test_a_model_in_training_mode_is_refused() -> None:
     with pytest.raises(ValueError, match=r"call model\.eval\(\)"):
-        check_attackable(small_model().train(), *split())
+        check_split(small_model().train(), *split())
 
 
 def test_a_single_layer_left_in_training_mode_is_refused_by_name() -> None:
     model = small_model()
     model.get_submodule("1").train()
     with pytest.raises(ValueError, match=r"training mode \(1\): call model\.eval\(\)"):
-        check_attackable(model, *split())
+        check_split(model, *split())
 
 
 class AlwaysDropout(nn.Sequential):
@@ -88,27 +92,27 @@ class AlwaysDropout(nn.Sequential):
         return dropout(super().forward(x), 0.5, training=True)
 
 
-def test_a_model_that_answers_the_same_input_differently_is_refused() -> None:
+def test_a_model_that_is_random_in_eval_mode_is_refused() -> None:
     with pytest.raises(ValueError, match="answers the same input differently"):
-        check_attackable(AlwaysDropout(small_model()).eval(), *split())
+        check_split(AlwaysDropout(small_model()).eval(), *split())
 
 
-def test_a_model_whose_weights_diverged_is_refused_as_such() -> None:
+def test_a_model_whose_weights_have_diverged_is_refused() -> None:
     model = small_model()
     with torch.no_grad():
         next(model.parameters()).fill_(math.nan)
     with pytest.raises(ValueError, match="weights have diverged"):
-        check_attackable(model, *split())
+        check_split(model, *split())
 
 
 @pytest.mark.parametrize("head", [nn.Linear(16, 1), nn.Sequential(nn.Linear(16, 3), nn.Unflatten(1, (3, 1)))])
-def test_a_model_without_a_row_of_logits_an_image_is_refused(head: nn.Module) -> None:
+def test_a_model_that_returns_no_row_of_logits_for_each_image_is_refused(head: nn.Module) -> None:
     with pytest.raises(ValueError, match=r"must return logits \(n, classes\)"):
-        check_attackable(nn.Sequential(nn.Flatten(), head).eval(), *split())
+        check_split(nn.Sequential(nn.Flatten(), head).eval(), *split())
 
 
 @pytest.mark.parametrize("epsilon", [0.0, -0.1, 1.01, 8, math.nan, math.inf])
-def test_an_epsilon_that_is_no_radius_in_pixel_units_is_refused(epsilon: float) -> None:
+def test_an_epsilon_outside_the_pixel_range_is_refused(epsilon: float) -> None:
     with pytest.raises(ValueError, match=r"epsilon must be in \(0, 1\]"):
         check_epsilon(epsilon)
 
@@ -119,14 +123,13 @@ def test_an_epsilon_within_the_pixel_range_passes(epsilon: float) -> None:
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_every_way_to_an_attack_is_guarded(name: str, generator: torch.Generator) -> None:
+def test_every_attack_on_a_split_checks_its_input(name: str, generator: torch.Generator) -> None:
     x, y = split()
-    attack = ATTACKS[name]
-    with pytest.raises(ValueError, match="training mode"):
-        attack(small_model().train(), x, y, epsilon=0.1, loss=LOSSES["ce"], generator=generator)
-    with pytest.raises(ValueError, match="epsilon"):
-        attack(small_model(), x, y, epsilon=0.0, loss=LOSSES["ce"], generator=generator)
     settings = {"attack": name, "loss": "ce", "generator": generator}
+    with pytest.raises(ValueError, match="training mode"):
+        attack_split(small_model().train(), x, y, epsilon=0.1, **settings)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="epsilon"):
+        attack_split(small_model(), x, y, epsilon=0.0, **settings)  # type: ignore[arg-type]
     for spoilt, message in ((2 * x + 1, "pixels"), ((255 * x).long(), "8-bit"), (x[:0].byte(), "empty")):
         with pytest.raises(ValueError, match=message):
             attack_split(small_model(), spoilt, y, epsilon=0.1, **settings)  # type: ignore[arg-type]

@@ -1,0 +1,177 @@
+"""Attacks in the max-norm ball around an image: FGSM, FGSM10, PGD, and PGD that stops once an image is misclassified.
+
+    x_adv <- clip(x_adv + step_size sign(d loss / d x_adv)),
+
+where `clip` projects on the ball of radius epsilon around x and on the box [0, 1] of valid pixels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from study.attacks.losses import Loss, input_gradient, logits_and_input_gradient
+
+FGSM10_STEPS = 10
+
+PGD_STEPS = 40
+"""Madry et al. 2018 (arXiv:1706.06083), section 5: 40 iterations on MNIST."""
+
+
+def linf_ball_in_box(x: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    """Lowest and highest value of every pixel within `epsilon` of x and within [0, 1]; both of the shape of x.
+
+    Both sets are boxes aligned with the axes, so clamping between the two bounds is the exact Euclidean projection on
+    their intersection.
+    """
+    return (x - epsilon).clamp_(min=0.0), (x + epsilon).clamp_(max=1.0)
+
+
+def fgsm(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    epsilon: float,
+    loss: Loss,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """The fast gradient sign method: x + epsilon sign(d loss / d x), clipped to [0, 1].
+
+    Args:
+        model: maps pixels in [0, 1] to logits (n, classes).
+        x: images (n, ...) in [0, 1], on the model's device and in its dtype.
+        y: true classes (n,), int64.
+        epsilon: radius of the max-norm ball, in pixel units.
+        loss: summed loss to increase.
+        generator: not used, FGSM draws nothing. It is a parameter so that all attacks are called in the same way.
+
+    Returns:
+        Adversarial images of the shape of x; x itself is not changed. A pixel whose gradient is exactly 0 is not moved.
+
+    Source: Goodfellow et al. 2015 (arXiv:1412.6572), section 4; Yao et al. 2018 (arXiv:1802.08241), section 3.2.
+    """
+    direction = input_gradient(model, x, y, loss).sign()
+    return x.detach().add(direction, alpha=epsilon).clamp_(0.0, 1.0)
+
+
+def fgsm10_step_size(epsilon: float) -> float:
+    """epsilon / 10: ten steps reach the surface of the ball and never leave it."""
+    return epsilon / FGSM10_STEPS
+
+
+def fgsm10(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    epsilon: float,
+    loss: Loss,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Ten FGSM steps of epsilon / 10, each clipped to [0, 1].
+
+    This is PGD without a random start: ten steps of epsilon / 10 stay in the ball, so its projection changes nothing
+    but rounding errors. Arguments and result as in `fgsm`.
+
+    Source: Yao et al. 2018 (arXiv:1802.08241), Algorithm 1 with n = 10 and Table 5, FGSM10; Kurakin et al. 2017
+        (arXiv:1607.02533), section 2.2.
+    """
+    step_size = fgsm10_step_size(epsilon)
+    return pgd(model, x, y, epsilon=epsilon, loss=loss, steps=FGSM10_STEPS, step_size=step_size, random_start=False)
+
+
+def pgd_step_size(epsilon: float) -> float:
+    """epsilon / 30: Madry's .01 at his MNIST epsilon of .3 (arXiv:1706.06083, section 5), scaled."""
+    return epsilon / 30
+
+
+def uniform_start(x: Tensor, epsilon: float, generator: torch.Generator | None) -> Tensor:
+    """A uniform point of the max-norm ball around each image (n, ...), not yet clipped to the box; errors as `pgd`."""
+    if generator is None:
+        raise ValueError("pgd with a random start needs a generator: pass generator=torch.Generator().manual_seed(0)")
+    noise = torch.empty(x.shape, dtype=x.dtype, device=generator.device)
+    return x + noise.uniform_(-epsilon, epsilon, generator=generator).to(x.device)
+
+
+def pgd(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    epsilon: float,
+    loss: Loss,
+    generator: torch.Generator | None = None,
+    steps: int = PGD_STEPS,
+    step_size: float | None = None,
+    random_start: bool = True,
+    start: Tensor | None = None,
+) -> Tensor:
+    """Projected gradient descent: repeated sign steps, projected on ball and box after each.
+
+    Args:
+        model, x, y, epsilon, loss: as in `fgsm`.
+        generator: draws the random start, on the generator's own device. With a CPU generator, images attacked in
+            several consecutive batches get the same start as in one batch, and a GPU gets the same start as a CPU.
+        steps: number of gradient steps.
+        step_size: in pixel units; None for epsilon / 30.
+        random_start: start uniformly in the ball, clipped to the box; else at x.
+        start: first iterate, of the shape of x, projected before use; given, it replaces the random start.
+
+    Returns:
+        The last iterate, of the shape of x; x and `start` are not changed.
+
+    Raises:
+        ValueError: a random start without a generator.
+
+    Source: Madry et al. 2018 (arXiv:1706.06083), section 2.1; natural-training paper (2020), PGD.
+    """
+    x = x.detach()
+    step_size = pgd_step_size(epsilon) if step_size is None else step_size
+    lower, upper = linf_ball_in_box(x, epsilon)
+    if start is None:
+        start = uniform_start(x, epsilon, generator) if random_start else x
+    x_adv = start.detach().clamp(lower, upper)
+    for _ in range(steps):
+        direction = input_gradient(model, x_adv, y, loss).sign()
+        # In place is safe: the graph that used x_adv was freed with the gradient.
+        x_adv.add_(direction, alpha=step_size).clamp_(lower, upper)
+    return x_adv
+
+
+def pgd_until_fooled(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    epsilon: float,
+    loss: Loss,
+    generator: torch.Generator | None = None,
+    steps: int = PGD_STEPS,
+) -> Tensor:
+    """The steps of `pgd` from the same random start, for each image only until it is misclassified.
+
+    No extra forward pass is needed: the logits of the next gradient step show whether an image is misclassified. An
+    image counts as fooled at any of the iterates, whereas the papers look at the last one only, so accuracy is at most
+    PGD's. The papers' grids do not use this attack; it is a cheaper one for your own grids.
+
+    Arguments, result and errors as in `pgd`.
+
+    Source: our choice; the iterates are those of Madry et al. 2018 (arXiv:1706.06083), section 2.1.
+    """
+    x, step_size = x.detach(), pgd_step_size(epsilon)
+    lower, upper = linf_ball_in_box(x, epsilon)
+    result = uniform_start(x, epsilon, generator).clamp(lower, upper)
+    x_adv, left = result.clone(), torch.arange(len(x), device=x.device)
+    for _ in range(steps):
+        logits, gradient = logits_and_input_gradient(model, x_adv, y, loss)
+        right = logits.argmax(dim=1) == y
+        if not right.all():
+            result[left] = x_adv
+            x_adv, y, left, gradient = x_adv[right], y[right], left[right], gradient[right]
+            lower, upper = lower[right], upper[right]
+        if not len(left):
+            return result
+        x_adv.add_(gradient.sign(), alpha=step_size).clamp_(lower, upper)
+    result[left] = x_adv
+    return result
