@@ -1,1 +1,1 @@
-"""Measurements, as ratios against a named peer in one run where there is a peer."""
+"""Time and error rates of the study, as ratios against a named peer where there is one. Run from a checkout."""

@@ -7,99 +7,44 @@ python -m benchmarks.GROUP --help.
 
 from __future__ import annotations
 
-import argparse
+import importlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
-from benchmarks.row import HEADER, Row, machine
+from benchmarks.row import HEADER, Row, machine, parser
+
+GROUPS = ("training", "attacks", "curvature", "input_curvature", "trial_overhead", "smoke", "report", "gpu")
 
 
-def _training(data_dir: str | None) -> Iterator[Row]:
-    from benchmarks import training
-
-    return training.rows()
-
-
-def _attacks(data_dir: str | None) -> Iterator[Row]:
-    from benchmarks import attacks
-
-    return attacks.rows()
-
-
-def _curvature(data_dir: str | None) -> Iterator[Row]:
-    from benchmarks import curvature
-
-    return curvature.rows(data_dir=data_dir)
-
-
-def _input_curvature(data_dir: str | None) -> Iterator[Row]:
-    from benchmarks import input_curvature
-
-    return input_curvature.rows()
-
-
-def _trial_overhead(data_dir: str | None) -> Iterator[Row]:
-    from benchmarks import trial_overhead
-
-    return trial_overhead.rows()
-
-
-def _smoke(data_dir: str | None) -> Iterator[Row]:
-    from benchmarks import smoke
-
-    return smoke.rows()
-
-
-def _report(data_dir: str | None) -> Iterator[Row]:
-    from benchmarks import report
-
-    return report.rows()
-
-
-def _gpu(data_dir: str | None) -> Iterator[Row]:
-    from benchmarks import gpu
-
-    if torch.cuda.is_available():
-        yield from gpu.rows()
-    else:
-        print("gpu: torch sees none here", file=sys.stderr)
-
-
-GROUPS: dict[str, Callable[[str | None], Iterator[Row]]] = {
-    "training": _training,
-    "attacks": _attacks,
-    "curvature": _curvature,
-    "input_curvature": _input_curvature,
-    "trial_overhead": _trial_overhead,
-    "smoke": _smoke,
-    "report": _report,
-    "gpu": _gpu,
-}
-"""Group -> its rows, given the folder of real data; peers are imported when their group is asked for."""
+def group_rows(group: str, data_dir: str | None) -> Iterator[Row]:
+    """The rows of one group. Its module, and with it its peers, is imported only when the group is asked for."""
+    if group == "gpu" and not torch.cuda.is_available():
+        print("gpu: torch sees no GPU here", file=sys.stderr)
+        return
+    module = importlib.import_module(f"benchmarks.{group}")
+    yield from module.rows(data_dir=data_dir) if group == "curvature" else module.rows()
 
 
 def main() -> int:
     """Print the table; returns the exit status, 1 if a group found that the two sides differ."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}; default all")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows and the machine to FILE")
-    parser.add_argument("--data-dir", default=os.environ.get("STUDY_DATA_DIR"), help="default $STUDY_DATA_DIR")
-    options = parser.parse_args()
-    if unknown := sorted(set(options.groups) - set(GROUPS)):
-        parser.error(f"unknown group {', '.join(unknown)}; choose of {', '.join(GROUPS)}")
+    command = parser(__doc__, "GROUP", GROUPS)
+    command.prog = "python -m benchmarks"
+    command.add_argument("--json", type=Path, metavar="FILE", help="also write the rows and the machine to FILE")
+    command.add_argument("--data-dir", default=os.environ.get("STUDY_DATA_DIR"), help="default $STUDY_DATA_DIR")
+    options = command.parse_args()
     torch.set_num_threads(1)  # a trial owns one CPU unless told otherwise
     measured_on = machine()
     print(", ".join(f"{name} {value}" for name, value in measured_on.items() if value is not None))
     print(HEADER)
     found, status = [], 0
-    for group in options.groups or GROUPS:
+    for group in options.names or GROUPS:
         try:
-            for row in GROUPS[group](options.data_dir):
+            for row in group_rows(group, options.data_dir):
                 found.append(row)
                 print(row, flush=True)
         except SystemExit as difference:

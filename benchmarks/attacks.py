@@ -3,8 +3,8 @@
 python -m benchmarks.attacks [MODEL ...] [--images N] [--steps 40]
 
 On one thread, from the clean images, with the clean predictions as labels. No ratio is printed unless the network
-predicts the same class for every image under both attacks. The row "PGD until fooled" is another attack than its
-peer's (an image is left alone at its first misclassified iterate): it must fool every image that the peer fools.
+predicts the same class for every image under both attacks. The row "PGD until fooled" compares two different attacks,
+since ours stops with an image at its first misclassified iterate; it must fool every image that plain PGD fools.
 """
 
 from __future__ import annotations
@@ -18,10 +18,8 @@ import torchattacks  # type: ignore[import-untyped]
 from foolbox.models.pytorch import PyTorchModel
 from torch import Tensor, nn
 
-from benchmarks.command import parser, print_rows
 from benchmarks.networks import SETTINGS, attacked
-from benchmarks.row import Row
-from benchmarks.timing import paired
+from benchmarks.row import Row, paired, parser, print_rows
 from study.attacks.evaluate import BATCH_SIZE
 from study.attacks.linf import PGD_STEPS, fgsm, pgd, pgd_step_size, pgd_until_fooled
 from study.attacks.losses import cross_entropy_sum
@@ -67,7 +65,7 @@ def rows(models: Sequence[str] = (), images: int | None = None, steps: int = PGD
     """A row for every model, attack and peer.
 
     Raises:
-        SystemExit: two attacks differ on an image, so that their ratio would say nothing.
+        SystemExit: two attacks differ on an image, so that their times are not comparable.
     """
     for name in models or SETTINGS:
         setting = SETTINGS[name]
@@ -84,7 +82,7 @@ def rows(models: Sequence[str] = (), images: int | None = None, steps: int = PGD
                 times = paired(partial(batched, ours[attack], x, y), partial(batched, theirs[attack], x, y))
                 checked = f"same prediction on all, {float((a != y).float().mean()):.0%} fooled"
                 what = "FGSM" if attack == "FGSM" else f"PGD-{steps}"
-                yield Row.of(what, f"{name}, {len(x)} images", peer, times, checked)
+                yield Row(what, f"{name}, {len(x)} images", peer, *times, checked)
         yield until_fooled(name, model, x, y, setting.epsilon, steps)
 
 
@@ -101,7 +99,7 @@ def until_fooled(name: str, model: nn.Module, x: Tensor, y: Tensor, epsilon: flo
     times = paired(partial(batched, run, x, y), partial(batched, peer, x, y))
     checked = f"fools all that PGD fools; {float(fooled.float().mean()):.0%} fooled"
     work = f"{name}, {len(x)} images, epsilon {epsilon}"
-    return Row.of("PGD until fooled", work, "torchattacks' PGD", times, checked)
+    return Row("PGD until fooled", work, "torchattacks' PGD", *times, checked)
 
 
 def batched(run: Run, x: Tensor, y: Tensor, size: int = BATCH_SIZE) -> Tensor:
@@ -118,11 +116,11 @@ def predict(model: nn.Module, x: Tensor) -> Tensor:
 
 def main() -> None:
     """Print the rows."""
-    command = parser(__doc__, SETTINGS)
+    command = parser(__doc__, "MODEL", SETTINGS)
     command.add_argument("--images", type=int, help="default by model")
     command.add_argument("--steps", type=int, default=PGD_STEPS, help="of PGD; default %(default)s")
     options = command.parse_args()
-    print_rows(rows(options.models, options.images, options.steps))
+    print_rows(rows(options.names, options.images, options.steps))
 
 
 if __name__ == "__main__":

@@ -1,25 +1,23 @@
-"""CPU seconds per image and per step of each model's training on one core: the figures of study/tuning/costs.py.
+"""CPU seconds per image and per step of each model's training on one core: the constants of study/tuning/costs.py.
 
 python -m benchmarks.costs [MODEL ...]
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from statistics import median
 
 import torch
 
+from benchmarks.networks import CIFAR, MNIST
+from benchmarks.row import parser
 from study.attacks.evaluate import attack_split
 from study.curvature import HessianOperator
 from study.models import MODELS, build, set_dropout_generator
 from study.optimizers import OPTIMIZERS
 from study.training import streams
-
-GREY, COLOUR = (1, 28, 28), (3, 32, 32)
-"""Shapes of the images of MNIST and Fashion-MNIST, and of CIFAR."""
 
 ON_GREY = ("m1", "m1_20", "m1_8", "m1_lenet", "stdcnn")
 """The models of MNIST and Fashion-MNIST; all others are of CIFAR."""
@@ -36,17 +34,9 @@ def seconds(work: Callable[[], object], repeats: int = 5) -> float:
     return median(times)
 
 
-def main(models: list[str]) -> None:
-    """Print one line a model."""
-    torch.set_num_threads(1)
-    print("model       s/step   s/image  attack pass/train pass  hvp/train pass")
-    for name in models or list(MODELS):
-        measure(name)
-
-
 def measure(name: str) -> None:
     """Print one model's line."""
-    shape = GREY if name in ON_GREY else COLOUR
+    shape = MNIST if name in ON_GREY else CIFAR
     stream = streams.generator(0)
     model = build(name, image_shape=shape, num_classes=10, generator=stream)
     set_dropout_generator(model, stream)
@@ -69,4 +59,7 @@ def measure(name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    torch.set_num_threads(1)
+    print("model       s/step   s/image  attack pass/train pass  hvp/train pass")
+    for model in parser(__doc__, "MODEL", MODELS).parse_args().names or MODELS:
+        measure(model)

@@ -2,19 +2,20 @@
 
 python -m benchmarks.curvature [CASE ...] [--images N] [--trained EPOCHS] [--counts 1,20] [--data-dir DIR]
 
-Cases: `m1-fresh` (trained for one epoch), `m1-long` (for EPOCHS) and `c1` (one epoch). m1 sees MNIST and c1 CIFAR-10
-where --data-dir (or $STUDY_DATA_DIR) has them, else scikit-learn's digits and random images; the output says which.
+Cases: `m1-fresh` (trained for one epoch), `m1-long` (for EPOCHS) and `c1` (one epoch). m1 is trained on MNIST and c1 on
+CIFAR-10 if --data-dir (or $STUDY_DATA_DIR) has them, else on scikit-learn's digits and on random images; the output
+says which. Ours runs at the tolerance that the grids ask for.
 
-The truth is ours in float64 to a residual of 1e-10; its eigenpairs are held against curvlinops' own float64 operator,
-and scipy's eigsh, another algorithm, must find the same eigenvalues. Each peer runs once to say its matrix-vector
-products and its error, and no ratio is printed unless every eigenvalue of ours is within 1e-4 of the truth. PyHessian
-gets its fastest form: up to 500 images in one batch, whose gradient's graph it keeps. Its tolerance, 1e-4 as in the
-papers, is a change between iterates and no error: for lambda1 it is also run at 1e-5, to compare at like errors.
+The reference is ours in float64 to a residual of 1e-10; its eigenpairs are checked with curvlinops' own float64
+operator, and scipy's eigsh, another algorithm, must find the same eigenvalues. Each peer runs once to count its
+Hessian-vector products and its error, and no ratio is printed unless every eigenvalue of ours is within 1e-4 of the
+reference. PyHessian is run in its fastest form: up to 500 images in one batch, whose gradient's graph it keeps. Its
+tolerance, 1e-4 as in the papers, bounds the change between iterates and not the error, so for lambda1 it is also run
+at 1e-5, to compare at similar errors.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
 import importlib
 import os
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
@@ -29,12 +31,12 @@ import torch
 from curvlinops import HessianLinearOperator  # type: ignore[import-untyped]
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from benchmarks.row import HEADER, Row
-from benchmarks.timing import paired
+from benchmarks.networks import MOMENTUM, NUM_CLASSES, Data, plain_epoch
+from benchmarks.row import Row, paired, parser, print_rows
+from search_spaces.large_batch import SPECTRUM_TOLERANCE
+from search_spaces.probe import LAMBDA1_TOLERANCE
 from study.curvature import top_eigenvalues, top_eigenvectors
-from study.curvature.eigen import RELATIVE_RESIDUAL
 from study.data import DATASETS, DataError, load
 from study.models import build
 from study.models.initialization import drawing_from
@@ -45,8 +47,8 @@ CHUNK = 500
 LONG = 10
 """Epochs of m1-long."""
 EIGSH_RESIDUAL = 1e-3
-"""Asked of eigsh for several eigenvalues, relative to each: residual^2 / gap is then below 1e-4 down to a relative gap
-of 1e-2. For one eigenvalue it is asked our own."""
+"""Tolerance of eigsh for several eigenvalues, relative to each: residual^2 / gap is then below 1e-4 down to a relative
+gap of 1e-2. For one eigenvalue eigsh has our tolerance."""
 PYHESSIAN: Any = importlib.import_module("pyhessian.hessian")  # the package hides the module behind its class
 Values = npt.NDArray[np.float64]
 
@@ -77,7 +79,7 @@ def data(name: str, count: int, data_dir: str | None) -> tuple[str, Tensor, Tens
             found = load(name, data_dir, verify=False)
             return name, torch.tensor(found.train_x[:count]), torch.tensor(found.train_y[:count])
         except DataError as error:
-            print(f"{error}; going on without")
+            print(f"{error}; other images are used")
     if info.image_shape == DATASETS["digits"].image_shape:
         digits = load("digits", "")
         return "digits", torch.tensor(digits.train_x[:count]), torch.tensor(digits.train_y[:count])
@@ -87,16 +89,18 @@ def data(name: str, count: int, data_dir: str | None) -> tuple[str, Tensor, Tens
 
 
 def trained(name: str, x: Tensor, y: Tensor, epochs: int) -> nn.Module:
-    """The model after `epochs` of SGD with momentum .9 at batch 32."""
+    """The model after `epochs` of SGD with momentum at batch 32."""
     draws = streams.generator(0)
-    shape = (int(x.shape[1]), int(x.shape[2]), int(x.shape[3]))
-    model = build(name, image_shape=shape, num_classes=10, generator=draws)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    for _ in range(epochs):
+    _, *shape = x.shape
+    model = build(name, image_shape=(shape[0], shape[1], shape[2]), num_classes=NUM_CLASSES, generator=draws)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=MOMENTUM)
+
+    def batches() -> Iterator[Data]:
         for batch in torch.randperm(len(y), generator=draws).split(32):
-            optimizer.zero_grad()
-            cross_entropy(model(x[batch].float() / 255), y[batch]).backward()
-            optimizer.step()
+            yield x[batch].float() / 255, y[batch]
+
+    for _ in range(epochs):
+        plain_epoch(model, optimizer, batches())
     optimizer.zero_grad(set_to_none=True)
     return model.eval()
 
@@ -113,16 +117,17 @@ Method = Callable[[nn.Module, Tensor, Tensor, int], Answer]
 
 
 def ours(model: nn.Module, x: Tensor, y: Tensor, count: int) -> Answer:
-    """`top_eigenvalues` as the study calls it."""
-    result = top_eigenvalues(model, x, y, count=count, max_matvecs=500, generator=streams.generator(0, "ours"))
+    """`top_eigenvalues` as a trial calls it."""
+    tolerance = LAMBDA1_TOLERANCE if count == 1 else SPECTRUM_TOLERANCE
+    result = top_eigenvalues(model, x, y, count=count, tolerance=tolerance, generator=streams.generator(0, "ours"))
     return Answer(result.eigenvalues, result.matvecs)
 
 
 def pyhessian(model: nn.Module, x: Tensor, y: Tensor, count: int, *, tolerance: float = 1e-4) -> Answer:
-    """Power iteration with deflation, to that change between iterates, at most 100 of them for an eigenvalue."""
+    """Power iteration with deflation until an iterate changes by less than `tolerance`; at most 100 per eigenvalue."""
     batches = list(zip((x.float() / 255).split(CHUNK), y.split(CHUNK), strict=True))
+    one_batch = len(batches) == 1
     matvecs = 0
-    product = PYHESSIAN.hessian_vector_product
 
     def counted(*arguments: object) -> object:
         nonlocal matvecs
@@ -130,19 +135,12 @@ def pyhessian(model: nn.Module, x: Tensor, y: Tensor, count: int, *, tolerance: 
         return product(*arguments)
 
     model.zero_grad(set_to_none=True)
-    with drawing_from(streams.generator(0, "pyhessian")):
-        if len(batches) == 1:
-            peer = PYHESSIAN.hessian(model, nn.CrossEntropyLoss(), data=batches[0], cuda=False)
-            PYHESSIAN.hessian_vector_product = counted
-        else:
-            peer = PYHESSIAN.hessian(model, nn.CrossEntropyLoss(), dataloader=batches, cuda=False)
-            product = peer.dataloader_hv_product
-            peer.dataloader_hv_product = counted
-        try:
-            values, _ = peer.eigenvalues(maxIter=100, tol=tolerance, top_n=count)
-        finally:
-            if len(batches) == 1:
-                PYHESSIAN.hessian_vector_product = product
+    data = {"data": batches[0]} if one_batch else {"dataloader": batches}
+    peer = PYHESSIAN.hessian(model, nn.CrossEntropyLoss(), cuda=False, **data)
+    owner, name = (PYHESSIAN, "hessian_vector_product") if one_batch else (peer, "dataloader_hv_product")
+    product = getattr(owner, name)
+    with drawing_from(streams.generator(0, "pyhessian")), mock.patch.object(owner, name, counted):
+        values, _ = peer.eigenvalues(maxIter=100, tol=tolerance, top_n=count)
     model.zero_grad(set_to_none=True)
     return Answer(sorted(values, key=abs, reverse=True), matvecs)
 
@@ -158,7 +156,7 @@ def curvlinops_operator(model: nn.Module, x: Tensor, y: Tensor) -> LinearOperato
 
 
 def curvlinops_eigsh(model: nn.Module, x: Tensor, y: Tensor, count: int) -> Answer:
-    """ARPACK's implicitly restarted Lanczos, to the same residual."""
+    """ARPACK's implicitly restarted Lanczos."""
     peer, matvecs = curvlinops_operator(model, x, y), 0
 
     def counted(v: Values) -> Values:
@@ -169,13 +167,17 @@ def curvlinops_eigsh(model: nn.Module, x: Tensor, y: Tensor, count: int) -> Answ
 
     operator = LinearOperator(peer.shape, matvec=counted, dtype=peer.dtype)
     start = torch.randn(peer.shape[0], generator=streams.generator(0, "eigsh")).numpy()
-    residual = RELATIVE_RESIDUAL if count == 1 else EIGSH_RESIDUAL
+    residual = LAMBDA1_TOLERANCE if count == 1 else EIGSH_RESIDUAL
     values = eigsh(operator, k=count, which="LM", tol=residual, v0=start, return_eigenvectors=False)
     return Answer(sorted(values.tolist(), key=abs, reverse=True), matvecs)
 
 
-def truth(model: nn.Module, x: Tensor, y: Tensor, count: int) -> list[float]:
-    """Ours in float64, its eigenpairs held against curvlinops' operator."""
+def reference(model: nn.Module, x: Tensor, y: Tensor, count: int) -> list[float]:
+    """Ours in float64, its eigenpairs checked with curvlinops' operator.
+
+    Raises:
+        SystemExit: an eigenpair is not one of curvlinops' operator.
+    """
     exact = copy.deepcopy(model).double()
     result, vectors = top_eigenvectors(
         exact, x, y, count=count, tolerance=1e-10, max_matvecs=2000, generator=streams.generator(0, "truth")
@@ -184,7 +186,7 @@ def truth(model: nn.Module, x: Tensor, y: Tensor, count: int) -> list[float]:
     for value, v in zip(result.eigenvalues, vectors.numpy(), strict=True):
         residual = float(np.linalg.norm(peer @ v - value * v))
         if residual > 1e-8 * abs(result.eigenvalues[0]) or not result.converged:
-            raise SystemExit(f"the float64 truth is none: {value} has residual {residual:.1e} under curvlinops")
+            raise SystemExit(f"the float64 reference {value} has residual {residual:.1e} with curvlinops' operator")
     return result.eigenvalues
 
 
@@ -193,30 +195,30 @@ def errors(found: list[float], expected: list[float]) -> list[float]:
     return [abs(f - t) / abs(t) for f, t in zip(found, expected, strict=True)]
 
 
-def measure(name: str, work: str, model: nn.Module, x: Tensor, y: Tensor, count: int) -> Iterator[Row]:
+def measure(case: str, work: str, model: nn.Module, x: Tensor, y: Tensor, count: int) -> Iterator[Row]:
     """The rows of one network and one count.
 
     Raises:
-        SystemExit: an eigenvalue of ours is off by more than RELATIVE_ERROR, so that a ratio would say nothing.
+        SystemExit: an eigenvalue of ours is off by more than RELATIVE_ERROR, so that times are not comparable.
     """
-    expected = truth(model, x, y, count)
-    methods: dict[str, Method] = {"PyHessian 1e-4": pyhessian, "curvlinops + eigsh": curvlinops_eigsh}
+    expected = reference(model, x, y, count)
+    peers: dict[str, Method] = {"PyHessian 1e-4": pyhessian, "curvlinops + eigsh": curvlinops_eigsh}
     if count == 1:
-        methods["PyHessian 1e-5"] = partial(pyhessian, tolerance=1e-5)
+        peers["PyHessian 1e-5"] = partial(pyhessian, tolerance=1e-5)
     answer = ours(model, x, y, count)
-    wrong = errors(answer.values, expected)
-    if max(wrong) > RELATIVE_ERROR:
-        raise SystemExit(f"{name}: an eigenvalue of ours is off by {max(wrong):.1e}: the ratios say nothing")
-    mine = f"ours {answer.matvecs} products, error {max(wrong):.0e}"
-    for method, run in methods.items():
+    error = max(errors(answer.values, expected))
+    if error > RELATIVE_ERROR:
+        raise SystemExit(f"{case}: an eigenvalue of ours is off by {error:.1e}, so times are not comparable")
+    mine = f"ours {answer.matvecs} products, error {error:.0e}"
+    for peer, run in peers.items():
         answer = run(model, x, y, count)
         off = errors(answer.values, expected)
-        if method == "curvlinops + eigsh" and max(off) > 10 * EIGSH_RESIDUAL:
-            raise SystemExit(f"{name}: eigsh finds other eigenvalues: the ratios say nothing")
+        if peer == "curvlinops + eigsh" and max(off) > 10 * EIGSH_RESIDUAL:
+            raise SystemExit(f"{case}: eigsh finds other eigenvalues, so times are not comparable")
         good = sum(error <= RELATIVE_ERROR for error in off)
         theirs = f"theirs {answer.matvecs}, {max(off):.0e}" + (f" ({good} of {count} within 1e-4)" if count > 1 else "")
         times = paired(partial(ours, model, x, y, count), partial(run, model, x, y, count))
-        yield Row.of("lambda1" if count == 1 else f"top {count}", work, method, times, f"{mine}; {theirs}")
+        yield Row("lambda1" if count == 1 else f"top {count}", work, peer, *times, f"{mine}; {theirs}")
 
 
 def rows(
@@ -241,21 +243,14 @@ def rows(
 
 def main() -> None:
     """Print the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; default all")
-    parser.add_argument("--images", type=int, help="that the Hessian is taken on; default 200 for m1, 20 for c1")
-    parser.add_argument("--trained", type=int, default=LONG, metavar="EPOCHS", help="of m1-long; default %(default)s")
-    parser.add_argument("--counts", default="1,20", help="eigenvalues wanted; default %(default)s")
-    parser.add_argument("--data-dir", default=os.environ.get("STUDY_DATA_DIR"), help="default $STUDY_DATA_DIR")
-    options = parser.parse_args()
-    if unknown := sorted(set(options.cases) - set(CASES)):
-        parser.error(f"unknown case {', '.join(unknown)}; choose of {', '.join(CASES)}")
-    torch.set_num_threads(1)  # a trial owns one CPU unless told otherwise
-    print(HEADER)
+    command = parser(__doc__, "CASE", CASES)
+    command.add_argument("--images", type=int, help="of the Hessian; default 200 for m1, 20 for c1")
+    command.add_argument("--trained", type=int, default=LONG, metavar="EPOCHS", help="of m1-long; default %(default)s")
+    command.add_argument("--counts", default="1,20", help="eigenvalues wanted; default %(default)s")
+    command.add_argument("--data-dir", default=os.environ.get("STUDY_DATA_DIR"), help="default $STUDY_DATA_DIR")
+    options = command.parse_args()
     counts = [int(count) for count in options.counts.split(",")]
-    found = rows(options.cases, counts, images=options.images, long=options.trained, data_dir=options.data_dir)
-    for row in found:
-        print(row, flush=True)
+    print_rows(rows(options.names, counts, images=options.images, long=options.trained, data_dir=options.data_dir))
 
 
 if __name__ == "__main__":

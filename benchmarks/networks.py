@@ -1,22 +1,28 @@
-"""The networks and images that the benchmarks share."""
+"""The networks, images and training loops that the benchmarks share."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from study.data import load
 from study.data.augmentation import AUGMENTATIONS
 from study.models import build, set_dropout_generator
 from study.optimizers import OPTIMIZERS
 from study.training import streams
-from study.training.loop import Recipe, TrainingState, train
+from study.training.cuda_graph import Recorder
+from study.training.loop import Recipe, Run, TrainingState, train
 from study.training.schedules import constant
 
 NUM_CLASSES = 10
+MOMENTUM = 0.9
 DIGITS_EPOCHS = 5
+Data = tuple[Tensor, Tensor]
+"""Images (n, C, H, W) and labels (n,)."""
 
 
 @dataclass(frozen=True)
@@ -46,33 +52,77 @@ def network(name: str) -> nn.Module:
     return model
 
 
-def random_images(shape: tuple[int, int, int], n: int) -> tuple[Tensor, Tensor]:
-    """uint8 images (n, C, H, W) and labels (n,)."""
+def random_images(shape: tuple[int, int, int], n: int) -> Data:
+    """uint8 images and labels."""
     draws = streams.generator(0, "images")
     x = torch.randint(256, (n, *shape), generator=draws, dtype=torch.uint8)
     return x, torch.randint(NUM_CLASSES, (n,), generator=draws)
 
 
+def run_of(
+    model: nn.Module,
+    batch_size: int,
+    *,
+    learning_rate: float,
+    epochs: int = 1,
+    augmentation: str = "none",
+    recorder: Recorder | None = None,
+    precision: str = "float32",
+) -> Run:
+    """A network about to be trained in the study's loop, by SGD with momentum at a constant rate."""
+    optimizer = OPTIMIZERS["sgd"](model, learning_rate=learning_rate, momentum=MOMENTUM, weight_decay=0.0)
+    recipe = Recipe(
+        learning_rate,
+        batch_size,
+        epochs,
+        seed=0,
+        schedule=constant,
+        augmentation=AUGMENTATIONS[augmentation],
+        recorder=recorder,
+        precision=precision,
+    )
+    return Run(model, optimizer, recipe, TrainingState())
+
+
+def study_epochs(run: Run, data: Data) -> None:
+    """All epochs of a run in the study's loop, from its network's present weights.
+
+    Raises:
+        RuntimeError: training diverged.
+    """
+    run.state = TrainingState()
+    train(
+        run.model,
+        run.optimizer,
+        run.recipe,
+        train=data,
+        validation=(data[0][:1], data[1][:1]),  # one image: what it costs counts against us
+        state=run.state,
+        set_dropout_generator=set_dropout_generator,
+    )
+    if run.state.epochs_done != run.recipe.epochs:
+        raise RuntimeError(f"training did not reach its end: {run.state.diverged}")
+
+
+def plain_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Iterable[Data]) -> None:
+    """One epoch of a plain PyTorch loop over batches of images in [0, 1] and labels."""
+    model.train()
+    for x, y in batches:
+        optimizer.zero_grad()
+        cross_entropy(model(x), y).backward()
+        optimizer.step()
+
+
 def attacked(name: str, n: int) -> tuple[nn.Module, Tensor]:
     """A network in eval mode that an attack can fool, and n uint8 images for it.
 
-    Random weights do for the CIFAR models. On the MNIST models they give every image the same class whatever the
-    attack does, so those learn the built-in digits first.
+    Random weights are enough for the CIFAR models. The MNIST models with random weights give every image the same
+    class whatever the attack does, so they learn the built-in digits first.
     """
-    model, setting = network(name), SETTINGS[name]
-    if setting.shape == CIFAR:
+    model = network(name)
+    if SETTINGS[name].shape == CIFAR:
         return model.eval(), random_images(CIFAR, n)[0]
     digits = load("digits", ".")
-    optimizer = OPTIMIZERS["sgd"](model, learning_rate=0.01, momentum=0.9, weight_decay=0.0)
-    recipe = Recipe(0.01, 16, DIGITS_EPOCHS, 0, constant, AUGMENTATIONS["none"])
-    images = (torch.from_numpy(digits.train_x), torch.from_numpy(digits.train_y))
-    train(
-        model,
-        optimizer,
-        recipe,
-        train=images,
-        validation=(images[0][:1], images[1][:1]),
-        state=TrainingState(),
-        set_dropout_generator=set_dropout_generator,
-    )
-    return model.eval(), images[0][:n]
+    x, y = torch.from_numpy(digits.train_x), torch.from_numpy(digits.train_y)
+    study_epochs(run_of(model, 16, learning_rate=0.01, epochs=DIGITS_EPOCHS), (x, y))
+    return model.eval(), x[:n]

@@ -1,20 +1,21 @@
-"""A study with planted truths, written as the row files that workers write: what large reports are made of.
+"""A simulated study with planted effects, written as the row files that workers write.
 
-The truths, along doublings of the batch size away from 64:
+The effects, per doubling of the batch size from 64:
 
-- where the learning rate stays, log2 lambda1 rises by .5 and the logit of adversarial accuracy falls by .25, and the
-  clean accuracy falls by .2 points: curvature and robustness oppose each other;
-- under a constant ratio of rate to batch size (every `lr_bs` curve) nothing changes;
-- on `EXCEPTION` alone adversarial accuracy rises with lambda1: every confirmed counterexample is there.
+- at a constant learning rate log2 lambda1 rises by .5, the logit of adversarial accuracy falls by .25 and clean
+  accuracy falls by .2 points: sharper networks are less robust;
+- at a constant ratio of rate to batch size (the `lr_bs` curves) nothing changes;
+- on the curve `EXCEPTION` alone adversarial accuracy rises with lambda1, so every confirmed counterexample is there.
 
-Each trial adds seed noise of its own to all of it; one in a hundred diverged, and what `rows` does not reach of the
-grid was planned and is missing.
+Every trial adds seed noise to all of it. One trial in a hundred diverged, and trials of the grid beyond the number of
+rows are planned but missing.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,10 @@ GRID = "full"
 """The grids natural_training, sgd_variants and large_batch, merged."""
 
 EXCEPTION = {"dataset": "fashion-mnist", "model": "stdcnn", "regime": "lr", "momentum": 0.0}
-"""The curve that natural-training paper (2020), section 3.2, calls its exception."""
+"""The curve that the natural-training paper (2020), section 3.2, calls its exception."""
 
 LEAST_SEEDS = 3
-"""Fewer seeds decide nothing: a small study has fewer cells instead."""
+"""Fewer seeds decide nothing, so a small study has fewer cells instead."""
 
 DIVERGED_SHARE = 0.01
 CURVATURE_SLOPE, ROBUSTNESS_SLOPE, CLEAN_SLOPE = 0.5, -0.25, -0.002
@@ -59,7 +60,7 @@ _MARGIN = {"fgsm": 2.0, "pgd": 1.0}
 
 
 def planned(rows: int) -> tuple[Request, Grid]:
-    """The full grid with as many seeds as `rows` need; the trials beyond them stay planned and missing."""
+    """The full grid with as many seeds as that many rows need."""
     cells = len(plan(Request(GRID, seeds=(0,))))
     request = Request(GRID, seeds=tuple(range(max(LEAST_SEEDS, -(-rows // cells)))))
     return request, plan(request)
@@ -90,7 +91,7 @@ def _row(planned: Planned, rng: np.random.Generator) -> Row:
     row = new_row(planned) | {"device": "cpu", "dtype": "float32", "threads": 1, "deterministic": True}
     if rng.random() < DIVERGED_SHARE:
         return row | {"status": "diverged", "status_reason": "planted", "epochs_done": 3}
-    doublings = math.log2(trial.batch_size / 64) * (0.0 if _constant_ratio(planned) else 1.0)
+    doublings = 0.0 if "lr_bs" in planned.regimes else math.log2(trial.batch_size / 64)
     log2_lambda1 = 3 + CURVATURE_SLOPE * doublings + CURVATURE_NOISE * rng.normal()
     clean = float(np.clip(_CLEAN + CLEAN_SLOPE * doublings + CLEAN_NOISE * rng.normal(), 0, 1))
     slope = -ROBUSTNESS_SLOPE if _exceptional(planned) else ROBUSTNESS_SLOPE
@@ -125,10 +126,6 @@ def _row(planned: Planned, rng: np.random.Generator) -> Row:
     return row
 
 
-def _constant_ratio(planned: Planned) -> bool:
-    return "lr_bs" in planned.regimes
-
-
 def _exceptional(planned: Planned) -> bool:
     trial = planned.trial
     here = all(getattr(trial, name) == EXCEPTION[name] for name in ("dataset", "model", "momentum"))
@@ -148,7 +145,7 @@ def _history(trial: Trial) -> list[dict[str, Any]]:
 
 
 def _attacks(planned: Planned, clean: float, margin: float, rng: np.random.Generator) -> list[dict[str, Any]]:
-    # shared by the attacks on one network: an image that a weak attack fools is fooled by a strong one
+    # shared by the attacks on one network: an image that a weak attack fools is also fooled by a strong one
     hardness = {split: rng.random(getattr(planned.trial, f"{split}_size")) for split in ("test", "train")}
     usual = HEADLINE_EPSILON[planned.trial.dataset]
     return [
@@ -158,7 +155,7 @@ def _attacks(planned: Planned, clean: float, margin: float, rng: np.random.Gener
 
 
 def _share(probe: AttackProbe, margin: float, usual: float) -> float:
-    """Of the images right without the attack, those right under it."""
+    """Share of the correctly classified images that still are under the attack."""
     logit = _MARGIN.get(probe.attack, 1.5) + margin - 2.5 * probe.epsilon / usual + (probe.source == "parent")
     return 1 / (1 + math.exp(-logit))
 
@@ -168,11 +165,7 @@ def _attack(probe: AttackProbe, accuracy: float, hardness: NDArray[np.float64]) 
     iterated = probe.attack == "pgd"
     second_order = probe.attack in ("fhsm", "l2hess")
     return {
-        "attack": probe.attack,
-        "loss": probe.loss,
-        "split": probe.split,
-        "source": probe.source,
-        "epsilon": probe.epsilon,
+        **asdict(probe),
         "radius": probe.epsilon,
         "norm": "l2" if probe.attack.startswith("l2") else "linf",
         "steps": 40 if iterated else 1,
@@ -209,8 +202,7 @@ def _spectrum(probe: SpectrumProbe, lambda1: float) -> dict[str, Any]:
 
 def _landscape(probe: LandscapeProbe) -> dict[str, Any]:
     name = f"{probe.kind}_{probe.split}_{probe.subset_size}_{probe.hessian_size}"
-    sizes = {"subset_size": probe.subset_size, "hessian_size": probe.hessian_size, "seconds": 5.0}
-    return {"kind": probe.kind, "split": probe.split, "offsets": f"{name}_o", "losses": f"{name}_l"} | sizes
+    return {**asdict(probe), "offsets": f"{name}_o", "losses": f"{name}_l", "seconds": 5.0}
 
 
 def _arrays(planned: Planned, rng: np.random.Generator) -> Iterator[tuple[str, NDArray[np.float64]]]:

@@ -1,10 +1,12 @@
-"""One line of the benchmark table, and how it is printed and stored."""
+"""A row of the benchmark table: how it is timed, printed and stored, and the options that the commands share."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -12,9 +14,13 @@ from typing import Any
 
 import torch
 
-from benchmarks.timing import Paired
-
 HEADER = f"{'what':18s} {'work':38s} {'against':26s} {'ours, s':>8s} {'theirs, s':>9s} ratio [min, max] pairs  checked"
+
+LONG_PAIR = 30.0
+"""Seconds; a pair that takes longer is not repeated."""
+
+Times = tuple[list[float], list[float]]
+"""Wall-clock seconds of ours and theirs, in the order measured; entry i of both ran one right after the other."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +30,8 @@ class Row:
     Attributes:
         what: the kind of work.
         work: model, batch size, images.
-        against: the peer; "" where there is none, and the row says seconds alone.
-        ours, theirs: wall-clock seconds of each run, in pairs; theirs empty without a peer.
+        against: the peer; "" where there is none and only our seconds are given.
+        ours, theirs: wall-clock seconds of each run, in pairs; `theirs` is empty without a peer.
         checked: what was compared before any time was taken, and the outcome.
     """
 
@@ -36,37 +42,89 @@ class Row:
     theirs: list[float]
     checked: str
 
-    @classmethod
-    def of(cls, what: str, work: str, against: str, times: Paired, checked: str) -> Row:
-        """A row of paired times."""
-        return cls(what, work, against, times.ours, times.theirs, checked)
+    @property
+    def ratios(self) -> list[float]:
+        """theirs / ours of each pair; above 1, ours is faster."""
+        return [theirs / ours for ours, theirs in zip(self.ours, self.theirs, strict=True)]
 
     @property
     def ratio(self) -> float | None:
-        """Median of theirs / ours over the pairs; above 1, ours is faster."""
-        return median(self._ratios) if self.theirs else None
-
-    @property
-    def _ratios(self) -> list[float]:
-        return [theirs / ours for ours, theirs in zip(self.ours, self.theirs, strict=True)]
+        """The median of the ratios; None without a peer."""
+        return median(self.ratios) if self.theirs else None
 
     def __str__(self) -> str:
-        line = f"{self.what:18s} {self.work:38s} {self.against:26s} {median(self.ours):8.3f}"
-        if not self.theirs:
-            return f"{line} {'':9s} {'':5s} {'':12s} {len(self.ours):5d}  {self.checked}"
-        spread = f"[{min(self._ratios):.2f}, {max(self._ratios):.2f}]"
-        ours = f"{median(self.theirs):9.3f} {self.ratio:5.2f} {spread:12s} {len(self.ours):5d}"
-        return f"{line} {ours}  {self.checked}"
+        theirs, ratio, spread = "", "", ""
+        if self.theirs:
+            theirs, ratio = f"{median(self.theirs):.3f}", f"{self.ratio:.2f}"
+            spread = f"[{min(self.ratios):.2f}, {max(self.ratios):.2f}]"
+        return (
+            f"{self.what:18s} {self.work:38s} {self.against:26s} {median(self.ours):8.3f} {theirs:>9s} {ratio:>5s}"
+            f" {spread:12s} {len(self.ours):5d}  {self.checked}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The row and its ratio as plain values."""
         return {**asdict(self), "ratio": self.ratio}
 
 
-def machine() -> Mapping[str, Any]:
+def paired(
+    ours: Callable[[], object], theirs: Callable[[], object], *, budget: float = 4.0, max_pairs: int = 9
+) -> Times:
+    """Time both sides in turn (ours, theirs, theirs, ours, ...) until `budget` seconds or `max_pairs`.
+
+    The speed of a machine drifts by tens of percent within minutes (clock frequency, heat, neighbours). Both halves of
+    a pair meet nearly the same machine, so the drift cancels in their ratio, and the median of the ratios is robust to
+    a disturbed pair. The order alternates because the second of a pair may find warmer caches.
+
+    The first pair warms caches and allocators and is not counted; at least two more are. If the first takes LONG_PAIR
+    seconds it is the only pair, which says nothing about the spread.
+    """
+    started = time.perf_counter()
+    warm_up = seconds(ours), seconds(theirs)
+    if sum(warm_up) >= LONG_PAIR:
+        return [warm_up[0]], [warm_up[1]]
+    times: Times = ([], [])
+    while len(times[0]) < 2 or (len(times[0]) < max_pairs and time.perf_counter() - started < budget):
+        sides = [(times[0], ours), (times[1], theirs)]
+        for measured, work in sides[:: -1 if len(times[0]) % 2 else 1]:
+            measured.append(seconds(work))
+    return times
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall-clock seconds of one call."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def parser(description: str | None, metavar: str, choices: Collection[str]) -> argparse.ArgumentParser:
+    """A parser whose positional arguments, all by default, are some of `choices`."""
+
+    def choice(name: str) -> str:
+        if name not in choices:
+            raise argparse.ArgumentTypeError(f"unknown {metavar.lower()} {name}; choose from {', '.join(choices)}")
+        return name
+
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument(
+        "names", nargs="*", type=choice, metavar=metavar, help=f"any of {', '.join(choices)}; default all"
+    )
+    return made
+
+
+def print_rows(rows: Iterable[Row]) -> None:
+    """Print each row as soon as it is measured."""
+    torch.set_num_threads(1)  # a trial owns one CPU unless told otherwise
+    print(HEADER)
+    for row in rows:
+        print(row, flush=True)
+
+
+def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     return {
-        "processor": _processor(),
+        "processor": f"{_processor()} ({torch.backends.cpu.get_cpu_capability()})",
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "system": platform.system(),
@@ -81,9 +139,5 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor() or platform.machine()} ({_vectors()})"
-
-
-def _vectors() -> str:
-    return str(torch.backends.cpu.get_cpu_capability())
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()

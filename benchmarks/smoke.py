@@ -2,8 +2,8 @@
 
 python -m benchmarks.smoke
 
-The peer is the same trials' training and probes one after the other on one core, without a start of Python, Ray or a
-report, as the rows recorded them: the ratio is how much of the machine's cores the whole command keeps busy.
+It is compared with the time that training and probes took according to the rows, one trial after the other on one
+core, without starting Python and Ray and without a report. The ratio says how many cores the command keeps busy.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.row import HEADER, Row
+from benchmarks.row import Row, print_rows
 from study.results.folder import Results
 
 
@@ -37,17 +37,9 @@ def rows() -> Iterator[Row]:
     if bad:
         raise SystemExit(f"{len(bad)} trials of the smoke study failed: {', '.join(bad)}")
     work = sum((row["train_seconds"] or 0.0) + (row["probe_seconds"] or 0.0) for row in found)
-    yield Row(
-        "smoke study", f"{len(found)} trials and the report", "its trials, one core", [wall], [work], "no failure"
-    )
-
-
-def main() -> None:
-    """Print the row."""
-    print(HEADER)
-    for row in rows():
-        print(row)
+    what = f"{len(found)} trials and the report"
+    yield Row("smoke study", what, "its trials, one core", [wall], [work], "no failure")
 
 
 if __name__ == "__main__":
-    main()
+    print_rows(rows())

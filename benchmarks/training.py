@@ -6,7 +6,7 @@ Two measurements for each model and batch size, on one thread and random images:
 
 - train: an epoch of `study.training.loop.train` against a DataLoader(num_workers=0) over PIL images with torchvision's
   transforms and torch.optim.SGD, on the same network;
-- data: the same two epochs' batches without the optimizer's steps.
+- data: the same two epochs' batches without training.
 
 Checked first: without augmentation the two loops, given the same order of images, end in the same weights.
 """
@@ -14,26 +14,30 @@ Checked first: without augmentation the two loops, given the same order of image
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from benchmarks.command import parser, print_rows
-from benchmarks.networks import CIFAR, SETTINGS, network, random_images
-from benchmarks.row import Row
-from benchmarks.timing import Paired, paired
+from benchmarks.networks import (
+    CIFAR,
+    MOMENTUM,
+    SETTINGS,
+    network,
+    plain_epoch,
+    random_images,
+    run_of,
+    study_epochs,
+)
+from benchmarks.row import Row, Times, paired, parser, print_rows
 from study.data.augmentation import AUGMENTATIONS, PADDING
 from study.models import set_dropout_generator
-from study.optimizers import OPTIMIZERS, Optimizer
 from study.training import streams
-from study.training.loop import Recipe, TrainingState, train
-from study.training.schedules import constant
 
-LEARNING_RATE, MOMENTUM = 1e-4, 0.9
+LEARNING_RATE = 1e-4
 PEER = "DataLoader + torchvision"
 BATCH_SIZES = (16, 128, 1024)
 CHECK_IMAGES, CHECK_BATCH = 24, 8
@@ -74,62 +78,33 @@ def check_weights(name: str) -> str:
     """
     x, y = random_images(SETTINGS[name].shape, CHECK_IMAGES)
     our_model, their_model = network(name), network(name)
-    optimizer = OPTIMIZERS["sgd"](our_model, learning_rate=LEARNING_RATE, momentum=MOMENTUM, weight_decay=0.0)
-    _epoch(our_model, optimizer, Recipe(LEARNING_RATE, CHECK_BATCH, 1, 0, constant, AUGMENTATIONS["none"]), x, y)
+    study_epochs(run_of(our_model, CHECK_BATCH, learning_rate=LEARNING_RATE), (x, y))
     order = torch.randperm(len(y), generator=streams.generator(0, "order", 0)).tolist()
-    loader = DataLoader(PilImages(x, y, TRANSFORMS["none"]), CHECK_BATCH, sampler=order)
-    rule = torch.optim.SGD(their_model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
     set_dropout_generator(their_model, streams.generator(0, "dropout", 0))
-    their_model.train()
-    for images, labels in loader:
-        rule.zero_grad()
-        cross_entropy(their_model(images), labels).backward()
-        rule.step()
+    optimizer = torch.optim.SGD(their_model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
+    plain_epoch(their_model, optimizer, DataLoader(PilImages(x, y, TRANSFORMS["none"]), CHECK_BATCH, sampler=order))
     pairs = list(zip(our_model.parameters(), their_model.parameters(), strict=True))
     if all(torch.equal(a, b) for a, b in pairs):
         return "same weights, bit for bit"
-    off = max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
-    if off > 1e-4:
-        raise SystemExit(f"{name}: the two loops' weights differ by {off:.1e}: the ratio says nothing")
-    return f"same weights to {off:.0e}"
+    difference = max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
+    if difference > 1e-4:
+        raise SystemExit(
+            f"{name}: the two loops' weights differ by {difference:.1e}, so their times are not comparable"
+        )
+    return f"same weights to {difference:.0e}"
 
 
-def _epoch(model: nn.Module, optimizer: Optimizer, recipe: Recipe, x: Tensor, y: Tensor) -> None:
-    """One epoch of ours, which scores one validation image besides: that counts against it."""
-    state = train(
-        model,
-        optimizer,
-        recipe,
-        train=(x, y),
-        validation=(x[:1], y[:1]),
-        state=TrainingState(),
-        set_dropout_generator=set_dropout_generator,
-    )
-    if state.epochs_done != 1:
-        raise RuntimeError(f"our epoch did not end: {state.diverged}")
-
-
-def time_training(name: str, x: Tensor, y: Tensor, batch_size: int) -> Paired:
+def time_training(name: str, x: Tensor, y: Tensor, batch_size: int) -> Times:
     """One epoch of each training loop. Ours also scores one validation image, which counts against it."""
-    our_model, their_model = network(name), network(name)
-    our_optimizer = OPTIMIZERS["sgd"](our_model, learning_rate=LEARNING_RATE, momentum=MOMENTUM, weight_decay=0.0)
-    their_optimizer = torch.optim.SGD(their_model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
-    augmentation = SETTINGS[name].augmentation
-    recipe = Recipe(LEARNING_RATE, batch_size, 1, 0, constant, AUGMENTATIONS[augmentation])
+    their_model, augmentation = network(name), SETTINGS[name].augmentation
+    run = run_of(network(name), batch_size, learning_rate=LEARNING_RATE, augmentation=augmentation)
+    optimizer = torch.optim.SGD(their_model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
     loader = DataLoader(PilImages(x, y, TRANSFORMS[augmentation]), batch_size, shuffle=True, num_workers=0)
-
-    def theirs() -> None:
-        their_model.train()
-        for images, labels in loader:
-            their_optimizer.zero_grad()
-            cross_entropy(their_model(images), labels).backward()
-            their_optimizer.step()
-
-    return paired(lambda: _epoch(our_model, our_optimizer, recipe, x, y), theirs)
+    return paired(partial(study_epochs, run, (x, y)), partial(plain_epoch, their_model, optimizer, loader))
 
 
-def time_data(name: str, x: Tensor, y: Tensor, batch_size: int) -> Paired:
-    """One epoch's batches and nothing else. Ours are the lines of `study.training.loop` that make a batch."""
+def time_data(name: str, x: Tensor, y: Tensor, batch_size: int) -> Times:
+    """One epoch's batches without training. Ours are the lines of `study.training.loop` that make a batch."""
     setting = SETTINGS[name]
     augment, draws = AUGMENTATIONS[setting.augmentation], streams.generator(0)
     loader = DataLoader(PilImages(x, y, TRANSFORMS[setting.augmentation]), batch_size, shuffle=True, num_workers=0)
@@ -154,8 +129,8 @@ def rows(
         for batch_size in batch_sizes:
             x, y = random_images(SETTINGS[name].shape, max(batch_size, images or SETTINGS[name].images))
             work = f"{name}, batch {batch_size}, {len(x)} images"
-            yield Row.of("training epoch", work, PEER, time_training(name, x, y, batch_size), same)
-            yield Row.of("data path alone", work, PEER, time_data(name, x, y, batch_size), "")
+            yield Row("training epoch", work, PEER, *time_training(name, x, y, batch_size), same)
+            yield Row("data path alone", work, PEER, *time_data(name, x, y, batch_size), "")
 
 
 def positive_numbers(text: str) -> list[int]:
@@ -168,11 +143,11 @@ def positive_numbers(text: str) -> list[int]:
 
 def main() -> None:
     """Print the rows."""
-    command = parser(__doc__, SETTINGS)
+    command = parser(__doc__, "MODEL", SETTINGS)
     command.add_argument("--batch-sizes", type=positive_numbers, default=BATCH_SIZES, help="default %(default)s")
     command.add_argument("--images", type=int, help="in an epoch, at least one batch; default by model")
     options = command.parse_args()
-    print_rows(rows(options.models, options.batch_sizes, options.images))
+    print_rows(rows(options.names, options.batch_sizes, options.images))
 
 
 if __name__ == "__main__":

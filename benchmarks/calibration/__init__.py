@@ -1,1 +1,1 @@
-"""What the analysis does in worlds whose truth was planted: false finds, coverage of intervals, power."""
+"""How often the analysis is right on simulated studies: false finds, coverage of intervals, power."""

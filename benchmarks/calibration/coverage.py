@@ -1,4 +1,4 @@
-"""How often the intervals of the analysis hold the truth that was planted: each function makes one world and counts."""
+"""How often the intervals of the analysis contain the planted truth. Each function simulates one study."""
 
 from __future__ import annotations
 
@@ -44,33 +44,39 @@ OUTLIER = np.array([0.5] * 6 + [5.0])
 
 
 class Held(NamedTuple):
-    """How many of `n` intervals held the truth."""
+    """How many of `n` intervals contain the truth."""
 
     hits: int
     n: int
 
 
 def as_sample(values: Floats) -> Sample:
-    """Points of shape (sizes, seeds) as a sample; logits on its linear scale."""
+    """Accuracies in points, shape (sizes, seeds), as a sample whose linear scale is the logit."""
     batch = np.repeat(SIZES[: len(values)], values.shape[1])
     seed = np.tile(np.arange(values.shape[1]), len(values))
     return Sample.of(batch, seed, values.ravel(), special.logit(np.clip(values.ravel() / 100, 1e-4, 1 - 1e-4)))
 
 
 def curve(rng: Random, seeds: int, slope: float, noise: float | Floats, start: float = 50.0) -> Floats:
-    """Points of shape (sizes, seeds)."""
+    """Accuracies in points, shape (sizes, seeds)."""
     spread = np.broadcast_to(noise, SIZES.shape)[:, None]
     means = start + slope * np.arange(len(SIZES))
     return np.asarray(means[:, None] + spread * rng.normal(size=(len(SIZES), seeds)))
 
 
 def count(draw: Callable[[Random], bool], n: int, rng: Random) -> Held:
-    """How often a draw holds."""
+    """How often a simulation returns true."""
     return Held(sum(draw(rng) for _ in range(n)), n)
 
 
+def both(draw: Callable[..., tuple[bool, bool]], n: int, rng: Random) -> tuple[Held, Held]:
+    """How often each of the two answers of a simulation is true."""
+    first, second = np.array([draw(rng) for _ in range(n)]).sum(axis=0)
+    return Held(int(first), n), Held(int(second), n)
+
+
 def slope(rng: Random, *, seeds: int = 3, noise: float | Floats = NOISE) -> tuple[bool, bool]:
-    """Whether the 95 % intervals of the slope per doubling (logit scale) and of the end-to-end change hold.
+    """Whether the 95 % intervals of the slope per doubling (logit scale) and of the end-to-end change hold the truth.
 
     The planted curve is a straight line in logits for the first, in points for the second.
     """
@@ -84,7 +90,7 @@ def slope(rng: Random, *, seeds: int = 3, noise: float | Floats = NOISE) -> tupl
 
 
 def paired(rng: Random, *, seeds: int = 3, noise: float | Floats = NOISE, effect: float = 2.0) -> tuple[bool, bool]:
-    """Whether those of a paired difference hold: averaged over the batch sizes, and by seed at one batch size."""
+    """Whether the 95 % intervals of a paired difference hold the truth: the mean over batch sizes, and at one size."""
     shared = curve(rng, seeds, SLOPE, noise)
     spread = np.broadcast_to(noise, SIZES.shape)[:, None] / 2
     first, second = (as_sample(shared + shift + spread * rng.normal(size=shared.shape)) for shift in (0.0, effect))
@@ -102,8 +108,8 @@ def largest_difference(rng: Random, *, seeds: int = 3) -> bool:
 
 
 def steps(rng: Random, *, seeds: int = 3, noise: float | Floats = 0.3) -> tuple[bool, bool]:
-    """Whether a curve with a step of exactly delta at its last size is, rightly, not called flat; and whether two arms
-    that differ so there are not called the same.
+    """Whether a curve with a step of exactly delta at its last size is, rightly, not called flat, and whether two
+    curves with that difference at one size are not called the same.
     """
     step = curve(rng, seeds, 0.0, noise, 0.0)
     step[-1] += 3.0
@@ -112,7 +118,7 @@ def steps(rng: Random, *, seeds: int = 3, noise: float | Floats = 0.3) -> tuple[
 
 
 def pairwise_ninety(rng: Random, *, seeds: int = 3, noise: float | Floats = NOISE) -> bool:
-    """Whether TOST's 90 % interval of one difference, chosen before the data, holds."""
+    """Whether TOST's 90 % interval of one difference, chosen beforehand, holds the truth."""
     sample = as_sample(curve(rng, seeds, SLOPE, noise))
     cells = cell_means(sample.batch_size, sample.value)
     low, high = cells.at(4).less(cells.at(1)).interval(0.90)
@@ -120,7 +126,7 @@ def pairwise_ninety(rng: Random, *, seeds: int = 3, noise: float | Floats = NOIS
 
 
 def proportion(interval: Callable[..., tuple[Floats, Floats]], n: int, p: Floats) -> Floats:
-    """Exact coverage of an interval of a proportion at each `p`: the binomial chances of the counts that hold it."""
+    """Exact coverage of an interval of a proportion at each `p`: how probable the counts are whose interval has it."""
     k = np.arange(n + 1)
     low, high = interval(k, np.full(n + 1, n))
     held = (low[None, :] <= p[:, None]) & (p[:, None] <= high[None, :])
@@ -149,10 +155,11 @@ def attack_ratio(rng: Random, *, seeds: int = 3) -> bool:
 
 
 def sign_error_interval(rng: Random, *, seeds: int, slope: float, environments: int, shared: float = 0.0) -> Held:
-    """Sign-error environments of seven batch sizes. Held: their intervals hold the expected sign-error.
+    """How often the intervals of sign-error environments of seven batch sizes hold the expected sign-error.
 
-    log2 lambda1 rises by 1 a doubling, accuracy by `slope` noise units; seed noise of both is 1. `shared`: the spread
-    of the curves' own bends, so that a world of slope 0 has an expected error of .5 over curves, not on each.
+    log2 lambda1 rises by 1 per doubling, accuracy by `slope`, both in units of the noise over seeds. `shared` is the
+    standard deviation of each curve's own deviations, which all seeds share: at slope 0 the expected error is then .5
+    over curves, but not on each curve.
     """
     shape = (environments, len(SIZES), seeds)
     doubling = np.arange(len(SIZES))[None, :, None]
@@ -180,9 +187,9 @@ def sign_error_interval(rng: Random, *, seeds: int, slope: float, environments: 
 
 
 def forest(rng: Random, *, strata: int, tau2: float) -> tuple[bool, bool]:
-    """Whether mean and prediction interval hold, for normal effects of unequal variances: the model itself.
+    """Whether mean and prediction interval hold the truth, for normal effects of unequal known variances.
 
-    Variances are those of atanh(tau) on curves of five to eight batch sizes.
+    The variances are those of atanh(tau) on curves of five to eight batch sizes.
     """
     n = rng.integers(5, 9, size=strata)
     variance = 0.437 / (n - 4.0)
@@ -192,9 +199,9 @@ def forest(rng: Random, *, strata: int, tau2: float) -> tuple[bool, bool]:
 
 
 def forest_of_taus(rng: Random, *, strata: int, tau: float, sizes: int = 7) -> bool:
-    """The same from Kendall's taus of curves, as the report does it: whether the mean holds the planted tau.
+    """Whether the mean's interval from Kendall's taus of curves, as the report combines them, holds the planted tau.
 
-    The exact tau of bivariate normal points of correlation rho is 2 / pi arcsin(rho).
+    Bivariate normal points of correlation rho have tau = 2 / pi arcsin(rho).
     """
     rho = np.sin(np.pi * tau / 2)
     x = rng.normal(size=(strata, sizes))
@@ -214,17 +221,10 @@ def kendall(rng: Random, *, tau: float, sizes: int) -> bool:
 
 
 def correlation(rng: Random, *, rho: float = -0.5, curves: int = 4, per_curve: int = 21) -> tuple[bool, bool]:
-    """Whether Fisher's interval of Pearson's r holds, and that of the repeated-measures correlation within curves."""
+    """Whether Fisher's interval of Pearson's r and that of the repeated-measures correlation hold the planted rho."""
     x = rng.normal(size=(curves, per_curve))
     y = rho * x + np.sqrt(1 - rho**2) * rng.normal(size=x.shape)
     low, high = fisher_z_interval(float(np.corrcoef(x[0], y[0])[0, 1]), per_curve)
     subject = np.repeat(np.arange(curves), per_curve)
     within = repeated_measures_correlation((x + 3 * np.arange(curves)[:, None]).ravel(), y.ravel(), subject)
     return bool(low <= rho <= high), bool(within.low <= rho <= within.high)
-
-
-def both(draw: Callable[..., tuple[bool, bool]], n: int, rng: Random) -> tuple[Held, Held]:
-    """How often each half of a draw holds."""
-    draws = np.array([draw(rng) for _ in range(n)])
-    first, second = draws.sum(axis=0)
-    return Held(int(first), n), Held(int(second), n)

@@ -1,4 +1,4 @@
-"""How often effects that were planted are found: trends, confirmed counterexamples, flat curves."""
+"""How often planted effects are found: trends, confirmed counterexamples, flat curves."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from benchmarks.calibration.coverage import Random, as_sample, curve
 from benchmarks.calibration.worlds import ACCURACY, CURVES, NOISE, SIZES, World, confirmed
 
 DELTA = 3.0
-"""Points: the least change of adversarial accuracy worth the name."""
+"""Points: the smallest change of adversarial accuracy that counts as one."""
 
 
 def finds_trend(rng: Random, *, effect: float, noise: float, seeds: int) -> bool:
-    """Whether a fall of `effect` points end to end is called one."""
+    """Whether a fall of `effect` points from the first to the last batch size is supported as a trend."""
     sample = as_sample(curve(rng, seeds, -effect / (len(SIZES) - 1), noise))
     return trend(sample, claimed=-1, delta=DELTA).verdict == "supported"
 
 
 def finds_flat(rng: Random, *, effect: float, noise: float, seeds: int) -> bool:
-    """Whether a curve that changes by `effect` points end to end is called flat within 3 points."""
+    """Whether a curve that changes by `effect` points from end to end is supported as flat within 3 points."""
     sample = as_sample(curve(rng, seeds, effect / (len(SIZES) - 1), noise))
     return flat(sample, delta=DELTA).verdict == "supported"
 
 
 def finds_none(rng: Random, *, effect: float, noise: float, seeds: int) -> bool:
-    """Whether paired differences that are `effect` points everywhere, `noise` their own, are called none within 3."""
+    """Whether paired differences of mean `effect` and standard deviation `noise` (points) are supported as none."""
     difference = as_sample(curve(rng, seeds, 0.0, noise, effect))
     return no_difference(difference, delta=DELTA).verdict == "supported"
 

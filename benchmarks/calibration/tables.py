@@ -25,7 +25,7 @@ from benchmarks.calibration.worlds import (
 SEEDS = (3, 5, 8)
 UNEQUAL = np.linspace(0.005, 0.045, 7)
 TWO_GROUPS = np.array([0.01] * 5 + [0.04] * 2)
-OUTLIER = np.array([0.005] * 6 + [0.05])
+OUTLIER = c.OUTLIER / 100
 MIDDLE = np.array([0.005] * 3 + [0.05] + [0.005] * 3)
 HALF_MIDDLE = np.array([0.005] * 3 + [0.025] + [0.005] * 3)
 
@@ -52,13 +52,13 @@ FLAT_WORLDS: dict[str, tuple[World, int]] = {
     "lambda1 flat too": (flat_world(rising=False), 1000),
     "lambda1 flat, its noise .1 and 1 at the middle size; accuracy rises": (flat_curvature_world(20 * MIDDLE), 4000),
 }
-"""Worlds without a counterexample, since accuracy or lambda1 does not depend on batch size, with the families
-simulated.
+"""Worlds without a counterexample, since accuracy or lambda1 does not depend on batch size, and how many families of
+each are simulated.
 """
 
 
 def rng(*name: object) -> np.random.Generator:
-    """A generator of its own for each line."""
+    """A generator for one line of a table, whatever lines come before it."""
     return np.random.default_rng([ord(letter) for letter in repr(name)])
 
 
@@ -83,7 +83,7 @@ def false_finds(scale: float) -> Iterator[str]:
 
 
 def coverage(scale: float) -> Iterator[str]:
-    """How often intervals hold the truth."""
+    """How often intervals contain the truth."""
     yield "| interval | world | nominal | held (%) | n |"
     yield "|---|---|---|---|---|"
     for name, world, nominal, found in _covered(scale):
@@ -96,62 +96,53 @@ def coverage(scale: float) -> Iterator[str]:
         yield f"| {name} | {n} | {held.min():.1f} % | {held.mean():.1f} % |"
 
 
-Line = tuple[str, str, int, c.Held]
-
-
-def _covered(scale: float) -> Iterator[Line]:
+def _covered(scale: float) -> Iterator[tuple[str, str, int, c.Held]]:
+    """Interval, world, nominal coverage in percent and what was found."""
     n = max(round(2000 * scale), 20)
-    for seeds, (world, noise) in product(SEEDS, NOISES.items()):
-        told = f"{seeds} seeds, {world}"
-        line, change = c.both(partial(c.slope, seeds=seeds, noise=noise), n // 2, rng("slope", told))
-        yield "trend, slope per doubling (logit)", told, 95, line
-        yield "trend, end-to-end change", told, 95, change
-    for seeds, (world, noise) in product(SEEDS, NOISES.items()):
-        told = f"{seeds} seeds, {world}"
-        along, _ = c.both(partial(c.paired, seeds=seeds, noise=noise), n, rng("paired", told))
-        yield "paired difference over batch sizes", told, 95, along
-        ninety = c.count(partial(c.pairwise_ninety, seeds=seeds, noise=noise), n, rng("90", told))
-        yield "TOST, one difference", told, 90, ninety
-        flat, same = c.both(partial(c.steps, seeds=seeds, noise=noise / 5), n // 2, rng("steps", told))
-        yield "TOST, a step of delta is not called flat", f"{told}, a fifth of it", 95, flat
-        yield "TOST, a difference of delta at one size is not called none", f"{told}, a fifth of it", 95, same
+    for seeds, (noisy, noise) in product(SEEDS, NOISES.items()):
+        world = f"{seeds} seeds, {noisy}"
+        line, change = c.both(partial(c.slope, seeds=seeds, noise=noise), n // 2, rng("slope", world))
+        yield "trend, slope per doubling (logit)", world, 95, line
+        yield "trend, end-to-end change", world, 95, change
+    for seeds, (noisy, noise) in product(SEEDS, NOISES.items()):
+        world = f"{seeds} seeds, {noisy}"
+        along, _ = c.both(partial(c.paired, seeds=seeds, noise=noise), n, rng("paired", world))
+        yield "paired difference over batch sizes", world, 95, along
+        ninety = c.count(partial(c.pairwise_ninety, seeds=seeds, noise=noise), n, rng("90", world))
+        yield "TOST, one difference", world, 90, ninety
+        flat, same = c.both(partial(c.steps, seeds=seeds, noise=noise / 5), n // 2, rng("steps", world))
+        yield "TOST, a step of delta is not called flat", f"{world}, a fifth of it", 95, flat
+        yield "TOST, a difference of delta at one size is not called none", f"{world}, a fifth of it", 95, same
     for seeds in SEEDS:
-        told = f"{seeds} seeds"
+        world = f"{seeds} seeds"
         _, at_one = c.both(partial(c.paired, seeds=seeds), n, rng("paired", seeds))
-        yield "paired difference by seed", told, 95, at_one
+        yield "paired difference by seed", world, 95, at_one
         largest = c.count(partial(c.largest_difference, seeds=seeds), n // 10, rng("tost", seeds))
-        yield "TOST, the largest of 21 differences", f"{told}, flat", 90, largest
-        yield (
-            "attack ratio, mean over seeds",
-            told,
-            95,
-            c.count(partial(c.attack_ratio, seeds=seeds), n, rng("r", seeds)),
-        )
+        yield "TOST, the largest of 21 differences", f"{world}, flat", 90, largest
+        ratio = c.count(partial(c.attack_ratio, seeds=seeds), n, rng("r", seeds))
+        yield "attack ratio, mean over seeds", world, 95, ratio
         images = c.count(partial(c.seeds_accuracy, seeds=seeds), n, rng("images", seeds))
-        yield "Clopper-Pearson of all seeds' images, as if it were over seeds", told, 95, images
+        yield "Clopper-Pearson of all seeds' images, as if it were over seeds", world, 95, images
     for seeds, slope in product(SEEDS, (0.0, 0.5, -0.5)):
-        told = f"{seeds} seeds, accuracy {slope:+g} noise units a doubling"
-        found = c.sign_error_interval(rng("sign", told), seeds=seeds, slope=slope, environments=n)
-        yield "sign-error of an environment", told, 95, found
+        world = f"{seeds} seeds, accuracy {slope:+g} noise units a doubling"
+        found = c.sign_error_interval(rng("sign", world), seeds=seeds, slope=slope, environments=n)
+        yield "sign-error of an environment", world, 95, found
     for seeds in SEEDS:
         found = c.sign_error_interval(rng("bend", seeds), seeds=seeds, slope=0.0, environments=n, shared=2.0)
         yield "sign-error, as if it were over curves", f"{seeds} seeds, curves bend by 2 noise units", 95, found
     for strata, tau2 in product((3, 6, 12, 20), (0.0, 0.1, 0.5)):
-        told = f"{strata} strata, tau2 {tau2:g}"
-        mean, new = c.both(partial(c.forest, strata=strata, tau2=tau2), n, rng("forest", told))
-        yield "forest, mean", told, 95, mean
-        yield "forest, prediction", told, 95, new
+        world = f"{strata} strata, tau2 {tau2:g}"
+        mean, new = c.both(partial(c.forest, strata=strata, tau2=tau2), n, rng("forest", world))
+        yield "forest, mean", world, 95, mean
+        yield "forest, prediction", world, 95, new
     for strata, tau in product((4, 12, 30), (0.0, -0.5, -0.8)):
-        told = f"{strata} curves of 7 sizes, tau {tau:g}"
-        yield (
-            "forest of taus, mean",
-            told,
-            95,
-            c.count(partial(c.forest_of_taus, strata=strata, tau=tau), n // 4, rng("taus", told)),
-        )
+        world = f"{strata} curves of 7 sizes, tau {tau:g}"
+        mean = c.count(partial(c.forest_of_taus, strata=strata, tau=tau), n // 4, rng("taus", world))
+        yield "forest of taus, mean", world, 95, mean
     for sizes, tau in product((5, 7, 8), (0.0, -0.5, -0.8)):
-        told = f"{sizes} sizes, tau {tau:g}"
-        yield "Kendall's tau of a curve", told, 95, c.count(partial(c.kendall, tau=tau, sizes=sizes), n, rng("k", told))
+        world = f"{sizes} sizes, tau {tau:g}"
+        found = c.count(partial(c.kendall, tau=tau, sizes=sizes), n, rng("k", world))
+        yield "Kendall's tau of a curve", world, 95, found
     pearson, within = c.both(c.correlation, n, rng("correlation"))
     yield "Pearson", "21 points, rho -.5", 95, pearson
     yield "repeated-measures correlation", "4 curves of 21 runs, rho -.5", 95, within
@@ -161,29 +152,31 @@ def power(scale: float) -> Iterator[str]:
     """How often planted effects are found, in percent, at 3, 5 and 8 seeds."""
     yield "| test | planted | seed noise (points) | 3 seeds | 5 seeds | 8 seeds | n |"
     yield "|---|---|---|---|---|---|---|"
-    for effect, noise in product((3.0, 5.0, 10.0), (0.5, 1.5, 3.0)):
-        yield _found(p.finds_trend, "trend", f"falls by {effect:g} points", effect, noise, max(round(1000 * scale), 20))
-    for effect, noise in product((0.0, 1.5), (0.5, 1.0, 1.5, 3.0)):
-        told = f"changes by {effect:g} points"
-        yield _found(p.finds_flat, "flat within 3 points", told, effect, noise, max(round(200 * scale), 20))
-    for noise in (0.5, 1.0, 1.5, 3.0):
-        told = "differ by 0 points"
-        yield _found(p.finds_none, "no difference within 3 points", told, 0.0, noise, max(round(200 * scale), 20))
-    n = max(round(500 * scale), 20)
-    for gap, ratio, noise in product((0.01, 0.02, 0.04), (1.5, 2.0), (0.005, 0.015)):
-        told = f"gap {100 * gap:g} points, lambda1 x{ratio:g}"
-        world = p.exception_world(gap=gap, ratio=ratio, noise=noise)
+
+    def found(test: Callable[..., bool], name: str, planted: str, effect: float, noise: float, full: int) -> str:
+        n = max(round(full * scale), 20)
         hits = [
-            families_with({"true": p.true_find}, world, n, seeds, rng("power", told, noise, seeds))["true"]
+            c.count(partial(test, effect=effect, noise=noise, seeds=seeds), n, rng(name, effect, noise, seeds)).hits
             for seeds in SEEDS
         ]
-        cells = " | ".join(rate(k, n) for k in hits)
-        yield f"| confirmed counterexample | {told} | {100 * noise:g} | {cells} | {n} |"
+        return _line(name, planted, noise, hits, n)
+
+    for effect, noise in product((3.0, 5.0, 10.0), (0.5, 1.5, 3.0)):
+        yield found(p.finds_trend, "trend", f"falls by {effect:g} points", effect, noise, 1000)
+    for effect, noise in product((0.0, 1.5), (0.5, 1.0, 1.5, 3.0)):
+        yield found(p.finds_flat, "flat within 3 points", f"changes by {effect:g} points", effect, noise, 200)
+    for noise in (0.5, 1.0, 1.5, 3.0):
+        yield found(p.finds_none, "no difference within 3 points", "differ by 0 points", 0.0, noise, 200)
+    n = max(round(500 * scale), 20)
+    for gap, ratio, noise in product((0.01, 0.02, 0.04), (1.5, 2.0), (0.005, 0.015)):
+        planted = f"gap {100 * gap:g} points, lambda1 x{ratio:g}"
+        world = p.exception_world(gap=gap, ratio=ratio, noise=noise)
+        hits = [
+            families_with({"true": p.true_find}, world, n, seeds, rng("power", planted, noise, seeds))["true"]
+            for seeds in SEEDS
+        ]
+        yield _line("confirmed counterexample", planted, 100 * noise, hits, n)
 
 
-def _found(test: Callable[..., bool], name: str, told: str, effect: float, noise: float, n: int) -> str:
-    hits = [
-        c.count(partial(test, effect=effect, noise=noise, seeds=seeds), n, rng(name, effect, noise, seeds)).hits
-        for seeds in SEEDS
-    ]
-    return f"| {name} | {told} | {noise:g} | {' | '.join(rate(k, n) for k in hits)} | {n} |"
+def _line(test: str, planted: str, noise: float, hits: list[int], n: int) -> str:
+    return f"| {test} | {planted} | {noise:g} | {' | '.join(rate(k, n) for k in hits)} | {n} |"

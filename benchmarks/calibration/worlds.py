@@ -1,4 +1,4 @@
-"""Cells of many planted studies at once, in the form in which the counterexample report judges them."""
+"""Cells of many simulated studies at once, in the form in which the counterexample report judges them."""
 
 from __future__ import annotations
 
@@ -40,10 +40,12 @@ AT_ONCE = 250
 class World:
     """Curves of batch sizes that share one family of tests.
 
-    `accuracy`, `log2_lambda1` (shape (curves, sizes)) are planted means, `noise` and `lambda_noise` (broadcast to that
-    shape) the seeds' standard deviations of the two. `attacks` copies of every curve are attacks on the same networks,
-    whose noise is correlated by `shared`. `tails`: degrees of freedom of the noise (Student's t), normal where
-    infinite.
+    Attributes:
+        accuracy, log2_lambda1: planted means, shape (curves, sizes).
+        noise, lambda_noise: standard deviations of the two over seeds, broadcast to that shape.
+        attacks: copies of every curve, as attacks on the same networks.
+        shared: correlation of the copies' noise.
+        tails: degrees of freedom of the noise (Student's t); normal if infinite.
     """
 
     accuracy: Floats
@@ -65,24 +67,21 @@ def flat_world(
     tails: float = float("inf"),
 ) -> World:
     """Accuracy does not depend on batch size; lambda1 doubles with it (`rising`) or does not depend on it either."""
-    shape = (curves, sizes)
-    slope = np.arange(sizes) if rising else np.zeros(sizes)
-    levels = np.full(shape, ACCURACY)
-    spread = np.broadcast_to(np.asarray(noise, dtype=float), shape).copy()
-    return World(levels, np.broadcast_to(slope, shape).astype(float).copy(), spread, attacks=attacks, tails=tails)
+    accuracy = np.full((curves, sizes), ACCURACY)
+    log2_lambda1 = np.tile(np.arange(sizes) * float(rising), (curves, 1))
+    return World(accuracy, log2_lambda1, np.full(accuracy.shape, noise), attacks=attacks, tails=tails)
 
 
 def flat_curvature_world(lambda_noise: Floats) -> World:
-    """The other half: accuracy rises by 2 points a doubling, lambda1 does not depend on batch size."""
-    rising = np.broadcast_to(ACCURACY + 0.02 * np.arange(len(SIZES)), (CURVES, len(SIZES)))
-    noise = np.full(rising.shape, 0.005)
-    return World(rising, np.zeros_like(rising), noise, lambda_noise=lambda_noise)
+    """The opposite: accuracy rises by 2 points a doubling, lambda1 does not depend on batch size."""
+    rising = np.tile(ACCURACY + 0.02 * np.arange(len(SIZES)), (CURVES, 1))
+    return World(rising, np.zeros_like(rising), np.full(rising.shape, 0.005), lambda_noise=lambda_noise)
 
 
 def family_cells(world: World, families: int, seeds: int, rng: np.random.Generator) -> pd.DataFrame:
     """The cells of independent studies of this world, as `analysis.tables.cells.cells` gives them.
 
-    The label of the attack's loss tells the families apart: the report adjusts p-values within each loss.
+    The `loss` column numbers the families, since the report adjusts p-values within each loss.
     """
     curves, sizes = world.accuracy.shape
     shape = (families, curves, sizes, seeds)
@@ -125,7 +124,7 @@ def _frame(accuracy: Floats, sharp: Floats, attack: int) -> pd.DataFrame:
 
 
 WITHOUT_BITS = pd.DataFrame({"correct_bits": [None], "n": [IMAGES]})
-"""No image-wise answers are planted: the report then takes the unpaired binomial error, which is not smaller."""
+"""No answers per image are simulated: the report then takes the unpaired binomial error, which is not smaller."""
 
 
 def judged(world: World, families: int, seeds: int, rng: np.random.Generator) -> pd.DataFrame:
