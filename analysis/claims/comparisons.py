@@ -13,9 +13,8 @@ from analysis.claims.measures import Measure, robust_accuracy
 from analysis.claims.sweeps import Scope, guarded, sweeps
 from analysis.claims.verdict import StratumResult
 from analysis.published import published
-from analysis.statistics.equivalence import no_difference
-from analysis.statistics.estimates import Sample
-from analysis.statistics.finding import Decision, Finding
+from analysis.statistics.estimates import Decision, Finding, Sample
+from analysis.statistics.sample_tests import no_difference
 
 YAO_TABLES = {("mnist", "m1_20"): ("Yao-T7", "M1"), ("cifar10", "c1"): ("Yao-T1", "C1")}
 """Our data set and model -> where Yao et al. 2018 (arXiv:1802.08241) print the networks of these names. The

@@ -15,9 +15,9 @@ from analysis.claims.evidence import Evidence
 from analysis.claims.large_batch_measures import converged
 from analysis.claims.sweeps import Scope
 from analysis.claims.verdict import StratumResult
-from analysis.statistics.estimates import LEAST_FINITE, LEAST_SEEDS
-from analysis.statistics.finding import SIGNIFICANCE, Decision
-from analysis.statistics.inference import wilson
+from analysis.statistics.estimates import Decision
+from analysis.statistics.intervals import wilson
+from analysis.statistics.thresholds import MIN_FINITE_SHARE, MIN_SEEDS, SIGNIFICANCE
 from analysis.tables.lookup import of_trials
 from analysis.tables.robust_networks import Network, networks
 from search_spaces.large_batch import COUNT
@@ -140,9 +140,9 @@ def _counted(
     finished = [run for run in network.runs.values() if run["status"] == "ok"]
     seeds = {s["trial_id"] for s in spectra}
     short = ""
-    if len(network.runs) < LEAST_SEEDS or (len(finished) == len(network.runs) and len(seeds) < LEAST_SEEDS):
-        verdict, short = "not run", f"spectra of {len(seeds)} seeds; needs {LEAST_SEEDS}"
-    elif len(finished) < LEAST_FINITE * len(network.runs) - 1e-12 or len(seeds) < LEAST_FINITE * len(finished):
+    if len(network.runs) < MIN_SEEDS or (len(finished) == len(network.runs) and len(seeds) < MIN_SEEDS):
+        verdict, short = "not run", f"spectra of {len(seeds)} seeds; needs {MIN_SEEDS}"
+    elif len(finished) < MIN_FINITE_SHARE * len(network.runs) - 1e-12 or len(seeds) < MIN_FINITE_SHARE * len(finished):
         verdict, short = "inconclusive", f"{len(network.runs) - len(finished)} of {len(network.runs)} seeds diverged"
     return StratumResult(
         keys=keys,

@@ -14,10 +14,10 @@ from analysis.claims.measures import LAMBDA1, Measure
 from analysis.claims.opposition import unjudged
 from analysis.claims.sweeps import Scope, Setting, Sweep, arms, guarded, sweeps
 from analysis.claims.verdict import StratumResult
-from analysis.reports.counterexamples import MIN_GAP, MIN_RATIO, REVERSE
-from analysis.statistics.contrasts import contrast, paired_difference
-from analysis.statistics.estimates import AT_ONE_SIZE, Reach, Sample, cell_means, directional
-from analysis.statistics.finding import SIGNIFICANCE, Decision, Finding
+from analysis.reports.counterexamples import REVERSE
+from analysis.statistics.estimates import AT_ONE_SIZE, Decision, Finding, Reach, Sample, cell_means, directional
+from analysis.statistics.sample_tests import contrast, paired_difference
+from analysis.statistics.thresholds import MIN_GAP, MIN_RATIO, SIGNIFICANCE
 
 PAIR = Reach(2, 1.0)
 """A larger batch size and a smaller one."""

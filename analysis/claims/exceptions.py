@@ -14,10 +14,10 @@ from analysis.claims.evidence import Evidence, curve_keys
 from analysis.claims.measures import FGSM, PGD, Measure
 from analysis.claims.sweeps import Scope, Sweep, sweeps
 from analysis.claims.verdict import StratumResult
-from analysis.reports.counterexamples import COUNTEREXAMPLE, FALSE_DISCOVERY_RATE
+from analysis.reports.counterexamples import COUNTEREXAMPLE
 from analysis.reports.environments import sign_errors
-from analysis.statistics.estimates import LEAST_SIZES, LEAST_SPAN
-from analysis.statistics.finding import SIGNIFICANCE, Decision
+from analysis.statistics.estimates import Decision
+from analysis.statistics.thresholds import FALSE_DISCOVERY_RATE, MIN_BATCH_SIZES, MIN_SPAN, SIGNIFICANCE
 from analysis.tables.observations import keyed, observe
 from analysis.tables.table import CURVE
 from search_spaces import HEADLINE_EPSILON
@@ -73,7 +73,7 @@ def _sign_error(base: StratumResult, found: dict[Any, Any] | None, sweep: Sweep)
     if short:
         return replace(base, verdict=short.verdict, note=short.reason)
     sizes = [float(size) for size in found["batch_sizes"].split()] if found else []
-    if not found or found["note"] or len(sizes) < LEAST_SIZES or max(sizes) < LEAST_SPAN * min(sizes):
+    if not found or found["note"] or len(sizes) < MIN_BATCH_SIZES or max(sizes) < MIN_SPAN * min(sizes):
         flagged = ", ".join(sweep.flagged) or "lambda1 missing"
         return replace(base, verdict="inconclusive", note=f"too few sound cells ({flagged})")
     error, low, high = (float(found[name]) for name in ("estimate", "low", "high"))

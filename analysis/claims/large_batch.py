@@ -32,8 +32,7 @@ from analysis.claims.to_the_loss import (
     not_related,
 )
 from analysis.claims.verdict import Source
-from analysis.statistics.peak import falls_from_peak
-from analysis.statistics.trends import trend
+from analysis.statistics.sample_tests import falls_from_peak, trend
 from search_spaces.large_batch import COUNT, EPSILONS, MOMENTUM, NATURAL, ORIGINAL
 from search_spaces.regimes import BENCHMARK_MOMENTUM
 

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims.evidence import DIVERGED, Evidence, Reader
-from analysis.statistics.inference import logit_accuracy
-from analysis.tables.cells import UNTRAINED
+from analysis.statistics.intervals import logit_accuracy
+from analysis.statistics.thresholds import UNTRAINED
 from search_spaces import HEADLINE_EPSILON
 
 

@@ -15,9 +15,10 @@ from analysis.claims.measures import Measure
 from analysis.claims.sweeps import Scope, Sweep, sweeps
 from analysis.claims.verdict import StratumResult
 from analysis.reports.correlation import stratum_taus
-from analysis.statistics.finding import SIGNIFICANCE, Decision
-from analysis.statistics.inference import spearman
+from analysis.statistics.correlations import spearman
+from analysis.statistics.estimates import Decision
 from analysis.statistics.intervals import fisher_z_interval
+from analysis.statistics.thresholds import SIGNIFICANCE
 from analysis.tables.observations import keyed, observe
 from analysis.tables.table import CURVE
 

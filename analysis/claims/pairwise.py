@@ -11,10 +11,9 @@ from analysis.claims.evidence import Evidence
 from analysis.claims.measures import Measure
 from analysis.claims.sweeps import Scope, Setting, arms, guarded
 from analysis.claims.verdict import StratumResult
-from analysis.statistics.contrasts import contrast, mean_over_sizes, paired_difference
-from analysis.statistics.equivalence import no_difference
-from analysis.statistics.estimates import ALONG_BATCH_SIZES, Reach, Sample
-from analysis.statistics.finding import SIGNIFICANCE, Decision, Finding
+from analysis.statistics.estimates import ALONG_BATCH_SIZES, Decision, Finding, Reach, Sample
+from analysis.statistics.sample_tests import contrast, mean_over_sizes, no_difference, paired_difference
+from analysis.statistics.thresholds import SIGNIFICANCE
 from search_spaces import Trial
 
 Decide = Callable[..., Finding]

@@ -13,10 +13,10 @@ from analysis.claims.evidence import Evidence
 from analysis.claims.measures import CLEAN_DELTA
 from analysis.claims.sweeps import LEFT_OUT, Scope, Setting
 from analysis.claims.verdict import StratumResult
-from analysis.statistics.finding import Finding
+from analysis.statistics.estimates import Finding
 from analysis.statistics.intervals import clopper_pearson, logit_accuracy
-from analysis.statistics.seed_pairs import difference_by_seed
-from analysis.tables.cells import FLOOR, UNTRAINED, ZERO_GRADIENT
+from analysis.statistics.sample_tests import difference_by_seed
+from analysis.statistics.thresholds import FLOOR, UNTRAINED, ZERO_GRADIENT
 from analysis.tables.robust_networks import ORIGINAL, Network, answers, networks
 from search_spaces.large_batch import METHODS, SUBSET
 

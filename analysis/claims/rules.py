@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from analysis.claims.verdict import StratumResult
-from analysis.statistics.finding import SIGNIFICANCE, Decision
-from analysis.statistics.inference import holm, wilson
+from analysis.statistics.estimates import Decision
+from analysis.statistics.intervals import wilson
+from analysis.statistics.multiplicity import holm
+from analysis.statistics.thresholds import SIGNIFICANCE
 
 
 @dataclass(frozen=True)

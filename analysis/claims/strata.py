@@ -13,11 +13,16 @@ from analysis.claims.evidence import Evidence
 from analysis.claims.measures import Measure
 from analysis.claims.sweeps import Guarded, Scope, Setting, Sweep, guarded, sweeps
 from analysis.claims.verdict import StratumResult
-from analysis.statistics.contrasts import contrast, larger_in_size, paired_difference
-from analysis.statistics.equivalence import flat, no_difference
-from analysis.statistics.estimates import Sample
-from analysis.statistics.finding import Finding
-from analysis.statistics.trends import end_to_end, trend
+from analysis.statistics.estimates import Finding, Sample
+from analysis.statistics.sample_tests import (
+    contrast,
+    end_to_end,
+    flat,
+    larger_in_size,
+    no_difference,
+    paired_difference,
+    trend,
+)
 
 OnSweep = Callable[[Sweep, float], Guarded]
 

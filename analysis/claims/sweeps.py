@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from analysis.claims.evidence import DIVERGED, Evidence, Key, Reading, curve_key
 from analysis.claims.measures import Measure
 from analysis.claims.verdict import Coverage
-from analysis.statistics.estimates import Sample
-from analysis.statistics.finding import Finding
+from analysis.statistics.estimates import Finding, Sample
 from analysis.tables.table import CURVE, PROTOCOL
 from search_spaces import GRIDS, Trial
 

@@ -16,10 +16,9 @@ from analysis.claims.measures import Measure
 from analysis.claims.rules import Ruling
 from analysis.claims.sweeps import Guarded, Scope, Sweep, guarded, sweeps
 from analysis.claims.verdict import StratumResult
-from analysis.statistics.contrasts import mean_over_sizes, paired_difference
-from analysis.statistics.estimates import LEAST_SEEDS, Sample, directional
-from analysis.statistics.finding import Finding
-from analysis.statistics.rank_association import opposed, unrelated
+from analysis.statistics.estimates import Finding, Sample, directional
+from analysis.statistics.sample_tests import mean_over_sizes, opposed, paired_difference, unrelated
+from analysis.statistics.thresholds import MIN_SEEDS
 
 
 class OnSample(Protocol):
@@ -68,7 +67,7 @@ def curvature_opposes(x: Measure, y: Measure, labels: Labels) -> Test:
 
 def not_related(x: Measure, y: Measure, labels: Labels, *, bound: float) -> Test:
     """AS along the batch size: is Kendall's tau of `x` and `y` within +-`bound`?"""
-    return _together(x, y, partial(unrelated, bound=bound), labels)
+    return _together(x, y, partial(unrelated, delta=bound), labels)
 
 
 def _together(x: Measure, y: Measure, decide: Callable[[Sample, Sample], Finding], labels: Labels) -> Test:
@@ -111,8 +110,8 @@ def _exceeds(low: Sample, high: Sample, *, delta: float, least: int) -> Finding:
     difference = paired_difference(low, high)
     difference = difference.where(difference.batch_size >= least)
     _, counts = np.unique(difference.batch_size, return_counts=True)
-    if not (counts >= LEAST_SEEDS).any():
-        return Finding("not run", f"no batch size of {least} or more with {LEAST_SEEDS} seeds")
+    if not (counts >= MIN_SEEDS).any():
+        return Finding("not run", f"no batch size of {least} or more with {MIN_SEEDS} seeds")
     kept = difference.decidable()
     if not len(kept.value):
         return Finding("inconclusive", "too many seeds diverged")

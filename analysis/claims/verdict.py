@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
-from analysis.statistics.finding import Decision
+from analysis.statistics.estimates import Decision
 from analysis.tables.words import phrase
 
 SATURATION_NOTE = "The verdicts on the published and on the stable loss differ: it rests on float32 saturation."

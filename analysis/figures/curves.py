@@ -14,7 +14,8 @@ from scipy import stats
 from analysis.figures.identity import by_place, cell_ids, place
 from analysis.figures.sweep import SHARED, Setting, settings, shared_values
 from analysis.statistics.groups import group_codes
-from analysis.tables.cells import CELL, FLAGS, MIN_TRAINED, cells
+from analysis.statistics.thresholds import MIN_FINITE_SHARE
+from analysis.tables.cells import CELL, FLAGS, cells
 from analysis.tables.observations import by_code
 from analysis.tables.table import CURVE, QUESTION, StudyTable, in_plain_text
 
@@ -192,7 +193,7 @@ def _t(n: int) -> float:
 def _drawn(frame: pd.DataFrame) -> pd.DataFrame:
     """A cell is a gap when it has no value or too few of its runs did not diverge: survivors are not its mean."""
     finished = frame["ok"] + frame["diverged"] + frame["failed"]
-    trained = finished - frame["diverged"] >= MIN_TRAINED * finished - 1e-9
+    trained = finished - frame["diverged"] >= MIN_FINITE_SHARE * finished - 1e-9
     return frame.assign(drawn=frame["mean"].notna() & trained)
 
 

@@ -12,12 +12,10 @@ import pandas as pd
 from analysis.published import published
 from analysis.published.printed_rows import PrintedTable, Run, runs_of
 from analysis.statistics.intervals import Estimate, mean_interval
+from analysis.statistics.thresholds import MIN_SEEDS_OF_AN_INTERVAL
 from analysis.tables.table import StudyTable
 
 CONSISTENT, NOT_CONSISTENT, NOT_DECIDABLE, NOT_RUN = "consistent", "not consistent", "not decidable", "not run"
-
-LEAST_SEEDS = 2
-"""An interval over seeds needs two."""
 
 LOGARITHMIC = ("lambda1_theta", "lambda1_x", "grad_x_norm")
 """Positive quantities that spread by factors: geometric means, intervals of the logarithm."""
@@ -65,7 +63,7 @@ def _cell(table: PrintedTable, model: str, label: str, cell: Mapping[Any, Any], 
     ours, low, high, seeds = _summary(run.values(*question, "ce") if run else [], question[0])
     stable = _summary(run.values(*question, "stable") if run and question[2] is not None else [], question[0])[0]
     verdict = NOT_RUN if not seeds else NOT_DECIDABLE
-    if seeds >= LEAST_SEEDS:
+    if seeds >= MIN_SEEDS_OF_AN_INTERVAL:
         inside = low - rounding <= paper <= high + rounding
         verdict = CONSISTENT if inside else NOT_CONSISTENT
     return {

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.published import published
-from analysis.statistics.inference import kendall_tau_b, partial_spearman, spearman
+from analysis.statistics.correlations import kendall_tau_b, partial_spearman, spearman
 
 
 def yao_table(table: str, model: str) -> pd.DataFrame:

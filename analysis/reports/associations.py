@@ -11,9 +11,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.statistics.correlations import (
+    granulated_by_group,
+    kendall_tau_b,
+    partial_spearman,
+    pearson,
+    repeated_measures_correlation,
+    spearman,
+)
 from analysis.statistics.groups import Codes
-from analysis.statistics.inference import kendall_tau_b, pearson, repeated_measures_correlation, spearman
-from analysis.statistics.ranks import granulated_by_group, partial_spearman
 from analysis.tables.observations import (
     ALONGSIDE,
     UNDECIDABLE,

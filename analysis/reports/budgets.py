@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.statistics.estimates import Floats, LinearContrast
-from analysis.statistics.finding import SIGNIFICANCE
-from analysis.tables.cells import FLOOR, MIN_SEEDS
+from analysis.statistics.thresholds import FLOOR, MIN_SEEDS, SIGNIFICANCE
 from analysis.tables.table import PROTOCOL, StudyTable
 
 BASELINE = "sgd"

@@ -9,9 +9,9 @@ import pandas as pd
 
 from analysis.reports.associations import study_associations
 from analysis.reports.environments import sign_errors
+from analysis.statistics.correlations import kendall_by_group, kendall_p
 from analysis.statistics.intervals import Z_VARIANCE, continuity_tau, fisher_z_interval, random_effects
-from analysis.statistics.ranks import kendall_by_group, kendall_p
-from analysis.tables.cells import MIN_SEEDS
+from analysis.statistics.thresholds import MIN_BATCH_SIZES, MIN_SEEDS, MIN_SPAN
 from analysis.tables.cells import cells as cells_of
 from analysis.tables.observations import (
     CURVATURES,
@@ -26,12 +26,6 @@ from analysis.tables.observations import (
 )
 from analysis.tables.table import PROTOCOL, QUESTION, StudyTable, in_plain_text
 from search_spaces import HEADLINE_EPSILON
-
-MIN_BATCH_SIZES = 5
-MIN_SPAN = 16
-"""A trend along batch size needs this many decidable batch sizes, the largest this many times the
-smallest.
-"""
 
 ALONG = "tau_b_along_batch_size"
 

@@ -12,25 +12,21 @@ from scipy import special
 
 from analysis.reports.rerun import Rerun
 from analysis.statistics.groups import Codes, group_codes
-from analysis.statistics.hidden_noise import over_curves
-from analysis.statistics.inference import benjamini_yekutieli
 from analysis.statistics.intervals import Array
+from analysis.statistics.multiplicity import benjamini_yekutieli, over_curves
+from analysis.statistics.thresholds import (
+    FALSE_DISCOVERY_RATE,
+    LOSS_RATIO,
+    MIN_ERRORS,
+    MIN_GAP,
+    MIN_RATIO,
+    SIGNIFICANCE,
+)
 from analysis.tables.cells import FLAGS
 from analysis.tables.cells import cells as cells_of
 from analysis.tables.observations import CURVATURES, STRATUM
 from analysis.tables.pairs import pair_up, paired_errors, seed_moments
 from analysis.tables.table import CURVE, QUESTION, StudyTable
-
-FALSE_DISCOVERY_RATE = 0.05
-MIN_RATIO = 1.25
-"""lambda1 of the two cells must differ by this factor."""
-MIN_GAP = 0.01
-"""Adversarial accuracies must differ by one point."""
-MIN_ERRORS = 2.0
-"""... and by this many binomial standard errors, paired over the images."""
-LOSS_RATIO = 2.0
-"""Training losses further apart than this factor are another explanation."""
-RETEST_LEVEL = 0.05
 
 Cell = dict[Any, Any]
 """A row of `cells` as a mapping."""
@@ -91,7 +87,7 @@ def counterexample_report(table: StudyTable) -> CounterexampleReport:
     two (intersection-union), q <= .05 by Benjamini-Yekutieli; lambda1 by a factor of 1.25, accuracy by a
     point and by two standard errors paired over the images; both cells have 3 seeds, converged eigenvalues
     and no flag (floor, untrained, suspect). q is raised where one noisy cell could feign the pair
-    (`hidden_noise`).
+    (`multiplicity.over_curves`).
 
     The family of one adjustment is every testable pair (decidable, unflagged, converged cells; those of a copied
     curve once) of all data sets, models, curves, attacks and epsilons for one curvature, one loss and one direction:
@@ -257,7 +253,7 @@ def _half_width(seeds: pd.Series) -> Array:
     """Of the 95 % interval of each cell's mean (Student); NaN with one seed."""
     _, squares, size = seed_moments(seeds)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(special.stdtrit(size - 1, 0.975) * np.sqrt(squares / (size - 1) / size))
+        return np.asarray(special.stdtrit(size - 1, 1 - SIGNIFICANCE / 2) * np.sqrt(squares / (size - 1) / size))
 
 
 def _reason(both: tuple[Cell, Cell], curvature: str, q: float, q_pairs: float) -> str:
@@ -282,7 +278,7 @@ def _notes(out: pd.DataFrame, p_ratio: Array) -> list[str]:
     losses = out[["train_loss_i", "train_loss_j"]].to_numpy(dtype=float)
     low, high = losses.min(axis=1), losses.max(axis=1)
     by_loss = high > LOSS_RATIO * low
-    by_clean = p_ratio > RETEST_LEVEL
+    by_clean = p_ratio > SIGNIFICANCE
     texts = zip(np.where(by_loss, "loss-confounded", ""), np.where(by_clean, "clean-confounded", ""), strict=True)
     return [", ".join(filter(None, pair)) for pair in texts]
 

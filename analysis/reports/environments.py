@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.statistics.correlations import sign_error
 from analysis.statistics.groups import Codes, group_codes, numbered
 from analysis.statistics.intervals import Array
-from analysis.statistics.ranks import sign_error
-from analysis.tables.cells import MIN_SEEDS
+from analysis.statistics.thresholds import MIN_SEEDS, SIGNIFICANCE
 from analysis.tables.observations import ALONGSIDE, Observations, batch_list, by_code, column, keep_decidable
 
 VARIED = {
@@ -80,8 +80,8 @@ def _summarise(errors: Array, pairs: Codes, owner: Codes, count: int) -> pd.Data
     total = np.bincount(owner, weights=pairs, minlength=count)
     levels = np.maximum((1 + np.sqrt(1 + 8 * total / safe)) / 2, 2)  # k levels make k (k - 1) / 2 pairs
     chance = np.sqrt((2 * (2 * levels + 5)) / (9 * levels * (levels - 1)) / 4)
-    by_seeds = stats.t.ppf(0.975, np.maximum(seeds - 1, 1)) * sd
-    half = np.maximum(by_seeds, float(stats.norm.ppf(0.975)) * chance) / np.sqrt(safe)
+    by_seeds = stats.t.ppf(1 - SIGNIFICANCE / 2, np.maximum(seeds - 1, 1)) * sd
+    half = np.maximum(by_seeds, float(stats.norm.ppf(1 - SIGNIFICANCE / 2)) * chance) / np.sqrt(safe)
     return pd.DataFrame(
         {
             "estimate": np.where(seeds > 0, mean, np.nan),

@@ -1,37 +1,55 @@
-"""Replicated measurements along the batch size: which cells can decide, their means and contrasts."""
+"""Replicated measurements along the batch size, what they can decide, and the decision on a direction."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.statistics.finding import SIGNIFICANCE, Decision, Finding
+from analysis.statistics.thresholds import MIN_BATCH_SIZES, MIN_FINITE_SHARE, MIN_SEEDS, MIN_SPAN, SIGNIFICANCE
 
 Floats = NDArray[np.float64]
 
-LEAST_SEEDS = 3
-"""A cell of fewer seeds decides nothing."""
+Decision = Literal["supported", "refuted", "inconclusive", "not run"]
+DECISIONS: tuple[Decision, ...] = ("supported", "refuted", "inconclusive", "not run")
 
-LEAST_FINITE = 2 / 3
-"""Nor does one of whose seeds a smaller share than this did not diverge."""
 
-LEAST_SIZES = 5
-LEAST_SPAN = 16.0
-"""A statement about batch size needs this many sizes, the largest this many times the smallest."""
+@dataclass(frozen=True)
+class Finding:
+    """What one test says of one stratum.
+
+    `effect` and its interval (`low`, `high`) are in the unit of the measure: points of accuracy, or doublings
+    of lambda1; `confidence` is that of the interval. `p_supported` and `p_refuted` are at most .05 where the
+    test alone would support or refute the claim (an effect below delta still keeps it from being supported).
+    NaN: not computed.
+    """
+
+    verdict: Decision
+    reason: str
+    effect: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
+    p_supported: float = float("nan")
+    p_refuted: float = float("nan")
+    confidence: float = 1 - SIGNIFICANCE
+
+    @property
+    def p(self) -> float:
+        """The p-value behind the verdict: of the refutation where refuted, else of the support."""
+        return self.p_refuted if self.verdict == "refuted" else self.p_supported
 
 
 @dataclass(frozen=True)
 class Reach:
     """The batch sizes that a statement needs: how many, and how many times the smallest the largest must be."""
 
-    sizes: int = LEAST_SIZES
-    span: float = LEAST_SPAN
+    sizes: int = MIN_BATCH_SIZES
+    span: float = MIN_SPAN
 
     def met(self, batch_sizes: Floats) -> bool:
         """Whether these (ascending or not, each once) are enough."""
@@ -79,6 +97,11 @@ class Sample:
             raise ValueError(f"batch sizes, seeds and values must have one length, got {sorted(lengths)}")
         return sample
 
+    @property
+    def pairs(self) -> list[tuple[float, object]]:
+        """(batch size, seed) of each measurement: what two samples are paired by."""
+        return list(zip(self.batch_size.tolist(), self.seed.tolist(), strict=True))
+
     def where(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> Sample:
         """The measurements where a mask holds, or at these positions in their order."""
         return Sample(self.batch_size[chosen], self.seed[chosen], self.value[chosen], self.linear[chosen])
@@ -88,7 +111,7 @@ class Sample:
         finite = np.isfinite(self.value) & np.isfinite(self.linear)
         _, cell, count = np.unique(self.batch_size, return_inverse=True, return_counts=True)
         share = np.bincount(cell, weights=finite) / count
-        enough = (count >= LEAST_SEEDS) & (share >= LEAST_FINITE - 1e-12)
+        enough = (count >= MIN_SEEDS) & (share >= MIN_FINITE_SHARE - 1e-12)
         return self.where(finite & enough[cell])
 
     def shortfall(self, reach: Reach = ALONG_BATCH_SIZES) -> Finding | None:
@@ -97,9 +120,9 @@ class Sample:
         `not run` where the runs are not there, `inconclusive` where they are but too many diverged.
         """
         sizes, counts = np.unique(self.batch_size, return_counts=True)
-        replicated = sizes[counts >= LEAST_SEEDS]
+        replicated = sizes[counts >= MIN_SEEDS]
         if not reach.met(replicated):
-            found = f"{len(replicated)} batch sizes with {LEAST_SEEDS} seeds{_range(replicated)}"
+            found = f"{len(replicated)} batch sizes with {MIN_SEEDS} seeds{_range(replicated)}"
             needed = f"needs {reach.words}"
             return Finding("not run", f"{found}; {needed}")
         left = np.unique(self.decidable().batch_size)

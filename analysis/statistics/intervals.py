@@ -1,15 +1,12 @@
-"""Estimates with their uncertainty: proportions, means, correlations, pooled variances, random effects."""
+"""Estimates with their uncertainty: proportions, means, correlations, random effects and where a new stratum lies."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
-
-from analysis.statistics.prediction import prediction_interval
+from scipy import optimize, special, stats
 
 Array = NDArray[np.float64]
 
@@ -28,13 +25,6 @@ class Estimate(NamedTuple):
     low: float
     high: float
     n: int
-
-
-class Pooled(NamedTuple):
-    """A standard deviation pooled over groups and its degrees of freedom."""
-
-    sd: float
-    dof: int
 
 
 class RandomEffects(NamedTuple):
@@ -96,20 +86,6 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> Estimate:
         return Estimate(mean, np.nan, np.nan, 1)
     half = float(stats.t.ppf((1.0 + level) / 2.0, n - 1)) * float(data.std(ddof=1)) / np.sqrt(n)
     return Estimate(mean, mean - half, mean + half, n)
-
-
-def pooled_sd(groups: Iterable[ArrayLike]) -> Pooled:
-    """Standard deviation within groups, pooled over them: `groups` holds one array of replicates per cell.
-
-    sd is NaN when no group has two values (dof 0).
-    """
-    squares, dof = 0.0, 0
-    for group in groups:
-        values = np.asarray(group, dtype=float)
-        if values.size > 1:
-            squares += float(((values - values.mean()) ** 2).sum())
-            dof += values.size - 1
-    return Pooled(float(np.sqrt(squares / dof)) if dof else np.nan, dof)
 
 
 Z_VARIANCE = {
@@ -178,3 +154,46 @@ def random_effects(effects: ArrayLike, variances: ArrayLike, level: float = 0.95
     p = float(2 * stats.t.sf(abs(mean) / se, k - 1))
     predicted = prediction_interval(y, v, level) if k > 2 else (np.nan, np.nan)
     return RandomEffects(mean, mean - half, mean + half, *predicted, tau2, i2, p, k)
+
+
+NODES, WEIGHTS = (part / 2 for part in np.polynomial.legendre.leggauss(24))
+SHARES = NODES + 0.5
+"""Probabilities at which a quantile is taken, with `WEIGHTS`: Gauss and Legendre's rule on (0, 1)."""
+
+GRID = np.concatenate([[0.0], np.geomspace(1e-4, 1e4, 300)])
+"""Values of tau2 in units of the mean variance within strata, dense enough to interpolate between."""
+
+
+def prediction_interval(effects: Array, variances: Array, level: float) -> tuple[float, float]:
+    """The interval of a new stratum's effect (Nagashima, Noma & Furukawa 2019, Statistical Methods in Medical Research
+    28), for three strata and more, all finite.
+
+    tau2 is not an estimate, which is often 0 by chance and gives intervals that cover too little: it has its
+    confidence distribution, by which Cochran's Q at the true tau2 is a chi-square of k - 1 degrees of freedom. Given
+    tau2 a new effect is normal about the mean, which has Student's t with Hartung & Knapp's error, not let below the
+    classical one.
+    """
+    k = effects.size
+    grid = GRID * variances.mean()
+    weight, mean = _weighted(effects, variances, grid)
+    cochran = (weight * (effects - mean[:, None]) ** 2).sum(axis=1)
+    tau2 = np.interp(SHARES, special.chdtrc(k - 1, cochran), grid)
+    weight, mean = _weighted(effects, variances, tau2)
+    spread = (weight * (effects - mean[:, None]) ** 2).sum(axis=1) / (k - 1)
+    error = np.sqrt(np.maximum(spread, 1.0) / weight.sum(axis=1))
+    centre = mean[:, None] + np.sqrt(tau2)[:, None] * special.ndtri(SHARES)
+
+    def below(x: float, share: float) -> float:
+        return float(WEIGHTS @ special.stdtr(k - 1, (x - centre) / error[:, None]) @ WEIGHTS) - share
+
+    tails = (1 - level) / 2, (1 + level) / 2
+    reach = float(np.ptp(centre) + error.max() * special.stdtrit(k - 1, 1 - tails[0] / 10))
+    span = float(centre.min()) - reach, float(centre.max()) + reach
+    low, high = (float(optimize.brentq(below, *span, args=(tail,))) for tail in tails)
+    return low, high
+
+
+def _weighted(effects: Array, variances: Array, tau2: Array) -> tuple[Array, Array]:
+    """Weights (shape (tau2, strata)) and weighted mean (shape (tau2,)) at each tau2."""
+    weight = 1.0 / (variances + tau2[:, None])
+    return weight, (weight * effects).sum(axis=1) / weight.sum(axis=1)

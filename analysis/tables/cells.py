@@ -9,27 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.statistics.intervals import Array, clopper_pearson, logit_accuracy
+from analysis.statistics.thresholds import FLOOR, MIN_FINITE_SHARE, MIN_SEEDS, UNTRAINED, ZERO_GRADIENT
 from analysis.tables.table import CURVE, QUESTION, StudyTable
 
 CELL = (*CURVE, "batch_size")
 """One configuration without its seed, on one curve."""
-
-FLOOR = 0.01
-"""A cell whose adversarial accuracy has a Clopper-Pearson upper bound below this is at its attack's floor."""
-
-UNTRAINED = 0.2
-"""A network of at most this clean accuracy has not learned its task (chance is .1 on ten classes)."""
-
-ZERO_GRADIENT = 0.01
-"""An attack is suspect when it saw no gradient on more than this share of the images."""
-
-MIN_SEEDS = 3
-"""Fewer replicates decide nothing; Yao et al. 2018 (arXiv:1802.08241) repeat every experiment at least
-thrice.
-"""
-
-MIN_TRAINED = 2 / 3
-"""A cell decides nothing when fewer than this share of its finished trials did not diverge."""
 
 FLAGS = ("floor", "untrained", "suspect")
 
@@ -102,7 +86,7 @@ def _cells(table: StudyTable) -> pd.DataFrame:
     for split in ("train", "test"):
         frame[f"converged_{split}"] = frame[f"converged_{split}"].eq(True)
     finished = frame["n_ok"] + frame["n_diverged"] + frame["n_failed"]
-    trained = (finished - frame["n_diverged"]) >= MIN_TRAINED * finished - 1e-9
+    trained = (finished - frame["n_diverged"]) >= MIN_FINITE_SHARE * finished - 1e-9
     frame["decidable"] = (frame["n_seeds"] >= MIN_SEEDS) & trained
     frame = frame.drop(columns=["cell", "above_fgsm"])
     return frame.sort_values([*CELL, *QUESTION], ignore_index=True)

@@ -10,10 +10,8 @@ import pandas as pd
 from scipy import special, stats
 
 from analysis.reports.environments import sign_errors
-from analysis.statistics.contrasts import contrast, paired_difference
-from analysis.statistics.equivalence import flat, no_difference
+from analysis.statistics.correlations import kendall_tau_b, repeated_measures_correlation
 from analysis.statistics.estimates import Sample, cell_means
-from analysis.statistics.inference import repeated_measures_correlation
 from analysis.statistics.intervals import (
     Z_VARIANCE,
     clopper_pearson,
@@ -23,9 +21,15 @@ from analysis.statistics.intervals import (
     random_effects,
     wilson,
 )
-from analysis.statistics.ranks import kendall_tau_b
-from analysis.statistics.seed_pairs import difference_by_seed
-from analysis.statistics.trends import trend
+from analysis.statistics.sample_tests import (
+    contrast,
+    difference_by_seed,
+    flat,
+    no_difference,
+    paired_difference,
+    slope_per_doubling,
+    trend,
+)
 from analysis.tables.observations import Observations
 from benchmarks.calibration.worlds import SIZES, Floats
 
@@ -81,10 +85,11 @@ def slope(rng: Random, *, seeds: int = 3, noise: float | Floats = NOISE) -> tupl
     The planted curve is a straight line in logits for the first, in points for the second.
     """
     logits = np.linspace(0.4, -0.2, len(SIZES))[:, None] + curve(rng, seeds, 0.0, noise, 0.0) / 25
-    lines = trend(as_sample(100 * special.expit(logits)), claimed=-1, delta=3.0)
+    line = as_sample(100 * special.expit(logits))
+    low, high = slope_per_doubling(line.batch_size, line.linear).interval(0.95)
     change = trend(as_sample(curve(rng, seeds, SLOPE, noise)), claimed=-1, delta=3.0)
     return (
-        bool(lines.slope_low <= -0.1 <= lines.slope_high),
+        bool(low <= -0.1 <= high),
         bool(change.low <= SLOPE * (len(SIZES) - 1) <= change.high),
     )
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.statistics.equivalence import flat, no_difference
-from analysis.statistics.trends import trend
+from analysis.statistics.sample_tests import flat, no_difference, trend
 from benchmarks.calibration.coverage import Random, as_sample, curve
 from benchmarks.calibration.worlds import ACCURACY, CURVES, NOISE, SIZES, World, confirmed
 

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.reports.counterexamples import COUNTEREXAMPLE, FALSE_DISCOVERY_RATE, judge_pairs, testable_pairs
-from analysis.statistics.inference import logit_accuracy
+from analysis.reports.counterexamples import COUNTEREXAMPLE, judge_pairs, testable_pairs
+from analysis.statistics.intervals import logit_accuracy
+from analysis.statistics.thresholds import FALSE_DISCOVERY_RATE
 from analysis.tables.observations import STRATUM
 from analysis.tables.pairs import pair_up
 

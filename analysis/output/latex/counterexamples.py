@@ -9,7 +9,8 @@ import pandas as pd
 
 from analysis.output.latex.longtable import Column, longtable
 from analysis.output.latex.text import decimal, escape, interval, significant
-from analysis.reports.counterexamples import COUNTEREXAMPLE, FALSE_DISCOVERY_RATE, REVERSE
+from analysis.reports.counterexamples import COUNTEREXAMPLE, REVERSE
+from analysis.statistics.thresholds import FALSE_DISCOVERY_RATE
 from analysis.tables.words import name
 from analysis.theme import regime_style
 

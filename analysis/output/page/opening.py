@@ -13,7 +13,7 @@ from analysis.figures.sweep import Setting, settings
 from analysis.findings import Findings
 from analysis.output.page.decisions import agreed, by_claim, tally
 from analysis.output.page.html import Content, Html, element
-from analysis.statistics.finding import DECISIONS
+from analysis.statistics.estimates import DECISIONS
 from analysis.tables.table import PROTOCOL, StudyTable, versions
 from analysis.tables.words import said, value_text
 from search_spaces import GRIDS, Trial

@@ -23,7 +23,7 @@ from analysis.reports.budgets import (
     survives,
 )
 from analysis.statistics.estimates import LinearContrast
-from analysis.statistics.finding import SIGNIFICANCE
+from analysis.statistics.thresholds import SIGNIFICANCE
 from analysis.tables.table import StudyTable
 from analysis.tables.words import name, said
 from analysis.theme import percent, regime_style

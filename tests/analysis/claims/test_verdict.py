@@ -15,7 +15,7 @@ from analysis.claims.verdict import (
     strata_frame,
     to_frame,
 )
-from analysis.statistics.finding import Decision
+from analysis.statistics.estimates import Decision
 
 
 def stratum(verdict: Decision, p: float = 0.001, *, closeness: int = 0, **keys: object) -> StratumResult:

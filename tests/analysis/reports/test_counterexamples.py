@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from analysis.reports.counterexamples import COUNTEREXAMPLE, REVERSE, CounterexampleReport, counterexample_report
-from analysis.statistics.inference import benjamini_yekutieli, logit_accuracy
+from analysis.statistics.intervals import logit_accuracy
+from analysis.statistics.multiplicity import benjamini_yekutieli
 from analysis.tables.cells import cells
 from analysis.tables.observations import STRATUM
 from analysis.tables.pairs import pair_up, paired_errors

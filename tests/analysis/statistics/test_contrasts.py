@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.statistics.contrasts import contrast, larger_in_size, mean_over_sizes, paired_difference
 from analysis.statistics.estimates import Sample
-from analysis.statistics.trends import trend
+from analysis.statistics.sample_tests import contrast, larger_in_size, mean_over_sizes, paired_difference, trend
 
 SIZES = (16, 32, 64, 128, 256)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.statistics.equivalence import flat, no_difference
 from analysis.statistics.estimates import Sample
+from analysis.statistics.sample_tests import flat, no_difference
 
 SIZES = (16, 32, 64, 128, 256, 512, 1024)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.statistics.hidden_noise import over_curves
+from analysis.statistics.multiplicity import over_curves
 from analysis.tables.cells import cells
 from analysis.tables.pairs import pair_up
 from analysis.tables.table import from_rows

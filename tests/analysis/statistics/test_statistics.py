@@ -7,26 +7,26 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.statistics.groups import pairs_within
-from analysis.statistics.inference import (
-    benjamini_yekutieli,
-    clopper_pearson,
-    fisher_z_interval,
-    granulated_kendall_tau,
-    holm,
+from analysis.statistics.correlations import (
+    granulated_by_group,
+    kendall_by_group,
     kendall_tau_b,
-    logit_accuracy,
-    mean_interval,
     partial_spearman,
     pearson,
-    pooled_sd,
-    random_effects,
     repeated_measures_correlation,
     sign_error,
     spearman,
+)
+from analysis.statistics.groups import pairs_within
+from analysis.statistics.intervals import (
+    clopper_pearson,
+    fisher_z_interval,
+    logit_accuracy,
+    mean_interval,
+    random_effects,
     wilson,
 )
-from analysis.statistics.ranks import kendall_by_group
+from analysis.statistics.multiplicity import benjamini_yekutieli, holm
 
 RNG = np.random.default_rng
 
@@ -53,11 +53,6 @@ def test_mean_interval_is_students() -> None:
     expected = stats.ttest_1samp([1.0, 2.0, 4.0], 0).confidence_interval()
     assert found[1:3] == pytest.approx(expected) and found.estimate == pytest.approx(7 / 3)
     assert mean_interval([2.0])[0] == 2.0 and np.isnan(mean_interval([2.0]).low)
-
-
-def test_pooled_sd_is_the_anova_residual_and_skips_single_values() -> None:
-    assert pooled_sd([[1.0, 3.0], [10.0, 10.0, 13.0], [7.0]]) == pytest.approx((np.sqrt(8 / 3), 3))
-    assert np.isnan(pooled_sd([[1.0], [2.0]]).sd)
 
 
 @pytest.mark.parametrize("n", [2, 4, 7, 8, 9, 20])
@@ -136,22 +131,21 @@ def test_fisher_intervals_follow_their_variances() -> None:
     assert fisher_z_interval(0.5, 32, controls=2) == fisher_z_interval(0.5, 30)
 
 
-def test_granulated_tau_averages_over_groups_then_axes() -> None:
+def test_granulated_tau_averages_over_the_settings_of_each_axis() -> None:
     grid = pd.DataFrame(list(itertools.product([1, 2, 3], [1, 2])), columns=["a", "b"])
     grid["x"] = grid["a"] * 10.0 + grid["b"]
     grid["y"] = grid["a"] * 10.0 - grid["b"]  # agrees along a, disagrees along b
-    found = granulated_kendall_tau(grid, "x", "y", ["a", "b"])
-    assert found.axes == {"a": 1.0, "b": -1.0}
-    assert found.groups == {"a": 2, "b": 3}
-    assert found.mean == 0.0
+    psi, settings = granulated_by_group(grid, "x", "y", ["a", "b"], np.zeros(6, dtype=np.intp), 1)
+    assert psi.tolist() == [[1.0, -1.0]]
+    assert settings.tolist() == [[2, 3]]
 
 
 def test_granulated_tau_takes_nan_for_a_key_and_ignores_what_does_not_vary() -> None:
     df = pd.DataFrame({"a": [1, 2, 1, 2], "t": [np.nan] * 4, "x": [1.0, 2, 5, 9], "y": [1.0, 2, 9, 5]})
     df["s"] = [0, 0, 1, 1]
-    found = granulated_kendall_tau(df, "x", "y", ["a", "s", "t"])
-    assert found.axes["a"] == 0.0 and found.axes["s"] == 1.0
-    assert np.isnan(found.axes["t"]) and found.mean == 0.5
+    ((a, s, t),), _ = granulated_by_group(df, "x", "y", ["a", "s", "t"], np.zeros(4, dtype=np.intp), 1)
+    assert a == 0.0 and s == 1.0
+    assert np.isnan(t)
 
 
 def test_sign_error_is_the_share_of_discordant_pairs_with_ties_halved() -> None:
@@ -159,7 +153,6 @@ def test_sign_error_is_the_share_of_discordant_pairs_with_ties_halved() -> None:
     y = [1.0, 2, 3, 3, 2, 1, 4, 4]
     found = sign_error(x, y, ["up"] * 3 + ["down"] * 3 + ["flat"] * 2)
     assert dict(zip(found.environments, found.errors, strict=True)) == {"up": 0.0, "down": 1.0, "flat": 0.5}
-    assert found.max == 1.0 and found.mean == 0.5
 
 
 def test_sign_error_compares_no_replicates() -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from analysis.statistics.correlations import kendall_tau_b
 from analysis.statistics.estimates import Sample
-from analysis.statistics.trends import slope_per_doubling, trend
+from analysis.statistics.sample_tests import slope_per_doubling, trend
 
 SIZES = (16, 32, 64, 128, 256, 512, 1024)
 
@@ -99,12 +100,13 @@ def test_two_sizes_reduce_to_welchs_t_test() -> None:
     assert 2 * slope.p_above(0.0) == pytest.approx(expected.pvalue)
 
 
-def test_kendall_tau_is_exact() -> None:
-    found = trend(planted(-2.0, noise=0.01), claimed=-1, delta=3.0)
+def test_kendalls_tau_of_the_cell_means_is_exact() -> None:
+    sample = planted(-2.0, noise=0.01)
+    found = kendall_tau_b(SIZES, [sample.value[sample.batch_size == size].mean() for size in SIZES])
     orders = permutations(range(7))
     reversed_or_sorted = sum(o in {tuple(range(7)), tuple(range(6, -1, -1))} for o in orders)
-    assert found.tau == pytest.approx(-1.0)
-    assert found.tau_p == pytest.approx(reversed_or_sorted / 5040)
+    assert found.estimate == pytest.approx(-1.0)
+    assert found.p == pytest.approx(reversed_or_sorted / 5040)
 
 
 def test_the_order_of_rows_does_not_matter() -> None:

@@ -1,4 +1,4 @@
-"""Rank statistics: Kendall's tau (exact, grouped, granulated), Spearman, partial ranks, sign-error."""
+"""Kendall's tau (exact, by group, granulated), Spearman, partial ranks, Pearson, repeated measures; the sign-error."""
 
 from __future__ import annotations
 
@@ -34,22 +34,23 @@ class Correlation(NamedTuple):
     n: int
 
 
-class Granulated(NamedTuple):
-    """Jiang et al.'s psi per axis (NaN if nothing varies along it), their mean Psi, the groups of each."""
-
-    axes: dict[str, float]
-    mean: float
-    groups: dict[str, int]
-
-
 class SignError(NamedTuple):
     """Per environment (ordered as `environments`) the fraction of its `pairs` that are ordered wrongly."""
 
     environments: NDArray[np.object_]
     errors: Array
     pairs: Codes
-    max: float
-    mean: float
+
+
+class RepeatedMeasures(NamedTuple):
+    """Correlation within subjects, two-sided p, 95 % interval, degrees of freedom, observations used."""
+
+    estimate: float
+    p: float
+    low: float
+    high: float
+    dof: int
+    n: int
 
 
 class GroupedTau(NamedTuple):
@@ -186,31 +187,50 @@ def _ranks(values: Array) -> Array:
     return ranks
 
 
+def pearson(x: ArrayLike, y: ArrayLike) -> Correlation:
+    """Pearson's r with t's p and Fisher's interval; NaN for NaN in, a constant or under three points."""
+    a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    n = a.size
+    r = _cosine(a - a.mean(), b - b.mean()) if n > 2 else np.nan
+    if not np.isfinite(r):
+        return Correlation(np.nan, np.nan, np.nan, np.nan, n)
+    return Correlation(r, correlation_p(r, n - 2), *fisher_z_interval(r, n), n)
+
+
+def repeated_measures_correlation(x: ArrayLike, y: ArrayLike, subject: ArrayLike) -> RepeatedMeasures:
+    """Correlation of x and y within subjects (Bakdash & Marusich 2017, Frontiers in Psychology 8:456).
+
+    The common slope of an analysis of covariance with one intercept per subject: correlation of the
+    deviations from the subjects' means, with N - k - 1 degrees of freedom for N observations of k subjects.
+    Subjects seen once tell nothing and are left out. NaN in, no variation or no degree of freedom: NaN out.
+    """
+    a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    codes = np.unique(np.asarray(subject), return_inverse=True)[1].reshape(-1)
+    repeated = np.bincount(codes)[codes] > 1 if codes.size else np.zeros(0, dtype=bool)
+    a, b, codes = a[repeated], b[repeated], np.unique(codes[repeated], return_inverse=True)[1].reshape(-1)
+    n, k = a.size, int(codes.max()) + 1 if codes.size else 0
+    dof = n - k - 1
+    r = _cosine(_centred(a, codes), _centred(b, codes)) if dof > 0 else np.nan
+    if not np.isfinite(r):
+        return RepeatedMeasures(np.nan, np.nan, np.nan, np.nan, max(dof, 0), n)
+    return RepeatedMeasures(r, correlation_p(r, dof), *fisher_z_interval(r, dof + 2), dof, n)
+
+
+def _centred(values: Array, codes: np.ndarray) -> Array:
+    means = np.bincount(codes, weights=values) / np.bincount(codes)
+    return np.asarray(values - means[codes])
+
+
+def _cosine(a: Array, b: Array) -> float:
+    scale = float(np.sqrt((a @ a) * (b @ b)))
+    return float(np.clip(a @ b / scale, -1.0, 1.0)) if scale > 0 else np.nan
+
+
 def correlation_p(r: float, dof: int) -> float:
     """Two-sided p value of a correlation with `dof` degrees of freedom, by Student's t."""
     if abs(r) >= 1.0:
         return 0.0
     return float(2 * special.stdtr(dof, -abs(r) * np.sqrt(dof / (1.0 - r**2))))
-
-
-def granulated_kendall_tau(df: pd.DataFrame, x: str, y: str, axes: Sequence[str]) -> Granulated:
-    """Kendall's tau along one axis at a time, all others fixed (Jiang et al. 2020, "Fantastic Generalization
-    Measures and Where to Find Them", arXiv:1912.02178, section 4: psi_i and Psi).
-
-    psi_i is the mean of tau over the groups in which only axis i varies; Psi the mean of the psi_i. Within
-    a group we take tau-b, which is the paper's tau where nothing is tied and leaves out what is: one run on
-    two curves (batch 64 under `lr` and `lr_bs`) is no comparison. NaN keys are keys.
-    Rows with a non-finite x or y are left out.
-    """
-    usable = df[np.isfinite(df[x]) & np.isfinite(df[y])]
-    one = np.zeros(len(usable), dtype=np.intp)
-    psi, groups = granulated_by_group(usable, x, y, axes, one, 1)
-    known = psi[0][np.isfinite(psi[0])]
-    return Granulated(
-        {axis: float(value) for axis, value in zip(axes, psi[0], strict=True)},
-        float(known.mean()) if known.size else np.nan,
-        {axis: int(value) for axis, value in zip(axes, groups[0], strict=True)},
-    )
 
 
 def granulated_by_group(
@@ -222,10 +242,14 @@ def granulated_by_group(
     count: int,
     fixed: Sequence[str] = (),
 ) -> tuple[Array, Codes]:
-    """`granulated_kendall_tau` of many groups of rows at once.
+    """Kendall's tau along one axis at a time, all others fixed, in each group of rows (Jiang et al. 2020, "Fantastic
+    Generalization Measures and Where to Find Them", arXiv:1912.02178, section 4: psi_i).
 
-    `group` holds codes 0..count-1; `fixed` names columns that are held fixed along every axis. Returns psi and
-    the number of settings behind it, both (count, axes).
+    psi_i is the mean of tau over the settings in which only axis i varies. Within a setting we take tau-b, which is
+    the paper's tau where nothing is tied and leaves out what is: one run on two curves (batch 64 under `lr` and
+    `lr_bs`) is no comparison. NaN keys are keys. `group` holds codes 0..count-1; `fixed` names columns that are held
+    fixed along every axis. Returns psi (NaN where nothing varies along the axis) and the number of settings behind it,
+    both (count, axes).
     """
     a, b = df[x].to_numpy(dtype=float), df[y].to_numpy(dtype=float)
     numbers = numbered(df, [*fixed, *axes]).assign(_group=group)
@@ -245,8 +269,7 @@ def granulated_by_group(
 
 def sign_error(x: ArrayLike, y: ArrayLike, env: ArrayLike, level: ArrayLike | None = None) -> SignError:
     """Expected fraction of pairs that x orders otherwise than y, per environment (Dziugaite et al. 2020,
-    "In Search of Robust Measures of Generalization", arXiv:2010.11924, section 3), with its maximum
-    (robust) and mean.
+    "In Search of Robust Measures of Generalization", arXiv:2010.11924, section 3).
 
     x is meant to rise with y: to ask whether curvature opposes accuracy, give the adversarial error as y. A
     tie counts one half. Pairs at equal `level` (replicates of one setting) do not count. .5 is chance.
@@ -260,13 +283,6 @@ def sign_error(x: ArrayLike, y: ArrayLike, env: ArrayLike, level: ArrayLike | No
         i, j = i[differ], j[differ]
     wrong = (1.0 - np.sign(a[i] - a[j]) * np.sign(b[i] - b[j])) / 2.0
     pairs = np.bincount(codes[i], minlength=len(names))
-    errors = np.divide(
-        np.bincount(codes[i], weights=wrong, minlength=len(names)),
-        pairs,
-        out=np.full(len(names), np.nan),
-        where=pairs > 0,
-    )
-    known = errors[np.isfinite(errors)]
-    if not known.size:
-        return SignError(np.asarray(names, dtype=object), errors, pairs, np.nan, np.nan)
-    return SignError(np.asarray(names, dtype=object), errors, pairs, float(known.max()), float(known.mean()))
+    total = np.bincount(codes[i], weights=wrong, minlength=len(names))
+    errors = np.divide(total, pairs, out=np.full(len(names), np.nan), where=pairs > 0)
+    return SignError(np.asarray(names, dtype=object), errors, pairs)

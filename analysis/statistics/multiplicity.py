@@ -1,0 +1,56 @@
+"""p-values of many tests at once: Holm, Benjamini-Yekutieli, and the adjustment for one noisy cell on a curve."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from analysis.statistics.groups import Codes
+from analysis.statistics.intervals import Array
+from analysis.statistics.thresholds import NOISY_CELL_DIRECTIONS, NOISY_CELL_SHARE
+
+
+def holm(p: ArrayLike) -> Array:
+    """Holm's step-down adjusted p values (Holm 1979): family-wise error under any dependence. NaN stays
+    NaN.
+    """
+    values = np.asarray(p, dtype=float)
+    adjusted = np.full(values.shape, np.nan)
+    tested = np.flatnonzero(np.isfinite(values))
+    order = tested[np.argsort(values[tested], kind="stable")]
+    m = order.size
+    adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * (m - np.arange(m))), 1.0)
+    return adjusted
+
+
+def benjamini_yekutieli(p: ArrayLike) -> Array:
+    """q values of Benjamini & Yekutieli (2001, Annals of Statistics 29): false discovery rate under any
+    dependence.
+
+    NaN stays NaN and does not count as a test.
+    """
+    values = np.asarray(p, dtype=float)
+    adjusted = np.full(values.shape, np.nan)
+    tested = np.flatnonzero(np.isfinite(values))
+    if tested.size:
+        adjusted[tested] = stats.false_discovery_control(values[tested], method="by")
+    return adjusted
+
+
+def over_curves(p: Array, found: NDArray[np.bool_], curve: Codes, rate: float) -> Array:
+    """Adjusted p-values (shape (pairs,)), at most `rate` where the noise of one cell does not explain the pair.
+
+    Three seeds of a noisy cell agree by chance often enough that no variance shared with other cells can tell, and
+    six pairs that share the cell err together. So what is adjusted for is the number of curves, not that of pairs:
+    Benjamini & Hochberg (1995, JRSS B 57) on each curve's least `p` among its pairs that are `found` without regard to
+    this; a pair then counts at the level of its curve (as Benjamini & Bogomolov 2014, JRSS B 76, do for families).
+    """
+    if not p.size:
+        return p
+    codes = np.unique(curve, return_inverse=True)[1]
+    least = np.ones(int(codes.max()) + 1)
+    np.minimum.at(least, codes[found], p[found])
+    weight = NOISY_CELL_DIRECTIONS / NOISY_CELL_SHARE
+    passed = int((stats.false_discovery_control(np.minimum(weight * least, 1.0)) <= rate).sum())
+    return np.asarray(np.minimum(weight * p * least.size / max(passed, 1), 1.0))

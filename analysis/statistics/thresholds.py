@@ -1,0 +1,92 @@
+"""Every threshold of the analysis, written once: what it decides and where it comes from.
+
+All were fixed before results were seen. Where no source is named, the value is our choice (docs/method.md).
+"""
+
+from __future__ import annotations
+
+SIGNIFICANCE = 0.05
+"""Level of every decision: two-sided 95 % intervals for directions, 90 % intervals (two one-sided tests) for
+equivalence."""
+
+FALSE_DISCOVERY_RATE = 0.05
+"""Level of the counterexample report, over all pairs of one curvature, loss and direction."""
+
+# Replication
+
+MIN_SEEDS = 3
+"""A cell with fewer seeds decides nothing; Yao et al. 2018 (arXiv:1802.08241) repeat each experiment thrice or more."""
+
+MIN_FINITE_SHARE = 2 / 3
+"""A cell decides nothing where a smaller share of its seeds than this did not diverge."""
+
+MIN_SEEDS_OF_AN_INTERVAL = 2
+"""An interval over seeds needs two; a printed number is compared with nothing less."""
+
+MIN_BATCH_SIZES = 5
+MIN_SPAN = 16
+"""A statement about batch size needs this many sizes, the largest this many times the smallest."""
+
+MIN_SIZES_FROM_PEAK = 3
+"""A line from the best batch size on needs this many sizes, the best one among them."""
+
+# The least effects that count (delta)
+
+ROBUST_DELTA = 3.0
+"""Points of adversarial accuracy, and of adversarial over clean accuracy."""
+
+CLEAN_DELTA = 1.0
+"""Points of clean accuracy."""
+
+CLEAN_DELTA_OF_EASY_DATA = 0.5
+"""Points of clean accuracy on digits and garments, where all networks are close to perfect."""
+
+CURVATURE_DELTA = 1.0
+"""Doublings of an eigenvalue or of a gradient's norm: a factor of 2."""
+
+UNRELATED_TAU = 0.3
+"""The largest absolute value of Kendall's tau that still counts as no correlation."""
+
+# Cells that are left out (and tested again with them)
+
+FLOOR = 0.01
+"""A cell is at its attack's floor where its adversarial accuracy has a Clopper-Pearson upper bound below this."""
+
+UNTRAINED = 0.2
+"""A network of at most this clean accuracy has not learned its task (chance is .1 on ten classes)."""
+
+ZERO_GRADIENT = 0.01
+"""An attack is suspect where it saw no gradient on more than this share of the images."""
+
+CHANCE_ACCURACY = 0.1
+"""Accuracy of a random guess on ten classes."""
+
+CHANCE_SIGN_ERROR = 0.5
+"""Sign-error of a random order."""
+
+# Counterexamples
+
+MIN_RATIO = 1.25
+"""The eigenvalues of the two cells must differ by this factor."""
+
+MIN_GAP = 0.01
+"""Their adversarial accuracies (fractions) must differ by this much."""
+
+MIN_ERRORS = 2.0
+"""... and by this many binomial standard errors, paired over the images."""
+
+LOSS_RATIO = 2.0
+"""Training losses further apart than this factor are another explanation of a counterexample."""
+
+NOISY_CELL_DIRECTIONS = 2
+"""A cell whose seeds agree by chance errs above a smaller batch size or below a larger one."""
+
+NOISY_CELL_SHARE = 0.8
+"""The share of the false discovery rate that such cells may take. The rest is left to seeds that are all equally noisy
+and to the means that the noisy cell is compared with, which are not exactly known."""
+
+# Numeric checks
+
+PSD_TOLERANCE = 1e-8
+"""Largest -lambda_min / lambda_max of an input Hessian that is rounding. Float64 leaves about 1e-15 times the condition
+of the products that make up the Hessian; a network with one smooth activation instead of ReLUs is at 1e-3 and more."""
