@@ -9,18 +9,12 @@ from typing import Any
 import pandas as pd
 
 from analysis.tables.cells import CELL
-from analysis.tables.table import PROTOCOL, StudyTable
-
-CURVE_COLUMNS = (
-    *("dataset", "model", "optimizer", "adversarial_training", "weight_decay", "regime", "momentum"),
-    *PROTOCOL,
-)
-"""What tells curves apart for a reader who presses one."""
+from analysis.tables.table import CURVE, StudyTable
 
 
 def curve_id(values: Mapping[Any, Any]) -> str:
-    """A short key of a curve, the same for every row that has its columns."""
-    return hashlib.sha256(repr(_plain(values, CURVE_COLUMNS)).encode()).hexdigest()[:8]
+    """A short key of a curve, the same for every row with its `CURVE` columns."""
+    return hashlib.sha256(repr(_plain(values, CURVE)).encode()).hexdigest()[:8]
 
 
 def cell_ids(table: StudyTable) -> pd.DataFrame:

@@ -112,7 +112,7 @@ CLAIMS: dict[str, str] = {
 }
 
 CORRELATIONS: dict[str, str] = {
-    **{name: KEYS[name] for name in (*CURVE, *QUESTION) if name != "adversarial_epsilon"},
+    **{name: KEYS[name] for name in (*CURVE, *QUESTION)},
     "batch_sizes": "batch sizes that entered, separated by spaces",
     "curvature": KEYS["curvature"],
     "cells": "sound: flagged cells left out; all: with them",

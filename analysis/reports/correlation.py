@@ -24,7 +24,7 @@ from analysis.tables.observations import (
     keyed,
     observe,
 )
-from analysis.tables.table import PROTOCOL, QUESTION, StudyTable, in_plain_text
+from analysis.tables.table import CURVE, QUESTION, StudyTable, in_plain_text
 from search_spaces import HEADLINE_EPSILON
 
 ALONG = "tau_b_along_batch_size"
@@ -32,8 +32,7 @@ ALONG = "tau_b_along_batch_size"
 _TEXT = ("dataset", "model", "regime", "optimizer", "adversarial_training", "augmentation", "precision")
 
 COLUMNS = (
-    *("dataset", "model", "optimizer", "adversarial_training", "weight_decay", "regime", "momentum"),
-    *PROTOCOL,
+    *CURVE,
     *QUESTION,
     *("batch_sizes", "curvature", "cells", "statistic", "axis", "estimate", "low", "high", "p", "n", "note"),
 )

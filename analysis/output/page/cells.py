@@ -9,16 +9,16 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.figures.identity import CURVE_COLUMNS, curve_id
+from analysis.figures.identity import curve_id
 from analysis.reports.budgets import PLACE, Comparison
 from analysis.reports.budgets import Run as Budget
-from analysis.tables.table import StudyTable
+from analysis.tables.table import CURVE, StudyTable
 from analysis.tables.words import name
 from analysis.theme import optimizer_style, regime_style
 
 Run = dict[Any, Any]
 
-_READ = [*dict.fromkeys(("cell_id", "regime", "seed", "trial_id", "status", "batch_size", *CURVE_COLUMNS))]
+_READ = [*dict.fromkeys(("cell_id", "regime", "seed", "trial_id", "status", "batch_size", *CURVE))]
 
 
 def cells_block(table: StudyTable) -> str:
