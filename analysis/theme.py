@@ -14,7 +14,7 @@ INK = "currentColor"
 """Axis and text colour: a chart takes the colour of the page around it, and black on paper."""
 
 PAPER = "#ffffff"
-"""Inside of a hollow mark; in the dark theme the background there."""
+"""Fill of a hollow mark: the background; the dark theme has its own."""
 
 PAGE: dict[str, tuple[str, str]] = {
     "paper": (PAPER, "#14171c"),
@@ -29,16 +29,16 @@ PAGE: dict[str, tuple[str, str]] = {
     "inconclusive": ("#8a5a09", "#e0a63f"),
     "not-run": ("#626974", "#969ea9"),
 }
-"""Role -> its colour in the light and in the dark theme. Text on paper and on wash has a contrast of at least 4.5:1,
-the edge of a control 3:1; lines only part what the layout parts already."""
+"""Role -> its colour in the light and in the dark theme. Text has a contrast of at least 4.5:1 on paper and on wash, the
+edge of a control 3:1; lines need none, for the layout alone separates what they separate."""
 
 IN_THE_DARK: dict[str, str] = {PAPER: PAGE["paper"][1], "#6A1B9A": "#b57edc", "#D62728": "#ef5350"}
-"""Mark colour -> the one that takes its place in the dark theme; the others serve in both."""
+"""Colour of a mark -> its replacement in the dark theme; colours that are not here serve both themes."""
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 PRINT_FONT = "Roboto, Arial, sans-serif"
-"""Font of exported figures; vl-convert carries Roboto with it."""
+"""Font of exported figures; vl-convert includes Roboto."""
 
 CLEAN_DASH = [1, 0]
 ADVERSARIAL_DASH = [5, 3]
@@ -54,41 +54,50 @@ class SeriesStyle:
 
 
 REGIMES: dict[str, SeriesStyle] = {
-    "lr": SeriesStyle(REGIME_NAMES["lr"], "#2E9BD6", "circle"),
-    "lr_bs": SeriesStyle(REGIME_NAMES["lr_bs"], "#6A1B9A", "square"),
-    "benchmark": SeriesStyle(REGIME_NAMES["benchmark"], "#D62728", "triangle-up"),
-    "adversarial": SeriesStyle(REGIME_NAMES["adversarial"], "#8A6D1A", "triangle-down"),
-    "lr_0.1": SeriesStyle(REGIME_NAMES["lr_0.1"], "#1E8E5A", "diamond"),
-    "step": SeriesStyle(REGIME_NAMES["step"], "#D9730D", "triangle-down"),
-    "step_0.1": SeriesStyle(REGIME_NAMES["step_0.1"], "#C2378A", "cross"),
-    "lr_0.0005": SeriesStyle(REGIME_NAMES["lr_0.0005"], "#7C6BD6", "circle"),
+    regime: SeriesStyle(REGIME_NAMES[regime], colour, shape)
+    for regime, colour, shape in (
+        ("lr", "#2E9BD6", "circle"),
+        ("lr_bs", "#6A1B9A", "square"),
+        ("benchmark", "#D62728", "triangle-up"),
+        ("adversarial", "#8A6D1A", "triangle-down"),
+        ("lr_0.1", "#1E8E5A", "diamond"),
+        ("step", "#D9730D", "triangle-down"),
+        ("step_0.1", "#C2378A", "cross"),
+        ("lr_0.0005", "#7C6BD6", "circle"),
+    )
 }
-"""Regime label -> style. Light blue, purple and red as in the natural-training paper (section 2.1), darkened until
-each has a contrast of at least 3:1 against white, and so has its dark form against the dark background."""
+"""Regime label -> style. Light blue, purple and red as in the natural-training paper (section 2.1), darkened. Every
+colour of a curve has a contrast of at least 3:1 against white, and its dark form against the dark background."""
 
 MOMENTA: dict[float, SeriesStyle] = {
-    0.0: SeriesStyle("momentum 0", "#2E9BD6", "circle"),
-    0.2: SeriesStyle("momentum 0.2", "#1E8E5A", "diamond"),
-    0.5: SeriesStyle("momentum 0.5", "#D9730D", "square"),
-    0.9: SeriesStyle("momentum 0.9", "#C2378A", "triangle-up"),
+    momentum: SeriesStyle(f"momentum {momentum:g}", colour, shape)
+    for momentum, colour, shape in (
+        (0.0, "#2E9BD6", "circle"),
+        (0.2, "#1E8E5A", "diamond"),
+        (0.5, "#D9730D", "square"),
+        (0.9, "#C2378A", "triangle-up"),
+    )
 }
-"""Momentum -> style; every colour has a contrast of at least 3:1 against white and against the dark background."""
+"""Momentum -> style."""
 
 OPTIMIZERS: dict[str, SeriesStyle] = {
-    "sgd": SeriesStyle(OPTIMIZER_NAMES["sgd"], "#2E9BD6", "circle"),
-    "svrg": SeriesStyle(OPTIMIZER_NAMES["svrg"], "#1E8E5A", "diamond"),
-    "msgd": SeriesStyle(OPTIMIZER_NAMES["msgd"], "#D9730D", "square"),
-    "selective_backprop": SeriesStyle(OPTIMIZER_NAMES["selective_backprop"], "#C2378A", "triangle-up"),
-    "adam": SeriesStyle(OPTIMIZER_NAMES["adam"], "#7C6BD6", "cross"),
-    "adamw": SeriesStyle(OPTIMIZER_NAMES["adamw"], "#8A6D1A", "triangle-down"),
+    optimizer: SeriesStyle(OPTIMIZER_NAMES[optimizer], colour, shape)
+    for optimizer, colour, shape in (
+        ("sgd", "#2E9BD6", "circle"),
+        ("svrg", "#1E8E5A", "diamond"),
+        ("msgd", "#D9730D", "square"),
+        ("selective_backprop", "#C2378A", "triangle-up"),
+        ("adam", "#7C6BD6", "cross"),
+        ("adamw", "#8A6D1A", "triangle-down"),
+    )
 }
-"""Optimizer -> style; every colour has a contrast of at least 3:1 against white and against the dark background."""
+"""Optimizer -> style."""
 
 OTHER = SeriesStyle("other", "#7A7A7A", "cross")
 
 
 def regime_style(regime: str) -> SeriesStyle:
-    """The style of a regime's curve; grey for one that this version does not know."""
+    """The style of a regime's curve; grey for an unknown one."""
     return REGIMES.get(regime, SeriesStyle(regime, OTHER.colour, OTHER.shape))
 
 
@@ -98,19 +107,19 @@ def momentum_style(momentum: float) -> SeriesStyle:
 
 
 def optimizer_style(optimizer: str) -> SeriesStyle:
-    """The style of an optimizer; grey for one that this version does not know."""
+    """The style of an optimizer; grey for an unknown one."""
     return OPTIMIZERS.get(optimizer, SeriesStyle(optimizer, OTHER.colour, OTHER.shape))
 
 
 def marks() -> set[str]:
-    """Every colour of a curve, a regime or an optimizer."""
+    """Every colour of a curve."""
     return {style.colour for styles in (REGIMES, MOMENTA, OPTIMIZERS) for style in styles.values()} | {OTHER.colour}
 
 
 def style_sheet() -> str:
     """The page's colours as custom properties, and the marks' colours in the dark theme, as CSS.
 
-    `light-dark` follows the `color-scheme` of the element: the reader's system, or what the page was told.
+    `light-dark` follows the `color-scheme` of the element: that of the reader's system, or the one chosen on the page.
     """
     roles = "".join(f"--{role}:light-dark({light},{dark});" for role, (light, dark) in PAGE.items())
     swaps = "".join(

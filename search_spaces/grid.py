@@ -1,4 +1,4 @@
-"""A grid: the work of one command, `{trial: probes}` merged over spaces, narrowed by the user's choices."""
+"""A grid: the trials and probes of one command, merged over spaces and narrowed by the user's choices."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from search_spaces.space import Space
 from search_spaces.trial import TRIAL_FIELDS, Trial
 
 SELECTABLE = ("space", "regime", *(name for name in TRIAL_FIELDS if name not in ("parent", "precision")))
-"""What `select` may name. A grid's trials have no choice of precision: it is the request's."""
-
+"""What `select` may name. All trials of a grid have one precision, that of the request."""
 
 RESIZED = ("epochs", "train_size", "test_size", "precision")
 """Fields of a request that replace those of every trial."""
@@ -21,7 +20,7 @@ RESIZED = ("epochs", "train_size", "test_size", "precision")
 
 @dataclass(frozen=True)
 class Planned:
-    """One trial of a grid with the probes asked of it and the labels it carries."""
+    """One trial of a grid, with its probes, the spaces that plan it and the curves that it is on."""
 
     trial: Trial
     probes: frozenset[Probe]
@@ -29,7 +28,7 @@ class Planned:
     regimes: tuple[str, ...]
 
     def merged(self, other: Planned) -> Planned:
-        """The same trial asked for twice: trained once, every question kept."""
+        """The same trial, planned twice: it is trained once and gets the probes of both."""
         return Planned(
             self.trial,
             self.probes | other.probes,
@@ -53,21 +52,15 @@ def build(request: Request, spaces: Iterable[Space]) -> Grid:
     wanted = {key: _parse_values(request, spaces, key) for key in request.select}
     grid: Grid = {}
     offered: dict[str, set[float]] = {}
-    for label, space, cell in _cells(spaces):
-        values = {"space": space.name, "regime": label, **cell.to_dict()}
-        if any(values[key] not in allowed for key, allowed in wanted.items() if key != "seed"):
+    for space, cell, values in _candidates(request, spaces):
+        if any(values[key] not in allowed for key, allowed in wanted.items()):
             continue
-        seeds = request.seeds if request.seeds is not None else space.seeds
-        for seed in seeds:
-            if "seed" in wanted and seed not in wanted["seed"]:
-                continue
-            trial = _resized(cell, request).with_seed(seed)
-            probes = space.probes(trial)
-            epsilons = offered.setdefault(trial.dataset, set())
-            epsilons.update(p.epsilon for p in probes if isinstance(p, AttackProbe))
-            asked = request.narrowed(probes, trial.dataset)
-            _plan_ancestors(grid, trial, space.name)
-            _add(grid, Planned(trial, asked, (space.name,), (label,)))
+        trial = _resized(cell, request)
+        probes = space.probes(trial)
+        epsilons = offered.setdefault(trial.dataset, set())
+        epsilons.update(p.epsilon for p in probes if isinstance(p, AttackProbe))
+        _plan_ancestors(grid, trial, space.name)
+        _add(grid, Planned(trial, request.narrowed(probes, trial.dataset), (space.name,), (values["regime"],)))
     if not grid:
         chosen = " ".join(f"{key}={','.join(values)}" for key, values in request.select.items())
         raise GridError(f"no trial of grid {request.grid!r} has {chosen}: these values never occur together")
@@ -76,7 +69,7 @@ def build(request: Request, spaces: Iterable[Space]) -> Grid:
 
 
 def merge(grids: Iterable[Grid]) -> Grid:
-    """Several grids as one: every trial once, with all the probes asked of it."""
+    """Several grids as one: every trial once, with all its probes."""
     merged: Grid = {}
     for grid in grids:
         for planned in grid.values():
@@ -90,31 +83,34 @@ def _add(grid: Grid, planned: Planned) -> None:
 
 
 def _plan_ancestors(grid: Grid, trial: Trial, space: str) -> None:
-    """Trials that must be trained first, asked nothing unless they are chosen themselves."""
+    """Add the trials that must be trained first, without probes unless they are chosen themselves."""
     if trial.parent is not None:
         _plan_ancestors(grid, trial.parent, space)
         _add(grid, Planned(trial.parent, frozenset(), (space,), ()))
 
 
-def _cells(spaces: tuple[Space, ...]) -> Iterator[tuple[str, Space, Trial]]:
+def _candidates(request: Request, spaces: tuple[Space, ...]) -> Iterator[tuple[Space, Trial, dict[str, Any]]]:
+    """Every trial of the spaces at the papers' sizes, with the values of its `SELECTABLE` keys."""
     for space in spaces:
         for curve in space.curves:
             for cell in curve.cells:
-                yield curve.regime, space, cell
+                for seed in space.seeds if request.seeds is None else request.seeds:
+                    trial = cell.with_seed(seed)
+                    yield space, trial, {"space": space.name, "regime": curve.regime, **trial.to_dict()}
 
 
-def _resized(cell: Trial, request: Request) -> Trial:
-    """The cell at the sizes and precision asked for; a child never gets more epochs than its paper gives it."""
-    asked: dict[str, Any] = {name: getattr(request, name) for name in RESIZED}
-    chosen = {name: value for name, value in asked.items() if value is not None}
-    if cell.parent is not None:
-        chosen["parent"] = _resized(cell.parent, request)
-        chosen["epochs"] = min(cell.epochs, chosen.get("epochs", cell.epochs))
-    return replace(cell, **chosen)
+def _resized(trial: Trial, request: Request) -> Trial:
+    """The trial at the requested sizes and precision; a child never gets more epochs than in its paper."""
+    requested: dict[str, Any] = {name: getattr(request, name) for name in RESIZED}
+    chosen = {name: value for name, value in requested.items() if value is not None}
+    if trial.parent is not None:
+        chosen["parent"] = _resized(trial.parent, request)
+        chosen["epochs"] = min(trial.epochs, chosen.get("epochs", trial.epochs))
+    return replace(trial, **chosen)
 
 
 def _check_epsilons(request: Request, offered: Mapping[str, set[float]]) -> None:
-    """Every epsilon must be some attack's, and every data set must keep one."""
+    """Every requested epsilon must belong to an attack, and every data set must keep at least one."""
     if request.epsilons is None:
         return
     valid = "; ".join(f"{name}: {', '.join(f'{e:g}' for e in sorted(own))}" for name, own in offered.items())
@@ -132,13 +128,8 @@ def _check_epsilons(request: Request, offered: Mapping[str, set[float]]) -> None
 def _parse_values(request: Request, spaces: tuple[Space, ...], key: str) -> set[object]:
     if key not in SELECTABLE:
         raise GridError(f"--select knows no key {key!r}; valid keys: {', '.join(SELECTABLE)}")
-    offered: list[object] = []
-    for label, space, cell in _cells(spaces):
-        if key == "seed":
-            offered.extend(request.seeds if request.seeds is not None else space.seeds)
-        else:
-            offered.append({"space": space.name, "regime": label, **cell.to_dict()}[key])
-    unique = sorted(set(offered), key=lambda value: (str(type(value)), value))
+    offered = {values[key] for _, _, values in _candidates(request, spaces)}
+    unique = sorted(offered, key=lambda value: (str(type(value)), value))
     by_text = {_text(value): value for value in unique}
     chosen = set()
     for text in request.select[key]:

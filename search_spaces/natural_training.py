@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from search_spaces.probe import Probe
 from search_spaces.regimes import BENCHMARK, BENCHMARK_MOMENTUM, LEARNING_RATE, LR, LR_BS
 from search_spaces.space import Curve, Space, attack_probes, curve, lambda1_probes
@@ -24,32 +26,25 @@ CIFAR_EPSILONS = (0.005, 0.01, 0.02)
 
 EPSILONS = {"mnist": MNIST_EPSILONS, "fashion-mnist": MNIST_EPSILONS, "cifar10": CIFAR_EPSILONS}
 
-
-def _cell(dataset: str, model: str, *, augmentation: str, sizes: tuple[int, int, int]) -> Trial:
-    train_size, val_size, test_size = sizes
-    return Trial(
-        dataset=dataset,
-        model=model,
-        learning_rate=LEARNING_RATE,
-        batch_size=64,
-        epochs=EPOCHS,
-        train_size=train_size,
-        val_size=val_size,
-        test_size=test_size,
-        augmentation=augmentation,
-    )
-
-
-_MNIST_SIZES = (55_000, 5_000, 10_000)  # section 2.1, "Data sets"
-_CIFAR_SIZES = (40_000, 10_000, 10_000)  # section 2.1, "Data sets"
+MNIST = Trial(
+    dataset="mnist",
+    model="m1_20",
+    learning_rate=LEARNING_RATE,
+    batch_size=64,
+    epochs=EPOCHS,
+    train_size=55_000,  # section 2.1, "Data sets"
+    val_size=5_000,
+    test_size=10_000,
+)
+CIFAR = replace(MNIST, dataset="cifar10", model="c1", train_size=40_000, val_size=10_000, augmentation="crop_flip")
 
 STUDIES: tuple[Trial, ...] = (
-    _cell("mnist", "m1_20", augmentation="none", sizes=_MNIST_SIZES),
-    _cell("mnist", "stdcnn", augmentation="none", sizes=_MNIST_SIZES),
-    _cell("fashion-mnist", "m1_20", augmentation="none", sizes=_MNIST_SIZES),
-    _cell("fashion-mnist", "stdcnn", augmentation="none", sizes=_MNIST_SIZES),
-    _cell("cifar10", "c1", augmentation="crop_flip", sizes=_CIFAR_SIZES),
-    _cell("cifar10", "resnet18", augmentation="crop_flip", sizes=_CIFAR_SIZES),
+    MNIST,
+    replace(MNIST, model="stdcnn"),
+    replace(MNIST, dataset="fashion-mnist"),
+    replace(MNIST, dataset="fashion-mnist", model="stdcnn"),
+    CIFAR,
+    replace(CIFAR, model="resnet18"),
 )
 """Section 2.1, "Model Architectures": data sets x models; CIFAR-10 with random crops and horizontal flips."""
 

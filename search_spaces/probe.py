@@ -1,4 +1,4 @@
-"""A probe: one question asked of trained weights, with the settings that fix its answer."""
+"""A probe: one measurement of a trained network, with the settings that determine its result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Source = Literal["self", "parent"]
 Landscape = Literal["line", "plane", "interpolation"]
 
 LOSSES: tuple[Loss, ...] = ("ce", "stable")
-"""Every attack is asked twice: with float32 cross-entropy as published, and without its cancellation."""
+"""Every attack is run twice: on float32 cross-entropy as published, and on a form of it without cancellation."""
 
 LAMBDA1_TOLERANCE = 3e-3
 """Relative Lanczos residual for lambda1. The eigenvalue's error is of the order of the residual squared."""
@@ -28,7 +28,7 @@ class AttackProbe:
     """Accuracy of the trained model under `attack` at `epsilon` (pixels in [0, 1]) on the whole `split`.
 
     With source `parent` the adversarial images are made with the parent's weights (transfer), else with the trial's
-    own. Attacks that solve no Newton system do not look at its settings.
+    own. The Newton settings matter only to attacks that solve a Newton system.
     """
 
     attack: str
@@ -41,7 +41,7 @@ class AttackProbe:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What tells two attack probes of one trial apart; a stored answer carries the same fields."""
+        """What identifies it among the attack probes of a trial; a stored result has the same fields."""
         settings = (self.newton_steps, self.newton_tolerance)
         return ("attack", self.attack, self.epsilon, self.loss, self.split, self.source, *settings)
 
@@ -50,7 +50,8 @@ class AttackProbe:
 class SpectrumProbe:
     """The `count` Hessian eigenvalues of largest magnitude on `subset_size` images of `split`.
 
-    A subset is drawn at random; `draw` numbers the draws of one size. `method` is a key of the curvature room.
+    A subset is drawn at random; `draw` numbers the draws of one size. `method` is a key of
+    `study.curvature.CURVATURES`.
     """
 
     split: Split
@@ -62,7 +63,9 @@ class SpectrumProbe:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What tells two spectrum probes of one trial apart; the tolerance is how well, not what, is asked."""
+        """What identifies it among the spectrum probes of a trial. The tolerance is not part of it: a spectrum that was
+        computed to another tolerance is not computed again.
+        """
         return ("spectrum", self.split, self.subset_size, self.count, self.draw, self.method)
 
 
@@ -74,7 +77,7 @@ class InputCurvatureProbe:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What tells two of them apart."""
+        """What identifies it among those of a trial."""
         return ("input_curvature", self.split)
 
 
@@ -88,7 +91,7 @@ class InputHessianProbe:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """There is one a trial."""
+        """A trial has at most one."""
         return ("input_hessian",)
 
 
@@ -107,7 +110,7 @@ class LandscapeProbe:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What tells two landscapes of one trial apart."""
+        """What identifies it among the landscapes of a trial."""
         return ("landscape", self.kind, self.split, self.subset_size, self.hessian_size)
 
 
@@ -116,7 +119,7 @@ Probe = AttackProbe | SpectrumProbe | InputCurvatureProbe | InputHessianProbe | 
 HEADLINE_ATTACKS = ("fgsm", "pgd")
 
 HEADLINE_EPSILON: dict[str, float] = {
-    "digits": 0.1,  # our choice: at MNIST's 0.3 these enlarged 8x8 scans leave nothing to measure
+    "digits": 0.1,  # our choice: at MNIST's 0.3 hardly an enlarged 8x8 scan stays correctly classified
     "mnist": 0.3,  # natural-training paper (2020), section 3, Figures 1 and 2
     "fashion-mnist": 0.3,  # natural-training paper, section 3, Figures 3 and 6
     "cifar10": 0.02,  # natural-training paper, section 3, Figures 4 and 5
@@ -126,13 +129,13 @@ HEADLINE_EPSILON: dict[str, float] = {
 
 
 def headline_epsilon(dataset: str, epsilons: Iterable[float]) -> float | None:
-    """That of HEADLINE_EPSILON where it is among those asked, else the largest that is."""
-    asked, usual = set(epsilons), HEADLINE_EPSILON.get(dataset)
-    return usual if usual in asked else max(asked, default=None)
+    """The epsilon in HEADLINE_EPSILON if it is one of `epsilons`, else their largest; None without any."""
+    available, usual = set(epsilons), HEADLINE_EPSILON.get(dataset)
+    return usual if usual in available else max(available, default=None)
 
 
 def headline_probes(probes: Iterable[Probe], dataset: str) -> frozenset[Probe]:
-    """Those that the headline columns of a row need."""
+    """The probes that the headline columns of a row need."""
     probes = tuple(probes)
     attacks = [p for p in probes if isinstance(p, AttackProbe) and p.attack in HEADLINE_ATTACKS]
     attacks = [p for p in attacks if p.split == "test" and p.source == "self"]

@@ -1,21 +1,22 @@
-"""A request: a grid's name and how the user narrowed it; stored with the results, so that a report can replan it."""
+"""A request: which grid the user asked for, and which part of it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from search_spaces.probe import AttackProbe, Probe, headline_probes
 
 
 class GridError(ValueError):
-    """A choice that the grid does not offer; the message names those that it does."""
+    """A choice that the grid does not offer; the message names the choices that it offers."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asked for: a grid's name and how to narrow it. Stored in study.json, so a report can replan it."""
+    """A grid's name and how to narrow it. It is stored in study.json, so that a report can plan the same grid again."""
 
     grid: str
     select: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -28,18 +29,9 @@ class Request:
     precision: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The request as JSON-ready values."""
-        return {
-            "grid": self.grid,
-            "select": {key: list(values) for key, values in self.select.items()},
-            "seeds": None if self.seeds is None else list(self.seeds),
-            "epochs": self.epochs,
-            "train_size": self.train_size,
-            "test_size": self.test_size,
-            "probes": self.probes,
-            "epsilons": None if self.epsilons is None else list(self.epsilons),
-            "precision": self.precision,
-        }
+        """The request as it is read back from JSON: with lists for tuples."""
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Request:
@@ -64,7 +56,7 @@ class Request:
         )
 
     def check(self) -> None:
-        """Raises GridError for a size below 1 or an empty list of seeds or epsilons."""
+        """Raises GridError for a size below 1 or an empty list of seeds."""
         for option in ("epochs", "train_size", "test_size"):
             value = getattr(self, option)
             if value is not None and value < 1:
@@ -73,7 +65,7 @@ class Request:
             raise GridError("--seeds names no seed; give whole numbers such as 0,1,2")
 
     def narrowed(self, probes: frozenset[Probe], dataset: str) -> frozenset[Probe]:
-        """Those of the probes of a model trained on `dataset` that are asked for."""
+        """The probes, of a network trained on `dataset`, that the request asks for."""
         if self.epsilons is not None:
             probes = frozenset(p for p in probes if not isinstance(p, AttackProbe) or p.epsilon in self.epsilons)
         return headline_probes(probes, dataset) if self.probes == "headline" else probes

@@ -1,4 +1,4 @@
-"""A space: one paper's study as curves of trials and the probes it asks of them."""
+"""A space: one paper's study, as curves of trials and the probes of each trial."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from search_spaces.trial import Trial
 
 @dataclass(frozen=True)
 class Curve:
-    """Cells (trials with seed 0) that one figure joins by a line: the same study at growing batch size."""
+    """Cells (trials with seed 0) that a figure joins by a line: the same settings at several batch sizes."""
 
     regime: str
     cells: tuple[Trial, ...]
@@ -21,7 +21,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Space:
-    """One paper's study: its name, its citation, its curves, its seeds and the probes asked of each trial."""
+    """One paper's study: its name, citation, curves, seeds and the probes of each trial."""
 
     name: str
     citation: str
@@ -31,7 +31,7 @@ class Space:
 
     @property
     def cells(self) -> tuple[Trial, ...]:
-        """The cells of every curve, in their order; one on two curves comes twice."""
+        """The cells of every curve, in order; a cell on two curves occurs twice."""
         return tuple(cell for curve in self.curves for cell in curve.cells)
 
 
@@ -50,17 +50,11 @@ def curve(regime: Regime, base: Trial, batch_sizes: Iterable[int], momentum: flo
     return Curve(regime.label, cells)
 
 
+@cache
 def attack_probes(
-    attacks: Iterable[str], epsilons: Iterable[float], *, split: Split = "test", source: Source = "self"
+    attacks: tuple[str, ...], epsilons: tuple[float, ...], *, split: Split = "test", source: Source = "self"
 ) -> frozenset[Probe]:
     """Each attack at each epsilon with both losses."""
-    return _attack_probes(tuple(attacks), tuple(epsilons), split, source)
-
-
-@cache
-def _attack_probes(
-    attacks: tuple[str, ...], epsilons: tuple[float, ...], split: Split, source: Source
-) -> frozenset[Probe]:
     return frozenset(AttackProbe(a, e, loss, split, source) for a in attacks for e in epsilons for loss in LOSSES)
 
 
