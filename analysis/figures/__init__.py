@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from analysis.figures.curves import FigureData
 from analysis.figures.figure import Figure
+from analysis.figures.figure_data import FigureData
 from analysis.figures.natural_training import PANELS
-from analysis.figures.panel import Panel
+from analysis.figures.panels import Panel
 from analysis.figures.sgd_variants import PANELS as VARIANT_PANELS
 from analysis.figures.study import FigureGroup, study_figures
 from analysis.figures.variants import VariantPanel

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.figures.batch_axis import ValueAxis, batch_sizes, records, template
-from analysis.figures.curves import FigureData
+from analysis.figures.batch_size import ValueAxis, batch_sizes, records, template
+from analysis.figures.curve_sets import CurveSet, Setup
 from analysis.figures.figure import DATA, Figure
-from analysis.figures.sweep import Setting, Sweep
+from analysis.figures.figure_data import FigureData
 from analysis.figures.words import ends, gaps_and_marks, replicates
 from analysis.theme import number
 
@@ -18,27 +18,27 @@ MOST_OVERHANG = 4.0
 SPLITS = {"train": "training", "test": "test"}
 
 
-def lambda1_figure(data: FigureData, setting: Setting, sweep: Sweep, *, split: str) -> Figure | None:
-    """lambda1 of `setting` along `sweep` on a split, log axis; None when no eigenvalue of it is known.
+def lambda1_figure(data: FigureData, setup: Setup, curves: CurveSet, *, split: str) -> Figure | None:
+    """lambda1 of `setup` along `curves` on a split, log axis; None when no eigenvalue of it is known.
 
     Means are geometric. A cell with an eigenvalue that is not positive has no place on a log axis and is a gap.
     """
-    eigenvalues = data.of("lambda1", setting)
-    cells = sweep.of(eigenvalues[eigenvalues["split"] == split])
+    eigenvalues = data.of("lambda1", setup)
+    cells = curves.of(eigenvalues[eigenvalues["split"] == split])
     if not cells["drawn"].any():
         return None
-    values = records(cells, sweep, "eigenvalue", number)
-    chart = template(batch_sizes(values), ("eigenvalue",), sweep.styles, lambda1_axis(cells, split))
+    values = records(cells, curves, "eigenvalue", number)
+    chart = template(batch_sizes(values), ("eigenvalue",), curves.styles, lambda1_axis(cells, split))
     return Figure(
-        name="-".join((*setting.slug, sweep.slug, f"lambda1-{split}")),
-        title=f"{setting.title}: λ₁ on the {SPLITS[split]} set",
+        name="-".join((*setup.slug, curves.slug, f"lambda1-{split}")),
+        title=f"{setup.title}: λ₁ on the {SPLITS[split]} set",
         template=chart,
         data={DATA: values},
         caption=f"Top eigenvalue λ₁ of the loss Hessian on the whole {SPLITS[split]} set, log axis, geometric means. "
         f"{replicates(cells)}{_gaps(cells)}",
-        description=f"{setting.title}, {sweep.title}: top Hessian eigenvalue on the {SPLITS[split]} set against batch "
-        f"size, log axis. {ends(cells, sweep, number)}",
-        legend=sweep.styles,
+        description=f"{setup.title}, {curves.title}: top Hessian eigenvalue on the {SPLITS[split]} set against batch "
+        f"size, log axis. {ends(cells, curves, number)}",
+        legend=curves.styles,
     )
 
 

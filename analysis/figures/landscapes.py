@@ -10,7 +10,15 @@ import altair as alt
 import numpy as np
 
 from analysis.figures.figure import DATA, HEIGHT, WIDTH, Figure, Spec, specification
-from analysis.figures.representatives import LANDSCAPE, Gather, Portrait, arrays, decades, entries, heading
+from analysis.figures.representatives import (
+    LANDSCAPE,
+    Representative,
+    Representatives,
+    arrays,
+    decades,
+    entries,
+    heading,
+)
 from analysis.tables.table import StudyTable
 from analysis.theme import SeriesStyle
 from search_spaces.large_batch import SUBSET
@@ -29,26 +37,28 @@ MARKS = 12
 """Points drawn on a line, so that its shape tells it apart without colour."""
 
 
-def line_figures(table: StudyTable, dataset: str, model: str, gather: Gather, *, kind: str) -> list[Figure]:
+def line_figures(
+    table: StudyTable, dataset: str, model: str, representatives: Representatives, *, kind: str
+) -> list[Figure]:
     """One figure a network: the losses along the top eigenvector (`line`) or from M_ORI (`interpolation`)."""
     found = []
-    for portrait in gather(table, dataset, model):
-        stored = arrays(table, portrait.trial_id)
+    for network in representatives(table, dataset, model):
+        stored = arrays(table, network.trial_id)
         records, hessian = [], 0
-        for entry in entries(table, "landscapes", portrait, LANDSCAPE):
-            surface = _surface(entry, portrait)
+        for entry in entries(table, "landscapes", network, LANDSCAPE):
+            surface = _surface(entry, network)
             if entry["kind"] != kind or surface is None or not {entry["offsets"], entry["losses"]} <= set(stored):
                 continue
             records += _line(SURFACES[surface].label, stored[entry["offsets"]], stored[entry["losses"]])
             hessian = int(entry["hessian_size"] or 0)
         if any(record["loss"] is not None for record in records):
-            found.append((portrait, records, hessian))
+            found.append((network, records, hessian))
     losses = [r["loss"] for _, records, _ in found for r in records if r["loss"] is not None]
     return [_line_figure(dataset, model, *one, kind, (min(losses), max(losses))) for one in found]
 
 
-def _surface(entry: Mapping[Any, Any], portrait: Portrait) -> str | None:
-    whole = {"train": portrait.row["train_size"], "test": portrait.row["test_size"]}
+def _surface(entry: Mapping[Any, Any], network: Representative) -> str | None:
+    whole = {"train": network.row["train_size"], "test": network.row["test_size"]}
     if entry["subset_size"] == whole.get(str(entry["split"])):
         return str(entry["split"])
     return "batch" if entry["split"] == "train" else None
@@ -70,7 +80,7 @@ def _line(label: str, offsets: Any, losses: Any) -> list[dict[str, Any]]:
 def _line_figure(
     dataset: str,
     model: str,
-    portrait: Portrait,
+    network: Representative,
     records: list[dict[str, Any]],
     hessian: int,
     kind: str,
@@ -80,21 +90,21 @@ def _line_figure(
     between = kind == "interpolation"
     x_title = "fraction of the way, M_ORI at 0, M_ADV at 1" if between else "distance along v₁"
     what = (
-        f"Loss on the straight line in weight space from M_ORI (0) to {portrait.label} (1), log axis."
+        f"Loss on the straight line in weight space from M_ORI (0) to {network.label} (1), log axis."
         if between
         else f"Loss along the top eigenvector of the Hessian on {hessian:,} training images, log axis."
     )
     at_zero = [r for r in records if r["offset"] == 0.0 and r["loss"] is not None]
     return Figure(
-        name=f"{kind}-{dataset}-{model}-{portrait.label.replace(' ', '-').lower()}",
-        title=f"{heading(dataset, model)}: {portrait.label}",
+        name=f"{kind}-{dataset}-{model}-{network.label.replace(' ', '-').lower()}",
+        title=f"{heading(dataset, model)}: {network.label}",
         template=_lines(drawn, x_title, span),
         data={DATA: records},
-        caption=f"{what} {portrait.told}",
-        description=f"{heading(dataset, model)}, {portrait.label}: {what} "
+        caption=f"{what} {network.told}",
+        description=f"{heading(dataset, model)}, {network.label}: {what} "
         + " ".join(f"{r['curve']} at 0: {r['loss']:.3g}." for r in at_zero),
         legend=drawn,
-        cell=portrait.cell_id,
+        cell=network.cell_id,
     )
 
 
@@ -125,18 +135,18 @@ def _lines(styles: tuple[SeriesStyle, ...], x_title: str, span: tuple[float, flo
     return specification(chart.properties(width=WIDTH, height=HEIGHT))
 
 
-def plane_figures(table: StudyTable, dataset: str, model: str, gather: Gather) -> list[Figure]:
+def plane_figures(table: StudyTable, dataset: str, model: str, representatives: Representatives) -> list[Figure]:
     """Two figures a network: the training and the test loss over the plane of the first two eigenvectors."""
     found = []
-    for portrait in gather(table, dataset, model):
-        stored = arrays(table, portrait.trial_id)
-        for entry in entries(table, "landscapes", portrait, LANDSCAPE):
-            surface = _surface(entry, portrait)
+    for network in representatives(table, dataset, model):
+        stored = arrays(table, network.trial_id)
+        for entry in entries(table, "landscapes", network, LANDSCAPE):
+            surface = _surface(entry, network)
             if entry["kind"] != "plane" or surface not in SURFACES:
                 continue
             if {entry["offsets"], entry["losses"]} <= set(stored):
                 losses = np.asarray(stored[entry["losses"]], float)
-                found.append((portrait, surface, np.asarray(stored[entry["offsets"]], float), losses, entry))
+                found.append((network, surface, np.asarray(stored[entry["offsets"]], float), losses, entry))
     everything = [losses[np.isfinite(losses) & (losses > 0)] for *_, losses, _ in found]
     if not any(part.size for part in everything):
         return []
@@ -148,7 +158,7 @@ def plane_figures(table: StudyTable, dataset: str, model: str, gather: Gather) -
 def _plane_figure(
     dataset: str,
     model: str,
-    portrait: Portrait,
+    network: Representative,
     surface: str,
     offsets: Any,
     losses: Any,
@@ -172,14 +182,14 @@ def _plane_figure(
         "training images; log colours, the same for all heat maps of this figure."
     )
     return Figure(
-        name=f"plane-{dataset}-{model}-{portrait.label.replace(' ', '-')}-{surface}",
-        title=f"{heading(dataset, model)}: {portrait.label}, {label}",
+        name=f"plane-{dataset}-{model}-{network.label.replace(' ', '-')}-{surface}",
+        title=f"{heading(dataset, model)}: {network.label}, {label}",
         template=_heat(limits),
         data={DATA: values},
-        caption=f"{what} {portrait.told}",
-        description=f"Heat map. {heading(dataset, model)}, {portrait.label}: {what} Losses from "
+        caption=f"{what} {network.told}",
+        description=f"Heat map. {heading(dataset, model)}, {network.label}: {what} Losses from "
         f"{np.nanmin(losses):.3g} to {np.nanmax(losses):.3g}.",
-        cell=portrait.cell_id,
+        cell=network.cell_id,
     )
 
 

@@ -12,7 +12,7 @@ from functools import partial
 
 from analysis.figures.figure import Figure
 from analysis.figures.landscapes import line_figures, plane_figures
-from analysis.figures.representatives import Gather, by_batch_size, by_training, heading
+from analysis.figures.representatives import Representatives, by_batch_size, by_training, heading
 from analysis.figures.spectra import spectrum_figure
 from analysis.tables.table import StudyTable
 from search_spaces.large_batch import SUBSET
@@ -62,15 +62,17 @@ class LandscapePanel:
         return [replace(figure, name=f"{self.id}-{figure.name}") for figure in found]
 
 
-def _along_v1(gather: Gather) -> Draw:
-    return partial(line_figures, gather=gather, kind="line")
+def _along_v1(representatives: Representatives) -> Draw:
+    return partial(line_figures, representatives=representatives, kind="line")
 
 
-def _spectra(gather: Gather, *samples: tuple[int, int]) -> Draw:
+def _spectra(representatives: Representatives, *samples: tuple[int, int]) -> Draw:
     """`samples`: (images, draw), 0 images for the whole training set."""
 
     def draw(table: StudyTable, dataset: str, model: str) -> list[Figure]:
-        figures = [spectrum_figure(table, dataset, model, gather, size=size, draw=number) for size, number in samples]
+        figures = [
+            spectrum_figure(table, dataset, model, representatives, size=size, draw=number) for size, number in samples
+        ]
         return [figure for figure in figures if figure is not None]
 
     return draw
@@ -81,8 +83,8 @@ ROBUST_SAMPLES = ((1, 0), (1, 1), (SUBSET, 0), (0, 0))
 
 BY_BATCH = _spectra(by_batch_size, (0, 0))
 BY_TRAINING = _spectra(by_training, *ROBUST_SAMPLES)
-PLANES: Draw = partial(plane_figures, gather=by_batch_size)
-BETWEEN: Draw = partial(line_figures, gather=by_training, kind="interpolation")
+PLANES: Draw = partial(plane_figures, representatives=by_batch_size)
+BETWEEN: Draw = partial(line_figures, representatives=by_training, kind="interpolation")
 
 _BATCH, _ROBUST = NATURAL_REGIMES, ROBUST_REGIMES
 _SPECTRUM, _LINE, _PLANE = "top 20 eigenvalues", "loss along v₁", "loss over v₁ and v₂"

@@ -1,15 +1,15 @@
 """The panels of the natural-training paper (2020, source "A") and of its workshop form (2019, "A-workshop").
 
-Transcribed from the captions: number (L left, R right), data set, model, sweep, attack and epsilon. Epsilons: .3 on
+Transcribed from the captions: number (L left, R right), data set, model, curves, attack and epsilon. Epsilons: .3 on
 MNIST and Fashion-MNIST, .02 on CIFAR-10, as every caption says.
 """
 
 from __future__ import annotations
 
-from analysis.figures.panel import Panel, accuracy, lambda1
-from analysis.figures.sweep import LR_BS_MOMENTUM_SWEEP as LR_BS_MOMENTA
-from analysis.figures.sweep import LR_MOMENTUM_SWEEP as LR_MOMENTA
-from analysis.figures.sweep import REGIME_SWEEP as REGIMES
+from analysis.figures.curve_sets import LR_BS_MOMENTUM_CURVES as LR_BS_MOMENTA
+from analysis.figures.curve_sets import LR_MOMENTUM_CURVES as LR_MOMENTA
+from analysis.figures.curve_sets import REGIME_CURVES as REGIMES
+from analysis.figures.panels import Panel, accuracy, lambda1
 
 CAPTION_PGD = "The paper's caption says PGD, its text FGSM: both are drawn."
 CAPTION_FGSM = "The paper's caption says FGSM, its text PGD: both are drawn."

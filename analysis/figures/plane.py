@@ -9,9 +9,9 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from analysis.figures.curves import FigureData
+from analysis.figures.curve_sets import Setup
 from analysis.figures.figure import DATA, HEIGHT, WIDTH, Figure, Spec, specification
-from analysis.figures.sweep import Setting
+from analysis.figures.figure_data import FigureData
 from analysis.tables.words import name
 from analysis.theme import PAPER, SeriesStyle, regime_style
 
@@ -24,30 +24,29 @@ MOST_ARROWS = 6
 
 
 def scatter_figure(
-    data: FigureData, setting: Setting, *, attack: str, loss: str, epsilon: float, curvature: str
+    data: FigureData, setup: Setup, *, attack: str, loss: str, epsilon: float, curvature: str
 ) -> Figure | None:
-    """Cells of one setting under one attack: lambda1 (log axis) against adversarial accuracy, by regime."""
-    cells = _cells(data, setting, attack=attack, loss=loss, epsilon=epsilon, curvature=curvature)
+    """Cells of one setup under one attack: lambda1 (log axis) against adversarial accuracy, by regime."""
+    cells = _cells(data, setup, attack=attack, loss=loss, epsilon=epsilon, curvature=curvature)
     if cells.empty:
         return None
     styles = _styles(cells)
     under = f"{name(attack)} at ε = {epsilon:g}, {name(loss)}"
     split = curvature.removeprefix("lambda1_")
     return Figure(
-        name="-".join((*setting.slug, "plane", attack, loss, split)),
-        title=f"{setting.title}: λ₁ and accuracy under {under}",
+        name="-".join((*setup.slug, "plane", attack, loss, split)),
+        title=f"{setup.title}: λ₁ and accuracy under {under}",
         template=_plane(styles, split),
         data={DATA: _records(cells)},
         caption=f"{under}. One point a cell ({len(cells)} cells, means over seeds).",
-        description=f"Scatter plot. {setting.title}: top Hessian eigenvalue against adversarial "
-        f"accuracy under {under}.",
+        description=f"Scatter plot. {setup.title}: top Hessian eigenvalue against adversarial accuracy under {under}.",
         legend=styles,
         attack=attack,
     )
 
 
-def arrow_figure(data: FigureData, setting: Setting, pairs: pd.DataFrame) -> Figure | None:
-    """The pairs of one setting, attack and curvature as arrows from the smaller batch to the larger.
+def arrow_figure(data: FigureData, setup: Setup, pairs: pd.DataFrame) -> Figure | None:
+    """The pairs of one setup, attack and curvature as arrows from the smaller batch to the larger.
 
     `pairs`: rows of `CounterexampleReport.found` that agree in everything but regime, momentum and batch sizes.
     """
@@ -56,19 +55,19 @@ def arrow_figure(data: FigureData, setting: Setting, pairs: pd.DataFrame) -> Fig
     pairs = pairs.sort_values("severity", ascending=False, kind="stable").head(MOST_ARROWS)
     attack, loss, epsilon = str(first["attack"]), str(first["loss"]), float(first["epsilon"])
     curvature = str(first["curvature"])
-    cells = _cells(data, setting, attack=attack, loss=loss, epsilon=epsilon, curvature=curvature)
+    cells = _cells(data, setup, attack=attack, loss=loss, epsilon=epsilon, curvature=curvature)
     if cells.empty:
         return None
     styles, split = _styles(cells), curvature.removeprefix("lambda1_")
     under = f"{name(attack)} at ε = {epsilon:g}, {name(loss)}"
     shown = f"; the {len(pairs)} most severe are drawn" if len(pairs) < found else ""
     return Figure(
-        name="-".join((*setting.slug, "counterexamples", attack, f"eps{epsilon:g}", loss, split)),
-        title=f"{setting.title}: counterexamples under {under}",
+        name="-".join((*setup.slug, "counterexamples", attack, f"eps{epsilon:g}", loss, split)),
+        title=f"{setup.title}: counterexamples under {under}",
         template=_arrows(styles, split),
         data={DATA: _records(cells), PAIRS: _arrow_ends(pairs, data)},
         caption=f"{under}: {counts}{shown}. Each arrow runs from the smaller batch (thin) to the larger (thick).",
-        description=f"Scatter plot with arrows. {setting.title}: pairs of cells of which the sharper is the more "
+        description=f"Scatter plot with arrows. {setup.title}: pairs of cells of which the sharper is the more "
         f"robust, under {under}: {counts}.",
         legend=styles,
         attack=attack,
@@ -92,10 +91,8 @@ def _arrows(styles: tuple[SeriesStyle, ...], split: str) -> Spec:
     return specification(alt.layer(arrows, _points(styles, axes)).properties(width=WIDTH, height=HEIGHT))
 
 
-def _cells(
-    data: FigureData, setting: Setting, *, attack: str, loss: str, epsilon: float, curvature: str
-) -> pd.DataFrame:
-    cells = data.asked("cells", setting, attack=attack, loss=loss, split="test", epsilon=epsilon)
+def _cells(data: FigureData, setup: Setup, *, attack: str, loss: str, epsilon: float, curvature: str) -> pd.DataFrame:
+    cells = data.asked("cells", setup, attack=attack, loss=loss, split="test", epsilon=epsilon)
     return cells.assign(lambda1=2.0 ** cells[f"log2_{curvature}"]).dropna(subset=["lambda1", "accuracy"])
 
 

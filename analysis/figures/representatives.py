@@ -23,7 +23,7 @@ SHAPES = (
 
 
 @dataclass(frozen=True)
-class Portrait:
+class Representative:
     """A trained network, its name on the page ("batch 64", "M_FGSM"), and what is to be said of its run."""
 
     label: str
@@ -58,11 +58,11 @@ class Portrait:
 SMALLEST_BATCH = 16
 """A batch size has the same colour and shape in every figure: its place is the doublings from this one."""
 
-Gather = Callable[[StudyTable, str, str], list[Portrait]]
+Representatives = Callable[[StudyTable, str, str], list[Representative]]
 """(table, data set, model) -> its networks in order."""
 
 
-def by_batch_size(table: StudyTable, dataset: str, model: str) -> list[Portrait]:
+def by_batch_size(table: StudyTable, dataset: str, model: str) -> list[Representative]:
     """Networks trained to a loss, one a batch size: the smallest seed of the largest training set."""
     mine = of_network(table, dataset, model)
     mine = mine[(mine["status"] == "ok") & (mine["regime"] == "lr") & mine["target_loss"].notna()]
@@ -71,17 +71,17 @@ def by_batch_size(table: StudyTable, dataset: str, model: str) -> list[Portrait]
     for size, cells in mine.groupby("batch_size"):
         cells = cells[cells["epochs"] == cells["epochs"].max()]
         place = max(0, round(float(np.log2(float(str(size)) / SMALLEST_BATCH))))
-        found.append(Portrait(f"batch {size}", place, cells.iloc[0].to_dict(), len(cells)))
+        found.append(Representative(f"batch {size}", place, cells.iloc[0].to_dict(), len(cells)))
     return found
 
 
-def by_training(table: StudyTable, dataset: str, model: str) -> list[Portrait]:
+def by_training(table: StudyTable, dataset: str, model: str) -> list[Representative]:
     """M_ORI and its children, the smallest seed of each."""
-    found: dict[str, Portrait] = {}
+    found: dict[str, Representative] = {}
     for network in networks(table):
         finished = [run for run in network.runs.values() if run["status"] == "ok"]
         if (network.dataset, network.model) == (dataset, model) and finished and network.name not in found:
-            found[network.name] = Portrait(network.name, len(found), finished[0], len(finished))
+            found[network.name] = Representative(network.name, len(found), finished[0], len(finished))
     return list(found.values())
 
 
@@ -95,9 +95,9 @@ LANDSCAPE = ("kind", "split", "subset_size", "hessian_size", "offsets", "losses"
 """What figures read of an entry."""
 
 
-def entries(table: StudyTable, frame: Frame, portrait: Portrait, columns: Sequence[str]) -> list[dict[Any, Any]]:
+def entries(table: StudyTable, frame: Frame, network: Representative, columns: Sequence[str]) -> list[dict[Any, Any]]:
     """These columns of the spectra or landscapes of one network, each once."""
-    mine = of_trials(table, frame, portrait.trial_id, columns=("regime", *columns))
+    mine = of_trials(table, frame, network.trial_id, columns=("regime", *columns))
     if mine.empty:
         return []
     once: list[dict[Any, Any]] = mine[mine["regime"] == mine["regime"].iloc[0]].to_dict("records")

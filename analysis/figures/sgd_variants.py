@@ -7,7 +7,7 @@ parts, one a rate (1 and 1b), so that each optimizer keeps its colour.
 from __future__ import annotations
 
 from analysis.claims.sweeps import Setting
-from analysis.figures.variants import VariantPanel, VariantSweep
+from analysis.figures.variants import VariantCurves, VariantPanel
 from analysis.theme import OPTIMIZERS, SeriesStyle
 from search_spaces.sgd_variants import ADAMW_DECAY, EPSILONS
 
@@ -16,18 +16,18 @@ WEAK, STRONG = EPSILONS["mnist"]
 _MARKS = tuple((style.colour, style.shape) for style in OPTIMIZERS.values())
 
 
-def _optimizers(title: str, regime: str, adaptive: str | None) -> VariantSweep:
+def _optimizers(title: str, regime: str, adaptive: str | None) -> VariantCurves:
     """SGD and its three variants under one regime, and Adam and AdamW under theirs."""
     settings = [Setting(regime, optimizer=optimizer) for optimizer in ("sgd", "svrg", "msgd", "selective_backprop")]
     if adaptive:
         settings += [Setting(adaptive, 0.0, "adam"), Setting(adaptive, 0.0, "adamw", ADAMW_DECAY)]
-    return VariantSweep(title, tuple((setting, OPTIMIZERS[setting.optimizer]) for setting in settings))
+    return VariantCurves(title, tuple((setting, OPTIMIZERS[setting.optimizer]) for setting in settings))
 
 
-def _settings(title: str, *labelled: tuple[Setting, str]) -> VariantSweep:
+def _settings(title: str, *labelled: tuple[Setting, str]) -> VariantCurves:
     """Settings of minibatch SGD, each with a colour and shape of its own."""
     marks = zip(labelled, _MARKS, strict=False)
-    return VariantSweep(title, tuple((setting, SeriesStyle(label, *mark)) for (setting, label), mark in marks))
+    return VariantCurves(title, tuple((setting, SeriesStyle(label, *mark)) for (setting, label), mark in marks))
 
 
 CONSTANT_LR = _optimizers("SGD variants with constant learning rate (0.01; Adam and AdamW 0.0005)", "lr", "lr_0.0005")
@@ -57,8 +57,8 @@ ANNEALING = _settings(
 )
 
 
-def _panel(number: str, sweep: VariantSweep, *epsilons: float, note: str = "") -> VariantPanel:
-    return VariantPanel("B", number, "mnist", "m1", sweep, epsilons, note=note)
+def _panel(number: str, curves: VariantCurves, *epsilons: float, note: str = "") -> VariantPanel:
+    return VariantPanel("B", number, "mnist", "m1", curves, epsilons, note=note)
 
 
 PANELS: tuple[VariantPanel, ...] = (

@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.claims.large_batch_measures import converged
 from analysis.figures.figure import DATA, Figure, Spec, encoded, layer, layered
-from analysis.figures.representatives import SPECTRUM, Gather, Portrait, decades, entries, heading
+from analysis.figures.representatives import SPECTRUM, Representative, Representatives, decades, entries, heading
 from analysis.tables.table import StudyTable
 from analysis.theme import PAPER, SeriesStyle
 
@@ -22,26 +22,26 @@ LINEAR_SHARE = 1e-3
 
 
 def spectrum_figure(
-    table: StudyTable, dataset: str, model: str, gather: Gather, *, size: int, draw: int = 0
+    table: StudyTable, dataset: str, model: str, representatives: Representatives, *, size: int, draw: int = 0
 ) -> Figure | None:
     """The spectra on `size` training images (0: all of them), or None where there are none."""
     drawn = []
-    for portrait in gather(table, dataset, model):
-        wanted = size or int(portrait.row["train_size"])
-        for entry in entries(table, "spectra", portrait, SPECTRUM):
+    for network in representatives(table, dataset, model):
+        wanted = size or int(network.row["train_size"])
+        for entry in entries(table, "spectra", network, SPECTRUM):
             number = 0 if entry["draw"] is None or np.isnan(entry["draw"]) else int(entry["draw"])
             asked = (entry["split"], int(entry["subset_size"]), number)
             if asked == ("train", wanted, draw) and len(entry["eigenvalues"]) >= LEAST:
-                drawn.append((portrait, entry))
+                drawn.append((network, entry))
                 break
     if not drawn:
         return None
-    values = [record for portrait, entry in drawn for record in _records(portrait, entry)]
-    styles = tuple(portrait.style for portrait, _ in drawn)
+    values = [record for network, entry in drawn for record in _records(network, entry)]
+    styles = tuple(network.style for network, _ in drawn)
     sample = f"B_H = {int(drawn[0][1]['subset_size']):,}" + (f" (draw {draw + 1})" if size == 1 else "")
     loose = sum(not value["converged"] for value in values)
     residual = max(float(np.max(np.abs(entry["residuals"]))) for _, entry in drawn)
-    seeds = sorted({int(portrait.row["seed"]) for portrait, _ in drawn})
+    seeds = sorted({int(network.row["seed"]) for network, _ in drawn})
     negative = sum(value["value"] < 0 for value in values)
     return Figure(
         name=f"spectrum-{dataset}-{model}-{size or 'all'}-{draw}",
@@ -65,12 +65,12 @@ def _images(entry: dict[Any, Any]) -> str:
     return "one image" if size == 1 else f"{size:,} images"
 
 
-def _records(portrait: Portrait, entry: dict[Any, Any]) -> list[dict[str, Any]]:
+def _records(network: Representative, entry: dict[Any, Any]) -> list[dict[str, Any]]:
     ordered = sorted((float(value) for value in entry["eigenvalues"]), reverse=True)
     return [
         {
-            "cell": portrait.cell_id,
-            "curve": portrait.label,
+            "cell": network.cell_id,
+            "curve": network.label,
             "index": k + 1,
             "value": float(f"{value:.6g}"),
             "converged": converged(entry, k),

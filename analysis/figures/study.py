@@ -7,36 +7,36 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis.figures.accuracy import accuracy_figure
-from analysis.figures.curves import FigureData
+from analysis.figures.curve_sets import CurveSet, Setup, momentum_curves, regime_curves
 from analysis.figures.figure import Figure
+from analysis.figures.figure_data import FigureData
 from analysis.figures.lambda1 import lambda1_figure
-from analysis.figures.sweep import Setting, Sweep, momentum_sweeps, regime_sweep
 from search_spaces import HEADLINE_EPSILON
 
 
 @dataclass(frozen=True)
 class FigureGroup:
-    """Figures of one setting and sweep: a row for each loss (accuracies, then lambda1), side by side.
+    """Figures of one setup and curves: a row for each loss (accuracies, then lambda1), side by side.
 
     `epsilons` are those that a picker offers, `epsilon` the one drawn first.
     """
 
-    setting: Setting
-    sweep: Sweep
+    setup: Setup
+    curves: CurveSet
     figures: tuple[Figure, ...]
     epsilons: tuple[float, ...]
     epsilon: float
 
 
 def study_figures(data: FigureData) -> list[FigureGroup]:
-    """Every group that has something to draw, in the order of the settings, regimes first."""
+    """Every group that has something to draw, in the order of the setups, regimes first."""
     groups = []
-    for setting in data.settings:
-        curves = _curves(data.of("clean", setting))
-        if not curves:
+    for setup in data.setups:
+        run = _curves(data.of("clean", setup))
+        if not run:
             continue
-        for sweep in (regime_sweep(curves), *momentum_sweeps(curves)):
-            group = _group(data, setting, sweep)
+        for curves in (regime_curves(run), *momentum_curves(run)):
+            group = _group(data, setup, curves)
             if group.figures:
                 groups.append(group)
     return groups
@@ -50,21 +50,21 @@ def _curves(cells: pd.DataFrame) -> set[tuple[str, float]]:
     return {(str(regime), float(momentum)) for regime, momentum in long_enough.index}
 
 
-def _group(data: FigureData, setting: Setting, sweep: Sweep) -> FigureGroup:
-    asked = sweep.of(data.of("adversarial", setting))
+def _group(data: FigureData, setup: Setup, curves: CurveSet) -> FigureGroup:
+    asked = curves.of(data.of("adversarial", setup))
     asked = asked[(asked["split"] == "test") & (asked["n"] > 0)]
     epsilons = tuple(sorted(float(e) for e in asked["epsilon"].unique()))
-    headline = HEADLINE_EPSILON.get(str(setting["dataset"]), 0.0)
+    headline = HEADLINE_EPSILON.get(str(setup["dataset"]), 0.0)
     epsilon = headline if headline in epsilons else (epsilons[-1] if epsilons else headline)
     figures: list[Figure | None] = []
     for loss, split in (("ce", "train"), ("stable", "test")):
         for attack in sorted(asked["attack"].unique()):
             figures.append(
                 data.figure(
-                    accuracy_figure, setting, sweep, attack=attack, epsilon=epsilon, loss=loss,
+                    accuracy_figure, setup, curves, attack=attack, epsilon=epsilon, loss=loss,
                     others=epsilons if len(epsilons) > 1 else (),
                 )
             )  # fmt: skip
-        figures.append(data.figure(lambda1_figure, setting, sweep, split=split))
+        figures.append(data.figure(lambda1_figure, setup, curves, split=split))
     drawn = tuple(figure for figure in figures if figure is not None)
-    return FigureGroup(setting, sweep, drawn, epsilons, epsilon)
+    return FigureGroup(setup, curves, drawn, epsilons, epsilon)

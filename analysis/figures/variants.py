@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims.sweeps import Setting
-from analysis.figures.batch_axis import ValueAxis, batch_sizes, records, template
-from analysis.figures.curves import FigureData
+from analysis.figures.batch_size import ValueAxis, batch_sizes, records, template
+from analysis.figures.curve_sets import Setup
 from analysis.figures.figure import DATA, Figure
+from analysis.figures.figure_data import FigureData
 from analysis.figures.lambda1 import lambda1_axis
-from analysis.figures.sweep import Setting as Place
 from analysis.figures.words import ends, gaps_and_marks, replicates
 from analysis.tables.table import PROTOCOL
 from analysis.tables.words import name
@@ -27,7 +27,7 @@ NOT_CONVERGED = "the eigenvalue has not converged"
 
 
 @dataclass(frozen=True)
-class VariantSweep:
+class VariantCurves:
     """The curves of a panel: settings of any optimizer and decay, each with its style."""
 
     title: str
@@ -60,7 +60,7 @@ class VariantPanel:
     number: str
     dataset: str
     model: str
-    sweep: VariantSweep
+    curves: VariantCurves
     epsilons: tuple[float, ...]
     attacks: tuple[str, ...] = ("fgsm", "pgd")
     note: str = ""
@@ -76,12 +76,12 @@ class VariantPanel:
         attacks = " and ".join(map(name, self.attacks))
         strength = " and ".join(f"{e:g}" for e in self.epsilons)
         shown = f"clean accuracy, {attacks} attack ratio at ε = {strength}, λ₁"
-        return f"{name(self.dataset)} · {name(self.model)}: {shown}; {self.sweep.title}"
+        return f"{name(self.dataset)} · {name(self.model)}: {shown}; {self.curves.title}"
 
     def commands(self, results: str) -> list[str]:
         """The commands that run its cells, and no others, into the folder `results`."""
         optimizers: dict[tuple[str, float, float], list[str]] = {}
-        for s in dict.fromkeys(setting for setting, _ in self.sweep.curves):
+        for s in dict.fromkeys(setting for setting, _ in self.curves.curves):
             optimizers.setdefault((s.regime, s.momentum, s.weight_decay), []).append(s.optimizer)
         regimes: dict[tuple[str, float, float], list[str]] = {}
         for (regime, momentum, weight_decay), names in optimizers.items():
@@ -95,47 +95,47 @@ class VariantPanel:
 
     def __call__(self, data: FigureData) -> list[Figure]:
         """Its figures at the largest protocol of which two curves were run; none where there is no such."""
-        for place in _protocols(data, self.dataset, self.model):
-            clean = self._cells(data.clean, place)
+        for setup in _protocols(data, self.dataset, self.model):
+            clean = self._cells(data.clean, setup)
             absent = self._absent(clean)
-            if len(absent) <= len(self.sweep.curves) - 2:
+            if len(absent) <= len(self.curves.curves) - 2:
                 missing = f" Not run: {', '.join(absent)}." if absent else ""
-                words = f"{missing} {_sizes(place)}."
+                words = f"{missing} {_sizes(setup)}."
                 lacking = ", ".join(absent)
-                figures = self._figures(data, place, clean)
+                figures = self._figures(data, setup, clean)
                 return [replace(f, caption=f"{f.caption}{words}", missing=lacking) for f in figures]
         return []
 
-    def _figures(self, data: FigureData, place: Place, clean: pd.DataFrame) -> Iterator[Figure]:
-        first, *more = ([*self._ratios(data, place, epsilon)] for epsilon in self.epsilons)
+    def _figures(self, data: FigureData, setup: Setup, clean: pd.DataFrame) -> Iterator[Figure]:
+        first, *more = ([*self._ratios(data, setup, epsilon)] for epsilon in self.epsilons)
         yield self._figure("clean", clean, "clean test accuracy", "Clean test accuracy")
         yield from first
-        eigenvalues = self._cells(data.lambda1[data.lambda1["split"] == "train"], place)
+        eigenvalues = self._cells(data.lambda1[data.lambda1["split"] == "train"], setup)
         if eigenvalues["drawn"].any():
             yield self._eigenvalues(eigenvalues)
         for ratios in more:
             yield from ratios
 
-    def _ratios(self, data: FigureData, place: Place, epsilon: float) -> Iterator[Figure]:
+    def _ratios(self, data: FigureData, setup: Setup, epsilon: float) -> Iterator[Figure]:
         asked = data.attack_ratio
         asked = asked[(asked["loss"] == "ce") & (asked["split"] == "test") & np.isclose(asked["epsilon"], epsilon)]
         for attack in self.attacks:
-            cells = self._cells(asked[asked["attack"] == attack], place)
+            cells = self._cells(asked[asked["attack"] == attack], setup)
             if cells["drawn"].any():
                 what = f"{name(attack)} attack ratio, ε = {epsilon:g}"
                 said = f"Accuracy under {name(attack)} at ε = {epsilon:g}, {name('ce')}, over clean accuracy"
                 yield replace(self._figure(f"{attack}-eps{epsilon:g}", cells, what, said), attack=attack)
 
     def _figure(self, slug: str, cells: pd.DataFrame, what: str, said: str) -> Figure:
-        values = records(cells, self.sweep, slug, percent)
+        values = records(cells, self.curves, slug, percent)
         axis = ValueAxis(what.split(", ")[0], "~%", ".2%", _span(cells))
         return self._made(
-            slug, what, said, cells, template(batch_sizes(values), (slug,), self.sweep.styles, axis), values
+            slug, what, said, cells, template(batch_sizes(values), (slug,), self.curves.styles, axis), values
         )
 
     def _eigenvalues(self, cells: pd.DataFrame) -> Figure:
-        values = records(cells, self.sweep, "eigenvalue", number)
-        chart = template(batch_sizes(values), ("eigenvalue",), self.sweep.styles, lambda1_axis(cells, "train"))
+        values = records(cells, self.curves, "eigenvalue", number)
+        chart = template(batch_sizes(values), ("eigenvalue",), self.curves.styles, lambda1_axis(cells, "train"))
         said = "Top eigenvalue λ₁ of the loss Hessian on the whole training set, log axis, geometric means"
         return self._made("lambda1", "λ₁ on the training set", said, cells, chart, values, NOT_CONVERGED)
 
@@ -158,20 +158,20 @@ class VariantPanel:
             template=chart,
             data={DATA: values},
             caption=f"{said}. {replicates(cells)}{marks}",
-            description=f"{where}, {self.sweep.title}: {what} against batch size. {ends(cells, self.sweep, show)}",
-            legend=self.sweep.styles,
+            description=f"{where}, {self.curves.title}: {what} against batch size. {ends(cells, self.curves, show)}",
+            legend=self.curves.styles,
         )
 
-    def _cells(self, frame: pd.DataFrame, place: Place) -> pd.DataFrame:
+    def _cells(self, frame: pd.DataFrame, setup: Setup) -> pd.DataFrame:
         keep = (frame["dataset"] == self.dataset) & (frame["model"] == self.model)
         keep &= frame["adversarial_training"] == "none"
         for column in PROTOCOL:
-            keep &= frame[column].isna() if pd.isna(place[column]) else frame[column] == place[column]
-        return self.sweep.of(frame[keep])
+            keep &= frame[column].isna() if pd.isna(setup[column]) else frame[column] == setup[column]
+        return self.curves.of(frame[keep])
 
     def _absent(self, cells: pd.DataFrame) -> list[str]:
-        there = {style.label for style in self.sweep.styles_of(cells[cells["drawn"]])}
-        return [style.label for style in self.sweep.styles if style.label not in there]
+        there = {style.label for style in self.curves.styles_of(cells[cells["drawn"]])}
+        return [style.label for style in self.curves.styles if style.label not in there]
 
 
 def _settings(cells: pd.DataFrame) -> list[Setting]:
@@ -179,17 +179,17 @@ def _settings(cells: pd.DataFrame) -> list[Setting]:
     return [Setting.of(dict(zip(keys, cell, strict=True))) for cell in zip(*(cells[k] for k in keys), strict=True)]
 
 
-def _protocols(data: FigureData, dataset: str, model: str) -> list[Place]:
-    """One place a protocol, the largest first: they differ in it and no longer in optimizer or decay."""
-    unique: dict[tuple[Any, ...], Place] = {}
-    for place in data.settings:
-        if (place["dataset"], place["model"]) == (dataset, model):
-            unique.setdefault(tuple(str(place[column]) for column in PROTOCOL), place)
+def _protocols(data: FigureData, dataset: str, model: str) -> list[Setup]:
+    """One setup a protocol, the largest first: they differ in it and no longer in optimizer or decay."""
+    unique: dict[tuple[Any, ...], Setup] = {}
+    for setup in data.setups:
+        if (setup["dataset"], setup["model"]) == (dataset, model):
+            unique.setdefault(tuple(str(setup[column]) for column in PROTOCOL), setup)
     return list(unique.values())
 
 
-def _sizes(place: Place) -> str:
-    epochs, train, test = (int(place[c]) for c in ("epochs", "train_size", "test_size"))
+def _sizes(setup: Setup) -> str:
+    epochs, train, test = (int(setup[c]) for c in ("epochs", "train_size", "test_size"))
     return f"{epochs:,} epochs, {train:,} training images, {test:,} test images"
 
 

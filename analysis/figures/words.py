@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from analysis.figures.sweep import Curves
+from analysis.figures.curve_sets import Curves
 
 
 def replicates(cells: pd.DataFrame) -> str:
@@ -40,11 +40,11 @@ def gaps_and_marks(*parts: pd.DataFrame, hollow: str = HOLLOW) -> str:
     return "".join(f" {sentence}" for sentence in said)
 
 
-def ends(cells: pd.DataFrame, sweep: Curves, show: Callable[[float], str]) -> str:
+def ends(cells: pd.DataFrame, curves: Curves, show: Callable[[float], str]) -> str:
     """Each curve's first and last value in words."""
     drawn = cells[cells["drawn"]]
-    values: dict[str, list[tuple[float, int]]] = {style.label: [] for style in sweep.styles}
-    for style, mean, size in zip(sweep.styles_of(drawn), drawn["mean"], drawn["batch_size"], strict=True):
+    values: dict[str, list[tuple[float, int]]] = {style.label: [] for style in curves.styles}
+    for style, mean, size in zip(curves.styles_of(drawn), drawn["mean"], drawn["batch_size"], strict=True):
         values[style.label].append((mean, size))
     return " ".join(
         f"{label}: {show(curve[0][0])} at batch {curve[0][1]}, {show(curve[-1][0])} at {curve[-1][1]}."

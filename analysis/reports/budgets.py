@@ -26,7 +26,7 @@ PLACE = ("dataset", "model", *(name for name in PROTOCOL if name != "epochs"))
 
 
 @dataclass(frozen=True)
-class Run:
+class OptimizerRun:
     """The seeds of one optimizer at one budget: arrays of shape (seeds,), accuracies as fractions.
 
     `own`: the regime it was run under where that is not the comparison's (Adam keeps its own rate), else "".
@@ -42,14 +42,14 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class OptimizerComparison:
     """Several optimizers on one data set, model and batch size under one regime; `measures` in order."""
 
     place: tuple[Any, ...]
     batch_size: int
     regime: str
     measures: tuple[str, ...]
-    runs: tuple[Run, ...]
+    runs: tuple[OptimizerRun, ...]
 
     def __getitem__(self, column: str) -> Any:
         return self.place[PLACE.index(column)]
@@ -61,12 +61,12 @@ class Comparison:
         above = [m for m in attacked if max(r.accuracy[m].mean() for r in self.runs if m in r.accuracy) > FLOOR]
         return next(reversed(above or attacked), None)
 
-    def of(self, optimizer: str) -> list[Run]:
+    def of(self, optimizer: str) -> list[OptimizerRun]:
         """The runs of one optimizer, shortest budget first."""
         return sorted((r for r in self.runs if r.optimizer == optimizer), key=lambda r: r.epochs)
 
 
-def comparisons(table: StudyTable) -> list[Comparison]:
+def comparisons(table: StudyTable) -> list[OptimizerComparison]:
     """Every place, batch size and regime where at least two optimizers finished, without momentum."""
     points = _plain(table.points)
     if points["optimizer"].nunique() < 2:
@@ -84,7 +84,9 @@ def comparisons(table: StudyTable) -> list[Comparison]:
             runs = _runs(here, str(regime), answers)
             measures = list(dict.fromkeys(m for run in runs for m in run.accuracy))
             values = tuple(None if pd.isna(value) else value for value in place)
-            found.append(Comparison(values, int(batch_size), str(regime), tuple(_ordered(measures)), tuple(runs)))
+            found.append(
+                OptimizerComparison(values, int(batch_size), str(regime), tuple(_ordered(measures)), tuple(runs))
+            )
     return found
 
 
@@ -110,7 +112,7 @@ def _answers(table: StudyTable, trial_ids: Iterable[str]) -> dict[str, dict[str,
     return found
 
 
-def _runs(here: pd.DataFrame, regime: str, answers: dict[str, dict[str, float]]) -> list[Run]:
+def _runs(here: pd.DataFrame, regime: str, answers: dict[str, dict[str, float]]) -> list[OptimizerRun]:
     members = here[here["regime"] == regime].assign(own="")
     guests = here[~here["optimizer"].isin(members["optimizer"])]
     guests = guests[(guests["regime"] == RATIO) == (regime == RATIO)]
@@ -127,7 +129,9 @@ def _runs(here: pd.DataFrame, regime: str, answers: dict[str, dict[str, float]])
         spent = seeds["gradient_equivalents"] / seeds["train_size"]
         names = tuple(str(seed) for seed in seeds["seed"])
         runs.append(
-            Run(optimizer, own, int(epochs), float(spent.mean()), float(seeds["steps"].mean()), names, accuracy)
+            OptimizerRun(
+                optimizer, own, int(epochs), float(spent.mean()), float(seeds["steps"].mean()), names, accuracy
+            )
         )
     return runs
 
@@ -137,7 +141,7 @@ def _ordered(measures: list[str]) -> list[str]:
     return sorted(measures, key=lambda m: (m != "clean", float([*m.split(), "0"][1]), m))
 
 
-def level(run: Run, measure: str) -> LinearContrast | None:
+def level(run: OptimizerRun, measure: str) -> LinearContrast | None:
     """Mean accuracy over seeds with its standard error; None with fewer than 3 seeds."""
     values = run.accuracy.get(measure, np.empty(0))
     if len(values) < MIN_SEEDS:
@@ -145,14 +149,14 @@ def level(run: Run, measure: str) -> LinearContrast | None:
     return LinearContrast(float(values.mean()), float(values.std(ddof=1) / len(values) ** 0.5), len(values) - 1)
 
 
-def gain_per_epoch(comparison: Comparison, run: Run, measure: str) -> LinearContrast | None:
+def gain_per_epoch(comparison: OptimizerComparison, run: OptimizerRun, measure: str) -> LinearContrast | None:
     """Accuracy less that of SGD after as many epochs; None where SGD was not run for these."""
     same = next((r for r in comparison.of(BASELINE) if r.epochs == run.epochs), None)
     mine, its = level(run, measure), level(same, measure) if same else None
     return mine.less(its) if mine and its else None
 
 
-def gain_at_equal_compute(comparison: Comparison, run: Run, measure: str) -> LinearContrast | None:
+def gain_at_equal_compute(comparison: OptimizerComparison, run: OptimizerRun, measure: str) -> LinearContrast | None:
     """Accuracy less that of SGD at as many gradients, between SGD's budgets linear in the logarithm of gradients.
 
     None where no SGD runs of fewer and of more gradients are there: nothing is extrapolated.

@@ -10,8 +10,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.figures.identity import CURVE_COLUMNS, curve_id
-from analysis.reports.budgets import PLACE, Comparison
-from analysis.reports.budgets import Run as Budget
+from analysis.reports.budgets import PLACE, OptimizerComparison, OptimizerRun
 from analysis.tables.table import StudyTable
 from analysis.tables.words import name
 from analysis.theme import optimizer_style, regime_style
@@ -55,7 +54,7 @@ def _trials(runs: Sequence[Run]) -> list[list[Any]]:
     ]
 
 
-def run_cells(table: StudyTable, comparison: Comparison) -> Callable[[Budget], str]:
+def run_cells(table: StudyTable, comparison: OptimizerComparison) -> Callable[[OptimizerRun], str]:
     """What names the cell of a run of a comparison (of several weight decays the least, as the comparison has it)."""
     points = table.points[(table.points["batch_size"] == comparison.batch_size) & (table.points["momentum"] == 0.0)]
     for column in PLACE:

@@ -11,19 +11,19 @@ from analysis import theme
 from analysis.findings import Findings
 from analysis.output.page.cells import cells_block
 from analysis.output.page.charts import Charts
+from analysis.output.page.claims import claim_section
 from analysis.output.page.correlations import correlation_section
 from analysis.output.page.counterexamples import counterexample_section
-from analysis.output.page.exception import exception_section
 from analysis.output.page.figures import paper_section, study_section
+from analysis.output.page.header import header_section
 from analysis.output.page.html import Html, element
 from analysis.output.page.landscapes import landscape_section
 from analysis.output.page.libraries import libraries
-from analysis.output.page.opening import opening
+from analysis.output.page.missing import missing_section
 from analysis.output.page.optimizers import optimizer_section
+from analysis.output.page.paper_counterexample import paper_counterexample_section
 from analysis.output.page.provenance import downloads_section, provenance_section
 from analysis.output.page.published import published_section
-from analysis.output.page.roster import roster_section
-from analysis.output.page.verdicts import verdict_strip
 
 PARTS = {
     "claims": "Claims",
@@ -48,7 +48,7 @@ def render(findings: Findings, downloads: Sequence[str]) -> str:
     """The whole page; `downloads` are the files written beside it."""
     charts = Charts()
     optimizers = optimizer_section(findings, charts)
-    exception = exception_section(findings, charts)
+    exception = paper_counterexample_section(findings, charts)
     absent = {
         "exception": not exception,
         "optimizers": not optimizers,
@@ -57,13 +57,13 @@ def render(findings: Findings, downloads: Sequence[str]) -> str:
     parts = {part: text for part, text in PARTS.items() if not absent.get(part)}
     body = element(
         "main",
-        opening(findings),
+        header_section(findings),
         element(
             "nav",
             element("ul", [element("li", element("a", text, href=f"#{part}")) for part, text in parts.items()]),
             aria_label="Sections",
         ),
-        verdict_strip(findings),
+        claim_section(findings),
         study_section(findings, charts),
         correlation_section(findings, charts),
         counterexample_section(findings, charts),
@@ -72,7 +72,7 @@ def render(findings: Findings, downloads: Sequence[str]) -> str:
         paper_section(findings, charts),
         landscape_section(findings, charts),
         published_section(findings.comparisons),
-        roster_section(findings.table),
+        missing_section(findings.table),
         provenance_section(findings),
         downloads_section(downloads),
     )

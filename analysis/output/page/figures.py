@@ -6,7 +6,7 @@ import re
 from itertools import groupby
 
 from analysis.figures import FIGURES, Figure, FigureGroup, Panel, VariantPanel
-from analysis.figures.sweep import Setting
+from analysis.figures.curve_sets import Setup
 from analysis.findings import Findings
 from analysis.output.page.charts import Charts, epsilon_picker, group
 from analysis.output.page.html import Html, element, section
@@ -45,21 +45,21 @@ def _study(found: FigureGroup, charts: Charts) -> Html:
         figures=found.figures,
         pickers=[epsilon_picker(found.epsilons, found.epsilon)],
     )
-    swept = found.sweep.title.lower() if found.sweep.by == "regime" else found.sweep.title
-    title = f"{found.setting.title}{_trained_by(found.setting)}: {swept}"
-    protocol = element("p", f"{found.setting.protocol}.", class_="note")
-    if found.sweep.by == "regime":
+    swept = found.curves.title.lower() if found.curves.by == "regime" else found.curves.title
+    title = f"{found.setup.title}{_trained_by(found.setup)}: {swept}"
+    protocol = element("p", f"{found.setup.protocol}.", class_="note")
+    if found.curves.by == "regime":
         return element("div", element("h3", title), protocol, body)
     return element("details", element("summary", title), protocol, body)
 
 
-def _trained_by(setting: Setting) -> str:
+def _trained_by(setup: Setup) -> str:
     """What tells a study's groups apart beside data set and model: " · SVRG, weight decay 0.01"."""
-    unusual = [OPTIMIZERS[setting["optimizer"]].label if setting["optimizer"] in OPTIMIZERS else setting["optimizer"]]
-    unusual = unusual if setting["optimizer"] != "sgd" else []
-    unusual += [f"weight decay {setting['weight_decay']:g}"] if setting["weight_decay"] else []
-    if setting["adversarial_training"] != "none":
-        unusual.append(f"{name(setting['adversarial_training'])} training at ε = {setting['adversarial_epsilon']:g}")
+    unusual = [OPTIMIZERS[setup["optimizer"]].label if setup["optimizer"] in OPTIMIZERS else setup["optimizer"]]
+    unusual = unusual if setup["optimizer"] != "sgd" else []
+    unusual += [f"weight decay {setup['weight_decay']:g}"] if setup["weight_decay"] else []
+    if setup["adversarial_training"] != "none":
+        unusual.append(f"{name(setup['adversarial_training'])} training at ε = {setup['adversarial_epsilon']:g}")
     return f" · {', '.join(unusual)}" if unusual else ""
 
 
@@ -85,7 +85,7 @@ def _paper(source: str, title: str, findings: Findings, charts: Charts) -> Html:
     panels = [panel for panel in FIGURES.values() if panel.source == source]
     drawn = [panel for panel in panels if findings.panels[panel.id]]
     blocks = [
-        _same_curves(list(same), findings, charts) for _, same in groupby(drawn, key=lambda panel: panel.sweep.styles)
+        _same_curves(list(same), findings, charts) for _, same in groupby(drawn, key=lambda panel: panel.curves.styles)
     ]
     return element(
         "details",
@@ -106,7 +106,7 @@ def _same_curves(panels: list[Panel | VariantPanel], findings: Findings, charts:
             rest = _rest(panel, figure, findings.table.location)
             figures.append(element("div", place, note, rest, id=f"panel-{panel.id}" if n == 0 else None))
     lines = isinstance(panels[0], Panel)  # a variant panel has one kind of line
-    return group(figures, panels[0].sweep.styles, lines=lines)
+    return group(figures, panels[0].curves.styles, lines=lines)
 
 
 def _short(title: str) -> str:

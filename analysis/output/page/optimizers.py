@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import groupby
 
 from analysis.claims.sgd_variants import TABLE_2
-from analysis.figures.compute import EPOCHS, GRADIENTS, budget_figure, measure_words, run_style, styles
+from analysis.figures.budgets import EPOCHS, GRADIENTS, budget_figure, measure_words, run_style, styles
 from analysis.findings import Findings
 from analysis.output.page.cells import run_cells
 from analysis.output.page.charts import Charts, glyph, group
@@ -14,8 +14,8 @@ from analysis.output.page.html import Content, Html, element, section
 from analysis.output.page.html import table as data_table
 from analysis.reports.budgets import (
     BASELINE,
-    Comparison,
-    Run,
+    OptimizerComparison,
+    OptimizerRun,
     comparisons,
     gain_at_equal_compute,
     gain_per_epoch,
@@ -55,7 +55,7 @@ def optimizer_section(findings: Findings, charts: Charts) -> Html | None:
     )
 
 
-def _place(here: list[Comparison], table: StudyTable, charts: Charts) -> Html:
+def _place(here: list[OptimizerComparison], table: StudyTable, charts: Charts) -> Html:
     shown = min(here, key=lambda c: (-len({run.optimizer for run in c.runs}), abs(c.batch_size - CIFAR_BATCH_SIZE)))
     drawn = [c for c in here if c.batch_size == shown.batch_size]
     rest = [c for c in here if c.batch_size != shown.batch_size]
@@ -72,7 +72,9 @@ def _place(here: list[Comparison], table: StudyTable, charts: Charts) -> Html:
     )
 
 
-def _drawn(comparison: Comparison, cells: Callable[[Run], str], charts: Charts, *, opened: bool) -> Html:
+def _drawn(
+    comparison: OptimizerComparison, cells: Callable[[OptimizerRun], str], charts: Charts, *, opened: bool
+) -> Html:
     """One regime: clean and the strongest attack, each per epoch (left), per gradient (right) and as a table."""
     measures = ["clean", *([comparison.strongest] if comparison.strongest else [])]
     return element(
@@ -91,7 +93,7 @@ def _drawn(comparison: Comparison, cells: Callable[[Run], str], charts: Charts, 
     )
 
 
-def _summary(comparison: Comparison, measure: str) -> Html:
+def _summary(comparison: OptimizerComparison, measure: str) -> Html:
     """Who gains on SGD after the longest budget that both had, and what is left of it at equal compute."""
     budgets = {run.epochs for run in comparison.of(BASELINE)}
     items = []
@@ -103,7 +105,7 @@ def _summary(comparison: Comparison, measure: str) -> Html:
     return element("div", element("h4", f"{words[0].upper()}{words[1:]}"), element("ul", items, class_="legend"))
 
 
-def _verdict(comparison: Comparison, run: Run, measure: str) -> list[Content]:
+def _verdict(comparison: OptimizerComparison, run: OptimizerRun, measure: str) -> list[Content]:
     per_epoch, equal = (gain(comparison, run, measure) for gain in (gain_per_epoch, gain_at_equal_compute))
     gained = f"{_signed(per_epoch)} points after {run.epochs:,} epochs" if per_epoch else "not comparable"
     paid = f", {_signed(equal)} at equal compute" if equal else ""
@@ -115,7 +117,9 @@ def _signed(gain: LinearContrast) -> str:
     return f"{100 * gain.value:+.1f}".replace("-", "−")
 
 
-def _charts(comparison: Comparison, measure: str, cells: Callable[[Run], str], charts: Charts) -> Html:
+def _charts(
+    comparison: OptimizerComparison, measure: str, cells: Callable[[OptimizerRun], str], charts: Charts
+) -> Html:
     places = [
         charts.figure(budget_figure(comparison, measure, budget, cells), words)
         for budget, words in ((EPOCHS, "Per epoch"), (GRADIENTS, "Per unit of compute"))
@@ -123,15 +127,15 @@ def _charts(comparison: Comparison, measure: str, cells: Callable[[Run], str], c
     return group(places, styles(comparison), columns="two")
 
 
-def _title(comparison: Comparison) -> str:
+def _title(comparison: OptimizerComparison) -> str:
     return f"{regime_style(comparison.regime).label}, batch size {comparison.batch_size}"
 
 
-def _tables(comparison: Comparison) -> list[Html]:
+def _tables(comparison: OptimizerComparison) -> list[Html]:
     return [_table(comparison, measure) for measure in ("clean", comparison.strongest) if measure]
 
 
-def _table(comparison: Comparison, measure: str) -> Html:
+def _table(comparison: OptimizerComparison, measure: str) -> Html:
     head = (
         *("Optimizer", "Epochs", "Epochs of gradients", "Updates", "Seeds", "Accuracy"),
         *("Gain per epoch", "Gain at equal compute", "The gain"),
@@ -142,7 +146,7 @@ def _table(comparison: Comparison, measure: str) -> Html:
     return data_table(head, [_row(comparison, run, measure) for run in runs], caption=caption, class_="pairs")
 
 
-def _row(comparison: Comparison, run: Run, measure: str) -> list[Content]:
+def _row(comparison: OptimizerComparison, run: OptimizerRun, measure: str) -> list[Content]:
     cells: list[Content] = [
         run_style(run).label,
         f"{run.epochs:,}",
@@ -158,7 +162,7 @@ def _row(comparison: Comparison, run: Run, measure: str) -> list[Content]:
     return [*cells, _points(per_epoch), _points(equal), element("strong", said)]
 
 
-def _mean(run: Run, measure: str) -> str:
+def _mean(run: OptimizerRun, measure: str) -> str:
     values = run.accuracy.get(measure)
     return "–" if values is None else percent(float(values.mean()), 2)
 
@@ -171,7 +175,11 @@ def _points(gain: LinearContrast | None) -> str:
 
 
 def _said(
-    comparison: Comparison, run: Run, per_epoch: LinearContrast | None, equal: LinearContrast | None, measure: str
+    comparison: OptimizerComparison,
+    run: OptimizerRun,
+    per_epoch: LinearContrast | None,
+    equal: LinearContrast | None,
+    measure: str,
 ) -> str:
     if level(run, measure) is None:
         return "needs 3 seeds"

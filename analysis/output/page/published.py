@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.output.page.html import Content, Html, element, section, table
-from analysis.published.paper_versus_ours import CONSISTENT, NOT_CONSISTENT, NOT_DECIDABLE, NOT_RUN, Comparison
+from analysis.published.paper_versus_ours import CONSISTENT, NOT_CONSISTENT, NOT_DECIDABLE, NOT_RUN, TableComparison
 from analysis.tables.words import name
 
 MARKS = {CONSISTENT: "✓", NOT_CONSISTENT: "✕", NOT_DECIDABLE: "?", NOT_RUN: "○"}
@@ -27,7 +27,7 @@ QUANTITIES = {
 SPLITS = {"train": "training set", "test": "test set"}
 
 
-def published_section(comparisons: Sequence[Comparison]) -> Html:
+def published_section(comparisons: Sequence[TableComparison]) -> Html:
     """Tables of which something was run, and one line with the command for each of the others."""
     run = [one for one in comparisons if one.was_run]
     absent = [one for one in comparisons if not one.was_run]
@@ -50,12 +50,12 @@ def published_section(comparisons: Sequence[Comparison]) -> Html:
     )
 
 
-def table_id(one: Comparison) -> str:
+def table_id(one: TableComparison) -> str:
     """The id of its place on the page."""
     return f"table-{one.table.table}-{one.table.printed_model}-{one.model}"
 
 
-def _absent(absent: Sequence[Comparison]) -> Html | None:
+def _absent(absent: Sequence[TableComparison]) -> Html | None:
     if not absent:
         return None
     items = [
@@ -70,11 +70,11 @@ def _absent(absent: Sequence[Comparison]) -> Html | None:
     return element("ul", items, class_="panels")
 
 
-def _reading(one: Comparison) -> str:
+def _reading(one: TableComparison) -> str:
     return f", read as {name(one.model)}" if len(one.table.models) > 1 else ""
 
 
-def _comparison(one: Comparison) -> Html:
+def _comparison(one: TableComparison) -> Html:
     cells = one.cells
     counts = cells["verdict"].value_counts()
     said = ", ".join(f"{counts[word]} {word}" for word in MARKS if word in counts)

@@ -10,7 +10,7 @@ import vl_convert
 from scipy import stats
 
 from analysis.figures import FIGURES, Figure, FigureData
-from analysis.figures.compute import EPOCHS, GRADIENTS, budget_figure
+from analysis.figures.budgets import EPOCHS, GRADIENTS, budget_figure
 from analysis.figures.figure import DATA
 from analysis.figures.sgd_variants import PANELS
 from analysis.output.page.charts import _GLYPHS
@@ -75,7 +75,7 @@ def test_the_commands_of_a_panel_plan_its_curves_and_no_others() -> None:
                 for p in grid.values()
                 for regime in set(p.regimes) & set(chosen["regime"].split(","))
             }
-        assert {(setting, size) for setting, _ in panel.sweep.curves for size in SIZES} == planned
+        assert {(setting, size) for setting, _ in panel.curves.curves for size in SIZES} == planned
 
 
 def test_a_panel_has_clean_accuracy_lambda1_and_both_ratios_at_each_epsilon() -> None:

@@ -6,10 +6,10 @@ import shlex
 from dataclasses import dataclass, replace
 
 from analysis.figures.accuracy import accuracy_figure
-from analysis.figures.curves import FigureData
+from analysis.figures.curve_sets import CurveSet, Setup
 from analysis.figures.figure import Figure
+from analysis.figures.figure_data import FigureData
 from analysis.figures.lambda1 import lambda1_figure
-from analysis.figures.sweep import Setting, Sweep
 from analysis.tables.words import name
 from search_spaces.natural_training import BATCH_SIZES
 
@@ -30,7 +30,7 @@ class Panel:
     number: str
     dataset: str
     models: tuple[str, ...]
-    sweep: Sweep
+    curves: CurveSet
     attacks: tuple[str, ...] = ()
     epsilon: float = 0.0
     note: str = ""
@@ -45,12 +45,12 @@ class Panel:
         """What it shows, in a line."""
         models = " and ".join(name(model) for model in self.models)
         shown = " and ".join(f"{name(a)} accuracy, ε = {self.epsilon:g}" for a in self.attacks) or "λ₁"
-        return f"{name(self.dataset)} · {models}: {shown}; {self.sweep.title.lower()}"
+        return f"{name(self.dataset)} · {models}: {shown}; {self.curves.title.lower()}"
 
     def commands(self, results: str) -> list[str]:
         """The commands that run its cells, and no others, into the folder `results`."""
         momenta: dict[str, list[str]] = {}
-        for regime, momentum in self.sweep.curves:
+        for regime, momentum in self.curves.curves:
             momenta.setdefault(regime, []).append(f"{momentum:g}")
         regimes: dict[str, list[str]] = {}
         for regime, of_regime in momenta.items():
@@ -83,31 +83,31 @@ class Panel:
         return drawn
 
     def _draw(self, data: FigureData, model: str, attack: str) -> Figure | None:
-        for setting in data.settings:
-            if (setting["dataset"], setting["model"]) != (self.dataset, model):
+        for setup in data.setups:
+            if (setup["dataset"], setup["model"]) != (self.dataset, model):
                 continue
-            absent, sizes = self._absent(data, setting)
-            if len(self.sweep.curves) - len(absent) < LEAST_CURVES[self.sweep.by]:
+            absent, sizes = self._absent(data, setup)
+            if len(self.curves.curves) - len(absent) < LEAST_CURVES[self.curves.by]:
                 continue
             if attack:
                 figure = data.figure(
-                    accuracy_figure, setting, self.sweep, attack=attack, epsilon=self.epsilon, loss="ce"
+                    accuracy_figure, setup, self.curves, attack=attack, epsilon=self.epsilon, loss="ce"
                 )
             else:
-                figure = data.figure(lambda1_figure, setting, self.sweep, split="train")
+                figure = data.figure(lambda1_figure, setup, self.curves, split="train")
             if figure is not None:
                 missing = ", ".join((*absent, *(f"batch size {size}" for size in sizes)))
                 said = f" Not run: {missing}." if missing else ""
-                return replace(figure, caption=f"{figure.caption}{said} {setting.protocol}.", missing=missing)
+                return replace(figure, caption=f"{figure.caption}{said} {setup.protocol}.", missing=missing)
         return None
 
-    def _absent(self, data: FigureData, setting: Setting) -> tuple[list[str], list[int]]:
+    def _absent(self, data: FigureData, setup: Setup) -> tuple[list[str], list[int]]:
         """The curves of which less than two batch sizes were run, and the batch sizes that no curve has."""
-        cells = self.sweep.of(data.of("clean", setting))
+        cells = self.curves.of(data.of("clean", setup))
         cells = cells[(cells["ok"] > 0) | (cells["diverged"] > 0)]
         sizes = cells.groupby(["regime", "momentum"])["batch_size"].nunique()
         curves = set(sizes[sizes > 1].index)
-        absent = [self.sweep.style(*curve).label for curve in self.sweep.curves if curve not in curves]
+        absent = [self.curves.style(*curve).label for curve in self.curves.curves if curve not in curves]
         return absent, sorted(set(BATCH_SIZES) - set(cells["batch_size"].astype(int)))
 
 
@@ -116,15 +116,15 @@ def accuracy(
     number: str,
     dataset: str,
     models: tuple[str, ...],
-    sweep: Sweep,
+    curves: CurveSet,
     attacks: tuple[str, ...],
     epsilon: float,
     note: str = "",
 ) -> Panel:
     """A panel of clean and adversarial accuracy against batch size."""
-    return Panel(source, number, dataset, models, sweep, attacks, epsilon, note)
+    return Panel(source, number, dataset, models, curves, attacks, epsilon, note)
 
 
-def lambda1(source: str, number: str, dataset: str, models: tuple[str, ...], sweep: Sweep) -> Panel:
+def lambda1(source: str, number: str, dataset: str, models: tuple[str, ...], curves: CurveSet) -> Panel:
     """A panel of the top Hessian eigenvalue against batch size."""
-    return Panel(source, number, dataset, models, sweep)
+    return Panel(source, number, dataset, models, curves)

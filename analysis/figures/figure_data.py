@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from analysis.figures.curve_sets import SHARED, Setup, setups, shared_values
 from analysis.figures.identity import by_place, cell_ids, place
-from analysis.figures.sweep import SHARED, Setting, settings, shared_values
 from analysis.statistics.groups import group_codes
 from analysis.statistics.thresholds import MIN_FINITE_SHARE
 from analysis.tables.cells import CELL, FLAGS, cells
@@ -54,20 +54,20 @@ class FigureData:
         drawn: T = self._figures[key]
         return drawn
 
-    def of(self, name: str, setting: Setting) -> pd.DataFrame:
-        """The rows of one of the frames below (`clean`, `adversarial`, ...) that belong to a setting."""
-        return self.figure(_rows_of, name, setting)
+    def of(self, name: str, setup: Setup) -> pd.DataFrame:
+        """The rows of one of the frames below (`clean`, `adversarial`, ...) that belong to a setup."""
+        return self.figure(_rows_of, name, setup)
 
-    def asked(self, name: str, setting: Setting, **question: Hashable) -> pd.DataFrame:
+    def asked(self, name: str, setup: Setup, **question: Hashable) -> pd.DataFrame:
         """Of these, the rows of one attack, loss, split and epsilon; none where nobody asked."""
-        rows = self.of(name, setting)
-        found: dict[Hashable, pd.DataFrame] = self.figure(_by_question, name, setting)
+        rows = self.of(name, setup)
+        found: dict[Hashable, pd.DataFrame] = self.figure(_by_question, name, setup)
         return found.get(tuple(question[key] for key in QUESTION), rows.iloc[:0])
 
     @cached_property
-    def settings(self) -> list[Setting]:
+    def setups(self) -> list[Setup]:
         """The data sets, models and protocols of this study."""
-        return settings(self.table)
+        return setups(self.table)
 
     @cached_property
     def cells(self) -> pd.DataFrame:
@@ -155,13 +155,13 @@ class FigureData:
         return _drawn(frame.assign(n=frame["n"].fillna(0).astype(int), hollow=False))
 
 
-def _rows_of(data: FigureData, name: str, setting: Setting) -> pd.DataFrame:
-    frame, places = data.figure(_by_setting, name)
-    return frame.take(places.get(setting.values, np.empty(0, dtype=np.intp)))
+def _rows_of(data: FigureData, name: str, setup: Setup) -> pd.DataFrame:
+    frame, places = data.figure(_by_setup, name)
+    return frame.take(places.get(setup.values, np.empty(0, dtype=np.intp)))
 
 
-def _by_setting(data: FigureData, name: str) -> tuple[pd.DataFrame, dict[tuple[Any, ...], NDArray[np.intp]]]:
-    """One of the frames, and where the rows of each setting are in it."""
+def _by_setup(data: FigureData, name: str) -> tuple[pd.DataFrame, dict[tuple[Any, ...], NDArray[np.intp]]]:
+    """One of the frames, and where the rows of each setup are in it."""
     frame: pd.DataFrame = getattr(data, name)
     codes = group_codes(frame, SHARED)
     places = by_code(codes, int(codes.max(initial=-1)) + 1)
@@ -169,8 +169,8 @@ def _by_setting(data: FigureData, name: str) -> tuple[pd.DataFrame, dict[tuple[A
     return frame, dict(zip((shared_values(key) for key in keys), places, strict=True))
 
 
-def _by_question(data: FigureData, name: str, setting: Setting) -> dict[Hashable, pd.DataFrame]:
-    return dict(iter(data.of(name, setting).groupby(_QUESTION, sort=False)))
+def _by_question(data: FigureData, name: str, setup: Setup) -> dict[Hashable, pd.DataFrame]:
+    return dict(iter(data.of(name, setup).groupby(_QUESTION, sort=False)))
 
 
 def _summary(values: object) -> tuple[float, float, float, int]:

@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 
 from analysis.figures.figure import DATA, Figure, encoded, layer, layered
-from analysis.reports.budgets import BASELINE, Comparison, Run
+from analysis.reports.budgets import BASELINE, OptimizerComparison, OptimizerRun
 from analysis.statistics.intervals import mean_interval
 from analysis.tables.words import name
 from analysis.theme import SeriesStyle, optimizer_style, percent, regime_style
@@ -23,7 +23,7 @@ class Budget:
 
     slug: str
     title: str
-    of: Callable[[Run], float]
+    of: Callable[[OptimizerRun], float]
 
 
 EPOCHS = Budget("epochs", "epochs", lambda run: float(run.epochs))
@@ -38,24 +38,27 @@ def measure_words(measure: str) -> str:
     return f"{name(attack)} accuracy, ε = {epsilon[0]}" if epsilon else "clean accuracy"
 
 
-def styles(comparison: Comparison) -> tuple[SeriesStyle, ...]:
+def styles(comparison: OptimizerComparison) -> tuple[SeriesStyle, ...]:
     """The style of each optimizer, SGD first; one with a rate of its own says so."""
     return tuple(dict.fromkeys(run_style(run) for run in sorted(comparison.runs, key=_first_sgd)))
 
 
-def run_style(run: Run) -> SeriesStyle:
+def run_style(run: OptimizerRun) -> SeriesStyle:
     """The style of a run's optimizer."""
     style = optimizer_style(run.optimizer)
     label = f"{style.label} ({regime_style(run.own).label})" if run.own else style.label
     return SeriesStyle(label, style.colour, style.shape)
 
 
-def _first_sgd(run: Run) -> tuple[bool, str]:
+def _first_sgd(run: OptimizerRun) -> tuple[bool, str]:
     return run.optimizer != BASELINE, run.optimizer
 
 
 def budget_figure(
-    comparison: Comparison, measure: str, budget: Budget, cell_id: Callable[[Run], str] = lambda run: ""
+    comparison: OptimizerComparison,
+    measure: str,
+    budget: Budget,
+    cell_id: Callable[[OptimizerRun], str] = lambda run: "",
 ) -> Figure:
     """One accuracy of all optimizers against one budget; a thin line marks SGD's level at its largest budget.
 
@@ -84,12 +87,12 @@ def budget_figure(
     )
 
 
-def _digest(comparison: Comparison) -> str:
+def _digest(comparison: OptimizerComparison) -> str:
     words = [str(value) for value in comparison.place if value is not None]
     return "-".join([*words, f"b{comparison.batch_size}", comparison.regime])
 
 
-def _record(run: Run, measure: str, budget: Budget) -> dict[str, Any]:
+def _record(run: OptimizerRun, measure: str, budget: Budget) -> dict[str, Any]:
     found = mean_interval(run.accuracy[measure])
     known = found.n > 1
     return {

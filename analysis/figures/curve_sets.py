@@ -1,4 +1,4 @@
-"""What a panel shows: the trials that may share its axes (a setting) and the curves it draws of them (a sweep)."""
+"""What a panel shows: the trials that may share its axes (a setup) and the curves it draws of them (a curves)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHARED = (*SETTING, *PROTOCOL)
 
 
 @dataclass(frozen=True)
-class Setting:
+class Setup:
     """Data set, model and protocol of a panel: the values of the `SHARED` columns, in their order."""
 
     values: tuple[Any, ...]
@@ -47,25 +47,25 @@ class Setting:
 
 
 def shared_values(values: Iterable[Any]) -> tuple[Any, ...]:
-    """The values of the `SHARED` columns of a row as those of a setting: what is missing is None."""
+    """The values of the `SHARED` columns of a row as those of a setup: what is missing is None."""
     return tuple(None if pd.isna(value) else value for value in values)
 
 
-def settings(table: StudyTable) -> list[Setting]:
-    """Every setting of which a trial was planned or run, ordered by data set and model; larger protocols first."""
+def setups(table: StudyTable) -> list[Setup]:
+    """Every setup of which a trial was planned or run, ordered by data set and model; larger protocols first."""
     columns = list(SHARED)
     frames = [f[columns].astype(object) for f in (table.points, table.planned) if not f.empty]
     if not frames:
         return []
     found = pd.concat(frames, ignore_index=True)
     found = found.where(found.notna(), None).drop_duplicates()
-    unique = {Setting(tuple(row)) for row in found.itertuples(index=False, name=None)}
+    unique = {Setup(tuple(row)) for row in found.itertuples(index=False, name=None)}
     return sorted(unique, key=_order)
 
 
-def _order(setting: Setting) -> tuple[str, str, tuple[float, ...], str]:
-    sizes = tuple(-float(str(setting[c] or 0)) for c in ("epochs", "train_size", "test_size"))
-    return str(setting["dataset"]), str(setting["model"]), sizes, str(setting.values)
+def _order(setup: Setup) -> tuple[str, str, tuple[float, ...], str]:
+    sizes = tuple(-float(str(setup[c] or 0)) for c in ("epochs", "train_size", "test_size"))
+    return str(setup["dataset"]), str(setup["model"]), sizes, str(setup.values)
 
 
 class Curves(Protocol):
@@ -80,7 +80,7 @@ class Curves(Protocol):
 
 
 @dataclass(frozen=True)
-class Sweep:
+class CurveSet:
     """Curves as (regime, momentum), told apart by colour and shape according to `by`."""
 
     title: str
@@ -118,7 +118,7 @@ class Sweep:
         return frame[on_curve]
 
 
-def regime_sweep(curves: Collection[tuple[str, float]]) -> Sweep:
+def regime_curves(curves: Collection[tuple[str, float]]) -> CurveSet:
     """One curve a regime among those that a study has, at the smallest momentum that most of them share.
 
     In the natural-training paper that is 0, which the benchmark alone does not have.
@@ -127,14 +127,14 @@ def regime_sweep(curves: Collection[tuple[str, float]]) -> Sweep:
     momenta = sorted({m for _, m in curves})
     shared = max(momenta, key=lambda m: sum(m in own for own in of.values()))
     lowest = {regime: shared if shared in own else min(own) for regime, own in of.items()}
-    return Sweep("Regimes", tuple((r, lowest[r]) for r in _in_order(lowest)), "regime")
+    return CurveSet("Regimes", tuple((r, lowest[r]) for r in _in_order(lowest)), "regime")
 
 
-def momentum_sweeps(curves: Collection[tuple[str, float]]) -> list[Sweep]:
+def momentum_curves(curves: Collection[tuple[str, float]]) -> list[CurveSet]:
     """For each regime with several momenta among those that a study has, its curves by momentum."""
     momenta = {regime: sorted({m for r, m in curves if r == regime}) for regime, _ in curves}
     return [
-        Sweep(f"Momentum under {regime_style(r).label}", tuple((r, m) for m in momenta[r]), "momentum")
+        CurveSet(f"Momentum under {regime_style(r).label}", tuple((r, m) for m in momenta[r]), "momentum")
         for r in _in_order(momenta)
         if len(momenta[r]) > 1
     ]
@@ -144,11 +144,11 @@ def _in_order(regimes: Collection[str]) -> list[str]:
     return [r for r in REGIMES if r in regimes] + sorted(r for r in regimes if r not in REGIMES)
 
 
-REGIME_SWEEP = Sweep("Regimes", (("lr", 0.0), ("lr_bs", 0.0), ("benchmark", 0.9)), "regime")
+REGIME_CURVES = CurveSet("Regimes", (("lr", 0.0), ("lr_bs", 0.0), ("benchmark", 0.9)), "regime")
 """Natural-training paper, section 3: momentum 0 but for the benchmark, which keeps .9."""
 
-LR_MOMENTUM_SWEEP = Sweep("Momentum under LR", tuple(("lr", m) for m in (0.0, 0.2, 0.5, 0.9)), "momentum")
+LR_MOMENTUM_CURVES = CurveSet("Momentum under LR", tuple(("lr", m) for m in (0.0, 0.2, 0.5, 0.9)), "momentum")
 """Natural-training paper, section 4.1."""
 
-LR_BS_MOMENTUM_SWEEP = Sweep("Momentum under LR/BS", tuple(("lr_bs", m) for m in (0.0, 0.5, 0.9)), "momentum")
+LR_BS_MOMENTUM_CURVES = CurveSet("Momentum under LR/BS", tuple(("lr_bs", m) for m in (0.0, 0.5, 0.9)), "momentum")
 """Natural-training paper, section 4.2: "momentum values set to 0 and 0.5 or 0.9"."""

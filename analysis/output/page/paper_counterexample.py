@@ -24,7 +24,7 @@ PANELS = ("A-18L", "A-18R", "A-6R")
 CURVE = {"dataset": "fashion-mnist", "model": "stdcnn", "regime": "lr"}
 
 
-def exception_section(findings: Findings, charts: Charts) -> Html | None:
+def paper_counterexample_section(findings: Findings, charts: Charts) -> Html | None:
     """Claim A9's verdict, its three panels, and every pair of batch sizes on the curves that it speaks of.
 
     None where no network of that paper was run or planned.
@@ -68,7 +68,7 @@ def _panels(findings: Findings, charts: Charts) -> Content:
         for panel, figures in drawn.items()
         for figure in figures
     ]
-    return group(places, FIGURES[PANELS[0]].sweep.styles, lines=True)
+    return group(places, FIGURES[PANELS[0]].curves.styles, lines=True)
 
 
 def _evidence(found: pd.DataFrame) -> Content:

@@ -17,7 +17,7 @@ PAPERS = {"Yao": "C", "Choudhary": "B"}
 """Paper of a printed table -> the letter of its claims."""
 
 
-def verdict_strip(findings: Findings) -> Html:
+def claim_section(findings: Findings) -> Html:
     """Tiles for a first look, then a line a claim; those not run are folded away."""
     claims = by_claim(findings.verdicts)
     places = _places(findings)

@@ -15,7 +15,7 @@ from analysis.theme import regime_style
 MOST_REASONS = 40
 
 
-def roster_section(study: StudyTable) -> Html:
+def missing_section(study: StudyTable) -> Html:
     """Everything that was planned or found and is not a measured cell, and how to get it."""
     parts = [_missing(study), _failures(study), _excluded(study)]
     if not any(parts):

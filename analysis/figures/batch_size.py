@@ -11,20 +11,20 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from analysis.figures.curve_sets import Curves
 from analysis.figures.figure import HEIGHT, Spec, encoded, layer, layered
-from analysis.figures.sweep import Curves
 from analysis.theme import ADVERSARIAL_DASH, CLEAN_DASH, PAPER, SeriesStyle
 
 Record = dict[str, Any]
 
 
-def records(cells: pd.DataFrame, sweep: Curves, kind: str, show: Callable[[float], str]) -> list[Record]:
+def records(cells: pd.DataFrame, curves: Curves, kind: str, show: Callable[[float], str]) -> list[Record]:
     """One record a cell (of `FigureData`): what the layers below read, `None` where there is no number.
 
     `show` writes a value for a reader.
     """
     names, out = [str(column) for column in cells], []
-    for values, style in zip(cells.to_numpy(dtype=object).tolist(), sweep.styles_of(cells), strict=True):
+    for values, style in zip(cells.to_numpy(dtype=object).tolist(), curves.styles_of(cells), strict=True):
         cell = dict(zip(names, values, strict=True))
         drawn = cell["drawn"]
         out.append(

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 import pandas as pd
 
 from analysis.claims.verdict import Verdict
-from analysis.figures.sweep import Setting, settings
+from analysis.figures.curve_sets import Setup, setups
 from analysis.findings import Findings
 from analysis.output.page.decisions import agreed, by_claim, tally
 from analysis.output.page.html import Content, Html, element
@@ -19,7 +19,7 @@ from analysis.tables.words import said, value_text
 from search_spaces import GRIDS, Trial
 
 
-def opening(findings: Findings) -> Html:
+def header_section(findings: Findings) -> Html:
     """Title, summary and coverage."""
     table = findings.table
     return element(
@@ -124,22 +124,22 @@ def coverage(table: StudyTable) -> Html:
         line += " No network finished training, so there is nothing to measure yet."
     partial = bool(done["missing"] or done["failed"] or not len(planned))
     sentences = [element("p", line)]
-    sentences += [element("p", text, class_="note") for text in deviations(settings(table))]
+    sentences += [element("p", text, class_="note") for text in deviations(setups(table))]
     return element("div", sentences, class_="coverage partial" if partial else "coverage", id="coverage")
 
 
-def deviations(found: Sequence[Setting]) -> list[str]:
+def deviations(found: Sequence[Setup]) -> list[str]:
     """A sentence for the networks that no paper has, and one for each way in which sizes depart from the papers'."""
     papers = {_kind(trial.to_dict()): trial for trial in _of_papers()}
     departing: dict[str, list[str]] = {}
-    for setting in found:
-        study = papers.get(_kind({name: setting[name] for name in _KIND}))
-        said = f" ({setting.protocol})" if study is None else _differing(setting, study)
+    for setup in found:
+        study = papers.get(_kind({name: setup[name] for name in _KIND}))
+        said = f" ({setup.protocol})" if study is None else _differing(setup, study)
         if said:
-            departing.setdefault(said, []).append(setting.title)
+            departing.setdefault(said, []).append(setup.title)
     sentences = []
     for said, titles in departing.items():
-        who = list(dict.fromkeys(titles))  # settings of one size may differ in optimizer or decay
+        who = list(dict.fromkeys(titles))  # setups of one size may differ in optimizer or decay
         several = len(who) > 1
         if said.startswith(" ("):
             sentences.append(f"{_listed(who)}{said} {'are' if several else 'is'} in none of the papers.")
@@ -148,12 +148,12 @@ def deviations(found: Sequence[Setting]) -> list[str]:
     return sentences
 
 
-def _differing(setting: Setting, study: Trial) -> str:
+def _differing(setup: Setup, study: Trial) -> str:
     own = study.to_dict()
     return ", ".join(
-        f"{said(name, setting[name])} instead of {value_text(own[name])}"
+        f"{said(name, setup[name])} instead of {value_text(own[name])}"
         for name in PROTOCOL
-        if name not in ("target_loss", "augmentation") and not pd.isna(setting[name]) and setting[name] != own[name]
+        if name not in ("target_loss", "augmentation") and not pd.isna(setup[name]) and setup[name] != own[name]
     )
 
 
