@@ -6,19 +6,18 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.figures.accuracy import accuracy_figure
-from analysis.figures.curve_sets import CurveSet, Setup, momentum_curves, regime_curves
+from analysis.figures.batch_size import accuracy_figure, lambda1_figure
+from analysis.figures.curve_sets import CurveSet, Setup, curve_sets
 from analysis.figures.figure import Figure
 from analysis.figures.figure_data import FigureData
-from analysis.figures.lambda1 import lambda1_figure
 from search_spaces import HEADLINE_EPSILON
 
 
 @dataclass(frozen=True)
 class FigureGroup:
-    """Figures of one setup and curves: a row for each loss (accuracies, then lambda1), side by side.
+    """The figures of one setup and curve set: for each loss the accuracies, then lambda1.
 
-    `epsilons` are those that a picker offers, `epsilon` the one drawn first.
+    `epsilons` are those that a picker on the page offers, `epsilon` the one drawn first.
     """
 
     setup: Setup
@@ -29,21 +28,16 @@ class FigureGroup:
 
 
 def study_figures(data: FigureData) -> list[FigureGroup]:
-    """Every group that has something to draw, in the order of the setups, regimes first."""
+    """Every group that has a figure, in the order of the setups, regimes before momenta."""
     groups = []
     for setup in data.setups:
-        run = _curves(data.of("clean", setup))
-        if not run:
-            continue
-        for curves in (regime_curves(run), *momentum_curves(run)):
-            group = _group(data, setup, curves)
-            if group.figures:
-                groups.append(group)
-    return groups
+        if run := _curves(data.rows("clean", setup)):
+            groups += [_group(data, setup, curves) for curves in curve_sets(run)]
+    return [group for group in groups if group.figures]
 
 
 def _curves(cells: pd.DataFrame) -> set[tuple[str, float]]:
-    """The curves that were run; a lone cell, shared from another curve, is none where others have more."""
+    """The curves that were run. One with a single cell (shared with another curve) counts only if none has more."""
     run = cells[(cells["ok"] > 0) | (cells["diverged"] > 0)]
     sizes = run.groupby(["regime", "momentum"])["batch_size"].nunique()
     long_enough = sizes[sizes >= min(2, int(sizes.max()))] if len(sizes) else sizes
@@ -51,20 +45,16 @@ def _curves(cells: pd.DataFrame) -> set[tuple[str, float]]:
 
 
 def _group(data: FigureData, setup: Setup, curves: CurveSet) -> FigureGroup:
-    asked = curves.of(data.of("adversarial", setup))
-    asked = asked[(asked["split"] == "test") & (asked["n"] > 0)]
-    epsilons = tuple(sorted(float(e) for e in asked["epsilon"].unique()))
+    measured = curves.select(data.rows("adversarial", setup))
+    measured = measured[(measured["split"] == "test") & (measured["n"] > 0)]
+    epsilons = tuple(sorted(float(e) for e in measured["epsilon"].unique()))
     headline = HEADLINE_EPSILON.get(str(setup["dataset"]), 0.0)
-    epsilon = headline if headline in epsilons else (epsilons[-1] if epsilons else headline)
+    epsilon = headline if headline in epsilons or not epsilons else epsilons[-1]
+    others = epsilons if len(epsilons) > 1 else ()
     figures: list[Figure | None] = []
     for loss, split in (("ce", "train"), ("stable", "test")):
-        for attack in sorted(asked["attack"].unique()):
-            figures.append(
-                data.figure(
-                    accuracy_figure, setup, curves, attack=attack, epsilon=epsilon, loss=loss,
-                    others=epsilons if len(epsilons) > 1 else (),
-                )
-            )  # fmt: skip
-        figures.append(data.figure(lambda1_figure, setup, curves, split=split))
-    drawn = tuple(figure for figure in figures if figure is not None)
-    return FigureGroup(setup, curves, drawn, epsilons, epsilon)
+        for attack in sorted(measured["attack"].unique()):
+            options = {"attack": attack, "epsilon": epsilon, "loss": loss, "others": others}
+            figures.append(data.once(accuracy_figure, setup, curves, **options))
+        figures.append(data.once(lambda1_figure, setup, curves, split=split))
+    return FigureGroup(setup, curves, tuple(f for f in figures if f is not None), epsilons, epsilon)

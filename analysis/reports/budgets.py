@@ -1,4 +1,4 @@
-"""Optimizers side by side: accuracy per epoch and per unit of compute, and what of a gain is left at equal compute.
+"""Optimizers compared: accuracy per epoch and per unit of compute, and whether a gain remains at equal compute.
 
 The unit of compute is an epoch of gradients: as many gradients of one image as there are training images (a forward
 pass alone counts a third). SVRG pays for its anchors with it, selective backprop saves by it.
@@ -27,9 +27,17 @@ PLACE = ("dataset", "model", *(name for name in PROTOCOL if name != "epochs"))
 
 @dataclass(frozen=True)
 class OptimizerRun:
-    """The seeds of one optimizer at one budget: arrays of shape (seeds,), accuracies as fractions.
+    """The seeds of one optimizer at one budget.
 
-    `own`: the regime it was run under where that is not the comparison's (Adam keeps its own rate), else "".
+    Attributes:
+        optimizer: Its name.
+        own: The regime it was run under if that is not the comparison's (Adam keeps its own rate), else "".
+        epochs: The budget in epochs.
+        gradient_epochs: The budget in epochs of gradients, mean over seeds.
+        steps: Updates of the weights, mean over seeds.
+        seeds: The seeds in words.
+        accuracy: Measure ("clean", "pgd 0.15") -> accuracy of each seed as a fraction, shape (seeds,).
+        cell_id: The cell that the seeds belong to.
     """
 
     optimizer: str
@@ -39,6 +47,7 @@ class OptimizerRun:
     steps: float
     seeds: tuple[str, ...]
     accuracy: dict[str, Floats]
+    cell_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,25 +109,25 @@ def _plain(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def _answers(table: StudyTable, trial_ids: Iterable[str]) -> dict[str, dict[str, float]]:
-    """Trial id -> "attack, epsilon" -> accuracy on the published loss."""
-    read = ["trial_id", "attack", "loss", "split", "epsilon", "accuracy"]
-    attacks = table.attacks.loc[table.attacks["trial_id"].isin(set(trial_ids)), read]
-    asked = attacks[(attacks["loss"] == "ce") & (attacks["split"] == "test")]
-    asked = asked.drop_duplicates(["trial_id", "attack", "epsilon"])
+    """Trial id -> "attack epsilon" -> accuracy under the published loss."""
+    attacks = table.attacks[table.attacks["trial_id"].isin(set(trial_ids))]
+    attacks = attacks[(attacks["loss"] == "ce") & (attacks["split"] == "test")]
+    columns = ["trial_id", "attack", "epsilon", "accuracy"]
     found: dict[str, dict[str, float]] = {}
-    columns = asked[["trial_id", "attack", "epsilon", "accuracy"]]
-    for trial_id, attack, epsilon, accuracy in columns.itertuples(index=False, name=None):
+    for trial_id, attack, epsilon, accuracy in (
+        attacks[columns].drop_duplicates(columns[:3]).itertuples(index=False, name=None)
+    ):
         found.setdefault(trial_id, {})[f"{attack} {epsilon:g}"] = float(accuracy)
     return found
 
 
 def _runs(here: pd.DataFrame, regime: str, answers: dict[str, dict[str, float]]) -> list[OptimizerRun]:
+    """The runs under a regime, and those of optimizers that were only run under a regime of their own."""
     members = here[here["regime"] == regime].assign(own="")
-    guests = here[~here["optimizer"].isin(members["optimizer"])]
-    guests = guests[(guests["regime"] == RATIO) == (regime == RATIO)]
-    guests = guests.assign(own=guests["regime"])
+    others = here[~here["optimizer"].isin(members["optimizer"])]
+    others = others[(others["regime"] == RATIO) == (regime == RATIO)]
+    both = pd.concat([members, others.assign(own=others["regime"])], ignore_index=True)
     runs = []
-    both = pd.concat([members, guests], ignore_index=True)
     budgets: Any = both.groupby(["optimizer", "own", "epochs"], sort=True)
     for (optimizer, own, epochs), seeds in budgets:
         seeds = seeds.sort_values("seed")
@@ -126,11 +135,16 @@ def _runs(here: pd.DataFrame, regime: str, answers: dict[str, dict[str, float]])
         attacked = [answers.get(trial_id, {}) for trial_id in seeds["trial_id"]]
         for question in sorted(set.intersection(*(set(one) for one in attacked))):
             accuracy[question] = np.array([one[question] for one in attacked])
-        spent = seeds["gradient_equivalents"] / seeds["train_size"]
-        names = tuple(str(seed) for seed in seeds["seed"])
         runs.append(
             OptimizerRun(
-                optimizer, own, int(epochs), float(spent.mean()), float(seeds["steps"].mean()), names, accuracy
+                optimizer,
+                own,
+                int(epochs),
+                float((seeds["gradient_equivalents"] / seeds["train_size"]).mean()),
+                float(seeds["steps"].mean()),
+                tuple(str(seed) for seed in seeds["seed"]),
+                accuracy,
+                str(seeds["cell_id"].iloc[0]),
             )
         )
     return runs

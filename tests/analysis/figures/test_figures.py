@@ -10,11 +10,11 @@ import vl_convert
 from scipy import stats
 
 from analysis.figures import FIGURES, Figure, FigureData, study_figures
-from analysis.figures.accuracy import accuracy_figure
-from analysis.figures.curve_sets import REGIME_CURVES, setups
+from analysis.figures.batch_size import accuracy_figure, lambda1_figure
+from analysis.figures.curve_sets import setups
 from analysis.figures.figure import DATA
 from analysis.figures.forest import forest_figure
-from analysis.figures.lambda1 import lambda1_figure
+from analysis.figures.natural_training import REGIMES
 from analysis.figures.plane import arrow_figure, scatter_figure
 from analysis.reports.correlation import correlation_report
 from analysis.reports.counterexamples import counterexample_report
@@ -36,14 +36,14 @@ def regimes(**choices: Any) -> list[dict[str, Any]]:
 def acc(table: StudyTable, **choices: Any) -> Figure:
     data = FigureData(table)
     asked: dict[str, Any] = {"attack": "fgsm", "epsilon": 0.3, "loss": "ce"} | choices
-    figure = accuracy_figure(data, data.setups[0], REGIME_CURVES, **asked)
+    figure = accuracy_figure(data, data.setups[0], REGIMES, **asked)
     assert figure is not None
     return figure
 
 
 def lam(table: StudyTable, split: str = "train") -> Figure:
     data = FigureData(table)
-    figure = lambda1_figure(data, data.setups[0], REGIME_CURVES, split=split)
+    figure = lambda1_figure(data, data.setups[0], REGIMES, split=split)
     assert figure is not None
     return figure
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from analysis.findings import find
 from analysis.output.page.charts import Charts
-from analysis.output.page.paper_counterexample import paper_counterexample_section
+from analysis.output.page.counterexamples import paper_counterexample_section
 from analysis.tables.table import from_rows
 from tests.analysis.synthetic import curve_rows, line, planned, trial
 
