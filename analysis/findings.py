@@ -13,11 +13,11 @@ from altair.utils.schemapi import debug_mode
 from analysis.claims import evaluate
 from analysis.claims.verdict import Verdict
 from analysis.figures import FIGURES, Figure, FigureData, FigureGroup, study_figures
+from analysis.figures.curve_sets import SHARED, Setup, shared_values
 from analysis.figures.forest import forest_figure
 from analysis.figures.large_batch import LANDSCAPES
 from analysis.figures.plane import arrow_figure, scatter_figure
-from analysis.figures.sweep import SHARED, Setting, shared_values
-from analysis.published.paper_versus_ours import Comparison, compare
+from analysis.published.paper_versus_ours import TableComparison, compare
 from analysis.published.printed_rows import PRINTED
 from analysis.reports.correlation import CorrelationReport, correlation_report
 from analysis.reports.counterexamples import CounterexampleReport, counterexample_report
@@ -47,7 +47,7 @@ class Findings:
     forests: list[Figure]
     arrows: list[Figure]
     landscapes: dict[str, list[Figure]]
-    comparisons: list[Comparison]
+    comparisons: list[TableComparison]
 
     @property
     def figures(self) -> list[Figure]:
@@ -98,9 +98,9 @@ def _planes(data: FigureData) -> list[Figure]:
     for *shared, attack, loss, epsilon in distinct.itertuples(index=False, name=None):
         attacks.setdefault(shared_values(shared), []).append((attack, loss, epsilon))
     figures = []
-    for setting in data.settings:
-        for attack, loss, epsilon in sorted(attacks.get(setting.values, [])):
-            figure = scatter_figure(data, setting, attack=attack, loss=loss, epsilon=epsilon, curvature=CURVATURE)
+    for setup in data.setups:
+        for attack, loss, epsilon in sorted(attacks.get(setup.values, [])):
+            figure = scatter_figure(data, setup, attack=attack, loss=loss, epsilon=epsilon, curvature=CURVATURE)
             figures += [figure] if figure is not None else []
     return figures
 
@@ -128,8 +128,8 @@ def _arrows(data: FigureData, report: CounterexampleReport) -> list[Figure]:
     figures = []
     for values, pairs in chosen.groupby(ARROW_KEYS, dropna=False, sort=False):
         shared: tuple[Any, ...] = values[: len(SHARED)]
-        setting = Setting(shared_values(shared))
-        figure = arrow_figure(data, setting, pairs)
+        setup = Setup(shared_values(shared))
+        figure = arrow_figure(data, setup, pairs)
         figures += [figure] if figure is not None else []
         if len(figures) == MOST_ARROW_FIGURES:
             break

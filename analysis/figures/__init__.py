@@ -1,19 +1,14 @@
-"""Figures: templates, the papers' panels by id, and the figures of whatever was run."""
+"""Figures: the papers' panels by id, and the figures of whatever was run."""
 
 from __future__ import annotations
 
-from analysis.figures.curves import FigureData
+from analysis.figures import natural_training, sgd_variants
 from analysis.figures.figure import Figure
-from analysis.figures.natural_training import PANELS
-from analysis.figures.panel import Panel
-from analysis.figures.sgd_variants import PANELS as VARIANT_PANELS
+from analysis.figures.figure_data import FigureData
+from analysis.figures.panels import Panel
 from analysis.figures.study import FigureGroup, study_figures
-from analysis.figures.variants import VariantPanel
 
-FIGURES: dict[str, Panel | VariantPanel] = {
-    **{panel.id: panel for panel in PANELS},
-    **{panel.id: panel for panel in VARIANT_PANELS},
-}
-"""Id -> panel, callable with `FigureData(table)`. Another paper is one file of panels and one term here."""
+FIGURES: dict[str, Panel] = {panel.id: panel for panel in (*natural_training.PANELS, *sgd_variants.PANELS)}
+"""Id -> panel, callable with `FigureData(table)`. Another paper needs one file of panels and its entry here."""
 
-__all__ = ["FIGURES", "Figure", "FigureData", "FigureGroup", "Panel", "VariantPanel", "study_figures"]
+__all__ = ["FIGURES", "Figure", "FigureData", "FigureGroup", "Panel", "study_figures"]

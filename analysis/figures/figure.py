@@ -1,11 +1,12 @@
-"""A figure: a chart with the words that belong to it."""
+"""A figure: a chart with its title, caption and description; and what charts have in common."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import altair as alt
 
@@ -14,7 +15,7 @@ from analysis.theme import SeriesStyle
 
 WIDTH = 340
 HEIGHT = 230
-"""Size of one panel's plotting area in pixels; on the page its width follows the reader's screen."""
+"""Size of the plotting area in pixels; on the page the width follows the screen."""
 
 DATA = "cells"
 """Name of the data set that templates read."""
@@ -24,13 +25,19 @@ Spec = dict[str, Any]
 
 @dataclass(frozen=True)
 class Figure:
-    """One panel.
+    """One chart with its texts.
 
-    `template` is a Vega-Lite specification without data, `data` the named data sets that it reads. `name` is its
-    file name and its id on the page, `caption` says what is seen and how intervals are made, `description` says it
-    to those who cannot see it. `legend` lists its curves for a legend outside it, `missing` what of a paper's panel
-    was not run. `attack` is the one that it shows, `cell` the id of the cell that all of it belongs to, if any; in
-    other figures each record of a cell has its id as `cell`.
+    Attributes:
+        name: File name, and id on the page.
+        title: Data set, model and what is shown.
+        template: Vega-Lite specification without data.
+        data: The named data sets that the template reads.
+        caption: What is drawn and how the intervals are computed.
+        description: The same for screen readers, with the main numbers.
+        legend: The curves, for a legend outside the chart.
+        missing: What the paper's panel shows and was not run.
+        attack: The attack that is shown, if any.
+        cell: Id of the cell to which the whole figure belongs; in other figures each record has its own `cell`.
     """
 
     name: str
@@ -46,14 +53,14 @@ class Figure:
 
     @property
     def chart(self) -> alt.TopLevelMixin:
-        """The figure as altair and notebooks take it."""
+        """The figure as an altair chart, which notebooks display."""
         chart: alt.TopLevelMixin = alt.Chart.from_dict(self.export_spec())
         return chart
 
     def spec(self) -> Spec:
-        """The Vega-Lite specification for the page, which adds configuration and legend; as wide as its place."""
+        """The Vega-Lite specification for the page, as wide as its container, without configuration and legend."""
         spec = self._bare() | {"width": "container"}
-        del spec["description"]  # its place is labelled with it
+        del spec["description"]  # the page has it as the label of the chart's container
         if "layer" in spec:
             return spec | {"layer": [_without_legends(layer) for layer in spec["layer"]]}
         return _without_legends(spec)
@@ -71,26 +78,57 @@ class Figure:
         return self.template | {"datasets": datasets, "description": self.description}
 
 
-def specification(chart: alt.TopLevelMixin) -> Spec:
-    """A chart that reads named data sets as a specification without them or a configuration.
+class CurveChannels(NamedTuple):
+    """Encodings that tell curves apart by the field `curve`; colour and shape have legends."""
 
-    The data join later: altair would copy and hash them for every layer.
+    color: alt.Color
+    shape: alt.Shape
+    fill: alt.Fill
+
+
+def curve_channels(styles: Sequence[SeriesStyle]) -> CurveChannels:
+    """The channels for curves with these styles, in this order."""
+    names = [style.label for style in styles]
+    colours = alt.Scale(domain=names, range=[style.colour for style in styles])
+    shapes = alt.Scale(domain=names, range=[style.shape for style in styles])
+    return CurveChannels(
+        alt.Color("curve:N", scale=colours, legend=alt.Legend(title=None, symbolOpacity=1)),
+        alt.Shape("curve:N", scale=shapes, legend=alt.Legend(title=None)),
+        alt.Fill("curve:N", scale=colours, legend=None),
+    )
+
+
+def styles_of(figures: Sequence[Figure]) -> tuple[SeriesStyle, ...]:
+    """The styles in the legends of some figures, each once."""
+    return tuple(dict.fromkeys(style for figure in figures for style in figure.legend))
+
+
+def rounded(value: float, digits: int = 6) -> float | None:
+    """A finite value to `digits` significant digits, which keeps the page small; None for any other."""
+    return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+
+
+def specification(chart: alt.TopLevelMixin) -> Spec:
+    """The specification of a chart that reads named data sets, without these data sets and without configuration.
+
+    The data are added later: altair would copy and hash them for every layer.
     """
     spec: Spec = chart.to_dict(validate=False)
     return {key: value for key, value in spec.items() if key not in ("config", "datasets")}
 
 
 def layer(mark: Spec, *filters: str, **channels: Spec | list[Spec]) -> Spec:
-    """A layer of a chart of many: marks, the records it shows, and what its channels encode.
+    """One layer of a chart, as a dictionary: its mark, the filters of its records, and its encodings.
 
-    altair's own charts copy all that they hold whenever they are given a mark, a filter or a channel.
+    Charts that are drawn many times are built from dictionaries: altair's own charts copy everything that they hold
+    whenever a mark, a filter or a channel is added.
     """
     shown = {"transform": [{"filter": condition} for condition in filters]} if filters else {}
     return {"mark": mark, "encoding": channels, **shown}
 
 
 def layered(*layers: Spec) -> Spec:
-    """The specification of a panel of these layers, which read `DATA` if they name no other data."""
+    """The specification of a panel with these layers, which read `DATA` unless they name other data."""
     return {
         "$schema": alt.SCHEMA_URL,
         "data": {"name": DATA},
@@ -101,7 +139,7 @@ def layered(*layers: Spec) -> Spec:
 
 
 def encoded(channel: Any) -> Spec:
-    """What an altair channel says, to be given to `layer`."""
+    """An altair channel as a dictionary for `layer`."""
     spec: Spec = channel.to_dict(validate=False, context={})
     return spec
 

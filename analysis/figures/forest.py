@@ -1,4 +1,4 @@
-"""Forest plot: Kendall's tau of lambda1 and adversarial accuracy per stratum, and what they say together."""
+"""Forest plot: Kendall's tau of lambda1 and adversarial accuracy per stratum, and their random-effects mean."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.figures.figure import DATA, WIDTH, Figure, specification
-from analysis.figures.identity import curve_id
+from analysis.figures.figure_data import curve_id
 from analysis.tables.words import name
 from analysis.theme import INK, OTHER, SeriesStyle, regime_style
 
@@ -58,28 +58,18 @@ def _record(row: Mapping[Any, Any]) -> dict[str, Any]:
         "stratum": f"{where} · {curve.removesuffix(' constant')}, m={row['momentum']:g}",
         "along": curve_id(row),
         "curve": curve,
-        "tau": float(row["estimate"]),
-        "low": _finite(row["low"]),
-        "high": _finite(row["high"]),
-        "n": int(row["n"]),
+        **_estimate(row, "low", "high"),
     }
 
 
 def _mean_record(row: Mapping[Any, Any]) -> dict[str, Any]:
-    return {
-        "stratum": MEAN,
-        "curve": OTHER.label,
-        "tau": float(row["estimate"]),
-        "low": _finite(row["low"]),
-        "high": _finite(row["high"]),
-        "predicted_low": _finite(row["predicted_low"]),
-        "predicted_high": _finite(row["predicted_high"]),
-        "n": int(row["n"]),
-    }
+    limits = ("low", "high", "predicted_low", "predicted_high")
+    return {"stratum": MEAN, "curve": OTHER.label, **_estimate(row, *limits)}
 
 
-def _finite(value: Any) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def _estimate(row: Mapping[Any, Any], *limits: str) -> dict[str, Any]:
+    finite = {limit: float(row[limit]) if np.isfinite(row[limit]) else None for limit in limits}
+    return {"tau": float(row["estimate"]), **finite, "n": int(row["n"])}
 
 
 def _styles(records: list[dict[str, Any]]) -> list[SeriesStyle]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import altair as alt
 import numpy as np
+from numpy.typing import NDArray
 
-from analysis.figures.figure import DATA, HEIGHT, WIDTH, Figure, Spec, specification
-from analysis.figures.representatives import LANDSCAPE, Gather, Portrait, arrays, decades, entries, heading
+from analysis.figures.figure import DATA, HEIGHT, WIDTH, Figure, Spec, curve_channels, rounded, specification
+from analysis.figures.representatives import LANDSCAPE, Representative, arrays, decades, entries
 from analysis.tables.table import StudyTable
 from analysis.theme import SeriesStyle
 from search_spaces.large_batch import SUBSET
@@ -22,164 +23,160 @@ SURFACES = {
 }
 """Blue, red and green as in the figures of Yao et al. 2018."""
 
-SEAM = 2.1
-"""Sides of a heat map's cells in half steps: a little over 2, since edges that only touch let the paper through."""
+CELL_SIDE = 2.1
+"""Side of a heat map's cells in half steps: a little over 2, since a thin gap shows between edges that only touch."""
 
 MARKS = 12
-"""Points drawn on a line, so that its shape tells it apart without colour."""
+"""Points drawn on a line, so that its shape identifies it without colour."""
 
 
-def line_figures(table: StudyTable, dataset: str, model: str, gather: Gather, *, kind: str) -> list[Figure]:
-    """One figure a network: the losses along the top eigenvector (`line`) or from M_ORI (`interpolation`)."""
-    found = []
-    for portrait in gather(table, dataset, model):
-        stored = arrays(table, portrait.trial_id)
-        records, hessian = [], 0
-        for entry in entries(table, "landscapes", portrait, LANDSCAPE):
-            surface = _surface(entry, portrait)
-            if entry["kind"] != kind or surface is None or not {entry["offsets"], entry["losses"]} <= set(stored):
-                continue
-            records += _line(SURFACES[surface].label, stored[entry["offsets"]], stored[entry["losses"]])
-            hessian = int(entry["hessian_size"] or 0)
-        if any(record["loss"] is not None for record in records):
-            found.append((portrait, records, hessian))
-    losses = [r["loss"] for _, records, _ in found for r in records if r["loss"] is not None]
-    return [_line_figure(dataset, model, *one, kind, (min(losses), max(losses))) for one in found]
+class Landscape(NamedTuple):
+    """Losses of one network: `offsets` of shape (n,), `losses` of shape (n,) or (n, n)."""
+
+    network: Representative
+    style: SeriesStyle
+    surface: str
+    offsets: NDArray[np.float64]
+    losses: NDArray[np.float64]
+    hessian_size: int
 
 
-def _surface(entry: Mapping[Any, Any], portrait: Portrait) -> str | None:
-    whole = {"train": portrait.row["train_size"], "test": portrait.row["test_size"]}
+def _landscapes(table: StudyTable, networks: Sequence[Representative], kind: str) -> Iterator[Landscape]:
+    """The stored landscapes of one kind, network by network."""
+    for network in networks:
+        stored = arrays(table, network)
+        for entry in entries(table, "landscapes", network, LANDSCAPE):
+            surface = _surface(entry, network)
+            if entry["kind"] == kind and surface and {entry["offsets"], entry["losses"]} <= set(stored):
+                offsets, losses = (np.asarray(stored[entry[part]], float) for part in ("offsets", "losses"))
+                yield Landscape(network, SURFACES[surface], surface, offsets, losses, int(entry["hessian_size"] or 0))
+
+
+def _surface(entry: Mapping[Any, Any], network: Representative) -> str | None:
+    """Which key of `SURFACES` the losses of an entry belong to."""
+    whole = {"train": network.row["train_size"], "test": network.row["test_size"]}
     if entry["subset_size"] == whole.get(str(entry["split"])):
         return str(entry["split"])
     return "batch" if entry["split"] == "train" else None
 
 
-def _line(label: str, offsets: Any, losses: Any) -> list[dict[str, Any]]:
-    steps = max(1, len(offsets) // MARKS)
+def line_figures(table: StudyTable, networks: Sequence[Representative], *, kind: str) -> list[Figure]:
+    """One figure per network: the losses along the top eigenvector (`line`) or from M_ORI (`interpolation`).
+
+    All have the same axis of losses.
+    """
+    by_network: dict[str, list[Landscape]] = {}
+    for found in _landscapes(table, networks, kind):
+        by_network.setdefault(found.network.trial_id, []).append(found)
+    drawn = [(lines, [record for line in lines for record in _line(line)]) for lines in by_network.values()]
+    losses = [record["loss"] for _, records in drawn for record in records if record["loss"] is not None]
+    return [
+        _line_figure(lines, records, kind, (min(losses), max(losses)))
+        for lines, records in drawn
+        if any(record["loss"] is not None for record in records)
+    ]
+
+
+def _line(line: Landscape) -> list[dict[str, Any]]:
+    steps = max(1, len(line.offsets) // MARKS)
     return [
         {
-            "curve": label,
+            "curve": line.style.label,
             "offset": float(f"{offset:.6g}"),
-            "loss": float(f"{loss:.6g}") if np.isfinite(loss) and loss > 0 else None,
+            "loss": rounded(loss) if loss > 0 else None,
             "mark": k % steps == 0,
         }
-        for k, (offset, loss) in enumerate(zip(np.asarray(offsets, float), np.asarray(losses, float), strict=True))
+        for k, (offset, loss) in enumerate(zip(line.offsets, line.losses, strict=True))
     ]
 
 
 def _line_figure(
-    dataset: str,
-    model: str,
-    portrait: Portrait,
-    records: list[dict[str, Any]],
-    hessian: int,
-    kind: str,
-    span: tuple[float, float],
+    lines: Sequence[Landscape], records: list[dict[str, Any]], kind: str, span: tuple[float, float]
 ) -> Figure:
-    drawn = tuple(style for style in SURFACES.values() if any(r["curve"] == style.label for r in records))
-    between = kind == "interpolation"
-    x_title = "fraction of the way, M_ORI at 0, M_ADV at 1" if between else "distance along v₁"
-    what = (
-        f"Loss on the straight line in weight space from M_ORI (0) to {portrait.label} (1), log axis."
-        if between
-        else f"Loss along the top eigenvector of the Hessian on {hessian:,} training images, log axis."
-    )
+    network = lines[0].network
+    styles = tuple(style for style in SURFACES.values() if any(line.style == style for line in lines))
+    if kind == "interpolation":
+        x_title = "fraction of the way, M_ORI at 0, M_ADV at 1"
+        what = f"Loss on the straight line in weight space from M_ORI (0) to {network.label} (1), log axis."
+    else:
+        x_title = "distance along v₁"
+        what = f"Loss along the top eigenvector of the Hessian on {lines[-1].hessian_size:,} training images, log axis."
     at_zero = [r for r in records if r["offset"] == 0.0 and r["loss"] is not None]
     return Figure(
-        name=f"{kind}-{dataset}-{model}-{portrait.label.replace(' ', '-').lower()}",
-        title=f"{heading(dataset, model)}: {portrait.label}",
-        template=_lines(drawn, x_title, span),
+        name=f"{kind}-{network.slug}-{network.label.replace(' ', '-').lower()}",
+        title=f"{network.where}: {network.label}",
+        template=_lines(styles, x_title, span),
         data={DATA: records},
-        caption=f"{what} {portrait.told}",
-        description=f"{heading(dataset, model)}, {portrait.label}: {what} "
+        caption=f"{what} {network.note}",
+        description=f"{network.where}, {network.label}: {what} "
         + " ".join(f"{r['curve']} at 0: {r['loss']:.3g}." for r in at_zero),
-        legend=drawn,
-        cell=portrait.cell_id,
+        legend=styles,
+        cell=network.cell_id,
     )
 
 
 @cache
 def _lines(styles: tuple[SeriesStyle, ...], x_title: str, span: tuple[float, float]) -> Spec:
-    """`span`: least and largest loss of all networks, so that their figures share one axis."""
-    names = [style.label for style in styles]
-    colours = alt.Scale(domain=names, range=[style.colour for style in styles])
-    shapes = alt.Scale(domain=names, range=[style.shape for style in styles])
+    """The chart of `line_figures`; `span` is the smallest and the largest loss of all networks."""
     base = alt.Chart(alt.NamedData(name=DATA)).transform_filter("isValid(datum.loss)")
     x = alt.X("offset:Q", title=x_title, axis=alt.Axis(grid=False, tickCount=5), scale=alt.Scale(nice=False))
     scale = alt.Scale(type="log", domain=[span[0] / 1.3, span[1] * 1.3], nice=False)
     axis = alt.Axis(format="~r", values=decades(*span))
     y = alt.Y("loss:Q", title="cross-entropy", scale=scale, axis=axis)
-    colour = alt.Color("curve:N", scale=colours, legend=alt.Legend(title=None, symbolOpacity=1))
+    channels = curve_channels(styles)
     chart = alt.layer(
-        base.mark_line(strokeWidth=1.7).encode(x=x, y=y, color=colour),
+        base.mark_line(strokeWidth=1.7).encode(x=x, y=y, color=channels.color),
         base.transform_filter("datum.mark")
         .mark_point(size=34, strokeWidth=1.4, opacity=1, filled=True)
         .encode(
             x=x,
             y=y,
-            color=colour,
-            shape=alt.Shape("curve:N", scale=shapes, legend=alt.Legend(title=None)),
+            color=channels.color,
+            shape=channels.shape,
             tooltip=["curve:N", alt.Tooltip("offset:Q", format=".3~g"), alt.Tooltip("loss:Q", format=".4~g")],
         ),
     )
     return specification(chart.properties(width=WIDTH, height=HEIGHT))
 
 
-def plane_figures(table: StudyTable, dataset: str, model: str, gather: Gather) -> list[Figure]:
-    """Two figures a network: the training and the test loss over the plane of the first two eigenvectors."""
-    found = []
-    for portrait in gather(table, dataset, model):
-        stored = arrays(table, portrait.trial_id)
-        for entry in entries(table, "landscapes", portrait, LANDSCAPE):
-            surface = _surface(entry, portrait)
-            if entry["kind"] != "plane" or surface not in SURFACES:
-                continue
-            if {entry["offsets"], entry["losses"]} <= set(stored):
-                losses = np.asarray(stored[entry["losses"]], float)
-                found.append((portrait, surface, np.asarray(stored[entry["offsets"]], float), losses, entry))
-    everything = [losses[np.isfinite(losses) & (losses > 0)] for *_, losses, _ in found]
-    if not any(part.size for part in everything):
+def plane_figures(table: StudyTable, networks: Sequence[Representative]) -> list[Figure]:
+    """Two figures per network: the training and the test loss over the plane of the first two eigenvectors."""
+    planes = list(_landscapes(table, networks, "plane"))
+    losses = np.concatenate([np.zeros(0), *(plane.losses.ravel() for plane in planes)])
+    losses = losses[np.isfinite(losses) & (losses > 0)]
+    if not losses.size:
         return []
-    low, high = min(part.min() for part in everything if part.size), max(part.max() for part in everything if part.size)
-    limits = float(f"{low:.3g}"), float(f"{high:.3g}")
-    return [_plane_figure(dataset, model, *one, limits) for one in found]
+    limits = float(f"{losses.min():.3g}"), float(f"{losses.max():.3g}")
+    return [_plane_figure(plane, limits) for plane in planes]
 
 
-def _plane_figure(
-    dataset: str,
-    model: str,
-    portrait: Portrait,
-    surface: str,
-    offsets: Any,
-    losses: Any,
-    entry: Mapping[Any, Any],
-    limits: tuple[float, float],
-) -> Figure:
+def _plane_figure(plane: Landscape, limits: tuple[float, float]) -> Figure:
+    network, offsets, losses = plane.network, plane.offsets, plane.losses
     half = float(np.diff(offsets).mean()) / 2 if len(offsets) > 1 else 0.5
     values = [
         {
-            "v1": float(f"{a:.5g}"), "v1_end": float(f"{a + SEAM * half:.5g}"),
-            "v2": float(f"{b:.5g}"), "v2_end": float(f"{b + SEAM * half:.5g}"),
-            "loss": float(f"{losses[i, j]:.5g}"),
+            "v1": rounded(a, 5), "v1_end": rounded(a + CELL_SIDE * half, 5),
+            "v2": rounded(b, 5), "v2_end": rounded(b + CELL_SIDE * half, 5),
+            "loss": rounded(losses[i, j], 5),
         }
         for i, a in enumerate(offsets - half)
         for j, b in enumerate(offsets - half)
         if np.isfinite(losses[i, j]) and losses[i, j] > 0
     ]  # fmt: skip
-    label = SURFACES[surface].label
+    label = plane.style.label
     what = (
-        f"{label.capitalize()} over the first two eigenvectors of the Hessian on {int(entry['hessian_size']):,} "
+        f"{label.capitalize()} over the first two eigenvectors of the Hessian on {plane.hessian_size:,} "
         "training images; log colours, the same for all heat maps of this figure."
     )
     return Figure(
-        name=f"plane-{dataset}-{model}-{portrait.label.replace(' ', '-')}-{surface}",
-        title=f"{heading(dataset, model)}: {portrait.label}, {label}",
+        name=f"plane-{network.slug}-{network.label.replace(' ', '-')}-{plane.surface}",
+        title=f"{network.where}: {network.label}, {label}",
         template=_heat(limits),
         data={DATA: values},
-        caption=f"{what} {portrait.told}",
-        description=f"Heat map. {heading(dataset, model)}, {portrait.label}: {what} Losses from "
+        caption=f"{what} {network.note}",
+        description=f"Heat map. {network.where}, {network.label}: {what} Losses from "
         f"{np.nanmin(losses):.3g} to {np.nanmax(losses):.3g}.",
-        cell=portrait.cell_id,
+        cell=network.cell_id,
     )
 
 

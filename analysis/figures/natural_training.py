@@ -1,110 +1,138 @@
 """The panels of the natural-training paper (2020, source "A") and of its workshop form (2019, "A-workshop").
 
-Transcribed from the captions: number (L left, R right), data set, model, sweep, attack and epsilon. Epsilons: .3 on
-MNIST and Fashion-MNIST, .02 on CIFAR-10, as every caption says.
+Transcribed from the captions: number (L left, R right), data set, models, curves, and the attacks of an accuracy panel.
+Epsilons: .3 on MNIST and Fashion-MNIST, .02 on CIFAR-10, as every caption says.
 """
 
 from __future__ import annotations
 
-from analysis.figures.panel import Panel, accuracy, lambda1
-from analysis.figures.sweep import LR_BS_MOMENTUM_SWEEP as LR_BS_MOMENTA
-from analysis.figures.sweep import LR_MOMENTUM_SWEEP as LR_MOMENTA
-from analysis.figures.sweep import REGIME_SWEEP as REGIMES
+from analysis.figures.curve_sets import CurveSet, by_momentum, by_regime
+from analysis.figures.panels import NaturalTrainingPanel
+
+REGIMES = by_regime((("lr", 0.0), ("lr_bs", 0.0), ("benchmark", 0.9)))
+"""Section 3: momentum 0, except .9 in the benchmark."""
+
+LR_MOMENTA = by_momentum("lr", (0.0, 0.2, 0.5, 0.9), "Momentum under LR")
+"""Section 4.1."""
+
+RATIO_MOMENTA = by_momentum("lr_bs", (0.0, 0.5, 0.9), "Momentum under LR/BS")
+"""Section 4.2: "momentum values set to 0 and 0.5 or 0.9"."""
+
+EPSILON = {"mnist": 0.3, "fashion-mnist": 0.3, "cifar10": 0.02}
 
 CAPTION_PGD = "The paper's caption says PGD, its text FGSM: both are drawn."
 CAPTION_FGSM = "The paper's caption says FGSM, its text PGD: both are drawn."
 
-PANELS: tuple[Panel, ...] = (
-    accuracy("A", "1L", "mnist", ("m1_20",), REGIMES, ("fgsm",), 0.3),
-    lambda1("A", "1R", "mnist", ("m1_20",), REGIMES),
-    accuracy("A", "2L", "mnist", ("stdcnn",), REGIMES, ("fgsm",), 0.3),
-    lambda1("A", "2R", "mnist", ("stdcnn",), REGIMES),
-    accuracy("A", "3L", "fashion-mnist", ("m1_20",), REGIMES, ("fgsm", "pgd"), 0.3, note=CAPTION_PGD),
-    lambda1("A", "3R", "fashion-mnist", ("m1_20",), REGIMES),
-    accuracy("A", "4L", "cifar10", ("c1",), REGIMES, ("fgsm",), 0.02),
-    lambda1("A", "4R", "cifar10", ("c1",), REGIMES),
-    accuracy("A", "5L", "cifar10", ("resnet18",), REGIMES, ("fgsm", "pgd"), 0.02, note=CAPTION_PGD),
-    lambda1("A", "5R", "cifar10", ("resnet18",), REGIMES),
-    accuracy("A", "6L", "fashion-mnist", ("stdcnn",), REGIMES, ("fgsm", "pgd"), 0.3, note=CAPTION_PGD),
-    lambda1("A", "6R", "fashion-mnist", ("stdcnn",), REGIMES),
-    accuracy("A", "7L", "mnist", ("m1_20",), LR_MOMENTA, ("fgsm",), 0.3),
-    lambda1("A", "7R", "mnist", ("m1_20",), LR_MOMENTA),
-    accuracy("A", "8L", "mnist", ("stdcnn",), LR_MOMENTA, ("fgsm", "pgd"), 0.3, note=CAPTION_PGD),
-    lambda1("A", "8R", "mnist", ("stdcnn",), LR_MOMENTA),
-    accuracy("A", "9L", "cifar10", ("c1",), LR_MOMENTA, ("fgsm", "pgd"), 0.02, note=CAPTION_PGD),
-    lambda1("A", "9R", "cifar10", ("c1",), LR_MOMENTA),
-    accuracy("A", "10L", "cifar10", ("resnet18",), LR_MOMENTA, ("fgsm",), 0.02),
-    lambda1("A", "10R", "cifar10", ("resnet18",), LR_MOMENTA),
-    accuracy("A", "11L", "mnist", ("m1_20",), LR_BS_MOMENTA, ("fgsm",), 0.3),
-    lambda1("A", "11R", "mnist", ("m1_20",), LR_BS_MOMENTA),
-    accuracy("A", "12L", "mnist", ("stdcnn",), LR_BS_MOMENTA, ("fgsm",), 0.3),
-    lambda1("A", "12R", "mnist", ("stdcnn",), LR_BS_MOMENTA),
-    accuracy("A", "13L", "cifar10", ("c1",), LR_BS_MOMENTA, ("fgsm",), 0.02),
-    lambda1("A", "13R", "cifar10", ("c1",), LR_BS_MOMENTA),
-    accuracy("A", "14L", "cifar10", ("resnet18",), LR_BS_MOMENTA, ("fgsm",), 0.02),
-    lambda1("A", "14R", "cifar10", ("resnet18",), LR_BS_MOMENTA),
-    accuracy("A", "15L", "mnist", ("m1_20",), REGIMES, ("pgd",), 0.3),
-    accuracy("A", "15R", "mnist", ("stdcnn",), REGIMES, ("pgd",), 0.3),
-    accuracy("A", "17L", "cifar10", ("c1",), REGIMES, ("pgd",), 0.02),
-    accuracy("A", "17R", "cifar10", ("resnet18",), REGIMES, ("pgd",), 0.02),
-    accuracy("A", "19L", "mnist", ("m1_20",), LR_MOMENTA, ("pgd",), 0.3),
-    accuracy("A", "19R", "mnist", ("stdcnn",), LR_MOMENTA, ("pgd",), 0.3),
-    accuracy("A", "20L", "cifar10", ("c1",), LR_MOMENTA, ("pgd",), 0.02),
-    accuracy("A", "20R", "cifar10", ("resnet18",), LR_MOMENTA, ("pgd",), 0.02),
-    accuracy("A", "21L", "mnist", ("m1_20",), LR_BS_MOMENTA, ("pgd",), 0.3),
-    accuracy("A", "21R", "mnist", ("stdcnn",), LR_BS_MOMENTA, ("pgd",), 0.3),
-    accuracy("A", "22L", "cifar10", ("c1",), LR_BS_MOMENTA, ("pgd",), 0.02),
-    accuracy("A", "22R", "cifar10", ("resnet18",), LR_BS_MOMENTA, ("pgd",), 0.02),
-    accuracy("A", "16L", "fashion-mnist", ("m1_20",), REGIMES, ("fgsm",), 0.3),
-    accuracy("A", "16R", "fashion-mnist", ("m1_20",), REGIMES, ("pgd",), 0.3),
-    accuracy("A", "18L", "fashion-mnist", ("stdcnn",), REGIMES, ("fgsm",), 0.3),
-    accuracy("A", "18R", "fashion-mnist", ("stdcnn",), REGIMES, ("pgd",), 0.3),
-    accuracy("A-workshop", "1", "cifar10", ("c1",), REGIMES, ("fgsm",), 0.02),
-    lambda1("A-workshop", "2", "cifar10", ("c1",), REGIMES),
-    accuracy("A-workshop", "3", "fashion-mnist", ("stdcnn",), REGIMES, ("fgsm",), 0.3),
-    lambda1("A-workshop", "4", "fashion-mnist", ("stdcnn",), REGIMES),
-    accuracy("A-workshop", "5", "cifar10", ("c1",), LR_MOMENTA, ("fgsm",), 0.02),
-    lambda1("A-workshop", "6", "cifar10", ("c1",), LR_MOMENTA),
-    accuracy("A-workshop", "7", "cifar10", ("c1",), LR_BS_MOMENTA, ("fgsm",), 0.02),
-    lambda1("A-workshop", "8", "cifar10", ("c1",), LR_BS_MOMENTA),
-    accuracy("A-workshop", "9", "mnist", ("m1_20",), REGIMES, ("fgsm",), 0.3),
-    accuracy("A-workshop", "10", "mnist", ("m1_20",), REGIMES, ("pgd",), 0.3),
-    accuracy(
-        "A-workshop",
-        "11",
-        "mnist",
-        ("stdcnn",),
-        REGIMES,
-        ("fgsm",),
-        0.3,
-        note="The paper draws clean and FGSM accuracy in separate panels.",
+NOTES = {
+    **{f"A-{number}": CAPTION_PGD for number in ("3L", "5L", "6L", "8L", "9L")},
+    "A-workshop-11": "The paper draws clean and FGSM accuracy in separate panels.",
+    "A-workshop-25": CAPTION_FGSM,
+}
+
+FGSM, PGD, BOTH, LAMBDA1 = ("fgsm",), ("pgd",), ("fgsm", "pgd"), ()
+"""What a panel shows: accuracy under these attacks, or lambda1."""
+
+
+def _panel(
+    source: str, number: str, dataset: str, models: str, curves: CurveSet, attacks: tuple[str, ...]
+) -> NaturalTrainingPanel:
+    return NaturalTrainingPanel(
+        source=source,
+        number=number,
+        dataset=dataset,
+        models=tuple(models.split()),
+        curves=curves,
+        attacks=attacks,
+        epsilon=EPSILON[dataset] if attacks else 0.0,
+        note=NOTES.get(f"{source}-{number}", ""),
+    )
+
+
+_ACCURACY_AND_LAMBDA1 = (
+    ("1", "mnist", "m1_20", REGIMES, FGSM),
+    ("2", "mnist", "stdcnn", REGIMES, FGSM),
+    ("3", "fashion-mnist", "m1_20", REGIMES, BOTH),
+    ("4", "cifar10", "c1", REGIMES, FGSM),
+    ("5", "cifar10", "resnet18", REGIMES, BOTH),
+    ("6", "fashion-mnist", "stdcnn", REGIMES, BOTH),
+    ("7", "mnist", "m1_20", LR_MOMENTA, FGSM),
+    ("8", "mnist", "stdcnn", LR_MOMENTA, BOTH),
+    ("9", "cifar10", "c1", LR_MOMENTA, BOTH),
+    ("10", "cifar10", "resnet18", LR_MOMENTA, FGSM),
+    ("11", "mnist", "m1_20", RATIO_MOMENTA, FGSM),
+    ("12", "mnist", "stdcnn", RATIO_MOMENTA, FGSM),
+    ("13", "cifar10", "c1", RATIO_MOMENTA, FGSM),
+    ("14", "cifar10", "resnet18", RATIO_MOMENTA, FGSM),
+)
+"""Figures with accuracy on the left and lambda1 on the right."""
+
+_ACCURACIES = (
+    ("15L", "mnist", "m1_20", REGIMES, PGD),
+    ("15R", "mnist", "stdcnn", REGIMES, PGD),
+    ("17L", "cifar10", "c1", REGIMES, PGD),
+    ("17R", "cifar10", "resnet18", REGIMES, PGD),
+    ("19L", "mnist", "m1_20", LR_MOMENTA, PGD),
+    ("19R", "mnist", "stdcnn", LR_MOMENTA, PGD),
+    ("20L", "cifar10", "c1", LR_MOMENTA, PGD),
+    ("20R", "cifar10", "resnet18", LR_MOMENTA, PGD),
+    ("21L", "mnist", "m1_20", RATIO_MOMENTA, PGD),
+    ("21R", "mnist", "stdcnn", RATIO_MOMENTA, PGD),
+    ("22L", "cifar10", "c1", RATIO_MOMENTA, PGD),
+    ("22R", "cifar10", "resnet18", RATIO_MOMENTA, PGD),
+    ("16L", "fashion-mnist", "m1_20", REGIMES, FGSM),
+    ("16R", "fashion-mnist", "m1_20", REGIMES, PGD),
+    ("18L", "fashion-mnist", "stdcnn", REGIMES, FGSM),
+    ("18R", "fashion-mnist", "stdcnn", REGIMES, PGD),
+)
+
+_WORKSHOP = (
+    ("1", "cifar10", "c1", REGIMES, FGSM),
+    ("2", "cifar10", "c1", REGIMES, LAMBDA1),
+    ("3", "fashion-mnist", "stdcnn", REGIMES, FGSM),
+    ("4", "fashion-mnist", "stdcnn", REGIMES, LAMBDA1),
+    ("5", "cifar10", "c1", LR_MOMENTA, FGSM),
+    ("6", "cifar10", "c1", LR_MOMENTA, LAMBDA1),
+    ("7", "cifar10", "c1", RATIO_MOMENTA, FGSM),
+    ("8", "cifar10", "c1", RATIO_MOMENTA, LAMBDA1),
+    ("9", "mnist", "m1_20", REGIMES, FGSM),
+    ("10", "mnist", "m1_20", REGIMES, PGD),
+    ("11", "mnist", "stdcnn", REGIMES, FGSM),
+    ("12", "mnist", "stdcnn", REGIMES, PGD),
+    ("13", "mnist", "m1_20 stdcnn", REGIMES, LAMBDA1),
+    ("14", "cifar10", "c1", REGIMES, PGD),
+    ("15", "cifar10", "resnet18", REGIMES, FGSM),
+    ("16", "cifar10", "resnet18", REGIMES, PGD),
+    ("17", "cifar10", "resnet18", REGIMES, LAMBDA1),
+    ("18", "fashion-mnist", "m1_20", REGIMES, FGSM),
+    ("19", "fashion-mnist", "m1_20", REGIMES, PGD),
+    ("20", "fashion-mnist", "m1_20", REGIMES, LAMBDA1),
+    ("21", "fashion-mnist", "stdcnn", REGIMES, PGD),
+    ("22", "mnist", "m1_20", LR_MOMENTA, FGSM),
+    ("23", "mnist", "m1_20", LR_MOMENTA, PGD),
+    ("24", "mnist", "stdcnn", LR_MOMENTA, FGSM),
+    ("25", "mnist", "stdcnn", LR_MOMENTA, BOTH),
+    ("26", "mnist", "m1_20 stdcnn", LR_MOMENTA, LAMBDA1),
+    ("27", "cifar10", "c1", LR_MOMENTA, PGD),
+    ("28", "cifar10", "resnet18", LR_MOMENTA, FGSM),
+    ("29", "cifar10", "resnet18", LR_MOMENTA, PGD),
+    ("30", "cifar10", "resnet18", LR_MOMENTA, LAMBDA1),
+    ("31", "mnist", "m1_20", RATIO_MOMENTA, FGSM),
+    ("32", "mnist", "m1_20", RATIO_MOMENTA, PGD),
+    ("33", "mnist", "stdcnn", RATIO_MOMENTA, FGSM),
+    ("34", "mnist", "stdcnn", RATIO_MOMENTA, PGD),
+    ("35", "mnist", "m1_20 stdcnn", RATIO_MOMENTA, LAMBDA1),
+    ("36", "cifar10", "c1", RATIO_MOMENTA, PGD),
+    ("37", "cifar10", "resnet18", RATIO_MOMENTA, FGSM),
+    ("38", "cifar10", "resnet18", RATIO_MOMENTA, PGD),
+    ("39", "cifar10", "resnet18", RATIO_MOMENTA, LAMBDA1),
+)
+
+PANELS: tuple[NaturalTrainingPanel, ...] = (
+    *(
+        _panel("A", f"{number}{side}", dataset, model, curves, attacks if side == "L" else LAMBDA1)
+        for number, dataset, model, curves, attacks in _ACCURACY_AND_LAMBDA1
+        for side in "LR"
     ),
-    accuracy("A-workshop", "12", "mnist", ("stdcnn",), REGIMES, ("pgd",), 0.3),
-    lambda1("A-workshop", "13", "mnist", ("m1_20", "stdcnn"), REGIMES),
-    accuracy("A-workshop", "14", "cifar10", ("c1",), REGIMES, ("pgd",), 0.02),
-    accuracy("A-workshop", "15", "cifar10", ("resnet18",), REGIMES, ("fgsm",), 0.02),
-    accuracy("A-workshop", "16", "cifar10", ("resnet18",), REGIMES, ("pgd",), 0.02),
-    lambda1("A-workshop", "17", "cifar10", ("resnet18",), REGIMES),
-    accuracy("A-workshop", "18", "fashion-mnist", ("m1_20",), REGIMES, ("fgsm",), 0.3),
-    accuracy("A-workshop", "19", "fashion-mnist", ("m1_20",), REGIMES, ("pgd",), 0.3),
-    lambda1("A-workshop", "20", "fashion-mnist", ("m1_20",), REGIMES),
-    accuracy("A-workshop", "21", "fashion-mnist", ("stdcnn",), REGIMES, ("pgd",), 0.3),
-    accuracy("A-workshop", "22", "mnist", ("m1_20",), LR_MOMENTA, ("fgsm",), 0.3),
-    accuracy("A-workshop", "23", "mnist", ("m1_20",), LR_MOMENTA, ("pgd",), 0.3),
-    accuracy("A-workshop", "24", "mnist", ("stdcnn",), LR_MOMENTA, ("fgsm",), 0.3),
-    accuracy("A-workshop", "25", "mnist", ("stdcnn",), LR_MOMENTA, ("fgsm", "pgd"), 0.3, note=CAPTION_FGSM),
-    lambda1("A-workshop", "26", "mnist", ("m1_20", "stdcnn"), LR_MOMENTA),
-    accuracy("A-workshop", "27", "cifar10", ("c1",), LR_MOMENTA, ("pgd",), 0.02),
-    accuracy("A-workshop", "28", "cifar10", ("resnet18",), LR_MOMENTA, ("fgsm",), 0.02),
-    accuracy("A-workshop", "29", "cifar10", ("resnet18",), LR_MOMENTA, ("pgd",), 0.02),
-    lambda1("A-workshop", "30", "cifar10", ("resnet18",), LR_MOMENTA),
-    accuracy("A-workshop", "31", "mnist", ("m1_20",), LR_BS_MOMENTA, ("fgsm",), 0.3),
-    accuracy("A-workshop", "32", "mnist", ("m1_20",), LR_BS_MOMENTA, ("pgd",), 0.3),
-    accuracy("A-workshop", "33", "mnist", ("stdcnn",), LR_BS_MOMENTA, ("fgsm",), 0.3),
-    accuracy("A-workshop", "34", "mnist", ("stdcnn",), LR_BS_MOMENTA, ("pgd",), 0.3),
-    lambda1("A-workshop", "35", "mnist", ("m1_20", "stdcnn"), LR_BS_MOMENTA),
-    accuracy("A-workshop", "36", "cifar10", ("c1",), LR_BS_MOMENTA, ("pgd",), 0.02),
-    accuracy("A-workshop", "37", "cifar10", ("resnet18",), LR_BS_MOMENTA, ("fgsm",), 0.02),
-    accuracy("A-workshop", "38", "cifar10", ("resnet18",), LR_BS_MOMENTA, ("pgd",), 0.02),
-    lambda1("A-workshop", "39", "cifar10", ("resnet18",), LR_BS_MOMENTA),
+    *(_panel("A", *row) for row in _ACCURACIES),
+    *(_panel("A-workshop", *row) for row in _WORKSHOP),
 )

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
-from analysis.figures.curves import FigureData
-from analysis.figures.figure import DATA, HEIGHT, WIDTH, Figure, Spec, specification
-from analysis.figures.sweep import Setting
+from analysis.figures.batch_size import SPLITS
+from analysis.figures.curve_sets import Setup
+from analysis.figures.figure import DATA, HEIGHT, WIDTH, Figure, Spec, curve_channels, rounded, specification
+from analysis.figures.figure_data import FigureData
 from analysis.tables.words import name
 from analysis.theme import PAPER, SeriesStyle, regime_style
 
@@ -19,56 +19,54 @@ PAIRS = "pairs"
 
 CONFIRMED, UNCONFIRMED = "#C2378A", "#7A7A7A"
 
-MOST_ARROWS = 6
-"""A curve along which everything rises holds a pair for every two of its cells: only the most severe are drawn."""
+MAX_ARROWS = 6
+"""A curve along which everything rises has a pair for every two of its cells: only the most severe are drawn."""
 
 
 def scatter_figure(
-    data: FigureData, setting: Setting, *, attack: str, loss: str, epsilon: float, curvature: str
+    data: FigureData, setup: Setup, *, attack: str, loss: str, epsilon: float, curvature: str
 ) -> Figure | None:
-    """Cells of one setting under one attack: lambda1 (log axis) against adversarial accuracy, by regime."""
-    cells = _cells(data, setting, attack=attack, loss=loss, epsilon=epsilon, curvature=curvature)
+    """The cells of one setup under one attack: lambda1 (log axis) against adversarial accuracy, by regime."""
+    cells = _cells(data, setup, attack=attack, loss=loss, epsilon=epsilon, curvature=curvature)
     if cells.empty:
         return None
-    styles = _styles(cells)
+    styles, split = _styles(cells), curvature.removeprefix("lambda1_")
     under = f"{name(attack)} at ε = {epsilon:g}, {name(loss)}"
-    split = curvature.removeprefix("lambda1_")
     return Figure(
-        name="-".join((*setting.slug, "plane", attack, loss, split)),
-        title=f"{setting.title}: λ₁ and accuracy under {under}",
+        name="-".join((*setup.slug, "plane", attack, loss, split)),
+        title=f"{setup.title}: λ₁ and accuracy under {under}",
         template=_plane(styles, split),
         data={DATA: _records(cells)},
         caption=f"{under}. One point a cell ({len(cells)} cells, means over seeds).",
-        description=f"Scatter plot. {setting.title}: top Hessian eigenvalue against adversarial "
-        f"accuracy under {under}.",
+        description=f"Scatter plot. {setup.title}: top Hessian eigenvalue against adversarial accuracy under {under}.",
         legend=styles,
         attack=attack,
     )
 
 
-def arrow_figure(data: FigureData, setting: Setting, pairs: pd.DataFrame) -> Figure | None:
-    """The pairs of one setting, attack and curvature as arrows from the smaller batch to the larger.
+def arrow_figure(data: FigureData, setup: Setup, pairs: pd.DataFrame) -> Figure | None:
+    """The pairs of one setup, attack and curvature as arrows from the smaller batch size to the larger.
 
     `pairs`: rows of `CounterexampleReport.found` that agree in everything but regime, momentum and batch sizes.
     """
     first, found = pairs.iloc[0], len(pairs)
     counts = ", ".join(f"{n} {label}" for label, n in pairs["label"].value_counts().items())
-    pairs = pairs.sort_values("severity", ascending=False, kind="stable").head(MOST_ARROWS)
+    pairs = pairs.sort_values("severity", ascending=False, kind="stable").head(MAX_ARROWS)
     attack, loss, epsilon = str(first["attack"]), str(first["loss"]), float(first["epsilon"])
     curvature = str(first["curvature"])
-    cells = _cells(data, setting, attack=attack, loss=loss, epsilon=epsilon, curvature=curvature)
+    cells = _cells(data, setup, attack=attack, loss=loss, epsilon=epsilon, curvature=curvature)
     if cells.empty:
         return None
     styles, split = _styles(cells), curvature.removeprefix("lambda1_")
     under = f"{name(attack)} at ε = {epsilon:g}, {name(loss)}"
     shown = f"; the {len(pairs)} most severe are drawn" if len(pairs) < found else ""
     return Figure(
-        name="-".join((*setting.slug, "counterexamples", attack, f"eps{epsilon:g}", loss, split)),
-        title=f"{setting.title}: counterexamples under {under}",
+        name="-".join((*setup.slug, "counterexamples", attack, f"eps{epsilon:g}", loss, split)),
+        title=f"{setup.title}: counterexamples under {under}",
         template=_arrows(styles, split),
         data={DATA: _records(cells), PAIRS: _arrow_ends(pairs, data)},
         caption=f"{under}: {counts}{shown}. Each arrow runs from the smaller batch (thin) to the larger (thick).",
-        description=f"Scatter plot with arrows. {setting.title}: pairs of cells of which the sharper is the more "
+        description=f"Scatter plot with arrows. {setup.title}: pairs of cells of which the sharper is the more "
         f"robust, under {under}: {counts}.",
         legend=styles,
         attack=attack,
@@ -92,10 +90,8 @@ def _arrows(styles: tuple[SeriesStyle, ...], split: str) -> Spec:
     return specification(alt.layer(arrows, _points(styles, axes)).properties(width=WIDTH, height=HEIGHT))
 
 
-def _cells(
-    data: FigureData, setting: Setting, *, attack: str, loss: str, epsilon: float, curvature: str
-) -> pd.DataFrame:
-    cells = data.asked("cells", setting, attack=attack, loss=loss, split="test", epsilon=epsilon)
+def _cells(data: FigureData, setup: Setup, *, attack: str, loss: str, epsilon: float, curvature: str) -> pd.DataFrame:
+    cells = data.answers("cells", setup, attack=attack, loss=loss, split="test", epsilon=epsilon)
     return cells.assign(lambda1=2.0 ** cells[f"log2_{curvature}"]).dropna(subset=["lambda1", "accuracy"])
 
 
@@ -116,8 +112,8 @@ def _records(cells: pd.DataFrame) -> list[dict[str, Any]]:
             "curve": regime_style(str(regime)).label,
             "momentum": float(momentum),
             "batch_size": int(batch_size),
-            "lambda1": float(f"{lambda1:.6g}"),
-            "accuracy": float(f"{accuracy:.6g}"),
+            "lambda1": rounded(lambda1),
+            "accuracy": rounded(accuracy),
             "seeds": int(n_seeds),
             "hollow": not sound,
         }
@@ -133,8 +129,8 @@ def _arrow_ends(pairs: pd.DataFrame, data: FigureData) -> list[dict[str, Any]]:
             "pair": number,
             "end": end,
             "cell": data.cell_id(pair | {"batch_size": pair[f"batch_{side}"]}),
-            "lambda1": float(f"{pair[f'lambda1_{side}']:.6g}"),
-            "accuracy": float(f"{pair[f'accuracy_{side}']:.6g}"),
+            "lambda1": rounded(pair[f"lambda1_{side}"]),
+            "accuracy": rounded(pair[f"accuracy_{side}"]),
             "label": str(pair["label"]),
         }
         for number, pair in enumerate(pairs.to_dict("records"))
@@ -143,10 +139,9 @@ def _arrow_ends(pairs: pd.DataFrame, data: FigureData) -> list[dict[str, Any]]:
 
 
 def _axes(split: str) -> tuple[alt.X, alt.Y]:
-    title = f"λ₁ ({'training' if split == 'train' else split} set)"
     x = alt.X(
         "lambda1:Q",
-        title=title,
+        title=f"λ₁ ({SPLITS[split]} set)",
         scale=alt.Scale(type="log", base=2, nice=False, padding=12),
         axis=alt.Axis(format="~g", tickCount=5, grid=False),
     )
@@ -159,20 +154,17 @@ def _axes(split: str) -> tuple[alt.X, alt.Y]:
     return x, y
 
 
-def _points(styles: Sequence[SeriesStyle], axes: tuple[alt.X, alt.Y]) -> alt.Chart:
-    names = [style.label for style in styles]
-    colours = alt.Scale(domain=names, range=[style.colour for style in styles])
-    shapes = alt.Scale(domain=names, range=[style.shape for style in styles])
-    own = alt.Fill("curve:N", scale=colours, legend=None)
+def _points(styles: tuple[SeriesStyle, ...], axes: tuple[alt.X, alt.Y]) -> alt.Chart:
+    channels = curve_channels(styles)
     points: alt.Chart = (
         alt.Chart(alt.NamedData(name=DATA))
         .mark_point(size=52, strokeWidth=1.5, opacity=1)
         .encode(
             x=axes[0],
             y=axes[1],
-            color=alt.Color("curve:N", scale=colours, legend=alt.Legend(title=None, symbolOpacity=1)),
-            shape=alt.Shape("curve:N", scale=shapes, legend=alt.Legend(title=None)),
-            fill=alt.condition("datum.hollow", alt.value(PAPER), own),
+            color=channels.color,
+            shape=channels.shape,
+            fill=alt.condition("datum.hollow", alt.value(PAPER), channels.fill),
             tooltip=[
                 alt.Tooltip("curve:N", title="regime"),
                 alt.Tooltip("momentum:Q"),
@@ -184,8 +176,3 @@ def _points(styles: Sequence[SeriesStyle], axes: tuple[alt.X, alt.Y]) -> alt.Cha
         )
     )
     return points
-
-
-def styles_of(figures: Sequence[Figure]) -> tuple[SeriesStyle, ...]:
-    """The styles that occur in any of these figures, each once."""
-    return tuple(dict.fromkeys(style for figure in figures for style in figure.legend))

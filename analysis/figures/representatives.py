@@ -1,4 +1,4 @@
-"""One trained network a figure or line: which network stands for a batch size or for an adversarial training."""
+"""Which trained network is drawn for a batch size or for an adversarial training: the one with the smallest seed."""
 
 from __future__ import annotations
 
@@ -19,36 +19,53 @@ COLOURS = ("#2A8CC4", "#6A1B9A", "#D62728", "#1E8E5A", "#C4640A", "#C2378A", "#6
 SHAPES = (
     "circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left",
 )  # fmt: skip
-"""By place in the list; each colour has a contrast of at least 3:1 against white and against the dark background."""
+"""By index; each colour has a contrast of at least 3:1 against white and against the dark background."""
 
 
 @dataclass(frozen=True)
-class Portrait:
-    """A trained network, its name on the page ("batch 64", "M_FGSM"), and what is to be said of its run."""
+class Representative:
+    """One trained network that is drawn for all seeds of its cell.
+
+    Attributes:
+        label: Its name on the page: "batch 64", "M_FGSM".
+        index: Its position among the networks of its figure; gives colour and shape.
+        row: Its row of the table.
+        seeds: How many networks of its cell finished.
+    """
 
     label: str
-    place: int
+    index: int
     row: Mapping[Any, Any]
     seeds: int
 
     @property
     def trial_id(self) -> str:
-        """Whose rows and arrays these are."""
+        """The trial whose row and arrays these are."""
         return str(self.row["trial_id"])
 
     @property
     def cell_id(self) -> str:
-        """The cell that it is a replicate of."""
+        """The cell of the trial."""
         return str(self.row["cell_id"])
 
     @property
-    def style(self) -> SeriesStyle:
-        """Colour and shape by its place among its kind."""
-        return SeriesStyle(self.label, COLOURS[self.place % len(COLOURS)], SHAPES[self.place % len(SHAPES)])
+    def where(self) -> str:
+        """Data set and model in words."""
+        return heading(str(self.row["dataset"]), str(self.row["model"]))
 
     @property
-    def told(self) -> str:
-        """Which seed it is of, and at what size, in a sentence."""
+    def slug(self) -> str:
+        """Data set and model in a file name."""
+        return f"{self.row['dataset']}-{self.row['model']}"
+
+    @property
+    def style(self) -> SeriesStyle:
+        """Colour and shape."""
+        return SeriesStyle(self.label, COLOURS[self.index % len(COLOURS)], SHAPES[self.index % len(SHAPES)])
+
+    @property
+    def note(self) -> str:
+        """For captions: which seed it is, and the size of its training set."""
         stopped = self.row["reached_target"] is False or self.row["reached_target"] == 0
         above = " It stopped above the target loss." if stopped else ""
         more = f" of {self.seeds}" if self.seeds > 1 else ", the only one"
@@ -56,48 +73,48 @@ class Portrait:
 
 
 SMALLEST_BATCH = 16
-"""A batch size has the same colour and shape in every figure: its place is the doublings from this one."""
+"""The index of a batch size is its number of doublings from this one, so that its style is the same in every figure."""
 
-Gather = Callable[[StudyTable, str, str], list[Portrait]]
+Representatives = Callable[[StudyTable, str, str], list[Representative]]
 """(table, data set, model) -> its networks in order."""
 
 
-def by_batch_size(table: StudyTable, dataset: str, model: str) -> list[Portrait]:
-    """Networks trained to a loss, one a batch size: the smallest seed of the largest training set."""
+def by_batch_size(table: StudyTable, dataset: str, model: str) -> list[Representative]:
+    """Networks trained to a loss, one per batch size: the smallest seed of the largest training set."""
     mine = of_network(table, dataset, model)
     mine = mine[(mine["status"] == "ok") & (mine["regime"] == "lr") & mine["target_loss"].notna()]
     mine = mine[mine["train_size"] == mine["train_size"].max()].sort_values(["batch_size", "epochs", "seed"])
     found = []
     for size, cells in mine.groupby("batch_size"):
         cells = cells[cells["epochs"] == cells["epochs"].max()]
-        place = max(0, round(float(np.log2(float(str(size)) / SMALLEST_BATCH))))
-        found.append(Portrait(f"batch {size}", place, cells.iloc[0].to_dict(), len(cells)))
+        index = max(0, round(float(np.log2(float(str(size)) / SMALLEST_BATCH))))
+        found.append(Representative(f"batch {size}", index, cells.iloc[0].to_dict(), len(cells)))
     return found
 
 
-def by_training(table: StudyTable, dataset: str, model: str) -> list[Portrait]:
-    """M_ORI and its children, the smallest seed of each."""
-    found: dict[str, Portrait] = {}
+def by_training(table: StudyTable, dataset: str, model: str) -> list[Representative]:
+    """M_ORI and the networks trained adversarially from it, the smallest seed of each."""
+    found: dict[str, Representative] = {}
     for network in networks(table):
         finished = [run for run in network.runs.values() if run["status"] == "ok"]
         if (network.dataset, network.model) == (dataset, model) and finished and network.name not in found:
-            found[network.name] = Portrait(network.name, len(found), finished[0], len(finished))
+            found[network.name] = Representative(network.name, len(found), finished[0], len(finished))
     return list(found.values())
 
 
-def arrays(table: StudyTable, trial_id: str) -> Mapping[str, Any]:
-    """The arrays stored beside a trial's row; none for rows held in memory."""
-    return Results(table.location).read_arrays(trial_id) if table.location else {}
+def arrays(table: StudyTable, network: Representative) -> Mapping[str, Any]:
+    """The arrays stored beside the network's row; none for rows held in memory."""
+    return Results(table.location).read_arrays(network.trial_id) if table.location else {}
 
 
 SPECTRUM = ("split", "subset_size", "draw", "eigenvalues", "residuals", "converged", "converged_each")
 LANDSCAPE = ("kind", "split", "subset_size", "hessian_size", "offsets", "losses")
-"""What figures read of an entry."""
+"""The columns of the spectra and of the landscapes that figures read."""
 
 
-def entries(table: StudyTable, frame: Frame, portrait: Portrait, columns: Sequence[str]) -> list[dict[Any, Any]]:
-    """These columns of the spectra or landscapes of one network, each once."""
-    mine = of_trials(table, frame, portrait.trial_id, columns=("regime", *columns))
+def entries(table: StudyTable, frame: Frame, network: Representative, columns: Sequence[str]) -> list[dict[Any, Any]]:
+    """These columns of the spectra or landscapes of one network, each entry once."""
+    mine = of_trials(table, frame, network.trial_id, columns=("regime", *columns))
     if mine.empty:
         return []
     once: list[dict[Any, Any]] = mine[mine["regime"] == mine["regime"].iloc[0]].to_dict("records")

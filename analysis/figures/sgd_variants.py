@@ -6,28 +6,40 @@ parts, one a rate (1 and 1b), so that each optimizer keeps its colour.
 
 from __future__ import annotations
 
-from analysis.claims.sweeps import Setting
-from analysis.figures.variants import VariantPanel, VariantSweep
+from collections.abc import Iterable
+
+from analysis.figures.curve_sets import CurveSet
+from analysis.figures.panels import VariantPanel
 from analysis.theme import OPTIMIZERS, SeriesStyle
 from search_spaces.sgd_variants import ADAMW_DECAY, EPSILONS
 
 WEAK, STRONG = EPSILONS["mnist"]
 
-_MARKS = tuple((style.colour, style.shape) for style in OPTIMIZERS.values())
+COLUMNS = ("optimizer", "regime", "momentum", "weight_decay")
+
+Curve = tuple[str, str, float, float]
+"""The values of `COLUMNS`."""
 
 
-def _optimizers(title: str, regime: str, adaptive: str | None) -> VariantSweep:
-    """SGD and its three variants under one regime, and Adam and AdamW under theirs."""
-    settings = [Setting(regime, optimizer=optimizer) for optimizer in ("sgd", "svrg", "msgd", "selective_backprop")]
+def _curve_set(title: str, curves: Iterable[tuple[Curve, SeriesStyle]]) -> CurveSet:
+    return CurveSet(title, "configuration", COLUMNS, tuple(curves))
+
+
+def _optimizers(title: str, regime: str, adaptive: str | None) -> CurveSet:
+    """SGD and its three variants under one regime, and Adam and AdamW under the regime `adaptive`."""
+    curves: list[Curve] = [(name, regime, 0.0, 0.0) for name in ("sgd", "svrg", "msgd", "selective_backprop")]
     if adaptive:
-        settings += [Setting(adaptive, 0.0, "adam"), Setting(adaptive, 0.0, "adamw", ADAMW_DECAY)]
-    return VariantSweep(title, tuple((setting, OPTIMIZERS[setting.optimizer]) for setting in settings))
+        curves += [("adam", adaptive, 0.0, 0.0), ("adamw", adaptive, 0.0, ADAMW_DECAY)]
+    return _curve_set(title, ((curve, OPTIMIZERS[curve[0]]) for curve in curves))
 
 
-def _settings(title: str, *labelled: tuple[Setting, str]) -> VariantSweep:
-    """Settings of minibatch SGD, each with a colour and shape of its own."""
-    marks = zip(labelled, _MARKS, strict=False)
-    return VariantSweep(title, tuple((setting, SeriesStyle(label, *mark)) for (setting, label), mark in marks))
+def _sgd(title: str, curves: dict[str, tuple[str, float, float]]) -> CurveSet:
+    """Curves of minibatch SGD: label -> regime, momentum and weight decay."""
+    styles = zip(curves.items(), OPTIMIZERS.values(), strict=False)
+    return _curve_set(
+        title,
+        ((("sgd", *curve), SeriesStyle(label, style.colour, style.shape)) for (label, curve), style in styles),
+    )
 
 
 CONSTANT_LR = _optimizers("SGD variants with constant learning rate (0.01; Adam and AdamW 0.0005)", "lr", "lr_0.0005")
@@ -36,29 +48,29 @@ CONSTANT_RATIO = _optimizers("SGD variants with constant LR/BS ratio", "lr_bs", 
 
 RATES = (("lr", "0.01"), ("lr_0.1", "0.1"))
 
-MOMENTUM = _settings(
+MOMENTUM = _sgd(
     "impact of momentum on minibatch SGD",
-    *((Setting(regime, m), f"lr {rate}, momentum {m:g}") for regime, rate in RATES for m in (0.0, 0.5, 0.9)),
+    {f"lr {rate}, momentum {m:g}": (regime, m, 0.0) for regime, rate in RATES for m in (0.0, 0.5, 0.9)},
 )
-WEIGHT_DECAY = _settings(
+WEIGHT_DECAY = _sgd(
     "impact of weight regularization on minibatch SGD",
-    *(
-        (Setting(regime, weight_decay=w), f"lr {rate}, weight decay {w:g}")
-        for regime, rate in RATES
-        for w in (0.0, 1e-3, 1e-2)
-    ),
+    {f"lr {rate}, weight decay {w:g}": (regime, 0.0, w) for regime, rate in RATES for w in (0.0, 1e-3, 1e-2)},
 )
-ANNEALING = _settings(
+ANNEALING = _sgd(
     "impact of learning rate annealing on minibatch SGD",
-    (Setting("lr"), "lr 0.01 constant"),
-    (Setting("step"), "lr 0.01 in steps"),
-    (Setting("lr_0.1"), "lr 0.1 constant"),
-    (Setting("step_0.1"), "lr 0.1 in steps"),
+    {
+        "lr 0.01 constant": ("lr", 0.0, 0.0),
+        "lr 0.01 in steps": ("step", 0.0, 0.0),
+        "lr 0.1 constant": ("lr_0.1", 0.0, 0.0),
+        "lr 0.1 in steps": ("step_0.1", 0.0, 0.0),
+    },
 )
 
 
-def _panel(number: str, sweep: VariantSweep, *epsilons: float, note: str = "") -> VariantPanel:
-    return VariantPanel("B", number, "mnist", "m1", sweep, epsilons, note=note)
+def _panel(number: str, curves: CurveSet, *epsilons: float, note: str = "") -> VariantPanel:
+    return VariantPanel(
+        source="B", number=number, dataset="mnist", models=("m1",), curves=curves, epsilons=epsilons, note=note
+    )
 
 
 PANELS: tuple[VariantPanel, ...] = (

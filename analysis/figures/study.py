@@ -6,65 +6,55 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.figures.accuracy import accuracy_figure
-from analysis.figures.curves import FigureData
+from analysis.figures.batch_size import accuracy_figure, lambda1_figure
+from analysis.figures.curve_sets import CurveSet, Setup, curve_sets
 from analysis.figures.figure import Figure
-from analysis.figures.lambda1 import lambda1_figure
-from analysis.figures.sweep import Setting, Sweep, momentum_sweeps, regime_sweep
+from analysis.figures.figure_data import FigureData
 from search_spaces import HEADLINE_EPSILON
 
 
 @dataclass(frozen=True)
 class FigureGroup:
-    """Figures of one setting and sweep: a row for each loss (accuracies, then lambda1), side by side.
+    """The figures of one setup and curve set: for each loss the accuracies, then lambda1.
 
-    `epsilons` are those that a picker offers, `epsilon` the one drawn first.
+    `epsilons` are those that a picker on the page offers, `epsilon` the one drawn first.
     """
 
-    setting: Setting
-    sweep: Sweep
+    setup: Setup
+    curves: CurveSet
     figures: tuple[Figure, ...]
     epsilons: tuple[float, ...]
     epsilon: float
 
 
 def study_figures(data: FigureData) -> list[FigureGroup]:
-    """Every group that has something to draw, in the order of the settings, regimes first."""
+    """Every group that has a figure, in the order of the setups, regimes before momenta."""
     groups = []
-    for setting in data.settings:
-        curves = _curves(data.of("clean", setting))
-        if not curves:
-            continue
-        for sweep in (regime_sweep(curves), *momentum_sweeps(curves)):
-            group = _group(data, setting, sweep)
-            if group.figures:
-                groups.append(group)
-    return groups
+    for setup in data.setups:
+        if run := _curves(data.rows("clean", setup)):
+            groups += [_group(data, setup, curves) for curves in curve_sets(run)]
+    return [group for group in groups if group.figures]
 
 
 def _curves(cells: pd.DataFrame) -> set[tuple[str, float]]:
-    """The curves that were run; a lone cell, shared from another curve, is none where others have more."""
+    """The curves that were run. One with a single cell (shared with another curve) counts only if none has more."""
     run = cells[(cells["ok"] > 0) | (cells["diverged"] > 0)]
     sizes = run.groupby(["regime", "momentum"])["batch_size"].nunique()
     long_enough = sizes[sizes >= min(2, int(sizes.max()))] if len(sizes) else sizes
     return {(str(regime), float(momentum)) for regime, momentum in long_enough.index}
 
 
-def _group(data: FigureData, setting: Setting, sweep: Sweep) -> FigureGroup:
-    asked = sweep.of(data.of("adversarial", setting))
-    asked = asked[(asked["split"] == "test") & (asked["n"] > 0)]
-    epsilons = tuple(sorted(float(e) for e in asked["epsilon"].unique()))
-    headline = HEADLINE_EPSILON.get(str(setting["dataset"]), 0.0)
-    epsilon = headline if headline in epsilons else (epsilons[-1] if epsilons else headline)
+def _group(data: FigureData, setup: Setup, curves: CurveSet) -> FigureGroup:
+    measured = curves.select(data.rows("adversarial", setup))
+    measured = measured[(measured["split"] == "test") & (measured["n"] > 0)]
+    epsilons = tuple(sorted(float(e) for e in measured["epsilon"].unique()))
+    headline = HEADLINE_EPSILON.get(str(setup["dataset"]), 0.0)
+    epsilon = headline if headline in epsilons or not epsilons else epsilons[-1]
+    others = epsilons if len(epsilons) > 1 else ()
     figures: list[Figure | None] = []
     for loss, split in (("ce", "train"), ("stable", "test")):
-        for attack in sorted(asked["attack"].unique()):
-            figures.append(
-                data.figure(
-                    accuracy_figure, setting, sweep, attack=attack, epsilon=epsilon, loss=loss,
-                    others=epsilons if len(epsilons) > 1 else (),
-                )
-            )  # fmt: skip
-        figures.append(data.figure(lambda1_figure, setting, sweep, split=split))
-    drawn = tuple(figure for figure in figures if figure is not None)
-    return FigureGroup(setting, sweep, drawn, epsilons, epsilon)
+        for attack in sorted(measured["attack"].unique()):
+            options = {"attack": attack, "epsilon": epsilon, "loss": loss, "others": others}
+            figures.append(data.once(accuracy_figure, setup, curves, **options))
+        figures.append(data.once(lambda1_figure, setup, curves, split=split))
+    return FigureGroup(setup, curves, tuple(f for f in figures if f is not None), epsilons, epsilon)

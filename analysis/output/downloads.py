@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from scipy import stats
 
 from analysis.output.columns import DESCRIPTIONS
-from analysis.published.paper_versus_ours import COLUMNS, Comparison
+from analysis.published.paper_versus_ours import COLUMNS, TableComparison
 from analysis.statistics.intervals import Array, clopper_pearson
 from analysis.tables.cells import CELL, FLAGS
 from analysis.tables.table import QUESTION, StudyTable
@@ -49,7 +49,7 @@ def aggregated(cells: pd.DataFrame) -> pd.DataFrame:
     return out.join(cells[[*_MEANS, "correct", "n", *_STATES]])
 
 
-def comparisons_frame(comparisons: Sequence[Comparison]) -> pd.DataFrame:
+def comparisons_frame(comparisons: Sequence[TableComparison]) -> pd.DataFrame:
     """All printed tables below each other: the tidy table behind `paper_versus_ours.csv`."""
     parts = [one.cells for one in comparisons]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.published import published
-from analysis.published.printed_rows import PrintedTable, Run, runs_of
+from analysis.published.printed_rows import PrintedTable, Replicates, runs_of
 from analysis.statistics.intervals import Estimate, mean_interval
 from analysis.statistics.thresholds import MIN_SEEDS_OF_AN_INTERVAL
 from analysis.tables.table import StudyTable
@@ -27,7 +27,7 @@ COLUMNS = [
 
 
 @dataclass(frozen=True)
-class Comparison:
+class TableComparison:
     """One printed table read with one of our models. `cells`: a row a printed number (`COLUMNS`)."""
 
     table: PrintedTable
@@ -40,7 +40,7 @@ class Comparison:
         return bool((self.cells["seeds"] > 0).any())
 
 
-def compare(study: StudyTable, table: PrintedTable, model: str) -> Comparison:
+def compare(study: StudyTable, table: PrintedTable, model: str) -> TableComparison:
     """`table` beside the runs of `model` (ours for the model that the table prints).
 
     A printed number is consistent where it lies within our 95 % interval over seeds (Student's t), widened by the
@@ -54,10 +54,12 @@ def compare(study: StudyTable, table: PrintedTable, model: str) -> Comparison:
         label = table.row(cell)
         run = found.get(label)
         rows.append(_cell(table, model, label, cell, run))
-    return Comparison(table, model, pd.DataFrame(rows, columns=COLUMNS))
+    return TableComparison(table, model, pd.DataFrame(rows, columns=COLUMNS))
 
 
-def _cell(table: PrintedTable, model: str, label: str, cell: Mapping[Any, Any], run: Run | None) -> dict[str, Any]:
+def _cell(
+    table: PrintedTable, model: str, label: str, cell: Mapping[Any, Any], run: Replicates | None
+) -> dict[str, Any]:
     question = (str(cell["metric"]), str(cell["split"]), None if pd.isna(cell["eps"]) else float(cell["eps"]))
     paper, rounding = float(cell["value_std"]), float(cell["rounding"])
     ours, low, high, seeds = _summary(run.values(*question, "ce") if run else [], question[0])

@@ -21,7 +21,7 @@ Answers = Mapping[tuple[str, str, float | None, str], float]
 
 
 @dataclass(frozen=True)
-class Run:
+class Replicates:
     """The seeds behind one row of a table, and how their protocol differs from the paper's ("" if it does not)."""
 
     answers: tuple[Answers, ...]
@@ -45,7 +45,7 @@ class PrintedTable:
     title: str
     dataset: str
     models: tuple[str, ...]
-    rows: Callable[[StudyTable, str, str], dict[str, Run]]
+    rows: Callable[[StudyTable, str, str], dict[str, Replicates]]
     grid: str
     regimes: str
     notes: tuple[str, ...] = ()
@@ -61,12 +61,12 @@ class PrintedTable:
         return f"python -m study.run --grid {self.grid} --select {chosen}"
 
 
-def runs_of(study: StudyTable, table: PrintedTable, model: str) -> dict[str, Run]:
+def runs_of(study: StudyTable, table: PrintedTable, model: str) -> dict[str, Replicates]:
     """Row label -> the runs that stand for it."""
     return table.rows(study, table.dataset, model)
 
 
-def by_batch_size(study: StudyTable, dataset: str, model: str) -> dict[str, Run]:
+def by_batch_size(study: StudyTable, dataset: str, model: str) -> dict[str, Replicates]:
     """Networks trained to a loss at a constant rate (Yao et al., section 3.1), by batch size."""
     mine = of_network(study, dataset, model)
     mine = mine[(mine["regime"] == "lr") & (mine["momentum"] == MOMENTUM) & (mine["status"] == "ok")]
@@ -78,9 +78,9 @@ def by_batch_size(study: StudyTable, dataset: str, model: str) -> dict[str, Run]
     }  # fmt: skip
 
 
-def by_network(study: StudyTable, dataset: str, model: str) -> dict[str, Run]:
+def by_network(study: StudyTable, dataset: str, model: str) -> dict[str, Replicates]:
     """M_ORI and its children (Yao et al., section 3.3), attacked on the images that were made of M_ORI."""
-    found: dict[str, Run] = {}
+    found: dict[str, Replicates] = {}
     for network in networks(study):
         finished = [run for run in network.runs.values() if run["status"] == "ok"]
         if (network.dataset, network.model) != (dataset, model) or not finished or network.name in found:
@@ -88,7 +88,7 @@ def by_network(study: StudyTable, dataset: str, model: str) -> dict[str, Run]:
         frame: Frame = "attacks" if network.method == ORIGINAL else "transfers"
         answers = tuple(_with_mean(_answers(run, study, frame, {})) for run in finished)
         protocol = network.protocol if network.closeness else ""
-        found[network.name] = Run(answers, protocol)
+        found[network.name] = Replicates(answers, protocol)
     return found
 
 
@@ -112,7 +112,7 @@ _VARIANTS: dict[str, dict[str, object]] = {
 """Label of a row of Choudhary's Table 2 -> our settings; batch size 128, no momentum and no decay unless said."""
 
 
-def by_variant(study: StudyTable, dataset: str, model: str) -> dict[str, Run]:
+def by_variant(study: StudyTable, dataset: str, model: str) -> dict[str, Replicates]:
     """The rows of Choudhary's Table 2."""
     mine = of_network(study, dataset, model)
     mine = mine[(mine["status"] == "ok") & mine["target_loss"].isna() & (mine["adversarial_training"] == "none")]
@@ -146,10 +146,10 @@ def _differs(ours: Any, paper: Any) -> bool:
     return not (pd.isna(ours) and paper is None) and ours != paper
 
 
-def _run(study: StudyTable, cells: pd.DataFrame, paper: Trial | None) -> Run:
+def _run(study: StudyTable, cells: pd.DataFrame, paper: Trial | None) -> Replicates:
     records = cells.drop_duplicates("trial_id").sort_values("seed").to_dict("records")
     answers = tuple(_answers(row, study, "attacks", _scalars(row)) for row in records)
-    return Run(answers, "; ".join(_deviations(records, paper)))
+    return Replicates(answers, "; ".join(_deviations(records, paper)))
 
 
 def _deviations(records: list[dict[Any, Any]], paper: Trial | None) -> Iterator[str]:

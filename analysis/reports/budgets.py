@@ -1,4 +1,4 @@
-"""Optimizers side by side: accuracy per epoch and per unit of compute, and what of a gain is left at equal compute.
+"""Optimizers compared: accuracy per epoch and per unit of compute, and whether a gain remains at equal compute.
 
 The unit of compute is an epoch of gradients: as many gradients of one image as there are training images (a forward
 pass alone counts a third). SVRG pays for its anchors with it, selective backprop saves by it.
@@ -26,10 +26,18 @@ PLACE = ("dataset", "model", *(name for name in PROTOCOL if name != "epochs"))
 
 
 @dataclass(frozen=True)
-class Run:
-    """The seeds of one optimizer at one budget: arrays of shape (seeds,), accuracies as fractions.
+class OptimizerRun:
+    """The seeds of one optimizer at one budget.
 
-    `own`: the regime it was run under where that is not the comparison's (Adam keeps its own rate), else "".
+    Attributes:
+        optimizer: Its name.
+        own: The regime it was run under if that is not the comparison's (Adam keeps its own rate), else "".
+        epochs: The budget in epochs.
+        gradient_epochs: The budget in epochs of gradients, mean over seeds.
+        steps: Updates of the weights, mean over seeds.
+        seeds: The seeds in words.
+        accuracy: Measure ("clean", "pgd 0.15") -> accuracy of each seed as a fraction, shape (seeds,).
+        cell_id: The cell that the seeds belong to.
     """
 
     optimizer: str
@@ -39,17 +47,18 @@ class Run:
     steps: float
     seeds: tuple[str, ...]
     accuracy: dict[str, Floats]
+    cell_id: str = ""
 
 
 @dataclass(frozen=True)
-class Comparison:
+class OptimizerComparison:
     """Several optimizers on one data set, model and batch size under one regime; `measures` in order."""
 
     place: tuple[Any, ...]
     batch_size: int
     regime: str
     measures: tuple[str, ...]
-    runs: tuple[Run, ...]
+    runs: tuple[OptimizerRun, ...]
 
     def __getitem__(self, column: str) -> Any:
         return self.place[PLACE.index(column)]
@@ -61,12 +70,12 @@ class Comparison:
         above = [m for m in attacked if max(r.accuracy[m].mean() for r in self.runs if m in r.accuracy) > FLOOR]
         return next(reversed(above or attacked), None)
 
-    def of(self, optimizer: str) -> list[Run]:
+    def of(self, optimizer: str) -> list[OptimizerRun]:
         """The runs of one optimizer, shortest budget first."""
         return sorted((r for r in self.runs if r.optimizer == optimizer), key=lambda r: r.epochs)
 
 
-def comparisons(table: StudyTable) -> list[Comparison]:
+def comparisons(table: StudyTable) -> list[OptimizerComparison]:
     """Every place, batch size and regime where at least two optimizers finished, without momentum."""
     points = _plain(table.points)
     if points["optimizer"].nunique() < 2:
@@ -84,7 +93,9 @@ def comparisons(table: StudyTable) -> list[Comparison]:
             runs = _runs(here, str(regime), answers)
             measures = list(dict.fromkeys(m for run in runs for m in run.accuracy))
             values = tuple(None if pd.isna(value) else value for value in place)
-            found.append(Comparison(values, int(batch_size), str(regime), tuple(_ordered(measures)), tuple(runs)))
+            found.append(
+                OptimizerComparison(values, int(batch_size), str(regime), tuple(_ordered(measures)), tuple(runs))
+            )
     return found
 
 
@@ -98,25 +109,25 @@ def _plain(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def _answers(table: StudyTable, trial_ids: Iterable[str]) -> dict[str, dict[str, float]]:
-    """Trial id -> "attack, epsilon" -> accuracy on the published loss."""
-    read = ["trial_id", "attack", "loss", "split", "epsilon", "accuracy"]
-    attacks = table.attacks.loc[table.attacks["trial_id"].isin(set(trial_ids)), read]
-    asked = attacks[(attacks["loss"] == "ce") & (attacks["split"] == "test")]
-    asked = asked.drop_duplicates(["trial_id", "attack", "epsilon"])
+    """Trial id -> "attack epsilon" -> accuracy under the published loss."""
+    attacks = table.attacks[table.attacks["trial_id"].isin(set(trial_ids))]
+    attacks = attacks[(attacks["loss"] == "ce") & (attacks["split"] == "test")]
+    columns = ["trial_id", "attack", "epsilon", "accuracy"]
     found: dict[str, dict[str, float]] = {}
-    columns = asked[["trial_id", "attack", "epsilon", "accuracy"]]
-    for trial_id, attack, epsilon, accuracy in columns.itertuples(index=False, name=None):
+    for trial_id, attack, epsilon, accuracy in (
+        attacks[columns].drop_duplicates(columns[:3]).itertuples(index=False, name=None)
+    ):
         found.setdefault(trial_id, {})[f"{attack} {epsilon:g}"] = float(accuracy)
     return found
 
 
-def _runs(here: pd.DataFrame, regime: str, answers: dict[str, dict[str, float]]) -> list[Run]:
+def _runs(here: pd.DataFrame, regime: str, answers: dict[str, dict[str, float]]) -> list[OptimizerRun]:
+    """The runs under a regime, and those of optimizers that were only run under a regime of their own."""
     members = here[here["regime"] == regime].assign(own="")
-    guests = here[~here["optimizer"].isin(members["optimizer"])]
-    guests = guests[(guests["regime"] == RATIO) == (regime == RATIO)]
-    guests = guests.assign(own=guests["regime"])
+    others = here[~here["optimizer"].isin(members["optimizer"])]
+    others = others[(others["regime"] == RATIO) == (regime == RATIO)]
+    both = pd.concat([members, others.assign(own=others["regime"])], ignore_index=True)
     runs = []
-    both = pd.concat([members, guests], ignore_index=True)
     budgets: Any = both.groupby(["optimizer", "own", "epochs"], sort=True)
     for (optimizer, own, epochs), seeds in budgets:
         seeds = seeds.sort_values("seed")
@@ -124,10 +135,17 @@ def _runs(here: pd.DataFrame, regime: str, answers: dict[str, dict[str, float]])
         attacked = [answers.get(trial_id, {}) for trial_id in seeds["trial_id"]]
         for question in sorted(set.intersection(*(set(one) for one in attacked))):
             accuracy[question] = np.array([one[question] for one in attacked])
-        spent = seeds["gradient_equivalents"] / seeds["train_size"]
-        names = tuple(str(seed) for seed in seeds["seed"])
         runs.append(
-            Run(optimizer, own, int(epochs), float(spent.mean()), float(seeds["steps"].mean()), names, accuracy)
+            OptimizerRun(
+                optimizer,
+                own,
+                int(epochs),
+                float((seeds["gradient_equivalents"] / seeds["train_size"]).mean()),
+                float(seeds["steps"].mean()),
+                tuple(str(seed) for seed in seeds["seed"]),
+                accuracy,
+                str(seeds["cell_id"].iloc[0]),
+            )
         )
     return runs
 
@@ -137,7 +155,7 @@ def _ordered(measures: list[str]) -> list[str]:
     return sorted(measures, key=lambda m: (m != "clean", float([*m.split(), "0"][1]), m))
 
 
-def level(run: Run, measure: str) -> LinearContrast | None:
+def level(run: OptimizerRun, measure: str) -> LinearContrast | None:
     """Mean accuracy over seeds with its standard error; None with fewer than 3 seeds."""
     values = run.accuracy.get(measure, np.empty(0))
     if len(values) < MIN_SEEDS:
@@ -145,14 +163,14 @@ def level(run: Run, measure: str) -> LinearContrast | None:
     return LinearContrast(float(values.mean()), float(values.std(ddof=1) / len(values) ** 0.5), len(values) - 1)
 
 
-def gain_per_epoch(comparison: Comparison, run: Run, measure: str) -> LinearContrast | None:
+def gain_per_epoch(comparison: OptimizerComparison, run: OptimizerRun, measure: str) -> LinearContrast | None:
     """Accuracy less that of SGD after as many epochs; None where SGD was not run for these."""
     same = next((r for r in comparison.of(BASELINE) if r.epochs == run.epochs), None)
     mine, its = level(run, measure), level(same, measure) if same else None
     return mine.less(its) if mine and its else None
 
 
-def gain_at_equal_compute(comparison: Comparison, run: Run, measure: str) -> LinearContrast | None:
+def gain_at_equal_compute(comparison: OptimizerComparison, run: OptimizerRun, measure: str) -> LinearContrast | None:
     """Accuracy less that of SGD at as many gradients, between SGD's budgets linear in the logarithm of gradients.
 
     None where no SGD runs of fewer and of more gradients are there: nothing is extrapolated.

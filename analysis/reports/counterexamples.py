@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.reports.rerun import Rerun
+from analysis.reports.commands import Rerun
 from analysis.statistics.groups import Codes, group_codes
 from analysis.statistics.intervals import Array
 from analysis.statistics.multiplicity import benjamini_yekutieli, over_curves

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.figures.curves import FigureData
 from analysis.figures.figure import DATA
+from analysis.figures.figure_data import FigureData
 from analysis.figures.study import study_figures
 from analysis.findings import find
 from analysis.output.downloads import without_formulas

@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.output.latex.longtable import Column, longtable
 from analysis.output.latex.text import decimal as fixed
 from analysis.output.latex.text import escape, interval, significant
-from analysis.published.paper_versus_ours import LOGARITHMIC, NOT_CONSISTENT, NOT_DECIDABLE, Comparison
+from analysis.published.paper_versus_ours import LOGARITHMIC, NOT_CONSISTENT, NOT_DECIDABLE, TableComparison
 from analysis.tables.words import name
 
 HEADINGS = {
@@ -30,7 +30,7 @@ Key = tuple[str, float | None]
 """Metric and epsilon (None: not attacked)."""
 
 
-def published_tables(comparisons: Sequence[Comparison]) -> list[str]:
+def published_tables(comparisons: Sequence[TableComparison]) -> list[str]:
     """A longtable for each printed table and split of which anything was run."""
     return [
         _table(one, split)
@@ -41,7 +41,7 @@ def published_tables(comparisons: Sequence[Comparison]) -> list[str]:
     ]
 
 
-def absent_notes(comparisons: Sequence[Comparison]) -> list[str]:
+def absent_notes(comparisons: Sequence[TableComparison]) -> list[str]:
     """Of each printed table of which nothing was run: that, and the command that runs it."""
     return [
         f"Not run: {one.table.title}, read as {name(one.model)}; {one.table.command(one.model)}"
@@ -50,7 +50,7 @@ def absent_notes(comparisons: Sequence[Comparison]) -> list[str]:
     ]
 
 
-def _table(one: Comparison, split: str) -> str:
+def _table(one: TableComparison, split: str) -> str:
     cells = one.cells[one.cells["split"] == split]
     keys = list(dict.fromkeys(_key(cell) for cell in cells.to_dict("records")))
     rows: list[Sequence[str]] = []

@@ -1,4 +1,4 @@
-"""Figures on the page: places for charts, legends and pickers of a group, and the specifications as data."""
+"""Figures on the page: containers of charts, legends and pickers of a group, and the data block that draws them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 
 from analysis import theme
 from analysis.figures import Figure
+from analysis.figures.figure_data import curve_id
 from analysis.output.page.html import Content, Html, element
+from analysis.tables.table import CURVE, StudyTable
 from analysis.tables.words import name
-from analysis.theme import SeriesStyle
+from analysis.theme import SeriesStyle, optimizer_style, regime_style
 
 _GLYPHS = {
     "circle": "M8 8m-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0",
@@ -26,10 +28,10 @@ _GLYPHS = {
 
 
 class Charts:
-    """The charts of a page; what two of them share, template or data set, is embedded once.
+    """The charts of a page. A template or data set that several charts share is embedded once.
 
     The data block holds `config`, `cells`, `templates` (key -> specification without data), `data` (key -> `packed`
-    records) and `charts` (key -> `template` and, by the name under which it reads them, the keys of its `data`).
+    records) and `charts` (key -> the key of its `template`, and the keys of its `data` by the name of the data set).
     """
 
     def __init__(self) -> None:
@@ -39,7 +41,7 @@ class Charts:
         self._used: set[str] = set()
 
     def figure(self, figure: Figure, heading: str = "") -> Html:
-        """The figure's place on the page, with its caption."""
+        """The container of the figure's chart, with heading and caption."""
         return element(
             "figure",
             element("h4", heading) if heading else None,
@@ -58,7 +60,7 @@ class Charts:
         )
 
     def _chart(self, figure: Figure) -> str:
-        """The key of the figure's chart in the data block."""
+        """Adds the figure to the data block; returns the key of its chart."""
         spec = figure.spec()
         data = {name: _key(self._data, "d", packed(records)) for name, records in spec.pop("datasets").items()}
         return _key(self._charts, "c", {"template": _key(self._templates, "t", spec), "data": data})
@@ -70,7 +72,7 @@ class Charts:
         return f"figure-{figure}"
 
     def data(self, cells: str = "{}") -> Html:
-        """All specifications, and `cells` (JSON), as a JSON data block that no text in it can leave."""
+        """The data block: all specifications, and `cells` (JSON), in a script element that no text in it can end."""
         parts = {"templates": self._templates, "data": self._data, "charts": self._charts}
         blocks = ["{" + ",".join(f'"{key}":{text}' for text, key in known.items()) + "}" for known in parts.values()]
         named = ",".join(f'"{name}":{block}' for name, block in zip(parts, blocks, strict=True))
@@ -79,7 +81,7 @@ class Charts:
 
 
 def packed(records: Sequence[Mapping[str, Any]]) -> list[dict[str, list[Any]]]:
-    """Records as runs that share their fields, `fields` named once and `rows` of values: half the bytes."""
+    """Records with the same fields together, as `fields` and `rows` of values: half the bytes."""
     return [
         {"fields": list(fields), "rows": [list(record.values()) for record in run]}
         for fields, run in groupby(records, key=tuple)
@@ -87,7 +89,7 @@ def packed(records: Sequence[Mapping[str, Any]]) -> list[dict[str, list[Any]]]:
 
 
 def _key(known: dict[str, str], prefix: str, content: Any) -> str:
-    """The key under which `content` is known by its JSON text; a new one if it is not."""
+    """The key of `content`, identified by its JSON text; a new key if it is not known yet."""
     return known.setdefault(_json(content), f"{prefix}{len(known)}")
 
 
@@ -109,10 +111,10 @@ def group(
     pickers: Sequence[Content] = (),
     columns: str = "",
 ) -> Html:
-    """Charts that share a legend and what a reader chooses; a picker chooses among the attacks of `figures`.
+    """Charts with one legend and one row of pickers; the attack picker is added if `figures` show several attacks.
 
-    `lines`: solid is clean and dashed adversarial. `columns`: "two" for two beside each other instead of three.
-    The page's script adds pickers of the axes and shows the row of pickers if it has any.
+    `lines`: whether solid lines are clean and dashed lines adversarial accuracy. `columns`: "two" for two charts in a
+    row instead of three. The page's script adds a picker for each axis and hides an empty row of pickers.
     """
     attacks = list(dict.fromkeys(figure.attack for figure in figures if figure.attack))
     chosen = [*pickers, _attack_picker(attacks) if len(attacks) > 1 else None]
@@ -131,7 +133,7 @@ def _attack_picker(attacks: Sequence[str]) -> Html:
 
 
 def epsilon_picker(epsilons: Sequence[float], shown: float) -> Html | None:
-    """Chooses the strength of the attacks, where there are several."""
+    """A picker of the attack strength, if there are several."""
     if len(epsilons) < 2:
         return None
     options = [element("option", f"{e:g}", value=f"{e:g}", selected=e == shown) for e in epsilons]
@@ -139,7 +141,7 @@ def epsilon_picker(epsilons: Sequence[float], shown: float) -> Html | None:
 
 
 def _legend(styles: Sequence[SeriesStyle], *, lines: bool) -> Html:
-    """Colour and shape of each curve, each a button that switches it off and on; `lines`: also solid and dashed."""
+    """A button per curve, with colour and shape, that switches the curve off and on; `lines`: also solid and dashed."""
     entries = [element("li", _switch(glyph(style), style.label, data_curve=style.label)) for style in styles]
     kinds = (("clean", ""), ("adversarial", "5 3")) if lines else ()
     entries += [element("li", _switch(_stroke(dashes), kind, data_kind=kind)) for kind, dashes in kinds]
@@ -159,3 +161,41 @@ def glyph(style: SeriesStyle) -> Html:
 def _stroke(dashes: str) -> Html:
     line = Html(f'<path d="M0 8h26" stroke="currentColor" stroke-width="2" stroke-dasharray="{dashes}"></path>')
     return element("svg", line, viewBox="0 0 26 16", width="26", height="14", aria_hidden="true")
+
+
+Run = dict[Any, Any]
+
+_CELL_COLUMNS = [*dict.fromkeys(("cell_id", "regime", "seed", "trial_id", "status", "batch_size", *CURVE))]
+
+
+def cells_block(table: StudyTable) -> str:
+    """What tooltips and highlighting need to know of the cells.
+
+    JSON: cell id -> [title, keys of its curves, [[seed, trial id, state unless ok], ...]].
+    """
+    points = table.points[_CELL_COLUMNS].sort_values(["cell_id", "regime", "seed"]).to_dict("records")
+    cells = {}
+    for cell_id, found in groupby(points, key=lambda run: str(run["cell_id"])):
+        runs = list(found)
+        regimes = {str(run["regime"]): run for run in reversed(runs)}  # the first run of each regime
+        curves = [curve_id(regimes[regime]) for regime in sorted(regimes)]
+        cells[cell_id] = [_cell_title(runs[0], sorted(regimes)), curves, _trials(runs)]
+    return json.dumps(cells, ensure_ascii=False, separators=(",", ":"))
+
+
+def _cell_title(run: Run, of_regimes: Sequence[str]) -> str:
+    regimes = ", ".join(regime_style(regime).label for regime in of_regimes)
+    parts = [f"{name(str(run['dataset']))} · {name(str(run['model']))}", regimes, f"m={run['momentum']:g}"]
+    parts += [optimizer_style(str(run["optimizer"])).label] if run["optimizer"] != "sgd" else []
+    parts += [f"weight decay {run['weight_decay']:g}"] if run["weight_decay"] else []
+    trained = str(run["adversarial_training"])
+    parts += [f"{name(trained)} training"] if trained != "none" else []
+    return ", ".join([*parts, f"batch {run['batch_size']}"])
+
+
+def _trials(runs: Sequence[Run]) -> list[list[Any]]:
+    once = {str(run["trial_id"]): run for run in runs}
+    return [
+        [int(run["seed"]), trial_id, *([] if run["status"] == "ok" else [str(run["status"])])]
+        for trial_id, run in once.items()
+    ]

@@ -8,16 +8,16 @@ from typing import Any
 import pandas as pd
 
 from analysis.figures import Figure
-from analysis.figures.plane import styles_of
+from analysis.figures.figure import styles_of
 from analysis.findings import CURVATURE, Findings, headline
 from analysis.output.page.charts import Charts, group
-from analysis.output.page.html import Content, Html, element, section, table
+from analysis.output.page.html import Content, Html, details, element, note, section, table
 from analysis.tables.table import PROTOCOL, in_plain_text
 from analysis.tables.words import name
 from analysis.theme import SeriesStyle
 
 OPEN_TABLES = 2
-"""Studies whose table is shown at once; the others are folded away."""
+"""Number of studies whose table is shown at first; the others are folded away."""
 
 ROWS: tuple[tuple[str, str, str], ...] = (
     ("tau_b_pooled", "", "Kendall's τ-b, pooled (descriptive)"),
@@ -33,8 +33,8 @@ ROWS: tuple[tuple[str, str, str], ...] = (
 """(statistic, axis, words) of the table's rows; the CSV file holds the rest."""
 
 
-_ASKED = ("statistic", "axis", "attack", "loss", "epsilon")
-_SHOWN = [*_ASKED, "estimate", "low", "high", "note"]
+_QUESTION = ("statistic", "axis", "attack", "loss", "epsilon")
+_SHOWN = [*_QUESTION, "estimate", "low", "high", "note"]
 
 
 def correlation_section(findings: Findings, charts: Charts) -> Html:
@@ -46,11 +46,9 @@ def correlation_section(findings: Findings, charts: Charts) -> Html:
         return section("correlations", title, element("p", "No cell has both an eigenvalue and an attack to compare."))
     mine = correlations[(correlations["curvature"] == CURVATURE) & (correlations["cells"] == "sound")]
     mine = in_plain_text(headline(mine[mine["epsilon"].notna()]))
-    intro = element(
-        "p",
+    intro = note(
         "λ₁ of the training set against adversarial accuracy. Negative: the sharper, the less robust. A pooled "
-        "correlation mixes curves and says little by itself; what happens within a curve decides.",
-        class_="note",
+        "correlation mixes curves and says little by itself; the correlation within curves is the one that counts."
     )
     keys = ["dataset", "model", *PROTOCOL]
     pooled = mine[(mine["statistic"] == "tau_b_pooled") & mine["estimate"].notna()]
@@ -61,11 +59,9 @@ def correlation_section(findings: Findings, charts: Charts) -> Html:
         "correlations",
         title,
         intro,
-        planes
-        if len(findings.planes) <= 4
-        else element("details", element("summary", f"{len(findings.planes)} scatter plots"), planes),
+        planes if len(findings.planes) <= 4 else details(f"{len(findings.planes)} scatter plots", planes),
         *tables[:OPEN_TABLES],
-        element("details", element("summary", f"{len(tables) - OPEN_TABLES} more studies"), *tables[OPEN_TABLES:])
+        details(f"{len(tables) - OPEN_TABLES} more studies", *tables[OPEN_TABLES:])
         if len(tables) > OPEN_TABLES
         else None,
         element("h3", "Along the batch size, curve by curve"),
@@ -89,9 +85,9 @@ def _study(values: tuple[Any, ...], pooled: pd.DataFrame, rows: pd.DataFrame, si
     questions = sorted(pooled[["attack", "loss", "epsilon"]].drop_duplicates().itertuples(index=False, name=None))
     head: list[Content] = ["Statistic [95 % interval]"]
     head += [f"{name(a)}, {name(loss)}" for a, loss, _ in questions]
-    asked = {tuple(row[key] for key in _ASKED): row for row in reversed(mine[_SHOWN].to_dict("records"))}
+    answers = {tuple(row[key] for key in _QUESTION): row for row in reversed(mine[_SHOWN].to_dict("records"))}
     body = [
-        [words, *(_cell(asked.get((statistic, axis, *question))) for question in questions)]
+        [words, *(_cell(answers.get((statistic, axis, *question))) for question in questions)]
         for statistic, axis, words in ROWS
     ]
     epsilon = ", ".join(f"{e:g}" for e in sorted({e for _, _, e in questions}))
@@ -109,8 +105,8 @@ def _simpson(studies: pd.DataFrame) -> Html:
         badge = element("span", "Simpson's paradox", class_="badge")
         return element("p", badge, f" The pooled sign is not the sign within curves: {named}.")
     if studies[["pooled", "within_curves"]].notna().all(axis=None):
-        return element("p", "Pooled and within-curve correlations have the same sign.", class_="note")
-    return element("p", "Too little varies to compare pooled and within-curve correlations.", class_="note")
+        return note("Pooled and within-curve correlations have the same sign.")
+    return note("Too little varies to compare pooled and within-curve correlations.")
 
 
 def _agreeing(frame: pd.DataFrame, values: dict[str, Any]) -> pd.DataFrame:

@@ -9,21 +9,18 @@ from importlib.resources import files
 
 from analysis import theme
 from analysis.findings import Findings
-from analysis.output.page.cells import cells_block
-from analysis.output.page.charts import Charts
+from analysis.output.page.charts import Charts, cells_block
+from analysis.output.page.claims import claim_section
 from analysis.output.page.correlations import correlation_section
-from analysis.output.page.counterexamples import counterexample_section
-from analysis.output.page.exception import exception_section
-from analysis.output.page.figures import paper_section, study_section
+from analysis.output.page.counterexamples import counterexample_section, paper_counterexample_section
+from analysis.output.page.figures import landscape_section, paper_section, study_section
+from analysis.output.page.header import header_section
 from analysis.output.page.html import Html, element
-from analysis.output.page.landscapes import landscape_section
 from analysis.output.page.libraries import libraries
-from analysis.output.page.opening import opening
+from analysis.output.page.missing import missing_section
 from analysis.output.page.optimizers import optimizer_section
 from analysis.output.page.provenance import downloads_section, provenance_section
 from analysis.output.page.published import published_section
-from analysis.output.page.roster import roster_section
-from analysis.output.page.verdicts import verdict_strip
 
 PARTS = {
     "claims": "Claims",
@@ -48,31 +45,31 @@ def render(findings: Findings, downloads: Sequence[str]) -> str:
     """The whole page; `downloads` are the files written beside it."""
     charts = Charts()
     optimizers = optimizer_section(findings, charts)
-    exception = exception_section(findings, charts)
+    own_counterexample = paper_counterexample_section(findings, charts)
     absent = {
-        "exception": not exception,
+        "exception": not own_counterexample,
         "optimizers": not optimizers,
         "landscapes": not any(findings.landscapes.values()),
     }
     parts = {part: text for part, text in PARTS.items() if not absent.get(part)}
     body = element(
         "main",
-        opening(findings),
+        header_section(findings),
         element(
             "nav",
             element("ul", [element("li", element("a", text, href=f"#{part}")) for part, text in parts.items()]),
             aria_label="Sections",
         ),
-        verdict_strip(findings),
+        claim_section(findings),
         study_section(findings, charts),
         correlation_section(findings, charts),
         counterexample_section(findings, charts),
-        exception,
+        own_counterexample,
         optimizers,
         paper_section(findings, charts),
         landscape_section(findings, charts),
         published_section(findings.comparisons),
-        roster_section(findings.table),
+        missing_section(findings.table),
         provenance_section(findings),
         downloads_section(downloads),
     )
@@ -91,14 +88,14 @@ def render(findings: Findings, downloads: Sequence[str]) -> str:
 
 
 def _policy(scripts: Sequence[str]) -> str:
-    """Only these scripts run and nothing is fetched; Vega compiles its expressions, hence unsafe-eval."""
+    """The Content-Security-Policy: only these scripts run and nothing is fetched. Vega needs unsafe-eval."""
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
     return f"default-src 'none'; script-src {allowed} 'unsafe-eval'; style-src 'unsafe-inline'; img-src data:"
 
 
 def _script() -> str:
-    """The page's scripts as one, whose names are nobody else's."""
+    """The page's scripts as one function, so that their names are not global."""
     body = "\n".join(_asset(f"scripts/{name}.js") for name in SCRIPTS)
     return f'(() => {{\n"use strict";\n{body}}})();\n'
 

@@ -1,4 +1,4 @@
-"""HTML from values: whatever is not already `Html` is text and gets escaped."""
+"""HTML from values. Text is escaped unless it is already `Html`."""
 
 from __future__ import annotations
 
@@ -66,3 +66,18 @@ def table(head: Sequence[Content], rows: Iterable[Sequence[Content]], *, caption
 def section(identifier: str, title: str, *children: Content) -> Html:
     """A titled part of the page."""
     return element("section", element("h2", title), *children, id=identifier)
+
+
+def note(*children: Content) -> Html:
+    """A paragraph of smaller, softer text."""
+    return element("p", *children, class_="note")
+
+
+def details(summary: Content, *children: Content, **attributes: str | bool | None) -> Html:
+    """Content that the reader can fold away, closed at first unless `open` is given."""
+    return element("details", element("summary", summary), *children, **attributes)
+
+
+def code_block(text: str) -> Html:
+    """Lines of code."""
+    return element("pre", element("code", text))

@@ -1,21 +1,19 @@
-"""The section on optimizers: does a gain of SVRG or selective backprop survive what it costs?"""
+"""The section on optimizers: does a gain of SVRG or selective backprop remain at equal compute?"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import groupby
 
 from analysis.claims.sgd_variants import TABLE_2
-from analysis.figures.compute import EPOCHS, GRADIENTS, budget_figure, measure_words, run_style, styles
+from analysis.figures.budgets import EPOCHS, GRADIENTS, budget_figure, measure_words, run_style, styles
 from analysis.findings import Findings
-from analysis.output.page.cells import run_cells
 from analysis.output.page.charts import Charts, glyph, group
-from analysis.output.page.html import Content, Html, element, section
+from analysis.output.page.html import Content, Html, details, element, note, section
 from analysis.output.page.html import table as data_table
 from analysis.reports.budgets import (
     BASELINE,
-    Comparison,
-    Run,
+    OptimizerComparison,
+    OptimizerRun,
     comparisons,
     gain_at_equal_compute,
     gain_per_epoch,
@@ -24,14 +22,13 @@ from analysis.reports.budgets import (
 )
 from analysis.statistics.estimates import LinearContrast
 from analysis.statistics.thresholds import SIGNIFICANCE
-from analysis.tables.table import StudyTable
 from analysis.tables.words import name, said
 from analysis.theme import percent, regime_style
 from search_spaces.sgd_variants import CIFAR, CIFAR_BATCH_SIZE
 
 
 def optimizer_section(findings: Findings, charts: Charts) -> Html | None:
-    """Each comparison with its charts per epoch and per gradient and a table; None with a single optimizer.
+    """Each comparison with its charts per epoch and per gradient and a table; None if only one optimizer was run.
 
     Charts are drawn at one batch size a data set and model, the one with most optimizers (nearest to 128 among
     those); the tables of the others are folded away.
@@ -40,22 +37,20 @@ def optimizer_section(findings: Findings, charts: Charts) -> Html | None:
     if not found:
         return None
     places = [list(group) for _, group in groupby(found, key=lambda c: c.place)]
-    intro = element(
-        "p",
-        "Accuracy after as many epochs, and after as many gradients: SVRG computes about three gradients for each that "
-        "SGD computes, selective backprop fewer. A gain per epoch survives its cost where it is still there against "
-        "SGD trained with as many gradients. Networks without momentum; robust accuracies on the published loss.",
-        class_="note",
+    intro = note(
+        "Accuracy at equal epochs and at equal numbers of gradients: SVRG computes about three gradients for each that "
+        "SGD computes, selective backprop fewer. A gain per epoch survives if it remains against SGD trained with as "
+        "many gradients. Networks without momentum; robust accuracies under the published loss."
     )
     return section(
         "optimizers",
         "Optimizers at equal epochs and at equal compute",
         intro,
-        [_place(p, findings.table, charts) for p in places],
+        [_place(place, charts) for place in places],
     )
 
 
-def _place(here: list[Comparison], table: StudyTable, charts: Charts) -> Html:
+def _place(here: list[OptimizerComparison], charts: Charts) -> Html:
     shown = min(here, key=lambda c: (-len({run.optimizer for run in c.runs}), abs(c.batch_size - CIFAR_BATCH_SIZE)))
     drawn = [c for c in here if c.batch_size == shown.batch_size]
     rest = [c for c in here if c.batch_size != shown.batch_size]
@@ -65,34 +60,29 @@ def _place(here: list[Comparison], table: StudyTable, charts: Charts) -> Html:
     return element(
         "div",
         element("h3", f"{name(str(first['dataset']))} · {name(str(first['model']))}"),
-        element("p", f"{sizes}, {said('augmentation', first['augmentation'])}.", class_="note"),
-        element("p", f"Against Choudhary (2020): {TABLE_2}.", class_="note") if of_paper else None,
-        [_drawn(c, run_cells(table, c), charts, opened=n == 0) for n, c in enumerate(drawn)],
-        element("details", element("summary", "Other batch sizes"), [_tables(c) for c in rest]) if rest else None,
+        note(f"{sizes}, {said('augmentation', first['augmentation'])}."),
+        note(f"Against Choudhary (2020): {TABLE_2}.") if of_paper else None,
+        [_drawn(c, charts, opened=n == 0) for n, c in enumerate(drawn)],
+        details("Other batch sizes", [_table(c, m) for c in rest for m in _measures(c)]) if rest else None,
     )
 
 
-def _drawn(comparison: Comparison, cells: Callable[[Run], str], charts: Charts, *, opened: bool) -> Html:
+def _drawn(comparison: OptimizerComparison, charts: Charts, *, opened: bool) -> Html:
     """One regime: clean and the strongest attack, each per epoch (left), per gradient (right) and as a table."""
-    measures = ["clean", *([comparison.strongest] if comparison.strongest else [])]
-    return element(
-        "details",
-        element("summary", _title(comparison)),
+    measures = _measures(comparison)
+    return details(
+        _title(comparison),
         [
-            (_summary(comparison, measure), _charts(comparison, measure, cells, charts), _table(comparison, measure))
+            (_summary(comparison, measure), _charts(comparison, measure, charts), _table(comparison, measure))
             for measure in measures
         ],
-        [
-            element("details", element("summary", measure_words(m)), _table(comparison, m))
-            for m in comparison.measures
-            if m not in measures
-        ],
+        [details(measure_words(m), _table(comparison, m)) for m in comparison.measures if m not in measures],
         open=opened,
     )
 
 
-def _summary(comparison: Comparison, measure: str) -> Html:
-    """Who gains on SGD after the longest budget that both had, and what is left of it at equal compute."""
+def _summary(comparison: OptimizerComparison, measure: str) -> Html:
+    """The gain of each optimizer over SGD at the longest budget that both have, per epoch and at equal compute."""
     budgets = {run.epochs for run in comparison.of(BASELINE)}
     items = []
     for style in styles(comparison):
@@ -103,7 +93,7 @@ def _summary(comparison: Comparison, measure: str) -> Html:
     return element("div", element("h4", f"{words[0].upper()}{words[1:]}"), element("ul", items, class_="legend"))
 
 
-def _verdict(comparison: Comparison, run: Run, measure: str) -> list[Content]:
+def _verdict(comparison: OptimizerComparison, run: OptimizerRun, measure: str) -> list[Content]:
     per_epoch, equal = (gain(comparison, run, measure) for gain in (gain_per_epoch, gain_at_equal_compute))
     gained = f"{_signed(per_epoch)} points after {run.epochs:,} epochs" if per_epoch else "not comparable"
     paid = f", {_signed(equal)} at equal compute" if equal else ""
@@ -115,23 +105,23 @@ def _signed(gain: LinearContrast) -> str:
     return f"{100 * gain.value:+.1f}".replace("-", "−")
 
 
-def _charts(comparison: Comparison, measure: str, cells: Callable[[Run], str], charts: Charts) -> Html:
+def _measures(comparison: OptimizerComparison) -> list[str]:
+    return ["clean", *([comparison.strongest] if comparison.strongest else [])]
+
+
+def _charts(comparison: OptimizerComparison, measure: str, charts: Charts) -> Html:
     places = [
-        charts.figure(budget_figure(comparison, measure, budget, cells), words)
+        charts.figure(budget_figure(comparison, measure, budget), words)
         for budget, words in ((EPOCHS, "Per epoch"), (GRADIENTS, "Per unit of compute"))
     ]
     return group(places, styles(comparison), columns="two")
 
 
-def _title(comparison: Comparison) -> str:
+def _title(comparison: OptimizerComparison) -> str:
     return f"{regime_style(comparison.regime).label}, batch size {comparison.batch_size}"
 
 
-def _tables(comparison: Comparison) -> list[Html]:
-    return [_table(comparison, measure) for measure in ("clean", comparison.strongest) if measure]
-
-
-def _table(comparison: Comparison, measure: str) -> Html:
+def _table(comparison: OptimizerComparison, measure: str) -> Html:
     head = (
         *("Optimizer", "Epochs", "Epochs of gradients", "Updates", "Seeds", "Accuracy"),
         *("Gain per epoch", "Gain at equal compute", "The gain"),
@@ -142,7 +132,7 @@ def _table(comparison: Comparison, measure: str) -> Html:
     return data_table(head, [_row(comparison, run, measure) for run in runs], caption=caption, class_="pairs")
 
 
-def _row(comparison: Comparison, run: Run, measure: str) -> list[Content]:
+def _row(comparison: OptimizerComparison, run: OptimizerRun, measure: str) -> list[Content]:
     cells: list[Content] = [
         run_style(run).label,
         f"{run.epochs:,}",
@@ -158,7 +148,7 @@ def _row(comparison: Comparison, run: Run, measure: str) -> list[Content]:
     return [*cells, _points(per_epoch), _points(equal), element("strong", said)]
 
 
-def _mean(run: Run, measure: str) -> str:
+def _mean(run: OptimizerRun, measure: str) -> str:
     values = run.accuracy.get(measure)
     return "–" if values is None else percent(float(values.mean()), 2)
 
@@ -171,7 +161,11 @@ def _points(gain: LinearContrast | None) -> str:
 
 
 def _said(
-    comparison: Comparison, run: Run, per_epoch: LinearContrast | None, equal: LinearContrast | None, measure: str
+    comparison: OptimizerComparison,
+    run: OptimizerRun,
+    per_epoch: LinearContrast | None,
+    equal: LinearContrast | None,
+    measure: str,
 ) -> str:
     if level(run, measure) is None:
         return "needs 3 seeds"

@@ -1,29 +1,29 @@
-"""Where the rows come from, and what can be downloaded beside the page."""
+"""Where the results come from, and the files beside the page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 import pandas as pd
 
 from analysis.findings import Findings
-from analysis.output.page.html import Content, Html, element, section
+from analysis.output.page.html import Content, Html, element, note, section
 from analysis.tables.table import versions
 
 
 def provenance_section(findings: Findings) -> Html:
-    """Versions, commits, devices, data and time."""
+    """Commands, versions, commits, devices, data and time."""
     trials = findings.table.trials
     facts: list[tuple[str, Content]] = [
         ("Results", element("code", findings.table.location)),
-        ("Asked with", [element("div", element("code", _asked(r.to_dict()))) for r in findings.table.requests]),
-        ("Packages", _noted(f"{package} {' / '.join(found)}" for package, found in versions(trials).items())),
-        ("Code", _noted(f"commit {sha}" for sha in _values(trials, "git_sha"))),
-        ("Device", _noted(_values(trials, "device"))),
-        ("Number type", _noted(_values(trials, "dtype"))),
-        ("Deterministic", _noted("yes" if flag else "no" for flag in trials["deterministic"].dropna().unique())),
-        ("Data (SHA-256)", _noted(_data_sets(trials))),
+        ("Commands", [element("div", element("code", _command(r.to_dict()))) for r in findings.table.requests]),
+        ("Packages", ", ".join(f"{package} {' / '.join(found)}" for package, found in versions(trials).items())),
+        ("Code", ", ".join(f"commit {sha}" for sha in _values(trials, "git_sha"))),
+        ("Device", ", ".join(_values(trials, "device"))),
+        ("Number type", ", ".join(_values(trials, "dtype"))),
+        ("Deterministic", ", ".join("yes" if flag else "no" for flag in trials["deterministic"].dropna().unique())),
+        ("Data (SHA-256)", ", ".join(_data_sets(trials))),
         ("Trained", _span(trials)),
         ("Time", _time(trials)),
     ]
@@ -40,7 +40,7 @@ def downloads_section(files: Sequence[str]) -> Html:
     return section(
         "downloads",
         "Downloads",
-        element("p", "Tidy tables of everything on this page; Parquet describes each column.", class_="note"),
+        note("The tables behind this page; the Parquet files describe each column."),
         element("ul", items),
     )
 
@@ -53,11 +53,7 @@ def _values(trials: pd.DataFrame, column: str) -> list[str]:
     return sorted(str(value) for value in trials[column].dropna().unique())
 
 
-def _noted(values: Iterable[str]) -> str:
-    return ", ".join(values)
-
-
-def _asked(request: dict[str, object]) -> str:
+def _command(request: dict[str, object]) -> str:
     words = [f"python -m study.run --grid {request['grid']}"]
     select = request["select"]
     if isinstance(select, dict) and select:

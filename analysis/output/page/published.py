@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.output.page.html import Content, Html, element, section, table
-from analysis.published.paper_versus_ours import CONSISTENT, NOT_CONSISTENT, NOT_DECIDABLE, NOT_RUN, Comparison
+from analysis.output.page.html import Content, Html, details, element, note, section, table
+from analysis.published.paper_versus_ours import CONSISTENT, NOT_CONSISTENT, NOT_DECIDABLE, NOT_RUN, TableComparison
 from analysis.tables.words import name
 
 MARKS = {CONSISTENT: "✓", NOT_CONSISTENT: "✕", NOT_DECIDABLE: "?", NOT_RUN: "○"}
@@ -27,19 +27,16 @@ QUANTITIES = {
 SPLITS = {"train": "training set", "test": "test set"}
 
 
-def published_section(comparisons: Sequence[Comparison]) -> Html:
+def published_section(comparisons: Sequence[TableComparison]) -> Html:
     """Tables of which something was run, and one line with the command for each of the others."""
     run = [one for one in comparisons if one.was_run]
     absent = [one for one in comparisons if not one.was_run]
-    intro = element(
-        "p",
-        "First line: ours, the mean over seeds with its 95 % Student t interval (geometric for λ₁ and the input's "
-        "curvature and gradient). Second line: what the paper prints, and ours less that. Consistent: the printed "
-        "number lies within our interval, widened by the rounding of the print (✓; ✕ where it does not). "
-        "That is not decidable (?) with fewer than "
-        "two seeds, and a wide interval is consistent with much. Attacks: the published loss, as in the papers; the "
-        "stable loss beside it.",
-        class_="note",
+    intro = note(
+        "First line: our mean over seeds with its 95 % Student t interval (geometric for λ₁ and for the curvature and "
+        "gradient in the input). Second line: the number that the paper prints, and the difference ours − paper. "
+        "Consistent (✓, otherwise ✕): the printed number lies within our interval, widened by the rounding of the "
+        "print. With fewer than two seeds this is not decidable (?); a wide interval is consistent with many numbers. "
+        "Attacks use the published loss, as in the papers; results under the stable loss are given below."
     )
     return section(
         "published",
@@ -50,12 +47,12 @@ def published_section(comparisons: Sequence[Comparison]) -> Html:
     )
 
 
-def table_id(one: Comparison) -> str:
+def table_id(one: TableComparison) -> str:
     """The id of its place on the page."""
     return f"table-{one.table.table}-{one.table.printed_model}-{one.model}"
 
 
-def _absent(absent: Sequence[Comparison]) -> Html | None:
+def _absent(absent: Sequence[TableComparison]) -> Html | None:
     if not absent:
         return None
     items = [
@@ -70,21 +67,20 @@ def _absent(absent: Sequence[Comparison]) -> Html | None:
     return element("ul", items, class_="panels")
 
 
-def _reading(one: Comparison) -> str:
+def _reading(one: TableComparison) -> str:
     return f", read as {name(one.model)}" if len(one.table.models) > 1 else ""
 
 
-def _comparison(one: Comparison) -> Html:
+def _comparison(one: TableComparison) -> Html:
     cells = one.cells
     counts = cells["verdict"].value_counts()
     said = ", ".join(f"{counts[word]} {word}" for word in MARKS if word in counts)
-    notes = [*one.table.notes, *dict.fromkeys(_misprints(cells))]
+    remarks = [*one.table.notes, *dict.fromkeys(_misprints(cells))]
     head = f"{one.table.title}{_reading(one)}"
     splits = [split for split in ("train", "test") if (cells["split"] == split).any()]
-    return element(
-        "details",
-        element("summary", f"{head}: {said}"),
-        [element("p", note, class_="note") for note in notes],
+    return details(
+        f"{head}: {said}",
+        [note(remark) for remark in remarks],
         [_table(cells[cells["split"] == split], head, split) for split in splits],
         open=True,
         id=table_id(one),

@@ -10,12 +10,12 @@ import vl_convert
 from scipy import stats
 
 from analysis.figures import FIGURES, Figure, FigureData, study_figures
-from analysis.figures.accuracy import accuracy_figure
+from analysis.figures.batch_size import accuracy_figure, lambda1_figure
+from analysis.figures.curve_sets import setups
 from analysis.figures.figure import DATA
 from analysis.figures.forest import forest_figure
-from analysis.figures.lambda1 import lambda1_figure
+from analysis.figures.natural_training import REGIMES
 from analysis.figures.plane import arrow_figure, scatter_figure
-from analysis.figures.sweep import REGIME_SWEEP, settings
 from analysis.reports.correlation import correlation_report
 from analysis.reports.counterexamples import counterexample_report
 from analysis.tables.table import StudyTable, from_rows
@@ -36,14 +36,14 @@ def regimes(**choices: Any) -> list[dict[str, Any]]:
 def acc(table: StudyTable, **choices: Any) -> Figure:
     data = FigureData(table)
     asked: dict[str, Any] = {"attack": "fgsm", "epsilon": 0.3, "loss": "ce"} | choices
-    figure = accuracy_figure(data, data.settings[0], REGIME_SWEEP, **asked)
+    figure = accuracy_figure(data, data.setups[0], REGIMES, **asked)
     assert figure is not None
     return figure
 
 
 def lam(table: StudyTable, split: str = "train") -> Figure:
     data = FigureData(table)
-    figure = lambda1_figure(data, data.settings[0], REGIME_SWEEP, split=split)
+    figure = lambda1_figure(data, data.setups[0], REGIMES, split=split)
     assert figure is not None
     return figure
 
@@ -151,13 +151,13 @@ def test_the_batch_axis_is_logarithmic_and_labelled_with_the_batch_sizes() -> No
 def test_settings_of_different_sizes_never_share_a_panel() -> None:
     table = from_rows(regimes() + curve_rows(regime="lr", batch_sizes=SIZES, epochs=2))
     groups = study_figures(FigureData(table))
-    assert [group.setting["epochs"] for group in groups] == [100, 2]
+    assert [group.setup["epochs"] for group in groups] == [100, 2]
 
 
 def test_what_departs_from_plain_sgd_is_said_in_words() -> None:
     def said(**values: Any) -> str:
-        (setting,) = settings(from_rows([row | values for row in curve_rows(batch_sizes=(16,))]))
-        return setting.protocol
+        (setup,) = setups(from_rows([row | values for row in curve_rows(batch_sizes=(16,))]))
+        return setup.protocol
 
     plain = said()
     assert said(optimizer="adam") == f"{plain}, Adam"
@@ -169,7 +169,7 @@ def test_what_departs_from_plain_sgd_is_said_in_words() -> None:
 def test_momenta_become_a_group_of_their_own() -> None:
     table = from_rows(regimes() + curve_rows(regime="lr", batch_sizes=SIZES, momentum=0.9))
     groups = study_figures(FigureData(table))
-    assert [group.sweep.title for group in groups] == ["Regimes", "Momentum under LR constant"]
+    assert [group.curves.title for group in groups] == ["Regimes", "Momentum under LR constant"]
     assert len(groups[0].figures) == 6
 
 
@@ -236,7 +236,7 @@ def test_counterexamples_are_arrows_between_their_two_cells() -> None:
     found = counterexample_report(table).found
     mine = found.query("curvature == 'lambda1_test' and attack == 'fgsm' and loss == 'ce' and label == 'confirmed'")
     data = FigureData(table)
-    figure = arrow_figure(data, data.settings[0], mine)
+    figure = arrow_figure(data, data.setups[0], mine)
     assert figure is not None
     worst = mine.sort_values("severity", ascending=False).iloc[0]
     start, end = figure.data["pairs"][:2]
@@ -247,7 +247,7 @@ def test_counterexamples_are_arrows_between_their_two_cells() -> None:
 def test_plane_and_forest_draw_what_the_reports_say() -> None:
     table = from_rows(regimes(fgsm=line(0.5, -0.05), log2_lambda1=line(1.0, 0.8)))
     data = FigureData(table)
-    plane = scatter_figure(data, data.settings[0], attack="fgsm", loss="ce", epsilon=0.3, curvature="lambda1_test")
+    plane = scatter_figure(data, data.setups[0], attack="fgsm", loss="ce", epsilon=0.3, curvature="lambda1_test")
     forest = correlation_report(table).forest.query("cells == 'sound'")
     tree = forest_figure(forest, attack="fgsm", loss="ce", curvature="lambda1_test")
     assert plane is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analysis.figures.identity import curve_id
+
 from search_spaces.large_batch import LARGE_BATCH
 
 

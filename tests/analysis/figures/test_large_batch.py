@@ -12,8 +12,6 @@ from analysis.figures import Figure
 from analysis.figures.figure import DATA
 from analysis.figures.landscapes import SURFACES
 from analysis.figures.large_batch import LANDSCAPES
-from analysis.figures.representatives import COLOURS, SHAPES
-from analysis.output.page.charts import _GLYPHS
 from analysis.tables.table import StudyTable, from_rows, load
 from search_spaces import Request, plan
 from study.results.folder import Results
@@ -43,8 +41,8 @@ def draws(figure: Figure) -> str:
 def test_the_papers_figures_are_thirteen_and_have_commands_that_plan_something() -> None:
     assert list(LANDSCAPES) == [f"C-{n}" for n in range(1, 14)]
     for panel in LANDSCAPES.values():
-        for place in panel.places:
-            words = dict(word.split("=") for word in panel.command(place).split() if "=" in word)
+        for network in panel.networks:
+            words = dict(word.split("=") for word in panel.command(network).split() if "=" in word)
             assert plan(Request("large_batch", {key: tuple(value.split(",")) for key, value in words.items()}))
 
 
@@ -130,21 +128,3 @@ def test_lines_that_are_not_positive_leave_a_gap_on_the_log_axis(tmp_path: Path)
     results.write_arrays(trial_id, arrays[trial_id])
     (figure,) = LANDSCAPES["C-6"](load(results.location))
     assert [r["loss"] is None for r in figure.data[DATA][:4]] == [True, False, False, True]
-
-
-def test_colours_can_be_read_and_shapes_differ() -> None:
-    styles = [style.colour for style in SURFACES.values()]
-    for colour in (*COLOURS, *styles):
-        assert contrast(colour, "#ffffff") >= 3.0, colour
-    assert len(set(COLOURS)) == len(set(SHAPES)) == len(COLOURS) == 8
-    assert set(SHAPES) <= set(_GLYPHS)
-
-
-def contrast(one: str, other: str) -> float:
-    def luminance(colour: str) -> float:
-        parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
-        red, green, blue = (p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
-        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
-    return (lighter + 0.05) / (darker + 0.05)

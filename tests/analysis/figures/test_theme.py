@@ -8,6 +8,7 @@ from analysis import theme
 from analysis.figures.landscapes import SURFACES
 from analysis.figures.plane import CONFIRMED, UNCONFIRMED
 from analysis.figures.representatives import COLOURS, SHAPES
+from analysis.output.page.charts import _GLYPHS
 
 LIGHT, DARK = 0, 1
 
@@ -66,9 +67,16 @@ def test_curves_of_a_figure_differ_in_shape(styles: dict[object, theme.SeriesSty
     assert len({style.shape for style in styles.values()}) == len(styles)
 
 
+@pytest.mark.parametrize("styles", [theme.REGIMES, theme.OPTIMIZERS], ids=["regimes", "optimizers"])
+def test_curves_differ_in_colour_and_legends_can_draw_their_shapes(styles: dict[str, theme.SeriesStyle]) -> None:
+    assert len({style.colour for style in styles.values()}) == len(styles)
+    assert {style.shape for style in styles.values()} <= set(_GLYPHS)
+
+
 def test_the_papers_three_regimes_and_the_networks_differ_in_shape() -> None:
     assert len({theme.REGIMES[regime].shape for regime in ("lr", "lr_bs", "benchmark")}) == 3
-    assert len(set(SHAPES)) == len(SHAPES) == len(COLOURS)
+    assert len(set(SHAPES)) == len(set(COLOURS)) == len(SHAPES) == len(COLOURS) == 8
+    assert set(SHAPES) <= set(_GLYPHS)
 
 
 def test_the_style_sheet_has_every_colour_in_both_themes() -> None:

@@ -29,15 +29,15 @@ def figures() -> dict[str, Figure]:
     rows = curve_rows(batch_sizes=(16, 32, 64, 128, 256), fgsm=line(0.3, 0.05), log2_lambda1=line(2.0, 0.7))
     table = from_rows(rows)
     data = FigureData(table)
-    (setting,) = data.settings
+    (setup,) = data.setups
     under: dict[str, Any] = {"attack": "fgsm", "loss": "ce", "curvature": "lambda1_train"}
     pairs = counterexample_report(table).found.query(
         "attack == 'fgsm' and loss == 'ce' and curvature == 'lambda1_train'"
     )
     forest = correlation_report(table).forest
     drawn = {
-        "plane": scatter_figure(data, setting, epsilon=0.3, **under),
-        "counterexamples": arrow_figure(data, setting, pairs),
+        "plane": scatter_figure(data, setup, epsilon=0.3, **under),
+        "counterexamples": arrow_figure(data, setup, pairs),
         "forest": forest_figure(forest[forest["cells"] == "sound"], **under),
     }
     of_study = [figure for group in study_figures(data) for figure in group.figures]

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from analysis.claims.verdict import Coverage, Effect, Source, Verdict, mark_differing
-from analysis.figures.sweep import settings
+from analysis.figures.curve_sets import setups
 from analysis.findings import Findings, find
 from analysis.output.page import render
+from analysis.output.page.header import coverage, deviations, summary
 from analysis.output.page.html import element, table
-from analysis.output.page.opening import coverage, deviations, summary
 from analysis.tables.table import StudyTable, from_rows
 from search_spaces import Request
 from study.results.folder import Unreadable
@@ -205,10 +205,10 @@ def test_a_claim_whose_losses_disagree_is_not_counted_as_supported() -> None:
 
 def test_sizes_that_depart_from_the_paper_are_stated() -> None:
     short = from_rows(curve_rows(regime="lr", batch_sizes=(16,), epochs=2))
-    assert deviations(settings(short)) == ["MNIST · M1 (20-20) departs from the paper: 2 epochs instead of 100."]
-    assert deviations(settings(from_rows(curve_rows(regime="lr", batch_sizes=(16,))))) == []
+    assert deviations(setups(short)) == ["MNIST · M1 (20-20) departs from the paper: 2 epochs instead of 100."]
+    assert deviations(setups(from_rows(curve_rows(regime="lr", batch_sizes=(16,))))) == []
     half = from_rows([row | {"precision": "bf16"} for row in curve_rows(regime="lr", batch_sizes=(16,))])
-    assert deviations(settings(half)) == [
+    assert deviations(setups(half)) == [
         "MNIST · M1 (20-20) departs from the paper: trained in bf16 instead of float32."
     ]
 

@@ -9,8 +9,8 @@ import pytest
 
 from analysis.findings import Findings, find
 from analysis.output.page.charts import Charts
+from analysis.output.page.claims import claim_section
 from analysis.output.page.optimizers import optimizer_section
-from analysis.output.page.verdicts import verdict_strip
 from analysis.tables.table import from_rows
 from study.results.schema import Row
 from tests.analysis.variants import Level, Setting, level, rows
@@ -69,6 +69,6 @@ def test_choudharys_numbers_are_not_compared_without_saying_that_pgd_lies_above_
 
 @pytest.mark.parametrize("panel", ["B-1", "B-5"])
 def test_a_claim_of_paper_b_leads_to_its_figures(panel: str) -> None:
-    strip = verdict_strip(findings(rows("cifar10", {SGD: level()})))
+    strip = claim_section(findings(rows("cifar10", {SGD: level()})))
     assert f'href="#panel-{panel}"' in strip
     assert 'href="#panel-A-1L"' in strip

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.reports.budgets import Comparison, Run, comparisons, gain_at_equal_compute, gain_per_epoch, survives
+from analysis.reports.budgets import (
+    OptimizerComparison,
+    OptimizerRun,
+    comparisons,
+    gain_at_equal_compute,
+    gain_per_epoch,
+    survives,
+)
 from analysis.statistics.estimates import LinearContrast
 from analysis.tables.table import from_rows
 from search_spaces.sgd_variants import CIFAR
@@ -14,12 +21,12 @@ from tests.analysis.variants import Setting, level, rows
 SGD, SVRG, ADAM = Setting("lr"), Setting("lr", optimizer="svrg"), Setting("lr_0.0005", optimizer="adam")
 
 
-def run(optimizer: str, epochs: int, cost: float, *clean: float) -> Run:
-    return Run(optimizer, "", epochs, cost, 1000.0, ("0", "1", "2"), {"clean": np.array(clean)})
+def run(optimizer: str, epochs: int, cost: float, *clean: float) -> OptimizerRun:
+    return OptimizerRun(optimizer, "", epochs, cost, 1000.0, ("0", "1", "2"), {"clean": np.array(clean)})
 
 
-def compared(*runs: Run) -> Comparison:
-    return Comparison(("mnist", "m1"), 128, "lr", ("clean",), runs)
+def compared(*runs: OptimizerRun) -> OptimizerComparison:
+    return OptimizerComparison(("mnist", "m1"), 128, "lr", ("clean",), runs)
 
 
 def test_a_gain_per_epoch_is_the_difference_of_means_with_welchs_interval() -> None:
@@ -51,7 +58,7 @@ def test_a_run_of_the_same_cost_is_held_against_directly() -> None:
 def test_nothing_is_extrapolated_and_two_seeds_say_nothing() -> None:
     svrg = run("svrg", 10, 30.0, 0.90, 0.90, 0.90)
     assert gain_at_equal_compute(compared(run("sgd", 10, 10.0, 0.8, 0.8, 0.8), svrg), svrg, "clean") is None
-    two = Run("svrg", "", 10, 10.0, 1000.0, ("0", "1"), {"clean": np.array([0.9, 0.9])})
+    two = OptimizerRun("svrg", "", 10, 10.0, 1000.0, ("0", "1"), {"clean": np.array([0.9, 0.9])})
     assert gain_per_epoch(compared(run("sgd", 10, 10.0, 0.8, 0.8, 0.8), two), two, "clean") is None
 
 

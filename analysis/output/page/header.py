@@ -1,4 +1,4 @@
-"""The top of the page: what was studied, what came out, how much of the plan it rests on."""
+"""The top of the page: what was studied, what came out, and how much of the plan was run."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import PurePosixPath
 import pandas as pd
 
 from analysis.claims.verdict import Verdict
-from analysis.figures.sweep import Setting, settings
+from analysis.figures.curve_sets import Setup, setups
 from analysis.findings import Findings
-from analysis.output.page.decisions import agreed, by_claim, tally
-from analysis.output.page.html import Content, Html, element
+from analysis.output.page.claims import by_claim, outcome, tally
+from analysis.output.page.html import Content, Html, element, note
 from analysis.statistics.estimates import DECISIONS
 from analysis.tables.table import PROTOCOL, StudyTable, versions
 from analysis.tables.words import said, value_text
 from search_spaces import GRIDS, Trial
 
 
-def opening(findings: Findings) -> Html:
+def header_section(findings: Findings) -> Html:
     """Title, summary and coverage."""
     table = findings.table
     return element(
@@ -28,7 +28,7 @@ def opening(findings: Findings) -> Html:
         element("h1", _title(table)),
         element("p", provenance_line(findings), class_="meta"),
         tally(by_claim(findings.verdicts)),
-        *summary(findings.verdicts),
+        *summary(findings.verdicts, papers_networks=_has_papers_networks(table)),
         coverage(table),
     )
 
@@ -40,7 +40,7 @@ def _title(table: StudyTable) -> str:
 
 
 def provenance_line(findings: Findings) -> str:
-    """Place, date and origin of the rows in one line."""
+    """Folder, date, versions and devices of the results in one line."""
     table = findings.table
     trials = table.trials
     torch = versions(trials).get("torch", [])
@@ -55,39 +55,34 @@ def provenance_line(findings: Findings) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def summary(verdicts: Sequence[Verdict]) -> list[Html]:
-    """The verdicts in plain words, no more than they say."""
+def summary(verdicts: Sequence[Verdict], *, papers_networks: bool = True) -> list[Html]:
+    """The verdicts in plain words. `papers_networks`: whether any data set and model of the papers was run."""
     claims = by_claim(verdicts)
-    reached = {claim: agreed(both) for claim, both in claims.items()}
-    told = {word: [c for c, w in reached.items() if w == word] for word in (*DECISIONS, "differs")}
-    run = len(claims) - len(told["not run"])
+    reached = {claim: outcome(both) for claim, both in claims.items()}
+    with_outcome = {word: [c for c, w in reached.items() if w == word] for word in (*DECISIONS, "differs")}
+    not_run, differing = with_outcome["not run"], with_outcome["differs"]
+    run = len(claims) - len(not_run)
     judged = [v for v in verdicts if v.verdict != "not run"] or verdicts
     papers = _listed([f"the {paper}" if "paper" in paper else paper for paper in _papers(judged)])
     if not run:
-        lead = f"None of the {len(claims)} claims of {papers} can be judged from these rows."
+        lead = f"None of the {len(claims)} claims of {papers} can be judged from these results."
         return [element("p", lead, class_="lead")]
-    counts = [
-        f"{len(told[word])} {said}"
-        for word, said in (("supported", "supported"), ("refuted", "refuted"), ("inconclusive", "inconclusive"))
-    ]
-    counts += [f"{len(told['differs'])} with different verdicts on the two attack losses"] if told["differs"] else []
-    lead = f"Of {run} claim{'s' if run > 1 else ''} of {papers} that these rows can judge: {_listed(counts)}."
-    if told["not run"]:
-        lead += f" {len(told['not run'])} {'were' if len(told['not run']) > 1 else 'was'} not run."
+    counts = [f"{len(with_outcome[word])} {word}" for word in ("supported", "refuted", "inconclusive")]
+    counts += [f"{len(differing)} with different verdicts on the two attack losses"] if differing else []
+    lead = f"Of {run} claim{'s' if run > 1 else ''} of {papers} that these results can judge: {_listed(counts)}."
+    if not_run:
+        lead += f" {len(not_run)} {'were' if len(not_run) > 1 else 'was'} not run."
     points = [
-        element("li", element("strong", f"{word.capitalize()}: "), _statements(claims, told[word]))
+        element("li", element("strong", f"{word.capitalize()}: "), _statements(claims, with_outcome[word]))
         for word in ("refuted", "supported")
-        if told[word]
+        if with_outcome[word]
     ]
-    if told["differs"]:
-        said = "Rests on float32 saturation, for the published and the stable loss disagree: "
-        points.append(element("li", element("strong", said), _statements(claims, told["differs"])))
-    rehearsal = not any(
-        v.protocol and not v.protocol.split(": ", 1)[-1].startswith("a rehearsal") for v in verdicts if v.protocol
-    )
-    if rehearsal:
-        note = "None of the paper's data sets was run: these verdicts rehearse the tests, they do not judge the paper."
-        points.append(element("li", note))
+    if differing:
+        text = "Depends on float32 saturation (the verdicts on the published and on the stable loss disagree): "
+        points.append(element("li", element("strong", text), _statements(claims, differing)))
+    if not papers_networks:
+        text = "No data set and model of the papers was run: these verdicts test the analysis, not the papers' claims."
+        points.append(element("li", text))
     return [element("p", lead, class_="lead"), element("ul", points) if points else Html("")]
 
 
@@ -95,10 +90,15 @@ def _papers(verdicts: Iterable[Verdict]) -> list[str]:
     return list(dict.fromkeys(verdict.source.paper for verdict in verdicts))
 
 
-def _statements(claims: Mapping[str, Sequence[Verdict]], told: Sequence[str]) -> Content:
+def _has_papers_networks(table: StudyTable) -> bool:
+    papers = {(trial.dataset, trial.model) for trial in _of_papers()}
+    return not papers.isdisjoint(zip(table.trials["dataset"], table.trials["model"], strict=True))
+
+
+def _statements(claims: Mapping[str, Sequence[Verdict]], chosen: Sequence[str]) -> Content:
     return [
         [element("a", claim, href=f"#claim-{claim}"), f" {claims[claim][0].statement}{'; ' if n else '.'}"]
-        for n, claim in zip(range(len(told) - 1, -1, -1), told, strict=True)
+        for n, claim in zip(range(len(chosen) - 1, -1, -1), chosen, strict=True)
     ]
 
 
@@ -107,7 +107,7 @@ def _listed(parts: Sequence[str]) -> str:
 
 
 def coverage(table: StudyTable) -> Html:
-    """Trials planned and done, and where the sizes depart from the papers'."""
+    """The trials that were planned and run, and how their sizes differ from the papers'."""
     planned = table.planned.drop_duplicates("trial_id")
     states = (planned if len(planned) else table.trials.rename(columns={"status": "state"}))["state"].value_counts()
     done = {state: int(states.get(state, 0)) for state in ("ok", "diverged", "failed", "missing")}
@@ -123,23 +123,24 @@ def coverage(table: StudyTable) -> Html:
     if not (table.trials["status"] == "ok").any():
         line += " No network finished training, so there is nothing to measure yet."
     partial = bool(done["missing"] or done["failed"] or not len(planned))
-    sentences = [element("p", line)]
-    sentences += [element("p", text, class_="note") for text in deviations(settings(table))]
-    return element("div", sentences, class_="coverage partial" if partial else "coverage", id="coverage")
+    sentences = [note(text) for text in deviations(setups(table))]
+    return element(
+        "div", element("p", line), sentences, class_="coverage partial" if partial else "coverage", id="coverage"
+    )
 
 
-def deviations(found: Sequence[Setting]) -> list[str]:
-    """A sentence for the networks that no paper has, and one for each way in which sizes depart from the papers'."""
+def deviations(found: Sequence[Setup]) -> list[str]:
+    """A sentence for networks that are in no paper, and one for each way in which sizes differ from the papers'."""
     papers = {_kind(trial.to_dict()): trial for trial in _of_papers()}
     departing: dict[str, list[str]] = {}
-    for setting in found:
-        study = papers.get(_kind({name: setting[name] for name in _KIND}))
-        said = f" ({setting.protocol})" if study is None else _differing(setting, study)
+    for setup in found:
+        study = papers.get(_kind({name: setup[name] for name in _KIND}))
+        said = f" ({setup.protocol})" if study is None else _differing(setup, study)
         if said:
-            departing.setdefault(said, []).append(setting.title)
+            departing.setdefault(said, []).append(setup.title)
     sentences = []
     for said, titles in departing.items():
-        who = list(dict.fromkeys(titles))  # settings of one size may differ in optimizer or decay
+        who = list(dict.fromkeys(titles))  # setups of one size may differ in optimizer or decay
         several = len(who) > 1
         if said.startswith(" ("):
             sentences.append(f"{_listed(who)}{said} {'are' if several else 'is'} in none of the papers.")
@@ -148,12 +149,12 @@ def deviations(found: Sequence[Setting]) -> list[str]:
     return sentences
 
 
-def _differing(setting: Setting, study: Trial) -> str:
+def _differing(setup: Setup, study: Trial) -> str:
     own = study.to_dict()
     return ", ".join(
-        f"{said(name, setting[name])} instead of {value_text(own[name])}"
+        f"{said(name, setup[name])} instead of {value_text(own[name])}"
         for name in PROTOCOL
-        if name not in ("target_loss", "augmentation") and not pd.isna(setting[name]) and setting[name] != own[name]
+        if name not in ("target_loss", "augmentation") and not pd.isna(setup[name]) and setup[name] != own[name]
     )
 
 

@@ -1,7 +1,8 @@
-"""Cells along the batch size as figures draw them: mean over seeds, interval, gaps and hollow marks."""
+"""The cells as figures draw them: mean over seeds, interval, gaps and hollow marks."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from functools import cache, cached_property
 from typing import Any, TypeVar
@@ -11,8 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.figures.identity import by_place, cell_ids, place
-from analysis.figures.sweep import SHARED, Setting, settings, shared_values
+from analysis.figures.curve_sets import SHARED, Setup, setups, shared_values
 from analysis.statistics.groups import group_codes
 from analysis.statistics.thresholds import MIN_FINITE_SHARE
 from analysis.tables.cells import CELL, FLAGS, cells
@@ -25,49 +25,50 @@ INTERVAL_LEVEL = 0.95
 
 STATES = ("ok", "diverged", "failed", "missing")
 
+
 _CELL = list(CELL)
 _QUESTION = list(QUESTION)
 
 _DRAWING_ORDER = ("optimizer", "weight_decay", "regime", "momentum")
-"""Of the curves in a panel."""
+"""The order of the curves in a panel."""
 
 
 class FigureData:
-    """What the figures read, prepared once from a table (each part on first use).
+    """The frames that the figures read, each computed from a table on first use.
 
-    Every frame has one row a cell (or cell and question) with the `CELL` columns, `cell_id`, the counts `STATES`
-    of its runs, `mean`, `low`, `high` (95 % Student t interval over `n` seeds, NaN for a single one), `drawn`
-    and `hollow`. But for `cells` it is in the order in which a panel draws, with `segment` and `alone`: a line joins
-    only cells of one segment of its curve, and a gap starts a new one; `alone` marks the only cell of its segment,
-    which neither line nor band can show.
+    Every frame has one row per cell (or per cell and attack question) with the `CELL` columns, `cell_id`, the number
+    of its runs in each of `STATES`, `mean`, `low`, `high` (95 % Student t interval over `n` seeds; NaN limits for a
+    single seed), `drawn` and `hollow`. All but `cells` are sorted as a panel draws them and have two more columns:
+    `segment` (a line joins only cells of one segment of its curve; a gap starts a new segment) and `alone` (the only
+    drawn cell of its segment, which neither a line nor a band can show).
     """
 
     def __init__(self, table: StudyTable) -> None:
         self.table = table
-        self._figures: dict[Hashable, Any] = {}
+        self._results: dict[Hashable, Any] = {}
 
-    def figure(self, template: Callable[..., T], *place: Hashable, **question: Hashable) -> T:
-        """`template(self, *place, **question)`, drawn once however many panels show it."""
-        key = (template, place, tuple(sorted(question.items())))
-        if key not in self._figures:
-            self._figures[key] = template(self, *place, **question)
-        drawn: T = self._figures[key]
-        return drawn
+    def once(self, function: Callable[..., T], *arguments: Hashable, **options: Hashable) -> T:
+        """`function(self, *arguments, **options)`, computed once: several panels may show the same figure."""
+        key = (function, arguments, tuple(sorted(options.items())))
+        if key not in self._results:
+            self._results[key] = function(self, *arguments, **options)
+        result: T = self._results[key]
+        return result
 
-    def of(self, name: str, setting: Setting) -> pd.DataFrame:
-        """The rows of one of the frames below (`clean`, `adversarial`, ...) that belong to a setting."""
-        return self.figure(_rows_of, name, setting)
+    def rows(self, name: str, setup: Setup) -> pd.DataFrame:
+        """The rows of a setup in one of the frames below (`clean`, `adversarial`, ...)."""
+        return self.once(_rows_of, name, setup)
 
-    def asked(self, name: str, setting: Setting, **question: Hashable) -> pd.DataFrame:
-        """Of these, the rows of one attack, loss, split and epsilon; none where nobody asked."""
-        rows = self.of(name, setting)
-        found: dict[Hashable, pd.DataFrame] = self.figure(_by_question, name, setting)
+    def answers(self, name: str, setup: Setup, **question: Hashable) -> pd.DataFrame:
+        """Of these, the rows for one attack, loss, split and epsilon; empty if that was not measured."""
+        rows = self.rows(name, setup)
+        found: dict[Hashable, pd.DataFrame] = self.once(_by_question, name, setup)
         return found.get(tuple(question[key] for key in QUESTION), rows.iloc[:0])
 
     @cached_property
-    def settings(self) -> list[Setting]:
-        """The data sets, models and protocols of this study."""
-        return settings(self.table)
+    def setups(self) -> list[Setup]:
+        """The data sets, models and protocols of this study, larger protocols first."""
+        return setups(self.table)
 
     @cached_property
     def cells(self) -> pd.DataFrame:
@@ -92,7 +93,7 @@ class FigureData:
 
     @cached_property
     def adversarial(self) -> pd.DataFrame:
-        """Adversarial accuracy (fraction) with the `QUESTION` columns and the flags that make a mark hollow."""
+        """Adversarial accuracy (fraction), with the `QUESTION` columns and `FLAGS`; a flagged cell is hollow."""
         return self._answered(self.cells["accuracy_seeds"])
 
     @cached_property
@@ -105,15 +106,20 @@ class FigureData:
 
     def cell_id(self, cell: Mapping[Any, Any]) -> str:
         """The id of the cell with these values of the `CELL` columns; empty for an unknown one."""
-        return self._by_place.get(place(cell), "")
+        return self._id_of_cell.get(_comparable(cell, CELL), "")
 
     @cached_property
-    def _by_place(self) -> dict[tuple[str, ...], str]:
-        return by_place(self._cell_ids)
+    def _id_of_cell(self) -> dict[tuple[str, ...], str]:
+        return {_comparable(cell, CELL): str(cell["cell_id"]) for cell in self._cell_ids.to_dict("records")}
 
     @cached_property
     def _cell_ids(self) -> pd.DataFrame:
-        return cell_ids(self.table)
+        """The `CELL` columns and `cell_id` of each cell, planned cells included."""
+        columns = [*CELL, "cell_id"]
+        frames = [frame[columns] for frame in (self.table.points, self.table.planned) if len(frame)]
+        found = pd.concat(frames, ignore_index=True) if frames else self.table.points[columns]
+        found = found.assign(target_loss=found["target_loss"].astype(float))
+        return found.drop_duplicates(_CELL, ignore_index=True)
 
     def _identified(self, frame: pd.DataFrame) -> pd.DataFrame:
         return frame.merge(self._cell_ids, how="left", on=_CELL)
@@ -150,18 +156,31 @@ class FigureData:
         means = pd.DataFrame(summaries, columns=[*_CELL, "mean", "low", "high", "n"])
         if logarithmic:
             means[["mean", "low", "high"]] = np.exp(means[["mean", "low", "high"]].astype(float))
-        means = means.astype({key: self._states[key].dtype for key in _CELL})  # columns without a value have another
+        means = means.astype(
+            {key: self._states[key].dtype for key in _CELL}
+        )  # a column without a value would have another type
         frame = self._states.merge(means, on=_CELL, how="left")
         return _drawn(frame.assign(n=frame["n"].fillna(0).astype(int), hollow=False))
 
 
-def _rows_of(data: FigureData, name: str, setting: Setting) -> pd.DataFrame:
-    frame, places = data.figure(_by_setting, name)
-    return frame.take(places.get(setting.values, np.empty(0, dtype=np.intp)))
+def curve_id(values: Mapping[Any, Any]) -> str:
+    """A short key of a curve, the same for every row that has its columns."""
+    return hashlib.sha256(repr(_comparable(values, CURVE)).encode()).hexdigest()[:8]
 
 
-def _by_setting(data: FigureData, name: str) -> tuple[pd.DataFrame, dict[tuple[Any, ...], NDArray[np.intp]]]:
-    """One of the frames, and where the rows of each setting are in it."""
+def _comparable(values: Mapping[Any, Any], columns: tuple[str, ...]) -> tuple[str, ...]:
+    """The values of some columns as text that does not depend on the types in which they were read."""
+    found = (values[column] for column in columns)
+    return tuple("" if pd.isna(v) else v if isinstance(v, str) else f"{float(v):.12g}" for v in found)
+
+
+def _rows_of(data: FigureData, name: str, setup: Setup) -> pd.DataFrame:
+    frame, places = data.once(_by_setup, name)
+    return frame.take(places.get(setup.values, np.empty(0, dtype=np.intp)))
+
+
+def _by_setup(data: FigureData, name: str) -> tuple[pd.DataFrame, dict[tuple[Any, ...], NDArray[np.intp]]]:
+    """One of the frames, and where the rows of each setup are in it."""
     frame: pd.DataFrame = getattr(data, name)
     codes = group_codes(frame, SHARED)
     places = by_code(codes, int(codes.max(initial=-1)) + 1)
@@ -169,12 +188,12 @@ def _by_setting(data: FigureData, name: str) -> tuple[pd.DataFrame, dict[tuple[A
     return frame, dict(zip((shared_values(key) for key in keys), places, strict=True))
 
 
-def _by_question(data: FigureData, name: str, setting: Setting) -> dict[Hashable, pd.DataFrame]:
-    return dict(iter(data.of(name, setting).groupby(_QUESTION, sort=False)))
+def _by_question(data: FigureData, name: str, setup: Setup) -> dict[Hashable, pd.DataFrame]:
+    return dict(iter(data.rows(name, setup).groupby(_QUESTION, sort=False)))
 
 
 def _summary(values: object) -> tuple[float, float, float, int]:
-    """Mean, t interval and count; all NaN when a value is (only a positive, finite eigenvalue has a logarithm)."""
+    """Mean, t interval and count; NaN if any value is NaN (the logarithm of an eigenvalue that is not positive is)."""
     data = np.asarray(values, dtype=float)
     if data.ndim == 0 or data.size == 0:
         return np.nan, np.nan, np.nan, 0
@@ -191,14 +210,14 @@ def _t(n: int) -> float:
 
 
 def _drawn(frame: pd.DataFrame) -> pd.DataFrame:
-    """A cell is a gap when it has no value or too few of its runs did not diverge: survivors are not its mean."""
+    """Adds `drawn`: whether a cell has a value and enough of its runs did not diverge. Other cells are gaps."""
     finished = frame["ok"] + frame["diverged"] + frame["failed"]
     trained = finished - frame["diverged"] >= MIN_FINITE_SHARE * finished - 1e-9
     return frame.assign(drawn=frame["mean"].notna() & trained)
 
 
 def _in_segments(frame: pd.DataFrame, *question: str) -> pd.DataFrame:
-    """In the order of a panel, with `segment` and `alone`; curves under different questions are different curves."""
+    """The rows in the order of a panel, with `segment` and `alone`; each attack question has its own curves."""
     ordered = frame.sort_values([*_DRAWING_ORDER, "batch_size"], ignore_index=True)
     curve = ordered.groupby([*CURVE, *question], dropna=False, sort=False).ngroup()
     segment = (~ordered["drawn"]).groupby(curve).cumsum()

@@ -1,4 +1,4 @@
-"""What is not in the figures: missing, failed and diverged cells, and files left out."""
+"""What is not in the figures: missing, failed and diverged trials, and files that could not be read."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.output.page.html import Content, Html, element, section, table
-from analysis.reports.rerun import RERUN_RESULTS, Rerun
+from analysis.reports.commands import Rerun
 from analysis.tables.table import CURVE, StudyTable
 from analysis.tables.words import name
 from analysis.theme import regime_style
 
-MOST_REASONS = 40
+MAX_FAILURES = 40
 
 
-def roster_section(study: StudyTable) -> Html:
-    """Everything that was planned or found and is not a measured cell, and how to get it."""
+def missing_section(study: StudyTable) -> Html:
+    """The trials without a trained network and the files left out, with the commands that run what is missing."""
     parts = [_missing(study), _failures(study), _excluded(study)]
     if not any(parts):
         parts = [element("p", "Nothing is missing: every planned trial finished and every file could be read.")]
@@ -30,16 +30,16 @@ def _missing(study: StudyTable) -> Content:
     rerun = Rerun(study.requests)
     rows: list[Sequence[Content]] = []
     for _, cells in missing.groupby(list(CURVE), dropna=False, sort=True):
-        first = {**cells.iloc[0].to_dict()}
+        first = cells.iloc[0].to_dict()
         sizes = sorted(int(size) for size in cells["batch_size"].unique())
-        command = rerun.command(first, sizes, cells["trial_id"])
+        command = rerun.command(first, sizes, cells["trial_id"], results=study.location)
         rows.append(
             [
                 f"{name(first['dataset'])} {name(first['model'])}",
                 f"{regime_style(first['regime']).label}, m={first['momentum']:g}",
                 ", ".join(map(str, sizes)),
                 ", ".join(str(seed) for seed in sorted(cells["seed"].unique())),
-                element("code", command.replace(f"--results {RERUN_RESULTS}", f"--results {study.location}")),
+                element("code", command),
             ]
         )
     count = missing["trial_id"].nunique()
@@ -47,8 +47,8 @@ def _missing(study: StudyTable) -> Content:
         element("h3", "Missing"),
         element(
             "p",
-            f"{count} planned trials have no row. Each command runs what is missing on its curve; "
-            "trials that are done are not repeated.",
+            f"{count} planned trials have no result. Each command runs what is missing on its curve; "
+            "finished trials are not repeated.",
         ),
         table(
             ("Data and model", "Curve", "Batch sizes", "Seeds", "Command"), rows, caption="Curves with missing trials"
@@ -62,7 +62,7 @@ def _failures(study: StudyTable) -> Content:
     )
     if lost.empty:
         return None
-    shown = lost.head(MOST_REASONS)
+    shown = lost.head(MAX_FAILURES)
     points = study.points[study.points["trial_id"].isin(shown["trial_id"])]
     labels = points.groupby("trial_id")["regime"].agg(lambda r: ", ".join(regime_style(x).label for x in r))
     rows = [
@@ -84,8 +84,8 @@ def _failures(study: StudyTable) -> Content:
         element("h3", "Diverged and failed"),
         element(
             "p",
-            "A diverged trial is a result: its cell is a gap with a cross. A failed one is tried again by the same "
-            "command that ran the study.",
+            "A diverged trial is a result: its cell is a gap with a cross. The command that ran the study runs failed "
+            "trials again.",
         ),
         table(head, rows, caption=f"Trials without a trained network{more}"),
     ]

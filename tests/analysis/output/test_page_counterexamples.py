@@ -6,7 +6,7 @@ from typing import Any
 
 from analysis.findings import find
 from analysis.output.page.charts import Charts
-from analysis.output.page.exception import exception_section
+from analysis.output.page.counterexamples import paper_counterexample_section
 from analysis.tables.table import from_rows
 from tests.analysis.synthetic import curve_rows, line, planned, trial
 
@@ -26,7 +26,7 @@ def section(*, dataset: str, model: str, slope: float) -> str:
         for batch_size in SIZES
         for seed in (0, 1, 2)
     ]
-    return str(exception_section(find(from_rows(rows, grid=planned(rows, trials), requests=[])), Charts()))
+    return str(paper_counterexample_section(find(from_rows(rows, grid=planned(rows, trials), requests=[])), Charts()))
 
 
 def test_a_planted_exception_is_drawn_and_its_pairs_are_confirmed() -> None:

@@ -1,4 +1,4 @@
-"""Accuracy of several optimizers against their budget: epochs, or gradients that they took."""
+"""Accuracy of several optimizers against their budget: epochs, or computed gradients."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import altair as alt
 
-from analysis.figures.figure import DATA, Figure, encoded, layer, layered
-from analysis.reports.budgets import BASELINE, Comparison, Run
+from analysis.figures.figure import DATA, Figure, Spec, curve_channels, encoded, layer, layered, rounded
+from analysis.reports.budgets import BASELINE, OptimizerComparison, OptimizerRun
 from analysis.statistics.intervals import mean_interval
 from analysis.tables.words import name
 from analysis.theme import SeriesStyle, optimizer_style, percent, regime_style
@@ -19,11 +19,11 @@ LEVEL = "baseline"
 
 @dataclass(frozen=True)
 class Budget:
-    """What an accuracy is charged to: a horizontal axis."""
+    """What training costs: the horizontal axis."""
 
     slug: str
     title: str
-    of: Callable[[Run], float]
+    of: Callable[[OptimizerRun], float]
 
 
 EPOCHS = Budget("epochs", "epochs", lambda run: float(run.epochs))
@@ -38,96 +38,79 @@ def measure_words(measure: str) -> str:
     return f"{name(attack)} accuracy, ε = {epsilon[0]}" if epsilon else "clean accuracy"
 
 
-def styles(comparison: Comparison) -> tuple[SeriesStyle, ...]:
-    """The style of each optimizer, SGD first; one with a rate of its own says so."""
-    return tuple(dict.fromkeys(run_style(run) for run in sorted(comparison.runs, key=_first_sgd)))
+def styles(comparison: OptimizerComparison) -> tuple[SeriesStyle, ...]:
+    """The style of each optimizer, SGD first."""
+    runs = sorted(comparison.runs, key=lambda run: (run.optimizer != BASELINE, run.optimizer))
+    return tuple(dict.fromkeys(run_style(run) for run in runs))
 
 
-def run_style(run: Run) -> SeriesStyle:
-    """The style of a run's optimizer."""
+def run_style(run: OptimizerRun) -> SeriesStyle:
+    """The style of a run's optimizer; the label says if it has its own learning rate."""
     style = optimizer_style(run.optimizer)
     label = f"{style.label} ({regime_style(run.own).label})" if run.own else style.label
     return SeriesStyle(label, style.colour, style.shape)
 
 
-def _first_sgd(run: Run) -> tuple[bool, str]:
-    return run.optimizer != BASELINE, run.optimizer
-
-
-def budget_figure(
-    comparison: Comparison, measure: str, budget: Budget, cell_id: Callable[[Run], str] = lambda run: ""
-) -> Figure:
-    """One accuracy of all optimizers against one budget; a thin line marks SGD's level at its largest budget.
-
-    `cell_id` names the cell of a run.
-    """
-    shown = [run for run in comparison.runs if measure in run.accuracy]
-    values = [{"cell": cell_id(run), **_record(run, measure, budget)} for run in shown]
+def budget_figure(comparison: OptimizerComparison, measure: str, budget: Budget) -> Figure:
+    """One accuracy of all optimizers against one budget; a thin line marks SGD's accuracy at its largest budget."""
+    values = [_record(run, measure, budget) for run in comparison.runs if measure in run.accuracy]
     of_sgd = [v for v in values if v["optimizer"] == BASELINE]
     largest = max(of_sgd, key=lambda v: float(v["x"]), default=None)
     reference = [{"mean": largest["mean"]}] if largest else []
     where = f"{name(str(comparison['dataset']))} · {name(str(comparison['model']))}, batch {comparison.batch_size}"
-    said = measure_words(measure)
+    shown = measure_words(measure)
     ends = " ".join(f"{v['curve']}: {percent(v['mean'], 2)} after {v['x']:.4g}." for v in values)
     regime = regime_style(comparison.regime).label
-    slug = measure.replace(" ", "-eps")
-    least = min(int(v["seeds"]) for v in values)
-    seeds = f"Means of at least {least} seeds with 95 % Student t intervals" if least > 1 else "One seed, no interval"
+    place, slug = [str(v) for v in comparison.place if v is not None], measure.replace(" ", "-eps")
+    count = min(int(v["seeds"]) for v in values)
+    seeds = f"Means of at least {count} seeds with 95 % Student t intervals" if count > 1 else "One seed, no interval"
     return Figure(
-        name=f"optimizers-{_digest(comparison)}-{slug}-{budget.slug}",
-        title=f"{where}, {regime}: {said} against {budget.title}",
-        template=_template(budget, said, styles(comparison), _span(values)),
+        name="-".join(["optimizers", *place, f"b{comparison.batch_size}", comparison.regime, slug, budget.slug]),
+        title=f"{where}, {regime}: {shown} against {budget.title}",
+        template=_template(budget, shown, styles(comparison), _span(values)),
         data={DATA: values, LEVEL: reference},
         caption=f"{seeds}. Thin line: SGD at its largest budget.",
-        description=f"{where}, {regime}: {said} against {budget.title}. {ends}",
+        description=f"{where}, {regime}: {shown} against {budget.title}. {ends}",
         legend=styles(comparison),
     )
 
 
-def _digest(comparison: Comparison) -> str:
-    words = [str(value) for value in comparison.place if value is not None]
-    return "-".join([*words, f"b{comparison.batch_size}", comparison.regime])
-
-
-def _record(run: Run, measure: str, budget: Budget) -> dict[str, Any]:
+def _record(run: OptimizerRun, measure: str, budget: Budget) -> dict[str, Any]:
     found = mean_interval(run.accuracy[measure])
     known = found.n > 1
     return {
+        "cell": run.cell_id,
         "optimizer": run.optimizer,
         "curve": run_style(run).label,
-        "x": float(f"{budget.of(run):.6g}"),
-        "mean": float(f"{found.estimate:.6g}"),
-        "low": float(f"{found.low:.6g}") if known else None,
-        "high": float(f"{found.high:.6g}") if known else None,
+        "x": rounded(budget.of(run)),
+        "mean": rounded(found.estimate),
+        "low": rounded(found.low) if known else None,
+        "high": rounded(found.high) if known else None,
         "epochs": run.epochs,
-        "gradients": float(f"{run.gradient_epochs:.4g}"),
+        "gradients": rounded(run.gradient_epochs, 4),
         "seeds": found.n,
         "interval": f"{percent(found.low, 2)} to {percent(found.high, 2)}" if known else "–",
     }
 
 
 def _span(values: list[dict[str, Any]]) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Limits of both axes: every mean, and intervals as far as they do not dwarf the means."""
+    """Limits of both axes: all means, and the intervals up to a distance, so that a wide one does not flatten all."""
     x = [v["x"] for v in values]
     means = [v["mean"] for v in values]
-    room = max(max(means) - min(means), 0.004)
-    low = max(min(v["mean"] if v["low"] is None else v["low"] for v in values), min(means) - room)
-    high = min(max(v["mean"] if v["high"] is None else v["high"] for v in values), max(means) + room)
+    reach = max(max(means) - min(means), 0.004)
+    low = max(min(v["mean"] if v["low"] is None else v["low"] for v in values), min(means) - reach)
+    high = min(max(v["mean"] if v["high"] is None else v["high"] for v in values), max(means) + reach)
     pad = 0.08 * (high - low)
     return (min(x) / 1.3, max(x) * 1.3), (max(0.0, low - pad), min(1.0, high + pad))
 
 
 def _template(
     budget: Budget,
-    said: str,
-    shown: tuple[SeriesStyle, ...],
+    shown: str,
+    styles: tuple[SeriesStyle, ...],
     span: tuple[tuple[float, float], tuple[float, float]],
-) -> dict[str, Any]:
-    names = [style.label for style in shown]
-    scales = {
-        channel: alt.Scale(domain=names, range=[getattr(style, channel) for style in shown])
-        for channel in ("colour", "shape")
-    }
+) -> Spec:
+    channels = curve_channels(styles)
     x = encoded(
         alt.X(
             "x:Q",
@@ -137,10 +120,9 @@ def _template(
         )
     )
     y_scale = alt.Scale(domain=list(span[1]), nice=False, zero=False)
-    y = encoded(alt.Y("mean:Q", title=said.split(",")[0], scale=y_scale, axis=alt.Axis(format="~%", tickCount=5)))
+    y = encoded(alt.Y("mean:Q", title=shown.split(",")[0], scale=y_scale, axis=alt.Axis(format="~%", tickCount=5)))
     low, high = encoded(alt.Y("low:Q", scale=y_scale)), encoded(alt.Y2("high:Q"))
-    colour = encoded(alt.Color("curve:N", scale=scales["colour"], legend=alt.Legend(title=None, symbolOpacity=1)))
-    shape = encoded(alt.Shape("curve:N", scale=scales["shape"], legend=alt.Legend(title=None)))
+    colour, shape = encoded(channels.color), encoded(channels.shape)
     tooltip = [
         alt.Tooltip("curve:N", title="optimizer"),
         alt.Tooltip("epochs:Q"),

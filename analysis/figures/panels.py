@@ -1,0 +1,237 @@
+"""The papers' numbered panels along the batch size: what each shows, drawn from our rows, and how to run it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from analysis.figures.batch_size import ValueAxis, accuracy_figure, eigenvalue_figure, lambda1_figure, single_figure
+from analysis.figures.curve_sets import CurveSet, Setup
+from analysis.figures.figure import Figure
+from analysis.figures.figure_data import FigureData
+from analysis.reports.commands import run_command
+from analysis.tables.table import PROTOCOL
+from analysis.tables.words import name
+from analysis.theme import percent
+from search_spaces.natural_training import BATCH_SIZES
+
+MIN_CURVES = {"regime": 1, "momentum": 2, "configuration": 2}
+"""`CurveSet.by` -> the least number of curves that make a panel: a single momentum, for instance, compares nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One panel of a paper. Called with the figures' data it returns its figures; empty if too little was run."""
+
+    grid: ClassVar[str]
+    source: str
+    number: str
+    dataset: str
+    models: tuple[str, ...]
+    curves: CurveSet
+    attacks: tuple[str, ...] = ()
+    note: str = ""
+
+    @property
+    def id(self) -> str:
+        """Paper and number: `A-1L`."""
+        return f"{self.source}-{self.number}"
+
+    @property
+    def title(self) -> str:
+        """What it shows, in a line."""
+        raise NotImplementedError
+
+    @property
+    def where(self) -> str:
+        """Data set and models in words."""
+        return f"{name(self.dataset)} · {' and '.join(map(name, self.models))}"
+
+    def __call__(self, data: FigureData) -> list[Figure]:
+        """Its figures, drawn at the largest protocol that was run."""
+        raise NotImplementedError
+
+    def commands(self, results: str) -> list[str]:
+        """The commands that run exactly its cells into the folder `results`."""
+        rows = [dict(zip(self.curves.columns, map(_text, key), strict=True)) for key, _ in self.curves.curves]
+        rows = _joined(_joined(rows, "optimizer" if "optimizer" in self.curves.columns else "momentum"), "regime")
+        where = {"dataset": self.dataset, "model": ",".join(self.models)}
+        return [run_command(self.grid, where | row, results=results) for row in rows]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _joined(rows: list[dict[str, str]], column: str) -> list[dict[str, str]]:
+    """Rows that agree in all other columns as one, whose `column` lists their values."""
+    values: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for row in rows:
+        others = tuple((key, value) for key, value in row.items() if key != column)
+        values.setdefault(others, []).append(row[column])
+    return [
+        {key: ",".join(dict.fromkeys(found)) if key == column else dict(others)[key] for key in rows[0]}
+        for others, found in values.items()
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NaturalTrainingPanel(Panel):
+    """A panel of paper A: clean and adversarial accuracy under `attacks` at `epsilon`; without attacks lambda1."""
+
+    grid = "natural_training"
+    epsilon: float = 0.0
+
+    @property
+    def title(self) -> str:
+        """What it shows, in a line."""
+        shown = " and ".join(f"{name(a)} accuracy, ε = {self.epsilon:g}" for a in self.attacks) or "λ₁"
+        return f"{self.where}: {shown}; {self.curves.title.lower()}"
+
+    def __call__(self, data: FigureData) -> list[Figure]:
+        """One figure per model and attack, without those of which fewer than `MIN_CURVES` were run.
+
+        The `missing` of each figure lists what the panel shows and was not run; a model of which nothing was run is
+        listed with the first figure.
+        """
+        drawn: list[Figure] = []
+        not_run = []
+        for model in self.models:
+            figures = [(attack, self._draw(data, model, attack)) for attack in self.attacks or ("",)]
+            not_run += [] if any(figure for _, figure in figures) else [name(model)]
+            for attack, figure in figures:
+                if figure is not None:
+                    parts = [self.id]
+                    parts += [model] if len(self.models) > 1 else []
+                    parts += [attack] if len(self.attacks) > 1 else []
+                    drawn.append(replace(figure, name="-".join(parts)))
+        if drawn and not_run:
+            drawn[0] = replace(drawn[0], missing=", ".join(filter(None, (*not_run, drawn[0].missing))))
+        return drawn
+
+    def _draw(self, data: FigureData, model: str, attack: str) -> Figure | None:
+        for setup in data.setups:
+            if (setup["dataset"], setup["model"]) != (self.dataset, model):
+                continue
+            absent, sizes = self._absent(data, setup)
+            if len(self.curves.curves) - len(absent) < MIN_CURVES[self.curves.by]:
+                continue
+            if attack:
+                options = {"attack": attack, "epsilon": self.epsilon, "loss": "ce"}
+                figure = data.once(accuracy_figure, setup, self.curves, **options)
+            else:
+                figure = data.once(lambda1_figure, setup, self.curves, split="train")
+            if figure is not None:
+                return _with_missing(figure, [*absent, *(f"batch size {size}" for size in sizes)], setup.protocol)
+        return None
+
+    def _absent(self, data: FigureData, setup: Setup) -> tuple[list[str], list[int]]:
+        """The curves with fewer than two batch sizes that were run, and the batch sizes that no curve has."""
+        cells = self.curves.select(data.rows("clean", setup))
+        cells = cells[(cells["ok"] > 0) | (cells["diverged"] > 0)]
+        sizes = cells.groupby(list(self.curves.columns))["batch_size"].nunique()
+        run = set(sizes[sizes > 1].index)
+        absent = [style.label for curve, style in self.curves.curves if curve not in run]
+        return absent, sorted(set(BATCH_SIZES) - set(cells["batch_size"].astype(int)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantPanel(Panel):
+    """A panel of paper B (template VARIANT), whose curves are any optimizers, momenta and weight decays.
+
+    It has a figure of clean accuracy, of the attack ratios (adversarial over clean accuracy) at the first epsilon, of
+    lambda1, and of the attack ratios at further epsilons.
+    """
+
+    grid = "sgd_variants"
+    epsilons: tuple[float, ...]
+    attacks: tuple[str, ...] = ("fgsm", "pgd")
+
+    @property
+    def title(self) -> str:
+        """What it shows, in a line."""
+        attacks = " and ".join(map(name, self.attacks))
+        strength = " and ".join(f"{e:g}" for e in self.epsilons)
+        return f"{self.where}: clean accuracy, {attacks} attack ratio at ε = {strength}, λ₁; {self.curves.title}"
+
+    def __call__(self, data: FigureData) -> list[Figure]:
+        """Its figures at the largest protocol at which `MIN_CURVES` curves were run."""
+        for setup in self._protocols(data):
+            clean = self._cells(data.clean, setup)
+            run = {style.label for style in self.curves.styles_of(clean[clean["drawn"]])}
+            absent = [style.label for style in self.curves.styles if style.label not in run]
+            if len(self.curves.curves) - len(absent) >= MIN_CURVES[self.curves.by]:
+                epochs, train, test = (int(setup[c]) for c in ("epochs", "train_size", "test_size"))
+                sizes = f"{epochs:,} epochs, {train:,} training images, {test:,} test images"
+                return [_with_missing(figure, absent, sizes) for figure in self._figures(data, setup, clean)]
+        return []
+
+    def _protocols(self, data: FigureData) -> list[Setup]:
+        """One setup per protocol, the largest first. Optimizer and decay differ within a panel and do not count."""
+        unique: dict[tuple[str, ...], Setup] = {}
+        for setup in data.setups:
+            if (setup["dataset"], setup["model"]) == (self.dataset, *self.models):
+                unique.setdefault(tuple(str(setup[column]) for column in PROTOCOL), setup)
+        return list(unique.values())
+
+    def _cells(self, frame: pd.DataFrame, setup: Setup) -> pd.DataFrame:
+        """The cells on the panel's curves, under the protocol of `setup`."""
+        keep = (frame["dataset"] == setup["dataset"]) & (frame["model"] == setup["model"])
+        keep &= frame["adversarial_training"] == "none"
+        for column in PROTOCOL:
+            keep &= frame[column].isna() if pd.isna(setup[column]) else frame[column] == setup[column]
+        return self.curves.select(frame[keep])
+
+    def _figures(self, data: FigureData, setup: Setup, clean: pd.DataFrame) -> Iterator[Figure]:
+        first, *others = ([*self._ratios(data, setup, epsilon)] for epsilon in self.epsilons)
+        yield self._fraction("clean", clean, "clean test accuracy", "Clean test accuracy")
+        yield from first
+        eigenvalues = self._cells(data.lambda1[data.lambda1["split"] == "train"], setup)
+        if eigenvalues["drawn"].any():
+            yield eigenvalue_figure(eigenvalues, self.curves, "train", self.where, f"{self.id}-lambda1")
+        for ratios in others:
+            yield from ratios
+
+    def _ratios(self, data: FigureData, setup: Setup, epsilon: float) -> Iterator[Figure]:
+        ratios = data.attack_ratio
+        ratios = ratios[(ratios["loss"] == "ce") & (ratios["split"] == "test") & np.isclose(ratios["epsilon"], epsilon)]
+        for attack in self.attacks:
+            cells = self._cells(ratios[ratios["attack"] == attack], setup)
+            if cells["drawn"].any():
+                what = f"{name(attack)} attack ratio, ε = {epsilon:g}"
+                caption = f"Accuracy under {name(attack)} at ε = {epsilon:g}, {name('ce')}, over clean accuracy"
+                yield replace(self._fraction(f"{attack}-eps{epsilon:g}", cells, what, caption), attack=attack)
+
+    def _fraction(self, slug: str, cells: pd.DataFrame, what: str, caption: str) -> Figure:
+        return single_figure(
+            cells,
+            self.curves,
+            ValueAxis(what.split(", ")[0], "~%", ".2%", _limits(cells)),
+            slug,
+            percent,
+            name=f"{self.id}-{slug}",
+            title=f"{self.where}: {what}",
+            caption=f"{caption}.",
+            description=f"{self.where}, {self.curves.title}: {what} against batch size.",
+        )
+
+
+def _with_missing(figure: Figure, absent: list[str], protocol: str) -> Figure:
+    missing = ", ".join(absent)
+    not_run = f" Not run: {missing}." if missing else ""
+    return replace(figure, caption=f"{figure.caption}{not_run} {protocol}.", missing=missing)
+
+
+def _limits(cells: pd.DataFrame) -> tuple[float, float]:
+    """Limits of the axis: all means, and the intervals up to a distance, so that a wide one does not flatten all."""
+    drawn = cells[cells["drawn"]]
+    least, most = float(drawn["mean"].min()), float(drawn["mean"].max())
+    reach = max(most - least, 0.01)
+    limits = drawn[["mean", "low", "high"]].to_numpy(dtype=float)
+    low, high = max(float(np.nanmin(limits)), least - reach), min(float(np.nanmax(limits)), most + reach)
+    pad = 0.06 * (high - low)
+    return max(0.0, low - pad), high + pad

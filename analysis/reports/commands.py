@@ -1,0 +1,81 @@
+"""The commands that run cells: those of a paper's figure or table, or some cells of a study again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from functools import cache
+from typing import Any
+
+import pandas as pd
+
+from search_spaces import GRIDS, GridError, Request, Trial, plan
+
+RERUN_RESULTS = "results/rerun"
+"""A separate folder: in the folder of the study these trials already have results."""
+
+_USUALLY_PLAIN = ("optimizer", "weight_decay", "adversarial_training", "target_loss")
+
+
+def run_command(grid: str, select: Mapping[str, object], *options: str, results: str = "") -> str:
+    """`python -m study.run` for the trials of `grid` that have the values of `select`, into the folder `results`."""
+    chosen = " ".join(f"{key}={value}" for key, value in select.items())
+    into = [f"--results {shlex.quote(results)}"] if results else []
+    return " ".join(["python -m study.run", f"--grid {grid}", *into, f"--select {chosen}", *options])
+
+
+class Rerun:
+    """Writes commands for cells of a study that was started by `requests`; each request is planned once."""
+
+    def __init__(self, requests: Iterable[Request]) -> None:
+        self._planned: list[tuple[Request, set[str]]] = []
+        for request in requests:
+            try:
+                self._planned.append((request, set(plan(request))))
+            except GridError:
+                continue
+
+    def command(
+        self,
+        cell: Mapping[Any, Any],
+        batch_sizes: Iterable[int],
+        trial_ids: Iterable[str],
+        results: str = RERUN_RESULTS,
+    ) -> str:
+        """`python -m study.run` for the cells that differ from `cell` only in their batch size.
+
+        Grid, sizes and seeds are those of the request that planned all of `trial_ids`. Without such a request they
+        are the first grid with this data set and the sizes in the rows.
+        """
+        wanted = set(trial_ids)
+        request = next((r for r, planned in self._planned if wanted <= planned), None)
+        select = {key: cell[key] for key in ("dataset", "model", "regime")} | {
+            "momentum": f"{float(cell['momentum']):g}",
+            "batch_size": ",".join(str(int(size)) for size in batch_sizes),
+        }
+        plain = {field.name: field.default for field in fields(Trial)}
+        select |= {n: cell[n] for n in _USUALLY_PLAIN if not pd.isna(cell[n]) and cell[n] != plain[n]}
+        grid = request.grid if request else _grid_of(str(cell["dataset"]))
+        return run_command(grid, select, *_options(cell, request), f"--results {results}")
+
+
+def _options(cell: Mapping[Any, Any], request: Request | None) -> list[str]:
+    sizes = ("epochs", "train_size", "test_size")
+    values = {name: getattr(request, name) if request else int(cell[name]) for name in sizes}
+    values["precision"] = cell["precision"] if cell["precision"] != Trial.precision else None
+    options = [f"--{n.replace('_', '-')} {value}" for n, value in values.items() if value is not None]
+    if request and request.seeds is not None:
+        options.append(f"--seeds {','.join(map(str, request.seeds))}")
+    if request and request.probes == "headline":
+        options.append("--probes headline")
+    return options
+
+
+@cache
+def _grid_of(dataset: str) -> str:
+    """The first grid that trains on `dataset`; else the full one."""
+    for name, spaces in GRIDS.items():
+        if any(cell.dataset == dataset for space in spaces for cell in space.cells):
+            return name
+    return "full"
