@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 
-import torch
-
 from search_spaces import AttackProbe, Planned, Probe, SpectrumProbe, Trial
 from study.data import load, split
-from study.trials.device_data import Tensors
+from study.trials.device_data import DeviceData
 
 SIZES = {"train_size": 120, "val_size": 40, "test_size": 50}
 
@@ -30,14 +28,9 @@ def planned(one: Trial | None = None, asked: frozenset[Probe] | None = None) -> 
 
 
 @cache
-def tensors() -> Tensors:
+def tensors() -> DeviceData:
     whole = load("digits", "unused")
-    parts = split(whole, **SIZES)
-    as_tensors = [
-        (torch.from_numpy(x), torch.from_numpy(y))
-        for x, y in ((parts.train_x, parts.train_y), (parts.val_x, parts.val_y), (parts.test_x, parts.test_y))
-    ]
-    return Tensors(as_tensors[0], as_tensors[1], as_tensors[2], whole.sha256)
+    return DeviceData.of(split(whole, **SIZES), whole.sha256)
 
 
 TIMES = ("started_at", "finished_at", "train_seconds", "probe_seconds", "peak_memory_bytes", "git_sha")

@@ -14,7 +14,7 @@ from study.results.folder import Results
 from study.results.schema import Row
 from study.trials import execute_batched as module
 from study.trials.execute import execute
-from study.trials.execute_batched import execute_together
+from study.trials.execute_batched import execute_batched
 from tests.trials.small import planned, tensors, trial
 
 GROUP = [planned(trial(seed=seed, momentum=0.9, epochs=4 - seed)) for seed in range(3)]
@@ -33,7 +33,7 @@ def results(tmp_path: Path) -> Results:
 
 def together(results: Results, group: Sequence[Planned] = GROUP, **options: Any) -> Row:
     settings: dict[str, Any] = {"replicas": 64, **options}
-    return execute_together(group[0], tensors(), results, groups={group[0].trial.trial_id: group}, **settings)
+    return execute_batched(group[0], tensors(), results, groups={group[0].trial.trial_id: group}, **settings)
 
 
 def assert_as_alone(results: Results, folder: Path, group: Sequence[Planned] = GROUP) -> None:
@@ -113,7 +113,7 @@ def test_a_diverging_member_has_its_row_and_hurts_no_other(
 
 
 def test_out_of_memory_halves_the_program(results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, sizes = module.train_together, []
+    real, sizes = module.train_batched, []
 
     def small_gpu(runs: Sequence[Any], **settings: Any) -> None:
         sizes.append(len(runs))
@@ -121,7 +121,7 @@ def test_out_of_memory_halves_the_program(results: Results, tmp_path: Path, monk
             raise torch.OutOfMemoryError("CUDA out of memory. (planted)")
         real(runs, **settings)
 
-    monkeypatch.setattr(module, "train_together", small_gpu)
+    monkeypatch.setattr(module, "train_batched", small_gpu)
     group = [planned(trial(seed=seed), frozenset()) for seed in range(5)]
     together(results, group)
     assert sizes == [5, 2, 2, 1]

@@ -3,7 +3,7 @@
 from search_spaces import NEWTON_STEPS, NEWTON_TOLERANCE
 from study.attacks import ATTACKS
 from study.curvature.landscape import INTERPOLATION_FRACTIONS, LINE_OFFSETS, PLANE_OFFSETS
-from study.trials.landscapes import LANDSCAPES
+from study.trials.probes import LANDSCAPES
 from study.tuning.costs import LANDSCAPE_POINTS
 
 
