@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -78,13 +78,9 @@ class TrainingState:
         """Number of completed epochs."""
         return len(self.history)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The state as plain values, for a checkpoint."""
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainingState:
-        """The state that `to_dict` wrote."""
+        """The state whose `dataclasses.asdict` these values are."""
         return cls(**{**values, "history": [Epoch(**epoch) for epoch in values["history"]]})
 
 

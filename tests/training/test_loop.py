@@ -1,6 +1,7 @@
 """The training loop: plain SGD in closed form, what optimizers and attacks get from it, its schedules and its end."""
 
 import copy
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -100,7 +101,7 @@ def test_streams_are_named_and_independent_of_order() -> None:
 
 def test_state_survives_plain_values() -> None:
     state = TrainingState(steps=3, history=[Epoch(1, 0.1, 2.0, 0.5)])
-    assert TrainingState.from_dict(state.to_dict()) == state
+    assert TrainingState.from_dict(asdict(state)) == state
 
 
 # -- what the loop gives to optimizers and attacks ------------------------------------------------------------------
@@ -172,7 +173,7 @@ def test_steps_and_gradients_are_the_optimizers_counts() -> None:
     optimizer = OPTIMIZERS["svrg"](model, learning_rate=0.05, momentum=0.0, weight_decay=0.0)
     state = augmented(model, optimizer).state
     assert (state.steps, state.gradient_equivalents) == (2 * 3, 2 * 3 * 120)
-    assert TrainingState.from_dict(state.to_dict()) == state
+    assert TrainingState.from_dict(asdict(state)) == state
 
 
 def careless_fgsm(model: nn.Module, x: Tensor, y: Tensor, starts: torch.Generator) -> Tensor:

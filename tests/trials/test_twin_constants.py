@@ -1,4 +1,4 @@
-"""What a room may not import and so writes down again says the same as its source."""
+"""Constants that are written twice, because one room must not import the other, are equal."""
 
 from search_spaces import NEWTON_STEPS, NEWTON_TOLERANCE
 from study.attacks import ATTACKS
@@ -8,10 +8,10 @@ from study.tuning.costs import LANDSCAPE_POINTS
 
 
 def test_a_probe_asks_by_default_for_the_newton_settings_of_the_attacks() -> None:
-    asked = {"newton_steps": NEWTON_STEPS, "newton_tolerance": NEWTON_TOLERANCE}
+    defaults = {"newton_steps": NEWTON_STEPS, "newton_tolerance": NEWTON_TOLERANCE}
     assert {name: dict(spec.settings) for name, spec in ATTACKS.items() if spec.settings} == {
-        "fhsm": asked,
-        "l2hess": asked,
+        "fhsm": defaults,
+        "l2hess": defaults,
     }
 
 
