@@ -42,13 +42,12 @@ from study.attacks.evaluate import BATCH_SIZE, images_at_once
 from study.attacks.linf import PGD_STEPS
 from study.curvature import top_eigenvalues
 from study.data.augmentation import AUGMENTATIONS
-from study.models import build, set_dropout_generator
+from study.models import build
 from study.training import precision, streams
-from study.training.batched import train_together
+from study.training.batched import best_count, synchronize, throughput, train_batched
 from study.training.cuda_graph import CudaGraphs
-from study.training.loop import Run, TrainingState
-from study.training.throughput import best_count, throughput, wait
-from study.trials.groups import MOST
+from study.training.loop import TrainingRun, TrainingState
+from study.trials.execute_batched import MAX_GROUP
 
 PEER = "loop over tensors, eager"
 LEARNING_RATE = 1e-3
@@ -56,24 +55,24 @@ ROUNDING, LOWER = 1e-2, 1e-1
 """How far the two loops' weights may differ after an epoch, relative to their norm: in float32, in lower precision."""
 
 
-def run_on(device: torch.device, name: str, batch_size: int, arithmetic: str = "float32") -> Run:
+def run_on(device: torch.device, name: str, batch_size: int, arithmetic: str = "float32") -> TrainingRun:
     """A network about to be trained for an epoch as a trial on this device is."""
     model = precision.prepare(network(name).to(device), arithmetic)
-    recorder = CudaGraphs() if device.type == "cuda" else None
+    graphs = CudaGraphs() if device.type == "cuda" else None
     return run_of(
         model,
         batch_size,
         learning_rate=LEARNING_RATE,
         augmentation=SETTINGS[name].augmentation,
-        recorder=recorder,
+        graphs=graphs,
         precision=arithmetic,
     )
 
 
-def ours(run: Run, data: Data) -> None:
+def ours(run: TrainingRun, data: Data) -> None:
     """An epoch of the study's loop."""
     study_epochs(run, data)
-    wait(data[0].device)
+    synchronize(data[0].device)
 
 
 def peer_of(name: str, batch_size: int, data: Data) -> tuple[nn.Module, Callable[[], None]]:
@@ -90,7 +89,7 @@ def peer_of(name: str, batch_size: int, data: Data) -> tuple[nn.Module, Callable
 
     def epoch() -> None:
         plain_epoch(model, optimizer, batches())
-        wait(device)
+        synchronize(device)
 
     return model, epoch
 
@@ -111,10 +110,10 @@ def together(device: torch.device, images: int) -> Iterator[Row]:
     """Many m1_20 at batch 16; seconds per network."""
     data = _images("m1_20", images, device)
 
-    def runs(count: int) -> list[Run]:
+    def runs(count: int) -> list[TrainingRun]:
         return [run_on(device, "m1_20", 16) for _ in range(count)]
 
-    count = best_count(MOST if device.type == "cuda" else 2, lambda n: throughput(runs(n), data))
+    count = best_count(MAX_GROUP if device.type == "cuda" else 2, lambda n: throughput(runs(n), data))
     own = runs(count)
     other, epoch = peer_of("m1_20", 16, data)
 
@@ -122,8 +121,8 @@ def together(device: torch.device, images: int) -> Iterator[Row]:
         for run in own:
             run.state = TrainingState()
         validation = data[0][:1], data[1][:1]
-        train_together(own, train=data, validation=validation, set_dropout_generator=set_dropout_generator)
-        wait(device)
+        train_batched(own, train=data, validation=validation)
+        synchronize(device)
 
     batched_training()
     epoch()
@@ -160,7 +159,7 @@ def attack(device: torch.device, images: int) -> Iterator[Row]:
 
     def run(method: Callable[[Tensor, Tensor], Tensor], size: int) -> Tensor:
         found = batched(method, x, y, size)
-        wait(x.device)
+        synchronize(x.device)
         return found
 
     for size in sorted({BATCH_SIZE, at_once}):
@@ -180,7 +179,7 @@ def lambda1(device: torch.device, images: int) -> Iterator[Row]:
 
     def measure() -> None:
         found.append(top_eigenvalues(model, x, y, tolerance=LAMBDA1_TOLERANCE, generator=streams.generator(0)))
-        wait(device)
+        synchronize(device)
 
     seconds, _ = paired(measure, lambda: None)
     checked = f"{found[-1].matvecs} products, residual {found[-1].residuals[0]:.0e}"

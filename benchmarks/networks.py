@@ -14,8 +14,8 @@ from study.data.augmentation import AUGMENTATIONS
 from study.models import build, set_dropout_generator
 from study.optimizers import OPTIMIZERS
 from study.training import streams
-from study.training.cuda_graph import Recorder
-from study.training.loop import Recipe, Run, TrainingState, train
+from study.training.cuda_graph import CudaGraphs
+from study.training.loop import Recipe, TrainingRun, TrainingState, train
 from study.training.schedules import constant
 
 NUM_CLASSES = 10
@@ -66,9 +66,9 @@ def run_of(
     learning_rate: float,
     epochs: int = 1,
     augmentation: str = "none",
-    recorder: Recorder | None = None,
+    graphs: CudaGraphs | None = None,
     precision: str = "float32",
-) -> Run:
+) -> TrainingRun:
     """A network about to be trained in the study's loop, by SGD with momentum at a constant rate."""
     optimizer = OPTIMIZERS["sgd"](model, learning_rate=learning_rate, momentum=MOMENTUM, weight_decay=0.0)
     recipe = Recipe(
@@ -78,28 +78,20 @@ def run_of(
         seed=0,
         schedule=constant,
         augmentation=AUGMENTATIONS[augmentation],
-        recorder=recorder,
+        graphs=graphs,
         precision=precision,
     )
-    return Run(model, optimizer, recipe, TrainingState())
+    return TrainingRun(model, optimizer, recipe)
 
 
-def study_epochs(run: Run, data: Data) -> None:
+def study_epochs(run: TrainingRun, data: Data) -> None:
     """All epochs of a run in the study's loop, from its network's present weights.
 
     Raises:
         RuntimeError: training diverged.
     """
     run.state = TrainingState()
-    train(
-        run.model,
-        run.optimizer,
-        run.recipe,
-        train=data,
-        validation=(data[0][:1], data[1][:1]),  # one image: what it costs counts against us
-        state=run.state,
-        set_dropout_generator=set_dropout_generator,
-    )
+    train(run, train=data, validation=(data[0][:1], data[1][:1]))  # one image: what it costs counts against us
     if run.state.epochs_done != run.recipe.epochs:
         raise RuntimeError(f"training did not reach its end: {run.state.diverged}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -38,7 +39,7 @@ def state_to_bytes(
         {
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
-            "training": state.to_dict(),
+            "training": asdict(state),
             "started_from": started_from,
         }
     )

@@ -1,1 +1,1 @@
-"""A network's weights: the training loop, alone or for several networks at once. No Trial, no disk, no ray."""
+"""Training of networks, one at a time or several as one program. Knows no Trial, no disk and no ray."""

@@ -1,150 +1,245 @@
-"""The training loop for several networks as one program, each with its own data order, rate, momentum and end."""
+"""Batched training: several networks of one architecture as one program, each with its own data order and settings.
+
+On a GPU a small network's step is many kernels of hardly any work; batched, one kernel serves all networks.
+"""
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.nn.functional import cross_entropy
 
+from study.models import set_dropout_generator
 from study.optimizers import SGD
 from study.training import streams
-from study.training.cuda_graph import RecordedStep, Touched
-from study.training.loop import Run, close_epoch, goes_on, minibatches
+from study.training.cuda_graph import WARM_UP_STEPS, GraphedStep, Step
+from study.training.gpu_memory import out_of_gpu_memory, release
+from study.training.loop import Hook, Split, TrainingRun, minibatches, record_epoch
 from study.training.precision import training_in
-from study.training.stacked import Replicas, own_weights
 
-Split = tuple[Tensor, Tensor]
+GAIN = 1.1
+"""Training twice as many networks together must take at most 2 / 1.1 of the time."""
+
+MEASURED_SECONDS = 0.3
 
 
-def train_together(
-    runs: Sequence[Run],
-    *,
-    train: Split,
-    validation: Split,
-    set_dropout_generator: Callable[[nn.Module, torch.Generator | Sequence[torch.Generator]], object],
-    on_epoch: Callable[[Run], None] = lambda run: None,
-) -> None:
-    """Train every run from its state to its recipe's end, as `study.training.loop.train` would, within rounding.
+def train_batched(runs: Sequence[TrainingRun], *, train: Split, validation: Split, hooks: Sequence[Hook] = ()) -> None:
+    """Train every run to the end of its recipe; within rounding it becomes what `study.training.loop.train` makes.
 
-    Each has its own seed, rate, schedule, momentum, weight decay, target loss and number of epochs, and may begin at
-    another epoch; a run that has ended, or diverged, leaves the others as they are. `state.seconds` grows by the run's
-    share of the time. With a recorder in the recipes, steps are recorded and replayed.
+    Runs may differ in seed, learning rate, schedule, momentum, weight decay, target loss and number of epochs, and may
+    start at different epochs. A run that ends or diverges does not affect the others.
 
     Args:
-        runs: of one architecture and batch size, on one device.
-        train, validation: as for `study.training.loop.train`, of all runs.
-        set_dropout_generator: the models room's.
-        on_epoch: called after each run's epoch, with the run; also after the one in which it diverged.
+        runs: of one architecture, batch size and precision, on one device, with plain SGD and without `perturb`.
+        train, validation: the images of all runs.
+        hooks: called with each run after each of its epochs.
 
     Raises:
-        ValueError: the runs cannot be one program: other batch sizes, architectures or optimizers, or adversarial
-            training.
+        ValueError: the runs cannot be batched.
     """
     if len({(run.recipe.batch_size, run.recipe.precision) for run in runs}) > 1 or any(r.recipe.perturb for r in runs):
-        raise ValueError("only natural training with one batch size and precision can be computed as one")
+        raise ValueError("only natural training with one batch size and precision can be batched")
     for run in runs:
         run.model.train()
-    while going := [run for run in runs if goes_on(run.recipe, run.state)]:
-        program = Program(going, set_dropout_generator, train[0].device)
-        while all(goes_on(run.recipe, run.state) for run in going):
-            _train_epoch(program, going, train, validation, on_epoch)
-        del program  # its memory before the next
-        for run in going:
-            if not goes_on(run.recipe, run.state):
-                own_weights(run.model)
+    while unfinished := [run for run in runs if not run.finished]:
+        _train_until_one_finishes(unfinished, train, validation, hooks)
+        for run in unfinished:
+            if run.finished:
+                unstack(run.model)
 
 
-def _train_epoch(
-    program: Program, runs: Sequence[Run], train: Split, validation: Split, on_epoch: Callable[[Run], None]
+def _train_until_one_finishes(
+    runs: Sequence[TrainingRun], train: Split, validation: Split, hooks: Sequence[Hook]
 ) -> None:
-    """One epoch of every run, with what is noted of it."""
-    started = time.perf_counter()
-    losses = program.epoch(train)
-    for run, loss in zip(runs, losses, strict=True):
-        close_epoch(run.model, run.optimizer, run.recipe, run.state, loss, train=train, validation=validation)
-    share = (time.perf_counter() - started) / len(runs)
-    for run in runs:
-        run.state.seconds += share
-        run.state.replicas = max(run.state.replicas, len(runs))
-        if program.recorded is not None:
-            run.state.replayed, run.state.not_replayed = program.recorded.replays, program.recorded.gave_up
-        on_epoch(run)
-
-
-class Program:
-    """The epochs of all runs as one program; it lasts until one of them ends."""
-
-    def __init__(
-        self,
-        runs: Sequence[Run],
-        set_dropout_generator: Callable[[nn.Module, Sequence[torch.Generator]], object],
-        device: torch.device,
-    ) -> None:
-        """As for `train_together`."""
-        self._runs = runs
-        self._dropout = [torch.Generator(device=device) for _ in runs]
-        self._sgd = sgd = _FusedSGD(runs, self._dropout)
-        set_dropout_generator(sgd.replicas.network, self._dropout)
-        recorder = runs[0].recipe.recorder
-        self.recorded = (
-            RecordedStep(sgd.descend, sgd.touched, sgd.learning_rates, recorder, sgd.count) if recorder else None
-        )
-
-    def step(self, images: Tensor, labels: Tensor) -> Tensor:
-        """One step of every run on its minibatch, (R, B, C, H, W) in [0, 1] and (R, B); returns the losses (R,)."""
-        return self.recorded(images, labels) if self.recorded else self._sgd.step(images, labels)
-
-    def epoch(self, train: Split) -> list[float]:
-        """One pass over the training set, each run in its own epoch; returns the mean losses."""
-        for run, dropout in zip(self._runs, self._dropout, strict=True):
+    """Train a fixed set of runs, epoch by epoch."""
+    dropout = [torch.Generator(device=train[0].device) for _ in runs]
+    step = batched_step(runs, dropout)
+    while not any(run.finished for run in runs):
+        started = time.perf_counter()
+        for run, generator in zip(runs, dropout, strict=True):
             run.optimizer.learning_rate = run.recipe.schedule(run.recipe.learning_rate, run.state.epochs_done)
-            streams.restart(dropout, run.recipe.seed, "dropout", run.state.epochs_done)
-        total = torch.zeros(len(self._runs), dtype=torch.float64, device=train[0].device)
-        for images, labels in self._minibatches(train):
-            total += self.step(images, labels) * labels.shape[1]
-        mean: list[float] = (total / len(train[1])).tolist()
-        return mean
+            streams.restart(generator, run.recipe.seed, "dropout", run.state.epochs_done)
+        total_loss = torch.zeros(len(runs), dtype=torch.float64, device=train[0].device)
+        for images, labels in _minibatches(runs, train):
+            total_loss += step(images, labels) * labels.shape[1]
+        for run, loss in zip(runs, (total_loss / len(train[1])).tolist(), strict=True):
+            record_epoch(run, loss, train=train, validation=validation)
+        seconds = (time.perf_counter() - started) / len(runs)
+        for run in runs:
+            run.state.seconds += seconds
+            run.state.replicas = max(run.state.replicas, len(runs))
+            if isinstance(step, GraphedStep):
+                run.state.replayed, run.state.not_replayed = step.replayed, step.not_replayed
+            for hook in hooks:
+                hook(run)
 
-    def _minibatches(self, train: Split) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images (R, B, C, H, W) and labels (R, B): slice r is the next minibatch of run r."""
-        networks = len(self._runs)
-        own = [minibatches(run.recipe, train, run.state.epochs_done, networks=networks) for run in self._runs]
-        for batches in zip(*own, strict=True):
-            images, labels = zip(*batches, strict=True)
-            yield torch.stack(images), torch.stack(labels)
+
+def _minibatches(runs: Sequence[TrainingRun], train: Split) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images (R, B, C, H, W) and labels (R, B): slice r is the next minibatch of run r."""
+    own = [minibatches(run.recipe, train, run.state.epochs_done, networks=len(runs)) for run in runs]
+    for batches in zip(*own, strict=True):
+        images, labels = zip(*batches, strict=True)
+        yield torch.stack(images), torch.stack(labels)
 
 
-class _FusedSGD:
-    """The gradients of all runs in one pass, then each run's own update. No cycle holds its GPU memory."""
+def batched_step(runs: Sequence[TrainingRun], dropout: Sequence[torch.Generator]) -> Step:
+    """One step of every run: images (R, B, C, H, W) in [0, 1] and labels (R, B) to losses (R,).
 
-    def __init__(self, runs: Sequence[Run], dropout: Sequence[torch.Generator]) -> None:
-        self._rules = [run.optimizer for run in runs if type(run.optimizer) is SGD]
-        if len(self._rules) < len(runs):
-            raise ValueError("only plain SGD can be computed as one")
-        self.replicas = Replicas([run.model for run in runs])
-        self._precision, self._dropout = runs[0].recipe.precision, dropout
+    Gradients come from one pass over all networks, which are stacked as long as the step is used; each run's own SGD
+    applies its gradients. With `graphs` in the recipes the result is a `GraphedStep`.
 
-    def step(self, images: Tensor, labels: Tensor) -> Tensor:
-        losses = self.descend(images, labels)
-        self.count(labels.shape[1])
+    Raises:
+        ValueError: an optimizer is not plain SGD, or the architectures differ.
+    """
+    optimizers = [run.optimizer for run in runs if type(run.optimizer) is SGD]
+    if len(optimizers) < len(runs):
+        raise ValueError("only plain SGD can be batched")
+    networks = StackedNetworks([run.model for run in runs])
+    set_dropout_generator(networks.template, dropout)
+    precision, graphs = runs[0].recipe.precision, runs[0].recipe.graphs
+
+    def descend(images: Tensor, labels: Tensor) -> Tensor:
+        with training_in(precision, networks.template):
+            losses = networks.compute_gradients(images, labels)
+        for optimizer in optimizers:
+            optimizer.apply_gradients()
         return losses
 
-    def descend(self, images: Tensor, labels: Tensor) -> Tensor:
-        with training_in(self._precision, self.replicas.network):
-            losses = self.replicas.differentiate(images, labels)
-        for rule in self._rules:
-            rule.apply_gradients()
+    def eager_step(images: Tensor, labels: Tensor) -> Tensor:
+        losses = descend(images, labels)
+        for optimizer in optimizers:
+            optimizer.count(labels.shape[1])
         return losses
 
-    def count(self, images: int) -> None:
-        for rule in self._rules:
-            rule.count(images)
+    return eager_step if graphs is None else GraphedStep(descend, graphs, optimizers, dropout)
 
-    def touched(self) -> Touched:
-        pairs = zip(self.replicas.models, self._rules, strict=True)
-        return Touched([[list(m.parameters()), list(m.buffers()), rule.moments()] for m, rule in pairs], self._dropout)
 
-    def learning_rates(self) -> list[float]:
-        return [rule.learning_rate for rule in self._rules]
+class StackedNetworks:
+    """The forward and backward pass of R networks of one architecture as one program.
+
+    The parameters and buffers of all networks are copied into stacked tensors (R, ...), and each network's own become
+    views of its slice, with the strides they had. So every network can still be evaluated, stored and updated by its
+    own optimizer. `torch.vmap` turns each layer into one call over all networks (linear layers into batched products,
+    convolutions into grouped ones). Values are those of each network alone, within rounding.
+
+    `template`, a copy of the first network, is what computes, with each network's weights in place of its own.
+    """
+
+    def __init__(self, models: Sequence[nn.Module]) -> None:
+        """Stack at least one model, on one device, in training mode.
+
+        Raises:
+            ValueError: the models differ in a parameter's or buffer's name or shape.
+        """
+        named = [dict(model.named_parameters()) | dict(model.named_buffers()) for model in models]
+        shapes = [{name: tensor.shape for name, tensor in own.items()} for own in named]
+        if any(own != shapes[0] for own in shapes):
+            raise ValueError("only networks of one architecture can be batched")
+        self.template = copy.deepcopy(models[0])
+        self._stacked = {name: _stack([own[name] for own in named]) for name in named[0]}
+        trained = [name for name, parameter in models[0].named_parameters() if parameter.requires_grad]
+        self._trained = [(self._stacked[name].requires_grad_(), [own[name] for own in named]) for name in trained]
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Each network's images (R, B, C, H, W) in [0, 1] to logits (R, B, classes)."""
+
+        def forward(tensors: dict[str, Tensor], images: Tensor) -> Tensor:
+            logits: Tensor = functional_call(self.template, tensors, (images,))
+            return logits
+
+        batched: Tensor = vmap(forward)(self._stacked, x)
+        return batched
+
+    def compute_gradients(self, x: Tensor, y: Tensor) -> Tensor:
+        """Set each network's `grad` to the gradient of its minibatch's mean cross-entropy.
+
+        Args:
+            x: images (R, B, C, H, W) in [0, 1].
+            y: labels (R, B).
+
+        Returns:
+            The mean losses (R,), without a graph.
+        """
+        for stacked, _ in self._trained:
+            stacked.grad = None
+        losses = cross_entropy(self.logits(x).flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
+        losses.sum().backward()
+        for stacked, parameters in self._trained:
+            gradients = [None] * len(parameters) if stacked.grad is None else stacked.grad.unbind()
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient
+        return losses.detach()
+
+
+@torch.no_grad()
+def _stack(tensors: Sequence[Tensor]) -> Tensor:
+    """A tensor (R, ...) with the values of all, which become views of it; every slice has the first one's strides."""
+    first = tensors[0]
+    stacked = torch.empty_strided(
+        (len(tensors), *first.shape), (first.numel(), *first.stride()), dtype=first.dtype, device=first.device
+    )
+    for tensor, place in zip(tensors, stacked.unbind(), strict=True):
+        place.copy_(tensor)
+        tensor.data = place
+    return stacked
+
+
+@torch.no_grad()
+def unstack(model: nn.Module) -> None:
+    """Give a stacked network tensors of its own, so that it no longer keeps the stacked ones in memory."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.grad = None
+        tensor.data = tensor.data.clone()
+
+
+def best_count(most: int, throughput: Callable[[int], float]) -> int:
+    """How many networks to batch: a power of two or `most`, up to which each doubling pays.
+
+    Args:
+        most: how many there are.
+        throughput: steps of one network a second when so many train together; 0 if they do not fit.
+    """
+    if most < 2:
+        return 1
+    best, reached = 1, throughput(1)
+    while best < most:
+        count = min(2 * best, most)
+        found = throughput(count)
+        if found < GAIN * reached:
+            break
+        best, reached = count, found
+    return best
+
+
+def throughput(runs: Sequence[TrainingRun], train: Split) -> float:
+    """Steps of one network a second while `runs`, which are changed, train together; 0 if they do not fit."""
+    device = train[0].device
+    release()
+    try:
+        step = batched_step(runs, [torch.Generator(device=device) for _ in runs])
+        images, labels = next(minibatches(runs[0].recipe, train, 0))
+        images, labels = (t.expand(len(runs), *t.shape).contiguous() for t in (images, labels))
+        for _ in range(WARM_UP_STEPS + 2):  # captured and verified by then
+            step(images, labels)
+        synchronize(device)
+        started, steps = time.perf_counter(), 0
+        while (seconds := time.perf_counter() - started) < MEASURED_SECONDS:
+            step(images, labels)
+            synchronize(device)
+            steps += 1
+    except Exception as error:
+        if not out_of_gpu_memory(error):
+            raise
+        return 0.0
+    return len(runs) * steps / seconds
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until a GPU has done its work; a CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

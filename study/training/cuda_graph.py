@@ -1,215 +1,199 @@
-"""A training step recorded once and replayed: on a GPU one launch in place of a hundred, as a CUDA graph."""
+"""Training steps as CUDA graphs: a step is captured once and replayed, one launch in place of a hundred."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from study.optimizers import SGD
 from study.training.gpu_memory import out_of_gpu_memory
 
 Work = Callable[[], Tensor]
 Step = Callable[[Tensor, Tensor], Tensor]
-"""Images and labels of a minibatch to its loss, or losses, before the step."""
+"""From a minibatch's images and labels to its loss (or losses) before the step."""
 
-WARM_UP = 3
-"""Steps before the recording: they make the optimizer's moments and let the libraries choose their kernels."""
+WARM_UP_STEPS = 3
+"""Eager steps before the capture: they create the optimizer's moments and let the libraries choose their kernels."""
 
-AGREEMENT = 1e-2
-"""By how much of its own size what a replay changes may differ from what the step does; rounding is orders below."""
-
-
-class Recorder(Protocol):
-    """What can record work on fixed tensors."""
-
-    def warm_up(self, work: Work) -> Tensor:
-        """Do the work as it is, where it is going to be recorded."""
-
-    def record(self, work: Work, generators: Sequence[torch.Generator]) -> tuple[Callable[[], None], Tensor]:
-        """What does the work again, and the tensor that then holds its result; nothing is computed now."""
+TOLERANCE = 1e-2
+"""Largest relative difference between the change a replay makes and that of the eager step; rounding is far below."""
 
 
 @cache
-def _recording_stream() -> torch.cuda.Stream:
-    """One for all recordings of this process: the libraries keep a workspace for each stream."""
+def _capture_stream() -> torch.cuda.Stream:
+    """One stream for all captures of this process: the libraries keep a workspace for each stream."""
     return torch.cuda.Stream()
 
 
 class CudaGraphs:
-    """Records as CUDA graphs, in a stream of its own: https://docs.pytorch.org/docs/stable/notes/cuda.html."""
-
-    def __init__(self) -> None:
-        self._stream = _recording_stream()
+    """CUDA graphs, captured in a side stream: https://docs.pytorch.org/docs/stable/notes/cuda.html."""
 
     def warm_up(self, work: Work) -> Tensor:
-        """In the stream of the recording, so that workspaces and gradient buffers belong to it."""
-        self._stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._stream):
+        """Do the work eagerly, but in the capture stream, so that workspaces and gradient buffers belong to it."""
+        stream = _capture_stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
             result = work()
-        torch.cuda.current_stream().wait_stream(self._stream)
+        torch.cuda.current_stream().wait_stream(stream)
         return result
 
-    def record(self, work: Work, generators: Sequence[torch.Generator]) -> tuple[Callable[[], None], Tensor]:
-        """Each replay draws on from where its generators are then, as the work itself would."""
+    def capture(self, work: Work, generators: Sequence[torch.Generator]) -> tuple[Callable[[], None], Tensor]:
+        """Capture work on fixed tensors, without executing it.
+
+        Returns:
+            A function that replays the work, and the tensor that holds its result after each replay. Each replay draws
+            from the generators and advances them, as the work itself would.
+        """
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
-        register = getattr(graph, "register_generator_state", None)  # newer torch finds them by itself
-        drawn = [generator.get_state() for generator in generators]
+        register = getattr(graph, "register_generator_state", None)  # newer torch finds generators by itself
+        states = [generator.get_state() for generator in generators]
         if register is not None:
             for generator in generators:
                 register(generator)
         try:
-            with torch.cuda.graph(graph, stream=self._stream):
+            with torch.cuda.graph(graph, stream=_capture_stream()):
                 result = work()
         except Exception:
             torch.cuda.set_stream(stream)
-            for generator, state in zip(generators, drawn, strict=True):
-                # Older torch leaves a generator whose recording failed in a state in which it cannot draw.
+            for generator, state in zip(generators, states, strict=True):
+                # After a failed capture older torch leaves a generator in a state in which it cannot draw.
                 generator.graphsafe_set_state(torch.Generator(generator.device).graphsafe_get_state())
                 generator.set_state(state)
             raise
         return graph.replay, result
 
 
-@dataclass(frozen=True)
-class Touched:
-    """The tensors that a step changes, and what it draws from.
+class GraphedStep:
+    """A training step that is captured as a graph after WARM_UP_STEPS and replayed on every minibatch of that shape.
 
-    Attributes:
-        networks: of each network that it trains, what it changes of it: its weights, its buffers, its moments.
-        generators: the same objects at every call.
-    """
-
-    networks: Sequence[Sequence[Sequence[Tensor]]]
-    generators: Sequence[torch.Generator]
-
-    @property
-    def tensors(self) -> list[Tensor]:
-        """All tensors, in a fixed order."""
-        return [tensor.detach() for network in self.networks for kind in network for tensor in kind]
-
-
-class RecordedStep:
-    """A step that is recorded on its first minibatch after WARM_UP, and replayed on every other of that shape.
-
-    The first replay is compared with the step itself, from the same weights and draws: the losses, and network by
-    network what it makes of weights, buffers and moments. If the recording fails or they differ, one warning says so
-    (`gave_up` says why) and every step is done as given. Where a step is not finite nothing is proved, and the next one
-    is compared. The recording is made anew when `constants()`, what the step takes from Python (the learning rate),
-    has changed. `count(images)` is called after every step, replayed or not: the step itself must leave Python as it
-    was.
+    The first replay is verified: from the same weights and draws, its losses and its changes to the weights, buffers
+    and moments of each network must agree with the eager step's. If the capture fails or they disagree, one warning
+    says why (and `not_replayed` holds it), and all steps run eagerly. A step whose result is not finite verifies
+    nothing; then the next one is compared. When a learning rate changes, the step is captured again.
     """
 
     def __init__(
-        self,
-        step: Step,
-        touched: Callable[[], Touched],
-        constants: Callable[[], object],
-        recorder: Recorder,
-        count: Callable[[int], object],
+        self, descend: Step, graphs: CudaGraphs, optimizers: Sequence[SGD], generators: Sequence[torch.Generator]
     ) -> None:
-        self._step, self._touched, self._constants, self._recorder = step, touched, constants, recorder
-        self._count = count
+        """Wrap a step.
+
+        Args:
+            descend: the step without its counts, which a replay would not repeat.
+            graphs: what captures it.
+            optimizers: those of the networks that it trains, whose `count` is called after every step.
+            generators: those that it draws from.
+        """
+        self._descend, self._graphs = descend, graphs
+        self._optimizers, self._generators = optimizers, generators
         self._steps = 0
         self._shape: torch.Size | None = None
-        self._recording: _Recording | None = None
-        self._proved = False
-        self.gave_up = ""
+        self._captured: _CapturedStep | None = None
+        self._verified = False
+        self.not_replayed = ""
 
     @property
-    def replays(self) -> bool:
-        """Whether steps are being replayed, and were found to do what the step does."""
-        return self._proved and not self.gave_up
+    def replayed(self) -> bool:
+        """Whether steps are replayed, after a replay was verified."""
+        return self._verified and not self.not_replayed
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        """The step on this minibatch, y (B,) or (R, B); the next call may overwrite the result."""
-        result = self._do(x, y)
-        self._count(y.shape[-1])
-        return result
+        """Train on a minibatch, y (B,) or (R, B); the next call may overwrite the result."""
+        loss = self._replay_or_run(x, y)
+        for optimizer in self._optimizers:
+            optimizer.count(y.shape[-1])
+        return loss
 
-    def _do(self, x: Tensor, y: Tensor) -> Tensor:
+    def _replay_or_run(self, x: Tensor, y: Tensor) -> Tensor:
         self._shape = self._shape or x.shape
-        if self.gave_up or x.shape != self._shape:
-            return self._step(x, y)
+        if self.not_replayed or x.shape != self._shape:
+            return self._descend(x, y)
         self._steps += 1
-        if self._steps <= WARM_UP:
-            return self._recorder.warm_up(lambda: self._step(x, y))
-        if self._recording is None or self._recording.constants != self._constants():
-            self._recording = None  # its memory is free for the next
+        if self._steps <= WARM_UP_STEPS:
+            return self._graphs.warm_up(lambda: self._descend(x, y))
+        if self._captured is None or self._captured.learning_rates != self._learning_rates():
+            self._captured = None  # free its memory before the next capture
             try:
-                self._recording = self._record(x, y)
-            except Exception as error:  # torch has many kinds
+                self._captured = self._capture(x, y)
+            except Exception as error:  # torch raises many kinds
                 if out_of_gpu_memory(error):
                     raise
-                self._give_up(f"it cannot be recorded: {(str(error).splitlines() or [type(error).__name__])[0]}")
-                return self._step(x, y)
-        return self._recording.replay(x, y) if self._proved else self._prove(self._recording, x, y)
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                self._run_eagerly(f"the step cannot be captured: {reason}")
+                return self._descend(x, y)
+        return self._captured.replay(x, y) if self._verified else self._verify(self._captured, x, y)
 
-    def _record(self, x: Tensor, y: Tensor) -> _Recording:
+    def _learning_rates(self) -> list[float]:
+        return [optimizer.learning_rate for optimizer in self._optimizers]
+
+    def _capture(self, x: Tensor, y: Tensor) -> _CapturedStep:
         images, labels = x.clone(), y.clone()
-        recorded = self._recorder.record(lambda: self._step(images, labels), self._touched().generators)
-        return _Recording(self._constants(), images, labels, *recorded)
+        replay, loss = self._graphs.capture(lambda: self._descend(images, labels), self._generators)
+        return _CapturedStep(self._learning_rates(), images, labels, replay, loss)
 
-    def _prove(self, recording: _Recording, x: Tensor, y: Tensor) -> Tensor:
-        """The step itself, after a replay of it from the same state, which it is compared with."""
-        touched = self._touched()
-        before, drawn = [tensor.clone() for tensor in touched.tensors], [g.get_state() for g in touched.generators]
-        losses = recording.replay(x, y).clone()
-        replayed = [tensor.clone() for tensor in touched.tensors]
-        for tensor, value in zip(touched.tensors, before, strict=True):
-            tensor.copy_(value)
-        for generator, state in zip(touched.generators, drawn, strict=True):
-            generator.set_state(state)
-        result = self._step(x, y)
-        if not all(bool(tensor.isfinite().all()) for tensor in (result, *touched.tensors)):
-            return result
-        apart = max([_apart(losses, result), *_apart_by_kind(touched, before, replayed)])
-        self._proved = apart <= AGREEMENT
-        if not self._proved:
-            self._give_up(f"a replay differed from its step by {apart:.0e} of what the step does")
-        return result
+    def _verify(self, captured: _CapturedStep, x: Tensor, y: Tensor) -> Tensor:
+        """Replay the step, restore the state, run the step eagerly and compare."""
+        state = self._state()
+        before, generator_states = _copy(state), [generator.get_state() for generator in self._generators]
+        replayed_loss, replayed = captured.replay(x, y).clone(), _copy(state)
+        for kind, values in zip(state, before, strict=True):
+            for tensor, value in zip(kind, values, strict=True):
+                tensor.copy_(value)
+        for generator, generator_state in zip(self._generators, generator_states, strict=True):
+            generator.set_state(generator_state)
+        loss = self._descend(x, y)
+        if not all(bool(tensor.isfinite().all()) for tensor in (loss, *(t for kind in state for t in kind))):
+            return loss
+        changes = zip(replayed, state, before, strict=True)
+        differences = [_difference([replayed_loss], [loss]), *(_difference(*change) for change in changes)]
+        self._verified = all(difference <= TOLERANCE for difference in differences)
+        if not self._verified:
+            self._run_eagerly(f"a replay differed from the eager step by {max(differences):.0e} of the step's size")
+        return loss
 
-    def _give_up(self, why: str) -> None:
-        self.gave_up, self._recording = why, None
-        warnings.warn(f"steps are not recorded, training is slower: {why}", RuntimeWarning, stacklevel=5)
+    def _state(self) -> list[list[Tensor]]:
+        """The tensors that a step changes: for each network a list of weights, one of buffers and one of moments."""
+        return [
+            [tensor.detach() for tensor in kind]
+            for optimizer in self._optimizers
+            for kind in (optimizer.model.parameters(), optimizer.model.buffers(), optimizer.moments())
+        ]
+
+    def _run_eagerly(self, reason: str) -> None:
+        self.not_replayed, self._captured = reason, None
+        warnings.warn(f"training without CUDA graphs, which is slower: {reason}", RuntimeWarning, stacklevel=5)
 
 
 @dataclass(frozen=True)
-class _Recording:
-    """A recorded step: its minibatch, what does it again, and where its result then is."""
+class _CapturedStep:
+    """A captured step, with the tensors that it reads the minibatch from and writes the loss to."""
 
-    constants: object
+    learning_rates: list[float]
     images: Tensor
     labels: Tensor
-    again: Callable[[], None]
-    result: Tensor
+    graph_replay: Callable[[], None]
+    loss: Tensor
 
     def replay(self, x: Tensor, y: Tensor) -> Tensor:
         self.images.copy_(x)
         self.labels.copy_(y)
-        self.again()
-        return self.result
+        self.graph_replay()
+        return self.loss
 
 
-def _apart(one: Tensor, other: Tensor, start: Tensor | None = None) -> float:
-    """How far `one` is from `other`, relative to how far that is from `start` (default: 0)."""
-    other = other.double()
-    length = float((other if start is None else other - start.double()).norm())
-    off = float((one.double() - other).norm())
-    return 0.0 if off == 0 else off / max(length, torch.finfo(torch.float64).tiny)
+def _copy(state: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
+    return [[tensor.clone() for tensor in kind] for kind in state]
 
 
-def _apart_by_kind(touched: Touched, before: Sequence[Tensor], replayed: Sequence[Tensor]) -> Iterator[float]:
-    """`_apart` for every network's weights, buffers and moments, where it has any that are no counters."""
-    values = zip(before, replayed, touched.tensors, strict=True)
-    for network in touched.networks:
-        for kind in network:
-            own = [next(values) for _ in kind]
-            numbers = [[value.flatten() for value in triple] for triple in own if triple[0].is_floating_point()]
-            if numbers:
-                start, one, other = (torch.cat(parts) for parts in zip(*numbers, strict=True))
-                yield _apart(one, other, start)
+def _difference(replayed: Sequence[Tensor], eager: Sequence[Tensor], before: Sequence[Tensor] | None = None) -> float:
+    """Norm of replayed - eager relative to that of eager - before (default: 0), over all floating-point tensors."""
+    off = size = torch.zeros((), dtype=torch.float64)
+    for one, other, start in zip(replayed, eager, before or [torch.zeros_like(t) for t in eager], strict=True):
+        if other.is_floating_point():
+            off = off.to(other.device) + (one.double() - other.double()).square().sum()
+            size = size.to(other.device) + (other.double() - start.double()).square().sum()
+    return 0.0 if off == 0 else float(off / size.clamp(min=torch.finfo(torch.float64).tiny)) ** 0.5

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 CHUNK = 1000
-"""Images a forward pass: large enough to fill a core, small enough for resnet18's activations."""
+"""Images per forward pass: enough to keep a core busy, few enough for the activations of resnet18."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Evaluation:
 def evaluate(model: nn.Module, x: Tensor, y: Tensor) -> Evaluation:
     """Loss and accuracy over a split: x uint8 (N, C, H, W), y (N,), on the model's device.
 
-    The model is put into eval mode and left as it was. Sums are in float64, so chunks do not round. An empty split
-    (no validation set) has NaN for both.
+    The model is evaluated in eval mode and left in the mode it was in. Losses are summed in float64. Both values are
+    NaN for an empty split (no validation set).
     """
     if len(y) == 0:
         return Evaluation(float("nan"), float("nan"))

@@ -1,1 +1,1 @@
-"""From a Trial to its row: train or load the weights, answer the probes. Only this room unpacks a Trial."""
+"""From a trial to its row: training, probes, pending work. The only room that reads the fields of a Trial."""

@@ -1,13 +1,9 @@
-"""One trial from start to row: train (or load weights), ask its probes, store the answers.
-
-Only this file and `study.trials.train` unpack a Trial into the plain arguments of the rooms.
-"""
+"""One trial from its plan to its row: train (or load stored weights), answer its probes, store everything."""
 
 from __future__ import annotations
 
-import copy
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import torch
@@ -18,10 +14,10 @@ from study.results import checkpoints, provenance
 from study.results.folder import CHECKPOINT_SECONDS, Results
 from study.results.rows import relabel, union
 from study.results.schema import Row
+from study.training.loop import TrainingRun, train
 from study.trials import pending
-from study.trials.device_data import Tensors
-from study.trials.probed_network import Asked
-from study.trials.probes import answer, headline
+from study.trials.device_data import DeviceData
+from study.trials.probes import ProbedNetwork, headline, run_probes
 from study.trials.train import Report, TrialTraining, build_model
 
 FINAL_METRICS = (
@@ -37,61 +33,76 @@ FINAL_METRICS = (
     "lambda1_train",
     "lambda1_test",
 )
-"""The columns of a finished row that Tune is told."""
+"""The columns of a finished row that are reported to Tune."""
 
 
 def execute(
     planned: Planned,
-    data: Tensors,
+    data: DeviceData,
     results: Results,
     *,
     report: Report = lambda metrics: None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     replay: bool = True,
 ) -> Row:
-    """Do the work that is left of a planned trial and store its row; returns the row.
+    """Do the pending work of a trial, store its row and return it.
 
-    Weights that are already stored are used, a checkpoint is gone on from, and probes are added to what the row
-    already answers. A diverged trial gets a row that says so. `replay`: on a GPU, record and replay training steps.
+    Stored weights are loaded, else training continues from the checkpoint or starts. Probes are added to those that the
+    row holds answers to. The row of a diverged trial says so and answers no probe.
+
+    Args:
+        planned: the trial and the probes to answer.
+        data: its images.
+        results: the results folder.
+        report: called with each epoch's metrics, and with the number of answered probes after each.
+        checkpoint_seconds: least time between two checkpoints.
+        replay: on a GPU, capture the training step as a CUDA graph and replay it.
 
     Raises:
         OSError: the results folder cannot be written to.
         ValueError: the trial names something that does not exist, or its model cannot take its data.
     """
     trial = planned.trial
-    model, parent = build_model(trial, data), _parent(trial, data, results)
-    started_from = None if parent is None else checkpoints.weights_sha256(parent)
+    parent = _load_parent(trial, data, results)
     stored = results.read_row(trial.trial_id)
-    row = _trained(trial, stored, model, started_from, data, results)
-    if row is None:
+    trained = _load_trained(trial, stored, parent, data, results)
+    if trained is None:
+
+        def report_epoch(run: TrainingRun) -> None:
+            if not run.state.diverged:
+                report(asdict(run.state.history[-1]))
+
         planned = _with_lost_answers(planned, stored)
-        model = build_model(trial, data) if parent is None else copy.deepcopy(parent)
         training = TrialTraining(
-            planned,
-            model,
-            data,
-            results,
-            started_from=started_from,
-            checkpoint_seconds=checkpoint_seconds,
-            replay=replay,
+            planned, data, results, parent=parent, checkpoint_seconds=checkpoint_seconds, replay=replay
         )
-        training.train(report)
-        row = training.finish()
-    planned = pending.unanswered(planned, row)  # also of a trial restarted after its row was stored
-    model.eval()
-    if row["status"] == "ok":
-        _probe(planned, model, parent, data, row, results, report)
+        hooks = [training.store_checkpoint, report_epoch]
+        train(training.run, train=data.train, validation=data.validation, hooks=hooks)
+        trained = training.run.model, training.finish()
+    model, row = trained
+    planned = pending.unanswered(planned, row)
+    if row["status"] == "ok" and planned.probes:
+        started = time.perf_counter()
+        network = ProbedNetwork(model.eval(), {"train": data.train, "test": data.test}, trial.seed, parent)
+        found = run_probes(network, planned.probes, lambda number: report({"probes_answered": number}))
+        if found.arrays:
+            results.write_arrays(trial.trial_id, found.arrays)
+        for name, entries in found.lists.items():
+            row[name] = [*(row[name] or []), *entries]
+        row |= found.columns
+        row["probe_seconds"] = (row["probe_seconds"] or 0.0) + time.perf_counter() - started
+        row |= headline(row)
     relabel(row, planned)
     row["finished_at"] = datetime.now(UTC)
-    if row["device"] == data.device_name:  # the peak of all the trial's runs on the device it was trained on
+    if row["device"] == data.device_name:  # the peak over all runs of this trial on the device that trained it
         row["peak_memory_bytes"] = max(row["peak_memory_bytes"] or 0, _peak_memory(data.device))
     results.write_row(row)
     results.delete_checkpoint(trial.trial_id)
     return row
 
 
-def _parent(trial: Trial, data: Tensors, results: Results) -> nn.Module | None:
-    """The network that training begins with, if it is another trial's, in eval mode."""
+def _load_parent(trial: Trial, data: DeviceData, results: Results) -> nn.Module | None:
+    """The trained network that this trial starts from, in eval mode, if it has a parent."""
     if trial.parent is None:
         return None
     weights = results.read_weights(trial.parent.trial_id)
@@ -102,64 +113,40 @@ def _parent(trial: Trial, data: Tensors, results: Results) -> nn.Module | None:
     return model.eval()
 
 
-def _with_lost_answers(planned: Planned, row: Row | None) -> Planned:
-    """What an old row answered is asked again, for its weights are lost and those trained anew may differ."""
-    if row is None or row["status"] != "ok":
-        return planned
-    asked = planned.probes | pending.answered_probes(row)
-    return replace(
-        planned,
-        probes=asked,
-        spaces=tuple(union(row["spaces"], planned.spaces)),
-        regimes=tuple(union(row["regimes"], planned.regimes)),
-    )
+def _load_trained(
+    trial: Trial, row: Row | None, parent: nn.Module | None, data: DeviceData, results: Results
+) -> tuple[nn.Module, Row] | None:
+    """The network and row of a trial that is trained already; None if either is missing or damaged.
 
-
-def _trained(
-    trial: Trial, row: Row | None, model: nn.Module, started_from: str | None, data: Tensors, results: Results
-) -> Row | None:
-    """The row of a trial that is trained already, its weights put into the model; None if either is not usable.
-
-    `started_from`: the hash of the parent's weights as they are now; a row that began with others is not usable.
+    A row that started from other weights of the parent than those stored now counts as missing.
     """
     if row is None or row["status"] != "ok":
         return None
     if row["dataset_sha256"] != data.sha256:
         raise ValueError(f"{trial.dataset} is not the data that this trial was trained on; use another --results")
-    if started_from is not None and row["parent_sha256"] != started_from:
+    if parent is not None and row["parent_sha256"] != checkpoints.weights_sha256(parent):
         return None
     weights = results.read_weights(trial.trial_id)
     if weights is None:
         return None
+    model = build_model(trial, data)
     try:
         checkpoints.load_weights(model, weights)
     except ValueError:
         return None
-    return row
+    return model, row
 
 
-def _probe(
-    planned: Planned,
-    model: nn.Module,
-    parent: nn.Module | None,
-    data: Tensors,
-    row: Row,
-    results: Results,
-    report: Report,
-) -> None:
-    """Answer the planned probes and add the answers to the row; arrays are stored before it."""
-    if not planned.probes:
-        return
-    started = time.perf_counter()
-    asked = Asked(model, {"train": data.train, "test": data.test}, planned.trial.seed, parent)
-    answers = answer(asked, planned.probes, lambda number: report({"probes_answered": number}))
-    if answers.arrays:
-        results.write_arrays(planned.trial.trial_id, answers.arrays)
-    for name, entries in answers.lists.items():
-        row[name] = [*(row[name] or []), *entries]
-    row |= answers.columns
-    row["probe_seconds"] = (row["probe_seconds"] or 0.0) + time.perf_counter() - started
-    row |= headline(row)
+def _with_lost_answers(planned: Planned, row: Row | None) -> Planned:
+    """Ask an old row's answers again as well: its weights are lost, and those trained now may differ."""
+    if row is None or row["status"] != "ok":
+        return planned
+    return replace(
+        planned,
+        probes=planned.probes | pending.answered_probes(row),
+        spaces=tuple(union(row["spaces"], planned.spaces)),
+        regimes=tuple(union(row["regimes"], planned.regimes)),
+    )
 
 
 def _peak_memory(device: torch.device) -> int:

@@ -1,30 +1,76 @@
-"""Trials trained as one program: each gets its weights and its row, in which no probe is answered yet."""
+"""Groups of trials trained as one program: each gets its weights and a row whose probes are still to be answered."""
 
 from __future__ import annotations
 
+import itertools
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
 from search_spaces import Planned
-from study.models import set_dropout_generator
 from study.results.folder import CHECKPOINT_SECONDS, Results
 from study.results.schema import TRAINED, Row, empty_row
-from study.training.batched import train_together
+from study.training.batched import best_count, throughput, train_batched
 from study.training.gpu_memory import out_of_gpu_memory, release
-from study.training.loop import Run
-from study.training.throughput import best_count, throughput
-from study.trials.device_data import Tensors
-from study.trials.train import Report, TrialTraining, build_model
+from study.training.loop import TrainingRun
+from study.trials.device_data import DeviceData
+from study.trials.train import Report, TrialTraining
+
+MAX_GROUP = 64
+"""Most trials in a group. Our choice: by then memory traffic, not launches, bounds even small networks on a GPU."""
+
+SHARED_FIELDS = (
+    *("dataset", "model", "batch_size", "augmentation", "precision"),
+    *("train_size", "val_size", "test_size"),
+)
+"""The fields of a trial in which a group agrees."""
 
 REPORT_SECONDS = 1.0
-"""At most so often the driver is told how far a group is: each report waits for it."""
+"""Least time between two reports of a group, each of which waits for the driver."""
 
 
-def execute_together(
+def group_trials(
+    work: Iterable[Planned],
+    trained: Container[str],
+    *,
+    most: int,
+    parts: int = 1,
+    cost: Callable[[Planned], float] = lambda planned: 1.0,
+) -> list[list[Planned]]:
+    """Groups of at least two trials that can train as one program.
+
+    Its trials agree in SHARED_FIELDS and may differ in seed, learning rate, momentum, weight decay, schedule and
+    length; the longest come first, so that those of one length end together.
+
+    Args:
+        work: the trials to group.
+        trained: ids of the trials whose weights are stored; they are left out.
+        most: largest size of a group.
+        parts: the number of GPUs; trials of one kind that have more than one part of the whole cost are split further.
+        cost: the cost of a trial, in any unit.
+    """
+    kinds: dict[tuple[object, ...], list[Planned]] = {}
+    for planned in work:
+        trial = planned.trial
+        plain = trial.optimizer == "sgd" and trial.adversarial_training == "none" and trial.parent is None
+        if plain and trial.trial_id not in trained:
+            kinds.setdefault(tuple(getattr(trial, name) for name in SHARED_FIELDS), []).append(planned)
+    groups: list[list[Planned]] = []
+    total_cost = sum(cost(planned) for members in kinds.values() for planned in members)
+    for members in kinds.values():
+        members.sort(key=lambda planned: -planned.trial.epochs)  # stable: otherwise in the order of the work
+        share = math.ceil(parts * sum(map(cost, members)) / total_cost - 1e-9)
+        count = max(1, -(-len(members) // most), min(share, len(members) // 2))
+        bounds = [i * len(members) // count for i in range(count + 1)]
+        groups += [members[start:end] for start, end in itertools.pairwise(bounds) if end - start > 1]
+    return groups
+
+
+def execute_batched(
     leader: Planned,
-    data: Tensors,
+    data: DeviceData,
     results: Results,
     *,
     groups: Mapping[str, Sequence[Planned]],
@@ -33,42 +79,45 @@ def execute_together(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     replay: bool = True,
 ) -> Row:
-    """Train the group that `leader` stands for, and store each member's weights and row; returns the leader's row.
+    """Train the group of a leader and store each member's weights and row; returns the leader's row.
 
-    `replicas` of them at a time, by default as many as measured throughput says; where it says one, none is trained
-    here: a network that fills the device alone is its trial's to train. Members that are trained already are left
-    alone, half-trained ones go on from their own checkpoints, so a group can be interrupted anywhere. The rows answer
-    nothing: `study.trials.execute.execute` does that, from the weights, as of a trial trained alone.
+    Trained members are left alone and half-trained ones continue from their checkpoints, so a group can be interrupted
+    at any time. The rows answer no probe: `study.trials.execute.execute` does that from the stored weights.
+
+    Args:
+        leader: a trial that stands for its group.
+        data: the images of all members.
+        results: the results folder.
+        groups: the members of each group, by the leader's trial id.
+        replicas: how many members to train together; by default as many as measured throughput recommends. If that is
+            one, no member is trained here: networks that fill the device alone are left to their own trials.
+        report: called with the group's mean epoch and the newest validation accuracy.
+        checkpoint_seconds, replay: as for `study.trials.execute.execute`.
 
     Raises:
         OSError: the results folder cannot be written to.
-        ValueError: a trial names something that does not exist, or its network cannot be one of several.
+        ValueError: a trial names something that does not exist, or its network cannot be batched.
     """
     group = groups[leader.trial.trial_id]
-    begin = partial(_begin, data=data, results=results, checkpoint_seconds=checkpoint_seconds, replay=replay)
-    left = _untrained(group, results)
-    progress = _GroupProgress(group, left, report)
+    begin = partial(TrialTraining, data=data, results=results, checkpoint_seconds=checkpoint_seconds, replay=replay)
+    untrained = _untrained(group, results)
+    progress = _GroupProgress(group, untrained, report)
 
-    def measured(count: int) -> float:
-        return throughput([begin(planned).run for planned in left[:count]], data.train)
+    def measure(count: int) -> float:
+        return throughput([begin(planned).run for planned in untrained[:count]], data.train)
 
-    most = min(replicas, len(left)) if replicas else best_count(len(left), measured)
-    while most > 1 and (left := _untrained(left, results)):
+    most = min(replicas, len(untrained)) if replicas else best_count(len(untrained), measure)
+    while most > 1 and (untrained := _untrained(untrained, results)):
         try:
-            _train([begin(planned) for planned in left[:most]], data, results, progress)
+            _train([begin(planned) for planned in untrained[:most]], data, results, progress)
         except Exception as error:
             if not out_of_gpu_memory(error):
                 raise
             most //= 2
         else:
             continue
-        release()  # and again from the checkpoints: a step may have been half done
+        release()  # only here, where the error's frames no longer hold memory; members restart from their checkpoints
     return results.read_row(leader.trial.trial_id) or empty_row() | {"status": "left"}
-
-
-def _begin(planned: Planned, data: Tensors, results: Results, checkpoint_seconds: float, replay: bool) -> TrialTraining:
-    model = build_model(planned.trial, data)
-    return TrialTraining(planned, model, data, results, checkpoint_seconds=checkpoint_seconds, replay=replay)
 
 
 def _untrained(group: Sequence[Planned], results: Results) -> list[Planned]:
@@ -76,48 +125,43 @@ def _untrained(group: Sequence[Planned], results: Results) -> list[Planned]:
     return [p for p, row in zip(group, rows, strict=True) if row is None or row["status"] not in TRAINED]
 
 
-def _train(members: Sequence[TrialTraining], data: Tensors, results: Results, progress: _GroupProgress) -> None:
-    """Train these together; each is stored as soon as it ends."""
-    by_run = {id(member.run): member for member in members}
+def _train(members: Sequence[TrialTraining], data: DeviceData, results: Results, progress: _GroupProgress) -> None:
+    """Train the members together; each is stored as soon as it has finished."""
+    unfinished = {member.run: member for member in members}
 
-    def on_epoch(run: Run) -> None:
-        member = by_run[id(run)]
-        progress.epoch(member)
-        if member.ended:
-            _store(by_run.pop(id(run)), results)
+    def after_epoch(run: TrainingRun) -> None:
+        member = unfinished[run]
+        progress.report_epoch(member)
+        if run.finished:
+            _store(unfinished.pop(run), results)
         else:
-            member.store()
+            member.store_checkpoint(run)
 
-    train_together(
-        [member.run for member in members],
-        train=data.train,
-        validation=data.validation,
-        set_dropout_generator=set_dropout_generator,
-        on_epoch=on_epoch,
-    )
-    for member in by_run.values():  # whose checkpoint was their end
+    train_batched(list(unfinished), train=data.train, validation=data.validation, hooks=[after_epoch])
+    for member in unfinished.values():  # whose checkpoint was of their last epoch
         _store(member, results)
 
 
 def _store(member: TrialTraining, results: Results) -> None:
     row = member.finish() | {"finished_at": datetime.now(UTC)}
     results.write_row(row)
-    results.delete_checkpoint(row["trial_id"])
+    results.delete_checkpoint(member.trial_id)
 
 
 class _GroupProgress:
-    """Tells the driver how far a group is, as if it were one trial: its mean epoch, the newest validation accuracy."""
+    """Reports a group's progress as if it were one trial: its mean epoch and the newest validation accuracy."""
 
-    def __init__(self, group: Sequence[Planned], left: Sequence[Planned], report: Report) -> None:
-        done = {p.trial.trial_id for p in group} - {p.trial.trial_id for p in left}
-        self._epochs = {p.trial.trial_id: p.trial.epochs if p.trial.trial_id in done else 0 for p in group}
+    def __init__(self, group: Sequence[Planned], untrained: Sequence[Planned], report: Report) -> None:
+        self._epochs = {planned.trial.trial_id: planned.trial.epochs for planned in group}
+        self._epochs |= {planned.trial.trial_id: 0 for planned in untrained}
         self._report, self._last = report, time.monotonic()
 
-    def epoch(self, member: TrialTraining) -> None:
-        """A member has completed an epoch."""
+    def report_epoch(self, member: TrialTraining) -> None:
+        """Note a member's epoch, and report if the last report is REPORT_SECONDS old."""
         state = member.run.state
         self._epochs[member.trial_id] = state.epochs_done
         if state.history and time.monotonic() - self._last >= REPORT_SECONDS:
             self._last = time.monotonic()
-            mean = sum(self._epochs.values()) // len(self._epochs)
-            self._report({"epoch": mean, "val_acc": state.history[-1].val_acc})
+            self._report(
+                {"epoch": sum(self._epochs.values()) // len(self._epochs), "val_acc": state.history[-1].val_acc}
+            )

@@ -1,4 +1,4 @@
-"""What a grid still asks: probes asked minus probes answered, trial by trial."""
+"""Pending work: the probes that a grid asks minus those that the rows answer, trial by trial."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from search_spaces import (
 )
 from study.results.schema import TRAINED, Row
 
-LANDSCAPE_KEY = ("kind", "split", "subset_size", "hessian_size")
 SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
 
 COLUMNS = (
@@ -43,22 +42,52 @@ COLUMNS = (
 """The columns of a row that planning reads."""
 
 
-def answered(row: Row) -> frozenset[tuple[object, ...]]:
-    """The keys of the probes that a row holds an answer to, whatever the answer."""
-    return frozenset(probe.key for probe in answered_probes(row))
+def pending(grid: Grid, rows: Iterable[Row]) -> list[Planned]:
+    """The trials that still need work, in the grid's order, each with its unanswered probes only.
+
+    Failed trials start again with all probes, and so do trials whose parent has other weights by now or will be trained
+    again. Diverged trials need nothing.
+    """
+    by_id = {row["trial_id"]: row for row in rows}
+    work: dict[str, Planned] = {}
+    retrained: set[str] = set()
+    for trial_id, planned in sorted(grid.items(), key=lambda item: item[1].trial.generation):
+        row = by_id.get(trial_id)
+        if row is None or row["status"] not in TRAINED or _parent_changed(planned, row, by_id, retrained):
+            work[trial_id] = planned
+            retrained.add(trial_id)
+        elif row["status"] == "ok":
+            left = unanswered(planned, row)
+            if left.probes:
+                work[trial_id] = left
+    return [work[trial_id] for trial_id in grid if trial_id in work]
+
+
+def _parent_changed(planned: Planned, row: Row, by_id: Mapping[str, Row], retrained: Set[str]) -> bool:
+    """Whether the weights that a trial started from are no longer its parent's."""
+    if planned.trial.parent is None:
+        return False
+    parent_id = planned.trial.parent.trial_id
+    parent = by_id.get(parent_id)
+    return parent is None or parent_id in retrained or parent["weights_sha256"] != row["parent_sha256"]
 
 
 def unanswered(planned: Planned, row: Row) -> Planned:
-    """The same trial with the probes that its row holds no answer to."""
+    """The same trial with only the probes that its row does not answer."""
     known = answered(row)
     return replace(planned, probes=frozenset(probe for probe in planned.probes if probe.key not in known))
 
 
+def answered(row: Row) -> frozenset[tuple[object, ...]]:
+    """The keys of the probes that a row answers."""
+    return frozenset(probe.key for probe in answered_probes(row))
+
+
 def answered_probes(row: Row) -> frozenset[Probe]:
-    """The probes that a row holds an answer to, whatever the answer."""
+    """The probes that a row answers, read from its columns."""
     found: set[Probe] = {_attack(entry) for entry in row["attacks"] or ()}
     found |= {_spectrum(entry) for entry in row["spectra"] or ()}
-    found |= {LandscapeProbe(**{k: e[k] for k in LANDSCAPE_KEY}) for e in row.get("landscapes") or ()}
+    found |= {_landscape(entry) for entry in row.get("landscapes") or ()}
     found |= {InputCurvatureProbe(split) for split in SPLITS if row.get(f"lambda1_x_{split}") is not None}
     if row.get("psd_violation") is not None:
         found.add(InputHessianProbe())
@@ -66,7 +95,7 @@ def answered_probes(row: Row) -> frozenset[Probe]:
 
 
 def _attack(entry: Row) -> AttackProbe:
-    """Rows of before the newer settings lack them: they were asked with the defaults."""
+    """Rows from before a setting existed lack it; they were made with its default."""
     return AttackProbe(
         entry["attack"],
         entry["epsilon"],
@@ -89,32 +118,5 @@ def _spectrum(entry: Row) -> SpectrumProbe:
     )
 
 
-def pending(grid: Grid, rows: Iterable[Row]) -> list[Planned]:
-    """The trials that still need work, each with its unanswered probes only.
-
-    A failed trial is asked again from the start, and so is one whose parent has other weights by now or will be
-    trained anew; a diverged one has answered all there is to ask.
-    """
-    by_id = {row["trial_id"]: row for row in rows}
-    work: dict[str, Planned] = {}
-    retrained: set[str] = set()
-    for trial_id, planned in sorted(grid.items(), key=lambda item: item[1].trial.generation):
-        row = by_id.get(trial_id)
-        if row is None or row["status"] not in TRAINED or _orphaned(planned, row, by_id, retrained):
-            work[trial_id] = planned
-            retrained.add(trial_id)
-        elif row["status"] == "ok":
-            left = unanswered(planned, row)
-            if left.probes:
-                work[trial_id] = left
-    return [work[trial_id] for trial_id in grid if trial_id in work]
-
-
-def _orphaned(planned: Planned, row: Row, by_id: Mapping[str, Row], retrained: Set[str]) -> bool:
-    """Whether the weights that a trial started from are no longer its parent's."""
-    if planned.trial.parent is None:
-        return False
-    parent = by_id.get(planned.trial.parent.trial_id)
-    return (
-        parent is None or planned.trial.parent.trial_id in retrained or parent["weights_sha256"] != row["parent_sha256"]
-    )
+def _landscape(entry: Row) -> LandscapeProbe:
+    return LandscapeProbe(entry["kind"], entry["split"], entry["subset_size"], hessian_size=entry["hessian_size"])

@@ -1,12 +1,15 @@
-"""Probes asked of a trained model: from the questions of a plan to the entries of a row."""
+"""Probes of a trained network: from a plan's questions to the entries, columns and arrays of a row."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from torch import Tensor, nn
 
 from search_spaces import (
     HEADLINE_ATTACKS,
@@ -19,102 +22,199 @@ from search_spaces import (
     headline_epsilon,
 )
 from study.attacks import ATTACKS
-from study.attacks.evaluate import attack_split, measure_clean_gradient
-from study.curvature import check_input_hessian, input_curvature, top_eigenvalues
+from study.attacks.evaluate import CleanGradient, attack_split, measure_clean_gradient
+from study.curvature import check_input_hessian, draw_subset, input_curvature, top_eigenvalues, top_eigenvectors
+from study.curvature.landscape import INTERPOLATION_FRACTIONS, LINE_OFFSETS, PLANE_OFFSETS, interpolation, line, plane
 from study.results.schema import Row
 from study.training import streams
-from study.trials import landscapes
-from study.trials.probed_network import Answers, Asked
+
+LANDSCAPE_DIRECTIONS = 2
+"""Eigenvectors that are computed for a Hessian: a line needs the first, a plane both."""
+
+Split = tuple[Tensor, Tensor]
 
 
-def answer(asked: Asked, probes: Iterable[Probe], on_answer: Callable[[int], None] = lambda number: None) -> Answers:
-    """Answer `probes` in a fixed order; `on_answer` is told how many are answered, after each.
+@dataclass
+class ProbedNetwork:
+    """A trained network in eval mode, the data to probe it on, and intermediate results that probes share."""
 
-    Every probe draws from a stream named by what it asks, so an answer does not depend on the others asked with it.
+    model: nn.Module
+    splits: Mapping[str, Split]
+    seed: int
+    parent: nn.Module | None = None
+    clean_gradients: dict[tuple[str, str, str], CleanGradient] = field(default_factory=dict)
+    eigenvectors: dict[int, Sequence[Tensor]] = field(default_factory=dict)
+
+    def source(self, name: str) -> nn.Module:
+        """The network "self" or "parent".
+
+        Raises:
+            ValueError: the trial has no parent.
+        """
+        if name == "self":
+            return self.model
+        if self.parent is None:
+            raise ValueError("a probe asks for the parent's weights, but this trial has no parent")
+        return self.parent
+
+
+@dataclass
+class ProbeResults:
+    """Answers of one trial's probes: entries of list columns, scalar columns, and arrays stored beside the row."""
+
+    lists: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    columns: dict[str, float | int] = field(default_factory=dict)
+    arrays: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+    def add(self, column: str, entry: dict[str, Any]) -> None:
+        """Append an entry to a list column."""
+        self.lists.setdefault(column, []).append(entry)
+
+
+def run_probes(
+    network: ProbedNetwork, probes: Iterable[Probe], on_answer: Callable[[int], None] = lambda number: None
+) -> ProbeResults:
+    """Answer the probes in a fixed order; `on_answer` is called with the number of answers after each.
+
+    Every probe draws from a random stream named by its settings, so its answer does not depend on the other probes.
     Both losses of an attack share one random start: they differ by the loss alone.
     """
-    answers = Answers()
+    results = ProbeResults()
     for number, probe in enumerate(sorted(probes, key=lambda probe: tuple(map(str, probe.key))), 1):
-        ANSWERS[type(probe)](asked, probe, answers)
+        PROBES[type(probe)](network, probe, results)
         on_answer(number)
-    return answers
+    return results
 
 
-def _attack(asked: Asked, probe: AttackProbe, answers: Answers) -> None:
-    x, y = asked.splits[probe.split]
-    source = asked.source(probe.source)
+def _attack(network: ProbedNetwork, probe: AttackProbe, results: ProbeResults) -> None:
+    x, y = network.splits[probe.split]
+    source = network.source(probe.source)
     shared = (probe.source, probe.split, probe.loss)
-    if shared not in asked.clean:
-        asked.clean[shared] = measure_clean_gradient(source, x, y, loss=probe.loss)
+    if shared not in network.clean_gradients:
+        network.clean_gradients[shared] = measure_clean_gradient(source, x, y, loss=probe.loss)
+    attack = ATTACKS.get(probe.attack)
     result = attack_split(
-        asked.model,
+        network.model,
         x,
         y,
         attack=probe.attack,
         loss=probe.loss,
         epsilon=probe.epsilon,
-        generator=streams.generator(asked.seed, "attack", probe.attack, probe.split, probe.epsilon),
-        clean_gradient=asked.clean[shared],
-        source=None if source is asked.model else source,
-        settings=_settings(probe),
+        generator=streams.generator(network.seed, "attack", probe.attack, probe.split, probe.epsilon),
+        clean_gradient=network.clean_gradients[shared],
+        source=None if source is network.model else source,
+        settings={name: getattr(probe, name) for name in attack.settings} if attack else {},
     )
-    answers.add("attacks", {"split": probe.split, "source": probe.source, **asdict(result)})
+    results.add("attacks", {"split": probe.split, "source": probe.source, **asdict(result)})
 
 
-def _settings(probe: AttackProbe) -> dict[str, float]:
-    """Those of the probe's settings that its attack takes."""
-    attack = ATTACKS.get(probe.attack)
-    return {name: getattr(probe, name) for name in attack.settings} if attack else {}
-
-
-def _spectrum(asked: Asked, probe: SpectrumProbe, answers: Answers) -> None:
-    x, y = asked.splits[probe.split]
+def _spectrum(network: ProbedNetwork, probe: SpectrumProbe, results: ProbeResults) -> None:
+    x, y = network.splits[probe.split]
     draw = (probe.draw,) if probe.draw else ()
     result = top_eigenvalues(
-        asked.model,
+        network.model,
         x,
         y,
         count=probe.count,
         method=probe.method,
         tolerance=probe.tolerance,
         subset_size=None if probe.subset_size == len(y) else probe.subset_size,
-        generator=streams.generator(asked.seed, "spectrum", probe.split, probe.subset_size, *draw),
+        generator=streams.generator(network.seed, "spectrum", probe.split, probe.subset_size, *draw),
     )
-    answers.add("spectra", {"split": probe.split, "draw": probe.draw, **asdict(result)})
+    results.add("spectra", {"split": probe.split, "draw": probe.draw, **asdict(result)})
 
 
-def _input_curvature(asked: Asked, probe: InputCurvatureProbe, answers: Answers) -> None:
-    found = input_curvature(asked.model, *asked.splits[probe.split])
-    answers.columns[f"lambda1_x_{probe.split}"] = found.mean_lambda1
-    answers.columns[f"grad_x_norm_{probe.split}"] = found.mean_gradient_norm
-    answers.arrays[f"lambda1_x_{probe.split}"] = found.lambda1.cpu().numpy().astype(np.float32)
-    answers.arrays[f"grad_x_norm_{probe.split}"] = found.gradient_norm.cpu().numpy().astype(np.float32)
+def _input_curvature(network: ProbedNetwork, probe: InputCurvatureProbe, results: ProbeResults) -> None:
+    found = input_curvature(network.model, *network.splits[probe.split])
+    results.columns[f"lambda1_x_{probe.split}"] = found.mean_lambda1
+    results.columns[f"grad_x_norm_{probe.split}"] = found.mean_gradient_norm
+    results.arrays[f"lambda1_x_{probe.split}"] = found.lambda1.cpu().numpy().astype(np.float32)
+    results.arrays[f"grad_x_norm_{probe.split}"] = found.gradient_norm.cpu().numpy().astype(np.float32)
 
 
-def _input_hessian(asked: Asked, probe: InputHessianProbe, answers: Answers) -> None:
-    x, y = asked.splits["test"]
-    found = check_input_hessian(asked.model, x[: probe.samples], y[: probe.samples])
-    answers.columns |= {"psd_violation": found.psd_violation, "rank_max": found.rank_max}
+def _input_hessian(network: ProbedNetwork, probe: InputHessianProbe, results: ProbeResults) -> None:
+    x, y = network.splits["test"]
+    found = check_input_hessian(network.model, x[: probe.samples], y[: probe.samples])
+    results.columns |= {"psd_violation": found.psd_violation, "rank_max": found.rank_max}
 
 
-def _landscape(asked: Asked, probe: LandscapeProbe, answers: Answers) -> None:
-    entry, arrays = landscapes.measure(asked, probe)
-    answers.add("landscapes", entry)
-    answers.arrays |= arrays
+def _landscape(network: ProbedNetwork, probe: LandscapeProbe, results: ProbeResults) -> None:
+    """Losses around the weights; raises ValueError without a parent to interpolate from, or without eigenvectors."""
+    started = time.perf_counter()
+    x, y = network.splits[probe.split]
+    if probe.subset_size != len(y):  # the subset of the spectrum probe of that size
+        stream = streams.generator(network.seed, "spectrum", probe.split, probe.subset_size)
+        x, y = draw_subset(x, y, probe.subset_size, stream)
+    offsets, losses = LANDSCAPES[probe.kind](network, probe, x, y)
+    name = f"{probe.kind}_{probe.split}_{probe.subset_size}_{probe.hessian_size}"
+    entry: dict[str, Any] = {
+        "kind": probe.kind,
+        "split": probe.split,
+        "subset_size": probe.subset_size,
+        "hessian_size": probe.hessian_size,
+        "offsets": f"{name}_offsets",
+        "losses": f"{name}_losses",
+        "seconds": time.perf_counter() - started,
+    }
+    results.add("landscapes", entry)
+    results.arrays[entry["offsets"]] = np.asarray(offsets, dtype=np.float64)
+    results.arrays[entry["losses"]] = losses.numpy()
 
 
-ANSWERS: Mapping[type, Callable[[Asked, Any, Answers], None]] = {
+def _line(network: ProbedNetwork, probe: LandscapeProbe, x: Tensor, y: Tensor) -> tuple[Sequence[float], Tensor]:
+    first, _ = _eigenvectors(network, probe.hessian_size)
+    return LINE_OFFSETS, line(network.model, first, LINE_OFFSETS, x, y)
+
+
+def _plane(network: ProbedNetwork, probe: LandscapeProbe, x: Tensor, y: Tensor) -> tuple[Sequence[float], Tensor]:
+    first, second = _eigenvectors(network, probe.hessian_size)
+    return PLANE_OFFSETS, plane(network.model, first, second, PLANE_OFFSETS, x, y)
+
+
+def _interpolation(
+    network: ProbedNetwork, probe: LandscapeProbe, x: Tensor, y: Tensor
+) -> tuple[Sequence[float], Tensor]:
+    weights = network.model.state_dict()
+    return INTERPOLATION_FRACTIONS, interpolation(network.source("parent"), weights, INTERPOLATION_FRACTIONS, x, y)
+
+
+def _eigenvectors(network: ProbedNetwork, hessian_size: int) -> Sequence[Tensor]:
+    """The first eigenvectors of the Hessian on `hessian_size` training images, computed once for a network."""
+    if hessian_size not in network.eigenvectors:
+        x, y = network.splits["train"]
+        _, vectors = top_eigenvectors(
+            network.model,
+            x,
+            y,
+            count=LANDSCAPE_DIRECTIONS,
+            subset_size=None if hessian_size == len(y) else hessian_size,
+            generator=streams.generator(network.seed, "spectrum", "train", hessian_size),
+        )
+        if len(vectors) < LANDSCAPE_DIRECTIONS:
+            raise ValueError("no eigenvectors of this Hessian: the network's output is not finite")
+        network.eigenvectors[hessian_size] = tuple(vectors)
+    return network.eigenvectors[hessian_size]
+
+
+LANDSCAPES: Mapping[str, Callable[[ProbedNetwork, LandscapeProbe, Tensor, Tensor], tuple[Sequence[float], Tensor]]] = {
+    "line": _line,
+    "plane": _plane,
+    "interpolation": _interpolation,
+}
+"""Kind of landscape -> offsets or fractions (k,), and losses (k,), for a plane (k, k)."""
+
+PROBES: Mapping[type, Callable[[ProbedNetwork, Any, ProbeResults], None]] = {
     AttackProbe: _attack,
     SpectrumProbe: _spectrum,
     InputCurvatureProbe: _input_curvature,
     InputHessianProbe: _input_hessian,
     LandscapeProbe: _landscape,
 }
-"""What answers each kind of probe. A new kind is one class in search_spaces, one function and one line here."""
+"""The function that answers each kind of probe. A new kind is a class in search_spaces, a function and a line here."""
 
 
 def headline(row: Row) -> dict[str, float]:
-    """The headline columns that a row's attacks and spectra give, at the headline epsilon of those asked."""
+    """The headline columns from a row's attacks and spectra, at the headline epsilon among its attacks."""
     own = [a for a in row["attacks"] or () if a["split"] == "test" and (a.get("source") or "self") == "self"]
     attacks = [attack for attack in own if attack["attack"] in HEADLINE_ATTACKS]
     epsilon = headline_epsilon(row["dataset"], (attack["epsilon"] for attack in attacks))

@@ -1,4 +1,4 @@
-"""One trial's training, from its plan to stored weights and a row in which no probe is answered yet."""
+"""The training of one trial: from its plan, or its checkpoint, to stored weights and a row without probes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from search_spaces import Planned, Trial
+from study.attacks import ATTACKS
+from study.attacks.losses import LOSSES
 from study.data import AUGMENTATIONS, DATASETS
-from study.models import build, set_dropout_generator
-from study.optimizers import OPTIMIZERS, Optimizer
+from study.models import build
+from study.optimizers import OPTIMIZERS
 from study.results import checkpoints
 from study.results.folder import CHECKPOINT_SECONDS, Results
 from study.results.rows import new_row
@@ -23,17 +25,16 @@ from study.results.schema import Row
 from study.training import precision, streams
 from study.training.cuda_graph import CudaGraphs
 from study.training.evaluation import evaluate
-from study.training.loop import Recipe, Run, TrainingState, goes_on, train
+from study.training.loop import Perturb, Recipe, TrainingRun
 from study.training.schedules import SCHEDULES
-from study.trials.adversarial_training import adversary
-from study.trials.device_data import Tensors
+from study.trials.device_data import DeviceData
 
 Report = Callable[[Mapping[str, Any]], None]
-"""Takes the metrics of an epoch, or `probes_answered`, a count, after each probe: signs of life both."""
+"""Takes the metrics of an epoch, or the number `probes_answered` after each probe."""
 
 
-def build_model(trial: Trial, data: Tensors) -> nn.Module:
-    """The trial's network before training, on the data's device."""
+def build_model(trial: Trial, data: DeviceData) -> nn.Module:
+    """The trial's network, newly initialized, on the data's device."""
     info = DATASETS[trial.dataset]
     stream = streams.generator(trial.seed, "initialization")
     model = build(trial.model, image_shape=info.image_shape, num_classes=info.num_classes, generator=stream)
@@ -41,40 +42,34 @@ def build_model(trial: Trial, data: Tensors) -> nn.Module:
 
 
 class TrialTraining:
-    """A trial being trained: `run` is the network and how far it has come, `finish` makes its row."""
+    """A trial in training: train its `run`, with `store_checkpoint` as a hook, then `finish`."""
 
     def __init__(
         self,
         planned: Planned,
-        model: nn.Module,
-        data: Tensors,
+        data: DeviceData,
         results: Results,
         *,
-        started_from: str | None = None,
+        parent: nn.Module | None = None,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
         replay: bool = True,
     ) -> None:
-        """Go on from the trial's checkpoint, or begin.
+        """Begin, or continue from the trial's checkpoint.
 
         Args:
             planned: the trial.
-            model: its network before training.
             data: its images.
             results: where checkpoints, weights and the row go.
-            started_from: the hash of its parent's weights, if it has a parent.
-            checkpoint_seconds: store a half-trained network this often.
-            replay: on a GPU, record the step as a CUDA graph.
+            parent: the network that training starts from, if the trial has a parent.
+            checkpoint_seconds: least time between two checkpoints.
+            replay: on a GPU, capture the step as a CUDA graph and replay it.
 
         Raises:
-            ValueError: the trial names something that does not exist, or that this device cannot do.
+            ValueError: the trial names something that does not exist or that this device cannot do.
         """
         trial = planned.trial
         precision.check(trial.precision, data.device)
-        self.trial_id = trial.trial_id
-        self._data, self._results = data, results
-        self._started_from, self._checkpoint_seconds = started_from, checkpoint_seconds
-        self._row = new_row(planned)
-        self._saved = time.perf_counter()
+        model = build_model(trial, data) if parent is None else copy.deepcopy(parent)
         optimizer = OPTIMIZERS[trial.optimizer](
             model,
             learning_rate=trial.learning_rate,
@@ -89,47 +84,42 @@ class TrialTraining:
             schedule=SCHEDULES[trial.schedule],
             augmentation=AUGMENTATIONS[trial.augmentation],
             target_loss=trial.target_loss,
-            perturb=adversary(trial),
-            recorder=CudaGraphs() if replay and data.device.type == "cuda" else None,
+            perturb=_adversary(trial),
+            graphs=CudaGraphs() if replay and data.device.type == "cuda" else None,
             precision=trial.precision,
         )
-        self.run = Run(model, optimizer, recipe, _resume(trial, model, optimizer, results, started_from))
+        self.trial_id = trial.trial_id
+        self.run = TrainingRun(model, optimizer, recipe)
+        self._data, self._results = data, results
+        self._parent_sha256 = None if parent is None else checkpoints.weights_sha256(parent)
+        self._checkpoint_seconds = checkpoint_seconds
+        self._row = new_row(planned)
+        self._saved = time.perf_counter()
+        self._resume()
 
-    @property
-    def ended(self) -> bool:
-        """Whether there is no epoch left to train."""
-        return not goes_on(self.run.recipe, self.run.state)
+    def _resume(self) -> None:
+        """Load the trial's checkpoint; without one, or from a damaged one, training starts at the beginning."""
+        model, optimizer = self.run.model, self.run.optimizer
+        stored = self._results.read_checkpoint(self.trial_id)
+        if stored is None:
+            return
+        fresh = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+        try:
+            self.run.state = checkpoints.load_state(model, optimizer, stored, self._parent_sha256)
+        except ValueError:
+            model.load_state_dict(fresh[0])
+            optimizer.load_state_dict(fresh[1])
 
-    def train(self, report: Report) -> None:
-        """Train to the end, alone; each epoch is reported."""
-
-        def on_epoch(epoch: object) -> None:
-            self.store()
-            report(asdict(self.run.state.history[-1]))
-
-        run, data = self.run, self._data
-        train(
-            run.model,
-            run.optimizer,
-            run.recipe,
-            train=data.train,
-            validation=data.validation,
-            state=run.state,
-            set_dropout_generator=set_dropout_generator,
-            on_epoch=on_epoch,
-        )
-
-    def store(self) -> None:
-        """After an epoch: write a checkpoint if one is due."""
+    def store_checkpoint(self, run: TrainingRun) -> None:
+        """A hook for the training loop: store a checkpoint if one is due."""
         now = time.perf_counter()
-        if now - self._saved >= self._checkpoint_seconds and not self.ended:
-            run = self.run
-            state = checkpoints.state_to_bytes(run.model, run.optimizer, run.state, self._started_from)
+        if now - self._saved >= self._checkpoint_seconds and not run.finished:
+            state = checkpoints.state_to_bytes(run.model, run.optimizer, run.state, self._parent_sha256)
             self._results.write_checkpoint(self.trial_id, state)
             self._saved = now
 
     def finish(self) -> Row:
-        """Evaluate the trained network, store its weights, and return its row; that of a diverged one is not stored."""
+        """Evaluate the trained network and return its row; weights and row are stored unless it diverged."""
         started = time.perf_counter()
         model, state, data = self.run.model, self.run.state, self._data
         on_train, on_test = evaluate(model, *data.train), evaluate(model, *data.test)
@@ -149,7 +139,7 @@ class TrialTraining:
             "test_acc": on_test.accuracy,
             "weight_norm": checkpoints.weight_norm(model),
             "weights_sha256": checkpoints.weights_sha256(model),
-            "parent_sha256": self._started_from,
+            "parent_sha256": self._parent_sha256,
             "n_params": sum(p.numel() for p in model.parameters()),
             "history": [asdict(epoch) for epoch in state.history],
             "dataset_sha256": data.sha256,
@@ -170,17 +160,21 @@ class TrialTraining:
         return row
 
 
-def _resume(
-    trial: Trial, model: nn.Module, optimizer: Optimizer, results: Results, started_from: str | None
-) -> TrainingState:
-    """Go on from the trial's checkpoint; a missing or damaged one costs time, not the trial."""
-    stored = results.read_checkpoint(trial.trial_id)
-    if stored is None:
-        return TrainingState()
-    fresh = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
-    try:
-        return checkpoints.load_state(model, optimizer, stored, started_from)
-    except ValueError:
-        model.load_state_dict(fresh[0])
-        optimizer.load_state_dict(fresh[1])
-        return TrainingState()
+def _adversary(trial: Trial) -> Perturb | None:
+    """The attack that replaces a trial's minibatches, on cross-entropy as published; None for natural training.
+
+    Source: Yao et al. 2018 (arXiv:1802.08241), section 3.3.
+
+    Raises:
+        ValueError: the trial names an attack that does not exist.
+    """
+    if trial.adversarial_training == "none":
+        return None
+    if trial.adversarial_training not in ATTACKS:
+        raise ValueError(f"unknown attack {trial.adversarial_training!r}; valid: {', '.join(ATTACKS)}")
+    attack = ATTACKS[trial.adversarial_training].run
+
+    def perturb(model: nn.Module, x: Tensor, y: Tensor, random_starts: torch.Generator) -> Tensor:
+        return attack(model, x, y, epsilon=trial.adversarial_epsilon, loss=LOSSES["ce"], generator=random_starts)
+
+    return perturb

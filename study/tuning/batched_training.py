@@ -12,8 +12,7 @@ from study.data import Splits
 from study.results.folder import Results
 from study.results.schema import TRAINED, Row
 from study.trials.device_data import DataKey
-from study.trials.execute_batched import execute_together
-from study.trials.groups import MOST, groups
+from study.trials.execute_batched import MAX_GROUP, execute_batched, group_trials
 from study.tuning import tuner
 from study.tuning.cluster import survey
 from study.tuning.costs import CostModel
@@ -43,12 +42,12 @@ def train_groups(
     """
     nodes = survey()
     on_gpus = nodes.has_gpus and resources.gpus_per_trial != 0
-    most = resources.replicas or (MOST if on_gpus else 1)
+    most = resources.replicas or (MAX_GROUP if on_gpus else 1)
     if most < 2:
         return {}
     gpus = int(sum(node.get("GPU", 0) for node in nodes.live))
     parts = max(1, gpus, AUTOSCALED if on_gpus and nodes.grows else 0)
-    found = groups(work, costs.trained, most=most, parts=parts, cost=costs.training_seconds)
+    found = group_trials(work, costs.trained, most=most, parts=parts, cost=costs.training_seconds)
     if not found:
         return {}
     members = {group[0].trial.trial_id: group for group in found}
@@ -69,7 +68,7 @@ def train_groups(
         progress,
         patience={leader: sum(costs.patience(p) for p in group) for leader, group in members.items()},
         resources=_of_groups(resources, on_gpus, max(map(len, found))),
-        execute_trial=partial(execute_together, groups=members, replicas=resources.replicas),
+        execute_trial=partial(execute_batched, groups=members, replicas=resources.replicas),
     )
     for leader, reason in progress.failures.items():
         print(f"not trained as one program, but one by one: {progress.labels[leader]}: {reason}", file=sys.stderr)

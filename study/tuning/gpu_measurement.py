@@ -11,7 +11,7 @@ import ray
 from search_spaces import Planned
 from study.results.folder import Results
 from study.training.gpu_memory import out_of_gpu_memory
-from study.trials.device_data import DataKey, Tensors
+from study.trials.device_data import DataKey, DeviceData
 from study.tuning.cluster import Capacity, Node, survey
 from study.tuning.errors import first_line
 from study.tuning.gpu_profile import CudaMeter, rehearse
@@ -28,10 +28,10 @@ NODE_SECONDS = 900.0
 MEASURE_SECONDS = 600.0
 """Wait so long for the next measurement to end. Our choice: each takes seconds, and a cold GPU some more."""
 
-Measure = Callable[[Planned, Tensors], Need]
+Measure = Callable[[Planned, DeviceData], Need]
 
 
-def measure_on_gpu(planned: Planned, data: Tensors) -> Need:
+def measure_on_gpu(planned: Planned, data: DeviceData) -> Need:
     """What a trial needs, from a rehearsal on this process's GPU.
 
     Raises:

@@ -26,7 +26,7 @@ from study.data import DATASETS
 from study.models import build
 from study.results.folder import Results
 from study.training.evaluation import CHUNK
-from study.trials.device_data import Tensors
+from study.trials.device_data import DeviceData
 from study.trials.execute import execute
 from study.tuning.costs import HVP_SHARE, MATVECS, PASSES, probe_seconds
 from study.tuning.gpu_shares import Need, probe_kind
@@ -87,7 +87,7 @@ class CudaMeter:
         return microseconds / 1e6 or None
 
 
-def rehearse(planned: Planned, data: Tensors, meter: Meter) -> Need:
+def rehearse(planned: Planned, data: DeviceData, meter: Meter) -> Need:
     """Measure a trial in parts: some steps of training, a batch of each attack, a Hessian-vector product.
 
     Each part runs once to warm up, once for its time and once for its kernels' time; parts weigh by how long the whole
@@ -137,7 +137,7 @@ def _time(work: Callable[[], None], meter: Meter) -> tuple[float, float | None]:
     return time.perf_counter() - started, meter.busy_seconds(work)
 
 
-def _in_small(planned: Planned, data: Tensors) -> Planned:
+def _in_small(planned: Planned, data: DeviceData) -> Planned:
     """One epoch of STEPS steps, and one probe of each kind on test images; those of the Hessian apart.
 
     The learning rate is small enough that nothing diverges, and nobody is its parent.
@@ -169,26 +169,26 @@ def _on_own_test_images(probe: Probe) -> Probe:
     return replace(probe, split="test") if isinstance(probe, InputCurvatureProbe) else probe
 
 
-def _cut(data: Tensors, small: Planned) -> Tensors:
+def _cut(data: DeviceData, small: Planned) -> DeviceData:
     """Views of the first images: all of the data stays on the device, as in the trial itself."""
     trial = small.trial
     parts = ((data.train, trial.train_size), (data.validation, trial.val_size), (data.test, trial.test_size))
     train, validation, test = ((x[:n], y[:n]) for (x, y), n in parts)
-    return Tensors(train, validation, test, data.sha256)
+    return DeviceData(train, validation, test, data.sha256)
 
 
 Part = tuple[Callable[[], None], float]
 """Some work, and how often a trial does as much."""
 
 
-def _training(planned: Planned, small: Planned, cut: Tensors, folder: str) -> Part:
+def _training(planned: Planned, small: Planned, cut: DeviceData, folder: str) -> Part:
     def work() -> None:
         execute(replace(small, probes=frozenset()), cut, _fresh(folder), replay=False)
 
     return work, max(1.0, planned.trial.epochs * planned.trial.train_size / small.trial.train_size)
 
 
-def _probing(planned: Planned, small: Planned, cut: Tensors, folder: str) -> Part:
+def _probing(planned: Planned, small: Planned, cut: DeviceData, folder: str) -> Part:
     results = _fresh(folder)
     trained = execute(replace(small, probes=frozenset()), cut, results)
 
@@ -206,7 +206,7 @@ def _fresh(folder: str) -> Results:
     return results
 
 
-def _operator(planned: Planned, data: Tensors, images: int) -> HessianOperator:
+def _operator(planned: Planned, data: DeviceData, images: int) -> HessianOperator:
     info = DATASETS[planned.trial.dataset]
     stream = torch.Generator().manual_seed(0)
     model = build(planned.trial.model, image_shape=info.image_shape, num_classes=info.num_classes, generator=stream)

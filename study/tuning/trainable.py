@@ -11,15 +11,13 @@ from typing import Any
 import ray
 import torch
 from ray import tune
-from torch.utils.dlpack import from_dlpack
 
 from search_spaces import Planned
-from study.data import Splits
 from study.results.folder import Results
 from study.results.rows import failed_row
 from study.results.schema import TRAINED
 from study.training.gpu_memory import OutOfGpuMemory, out_of_gpu_memory, too_large
-from study.trials.device_data import DataKey, Tensors, data_key
+from study.trials.device_data import DataKey, DeviceData, data_key
 from study.trials.execute import FINAL_METRICS
 from study.trials.pending import answered_probes
 from study.trials.train import Report
@@ -125,17 +123,8 @@ def has_answers(results: Results, planned: Planned) -> bool:
     return row is not None and row["status"] in TRAINED
 
 
-def tensors(planned: Planned, references: Mapping[DataKey, tuple[Any, str]]) -> Tensors:
+def tensors(planned: Planned, references: Mapping[DataKey, tuple[Any, str]]) -> DeviceData:
     """The node's shared arrays as tensors: without a copy on the CPU, copied once to a GPU."""
     reference, sha256 = references[data_key(planned)]
-    splits: Splits = ray.get(reference)
-    device = torch.device("cuda" if torch.cuda.is_available() and ray.get_gpu_ids() else "cpu")
-    parts = [
-        (from_dlpack(x).to(device), from_dlpack(y).to(device))
-        for x, y in (
-            (splits.train_x, splits.train_y),
-            (splits.val_x, splits.val_y),
-            (splits.test_x, splits.test_y),
-        )
-    ]
-    return Tensors(parts[0], parts[1], parts[2], sha256)
+    device = "cuda" if torch.cuda.is_available() and ray.get_gpu_ids() else "cpu"
+    return DeviceData.of(ray.get(reference), sha256, device)

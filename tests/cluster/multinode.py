@@ -17,7 +17,7 @@ import torch
 from search_spaces import Request, plan
 from study.data import load, split
 from study.results.folder import Results
-from study.trials.device_data import Tensors
+from study.trials.device_data import DeviceData
 from study.trials.execute import execute
 from tests.trials.small import timeless
 
@@ -91,7 +91,7 @@ def undisturbed() -> dict[str, dict[str, object]]:
         results = Results(folder)
         results.create()
         for planned in plan(REQUEST).values():
-            execute(planned, Tensors(tensors[0], tensors[1], tensors[2], whole.sha256), results)
+            execute(planned, DeviceData(tensors[0], tensors[1], tensors[2], whole.sha256), results)
         return {row["trial_id"]: timeless(row) for row in results.read_rows()[0]}
 
 

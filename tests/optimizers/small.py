@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from study.data import AUGMENTATIONS
 from study.models import Dropout, set_dropout_generator
 from study.optimizers import OPTIMIZERS, Optimizer
-from study.training.loop import Recipe, TrainingState, train
+from study.training.loop import Recipe, TrainingRun, TrainingState, train
 from study.training.schedules import constant
 
 IMAGES, BATCH, CLASSES = 22, 8, 4
@@ -55,14 +55,10 @@ def fit(
     """The study's own training loop, with random flips, up to `epochs` epochs."""
     x, y = images()
     data = ((x * 255).round().to(torch.uint8), y)
-    recipe = Recipe(
-        learning_rate=RATE, batch_size=BATCH, epochs=epochs, seed=seed, schedule=constant,
-        augmentation=AUGMENTATIONS["flip"],
-    )  # fmt: skip
-    return train(
-        model, optimizer, recipe, train=data, validation=data, state=state or TrainingState(),
-        set_dropout_generator=set_dropout_generator,
-    )  # fmt: skip
+    recipe = Recipe(RATE, BATCH, epochs, seed, schedule=constant, augmentation=AUGMENTATIONS["flip"])
+    run = TrainingRun(model, optimizer, recipe, state or TrainingState())
+    train(run, train=data, validation=data)
+    return run.state
 
 
 def gradient(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:

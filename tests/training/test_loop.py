@@ -1,78 +1,55 @@
-"""Training: plain SGD in closed form, the schedule, and nothing changed that is not ours."""
+"""The training loop: plain SGD in closed form, what optimizers and attacks get from it, its schedules and its end."""
 
 import copy
+from dataclasses import asdict
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from study.data import AUGMENTATIONS
-from study.models import build, set_dropout_generator
-from study.optimizers import OPTIMIZERS
+from study.models import Dropout, set_dropout_generator
+from study.models.initialization import drawing_from
+from study.optimizers import OPTIMIZERS, SGD, Batches, Optimizer
 from study.training import streams
 from study.training.evaluation import evaluate
-from study.training.loop import Epoch, Recipe, TrainingState, train
+from study.training.loop import Epoch, Perturb, TrainingRun, TrainingState
 from study.training.schedules import SCHEDULES
+from tests.training.networks import model_of, run_of, same_bits, trained
 from tests.trials.small import tensors
 
 
-def model_of(seed: int = 0, name: str = "m1_8") -> nn.Module:
-    return build(name, image_shape=(1, 28, 28), num_classes=10, generator=streams.generator(seed, "initialization"))
-
-
-def run(model: nn.Module, **changes: object) -> TrainingState:
-    settings: dict[str, object] = {
-        "learning_rate": 0.05, "batch_size": 32, "epochs": 3, "seed": 0, "schedule": SCHEDULES["constant"],
-        "augmentation": AUGMENTATIONS["none"], **changes,
-    }  # fmt: skip
-    recipe = Recipe(**settings)  # type: ignore[arg-type]
-    data = tensors()
-    return train(
-        model,
-        OPTIMIZERS["sgd"](model, learning_rate=recipe.learning_rate, momentum=0.9),
-        recipe,
-        train=data.train,
-        validation=data.validation,
-        state=TrainingState(),
-        set_dropout_generator=set_dropout_generator,
-    )
-
-
 def test_equals_a_hand_written_loop_to_the_bit() -> None:
-    ours, theirs = model_of(), model_of()
-    run(ours)
+    ours, theirs = trained(run_of()), model_of()
     x, y = tensors().train
     optimizer = torch.optim.SGD(theirs.parameters(), lr=0.05, momentum=0.9, fused=True)
     for epoch in range(3):
         order = torch.randperm(len(y), generator=streams.generator(0, "order", epoch))
-        for start in range(0, len(y), 32):
-            batch = order[start : start + 32]
+        for batch in order.split(32):
             optimizer.zero_grad()
             F.cross_entropy(theirs(x[batch].float() / 255), y[batch]).backward()
             optimizer.step()
-    for name, tensor in ours.state_dict().items():
-        assert torch.equal(tensor, theirs.state_dict()[name]), name
+    assert same_bits(ours.model, theirs)
 
 
 def test_one_full_batch_step_is_one_gradient_step() -> None:
-    model = model_of()
-    before = copy.deepcopy(model)
-    run(model, batch_size=120, epochs=1, learning_rate=0.1)
+    before = model_of()
+    after = trained(run_of(batch_size=120, epochs=1, learning_rate=0.1)).model
     x, y = tensors().train
     gradient = torch.autograd.grad(F.cross_entropy(before(x.float() / 255), y), list(before.parameters()))
-    for new, old, g in zip(model.parameters(), before.parameters(), gradient, strict=True):
+    for new, old, g in zip(after.parameters(), before.parameters(), gradient, strict=True):
         torch.testing.assert_close(new, old - 0.1 * g, rtol=1e-4, atol=1e-7)
 
 
 def test_steps_count_the_ragged_batch_and_history_has_every_epoch() -> None:
-    state = run(model_of(), batch_size=50, epochs=2)
+    state = trained(run_of(batch_size=50, epochs=2)).state
     assert state.steps == 2 * 3
     assert [e.epoch for e in state.history] == [1, 2]
 
 
 def test_the_benchmark_halves_the_rate_after_every_fifth_epoch() -> None:
-    state = run(model_of(), epochs=11, schedule=SCHEDULES["halve_every_5"], learning_rate=0.04)
+    state = trained(run_of(epochs=11, schedule=SCHEDULES["halve_every_5"], learning_rate=0.04)).state
     assert [e.lr for e in state.history] == [0.04] * 5 + [0.02] * 5 + [0.01]
 
 
@@ -83,27 +60,27 @@ def test_choudharys_schedules() -> None:
 
 
 def test_a_huge_rate_diverges_and_says_in_which_epoch() -> None:
-    state = run(model_of(), learning_rate=1e6)
+    state = trained(run_of(learning_rate=1e6)).state
     assert state.diverged.startswith("loss became")
     assert "in epoch" in state.diverged
 
 
 def test_training_stops_at_the_target_loss() -> None:
-    state = run(model_of(), epochs=50, target_loss=1.5)
+    state = trained(run_of(epochs=50, target_loss=1.5)).state
     assert state.reached_target
     assert state.epochs_done < 50
-    assert run(model_of(), epochs=1, target_loss=1e-9).reached_target is False
+    assert trained(run_of(epochs=1, target_loss=1e-9)).state.reached_target is False
 
 
 def test_data_and_global_random_state_are_left_alone() -> None:
     before, data = torch.get_rng_state(), tensors().train[0].clone()
-    run(model_of(name="stdcnn"), augmentation=AUGMENTATIONS["crop_flip"])
+    trained(run_of("stdcnn", augmentation=AUGMENTATIONS["crop_flip"]))
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(tensors().train[0], data)
 
 
 def test_evaluation_does_not_depend_on_chunks_and_leaves_the_mode(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = model_of(name="stdcnn").train()
+    model = model_of("stdcnn").train()
     x, y = tensors().train
     set_dropout_generator(model, streams.generator(0))
     whole = evaluate(model, x, y)
@@ -124,4 +101,127 @@ def test_streams_are_named_and_independent_of_order() -> None:
 
 def test_state_survives_plain_values() -> None:
     state = TrainingState(steps=3, history=[Epoch(1, 0.1, 2.0, 0.5)])
-    assert TrainingState.from_dict(state.to_dict()) == state
+    assert TrainingState.from_dict(asdict(state)) == state
+
+
+# -- what the loop gives to optimizers and attacks ------------------------------------------------------------------
+
+
+def augmented(model: nn.Module, optimizer: Optimizer, epochs: int = 2, perturb: Perturb | None = None) -> TrainingRun:
+    """A trained run of this optimizer on augmented images."""
+    settings = {"batch_size": 50, "epochs": epochs, "seed": 3, "augmentation": AUGMENTATIONS["crop_flip"]}
+    return trained(TrainingRun(model, optimizer, run_of(model, perturb=perturb, **settings).recipe))  # type: ignore[arg-type]
+
+
+class Looking(SGD):
+    """SGD that passes over every epoch twice before its steps, and notes what it gets."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model, learning_rate=0.05)
+        self.seen: list[list[tuple[Tensor, Tensor]]] = []
+        self.logits: list[list[Tensor]] = []
+        self.noise: list[float] = []
+        self.calls: list[str] = []
+
+    def begin_epoch(self, batches: Batches, generator: torch.Generator) -> None:
+        self.calls.append("begin")
+        assert self.model.training
+        self.noise.append(float(torch.rand((), generator=generator)))
+        self.seen += [list(batches()), list(batches()), []]
+        self.logits += [[self.model(x).detach() for x, _ in self.seen[-2]], []]
+
+    def step(self, x: Tensor, y: Tensor) -> Tensor:
+        self.calls.append("step")
+        self.seen[-1].append((x, y))
+        self.logits[-1].append(self.model(x).detach())
+        return torch.zeros(())
+
+    def end_epoch(self) -> None:
+        self.calls.append("end")
+
+
+def test_an_optimizer_can_pass_over_the_epoch_first_and_meets_its_batches_and_masks() -> None:
+    model = model_of("stdcnn")
+    optimizer = Looking(model)
+    augmented(model, optimizer)
+    assert optimizer.calls == ["begin", "step", "step", "step", "end"] * 2
+    for first, again, stepped in (optimizer.seen[:3], optimizer.seen[3:]):
+        assert [len(y) for _, y in first] == [50, 50, 20]
+        for one, two, three in zip(first, again, stepped, strict=True):
+            assert all(torch.equal(a, b) and torch.equal(a, c) for a, b, c in zip(one, two, three, strict=True))
+    assert not torch.equal(optimizer.seen[0][0][0], optimizer.seen[3][0][0])
+    # The weights do not change: equal logits mean equal dropout masks.
+    for before, stepped_logits in (optimizer.logits[:2], optimizer.logits[2:]):
+        assert all(torch.equal(a, b) for a, b in zip(before, stepped_logits, strict=True))
+    assert optimizer.noise == [float(torch.rand((), generator=streams.generator(3, "optimizer", e))) for e in (0, 1)]
+
+
+def test_a_first_pass_changes_no_bit() -> None:
+    class LooksThenTrains(SGD):
+        def begin_epoch(self, batches: Batches, generator: torch.Generator) -> None:
+            for x, _ in batches():
+                self.model(x)
+
+    ours, plain = model_of("stdcnn"), model_of("stdcnn")
+    augmented(ours, LooksThenTrains(ours, learning_rate=0.05))
+    augmented(plain, SGD(plain, learning_rate=0.05))
+    assert same_bits(ours, plain)
+
+
+def test_steps_and_gradients_are_the_optimizers_counts() -> None:
+    model = model_of()
+    optimizer = OPTIMIZERS["svrg"](model, learning_rate=0.05, momentum=0.0, weight_decay=0.0)
+    state = augmented(model, optimizer).state
+    assert (state.steps, state.gradient_equivalents) == (2 * 3, 2 * 3 * 120)
+    assert TrainingState.from_dict(asdict(state)) == state
+
+
+def careless_fgsm(model: nn.Module, x: Tensor, y: Tensor, starts: torch.Generator) -> Tensor:
+    """FGSM that leaves its gradients in the weights and a graph in its result."""
+    x = x.clone().requires_grad_()
+    F.cross_entropy(model(x), y).backward()
+    assert x.grad is not None
+    return x + 0.1 * x.grad.sign()
+
+
+def test_adversarial_minibatches_are_made_with_the_current_weights_in_eval_mode() -> None:
+    """Like a hand-written loop, dropout and batch norm included: the attack draws no mask and moves no statistic."""
+    with drawing_from(streams.generator(0)):
+        ours = nn.Sequential(nn.Flatten(), nn.Linear(784, 20), nn.BatchNorm1d(20), Dropout(0.5), nn.Linear(20, 10))
+    theirs = copy.deepcopy(ours)
+    augmented(ours, SGD(ours, learning_rate=0.05, momentum=0.9), epochs=1, perturb=careless_fgsm)
+
+    x, y = tensors().train
+    order = torch.randperm(len(y), generator=streams.generator(3, "order", 0))
+    draws = streams.generator(3, "augmentation", 0)
+    set_dropout_generator(theirs, streams.generator(3, "dropout", 0))
+    optimizer = torch.optim.SGD(theirs.parameters(), lr=0.05, momentum=0.9, fused=True)
+    for batch in order.split(50):
+        images = AUGMENTATIONS["crop_flip"](x[batch], draws).float() / 255
+        adversarial = careless_fgsm(theirs.eval(), images, y[batch], torch.Generator()).detach()
+        optimizer.zero_grad()
+        F.cross_entropy(theirs.train()(adversarial), y[batch]).backward()
+        optimizer.step()
+    assert same_bits(ours, theirs)
+
+
+def test_an_attack_leaves_no_gradient_for_an_optimizer_that_accumulates_them() -> None:
+    class Accumulates(SGD):
+        def step(self, x: Tensor, y: Tensor) -> Tensor:
+            gradients = [p.grad for p in self.model.parameters()]
+            assert all(g is None if self.updates == 0 else torch.all(g == self.updates) for g in gradients)
+            assert self.model.training
+            self.updates += 1
+            for p in self.model.parameters():
+                p.grad = torch.full_like(p, self.updates)
+            return torch.zeros(())
+
+    model = model_of()
+    assert augmented(model, Accumulates(model, learning_rate=0.05), perturb=careless_fgsm).state.steps == 6
+
+
+def test_svrg_cannot_be_trained_adversarially() -> None:
+    model = model_of()
+    optimizer = OPTIMIZERS["svrg"](model, learning_rate=0.05, momentum=0.0, weight_decay=0.0)
+    with pytest.raises(ValueError, match="train adversarially with another optimizer"):
+        augmented(model, optimizer, perturb=careless_fgsm)

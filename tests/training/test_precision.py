@@ -1,4 +1,4 @@
-"""Lower precision is the training step's alone, by option, and never silently."""
+"""Lower precision applies to training steps only, by option, and never silently."""
 
 from __future__ import annotations
 
@@ -10,44 +10,25 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces import GRIDS, Request, Trial, plan
-from study.data import AUGMENTATIONS
 from study.models import set_dropout_generator
-from study.optimizers import SGD
 from study.results.folder import Results
 from study.training import precision
-from study.training.batched import train_together
-from study.training.loop import Recipe, Run, TrainingState, train
-from study.training.schedules import SCHEDULES
+from study.training.loop import TrainingRun
 from study.trials.execute import execute
 from study.tuning.cluster import Capacity, ClusterError, check_precision
-from tests.training.networks import model_of, same_bits
+from tests.training.networks import model_of, run_of, same_bits, trained, trained_together
 from tests.trials.small import planned, tensors, trial
 
 EPS_BF16 = 2.0**-8
 
 
-def trained(name: str, arithmetic: str, epochs: int = 3) -> tuple[nn.Module, TrainingState]:
-    run = _run(name, arithmetic, epochs=epochs)
-    data = tensors()
-    train(
-        run.model, run.optimizer, run.recipe, train=data.train, validation=data.validation, state=run.state,
-        set_dropout_generator=set_dropout_generator,
-    )  # fmt: skip
-    return run.model, run.state
-
-
-def _run(name: str, arithmetic: str, seed: int = 0, epochs: int = 3) -> Run:
-    model = model_of(name, seed)
-    recipe = Recipe(
-        learning_rate=0.02, batch_size=32, epochs=epochs, seed=seed, schedule=SCHEDULES["constant"],
-        augmentation=AUGMENTATIONS["none"], precision=arithmetic,
-    )  # fmt: skip
-    return Run(model, SGD(model, learning_rate=0.02, momentum=0.9), recipe, TrainingState())
+def run_in(arithmetic: str, seed: int = 0) -> TrainingRun:
+    return run_of(learning_rate=0.02, precision=arithmetic, seed=seed)
 
 
 @pytest.mark.parametrize("name", ["m1_8", "stdcnn", "c1"])
 def test_a_bf16_step_is_the_float32_step_within_its_rounding_and_never_that_step_itself(name: str) -> None:
-    model = model_of(name, 0).train()
+    model = model_of(name).train()
     set_dropout_generator(model, torch.Generator().manual_seed(0))
     x = torch.rand(16, *((3, 32, 32) if name == "c1" else (1, 28, 28)))
     exact = model(x).detach()
@@ -63,25 +44,19 @@ def test_a_bf16_step_is_the_float32_step_within_its_rounding_and_never_that_step
     assert "forward" not in vars(model)
 
 
-def test_weights_moments_and_accuracies_of_bf16_training_are_float32() -> None:
-    (model, state), (exact, its) = trained("m1_8", "bf16"), trained("m1_8", "float32")
-    assert {p.dtype for p in model.parameters()} == {torch.float32}
-    assert not same_bits(model, exact)
-    assert [e.train_loss for e in state.history] == pytest.approx([e.train_loss for e in its.history], rel=0.05)
+def test_weights_and_accuracies_of_bf16_training_are_float32() -> None:
+    lower, exact = trained(run_in("bf16")), trained(run_in("float32"))
+    assert {p.dtype for p in lower.model.parameters()} == {torch.float32}
+    assert not same_bits(lower.model, exact.model)
+    losses = [[epoch.train_loss for epoch in run.state.history] for run in (lower, exact)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
 
 
 def test_bf16_networks_train_as_one_program_too() -> None:
-    runs = [_run("m1_8", "bf16", seed) for seed in range(2)]
-    data = tensors()
-    train_together(runs, train=data.train, validation=data.validation, set_dropout_generator=set_dropout_generator)
-    for seed, run in enumerate(runs):
-        alone = _run("m1_8", "bf16", seed)
-        train(
-            alone.model, alone.optimizer, alone.recipe, train=data.train, validation=data.validation,
-            state=alone.state, set_dropout_generator=set_dropout_generator,
-        )  # fmt: skip
-        for fused, single in zip(run.model.parameters(), alone.model.parameters(), strict=True):
-            assert (fused - single).norm() < 0.05 * single.norm()
+    for seed, run in enumerate(trained_together([run_in("bf16", seed) for seed in range(2)])):
+        alone = trained(run_in("bf16", seed))
+        for batched, single in zip(run.model.parameters(), alone.model.parameters(), strict=True):
+            assert (batched - single).norm() < 0.05 * single.norm()
         assert run.state.history[-1].train_loss == pytest.approx(alone.state.history[-1].train_loss, rel=0.05)
 
 
@@ -106,7 +81,7 @@ def test_tf32_is_switched_on_for_the_step_alone() -> None:
     assert seen == [(True, True), before]
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="of machines without a GPU")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
 def test_tf32_without_a_gpu_is_refused() -> None:
     with pytest.raises(ValueError, match="tf32 needs an NVIDIA GPU"):
         precision.check("tf32", torch.device("cpu"))

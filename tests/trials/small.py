@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-
-import torch
+from pathlib import Path
 
 from search_spaces import AttackProbe, Planned, Probe, SpectrumProbe, Trial
 from study.data import load, split
-from study.trials.device_data import Tensors
+from study.results.folder import Results
+from study.trials.device_data import DeviceData
 
 SIZES = {"train_size": 120, "val_size": 40, "test_size": 50}
 
@@ -30,21 +30,23 @@ def planned(one: Trial | None = None, asked: frozenset[Probe] | None = None) -> 
 
 
 @cache
-def tensors() -> Tensors:
+def tensors() -> DeviceData:
     whole = load("digits", "unused")
-    parts = split(whole, **SIZES)
-    as_tensors = [
-        (torch.from_numpy(x), torch.from_numpy(y))
-        for x, y in ((parts.train_x, parts.train_y), (parts.val_x, parts.val_y), (parts.test_x, parts.test_y))
-    ]
-    return Tensors(as_tensors[0], as_tensors[1], as_tensors[2], whole.sha256)
+    return DeviceData.of(split(whole, **SIZES), whole.sha256)
+
+
+def results_in(folder: Path) -> Results:
+    """A new results folder."""
+    results = Results(folder)
+    results.create()
+    return results
 
 
 TIMES = ("started_at", "finished_at", "train_seconds", "probe_seconds", "peak_memory_bytes", "git_sha")
 
 
 def timeless(row: dict[str, object]) -> dict[str, object]:
-    """A row without what two equal runs may differ in."""
+    """A row without the values in which two equal runs may differ."""
     kept = {name: value for name, value in row.items() if name not in TIMES}
     for nested in ("attacks", "spectra"):
         kept[nested] = [{k: v for k, v in entry.items() if k != "seconds"} for entry in row[nested] or ()]  # type: ignore[union-attr, attr-defined]

@@ -1,4 +1,4 @@
-"""A trial that goes on from another's weights: robust training, transfer, and what a retrained parent undoes."""
+"""A trial that starts from another's weights: robust training, transfer, and retraining after its parent's."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,7 +23,7 @@ from study.results import checkpoints
 from study.results.folder import Results
 from study.trials import pending
 from study.trials.execute import execute
-from tests.trials.small import planned, tensors, timeless, trial
+from tests.trials.small import planned, results_in, tensors, timeless, trial
 
 PARENT = trial(momentum=0.9, learning_rate=0.01, epochs=15)
 CHILD = replace(PARENT, parent=PARENT, epochs=8, adversarial_training="fgsm", adversarial_epsilon=0.1)
@@ -43,13 +43,6 @@ EVERY_KIND: frozenset[Probe] = frozenset(
         LandscapeProbe("interpolation", "test", 50),
     }
 )
-
-
-@pytest.fixture
-def results(tmp_path: Path) -> Results:
-    made = Results(tmp_path)
-    made.create()
-    return made
 
 
 def run(one: Trial, results: Results, probes: frozenset[Probe] = frozenset(), **options: Any) -> Mapping[str, Any]:
@@ -99,8 +92,7 @@ def test_a_childs_row_is_the_same_bits_when_it_is_interrupted(results: Results, 
     assert results.read_checkpoint(CHILD.trial_id) is not None
     resumed = run(CHILD, results, attack)
 
-    elsewhere = Results(tmp_path / "other")
-    elsewhere.create()
+    elsewhere = results_in(tmp_path / "other")
     run(PARENT, elsewhere)
     assert timeless(dict(resumed)) == timeless(dict(run(CHILD, elsewhere, attack)))
 
@@ -110,7 +102,7 @@ def test_a_child_without_a_parents_weights_says_so(results: Results) -> None:
         run(CHILD, results)
 
 
-def test_a_retrained_parent_undoes_its_child(results: Results) -> None:
+def test_a_child_is_pending_again_when_its_parent_is_retrained(results: Results) -> None:
     parent, child = run(PARENT, results), run(CHILD, results)
     grid: dict[str, Planned] = {one.trial_id: planned(one, frozenset()) for one in (CHILD, PARENT)}
     assert pending.pending(grid, [parent, child]) == []
@@ -119,7 +111,7 @@ def test_a_retrained_parent_undoes_its_child(results: Results) -> None:
     assert [p.trial for p in pending.pending(grid, [other, child])] == [CHILD]
 
 
-def test_a_child_of_other_weights_is_trained_anew_even_from_its_checkpoint(results: Results) -> None:
+def test_a_child_is_trained_again_when_its_parents_weights_change(results: Results) -> None:
     run(PARENT, results)
     first = run(CHILD, results)
     weights = results.read_weights(PARENT.trial_id)

@@ -1,4 +1,4 @@
-"""One trial to its row: complete, repeatable, resumable, and open to new questions."""
+"""One trial from its plan to its row: complete, repeatable, resumable, and extended by new probes."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,18 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search_spaces import AttackProbe, SpectrumProbe
+from search_spaces import AttackProbe, Probe, SpectrumProbe
 from study.results.folder import Results
 from study.trials import pending
 from study.trials.execute import execute
-from tests.trials.small import planned, probes, tensors, timeless, trial
-
-
-@pytest.fixture
-def results(tmp_path: Path) -> Results:
-    made = Results(tmp_path)
-    made.create()
-    return made
+from tests.trials.small import planned, probes, results_in, tensors, timeless, trial
 
 
 class _KilledError(Exception):
@@ -48,9 +41,13 @@ def test_the_row_answers_everything(results: Results) -> None:
     assert results.read_checkpoint(one.trial.trial_id) is None
 
 
-@pytest.mark.parametrize("model", ["m1_8", "stdcnn"])
-def test_interrupted_and_resumed_equals_uninterrupted_to_the_bit(results: Results, tmp_path: Path, model: str) -> None:
-    one = planned(trial(model=model, momentum=0.9, augmentation="crop_flip"), probes())
+@pytest.mark.parametrize(
+    ("model", "asked"), [("m1_8", probes()), ("stdcnn", frozenset([AttackProbe("fgsm", 0.1, "ce")]))]
+)
+def test_interrupted_and_resumed_equals_uninterrupted_to_the_bit(
+    results: Results, tmp_path: Path, model: str, asked: frozenset[Probe]
+) -> None:
+    one = planned(trial(model=model, momentum=0.9, augmentation="crop_flip"), asked)
 
     def killed_in_epoch_3(metrics: Mapping[str, Any]) -> None:
         if metrics.get("epoch") == 3:
@@ -62,17 +59,16 @@ def test_interrupted_and_resumed_equals_uninterrupted_to_the_bit(results: Result
     reported: list[Mapping[str, Any]] = []
     resumed = execute(one, tensors(), results, report=reported.append)
 
-    other = Results(tmp_path / "other")
-    other.create()
+    other = results_in(tmp_path / "other")
     undisturbed = execute(one, tensors(), other)
     assert [metrics["epoch"] for metrics in reported if "epoch" in metrics] == [4]
     answered = [metrics["probes_answered"] for metrics in reported if "epoch" not in metrics]
-    assert answered == list(range(1, 1 + len(one.probes)))  # a sign of life after each
+    assert answered == list(range(1, 1 + len(one.probes)))
     assert timeless(resumed) == timeless(undisturbed)
     assert results.read_weights(one.trial.trial_id) == other.read_weights(one.trial.trial_id)
 
 
-def test_a_new_question_is_answered_from_stored_weights_without_training(results: Results) -> None:
+def test_a_new_probe_is_answered_from_stored_weights_without_training(results: Results) -> None:
     one = planned()
     first = execute(one, tensors(), results)
     asked = one.probes | {AttackProbe("fgsm", 0.05, "ce"), SpectrumProbe("train", 120, count=3)}
@@ -89,7 +85,7 @@ def test_a_new_question_is_answered_from_stored_weights_without_training(results
     assert pending.pending(grid, results.read_rows()[0]) == []
 
 
-def test_a_trial_that_is_restarted_after_its_row_was_stored_answers_nothing_twice(results: Results) -> None:
+def test_a_finished_trial_that_is_restarted_answers_no_probe_twice(results: Results) -> None:
     one = planned()
     first = execute(one, tensors(), results)
     again = execute(one, tensors(), results)
@@ -97,17 +93,16 @@ def test_a_trial_that_is_restarted_after_its_row_was_stored_answers_nothing_twic
     assert len(again["attacks"]) == len({(a["attack"], a["loss"], a["epsilon"]) for a in again["attacks"]})
 
 
-def test_an_answer_does_not_depend_on_what_else_is_asked(results: Results, tmp_path: Path) -> None:
+def test_an_answer_does_not_depend_on_the_other_probes(results: Results, tmp_path: Path) -> None:
     one = AttackProbe("pgd", 0.1, "ce")
     alone = execute(planned(asked=frozenset([one])), tensors(), results)
-    other = Results(tmp_path / "other")
-    other.create()
+    other = results_in(tmp_path / "other")
     together = execute(planned(), tensors(), other)
     pgd = next(a for a in together["attacks"] if (a["attack"], a["loss"]) == ("pgd", "ce"))
     assert pgd["correct_bits"] == alone["attacks"][0]["correct_bits"]
 
 
-def test_a_diverged_trial_has_a_row_that_says_so_and_is_not_asked_again(results: Results) -> None:
+def test_a_diverged_trial_has_a_row_that_says_so_and_is_not_pending(results: Results) -> None:
     one = planned(trial(learning_rate=1e6))
     row = execute(one, tensors(), results)
     assert row["status"] == "diverged"
@@ -116,11 +111,11 @@ def test_a_diverged_trial_has_a_row_that_says_so_and_is_not_asked_again(results:
     assert pending.pending({one.trial.trial_id: one}, results.read_rows()[0]) == []
 
 
-def test_a_failed_or_torn_trial_is_asked_again_whole(results: Results, tmp_path: Path) -> None:
+def test_a_trial_whose_row_is_torn_is_pending_with_all_probes(results: Results, tmp_path: Path) -> None:
     one = planned()
     execute(one, tensors(), results)
     grid = {one.trial.trial_id: one}
-    path = tmp_path / f"trials/{one.trial.trial_id}.parquet"
+    path = tmp_path / f"results/trials/{one.trial.trial_id}.parquet"
     path.write_bytes(path.read_bytes()[:100])
     assert pending.pending(grid, results.read_rows()[0]) == [one]
     assert execute(one, tensors(), results)["status"] == "ok"
@@ -130,14 +125,14 @@ def test_a_failed_or_torn_trial_is_asked_again_whole(results: Results, tmp_path:
 def test_lost_weights_are_trained_again_to_the_same_bits(results: Results, tmp_path: Path) -> None:
     one = planned()
     execute(one, tensors(), results)
-    weights = tmp_path / f"weights/{one.trial.trial_id}.pt"
+    weights = tmp_path / f"results/weights/{one.trial.trial_id}.pt"
     before = weights.read_bytes()
     weights.unlink()
     execute(one, tensors(), results)
     assert weights.read_bytes() == before
 
 
-def test_a_damaged_checkpoint_is_dropped_and_training_starts_afresh(results: Results) -> None:
+def test_with_a_damaged_checkpoint_training_starts_at_the_beginning(results: Results) -> None:
     one = planned()
     results.write_checkpoint(one.trial.trial_id, b"garbage")
     assert execute(one, tensors(), results)["epochs_done"] == 4
@@ -155,10 +150,10 @@ def test_weights_are_read_without_executing_code(results: Results) -> None:
     assert execute(one, tensors(), results)["status"] == "ok"
 
 
-def test_lost_weights_have_every_old_answer_asked_again(results: Results, tmp_path: Path) -> None:
+def test_lost_weights_have_every_old_probe_answered_again(results: Results, tmp_path: Path) -> None:
     one = planned()
     execute(one, tensors(), results)
-    (tmp_path / f"weights/{one.trial.trial_id}.pt").write_bytes(b"damaged")
+    (tmp_path / f"results/weights/{one.trial.trial_id}.pt").write_bytes(b"damaged")
     new = AttackProbe("fgsm", 0.05, "ce")
     row = execute(planned(asked=frozenset([new])), tensors(), results)
     assert pending.answered(row) == {p.key for p in one.probes | {new}}

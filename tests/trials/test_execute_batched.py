@@ -1,45 +1,45 @@
-"""A group of trials: a row and weights each, as if trained alone; interrupted, out of memory or diverging."""
+"""Trials that can train together are grouped; each gets its row and weights, as if trained alone."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from search_spaces import Planned
+from search_spaces import Planned, Request, Trial, plan
 from study.results.folder import Results
 from study.results.schema import Row
 from study.trials import execute_batched as module
 from study.trials.execute import execute
-from study.trials.execute_batched import execute_together
-from tests.trials.small import planned, tensors, trial
+from study.trials.execute_batched import SHARED_FIELDS, execute_batched, group_trials
+from tests.trials.small import planned, results_in, tensors, trial
 
 GROUP = [planned(trial(seed=seed, momentum=0.9, epochs=4 - seed)) for seed in range(3)]
 
 
-def results_in(folder: Path) -> Results:
-    made = Results(folder)
-    made.create()
-    return made
-
-
-@pytest.fixture
-def results(tmp_path: Path) -> Results:
-    return results_in(tmp_path / "together")
-
-
 def together(results: Results, group: Sequence[Planned] = GROUP, **options: Any) -> Row:
     settings: dict[str, Any] = {"replicas": 64, **options}
-    return execute_together(group[0], tensors(), results, groups={group[0].trial.trial_id: group}, **settings)
+    return execute_batched(group[0], tensors(), results, groups={group[0].trial.trial_id: group}, **settings)
 
 
-def assert_as_alone(results: Results, folder: Path, group: Sequence[Planned] = GROUP) -> None:
-    alone = results_in(folder)
+@cache
+def trained_alone(trial: Trial) -> Row:
+    """The row of a trial that is not trained in a group."""
+    with tempfile.TemporaryDirectory() as folder:
+        return execute(planned(trial, frozenset()), tensors(), results_in(Path(folder)))
+
+
+def assert_as_alone(results: Results, group: Sequence[Planned] = GROUP) -> None:
     for one in group:
-        row, its = results.read_row(one.trial.trial_id), execute(one, tensors(), alone)
+        row, its = results.read_row(one.trial.trial_id), trained_alone(one.trial)
         assert row is not None
         for name in ("status", "epochs_done", "steps", "gradient_equivalents", "seed", "learning_rate", "n_params"):
             assert row[name] == its[name], name
@@ -49,11 +49,11 @@ def assert_as_alone(results: Results, folder: Path, group: Sequence[Planned] = G
         assert results.read_checkpoint(one.trial.trial_id) is None
 
 
-def test_each_network_gets_its_row_and_answers_its_probes_afterwards(results: Results, tmp_path: Path) -> None:
+def test_each_trial_gets_its_row_and_answers_its_probes_afterwards(results: Results) -> None:
     row = together(results)
     assert row["trial_id"] == GROUP[0].trial.trial_id and row["attacks"] is None
     assert row["replicas"] == 3 and row["train_seconds"] > 0 and row["finished_at"] is not None
-    assert_as_alone(results, tmp_path / "alone")
+    assert_as_alone(results)
     sha = {one.trial.trial_id: results.read_row(one.trial.trial_id)["weights_sha256"] for one in GROUP}  # type: ignore[index]
     for one in GROUP:
         answered = execute(one, tensors(), results)
@@ -72,8 +72,8 @@ class _KilledError(Exception):
 
 
 @pytest.mark.parametrize("again", ["together", "alone"])
-def test_an_interrupted_group_goes_on_from_its_checkpoints(
-    results: Results, tmp_path: Path, again: str, monkeypatch: pytest.MonkeyPatch
+def test_an_interrupted_group_continues_from_its_checkpoints(
+    results: Results, again: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "REPORT_SECONDS", 0.0)
     reports: list[Mapping[str, Any]] = []
@@ -93,12 +93,12 @@ def test_an_interrupted_group_goes_on_from_its_checkpoints(
         together(results)
     else:
         for one in GROUP:
-            execute(one, tensors(), results)
-    assert_as_alone(results, tmp_path / "alone")
+            execute(replace(one, probes=frozenset()), tensors(), results)
+    assert_as_alone(results)
 
 
-def test_a_diverging_member_has_its_row_and_hurts_no_other(
-    results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_diverging_member_has_its_row_and_does_not_affect_others(
+    results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     group = [*GROUP[:2], planned(trial(seed=7, learning_rate=1e30))]
     stored: list[bool] = []
@@ -109,11 +109,11 @@ def test_a_diverging_member_has_its_row_and_hurts_no_other(
     row = results.read_row(group[2].trial.trial_id)
     assert row is not None and (row["status"], row["status_reason"]) == ("diverged", "loss became nan in epoch 1")
     assert results.read_weights(group[2].trial.trial_id) is None
-    assert_as_alone(results, tmp_path / "alone", group[:2])
+    assert_as_alone(results, group[:2])
 
 
-def test_out_of_memory_halves_the_program(results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, sizes = module.train_together, []
+def test_out_of_memory_halves_the_batch(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, sizes = module.train_batched, []
 
     def small_gpu(runs: Sequence[Any], **settings: Any) -> None:
         sizes.append(len(runs))
@@ -121,15 +121,15 @@ def test_out_of_memory_halves_the_program(results: Results, tmp_path: Path, monk
             raise torch.OutOfMemoryError("CUDA out of memory. (planted)")
         real(runs, **settings)
 
-    monkeypatch.setattr(module, "train_together", small_gpu)
+    monkeypatch.setattr(module, "train_batched", small_gpu)
     group = [planned(trial(seed=seed), frozenset()) for seed in range(5)]
     together(results, group)
     assert sizes == [5, 2, 2, 1]
     assert [results.read_row(one.trial.trial_id)["replicas"] for one in group] == [2, 2, 2, 2, 1]  # type: ignore[index]
-    assert_as_alone(results, tmp_path / "alone", group)
+    assert_as_alone(results, group)
 
 
-def test_how_many_at_once_is_measured_unless_it_is_said(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_how_many_train_together_is_measured_unless_given(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
     def measured(runs: Sequence[Any], train: object) -> float:
@@ -151,9 +151,74 @@ def test_networks_that_fill_a_device_alone_are_left_to_their_trials(
     assert [results.read_row(one.trial.trial_id) for one in GROUP] == [None, None, None]
 
 
-def test_the_driver_is_told_of_the_group_as_of_one_trial(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_reports_its_progress_like_one_trial(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REPORT_SECONDS", 0.0)
-    told: list[Mapping[str, Any]] = []
-    together(results, report=told.append)
-    assert len(told) == 4 + 3 + 2 and [t["epoch"] for t in told] == sorted(t["epoch"] for t in told)
-    assert told[-1]["epoch"] == 3 and 0 <= told[-1]["val_acc"] <= 1
+    reports: list[Mapping[str, Any]] = []
+    together(results, report=reports.append)
+    assert len(reports) == 4 + 3 + 2 and [t["epoch"] for t in reports] == sorted(t["epoch"] for t in reports)
+    assert reports[-1]["epoch"] == 3 and 0 <= reports[-1]["val_acc"] <= 1
+
+
+# -- which trials form a group ----------------------------------------------------------------------------------
+
+
+def of(**changes: object) -> Planned:
+    return planned(trial(**changes), frozenset())
+
+
+def test_groups_may_differ_in_seed_rate_momentum_and_length_only() -> None:
+    joined = [of(), of(seed=1), of(learning_rate=0.1), of(momentum=0.9), of(weight_decay=1e-3), of(epochs=9)]
+    joined += [of(schedule="halve_every_5"), of(target_loss=0.1)]
+    (found,) = group_trials(joined, set(), most=64)
+    assert {p.trial.trial_id for p in found} == {p.trial.trial_id for p in joined}
+    assert found[0].trial.epochs == 9  # the longest first
+    for other in (
+        of(batch_size=16), of(model="stdcnn"), of(augmentation="flip"), of(precision="bf16"), of(train_size=60),
+        of(optimizer="msgd"), of(adversarial_training="fgsm", adversarial_epsilon=0.1), of(parent=trial(epochs=1)),
+    ):  # fmt: skip
+        assert group_trials([of(), other], set(), most=64) == []
+
+
+def test_trained_trials_and_single_ones_are_left_out() -> None:
+    three = [of(seed=seed) for seed in range(3)]
+    (found,) = group_trials(three, {three[0].trial.trial_id}, most=64)
+    assert found == three[1:]
+    assert group_trials(three, {p.trial.trial_id for p in three[1:]}, most=64) == []
+
+
+@given(count=st.integers(0, 70), most=st.integers(2, 64), parts=st.integers(1, 16))
+def test_groups_hold_each_trial_once_and_are_even(count: int, most: int, parts: int) -> None:
+    work = [of(seed=seed) for seed in range(count)]
+    found = group_trials(work, set(), most=most, parts=parts)
+    seen = [p.trial.seed for group in found for p in group]
+    assert len(seen) == len(set(seen)) and count - len(seen) in (0, 1)
+    assert all(2 <= len(group) <= most for group in found)
+    sizes = [len(group) for group in found]
+    assert not sizes or max(sizes) - min(sizes) <= 1
+    assert len(found) >= min(parts, count // 2) or most < 4  # one kind is all of the work
+
+
+def test_a_kind_with_much_of_the_work_is_split_over_gpus() -> None:
+    large = [of(model="stdcnn", seed=seed) for seed in range(12)]
+    small = [of(batch_size=size, seed=seed) for size in (8, 16, 32) for seed in range(4)]
+
+    def sizes(parts: int) -> list[int]:
+        cost = lambda planned: 9.0 if planned.trial.model == "stdcnn" else 1.0  # noqa: E731
+        return sorted(len(group) for group in group_trials([*large, *small], set(), most=64, parts=parts, cost=cost))
+
+    assert sizes(1) == [4, 4, 4, 12]  # one GPU: nothing to split
+    assert sizes(4) == [3, 3, 3, 3, 4, 4, 4]  # nine tenths of the work for four GPUs; the small ones stay whole
+
+
+def test_every_group_of_the_full_grid_is_of_one_kind() -> None:
+    grid = plan(Request("full", seeds=(0, 1, 2)))
+    for group in group_trials(grid.values(), set(), most=64):
+        assert len({tuple(getattr(p.trial, name) for name in SHARED_FIELDS) for p in group}) == 1
+
+
+def test_no_group_mixes_precisions() -> None:
+    both = [of(seed=s, precision=p) for s in range(2) for p in ("float32", "bf16")]
+    assert sorted(group[0].trial.precision for group in group_trials(both, set(), most=9)) == [
+        "bf16",
+        "float32",
+    ]

@@ -1,4 +1,4 @@
-"""A newcomer's optimizer: docs/your_own_optimizer.md, word for word, from its file to a resumed trial of its grid."""
+"""The code of docs/your_own_optimizer.md as it stands, from the optimizer's file to a resumed trial of its grid."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ import pytest
 import search_spaces
 from search_spaces import Planned, Request, plan
 from study import optimizers
-from study.results.folder import Results
 from study.trials.execute import execute
 from study.trials.pending import answered
-from tests.trials.small import tensors, timeless
+from tests.trials.small import results_in, tensors, timeless
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "your_own_optimizer.md"
 
@@ -35,7 +34,7 @@ def module(folder: Path, name: str, source: str) -> ModuleType:
 
 @pytest.fixture
 def newcomer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The page followed: two new modules, and a line in each dictionary."""
+    """What the page says to do: two new modules, and a line in each dictionary."""
     file, line, space, grid_line = blocks()
     monkeypatch.syspath_prepend(tmp_path)
     signum = module(tmp_path, "newcomers_optimizer", file)
@@ -58,12 +57,6 @@ def planned() -> Planned:
     return one
 
 
-def results(folder: Path) -> Results:
-    made = Results(folder)
-    made.create()
-    return made
-
-
 class _KilledError(Exception):
     pass
 
@@ -71,7 +64,7 @@ class _KilledError(Exception):
 @pytest.mark.usefixtures("newcomer")
 def test_it_trains_in_its_grid_and_answers_every_probe(tmp_path: Path) -> None:
     one = planned()
-    row = execute(one, tensors(), results(tmp_path / "r"))
+    row = execute(one, tensors(), results_in(tmp_path / "r"))
     assert answered(row) == {probe.key for probe in one.probes}
     assert (row["status"], row["optimizer"], row["steps"]) == ("ok", "signum", 4 * 4)
     assert row["history"][-1]["train_loss"] < row["history"][0]["train_loss"]
@@ -84,7 +77,7 @@ def test_interrupted_and_resumed_equals_uninterrupted_to_the_bit(tmp_path: Path)
             raise _KilledError
 
     one = replace(planned(), probes=frozenset())
-    interrupted, undisturbed = results(tmp_path / "interrupted"), results(tmp_path / "undisturbed")
+    interrupted, undisturbed = results_in(tmp_path / "interrupted"), results_in(tmp_path / "undisturbed")
     with pytest.raises(_KilledError):
         execute(one, tensors(), interrupted, report=killed_in_epoch_2, checkpoint_seconds=0.0)
     epochs: list[int] = []

@@ -1,17 +1,17 @@
-"""What a room may not import and so writes down again says the same as its source."""
+"""Constants that are written twice, because one room must not import the other, are equal."""
 
 from search_spaces import NEWTON_STEPS, NEWTON_TOLERANCE
 from study.attacks import ATTACKS
 from study.curvature.landscape import INTERPOLATION_FRACTIONS, LINE_OFFSETS, PLANE_OFFSETS
-from study.trials.landscapes import LANDSCAPES
+from study.trials.probes import LANDSCAPES
 from study.tuning.costs import LANDSCAPE_POINTS
 
 
 def test_a_probe_asks_by_default_for_the_newton_settings_of_the_attacks() -> None:
-    asked = {"newton_steps": NEWTON_STEPS, "newton_tolerance": NEWTON_TOLERANCE}
+    defaults = {"newton_steps": NEWTON_STEPS, "newton_tolerance": NEWTON_TOLERANCE}
     assert {name: dict(spec.settings) for name, spec in ATTACKS.items() if spec.settings} == {
-        "fhsm": asked,
-        "l2hess": asked,
+        "fhsm": defaults,
+        "l2hess": defaults,
     }
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 from search_spaces import Planned
 from study.results.folder import Results
-from study.trials.device_data import Tensors
+from study.trials.device_data import DeviceData
 from study.trials.execute import execute
 
 RAISES, DIES, HOARDS, HANGS = 1, 2, 3, 5
 """The seed says what goes wrong, every time; other seeds are sound."""
 
 
-def faulty(planned: Planned, data: Tensors, results: Results, **options: Any) -> dict[str, Any]:
+def faulty(planned: Planned, data: DeviceData, results: Results, **options: Any) -> dict[str, Any]:
     """Raises, kills its own worker, takes more memory than the host may use, or waits for nothing."""
     if planned.trial.seed == RAISES:
         raise ZeroDivisionError("planted")

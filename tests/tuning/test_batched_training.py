@@ -45,7 +45,7 @@ def test_trained_together_or_alone_the_study_is_the_same(tmp_path: Path, capsys:
 def test_what_cannot_be_one_program_is_trained_one_by_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batched_training, "execute_together", cannot_be_one)
+    monkeypatch.setattr(batched_training, "execute_batched", cannot_be_one)
     status, rows = run(tmp_path, "--replicas", "8")
     printed = capsys.readouterr()
     assert "not trained as one program, but one by one: 4 x digits m1_8" in printed.err
@@ -58,7 +58,7 @@ def test_what_cannot_be_one_program_is_trained_one_by_one(
 def test_networks_that_diverged_together_are_not_trained_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batched_training, "execute_together", all_diverge)
+    monkeypatch.setattr(batched_training, "execute_batched", all_diverge)
     status, rows = run(tmp_path, "--replicas", "8")
     assert status == 0 and {row["status_reason"] for row in rows.values()} == {"planted"}
     status, _ = run(tmp_path, "--replicas", "8")

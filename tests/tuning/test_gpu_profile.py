@@ -9,7 +9,7 @@ from search_spaces import AttackProbe, InputCurvatureProbe, LandscapeProbe, Spec
 from study.data import DATASETS
 from study.models import build
 from study.results.folder import Results
-from study.trials.device_data import Tensors
+from study.trials.device_data import DeviceData
 from study.trials.execute import execute
 from study.tuning.gpu_profile import BASIS_BYTES, CudaMeter, rehearse
 from study.tuning.gpu_shares import share
@@ -73,7 +73,7 @@ def test_long_training_outweighs_its_probes() -> None:
 @needs_cuda
 def test_on_a_gpu_the_rehearsal_covers_the_trial_itself(tmp_path: object) -> None:
     parts = [(x.cuda(), y.cuda()) for x, y in (tensors().train, tensors().validation, tensors().test)]
-    data = Tensors(parts[0], parts[1], parts[2], tensors().sha256)
+    data = DeviceData(parts[0], parts[1], parts[2], tensors().sha256)
     found = rehearse(planned(), data, CudaMeter())
     torch.cuda.reset_peak_memory_stats()
     results = Results(str(tmp_path))

@@ -1,0 +1,11 @@
+from pathlib import Path
+
+import pytest
+
+from study.results.folder import Results
+from tests.trials.small import results_in
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    return results_in(tmp_path / "results")
