@@ -1,4 +1,4 @@
-"""The benchmark that needs a GPU runs without one too, so that it is not broken when there is one."""
+"""The GPU benchmark also runs on a CPU, so that a change that breaks it is noticed on a machine without a GPU."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from benchmarks import gpu
 
 
 @pytest.mark.parametrize("name", ["recorded", "together", "attack", "lambda1"])
-def test_it_measures_what_was_found_equal(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_row_is_checked_and_timed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.gpu.PGD_STEPS", 2)
     (row,) = gpu.rows((name,), "cpu", 32)
     assert row.ours and min(row.ours) > 0
