@@ -81,10 +81,10 @@ def _other_classes(y: Tensor, n_classes: int) -> Tensor:
 
 
 def graph_bytes(outputs: Iterable[Tensor], *, besides: Iterable[Tensor] = ()) -> int:
-    """Bytes of the tensors that the graph behind ``outputs`` saved for backward, each storage counted once.
+    """Bytes of the tensors that the graph behind `outputs` saved for backward, each storage counted once.
 
     Args:
-        outputs: tensors with a ``grad_fn``; those without one hold no graph.
+        outputs: tensors with a `grad_fn`; those without one hold no graph.
         besides: tensors that exist anyway (parameters, data) and so do not count.
     """
     known = {t.untyped_storage().data_ptr() for t in besides}

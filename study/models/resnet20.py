@@ -40,7 +40,7 @@ def stage(in_channels: int, channels: int, stride: int) -> nn.Sequential:
 
 
 def resnet20(*, image_shape: tuple[int, int, int], num_classes: int, width: int = 1) -> nn.Module:
-    """16-32-64 channels times ``width``: 278,324 parameters at 1 and 4,350,884 at 4, with 100 classes.
+    """16-32-64 channels times `width`: 278,324 parameters at 1 and 4,350,884 at 4, with 100 classes.
 
     Takes images of any size; at 3x32x32 the maps are 32-16-8. Source: Yao et al. 2018 (arXiv:1802.08241), CR, on
     CIFAR-100. The shortcut is not in print; that of its published code, 1x1 convolution with BN, is followed here.
