@@ -47,9 +47,9 @@ def split(data: ImageData, *, train_size: int, val_size: int, test_size: int) ->
     The natural-training paper (2020), experimental setup, uses 55,000 / 5,000 / 10,000 images on MNIST and
     Fashion-MNIST, and 40,000 / 10,000 / 10,000 on CIFAR-10. Here the training set is the beginning of a fixed
     permutation and the validation set its end. So they are disjoint, the validation set does not depend on the training
-    size, and a smaller training set is the beginning of every larger one. A smaller test set is the beginning of another
-    fixed permutation. The whole official training set (without validation) and the whole test set keep their own order
-    and are not copied.
+    size, and a smaller training set is the beginning of every larger one. A smaller test set is the beginning of
+    another fixed permutation. The whole official training set (without validation) and the whole test set keep their
+    own order and are not copied.
 
     Raises:
         ValueError: a size below its minimum, or more images than the dataset has.
