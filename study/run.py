@@ -44,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         results.create()
         failures = {}
         with RunLock(results):
-            rows = _read_rows(results, keep=True)  # only under the lock: another command may just have written some
+            rows = _read_rows(
+                results, update_cache=True
+            )  # only under the lock: another command may just have written some
             work = pending.pending(grid, rows)
             data = _load_data(work, arguments.data_dir)
             _record_request(results, request, argv)
@@ -82,17 +84,17 @@ def _plan(request: Request) -> Grid:
         raise InputError(str(error)) from error
 
 
-def _read_rows(results: Results, *, keep: bool) -> list[Row]:
+def _read_rows(results: Results, *, update_cache: bool) -> list[Row]:
     if not results.exists():
         return []
-    rows, unreadable = results.read_rows(pending.COLUMNS, keep=keep)
+    rows, unreadable = results.read_rows(pending.COLUMNS, update_cache=update_cache)
     for file in unreadable:
         print(f"left out {file.name}: {file.reason}", file=sys.stderr)
     return rows
 
 
 def _print_dry_run(request: Request, grid: Grid, results: Results) -> None:
-    rows = _read_rows(results, keep=False)
+    rows = _read_rows(results, update_cache=False)
     work, costs = pending.pending(grid, rows), CostModel(grid, rows)
     probes = sum(len(planned.probes) for planned in grid.values())
     cells = len({planned.trial.cell_id for planned in grid.values()})
