@@ -41,58 +41,30 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--address", metavar="ADDR", help="a Ray cluster to run on (default: this machine)")
     add("--seeds", metavar="0,1,2", help="random seeds of each setting's replicates (default: the grid's)")
-    add(
-        "--select",
-        nargs="+",
-        default=[],
-        metavar="KEY=V[,V]",
-        help="run only these trials, for example model=m1 batch_size=64,128",
-    )
+    example = "model=m1 batch_size=64,128"
+    add("--select", nargs="+", default=[], metavar="KEY=V[,V]", help=f"only these trials, for example {example}")
     add("--epochs", type=int, metavar="N", help="epochs of training instead of the paper's number")
     add("--train-size", type=int, metavar="N", help="training images instead of the paper's number")
     add("--test-size", type=int, metavar="N", help="test images instead of the paper's number")
-    add(
-        "--probes",
-        choices=("all", "headline"),
-        default="all",
-        help="headline: only the probes that the headline columns need",
-    )
-    add(
-        "--precision",
-        choices=PRECISIONS,
-        help="of training on a GPU (default: float32); probes always use float32",
-    )
+    add("--probes", choices=("all", "headline"), default="all", help="headline: only those of the headline columns")
+    add("--precision", choices=PRECISIONS, help="of training on a GPU (default: float32); probes always use float32")
     add("--epsilons", metavar="E,E", help="attack only at these epsilons (pixels in [0, 1])")
-    add(
-        "--gpus-per-trial",
-        default="auto",
-        metavar="F|auto",
-        help="fraction of a GPU for each trial (auto: measured)",
-    )
+    add("--gpus-per-trial", default="auto", metavar="F|auto", help="fraction of a GPU for each trial (auto: measured)")
     add("--cpus-per-trial", type=int, default=1, metavar="N", help="CPUs, and torch threads, of each trial")
-    add(
-        "--replicas",
-        default="auto",
-        metavar="N|auto",
-        help="train up to N networks that differ in seed, learning rate or momentum as one program "
-        "(auto: on GPUs the number with the best measured throughput; 1: never)",
+    replicas = (
+        "train up to N networks that differ in seed, learning rate or momentum as one program "
+        "(auto: on GPUs the number with the best measured throughput; 1: never)"
     )
+    add("--replicas", default="auto", metavar="N|auto", help=replicas)
     add("--no-cuda-graphs", action="store_true", help="on a GPU, do not record training steps as CUDA graphs")
     add("--max-concurrent", type=int, metavar="N", help="number of trials that run at once at most")
-    add(
-        "--checkpoint-seconds",
-        type=float,
-        default=CHECKPOINT_SECONDS,
-        metavar="S",
-        help="how often to store half-trained networks",
+    interval = "how often to store half-trained networks"
+    add("--checkpoint-seconds", type=float, default=CHECKPOINT_SECONDS, metavar="S", help=interval)
+    timeout = (
+        "restart a trial that has not reported for this long "
+        "(default: 20 times what its longest epoch or probe should take, at least 600)"
     )
-    add(
-        "--trial-timeout",
-        type=float,
-        metavar="S",
-        help="restart a trial that has not reported for this long "
-        "(default: 20 times what its longest epoch or probe should take, at least 600)",
-    )
+    add("--trial-timeout", type=float, metavar="S", help=timeout)
     add("--mlflow", metavar="URI", help="also log every trial to this MLflow server or folder")
     add("--wandb", metavar="PROJECT", help="also log every trial to this project of Weights & Biases")
     add("--tensorboard", metavar="DIR", help="also write every trial's TensorBoard files to this folder")

@@ -76,7 +76,7 @@ def read_capacity() -> Capacity:
     """The capacity of the cluster that this process has joined."""
     nodes = _nodes()
     resources = tuple({one.resource_name: one.total for one in node.resource_usage.usage} for node in nodes)
-    # Ray names the type of a node that no autoscaler has started after the node's id.
+    # `ray up` and KubeRay give each node the name of its type; to others Ray gives one made of the node's id.
     return Capacity(resources, any(node.ray_node_type_name != f"node_{node.node_id}" for node in nodes))
 
 

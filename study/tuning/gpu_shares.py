@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import ray
@@ -72,7 +73,7 @@ def trial_shares(
         print(f"measuring what {len(missing)} kinds of trial use of a GPU (once; kept with the results)", flush=True)
     for kind, model, found in _measure_all(missing, kinds, references, cpus, measure):
         usage.setdefault(kind, {})[model] = found
-        stored = {kind: {model: one.to_dict() for model, one in by_model.items()} for kind, by_model in usage.items()}
+        stored = {kind: {model: asdict(one) for model, one in by_model.items()} for kind, by_model in usage.items()}
         results.write_gpu_shares(stored)
     max_trials = trials_per_gpu(capacity, cpus)
     shares = {}
