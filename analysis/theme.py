@@ -54,42 +54,33 @@ class SeriesStyle:
 
 
 REGIMES: dict[str, SeriesStyle] = {
-    regime: SeriesStyle(REGIME_NAMES[regime], colour, shape)
-    for regime, colour, shape in (
-        ("lr", "#2E9BD6", "circle"),
-        ("lr_bs", "#6A1B9A", "square"),
-        ("benchmark", "#D62728", "triangle-up"),
-        ("adversarial", "#8A6D1A", "triangle-down"),
-        ("lr_0.1", "#1E8E5A", "diamond"),
-        ("step", "#D9730D", "triangle-down"),
-        ("step_0.1", "#C2378A", "cross"),
-        ("lr_0.0005", "#7C6BD6", "circle"),
-    )
+    "lr": SeriesStyle(REGIME_NAMES["lr"], "#2E9BD6", "circle"),
+    "lr_bs": SeriesStyle(REGIME_NAMES["lr_bs"], "#6A1B9A", "square"),
+    "benchmark": SeriesStyle(REGIME_NAMES["benchmark"], "#D62728", "triangle-up"),
+    "adversarial": SeriesStyle(REGIME_NAMES["adversarial"], "#8A6D1A", "triangle-down"),
+    "lr_0.1": SeriesStyle(REGIME_NAMES["lr_0.1"], "#1E8E5A", "diamond"),
+    "step": SeriesStyle(REGIME_NAMES["step"], "#D9730D", "triangle-down"),
+    "step_0.1": SeriesStyle(REGIME_NAMES["step_0.1"], "#C2378A", "cross"),
+    "lr_0.0005": SeriesStyle(REGIME_NAMES["lr_0.0005"], "#7C6BD6", "circle"),
 }
 """Regime label -> style. Light blue, purple and red as in the natural-training paper (section 2.1), darkened. Every
 colour of a curve has a contrast of at least 3:1 against white, and its dark form against the dark background."""
 
 MOMENTA: dict[float, SeriesStyle] = {
-    momentum: SeriesStyle(f"momentum {momentum:g}", colour, shape)
-    for momentum, colour, shape in (
-        (0.0, "#2E9BD6", "circle"),
-        (0.2, "#1E8E5A", "diamond"),
-        (0.5, "#D9730D", "square"),
-        (0.9, "#C2378A", "triangle-up"),
-    )
+    0.0: SeriesStyle("momentum 0", "#2E9BD6", "circle"),
+    0.2: SeriesStyle("momentum 0.2", "#1E8E5A", "diamond"),
+    0.5: SeriesStyle("momentum 0.5", "#D9730D", "square"),
+    0.9: SeriesStyle("momentum 0.9", "#C2378A", "triangle-up"),
 }
 """Momentum -> style."""
 
 OPTIMIZERS: dict[str, SeriesStyle] = {
-    optimizer: SeriesStyle(OPTIMIZER_NAMES[optimizer], colour, shape)
-    for optimizer, colour, shape in (
-        ("sgd", "#2E9BD6", "circle"),
-        ("svrg", "#1E8E5A", "diamond"),
-        ("msgd", "#D9730D", "square"),
-        ("selective_backprop", "#C2378A", "triangle-up"),
-        ("adam", "#7C6BD6", "cross"),
-        ("adamw", "#8A6D1A", "triangle-down"),
-    )
+    "sgd": SeriesStyle(OPTIMIZER_NAMES["sgd"], "#2E9BD6", "circle"),
+    "svrg": SeriesStyle(OPTIMIZER_NAMES["svrg"], "#1E8E5A", "diamond"),
+    "msgd": SeriesStyle(OPTIMIZER_NAMES["msgd"], "#D9730D", "square"),
+    "selective_backprop": SeriesStyle(OPTIMIZER_NAMES["selective_backprop"], "#C2378A", "triangle-up"),
+    "adam": SeriesStyle(OPTIMIZER_NAMES["adam"], "#7C6BD6", "cross"),
+    "adamw": SeriesStyle(OPTIMIZER_NAMES["adamw"], "#8A6D1A", "triangle-down"),
 }
 """Optimizer -> style."""
 

@@ -1,4 +1,4 @@
-"""A study whose workers and nodes are killed at random: what it loses, and what that costs in time.
+"""A study whose workers and nodes are killed at random: what is lost, and how much longer it takes.
 
 python -m benchmarks.chaos [TRIALS [SEED]]
 """
@@ -27,34 +27,34 @@ from study.results.schema import Row
 
 NODES = 3
 ROWS_BETWEEN = 8.0
-"""In the mean, between two kills: by rows and not by time, so that a slow machine meets no more of them."""
+"""Mean number of rows between two kills; counted in rows so that a slow machine has no more kills."""
 
 LOOK_SECONDS = 0.2
 
 NODE_SHARE = 0.3
-"""Of kills that take a whole node; another joins at once, as an autoscaler's would."""
+"""The fraction of kills that are of a whole node; another joins at once, as with an autoscaler."""
 
-MOST_COMMANDS = 5
-"""The same command at most so often: a trial that met four kills is failed, and asked again by the next one."""
+MAX_COMMANDS = 5
+"""How often the command is given at most: a trial that was killed four times has failed, and the next one runs it."""
 
-OF_THE_RUN = {"started_at", "finished_at", "train_seconds", "probe_seconds", "peak_memory_bytes", "seconds"}
+TIMES = {"started_at", "finished_at", "train_seconds", "probe_seconds", "peak_memory_bytes", "seconds"}
 """Columns, at any depth, in which two equal runs may differ."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to; `rows` by trial id, without OF_THE_RUN."""
+    """The outcome of a run; `rows` are by trial id, without TIMES."""
 
     seconds: float
     commands: int
     restarts: int
     killed: Mapping[str, int]
-    doubled: int
+    duplicates: int
     rows: Mapping[str, Row]
 
 
 def study(seeds: int, killing: random.Random | None) -> Outcome:
-    """Run the grid to its end on a fresh cluster, with kills drawn from `killing` if it is given."""
+    """Run the grid to its end on a new cluster, with kills drawn from `killing` if it is given."""
     killed: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="study-chaos-") as folder, SimulatedCluster(NODES) as cluster:
         started = time.monotonic()
@@ -66,26 +66,26 @@ def study(seeds: int, killing: random.Random | None) -> Outcome:
         seconds = time.monotonic() - started
         rows, unreadable = Results(folder).read_rows()
     times = Counter(row["trial_id"] for row in rows)
-    sound = {row["trial_id"]: _lasting(row) for row in rows if row["status"] in ("ok", "diverged")}
-    doubled = sum(times.values()) - len(times) + len(unreadable)
-    return Outcome(seconds, commands, restarts, killed, doubled, sound)
+    complete = {row["trial_id"]: _without_times(row) for row in rows if row["status"] in ("ok", "diverged")}
+    duplicates = sum(times.values()) - len(times) + len(unreadable)
+    return Outcome(seconds, commands, restarts, killed, duplicates, complete)
 
 
 def _command(address: str, folder: str, seeds: int) -> tuple[int, int]:
-    """The user's command, given again while it fails; how often, and the restarts that it told of."""
+    """Give the user's command until it succeeds; returns how often, and the number of restarts that it printed."""
     command = [
         sys.executable, "-m", "study.run", "--grid", "smoke", "--seeds", ",".join(map(str, range(seeds))),
         "--epochs", "1", "--train-size", "100", "--test-size", "20", "--probes", "headline", "--gpus-per-trial", "0.5",
         "--checkpoint-seconds", "0", "--no-report", "--address", address, "--results", folder,
     ]  # fmt: skip
     restarts = 0
-    for number in range(1, MOST_COMMANDS + 1):
+    for number in range(1, MAX_COMMANDS + 1):
         done = subprocess.run(command, capture_output=True, text=True)
-        told = re.findall(r"(\d+) restarted", done.stdout)
-        restarts += int(told[-1]) if told else 0
+        restarted = re.findall(r"(\d+) restarted", done.stdout)
+        restarts += int(restarted[-1]) if restarted else 0
         if done.returncode == 0:
             return number, restarts
-    raise RuntimeError(f"not finished after {MOST_COMMANDS} commands: {done.stdout[-2000:]} {done.stderr[-2000:]}")
+    raise RuntimeError(f"not finished after {MAX_COMMANDS} commands: {done.stdout[-2000:]} {done.stderr[-2000:]}")
 
 
 def _kill_at_random(
@@ -112,11 +112,11 @@ def _kill_at_random(
             killed["workers"] += 1
 
 
-def _lasting(value: Any) -> Any:
+def _without_times(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _lasting(entry) for name, entry in value.items() if name not in OF_THE_RUN}
+        return {name: _without_times(entry) for name, entry in value.items() if name not in TIMES}
     if isinstance(value, list):
-        return [_lasting(entry) for entry in value]
+        return [_without_times(entry) for entry in value]
     return "not a number" if value != value else value
 
 
@@ -125,16 +125,20 @@ def main() -> None:
     arguments = [int(text) for text in sys.argv[1:]]
     trials, seed = (arguments + [210, 0][len(arguments) :])[:2]
     seeds = -(-trials // 14)
-    calm = study(seeds, None)
-    print(f"undisturbed: {len(calm.rows)} trials in {calm.seconds:.0f} s, {calm.restarts} restarted", flush=True)
-    wild = study(seeds, random.Random(seed))
-    asked = plan(Request("smoke", seeds=tuple(range(seeds)), epochs=1, train_size=100, test_size=20, probes="headline"))
-    equal = sum(wild.rows.get(trial_id) == calm.rows[trial_id] for trial_id in calm.rows)
-    print(f"killed {wild.killed['workers']} workers and {wild.killed['nodes']} nodes of {NODES}, seed {seed}")
-    print(f"{wild.restarts} trials restarted; commands given: {wild.commands}")
-    print(f"rows lost {len(asked.keys() - wild.rows.keys())}, doubled or torn {wild.doubled} of {len(asked)}")
-    print(f"rows with every metric equal, bit for bit: {equal} of {len(calm.rows)}")
-    print(f"time {wild.seconds:.0f} s, {wild.seconds / calm.seconds:.2f} of the undisturbed run")
+    undisturbed = study(seeds, None)
+    print(
+        f"undisturbed: {len(undisturbed.rows)} trials in {undisturbed.seconds:.0f} s, {undisturbed.restarts} restarted",
+        flush=True,
+    )
+    disturbed = study(seeds, random.Random(seed))
+    grid = plan(Request("smoke", seeds=tuple(range(seeds)), epochs=1, train_size=100, test_size=20, probes="headline"))
+    equal = sum(disturbed.rows.get(trial_id) == undisturbed.rows[trial_id] for trial_id in undisturbed.rows)
+    print(f"killed {disturbed.killed['workers']} workers and {disturbed.killed['nodes']} nodes of {NODES}, seed {seed}")
+    print(f"{disturbed.restarts} trials restarted; commands given: {disturbed.commands}")
+    lost = len(grid.keys() - disturbed.rows.keys())
+    print(f"rows lost {lost}, duplicate or unreadable {disturbed.duplicates} of {len(grid)}")
+    print(f"rows with every metric equal, bit for bit: {equal} of {len(undisturbed.rows)}")
+    print(f"time {disturbed.seconds:.0f} s, {disturbed.seconds / undisturbed.seconds:.2f} of the undisturbed run")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a large grid costs besides its work: no-op trials on a simulated cluster, then the time to resume.
+"""What a large grid costs in addition to its work: no-op trials on a simulated cluster, then the time to resume.
 
 python -m benchmarks.scale [--trials N] [--nodes N]
 """
@@ -25,7 +25,7 @@ from study.trials import pending
 from study.trials.device_data import DataKey, data_key
 from study.tuning.costs import CostModel
 from study.tuning.progress import Progress
-from study.tuning.resources import Resources
+from study.tuning.settings import RunSettings
 
 EVERY_SECONDS = 0.5
 MEGABYTE = 2**20
@@ -102,10 +102,10 @@ def attacks(planned: Planned) -> frozenset[Probe]:
 def _run(grid: Mapping[str, Planned], results: Results, nodes: int) -> None:
     from benchmarks.simulated_cluster import SimulatedCluster
     from study.tuning import tuner
+    from study.tuning.cluster import connected
 
     progress = Progress(dict.fromkeys(grid, 1.0), {})
-    with SimulatedCluster(nodes) as cluster:
-        tuner.connect(cluster.address)
+    with SimulatedCluster(nodes) as cluster, connected(cluster.address):
         sampler = Sampler(progress)
         sampler.start()
         started = time.monotonic()
@@ -114,13 +114,11 @@ def _run(grid: Mapping[str, Planned], results: Results, nodes: int) -> None:
             _data(grid),
             results,
             progress,
-            patience=progress.costs,
-            resources=Resources(gpus_per_trial=0.5),
+            settings=RunSettings(gpus_per_trial=0.5),
             execute_trial=no_op,
         )
         wall = time.monotonic() - started
         sampler.end()
-        tuner.disconnect()
     rows, unreadable = results.read_rows(("trial_id",))
     print(f"{len(grid)} no-op trials on {nodes} nodes: {wall:.1f} s, {len(rows)} rows, {len(unreadable)} unreadable")
     print("   share of trials   ms a trial   driver MB   Tune's files MB")
@@ -144,7 +142,7 @@ def _data(grid: Mapping[str, Planned]) -> dict[DataKey, tuple[Any, str]]:
 
 
 def _resume(grid: Mapping[str, Planned], results: Results) -> None:
-    """How long the same command takes to know what is left, nine trials in ten answered: planning without imports."""
+    """Time the planning of the same command when nine trials in ten are answered, without the imports."""
     rows = sorted(Path(results.location, "trials").glob("*.parquet"))
     for path in rows[: len(rows) // 10]:
         path.unlink()

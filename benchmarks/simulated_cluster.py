@@ -1,4 +1,4 @@
-"""A Ray cluster of several nodes on this machine, to be broken: each node a raylet with pretended CPUs and GPUs."""
+"""A Ray cluster on this machine whose nodes can be killed: each is a raylet with simulated CPUs and GPUs."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from typing import Any
 
 from ray.cluster_utils import Cluster
 
-IMPATIENT = {
+SHORT_TIMEOUTS = {
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_failure_threshold": "5",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
 }
-"""A silent node is dead after 6 s instead of a minute, and a driver without its head gives up after 10 s."""
+"""A node that does not respond counts as dead after 6 s instead of a minute; a driver without its head ends in 10 s."""
 
 
 class SimulatedCluster:
-    """A head without CPUs and `nodes` workers; a context manager that ends every process and file of it.
+    """A head without CPUs and `nodes` workers; a context manager that ends its processes and deletes its files.
 
-    It has its own temporary folder, so no other Ray of this machine is found, joined or ended.
+    Its temporary folder is its own, so that other Ray clusters on this machine are left alone.
     """
 
     def __init__(
-        self, nodes: int, *, cpus: int = 1, gpus: float = 1.0, environment: dict[str, str] = IMPATIENT
+        self, nodes: int, *, cpus: int = 1, gpus: float = 1.0, environment: dict[str, str] = SHORT_TIMEOUTS
     ) -> None:
         self._first, self._cpus, self._gpus = nodes, cpus, gpus
         self._environment = dict(environment)
 
     def __enter__(self) -> SimulatedCluster:
-        self._folder = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie in it
+        self._folder = tempfile.mkdtemp(prefix="ray-")  # short, because sockets are in it
         changed = {**self._environment, "RAY_TMPDIR": self._folder}
         self._before = {name: os.environ.get(name) for name in changed}
         os.environ.update(changed)
@@ -80,26 +80,26 @@ class SimulatedCluster:
         return node
 
     def kill(self, node: Any) -> None:
-        """kill -9 of a node's raylet: its workers end a second later, as on a machine without power."""
+        """Kill a node's raylet; its workers end a second later, as when a machine fails."""
         self._end(node, signal.SIGKILL)
 
     def notice(self, node: Any) -> None:
-        """SIGTERM to a node's raylet, which is what a spot notice comes to: it ends its workers and leaves."""
+        """Send SIGTERM to a node's raylet, which ends its workers and leaves, as after a spot machine's notice."""
         self._end(node, signal.SIGTERM)
 
     def _end(self, node: Any, number: signal.Signals) -> None:
         self.nodes.remove(node)
         _signal(self.process(node), number)
-        reap = node.all_processes["raylet"][0].process.wait  # workers take an unreaped raylet for a living one
+        reap = node.all_processes["raylet"][0].process.wait  # to its workers, a raylet that was not reaped is alive
         threading.Thread(target=reap, daemon=True).start()
 
     def freeze(self, node: Any) -> None:
-        """Stop a node's raylet and its workers without ending them: a machine that is cut off."""
+        """Stop a node's raylet and its workers without ending them, as when a machine is cut off."""
         for process in (*self.workers(node), self.process(node)):
             _signal(process, signal.SIGSTOP)
 
     def kill_head(self) -> None:
-        """kill -9 of everything on the head."""
+        """Kill every process of the head."""
         for processes in self._cluster.head_node.all_processes.values():
             for info in processes:
                 _signal(info.process.pid, signal.SIGKILL)
@@ -110,11 +110,11 @@ class SimulatedCluster:
 
     def workers(self, node: Any | None = None) -> list[int]:
         """The processes that run a trial, or have just run one, on this cluster or one node."""
-        raylets = {self.process(one) for one in ([node] if node else self.nodes)}
-        return [process for process in _trial_processes() if raylets & set(_ancestors(process))]
+        return trial_processes(*(self.process(one) for one in ([node] if node else self.nodes)))
 
 
-def _trial_processes() -> list[int]:
+def trial_processes(*ancestors: int) -> list[int]:
+    """The workers below these processes that run a trial, or have just run one."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -122,8 +122,9 @@ def _trial_processes() -> list[int]:
                 title = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if b"ray::" in title and b"ImplicitFunc" in title:
-                found.append(int(entry.name))
+            process = int(entry.name)
+            if b"ray::" in title and b"ImplicitFunc" in title and {*ancestors} & {*_ancestors(process)}:
+                found.append(process)
     return found
 
 

@@ -1,4 +1,4 @@
-"""What Ray Tune adds to a trial: no-op trials with our settings against bare function trainables, in one run.
+"""What Ray Tune adds to a trial: no-op trials with our settings and with Tune's defaults, in one run.
 
 python -m benchmarks.trial_overhead [TRIALS]
 """
@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 
 from benchmarks.row import HEADER, Row
-from study.tuning import tuner  # sets Tune's environment before ray is imported
+from study.tuning.cluster import connected  # sets Tune's environment before ray is imported
 
 from ray import tune  # isort: skip
 
@@ -40,11 +40,8 @@ def seconds_per_trial(trials: int, *, reuse: bool) -> float:
 
 def rows(trials: int = 40) -> Iterator[Row]:
     """One row: seconds a trial."""
-    tuner.connect(None)
-    try:
+    with connected(None):
         ours, theirs = seconds_per_trial(trials, reuse=True), seconds_per_trial(trials, reuse=False)
-    finally:
-        tuner.disconnect()
     work = f"{trials} no-op trials, seconds a trial"
     yield Row("Ray's overhead", work, "Tune's default settings", [ours], [theirs], "every trial reported")
 

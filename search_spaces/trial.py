@@ -216,8 +216,8 @@ class Trial:
 TRIAL_FIELDS: dict[str, Field[Any]] = {declared.name: declared for declared in fields(Trial)}
 """Name -> field; its `metadata` is that of `_about`."""
 
-PLAIN: dict[str, Any] = {name: f.default for name, f in TRIAL_FIELDS.items() if f.default is not MISSING}
-"""Field -> the value that needs no mention."""
+PLAIN: dict[str, Any] = {n: f.default for n, f in TRIAL_FIELDS.items() if f.default is not MISSING and n != "seed"}
+"""Field -> the value that text does not mention."""
 
 
 def fields_with_role(role: str) -> tuple[str, ...]:
@@ -227,7 +227,7 @@ def fields_with_role(role: str) -> tuple[str, ...]:
 
 def _identity(trial: Trial, *, without: str = "") -> dict[str, Any]:
     values = {name: getattr(trial, name) for name in TRIAL_FIELDS if name != without}
-    identity = {n: value for n, value in values.items() if n not in PLAIN or n == "seed" or value != PLAIN[n]}
+    identity = {n: value for n, value in values.items() if n not in PLAIN or value != PLAIN[n]}
     if trial.parent is not None:
         identity["parent"] = _identity(trial.parent, without=without)
     return identity

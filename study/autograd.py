@@ -1,14 +1,14 @@
-"""What attacks and curvature share of autograd: the Jacobian of a classifier's margins, and the memory of a graph.
+"""The Jacobian of a classifier's margins, and the memory of an autograd graph.
 
 With the margins m_j = logit j - logit y over the classes j other than the true one, cross-entropy is
-log(1 + sum_j exp m_j). Let D = d m / d x, s = 1 - p_y and q_j = p_j / s. Then, with no p_y - 1 that could cancel,
+log(1 + sum_j exp m_j). Let D = d m / d x, s = 1 - p_y and q_j = p_j / s. Then, without a p_y - 1 that could cancel,
 
     gradient = s D' q        Gauss-Newton matrix = s D' (diag q - s q q') D = s D' F F' D.
 
-The logits of a piecewise-linear network have no second derivative, so the Gauss-Newton matrix IS its input
-Hessian, of rank classes - 1 at most (Yao et al. 2018, arXiv:1802.08241, Theorem 2.1, Proposition 2.2, A.1).
+The logits of a piecewise-linear network have no second derivative, so the Gauss-Newton matrix equals its input
+Hessian, whose rank is at most classes - 1 (Yao et al. 2018, arXiv:1802.08241, Theorem 2.1, Proposition 2.2, A.1).
 
-Torch only: the rooms `attacks` and `curvature`, which do not import each other, share it.
+`study.attacks` and `study.curvature`, which do not import each other, share this module.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from torch.autograd.graph import Node
 def margin_jacobian(logits: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """D, shape (n, classes - 1, pixels), in the dtype of x, by classes - 1 backward passes over one graph.
 
-    Row k of sample i belongs to class (y_i + 1 + k) mod classes. The graph is freed with the last pass; weights
-    get no gradient.
+    Row k of sample i belongs to class (y_i + 1 + k) mod classes. The graph is freed by the last pass; weights get no
+    gradient.
 
     Args:
-        logits: (n, classes), with the graph that leads to x; each sample's logits depend on its own input alone.
+        logits: (n, classes), with a graph to x; each sample's logits depend only on its own input.
         x: inputs (n, ...), requiring a gradient.
         y: true classes (n,), int64.
 
     Raises:
-        ValueError: no graph leads from the logits to x.
+        ValueError: the logits have no graph to x.
     """
     n_margins = logits.shape[1] - 1
     jacobian = x.new_empty(len(x), n_margins, x[0].numel())
@@ -51,7 +51,7 @@ def margin_jacobian(logits: Tensor, x: Tensor, y: Tensor) -> Tensor:
 def error_probabilities(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """q (n, classes - 1), ordered as in `margin_jacobian`, and s = 1 - p_y (n,), both float64.
 
-    s is the sigmoid of logsumexp(m), exact to rounding until it underflows at a margin of 745.
+    s is the sigmoid of logsumexp(m), which is exact up to rounding until it underflows at a margin of 745.
     """
     logits = logits.detach().double()
     margins = logits.gather(1, _other_classes(y, logits.shape[1])) - logits.gather(1, y.unsqueeze(1))
@@ -61,7 +61,8 @@ def error_probabilities(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 def curvature_root(q: Tensor, s: Tensor) -> Tensor:
     """F, shape (n, classes - 1, classes - 1), with F F' = diag q - s q q'.
 
-    With w = sqrt q, a unit vector: diag w (1 - s w w') diag w, whose middle is the square of 1 - (1 - sqrt p_y) w w'.
+    With the unit vector w = sqrt q it is diag w (1 - s w w') diag w, whose middle factor is the square of
+    1 - (1 - sqrt p_y) w w'.
     """
     w = q.sqrt()
     one_minus_root = s / (1 + (1 - s).sqrt())
@@ -81,11 +82,11 @@ def _other_classes(y: Tensor, n_classes: int) -> Tensor:
 
 
 def graph_bytes(outputs: Iterable[Tensor], *, besides: Iterable[Tensor] = ()) -> int:
-    """Bytes of the tensors that the graph behind ``outputs`` saved for backward, each storage counted once.
+    """Bytes of the tensors that the graph of `outputs` has saved for backward, each storage counted once.
 
     Args:
-        outputs: tensors with a ``grad_fn``; those without one hold no graph.
-        besides: tensors that exist anyway (parameters, data) and so do not count.
+        outputs: tensors; those without a `grad_fn` have no graph.
+        besides: tensors that exist in any case (parameters, data) and are not counted.
     """
     known = {t.untyped_storage().data_ptr() for t in besides}
     total = 0

@@ -1,4 +1,4 @@
-"""The command line's options: read, checked at once, and turned into a request and the resources of a trial."""
+"""The options of the command line, checked and turned into a request (what to run) and settings (how to run it)."""
 
 from __future__ import annotations
 
@@ -11,80 +11,64 @@ from urllib.parse import urlsplit
 
 from search_spaces import GRIDS, PRECISIONS, GridError, Request
 from study.results.folder import CHECKPOINT_SECONDS
-from study.tuning.resources import Resources, Trackers
+from study.tuning.settings import RunSettings
 
 Number = TypeVar("Number", int, float)
 
 
 class OptionError(ValueError):
-    """An option that no run can have; the message names what is valid."""
+    """An option with a value that is not valid; the message says what is."""
 
 
 TRACKER_PACKAGES = {"mlflow": "mlflow", "wandb": "wandb", "tensorboard": "tensorboardX"}
-"""What each tracker imports; the optional extra of the same name installs it."""
+"""The package that each tracker imports; the optional extra of the same name installs it."""
 
 
-def parser(description: str | None, bad_input: int) -> argparse.ArgumentParser:
-    """The options of `python -m study.run`; a wrong one exits with status `bad_input` and one line."""
-    parser = _Parser(prog="python -m study.run", description=description, allow_abbrev=False)
-    parser.set_defaults(bad_input=bad_input)
+def parser() -> argparse.ArgumentParser:
+    """The options of `python -m study.run`; a wrong one exits with status 2 and one line."""
+    parser = _Parser(
+        prog="python -m study.run",
+        description="Run what is left to do of a grid of trials, and write the report.",
+        allow_abbrev=False,
+    )
     add = parser.add_argument
     add("--grid", required=True, metavar="NAME", help=f"one of: {', '.join(GRIDS)}")
     add("--results", metavar="DIR|URI", help="where rows, weights and the report go (default: results/NAME)")
     add(
         "--data-dir",
         metavar="DIR",
-        help="where data sets are (default: $STUDY_DATA_DIR, else a cache in your home)",
+        help="folder of the data sets (default: $STUDY_DATA_DIR, else a cache in your home)",
     )
     add("--address", metavar="ADDR", help="a Ray cluster to run on (default: this machine)")
-    add("--seeds", metavar="0,1,2", help="replicates of each cell (default: the grid's)")
-    add(
-        "--select",
-        nargs="+",
-        default=[],
-        metavar="KEY=V[,V]",
-        help="only these trials, e.g. model=m1 batch_size=64,128",
-    )
-    add("--epochs", type=int, metavar="N", help="train this long instead of as the paper does")
+    add("--seeds", metavar="0,1,2", help="random seeds of each setting's replicates (default: the grid's)")
+    example = "model=m1 batch_size=64,128"
+    add("--select", nargs="+", default=[], metavar="KEY=V[,V]", help=f"only these trials, for example {example}")
+    add("--epochs", type=int, metavar="N", help="epochs of training instead of the paper's number")
     add("--train-size", type=int, metavar="N", help="training images instead of the paper's number")
     add("--test-size", type=int, metavar="N", help="test images instead of the paper's number")
-    add(
-        "--probes",
-        choices=("all", "headline"),
-        default="all",
-        help="headline: only what the headline columns need",
-    )
-    add("--precision", choices=PRECISIONS, help="of training on a GPU (default: float32); probes are always float32")
+    add("--probes", choices=("all", "headline"), default="all", help="headline: only those of the headline columns")
+    add("--precision", choices=PRECISIONS, help="of training on a GPU (default: float32); probes always use float32")
     add("--epsilons", metavar="E,E", help="attack only at these epsilons (pixels in [0, 1])")
-    add("--gpus-per-trial", default="auto", metavar="F|auto", help="fraction of a GPU that each trial owns")
+    add("--gpus-per-trial", default="auto", metavar="F|auto", help="fraction of a GPU for each trial (auto: measured)")
     add("--cpus-per-trial", type=int, default=1, metavar="N", help="CPUs, and torch threads, of each trial")
-    add(
-        "--replicas",
-        default="auto",
-        metavar="N|auto",
-        help="train up to N networks that differ in seed, rate or momentum as one program "
-        "(auto: on GPUs as many as measured throughput says; 1: never)",
+    replicas = (
+        "train up to N networks that differ in seed, learning rate or momentum as one program "
+        "(auto: on GPUs the number with the best measured throughput; 1: never)"
     )
-    add("--no-cuda-graphs", action="store_true", help="on a GPU, launch every training step anew")
-    add("--max-concurrent", type=int, metavar="N", help="at most this many trials at once")
-    add(
-        "--checkpoint-seconds",
-        type=float,
-        default=CHECKPOINT_SECONDS,
-        metavar="S",
-        help="store half-trained trials this often",
+    add("--replicas", default="auto", metavar="N|auto", help=replicas)
+    add("--no-cuda-graphs", action="store_true", help="on a GPU, do not record training steps as CUDA graphs")
+    add("--max-concurrent", type=int, metavar="N", help="number of trials that run at once at most")
+    interval = "how often to store half-trained networks"
+    add("--checkpoint-seconds", type=float, default=CHECKPOINT_SECONDS, metavar="S", help=interval)
+    timeout = (
+        "restart a trial that has not reported for this long "
+        "(default: 20 times what its longest epoch or probe should take, at least 600)"
     )
-    add(
-        "--trial-timeout",
-        type=float,
-        metavar="S",
-        help="restart a trial that reports nothing for so long "
-        "(default: 20 times what its longest epoch or probe should take, at least 600)",
-    )
+    add("--trial-timeout", type=float, metavar="S", help=timeout)
     add("--mlflow", metavar="URI", help="also log every trial to this MLflow server or folder")
     add("--wandb", metavar="PROJECT", help="also log every trial to this project of Weights & Biases")
     add("--tensorboard", metavar="DIR", help="also write every trial's TensorBoard files to this folder")
-    add("--dry-run", action="store_true", help="print what would run, and do nothing")
+    add("--dry-run", action="store_true", help="print what would run, without running it")
     add("--no-report", action="store_true", help="do not write the report at the end")
     return parser
 
@@ -108,53 +92,56 @@ def request(arguments: argparse.Namespace) -> Request:
     )
 
 
-def resources(arguments: argparse.Namespace) -> Resources:
-    """What each trial owns.
+def run_settings(arguments: argparse.Namespace) -> RunSettings:
+    """How to run it.
 
     Raises:
-        OptionError: a share, a count or an interval outside its range, or a tracker that is not installed.
+        OptionError: a fraction, a number or an interval outside its range, or a tracker that is not installed.
     """
-    share: float | None = None
-    if arguments.gpus_per_trial != "auto":
-        try:
-            share = float(arguments.gpus_per_trial)
-        except ValueError:
-            share = -1.0
-        if not 0 <= share <= 1:
-            raise OptionError(f"--gpus-per-trial {arguments.gpus_per_trial!r} is not auto or a fraction in [0, 1]")
     for option in ("cpus_per_trial", "max_concurrent"):
         value = getattr(arguments, option)
         if value is not None and value < 1:
             raise OptionError(f"--{option.replace('_', '-')} must be at least 1, got {value}")
-    replicas = None if arguments.replicas == "auto" else _replicas(arguments.replicas)
-    interval = arguments.checkpoint_seconds
+    interval, timeout = arguments.checkpoint_seconds, arguments.trial_timeout
     if not 0 <= interval < math.inf:
         raise OptionError(f"--checkpoint-seconds must be a number of seconds, at least 0, got {interval:g}")
-    timeout = arguments.trial_timeout
     if timeout is not None and not 0 < timeout < math.inf:
         raise OptionError(f"--trial-timeout must be a positive number of seconds, got {timeout:g}")
-    trackers = _trackers(arguments)
-    return Resources(
+    return RunSettings(
         cpus_per_trial=arguments.cpus_per_trial,
-        gpus_per_trial=share,
+        gpus_per_trial=_gpus_per_trial(arguments.gpus_per_trial),
         max_concurrent=arguments.max_concurrent,
         checkpoint_seconds=interval,
-        trackers=trackers,
         trial_timeout=timeout,
-        replicas=replicas,
-        replay=not arguments.no_cuda_graphs,
+        replicas=_replicas(arguments.replicas),
+        cuda_graphs=not arguments.no_cuda_graphs,
+        trackers=_trackers(arguments),
     )
 
 
-def _replicas(text: str) -> int:
+def _gpus_per_trial(text: str) -> float | None:
+    if text == "auto":
+        return None
+    try:
+        fraction = float(text)
+    except ValueError:
+        fraction = math.nan
+    if not 0 <= fraction <= 1:
+        raise OptionError(f"--gpus-per-trial {text!r} is not auto or a fraction in [0, 1]")
+    return fraction
+
+
+def _replicas(text: str) -> int | None:
+    if text == "auto":
+        return None
     if not (text.isdecimal() and int(text) >= 1):
         raise OptionError(f"--replicas {text!r} is not auto or a whole number, at least 1")
     return int(text)
 
 
-def _trackers(arguments: argparse.Namespace) -> Trackers:
-    trackers = Trackers(arguments.mlflow, arguments.wandb, arguments.tensorboard)
-    for name, value in trackers.asked().items():
+def _trackers(arguments: argparse.Namespace) -> dict[str, str]:
+    trackers = {name: getattr(arguments, name) for name in TRACKER_PACKAGES if getattr(arguments, name) is not None}
+    for name, value in trackers.items():
         if not value:
             raise OptionError(f"--{name} needs a value; leave the option out to do without {name}")
         if "://" in value and urlsplit(value).password:
@@ -186,7 +173,7 @@ def _numbers(option: str, text: str | None, kind: Callable[[str], Number], examp
 
 
 class _Parser(argparse.ArgumentParser):
-    """Refuses with one clear line; argparse would print its usage before it."""
+    """Prints errors as one line; argparse would print its usage before it."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(int(self.get_default("bad_input")), f"study.run: {message}\n")
+        self.exit(2, f"study.run: {message}\n")

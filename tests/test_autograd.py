@@ -1,4 +1,4 @@
-"""The margins' Jacobian and the factors of the input Hessian against dense algebra in float64."""
+"""The margins' Jacobian and the factors of the input Hessian against dense float64 algebra."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: what it prints, what it refuses, and a real run through Ray with its faults."""
+"""The command line: what it prints, what it refuses, and real runs through Ray that are killed."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.simulated_cluster import trial_processes
 from study.results.folder import Results
 from study.run import main
 from tests.trials.small import timeless
@@ -88,7 +89,7 @@ def test_dry_run_prints_the_work_and_does_nothing(tmp_path: Path, capsys: pytest
     assert not (tmp_path / "r").exists()
 
 
-def test_run_then_again_then_a_new_question(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_command_again_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = tmp_path / "r"
     options = [*SMALL, "--select", "batch_size=32,128", "--results", str(results), "--no-report"]
     assert main([*options, "--probes", "headline"]) == 0
@@ -105,7 +106,7 @@ def test_run_then_again_then_a_new_question(tmp_path: Path, capsys: pytest.Captu
     assert len(json.loads((results / "study.json").read_text())["requests"]) == 1
 
 
-def test_killed_driver_and_worker_lose_nothing_and_change_no_bit(tmp_path: Path) -> None:
+def test_killing_the_driver_and_a_worker_loses_nothing_and_changes_no_bit(tmp_path: Path) -> None:
     options = ["--select", "batch_size=8", "--epochs", "40", "--checkpoint-seconds", "0"]
     disturbed, undisturbed = tmp_path / "disturbed", tmp_path / "undisturbed"
     driver = subprocess.Popen(command(disturbed, *options), stdout=subprocess.DEVNULL, start_new_session=True)
@@ -116,8 +117,8 @@ def test_killed_driver_and_worker_lose_nothing_and_change_no_bit(tmp_path: Path)
     assert kept
 
     again = subprocess.Popen(command(disturbed, *options), stdout=subprocess.PIPE, text=True)
-    _wait_for(lambda: len(_workers(again.pid)) > 0)
-    os.kill(_workers(again.pid)[0], signal.SIGKILL)
+    _wait_for(lambda: len(trial_processes(again.pid)) > 0)
+    os.kill(trial_processes(again.pid)[0], signal.SIGKILL)
     printed, _ = again.communicate(timeout=240)
     assert again.returncode == 0, printed
     subprocess.run(command(undisturbed, *options), check=True, stdout=subprocess.DEVNULL, timeout=240)
@@ -130,7 +131,7 @@ def test_killed_driver_and_worker_lose_nothing_and_change_no_bit(tmp_path: Path)
     assert not list((disturbed / "checkpoints").iterdir())
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+def test_ctrl_c_says_how_to_continue(tmp_path: Path) -> None:
     driver = subprocess.Popen(
         command(tmp_path / "r", "--epochs", "60"),
         stdout=subprocess.PIPE,
@@ -139,7 +140,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
         # A shell's background jobs ignore Ctrl-C, and so would this child of a test run in one.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    _wait_for(lambda: len(_workers(driver.pid)) > 0)
+    _wait_for(lambda: len(trial_processes(driver.pid)) > 0)
     driver.send_signal(signal.SIGINT)
     _, errors = driver.communicate(timeout=60)
     assert driver.returncode == 130
@@ -150,28 +151,5 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
 def _wait_for(condition: object, seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "the condition did not become true"
         time.sleep(0.05)
-
-
-def _workers(driver: int) -> list[int]:
-    """The processes of Ray's workers that are running a trial for this driver."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                title = (entry / "cmdline").read_bytes()
-                if b"ray::" in title and b"ImplicitFunc" in title and _descends(int(entry.name), driver):
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-    return found
-
-
-def _descends(process: int, ancestor: int) -> bool:
-    while process > 1:
-        if process == ancestor:
-            return True
-        stat = Path(f"/proc/{process}/stat").read_text()
-        process = int(stat.rsplit(")", 1)[1].split()[1])
-    return False

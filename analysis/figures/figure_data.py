@@ -164,7 +164,7 @@ class FigureData:
 
 
 def curve_id(values: Mapping[Any, Any]) -> str:
-    """A short key of a curve, the same for every row that has its columns."""
+    """A short key of a curve, the same for every row with its `CURVE` columns."""
     return hashlib.sha256(repr(_comparable(values, CURVE)).encode()).hexdigest()[:8]
 
 

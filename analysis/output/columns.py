@@ -19,7 +19,7 @@ def _texts(fields: Iterable[pa.Field]) -> dict[str, str]:
     found = {}
     for field in fields:
         description, unit = _about(field)
-        found[field.name] = f"{description}, {unit}" if unit else description
+        found[field.name] = f"{description}, {unit}" if unit and unit not in description.split() else description
     return found
 
 

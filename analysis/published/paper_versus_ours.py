@@ -1,4 +1,4 @@
-"""The papers' tables regenerated: each printed number beside ours, with its interval, and whether they agree."""
+"""The papers' tables compared with ours: each printed number beside our mean and interval, and whether they agree."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import numpy as np
 import pandas as pd
 
 from analysis.published import published
-from analysis.published.printed_rows import PrintedTable, Replicates, runs_of
+from analysis.published.printed_rows import PrintedTable, Replicates
 from analysis.statistics.intervals import Estimate, mean_interval
 from analysis.statistics.thresholds import MIN_SEEDS_OF_AN_INTERVAL
 from analysis.tables.table import StudyTable
+from analysis.tables.words import name
 
 CONSISTENT, NOT_CONSISTENT, NOT_DECIDABLE, NOT_RUN = "consistent", "not consistent", "not decidable", "not run"
 
 LOGARITHMIC = ("lambda1_theta", "lambda1_x", "grad_x_norm")
-"""Positive quantities that spread by factors: geometric means, intervals of the logarithm."""
+"""Positive quantities that vary by factors: geometric means, intervals of the logarithm."""
 
 COLUMNS = [
     "table", "model", "row", "split", "metric", "eps", "paper", "rounding", "ours", "low", "high", "seeds",
@@ -28,7 +29,7 @@ COLUMNS = [
 
 @dataclass(frozen=True)
 class TableComparison:
-    """One printed table read with one of our models. `cells`: a row a printed number (`COLUMNS`)."""
+    """One printed table read with one of our models. `cells`: a row per printed number (`COLUMNS`)."""
 
     table: PrintedTable
     model: str
@@ -39,42 +40,58 @@ class TableComparison:
         """Whether any of its numbers has one of ours beside it."""
         return bool((self.cells["seeds"] > 0).any())
 
+    @property
+    def title(self) -> str:
+        """The heading of the table; with our model if several of ours can be meant by the paper's."""
+        reading = f", read as {name(self.model)}" if len(self.table.models) > 1 else ""
+        return f"{self.table.title}{reading}"
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits on which it prints numbers."""
+        return [split for split in ("train", "test") if (self.cells["split"] == split).any()]
+
+    @property
+    def by_batch_size(self) -> bool:
+        """Whether its rows are batch sizes; else they are networks."""
+        return str(self.cells["row"].iloc[0]).isdigit()
+
+
+def quantity(cell: Mapping[Any, Any]) -> tuple[str, float | None]:
+    """Metric and epsilon of a row of `TableComparison.cells`; no epsilon: not attacked."""
+    return str(cell["metric"]), None if pd.isna(cell["eps"]) else float(cell["eps"])
+
 
 def compare(study: StudyTable, table: PrintedTable, model: str) -> TableComparison:
     """`table` beside the runs of `model` (ours for the model that the table prints).
 
-    A printed number is consistent where it lies within our 95 % interval over seeds (Student's t), widened by the
-    rounding of the print; with fewer than two seeds that is not decidable. A wide interval is consistent with much.
+    A printed number is consistent if it lies within our 95 % interval over seeds (Student's t), widened by the
+    rounding of the print; with fewer than two seeds that is not decidable. A wide interval is consistent with many
+    numbers.
     """
     printed = published()
     printed = printed[(printed["table"] == table.table) & (printed["model"] == table.printed_model)]
-    found = runs_of(study, table, model)
-    rows = []
-    for cell in printed.to_dict("records"):
-        label = table.row(cell)
-        run = found.get(label)
-        rows.append(_cell(table, model, label, cell, run))
+    found = table.rows(study, table.dataset, model)
+    rows = [_cell(table, model, cell, found.get(table.row(cell))) for cell in printed.to_dict("records")]
     return TableComparison(table, model, pd.DataFrame(rows, columns=COLUMNS))
 
 
-def _cell(
-    table: PrintedTable, model: str, label: str, cell: Mapping[Any, Any], run: Replicates | None
-) -> dict[str, Any]:
-    question = (str(cell["metric"]), str(cell["split"]), None if pd.isna(cell["eps"]) else float(cell["eps"]))
-    paper, rounding = float(cell["value_std"]), float(cell["rounding"])
-    ours, low, high, seeds = _summary(run.values(*question, "ce") if run else [], question[0])
-    stable = _summary(run.values(*question, "stable") if run and question[2] is not None else [], question[0])[0]
+def _cell(table: PrintedTable, model: str, cell: Mapping[Any, Any], run: Replicates | None) -> dict[str, Any]:
+    metric, epsilon = quantity(cell)
+    split, paper, rounding = str(cell["split"]), float(cell["value_std"]), float(cell["rounding"])
+    ours, low, high, seeds = _summary(run.values(metric, split, epsilon, "ce") if run else [], metric)
+    attacked = run is not None and epsilon is not None
+    stable = _summary(run.values(metric, split, epsilon, "stable") if run and attacked else [], metric)
     verdict = NOT_RUN if not seeds else NOT_DECIDABLE
     if seeds >= MIN_SEEDS_OF_AN_INTERVAL:
-        inside = low - rounding <= paper <= high + rounding
-        verdict = CONSISTENT if inside else NOT_CONSISTENT
+        verdict = CONSISTENT if low - rounding <= paper <= high + rounding else NOT_CONSISTENT
     return {
         "table": table.table,
         "model": model,
-        "row": label,
-        "split": question[1],
-        "metric": question[0],
-        "eps": question[2],
+        "row": table.row(cell),
+        "split": split,
+        "metric": metric,
+        "eps": epsilon,
         "paper": paper,
         "rounding": rounding,
         "ours": ours,
@@ -82,7 +99,7 @@ def _cell(
         "high": high,
         "seeds": seeds,
         "difference": ours - paper,
-        "stable": stable,
+        "stable": stable.estimate,
         "verdict": verdict,
         "protocol": run.protocol if run else "",
         "note": "" if pd.isna(cell["note"]) else str(cell["note"]),

@@ -1,4 +1,4 @@
-"""Which of our runs stand for which row of a printed table."""
+"""The papers' printed tables, and which of our runs correspond to which of their rows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.reports.commands import run_command
 from analysis.tables.lookup import Frame, of_network, of_trials
 from analysis.tables.robust_networks import ORIGINAL, networks
 from analysis.tables.table import PROTOCOL, StudyTable
@@ -16,28 +17,37 @@ from search_spaces import Trial
 from search_spaces.large_batch import MOMENTUM, NATURAL
 from search_spaces.sgd_variants import CIFAR
 
-Answers = Mapping[tuple[str, str, float | None, str], float]
+Answers = dict[tuple[str, str, float | None, str], float]
 """(metric, split, epsilon, attack loss) -> value, accuracies in percent."""
 
 
 @dataclass(frozen=True)
 class Replicates:
-    """The seeds behind one row of a table, and how their protocol differs from the paper's ("" if it does not)."""
+    """Our seeds for one row of a table, and how their protocol differs from the paper's ("" if it does not)."""
 
     answers: tuple[Answers, ...]
     protocol: str
 
     def values(self, metric: str, split: str, epsilon: float | None, loss: str) -> list[float]:
-        """What each seed that was asked this gave."""
+        """The value of each seed for which this was measured."""
         key = (metric, split, epsilon, loss)
         return [found[key] for found in self.answers if key in found]
 
 
 @dataclass(frozen=True)
 class PrintedTable:
-    """A table of a paper: its name in `published.csv`, its heading, our data set, and our models for its one.
+    """A table of a paper.
 
-    `rows` finds the runs of its rows; `command` runs them; `notes` say what is known to be wrong with the print.
+    Attributes:
+        table: Its name in `published.csv`.
+        printed_model: The model as the table names it.
+        title: Its heading.
+        dataset: Our data set.
+        models: Our models that may be meant by the printed one.
+        rows: (table, data set, model) -> row label -> our runs for that row.
+        grid: The grid that runs them, under `regimes`.
+        regimes: Separated by commas.
+        notes: Known errors of the print.
     """
 
     table: str
@@ -57,13 +67,7 @@ class PrintedTable:
 
     def command(self, model: str) -> str:
         """The command that runs its cells."""
-        chosen = f"dataset={self.dataset} model={model} regime={self.regimes}"
-        return f"python -m study.run --grid {self.grid} --select {chosen}"
-
-
-def runs_of(study: StudyTable, table: PrintedTable, model: str) -> dict[str, Replicates]:
-    """Row label -> the runs that stand for it."""
-    return table.rows(study, table.dataset, model)
+        return run_command(self.grid, {"dataset": self.dataset, "model": model, "regime": self.regimes})
 
 
 def by_batch_size(study: StudyTable, dataset: str, model: str) -> dict[str, Replicates]:
@@ -79,14 +83,14 @@ def by_batch_size(study: StudyTable, dataset: str, model: str) -> dict[str, Repl
 
 
 def by_network(study: StudyTable, dataset: str, model: str) -> dict[str, Replicates]:
-    """M_ORI and its children (Yao et al., section 3.3), attacked on the images that were made of M_ORI."""
+    """M_ORI and the networks trained from it (Yao et al., section 3.3), attacked with adversarial images of M_ORI."""
     found: dict[str, Replicates] = {}
     for network in networks(study):
         finished = [run for run in network.runs.values() if run["status"] == "ok"]
         if (network.dataset, network.model) != (dataset, model) or not finished or network.name in found:
             continue
         frame: Frame = "attacks" if network.method == ORIGINAL else "transfers"
-        answers = tuple(_with_mean(_answers(run, study, frame, {})) for run in finished)
+        answers = tuple(_with_mean(_accuracies(run, study, frame)) for run in finished)
         protocol = network.protocol if network.closeness else ""
         found[network.name] = Replicates(answers, protocol)
     return found
@@ -148,59 +152,49 @@ def _differs(ours: Any, paper: Any) -> bool:
 
 def _run(study: StudyTable, cells: pd.DataFrame, paper: Trial | None) -> Replicates:
     records = cells.drop_duplicates("trial_id").sort_values("seed").to_dict("records")
-    answers = tuple(_answers(row, study, "attacks", _scalars(row)) for row in records)
+    answers = tuple(_curvatures(row) | _accuracies(row, study, "attacks") for row in records)
     return Replicates(answers, "; ".join(_deviations(records, paper)))
 
 
 def _deviations(records: list[dict[Any, Any]], paper: Trial | None) -> Iterator[str]:
     own = paper.to_dict() if paper else {}
     for name in PROTOCOL:
-        if name in own and _differs(records[0][name], own[name]):
-            ours = records[0][name]
-            yield (
-                f"{name.replace('_', ' ')} {ours:,} instead of {own[name]:,}"
-                if isinstance(own[name], int)
-                else (f"{name.replace('_', ' ')} {ours} instead of {own[name]}")
-            )
+        ours = records[0][name]
+        if name in own and _differs(ours, own[name]):
+            digits = "," if isinstance(own[name], int) else ""
+            yield f"{name.replace('_', ' ')} {ours:{digits}} instead of {own[name]:{digits}}"
     stopped = sum(row["reached_target"] is False or row["reached_target"] == 0 for row in records)
     if stopped:
         yield f"{stopped} of {len(records)} seeds stopped above the target loss"
 
 
-def _scalars(row: Mapping[Any, Any]) -> dict[tuple[str, str, float | None, str], float]:
-    found: dict[tuple[str, str, float | None, str], float] = {}
-    for split in ("train", "test"):
-        columns = {"lambda1_theta": "lambda1", "lambda1_x": "lambda1_x", "grad_x_norm": "grad_x_norm"}
-        for metric, column in columns.items():
-            if pd.notna(row[f"{column}_{split}"]):
-                found[metric, split, None, "ce"] = float(row[f"{column}_{split}"])
-    return found
+def _curvatures(row: Mapping[Any, Any]) -> Answers:
+    columns = {"lambda1_theta": "lambda1", "lambda1_x": "lambda1_x", "grad_x_norm": "grad_x_norm"}
+    return {
+        (metric, split, None, "ce"): float(row[f"{column}_{split}"])
+        for split in ("train", "test")
+        for metric, column in columns.items()
+        if pd.notna(row[f"{column}_{split}"])
+    }
 
 
-def _answers(
-    row: Mapping[Any, Any],
-    study: StudyTable,
-    frame: Frame,
-    scalars: Mapping[tuple[str, str, float | None, str], float],
-) -> dict[tuple[str, str, float | None, str], float]:
-    found = dict(scalars)
+def _accuracies(row: Mapping[Any, Any], study: StudyTable, frame: Frame) -> Answers:
+    found: Answers = {}
     for split in ("train", "test"):
         if pd.notna(row[f"{split}_acc"]):
             found["clean_acc", split, None, "ce"] = 100 * float(row[f"{split}_acc"])
     columns = ("attack", "split", "epsilon", "loss", "accuracy")
-    asked = of_trials(study, frame, str(row["trial_id"]), columns=columns)
-    for attack, split, epsilon, loss, accuracy in zip(*(asked[column].tolist() for column in columns), strict=True):
+    attacks = of_trials(study, frame, str(row["trial_id"]), columns=columns)
+    for attack, split, epsilon, loss, accuracy in zip(*(attacks[column].tolist() for column in columns), strict=True):
         found[f"{attack}_acc", split, float(f"{epsilon:.6g}"), loss] = 100 * float(accuracy)
     return found
 
 
-def _with_mean(
-    answers: dict[tuple[str, str, float | None, str], float],
-) -> dict[tuple[str, str, float | None, str], float]:
+def _with_mean(answers: Answers) -> Answers:
     """The answers with "MEAN of Adv", over the five attacks of one strength and loss."""
     together: dict[tuple[str, float, str], list[float]] = {}
-    for (metric, split, epsilon, loss), value in answers.items():
-        if epsilon is not None and metric != "mean_adv_acc":
+    for (_, split, epsilon, loss), value in answers.items():
+        if epsilon is not None:
             together.setdefault((split, epsilon, loss), []).append(value)
     means = {("mean_adv_acc", *key): float(np.mean(v)) for key, v in together.items() if len(v) == len(_ATTACKS)}
     return answers | means

@@ -110,13 +110,12 @@ def _plain(points: pd.DataFrame) -> pd.DataFrame:
 
 def _answers(table: StudyTable, trial_ids: Iterable[str]) -> dict[str, dict[str, float]]:
     """Trial id -> "attack epsilon" -> accuracy under the published loss."""
-    attacks = table.attacks[table.attacks["trial_id"].isin(set(trial_ids))]
-    attacks = attacks[(attacks["loss"] == "ce") & (attacks["split"] == "test")]
-    columns = ["trial_id", "attack", "epsilon", "accuracy"]
+    attacks = table.attacks
+    wanted = attacks["trial_id"].isin(set(trial_ids)) & (attacks["loss"] == "ce") & (attacks["split"] == "test")
+    answers = attacks.loc[wanted, ["trial_id", "attack", "epsilon", "accuracy"]]
+    answers = answers.drop_duplicates(["trial_id", "attack", "epsilon"])
     found: dict[str, dict[str, float]] = {}
-    for trial_id, attack, epsilon, accuracy in (
-        attacks[columns].drop_duplicates(columns[:3]).itertuples(index=False, name=None)
-    ):
+    for trial_id, attack, epsilon, accuracy in answers.itertuples(index=False, name=None):
         found.setdefault(trial_id, {})[f"{attack} {epsilon:g}"] = float(accuracy)
     return found
 

@@ -1,4 +1,4 @@
-"""The correlation report: largest Hessian eigenvalue against robust accuracy, at every level at once."""
+"""The correlation report: largest Hessian eigenvalue against robust accuracy, pooled, between and within curves."""
 
 from __future__ import annotations
 
@@ -45,50 +45,33 @@ ALL = "all"
 class CorrelationReport:
     """Tidy frames with the columns `COLUMNS`; `cells` is "sound" (flagged cells left out) or "all".
 
-    `correlations` holds everything; the others are parts of it. `strata`: tau-b along batch size per
-    stratum. `forest`: the decidable strata (`scope` "stratum") with their random-effects summaries per
-    study (`scope` "study") and over all studies at the headline epsilons (`scope` "all"), with
-    `predicted_low`, `predicted_high`, `i2`. `simpson`: one row per study with `pooled`, `between_curves`,
-    `within_curves`, `within_cells` (all of log2 lambda1 and logit accuracy) and `simpson`: whether pooled
-    and within-curve signs differ.
+    `correlations`: everything. `forest`: the decidable strata (`scope` "stratum") with their random-effects summaries
+    per study (`scope` "study") and over all studies at the headline epsilons (`scope` "all"), with `predicted_low`,
+    `predicted_high`, `i2`. `simpson`: one row per study with `pooled`, `between_curves`, `within_curves`,
+    `within_cells` (all of log2 lambda1 and logit accuracy) and `simpson`: whether pooled and within-curve signs differ.
     """
 
     correlations: pd.DataFrame
-    strata: pd.DataFrame
-    granulated: pd.DataFrame
-    sign_errors: pd.DataFrame
-    partial: pd.DataFrame
-    pooled: pd.DataFrame
     forest: pd.DataFrame
     simpson: pd.DataFrame
 
 
 def correlation_report(table: StudyTable) -> CorrelationReport:
-    """How lambda1 and adversarial accuracy go together in a results folder.
+    """All correlations of lambda1 and adversarial accuracy in a results folder.
 
     For test and training lambda1, on sound cells and again on all: see `associations.study_associations`,
     `environments.sign_errors` and `stratum_taus` for the statistics. What cannot be decided is listed with
     its reason in `note`, and its limits and p value are blank.
     """
     cells = keyed(cells_of(table))
-    asked = [(curvature, which) for curvature in CURVATURES for which in ("sound", "all")] if len(cells) else []
-    parts = [_one(observe(cells, curvature, which)) for curvature, which in asked]
+    chosen = [(curvature, which) for curvature in CURVATURES for which in ("sound", "all")] if len(cells) else []
+    parts = [_correlations(observe(cells, curvature, which)) for curvature, which in chosen]
     everything = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
     forest = _forest(everything)
     summaries = _as_rows(forest[forest["scope"] != "stratum"])
     tables = [frame for frame in (everything, summaries) if len(frame)]
     correlations = pd.concat(tables, ignore_index=True)[list(COLUMNS)] if tables else everything
-    name = correlations["statistic"].astype(str)
-    return CorrelationReport(
-        correlations=correlations,
-        strata=correlations[name == ALONG].reset_index(drop=True),
-        granulated=correlations[name == "granulated_tau"].reset_index(drop=True),
-        sign_errors=correlations[name.str.startswith("sign_error")].reset_index(drop=True),
-        partial=correlations[name.str.startswith("partial_")].reset_index(drop=True),
-        pooled=correlations[name.str.endswith("_pooled")].reset_index(drop=True),
-        forest=forest,
-        simpson=_simpson(correlations),
-    )
+    return CorrelationReport(correlations, forest, _simpson(correlations))
 
 
 def stratum_taus(seen: Observations) -> pd.DataFrame:
@@ -139,7 +122,7 @@ def _shortfall(sizes: np.ndarray) -> str:
     return ""
 
 
-def _one(seen: Observations) -> pd.DataFrame:
+def _correlations(seen: Observations) -> pd.DataFrame:
     strata = stratum_taus(seen).merge(seen.strata[list(STRATUM)], left_on="stratum", right_index=True)
     studies = seen.studies[list(STUDY)]
     associations = study_associations(seen).merge(studies, left_on="study", right_index=True)
@@ -152,9 +135,8 @@ def _one(seen: Observations) -> pd.DataFrame:
         parts.append(both.merge(studies, left_on="study", right_index=True))
     rows = pd.concat(parts, ignore_index=True)
     rows = rows.assign(curvature=seen.curvature, cells=seen.which)
-    rows["regime"] = rows["regime"].fillna(ALL)
-    rows["optimizer"] = rows["optimizer"].fillna(ALL)
-    rows["adversarial_training"] = rows["adversarial_training"].fillna(ALL)
+    for name in ("regime", "optimizer", "adversarial_training"):
+        rows[name] = rows[name].fillna(ALL)
     return rows.reindex(columns=[*COLUMNS, "study", "stratum"])
 
 
@@ -213,9 +195,7 @@ def _summaries(strata: pd.DataFrame, keys: list[str], scope: str) -> pd.DataFram
 
 
 def _as_rows(summaries: pd.DataFrame) -> pd.DataFrame:
-    """Summaries as rows of `correlations`: the mean with its interval, and the prediction interval beside
-    it.
-    """
+    """Summaries as rows of `correlations`: the mean with its interval, and the prediction interval."""
     prediction = summaries.assign(
         statistic="random_effects_prediction",
         low=summaries["predicted_low"],

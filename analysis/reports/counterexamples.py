@@ -39,7 +39,7 @@ _TESTS = {
     REVERSE: (-1.0, "p_flatter", "p_less", "p_ratio_less"),
 }
 
-_SHOWN = {
+_COPIED = {
     "accuracy": "accuracy",
     "test_acc": "clean",
     "train_loss": "train_loss",
@@ -86,7 +86,7 @@ def counterexample_report(table: StudyTable) -> CounterexampleReport:
     differ in the direction by a one-sided t on seeds with the curve's pooled variance, p the larger of the
     two (intersection-union), q <= .05 by Benjamini-Yekutieli; lambda1 by a factor of 1.25, accuracy by a
     point and by two standard errors paired over the images; both cells have 3 seeds, converged eigenvalues
-    and no flag (floor, untrained, suspect). q is raised where one noisy cell could feign the pair
+    and no flag (floor, untrained, suspect). q is raised where the noise of a single cell could produce the pair
     (`multiplicity.over_curves`).
 
     The family of one adjustment is every testable pair (decidable, unflagged, converged cells; those of a copied
@@ -119,7 +119,7 @@ def _report(table: StudyTable) -> CounterexampleReport:
 
 
 def testable_pairs(cells: pd.DataFrame, pairs: pd.DataFrame, curvature: str) -> NDArray[np.bool_]:
-    """Pairs of which both cells may decide, whatever the data say: the family must not depend on the gaps."""
+    """Pairs of decidable, unflagged, converged cells. The gaps do not matter: the family must not depend on them."""
     split = curvature.removeprefix("lambda1_")
     fit = (cells["decidable"] & cells["sound"] & cells[f"converged_{split}"]).to_numpy(dtype=bool)
     both: NDArray[np.bool_] = fit[pairs["i"]] & fit[pairs["j"]] & (pairs["dof"].to_numpy() > 0)
@@ -133,7 +133,7 @@ def judge_pairs(
     direction: str,
     attacks: pd.DataFrame,
 ) -> pd.DataFrame:
-    """`pairs` (of `pair_up`) with `p`, `q`, `severity`, `image_errors` and `label` ("" where nothing is to show).
+    """`pairs` (of `pair_up`) with `p`, `q`, `severity`, `image_errors` and `label` ("" if too small to report).
 
     The family of the adjustment is the `testable` pairs of one loss; `attacks` has the correctness bits.
     """
@@ -171,8 +171,9 @@ def judge_pairs(
 
 
 def _tests(cells: pd.DataFrame, pairs: pd.DataFrame) -> NDArray[np.intp]:
-    """A code per pair, equal for the same runs with the same question and p, as on a curve that carries two labels:
-    they are one test, so a copy of a curve does not change what is confirmed.
+    """A code per pair, equal for the same runs with the same question and p.
+
+    Such pairs, as on a curve with two labels, are one test: a copy of a curve does not change what is confirmed.
     """
     runs = pd.factorize(cells["trial_ids"].map(tuple))[0]
     i, j = pairs["i"].to_numpy(dtype=np.intp), pairs["j"].to_numpy(dtype=np.intp)
@@ -181,7 +182,7 @@ def _tests(cells: pd.DataFrame, pairs: pd.DataFrame) -> NDArray[np.intp]:
 
 
 def _distinct(curves: Codes, tests: NDArray[np.intp]) -> NDArray[np.intp]:
-    """A code per pair for its curve, equal for curves of the same tests: a copy of a curve is no further one."""
+    """A code per pair for its curve, equal for curves with the same tests: a copy of a curve counts once."""
     order = np.lexsort((tests, curves))
     starts = np.flatnonzero(np.diff(curves[order], prepend=-1))
     members = np.split(tests[order], starts[1:])
@@ -233,7 +234,7 @@ def _describe(cells: pd.DataFrame, shown: pd.DataFrame, curvature: str, directio
             special.expit(logit - half),
             special.expit(logit + half),
         )
-        for source, name in _SHOWN.items():
+        for source, name in _COPIED.items():
             out[f"{name}_{side}"] = cell[source]
     out["lambda1_ratio"] = 2.0 ** shown["lambda1_gap"].to_numpy()
     for name in ("accuracy_gap", "image_errors", "p_lambda1", "p_accuracy", "p", "q", "severity", "label"):
@@ -242,7 +243,7 @@ def _describe(cells: pd.DataFrame, shown: pd.DataFrame, curvature: str, directio
     records = dict(zip(used.tolist(), cells.iloc[used].to_dict("records"), strict=True))
     both = [(records[a], records[b]) for a, b in zip(i.tolist(), j.tolist(), strict=True)]
     out["reason"] = [
-        _reason(*told) for told in zip(both, [curvature] * len(both), out["q"], shown["q_pairs"], strict=True)
+        _reason(pair, curvature, q, q_pairs) for pair, q, q_pairs in zip(both, out["q"], shown["q_pairs"], strict=True)
     ]
     out["note"] = _notes(out, shown["p_ratio"].to_numpy(dtype=float))
     out["rerun"] = [_command(rerun, *pair) for pair in both]
@@ -257,7 +258,7 @@ def _half_width(seeds: pd.Series) -> Array:
 
 
 def _reason(both: tuple[Cell, Cell], curvature: str, q: float, q_pairs: float) -> str:
-    """Why a large enough pair is not confirmed; "" when nothing is missing. `q_pairs`: q but for hidden noise."""
+    """Why a large enough pair is not confirmed; "" if it is. `q_pairs`: q without the correction for hidden noise."""
     split = curvature.removeprefix("lambda1_")
     flags = [flag for flag in FLAGS if any(cell[flag] for cell in both)]
     if not all(cell["decidable"] for cell in both):
@@ -266,9 +267,8 @@ def _reason(both: tuple[Cell, Cell], curvature: str, q: float, q_pairs: float) -
         flags.append("eigenvalue not converged")
     if not flags and not q <= FALSE_DISCOVERY_RATE:
         seeds = min(cell["n_seeds"] for cell in both)
-        why = (
-            f": one noisy cell could feign it with {seeds} seeds, train more" if q_pairs <= FALSE_DISCOVERY_RATE else ""
-        )
+        noisy = f": with {seeds} seeds the noise of a single cell could produce this pair, train more seeds"
+        why = noisy if q_pairs <= FALSE_DISCOVERY_RATE else ""
         flags.append(f"q = {q:.2g} > {FALSE_DISCOVERY_RATE:g}{why}")
     return ", ".join(flags)
 

@@ -1,4 +1,8 @@
-"""Curvature of the loss: the Hessian as an operator, and eigenvalue methods that see only its product."""
+"""Curvature of the loss: Hessians, their eigenvalues, and the loss around trained weights.
+
+The Hessian with respect to the weights is an operator (`operator`), and the eigenvalue methods in `CURVATURES` use only
+its matrix-vector product. A new method is one file and one line in `spectrum.CURVATURES`.
+"""
 
 from study.curvature.eigen import EigenResult
 from study.curvature.input_hessian import InputCurvature, InputHessianCheck, check_input_hessian, input_curvature
@@ -6,7 +10,7 @@ from study.curvature.lanczos import lanczos
 from study.curvature.landscape import interpolation, line, plane
 from study.curvature.operator import HessianOperator
 from study.curvature.power import power_iteration
-from study.curvature.spectrum import CURVATURES, SpectrumResult, draw_subset, top_eigenvalues, top_eigenvectors
+from study.curvature.spectrum import CURVATURES, draw_subset, top_eigenvalues
 
 __all__ = [
     "CURVATURES",
@@ -14,7 +18,6 @@ __all__ = [
     "HessianOperator",
     "InputCurvature",
     "InputHessianCheck",
-    "SpectrumResult",
     "check_input_hessian",
     "draw_subset",
     "input_curvature",
@@ -24,5 +27,4 @@ __all__ = [
     "plane",
     "power_iteration",
     "top_eigenvalues",
-    "top_eigenvectors",
 ]

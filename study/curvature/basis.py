@@ -1,4 +1,4 @@
-"""An orthonormal set of long vectors: what an eigenvalue algorithm remembers of its search."""
+"""An orthonormal set of long vectors, the basis that an eigenvalue algorithm builds up."""
 
 from collections.abc import Iterator
 
@@ -6,30 +6,29 @@ import torch
 from torch import Tensor
 
 PANEL = 8
-"""Vectors that are stored, multiplied and allocated together: one call of the linear algebra library for eight."""
+"""Vectors that are allocated, stored and multiplied together, with one call of the linear algebra library."""
 
 BLOCK = 8192
-"""Entries of a vector that are summed in the storage's dtype; the sums of blocks are added up in float64. In float32,
-inner products of a million entries in one sum are off by about 2e-5, which is more than the error wanted of an
-eigenvalue; by blocks, by about 1e-7."""
+"""Entries of a vector that are summed in the storage's dtype; the sums of blocks are added in float64. A float32 inner
+product of a million entries has an error of about 2e-5, more than an eigenvalue may have; by blocks, about 1e-7."""
 
 COLUMNS = 2**16
-"""Entries of each vector that a linear combination in float64 converts at a time."""
+"""Entries of each vector that are converted to float64 at a time in a linear combination."""
 
 ENOUGH = 0.5**0.5
-"""A pass of Gram-Schmidt that leaves at least this share of the norm needs no second one (Daniel, Gragg, Kaufman and
-Stewart, Reorthogonalization and Stable Algorithms, 1976, with their usual constant)."""
+"""A Gram-Schmidt pass that leaves at least this share of the norm is not repeated (Daniel, Gragg, Kaufman and Stewart,
+Reorthogonalization and Stable Algorithms, 1976, with their usual constant)."""
 
 
 class OrthonormalBasis:
-    """Orthonormal vectors of length ``dim``; growing the basis copies nothing.
+    """Orthonormal vectors of length `dim`; growing the basis copies nothing.
 
     Args:
         dim: length of each vector.
-        dtype: storage and arithmetic of the vectors. float32 halves the memory (``4 dim`` bytes a vector) and
-            costs no accuracy when the matrix-vector product itself is computed in float32: it then multiplies
-            exactly what is stored.
-        device: where the vectors live.
+        dtype: type in which the vectors are stored and multiplied. float32 halves the memory (`4 dim` bytes for a
+            vector) and loses no accuracy if the matrix-vector product is computed in float32: then exactly the stored
+            values are multiplied.
+        device: where the vectors are stored.
     """
 
     def __init__(self, dim: int, *, dtype: torch.dtype, device: torch.device) -> None:
@@ -43,11 +42,11 @@ class OrthonormalBasis:
         return self._count
 
     def __getitem__(self, index: int) -> Tensor:
-        """Vector ``index``, shape (dim,), float64."""
+        """Vector `index`, shape (dim,), float64."""
         return self._panels[index // PANEL][index % PANEL, : self.dim].to(torch.float64)
 
     def append(self, unit_vector: Tensor) -> None:
-        """Add a vector of norm 1 that is already orthogonal to the basis."""
+        """Add a vector of norm 1 that is orthogonal to the basis."""
         if self._count % PANEL == 0:
             self._panels.append(torch.empty(PANEL, self._padded, dtype=self.dtype, device=self.device))
         row = self._panels[-1][self._count % PANEL]
@@ -56,10 +55,10 @@ class OrthonormalBasis:
         self._count += 1
 
     def orthogonalise(self, vector: Tensor) -> tuple[Tensor, Tensor]:
-        """Split ``vector`` into its coefficients on the basis and the remainder orthogonal to it.
+        """Split `vector` into its coefficients on the basis and the remainder orthogonal to it.
 
-        Classical Gram-Schmidt, done again where much was taken away, which is enough for orthogonality to rounding
-        error (Parlett, The Symmetric Eigenvalue Problem, 1998, section 6.9: "twice is enough").
+        Classical Gram-Schmidt, repeated once if much was subtracted, which gives orthogonality up to rounding error
+        (Parlett, The Symmetric Eigenvalue Problem, 1998, section 6.9: "twice is enough").
 
         Args:
             vector: shape (dim,), float64.
@@ -92,12 +91,12 @@ class OrthonormalBasis:
         return combined
 
     def _filled(self) -> Iterator[Tensor]:
-        """The panels without rows that hold no vector yet: (at most PANEL, padded dim)."""
+        """The panels, cut to the rows that hold a vector: (at most PANEL, padded dim)."""
         for first, panel in zip(range(0, self._count, PANEL), self._panels, strict=True):
             yield panel[: self._count - first]
 
     def _inner_products(self, vector: Tensor) -> Tensor:
-        """With each vector of the basis: (len(self),), float64."""
+        """Inner products of `vector` with each vector of the basis: (len(self),), float64."""
         padded = torch.zeros(self._padded, dtype=self.dtype, device=self.device)
         padded[: self.dim] = vector
         blocks = padded.view(-1, 1, self._block)
@@ -105,7 +104,7 @@ class OrthonormalBasis:
         return torch.cat([product.sum(dim=0, dtype=torch.float64).view(-1) for product in products])
 
     def _sum(self, weights: Tensor) -> Tensor:
-        """The basis summed with weights (len(self),): shape (dim,), in the storage's dtype."""
+        """Sum of the basis with weights (len(self),): shape (dim,), in the storage's dtype."""
         total = torch.zeros(self._padded, dtype=self.dtype, device=self.device)
         first = 0
         for panel in self._filled():

@@ -1,4 +1,9 @@
-"""Curvature of each sample's cross-entropy with respect to its input, and a check of the theorem about it."""
+"""Curvature of each sample's cross-entropy with respect to its input, and a check of the theorem about it.
+
+    H = s D' F F' D        gradient = s D' q        (D, F, q and s as in `study.autograd`)
+
+The nonzero eigenvalues of H are those of the (classes - 1) x (classes - 1) matrix s F' D D' F.
+"""
 
 from __future__ import annotations
 
@@ -10,38 +15,38 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from study.autograd import curvature_root, error_probabilities, largest_eigenvalue, margin_jacobian
-from study.curvature.operator import check_data, full_precision, refuse_training_mode
+from study.curvature.inputs import as_pixels, check_data, full_precision, refuse_training_mode
 
 BATCH_SIZE = 512
-"""Inputs at a time, as for attacks."""
+"""Inputs in a batch, as for attacks."""
 
 MEMORY_BYTES = 2**28
-"""For the margins' Jacobian and its float64 copy."""
+"""Budget for the margins' Jacobian and its float64 copy."""
 
 DENSE_DIMENSION = 1024
-"""Inputs of up to this many pixels get their full Hessian: it takes seconds. MNIST has 784, CIFAR 3,072."""
+"""Up to this number of pixels the full Hessian is computed, in seconds. MNIST has 784 pixels, CIFAR 3,072."""
 
 SPARE_DIRECTIONS = 3
-"""Directions beyond the number of classes in the sketch of a larger Hessian."""
+"""Random directions beyond the number of classes, in the sketch of a larger Hessian."""
 
 COLUMNS_AT_ONCE = 64
-"""Hessian-vector products taken in one double backward pass."""
+"""Hessian-vector products computed in one double backward pass."""
 
 RANK_TOLERANCE = 1e-9
 """Eigenvalues above this share of the largest modulus count for the rank.
 
-Halfway, in orders of magnitude, between float64 rounding (measured: below 1e-14) and what a network that breaks the
-theorem shows (a tanh network of 4 classes: .05 for the fourth, above 1e-4 for the sixth eigenvalue).
+Halfway, in orders of magnitude, between float64 rounding (measured: below 1e-14) and the eigenvalues of a network that
+violates the theorem (a tanh network of 4 classes: .05 for the fourth, above 1e-4 for the sixth eigenvalue).
 """
 
 
 @dataclass(frozen=True)
 class InputCurvature:
-    """Input curvature sample by sample, both (n,) float64 on the model's device; NaN where it is not finite.
+    """Input curvature of each sample: two tensors (n,), float64, on the model's device; NaN where it is not finite.
 
     Attributes:
-        lambda1: top eigenvalue of the Hessian of the sample's cross-entropy w.r.t. its pixels in [0, 1].
-        gradient_norm: Euclidean norm of its gradient.
+        lambda1: top eigenvalue of the Hessian of the sample's cross-entropy with respect to its pixels in [0, 1].
+        gradient_norm: Euclidean norm of the gradient.
     """
 
     lambda1: Tensor
@@ -63,20 +68,21 @@ def input_curvature(
 ) -> InputCurvature:
     """Top eigenvalue and gradient norm of each sample's cross-entropy with respect to its input.
 
-    Exact up to rounding for a piecewise-linear network, whose input Hessian is J'AJ: its nonzero eigenvalues are those
-    of a (classes - 1) x (classes - 1) matrix, taken in float64 (see `study.autograd`). It takes classes - 1
-    backward passes a sample and no iteration. For other networks lambda1 is that of the Gauss-Newton matrix.
-    Neither number suffers from the cancellation of p_y - 1; below a margin of 745 they stay positive.
+    Exact up to rounding for a piecewise-linear network, since its input Hessian is the Gauss-Newton matrix, whose
+    nonzero eigenvalues are those of a (classes - 1) x (classes - 1) matrix, computed in float64 (see `study.autograd`).
+    It takes classes - 1 backward passes for a sample and no iteration. For other networks lambda1 is that of the
+    Gauss-Newton matrix. Neither number suffers from the cancellation in p_y - 1: both are positive up to a margin of
+    745.
 
     Source: Yao et al. 2018 (arXiv:1802.08241), Tables 1 and 7, Theorem 2.1 and A.1.
 
     Args:
         model: in eval mode, maps inputs (n, ...) to logits (n, classes), at least two classes.
-        x: inputs (n, ...): uint8 is taken as 0..255 and scaled to [0, 1], floating point as it is; moved to the
-            model's device and dtype batch by batch.
+        x: inputs (n, ...): uint8 in 0..255, scaled to [0, 1], or floating point, used as given; moved to the model's
+            device and dtype batch by batch.
         y: true classes (n,), integers.
-        batch_size: inputs at a time at most.
-        memory_bytes: budget for the Jacobian of a batch and its float64 copy; fewer inputs at a time if they exceed it.
+        batch_size: largest number of inputs in a batch.
+        memory_bytes: budget for the Jacobian of a batch and its float64 copy; it may make batches smaller.
 
     Raises:
         ValueError: a model in training mode, one that cuts the graph to its input, or data that does not fit.
@@ -87,13 +93,13 @@ def input_curvature(
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     like = next(p for p in model.parameters())
     with torch.no_grad():
-        n_classes = model(_pixels(x[:1], like)).shape[1]
+        n_classes = model(as_pixels(x[:1], like)).shape[1]
     bytes_per_input = n_classes * x[0].numel() * (like.element_size() + 8)
     batch_size = min(batch_size, max(1, memory_bytes // bytes_per_input))
     lambda1, gradient_norm = [], []
     for start in range(0, len(x), batch_size):
         batch = slice(start, start + batch_size)
-        leaf = _pixels(x[batch], like).requires_grad_(True)
+        leaf = as_pixels(x[batch], like).requires_grad_(True)
         labels = y[batch].to(like.device, torch.long)
         with full_precision():
             with torch.enable_grad():
@@ -108,14 +114,14 @@ def input_curvature(
 
 @dataclass(frozen=True)
 class InputHessianCheck:
-    """What full input Hessians show of Theorem 2.1 and Proposition 2.2 of Yao et al. 2018 (arXiv:1802.08241).
+    """How well input Hessians agree with Theorem 2.1 and Proposition 2.2 of Yao et al. 2018 (arXiv:1802.08241).
 
     Attributes:
-        psd_violation: max over samples of max(0, -smallest eigenvalue) / largest modulus of an eigenvalue: rounding
-            where the theorem holds.
-        rank_max: largest numerical rank, to `RANK_TOLERANCE`; the proposition says classes at most, and since the
-            softmax ignores a common shift of the logits it is classes - 1.
-        samples: Hessians looked at.
+        psd_violation: max over samples of max(0, -smallest eigenvalue) / largest modulus of an eigenvalue. It is
+            rounding error where the theorem holds.
+        rank_max: largest numerical rank, to `RANK_TOLERANCE`. The proposition says at most the number of classes; it is
+            classes - 1, because the softmax does not change when all logits are shifted alike.
+        samples: number of Hessians.
     """
 
     psd_violation: float
@@ -128,18 +134,18 @@ def check_input_hessian(
 ) -> InputHessianCheck:
     """Eigenvalues of the input Hessian itself, by double backward passes on a float64 copy of the model.
 
-    Nothing is assumed of the network: where its logits do curve, that is in the result. The cross-entropy is written as
-    softplus of the margin, the same function without the cancellation of p_y - 1 in its derivatives.
+    Nothing is assumed about the network: second derivatives of its logits are included. The cross-entropy is written as
+    softplus of the margin, the same function without the cancellation in p_y - 1 in its derivatives.
 
-    Inputs of more than `dense_dimension` pixels are sketched, since their full Hessian takes one product a pixel:
-    with Q an orthonormal basis of H times k = classes + 3 fixed random directions, the eigenvalues of Q'HQ are taken
-    (Halko et al. 2011, arXiv:0909.4061, section 5.3). A Hessian of rank below k maps random directions onto its whole
-    range with probability one, so then Q'HQ holds every nonzero eigenvalue, and PSD and rank are decided as by the full
-    matrix. A Hessian of rank k or more shows rank k, which breaks the proposition, and Ritz values, among them a lower
-    bound of its violation.
+    For inputs of more than `dense_dimension` pixels the Hessian is sketched, since the full one takes one product for
+    each pixel: Q is an orthonormal basis of H times k = classes + 3 fixed random directions, and the eigenvalues are
+    those of Q'HQ (Halko et al. 2011, arXiv:0909.4061, section 5.3). A Hessian of rank below k maps random directions
+    onto its whole range with probability one, so then Q'HQ has all nonzero eigenvalues, and positive semi-definiteness
+    and rank are decided as by the full matrix. A Hessian of rank k or more gives rank k, which violates the
+    proposition, and Ritz values, which bound the violation of the theorem from below.
 
     Source: Yao et al. 2018 (arXiv:1802.08241), Theorem 2.1, Proposition 2.2. Max-pooling and batch normalization in
-    eval mode, which the theorem leaves out, are piecewise linear too.
+    eval mode, which the theorem does not mention, are piecewise linear too.
 
     Args:
         model: in eval mode, maps inputs (n, ...) to logits (n, classes). It is not changed.
@@ -156,7 +162,7 @@ def check_input_hessian(
     exact = copy.deepcopy(model).double()
     like = next(p for p in exact.parameters())
     violation, rank = 0.0, 0
-    for image, label in zip(_pixels(x, like), y.to(like.device, torch.long), strict=True):
+    for image, label in zip(as_pixels(x, like), y.to(like.device, torch.long), strict=True):
         eigenvalues = _eigenvalues(exact, image, label, dense_dimension)
         largest = float(eigenvalues.abs().max())
         if largest > 0:
@@ -172,7 +178,7 @@ def _eigenvalues(model: nn.Module, image: Tensor, label: Tensor, dense_dimension
     else:
         with torch.no_grad():
             n_directions = min(dimension, model(image[None]).shape[1] + SPARE_DIRECTIONS)
-        # A generator of its own, at its default seed: any generic directions do, and the same give the same bits.
+        # Any random directions will do; a new generator with its default seed makes them the same every time.
         random = torch.randn(dimension, n_directions, generator=torch.Generator(), dtype=image.dtype)
         basis = torch.linalg.qr(_products(model, image, label, random.to(image.device))).Q
         hessian = basis.T @ _products(model, image, label, basis)
@@ -181,7 +187,7 @@ def _eigenvalues(model: nn.Module, image: Tensor, label: Tensor, dense_dimension
 
 
 def _products(model: nn.Module, image: Tensor, label: Tensor, directions: Tensor) -> Tensor:
-    """H times each column of `directions` (pixels, k): copies of the image, each differentiated along its own."""
+    """H times each column of `directions` (pixels, k), on copies of the image, each with its own direction."""
     return torch.cat([_product(model, image, label, piece) for piece in directions.split(COLUMNS_AT_ONCE, dim=1)], 1)
 
 
@@ -194,14 +200,8 @@ def _product(model: nn.Module, image: Tensor, label: Tensor, directions: Tensor)
         if not logits.isfinite().all():
             raise ValueError("the model's output is not finite: it has diverged and has no Hessian")
         margin = logits.scatter(1, true_class, -torch.inf).logsumexp(dim=1) - logits.gather(1, true_class).squeeze(1)
-        # Beyond its threshold softplus takes itself for the identity; exp(700) is still finite.
+        # Above its threshold softplus is computed as the identity; exp(700) is still finite.
         loss = softplus(margin, threshold=700.0).sum()
         (gradient,) = torch.autograd.grad(loss, copies, create_graph=True)
         (product,) = torch.autograd.grad(gradient, copies, directions.T.view_as(copies), materialize_grads=True)
     return product.flatten(1).T
-
-
-def _pixels(x: Tensor, like: Tensor) -> Tensor:
-    """Inputs on the device and in the dtype of `like`; bytes scaled to [0, 1]."""
-    moved = x.detach().to(like.device)
-    return moved.to(like.dtype).div_(255) if x.dtype == torch.uint8 else moved.to(like.dtype, copy=True)

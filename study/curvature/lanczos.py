@@ -1,50 +1,49 @@
-"""Extreme eigenvalues of a symmetric operator by Lanczos' method with full reorthogonalisation."""
+"""Eigenvalues of largest magnitude of a symmetric operator by Lanczos' method with full reorthogonalisation.
+
+    H Q_k = Q_k T_k + beta_k q_{k+1} e_k',        Q_k' Q_k = 1.
+
+The Ritz pairs (theta, y = Q_k s) of the small matrix T_k approximate eigenpairs of H, with residual beta_k |s_k|.
+"""
+
+from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from study.curvature.basis import OrthonormalBasis
-from study.curvature.bounds import RELATIVE_ERROR, accurate, error_bounds, zero_level
 from study.curvature.eigen import (
+    RELATIVE_ERROR,
     RELATIVE_RESIDUAL,
     EigenResult,
     Matvec,
+    accurate,
     check_request,
+    error_bounds,
     not_finite,
     random_vector,
+    zero_level,
 )
-from study.curvature.krylov import KrylovSpace, RitzPairs
-
-
-@dataclass(frozen=True)
-class Order:
-    """What "top" means: by decreasing ``rank``, so at the ``ends`` (1: positive, -1: negative) of the spectrum."""
-
-    rank: Callable[[Tensor], Tensor]
-    ends: tuple[int, ...]
-
-
-WHICH: dict[str, Order] = {
-    "magnitude": Order(torch.abs, (1, -1)),
-    "largest": Order(torch.clone, (1,)),
-    "smallest": Order(torch.neg, (-1,)),
-}
 
 OVERLOOKED = 1e-3
-"""A random unit vector in n dimensions is less than ``OVERLOOKED / sqrt(n)`` along a given direction with
+"""A random unit vector in n dimensions has a component below `OVERLOOKED / sqrt(n)` along a given direction with
 probability 8e-4 (its coordinates are nearly normal with variance 1/n): the chance that a search ends too early."""
 
 COARSE = 0.1
-"""Beyond this much above the weakest wanted eigenvalue, relative to it, a search must exclude eigenvalues by the bound;
-nearer than that, the convergence of the largest Ritz value is enough."""
+"""Relative distance above the weakest wanted eigenvalue beyond which a search must exclude eigenvalues by the bound;
+below it, the convergence of the largest Ritz value is enough."""
 
 SETTLED = 1e-2
-"""Residual, relative to the weakest wanted eigenvalue, at which a search with ``relative_error`` takes its largest Ritz
-value as converged: its error is that squared over a gap."""
+"""Residual, relative to the weakest wanted eigenvalue, at which a search with `relative_error` takes its largest Ritz
+value as converged: its error is the residual squared over a gap."""
+
+BREAKDOWN = 1e-12
+"""A remainder this small relative to the largest product so far is rounding error: the space is invariant."""
+
+GROWN = 100.0
+"""A remainder this many times smaller than the product has lost two digits of its orthogonality."""
 
 
 def lanczos(
@@ -56,49 +55,43 @@ def lanczos(
     tolerance: float = RELATIVE_RESIDUAL,
     relative_error: float | None = None,
     max_matvecs: int = 200,
-    which: str = "magnitude",
-    start: Tensor | None = None,
     keep_vectors: bool = False,
     basis_dtype: torch.dtype = torch.float64,
     device: torch.device | None = None,
 ) -> EigenResult:
-    """The ``count`` top eigenvalues of a symmetric operator, seen only through its matrix-vector product.
+    """The `count` eigenvalues of largest magnitude of a symmetric operator, which is used only by its matvec.
 
-    Lanczos (1950), with full reorthogonalisation and the recurrence in float64 even where ``matvec`` is float32.
-    It stops when every wanted Ritz pair has ``||H v - theta v|| <= tolerance * max |theta|``; the eigenvalue's own
-    error is then at most residual^2 / gap (Parlett, The Symmetric Eigenvalue Problem, 1998, section 11.7). With
-    ``relative_error``, every wanted eigenvalue must also be known to it, relative to its own magnitude, by
-    :func:`study.curvature.bounds.error_bounds`: the weakest of twenty can be a fiftieth of the largest.
+    Lanczos (1950), with full reorthogonalisation and the recurrence in float64 even where `matvec` is float32. It
+    stops when every wanted Ritz pair has `||H v - theta v|| <= tolerance * max |theta|`; the eigenvalue's own error is
+    then at most residual^2 / gap (Parlett, The Symmetric Eigenvalue Problem, 1998, section 11.7). With
+    `relative_error`, every wanted eigenvalue must also be known to that error relative to its own magnitude, by
+    `study.curvature.eigen.error_bounds`: the weakest of twenty can be a fiftieth of the largest.
 
-    A space grown from one vector holds one copy of each eigenvalue, however multiple, and may not yet show a
-    member of a cluster. So with ``count > 1`` the pairs found are locked, and a second space, from a fresh random
-    vector orthogonal to them, is searched for what was missed; again for as long as one finds an eigenvalue that
-    belongs among the top. Where one did, the last step is Rayleigh-Ritz on all that is locked, which costs no
-    product. With ``count = 1`` no copy can matter and no search is made.
+    A Krylov space of one vector contains one copy of each eigenvalue, however multiple, and may not yet show all
+    members of a cluster. So with `count > 1` the pairs found are locked, and a second space, from a new random vector
+    orthogonal to them, is searched for missed eigenvalues; this is repeated as long as a search finds an eigenvalue
+    that belongs among the top. If one did, the last step is Rayleigh-Ritz on all locked pairs, which costs no product.
+    With `count = 1` copies do not matter and there is no second search.
 
     Args:
-        matvec: (dim,) float64 -> (dim,), symmetric. Any float dtype may come back.
+        matvec: (dim,) float64 -> (dim,), symmetric. It may return any floating-point type.
         dim: the operator's dimension.
         generator: draws the starting vectors, on its own device.
-        count: eigenvalues wanted; the operator's dimension caps it.
+        count: number of eigenvalues; at most the operator's dimension are returned.
         tolerance: relative residual at which a pair counts as converged.
-        relative_error: also asked of each eigenvalue, as a fraction of its own magnitude; ``None``: not asked, and
-            ``converged_each`` says which are known to 1e-4.
-        max_matvecs: budget of products; without convergence by then the best pairs come back with
-            ``converged=False``.
-        which: "magnitude", "largest" or "smallest".
-        start: starting vector, shape (dim,), instead of a random one. It must not be orthogonal to the wanted
-            eigenvectors.
+        relative_error: additional requirement for each eigenvalue, as a fraction of its own magnitude. With None there
+            is no such requirement, and `converged_each` says which are known to 1e-4.
+        max_matvecs: budget of products; without convergence by then the best pairs are returned with `converged=False`.
         keep_vectors: also return the eigenvectors.
-        basis_dtype: storage of the basis (``dim`` numbers a product). float32 halves it and is as good when
-            ``matvec`` is float32.
-        device: where the vectors live; default: that of ``start``, else of the generator.
+        basis_dtype: storage type of the basis (`dim` numbers for each product). float32 halves its memory and is as
+            accurate when `matvec` is float32.
+        device: where the vectors are stored; default: the generator's device.
 
     Returns:
         EigenResult; all NaN and not converged as soon as a product is not finite.
 
     Raises:
-        ValueError: for a non-positive size or tolerance, an unusable ``start`` or an unknown ``which``.
+        ValueError: for a size or tolerance that is not positive.
 
     Example:
         >>> spectrum = torch.tensor([1.0, -5.0, 3.0, 0.5], dtype=torch.float64)
@@ -106,17 +99,14 @@ def lanczos(
         >>> [round(value, 6) for value in result.eigenvalues]
         [-5.0, 3.0]
     """
-    check_request(dim, count, tolerance, max_matvecs, start, relative_error)
-    if which not in WHICH:
-        raise ValueError(f"which must be one of {', '.join(WHICH)}, got {which!r}")
-    device = device or (generator.device if start is None else start.device)
-    first = None if start is None else start.to(device, torch.float64)
+    check_request(dim, count, tolerance, max_matvecs, relative_error)
+    device = device or generator.device
     vectors = OrthonormalBasis(dim, dtype=basis_dtype, device=device)
-    found = _Found(vectors, min(count, dim), WHICH[which], tolerance, relative_error)
+    found = _Found(vectors, min(count, dim), tolerance, relative_error)
     matvecs, done = 0, False
     while not done and matvecs < max_matvecs:
-        space = KrylovSpace(random_vector(dim, generator, device) if first is None else first, found.vectors)
-        first, finished = None, False
+        space = KrylovSpace(random_vector(dim, generator, device), found.vectors)
+        finished = False
         while not finished and matvecs < max_matvecs:
             product = matvec(space.next_vector()).to(device, torch.float64)
             matvecs += 1
@@ -132,12 +122,10 @@ def lanczos(
 
 
 class _Found:
-    """Eigenpairs locked so far, and the judgement of what a further Krylov space adds to them."""
+    """Eigenpairs locked so far, and the decision which pairs of a further Krylov space join them."""
 
-    def __init__(
-        self, vectors: OrthonormalBasis, count: int, order: Order, tolerance: float, relative_error: float | None
-    ) -> None:
-        self.vectors, self.count, self.order = vectors, count, order
+    def __init__(self, vectors: OrthonormalBasis, count: int, tolerance: float, relative_error: float | None) -> None:
+        self.vectors, self.count = vectors, count
         self.tolerance, self.relative_error = tolerance, relative_error
         self.values = torch.zeros(0, dtype=torch.float64)
         self.residuals = torch.zeros(0, dtype=torch.float64)
@@ -145,19 +133,19 @@ class _Found:
         self._rest = (torch.zeros(0, dtype=torch.float64), torch.zeros(0, dtype=torch.float64))
 
     def judge(self, space: KrylovSpace, pairs: RitzPairs) -> tuple[Tensor, bool]:
-        """Indices of the pairs that belong among the top, best first, and whether the space need not grow."""
+        """Indices of the pairs that belong among the top, largest first, and whether the space is large enough."""
         scale = torch.cat([self.values, pairs.values]).abs().max().item()
         slack = self.tolerance * scale
-        best_first = self._best_first(pairs.values)
+        largest_first = _largest_first(pairs.values)
         missing = self.count - len(self.values)
         if missing > 0:
-            belonging = best_first[: self.count if space.is_invariant else missing]
+            belonging = largest_first[: self.count if space.is_invariant else missing]
             complete = space.is_invariant or len(belonging) == missing
         else:
-            weakest = self.order.rank(self.values)[self._best_first(self.values)[self.count - 1]].item()
+            weakest = self.values.abs()[_largest_first(self.values)[self.count - 1]].item()
             margin = slack if self.relative_error is None else self.relative_error * abs(weakest)
             margin = max(margin, zero_level(scale, self.vectors.dtype))
-            belonging = best_first[self.order.rank(pairs.values[best_first]) > weakest + margin]
+            belonging = largest_first[pairs.values[largest_first].abs() > weakest + margin]
             complete = len(belonging) > 0 or self._nothing_hidden(space, pairs, weakest, margin)
         return belonging, complete and self._converged(pairs, belonging, slack, scale)
 
@@ -172,7 +160,7 @@ class _Found:
         return bool(known[belonging].all())
 
     def lock(self, space: KrylovSpace, pairs: RitzPairs, chosen: Tensor) -> None:
-        """Take over the chosen pairs of ``space``; the values of the others stay known."""
+        """Add the chosen pairs of `space`; the values of the others are kept for the error bounds."""
         others = torch.ones(len(pairs.values), dtype=torch.bool)
         others[chosen] = False
         rest_values, rest_residuals = self._rest
@@ -193,13 +181,13 @@ class _Found:
         self.residuals = torch.cat([self.residuals, pairs.residuals[chosen]])
 
     def result(self, *, converged: bool, matvecs: int, keep_vectors: bool) -> EigenResult:
-        """The best of what is locked."""
+        """The locked pairs of largest magnitude."""
         values, selection, residuals = self.values, torch.eye(len(self.values), dtype=torch.float64), self.residuals
         if (self._projected != torch.diag(values)).any():
             values, rotation = torch.linalg.eigh(self._projected)
             selection = rotation.T
-            residuals = selection.abs() @ residuals  # at most: the triangle inequality
-        top = self._best_first(values)[: self.count]
+            residuals = selection.abs() @ residuals  # an upper bound, by the triangle inequality
+        top = _largest_first(values)[: self.count]
         scale = values.abs().max().item() or 1.0
         rest_values, rest_residuals = self._rest
         bounds = error_bounds(torch.cat([values, rest_values]), torch.cat([residuals, rest_residuals]))[: len(values)]
@@ -219,18 +207,142 @@ class _Found:
             eigenvectors=self.vectors.combine(selection[top]) if keep_vectors else None,
         )
 
-    def _best_first(self, values: Tensor) -> Tensor:
-        return self.order.rank(values).argsort(descending=True, stable=True)
-
     def _nothing_hidden(self, space: KrylovSpace, pairs: RitzPairs, weakest: float, margin: float) -> bool:
-        """Whether, all but certainly, the space's complement holds no eigenvalue above ``weakest`` that matters."""
+        """Whether, almost certainly, the space has missed no eigenvalue of magnitude above `weakest` + `margin`."""
 
         def excluded_above(level: float) -> bool:
             largest = OVERLOOKED / math.sqrt(self.vectors.dim)
-            return all(space.hidden_weight(pairs.values, end * level) < largest for end in self.order.ends)
+            return all(space.hidden_weight(pairs.values, end) < largest for end in (level, -level))
 
-        best = self._best_first(pairs.values)[0]
+        best = _largest_first(pairs.values)[0]
         settled = margin if self.relative_error is None else max(margin, SETTLED * abs(weakest))
         largest_is_settled = bool(pairs.residuals[best] <= settled)
         coarse = weakest + max(margin, COARSE * abs(weakest))
         return excluded_above(weakest + margin) or (largest_is_settled and excluded_above(coarse))
+
+
+def _largest_first(values: Tensor) -> Tensor:
+    return values.abs().argsort(descending=True, stable=True)
+
+
+@dataclass(frozen=True)
+class RitzPairs:
+    """Approximate eigenpairs, all on the CPU in float64.
+
+    Attributes:
+        values: Ritz values (k,), ascending.
+        coefficients: of the Ritz vectors on the space's basis, one column each, (k, k).
+        residuals: `||P (H y - theta y)||` (k,), where P projects orthogonally to the locked vectors.
+        coupling: `||(I - P) H y||` (k,), the rest of the residual; it tends to 0 as the locked vectors become exact.
+    """
+
+    values: Tensor
+    coefficients: Tensor
+    residuals: Tensor
+    coupling: Tensor
+
+
+class KrylovSpace:
+    """Krylov space of `P H P` from one vector, fully reorthogonalised; P projects orthogonally to `locked`.
+
+    Args:
+        start: shape (dim,), float64; the part of it orthogonal to `locked` is the first basis vector.
+        locked: eigenvectors found before.
+    """
+
+    def __init__(self, start: Tensor, locked: OrthonormalBasis) -> None:
+        self._locked = locked
+        self.basis = OrthonormalBasis(locked.dim, dtype=locked.dtype, device=locked.device)
+        direction, _ = locked.orthogonalise(start)
+        self.basis.append(direction / direction.norm())
+        self._projected = torch.zeros(0, 0, dtype=torch.float64)
+        self._coupling = torch.zeros(len(locked), 0, dtype=torch.float64)
+        self._remainders: list[float] = []
+        self._largest_product = 0.0
+
+    @property
+    def is_invariant(self) -> bool:
+        """Whether the recurrence has ended: every Ritz pair is exact, and there is no next vector."""
+        return bool(self._remainders) and self._remainders[-1] == 0
+
+    def next_vector(self) -> Tensor:
+        """The vector to multiply next, shape (dim,), float64."""
+        return self.basis[len(self._remainders)]
+
+    def extend(self, product: Tensor) -> None:
+        """Extend the space by `product` = H times `next_vector()`, shape (dim,), float64."""
+        self._largest_product = max(self._largest_product, product.norm().item())
+        remainder, coupling = self._locked.orthogonalise(product)
+        remainder, recent = self._without_recent(remainder)
+        remainder, coefficients = self.basis.orthogonalise(remainder)
+        coefficients[-len(recent) :] += recent
+        norm = remainder.norm().item()
+        everything = len(self.basis) + len(self._locked) == self.basis.dim
+        if everything or norm <= BREAKDOWN * self._largest_product:
+            norm = 0.0
+        else:
+            self.basis.append(self._orthonormal(remainder / norm, grown=product.norm().item() / norm))
+        k = len(self._remainders)
+        self._projected = torch.nn.functional.pad(self._projected, (0, 1, 0, 1))
+        self._projected[:, k] = coefficients
+        if k > 0:
+            self._projected[k, k - 1] = self._remainders[-1]
+        self._coupling = torch.cat([self._coupling, coupling[:, None]], dim=1)
+        self._remainders.append(norm)
+
+    def _orthonormal(self, unit_vector: Tensor, *, grown: float) -> Tensor:
+        """The next basis vector, reorthogonalised once more if scaling it to norm 1 magnified its rounding errors."""
+        if grown < GROWN:
+            return unit_vector
+        for basis in (self._locked, self.basis):
+            unit_vector, _ = basis.orthogonalise(unit_vector)
+        return unit_vector.div_(unit_vector.norm())
+
+    def _without_recent(self, product: Tensor) -> tuple[Tensor, Tensor]:
+        """The product minus its components along the last two vectors, and their coefficients, both float64.
+
+        In exact arithmetic it has no other components (the three-term recurrence). What full reorthogonalisation
+        subtracts afterwards is rounding error, for which one pass in the storage's dtype is enough.
+        """
+        coefficients = []
+        for index in range(max(0, len(self.basis) - 2), len(self.basis)):
+            vector = self.basis[index]
+            coefficients.append(torch.dot(vector, product))
+            product = product - coefficients[-1] * vector
+        return product, torch.stack(coefficients).cpu()
+
+    def ritz(self) -> RitzPairs:
+        """Ritz pairs of the vectors multiplied so far. Their residuals are known without another product."""
+        # Because of rounding in H the two triangles differ slightly; their mean is the better estimate of both.
+        values, coefficients = torch.linalg.eigh((self._projected + self._projected.T) / 2)
+        residuals = self._remainders[-1] * coefficients[-1].abs()
+        return RitzPairs(values, coefficients, residuals, (self._coupling @ coefficients).norm(dim=0))
+
+    def vectors(self, pairs: RitzPairs, chosen: Tensor) -> Tensor:
+        """Ritz vectors of the chosen pairs: shape (len(chosen), dim), float64."""
+        weights = torch.zeros(len(chosen), len(self.basis), dtype=torch.float64)
+        weights[:, : len(self._remainders)] = pairs.coefficients[:, chosen].T
+        return self.basis.combine(weights)
+
+    def coupling(self, pairs: RitzPairs, chosen: Tensor) -> Tensor:
+        """`<u, H y>` for the locked vectors u and the chosen Ritz vectors y: (len(locked), len(chosen)), float64."""
+        return self._coupling @ pairs.coefficients[:, chosen]
+
+    def hidden_weight(self, values: Tensor, level: float) -> float:
+        """Upper bound on `|<start, u>|` for any eigenvector u of P H P with eigenvalue `level`.
+
+        After k products the next remainder is `pi(PHP) start / (product of the previous norms)`, where `pi(t)` is the
+        product of `t - theta_i` over the Ritz values (Parlett, The Symmetric Eigenvalue Problem, 1998, chapter 12).
+        So the product of all k remainder norms is `||pi(PHP) start|| >= |pi(level)| |<start, u>|`. Outside the range
+        of the Ritz values the bound decreases with distance, so it also holds for every eigenvalue further out.
+
+        Args:
+            values: all the Ritz values (k,).
+            level: an eigenvalue of P H P, beyond the Ritz values.
+        """
+        if self.is_invariant:
+            return 0.0
+        distance = (level - values).abs()
+        if not distance.all():
+            return 1.0
+        return math.exp(min(0.0, sum(map(math.log, self._remainders)) - distance.log().sum().item()))

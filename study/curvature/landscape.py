@@ -1,8 +1,7 @@
-"""The loss around trained weights: along a line, over a plane, and on the way to other weights.
+"""The loss around trained weights: along a line, over a plane, and between the weights of two networks.
 
-Every function leaves the model as it is: each loss is that of a functional call with other weights, so there is
-nothing to restore. Losses are mean cross-entropies in nats, the logits in the parameters' dtype and their loss and
-sums in float64, and the model is asked in eval mode.
+The model is never changed: each loss is computed by a functional call with other weights. Losses are mean
+cross-entropies in nats, with logits in the parameters' dtype, losses and sums in float64, and the model in eval mode.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,22 +11,25 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from study.curvature.operator import check_data, full_precision, refuse_training_mode
+from study.curvature.inputs import as_pixels, check_data, full_precision, refuse_training_mode
 
 LINE_OFFSETS: tuple[float, ...] = tuple(k / 40 for k in range(-20, 21))
 """Distances along a unit direction: 41 from -.5 to .5. Source: Yao et al. 2018 (arXiv:1802.08241), Figures 2, 6, 8, 12
-and 13, which name no range in their captions; that of the authors' later library is taken (PyHessian,
-arXiv:1912.07145, its tutorial), twice as fine: our choice, so that a sharp minimum shows on the log axis."""
+and 13, whose captions give no range. The range is that of the tutorial of the authors' later library (PyHessian,
+arXiv:1912.07145). Our choice: twice as many points, so that a sharp minimum is visible on the log axis."""
 
 PLANE_OFFSETS: tuple[float, ...] = tuple(k / 20 for k in range(-10, 11))
 """The same range on each axis of the plane of Figures 3, 7 and 9: 21, so 441 losses. Our choice."""
 
 INTERPOLATION_FRACTIONS: tuple[float, ...] = tuple(k / 20 for k in range(-5, 26))
-"""31 from -.25 to 1.25. Source: Yao et al. 2018, Figures 4 and 10, from the original (0) to the robust model (1). A
-quarter beyond both ends is our choice: without it neither end's curvature, which the figures compare, is seen."""
+"""31 from -.25 to 1.25. Source: Yao et al. 2018, Figures 4 and 10, from the original (0) to the robust model (1). Our
+choice: a quarter beyond both ends, to show the curvature at the ends, which the figures compare."""
 
 CHUNK = 1000
-"""Inputs a forward pass, as large as the evaluation's."""
+"""Inputs in a forward pass, as many as in the evaluation."""
+
+LENGTH_TOLERANCE = 1e-4
+"""How far from 1 a direction's length may be; that of a float32 eigenvector is off by less than 1e-6."""
 
 
 def line(
@@ -39,18 +41,18 @@ def line(
     *,
     chunk_size: int = CHUNK,
 ) -> Tensor:
-    """Loss at theta + offset * direction, theta the model's trainable parameters.
+    """Loss at theta + offset * direction, where theta are the model's trainable parameters.
 
-    Source: Yao et al. 2018 (arXiv:1802.08241), Figures 2, 6 and 8, where the direction is the top eigenvector of the
-    Hessian on the training set, and 12 and 13, where it is that on 320 images.
+    Source: Yao et al. 2018 (arXiv:1802.08241), Figures 2, 6 and 8, with the top eigenvector of the Hessian on the
+    training set as direction, and Figures 12 and 13, with that of the Hessian on 320 images.
 
     Args:
         model: in eval mode, maps inputs (n, ...) to logits (n, classes).
-        direction: shape (dim,), of length 1, in the order of the trainable ``model.parameters()``.
+        direction: shape (dim,), of length 1, in the order of the trainable `model.parameters()`.
         offsets: k distances from theta; 0 is the model itself.
-        x: inputs (N, ...): uint8 is taken as 0..255 and scaled to [0, 1] chunk by chunk, floating point as it is.
+        x: inputs (N, ...): uint8 in 0..255, scaled to [0, 1] chunk by chunk, or floating point, used as given.
         y: labels (N,), integers.
-        chunk_size: inputs a forward pass.
+        chunk_size: number of inputs in a forward pass.
 
     Returns:
         Losses in nats, shape (k,), float64, on the CPU; not finite where the network is not.
@@ -80,12 +82,11 @@ def plane(
 ) -> Tensor:
     """Loss at theta + offset_i * first + offset_j * second. Source: Yao et al. 2018, Figures 3, 7 and 9.
 
-    The two directions are of length 1 and orthogonal, as the first two eigenvectors are. Args and errors otherwise
-    as :func:`line`.
+    The two directions have length 1 and are orthogonal, like the first two eigenvectors. Other arguments and errors as
+    in `line`.
 
     Returns:
-        Losses in nats, shape (k, k), float64, on the CPU: entry (i, j) is offset i along ``first``, j along
-        ``second``.
+        Losses in nats, shape (k, k), float64, on the CPU: entry (i, j) is at offset i along `first`, j along `second`.
 
     Raises:
         ValueError: also for directions that are not orthogonal.
@@ -94,9 +95,8 @@ def plane(
     cosine = torch.dot(along, across).item()
     if abs(cosine) > LENGTH_TOLERANCE:
         raise ValueError(f"the two directions must be orthogonal, their inner product is {cosine:.3g}")
-    rows = [torch.stack([_loss(model, _moved(model, a * along + b * across), x, y, chunk_size) for b in offsets])
-            for a in offsets]  # fmt: skip
-    return torch.stack(rows)
+    losses = [_loss(model, _moved(model, a * along + b * across), x, y, chunk_size) for a in offsets for b in offsets]
+    return torch.stack(losses).view(len(offsets), len(offsets))
 
 
 def interpolation(
@@ -110,15 +110,15 @@ def interpolation(
 ) -> Tensor:
     """Loss at (1 - t) theta + t theta_other. Source: Yao et al. 2018, Figures 4 and 10 (t is their lambda).
 
-    Every floating-point entry of the state is interpolated, the running means and variances of batch normalization
-    too, so that t = 0 and t = 1 are exactly the two networks; a variance that falls below 0 beyond the ends is taken
-    as 0. Integer entries (counts of batches) take no part in eval mode and stay the model's. Our choice: the paper's
-    interpolated models (C3 and M1) have no batch normalization, so it says nothing of it.
+    Every floating-point entry of the state is interpolated, including the running means and variances of batch
+    normalization, so that t = 0 and t = 1 are exactly the two networks. A variance that would be negative beyond the
+    ends is set to 0. Integer entries (counts of batches) are not used in eval mode and are those of the model. This is
+    our choice: the paper interpolates models without batch normalization (C3 and M1).
 
     Args:
-        other_state: the ``state_dict`` of the network at t = 1: same names, same shapes.
-        fractions: k values of t; 0 is the model itself, 1 the other; outside is extrapolated.
-        model, x, y, chunk_size: as for :func:`line`.
+        other_state: the `state_dict` of the network at t = 1: same names, same shapes.
+        fractions: k values of t; 0 is the model itself, 1 the other network; other values extrapolate.
+        model, x, y, chunk_size: as in `line`.
 
     Returns:
         Losses in nats, shape (k,), float64, on the CPU; not finite where the network is not.
@@ -131,10 +131,6 @@ def interpolation(
     if different:
         raise ValueError(f"other_state is not of this network: {different[0]} is missing from one or has another shape")
     return torch.stack([_loss(model, _between(ours, other_state, t), x, y, chunk_size) for t in fractions])
-
-
-LENGTH_TOLERANCE = 1e-4
-"""How far from 1 a direction's length may be; that of a float32 eigenvector is off by less than 1e-6."""
 
 
 def _unit_direction(model: nn.Module, direction: Tensor, name: str) -> Tensor:
@@ -150,7 +146,7 @@ def _unit_direction(model: nn.Module, direction: Tensor, name: str) -> Tensor:
 
 
 def _moved(model: nn.Module, step: Tensor) -> dict[str, Tensor]:
-    """The trainable parameters plus ``step``, by name; added in float64, rounded once."""
+    """The trainable parameters plus `step`, by name; added in float64 and rounded once."""
     trainable = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
     pieces = step.split([p.numel() for p in trainable.values()])
     return {
@@ -180,8 +176,7 @@ def _loss(model: nn.Module, weights: Mapping[str, Tensor], x: Tensor, y: Tensor,
     total = torch.zeros((), dtype=torch.float64, device=some.device)
     with full_precision():
         for start in range(0, len(y), chunk_size):
-            inputs = x[start : start + chunk_size].to(some.device)
-            inputs = inputs.to(some.dtype).div_(255) if inputs.dtype == torch.uint8 else inputs.to(some.dtype)
+            inputs = as_pixels(x[start : start + chunk_size], some)
             logits = functional_call(model, dict(weights), (inputs,))
             labels = y[start : start + chunk_size].to(some.device, torch.long)
             total += functional.cross_entropy(logits.double(), labels, reduction="sum")

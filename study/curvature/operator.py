@@ -1,19 +1,22 @@
-"""The Hessian of a network's mean cross-entropy, as an operator."""
+"""The Hessian of a network's mean cross-entropy, as an operator.
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+H v = (1/N) sum_chunks d/dtheta <d(sum of losses)/dtheta, v>
+"""
+
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from study.autograd import graph_bytes
+from study.curvature.inputs import as_pixels, check_data, full_precision, refuse_training_mode
 
 HOST_CHUNK = 500
-"""Images a chunk on the CPU, where its activations stay in the caches: measured 1.4 times as fast as 5,000."""
+"""Images in a chunk on the CPU, so that its activations fit into the caches: measured 1.4 times as fast as 5,000."""
 
 PROBE_IMAGES = 4
-"""Images in the small graph from which memory per image is estimated on an accelerator."""
+"""Images in the small graph that the memory per image is estimated from on an accelerator."""
 
 
 class NotFiniteError(ValueError):
@@ -23,33 +26,31 @@ class NotFiniteError(ValueError):
 class HessianOperator:
     """Hessian of the mean cross-entropy over a whole split, with respect to all trainable parameters.
 
-    ``H v = (1/N) sum_chunks d/dtheta <d(sum of losses)/dtheta, v>``, by differentiating the gradient once
-    more (Pearlmutter, Fast Exact Multiplication by the Hessian, 1994). Chunks add up sums and divide by N
-    once, so a ragged last chunk does not bias the result. The gradient's graph is kept for as many chunks as
-    fit into ``memory_bytes`` and built anew at each product for the others; that changes the time (2.1
-    against 3.3 gradients a product, measured), never a bit of the result. ``.grad``, ``requires_grad`` and
-    buffers stay untouched.
+    The gradient is differentiated once more (Pearlmutter, Fast Exact Multiplication by the Hessian, 1994). Chunks are
+    summed and the total is divided by N once, so a smaller last chunk does not bias the result. The gradient's graph is
+    kept for as many chunks as fit into `memory_bytes`, and rebuilt at each product for the others. That changes the
+    time (a product costs 2.1 instead of 3.3 gradients, measured), but no bit of the result. `.grad`, `requires_grad`
+    and buffers are not changed.
 
-    The weights must not change during the operator's life. Products are computed in the parameters' dtype,
-    without TF32 or bfloat16 shortcuts, and added up over chunks in float64.
+    The weights must not change while the operator is in use. Products are computed in the parameters' dtype, without
+    TF32 or bfloat16, and summed over chunks in float64.
 
     Args:
         model: in eval mode, maps inputs (n, ...) to logits (n, classes).
-        x: inputs (N, ...): uint8 is taken as 0..255 and scaled to [0, 1] chunk by chunk; floating point is
-            taken as it is.
+        x: inputs (N, ...): uint8 in 0..255, scaled to [0, 1] chunk by chunk, or floating point, used as given.
         y: labels (N,), integers.
-        chunk_size: inputs a chunk; default: 500 on the CPU, else as many as keep one chunk's graph within
-            ``memory_bytes``.
+        chunk_size: number of inputs in a chunk; default: 500 on the CPU, else as many as keep one chunk's graph within
+            `memory_bytes`.
         memory_bytes: budget in bytes for graphs kept between products; 0 keeps none.
 
     Attributes:
         dim: number of trainable parameters.
-        matvecs: products computed so far.
+        matvecs: number of products computed so far.
         kept_bytes: memory of the graphs kept between products.
 
     Raises:
-        ValueError: if any module is in training mode, nothing is trainable, or the sizes or dtypes of x and y
-            do not fit.
+        ValueError: if any module is in training mode, no parameter is trainable, or the sizes or dtypes of x and y do
+            not fit.
 
     Example:
         >>> model = nn.Linear(3, 2).eval()
@@ -88,10 +89,10 @@ class HessianOperator:
         """Hessian-vector product.
 
         Args:
-            v: shape (dim,), float32 or float64, parameters in the order of ``model.parameters()``.
+            v: shape (dim,), float32 or float64, in the order of `model.parameters()`.
 
         Returns:
-            ``H v``, shape (dim,), float64, on the parameters' device.
+            `H v`, shape (dim,), float64, on the parameters' device.
 
         Raises:
             NotFiniteError: (a ValueError) if the network's output is not finite.
@@ -106,7 +107,7 @@ class HessianOperator:
         return self._mean_over_chunks(lambda gradient: self._differentiate(gradient, pieces), keep=True)
 
     def gradient(self) -> Tensor:
-        """Gradient of the mean cross-entropy: shape (dim,), float64. Raises as :meth:`matvec`."""
+        """Gradient of the mean cross-entropy: shape (dim,), float64. Raises as `matvec`."""
         return self._mean_over_chunks(lambda gradient: gradient, keep=False)
 
     def _mean_over_chunks(self, term: Callable[[list[Tensor]], Sequence[Tensor]], *, keep: bool) -> Tensor:
@@ -125,9 +126,8 @@ class HessianOperator:
         return total.div_(len(self._x))
 
     def _chunk_gradient(self, start: int, size: int) -> list[Tensor]:
-        """Gradient of the chunk's summed loss, one tensor a parameter, with its graph."""
-        x = self._x[start : start + size].to(self.device)
-        x = x.to(self.dtype).div_(255) if x.dtype == torch.uint8 else x.to(self.dtype)
+        """Gradient of the chunk's summed loss, one tensor for each parameter, with its graph."""
+        x = as_pixels(self._x[start : start + size], self._parameters[0])
         y = self._y[start : start + size].to(self.device, torch.long)
         with torch.enable_grad():
             logits = self._model(x)
@@ -138,7 +138,7 @@ class HessianOperator:
             return list(gradient)
 
     def _differentiate(self, gradient: list[Tensor], pieces: list[Tensor]) -> Sequence[Tensor]:
-        """Derivative of <gradient, v>. Parts of the gradient that depend on no parameter contribute 0."""
+        """Derivative of <gradient, v>; parts of the gradient that depend on no parameter contribute 0."""
         depends = [(g, v) for g, v in zip(gradient, pieces, strict=True) if g.requires_grad]
         if not depends:
             return [torch.zeros_like(p) for p in self._parameters]
@@ -146,7 +146,7 @@ class HessianOperator:
             [g for g, _ in depends],
             self._parameters,
             grad_outputs=[v for _, v in depends],
-            retain_graph=True,  # released with the gradient, unless that is kept
+            retain_graph=True,  # freed together with the gradient, unless that is kept
             materialize_grads=True,
         )
 
@@ -162,33 +162,3 @@ class HessianOperator:
         probe = self._chunk_gradient(0, PROBE_IMAGES)
         per_image = graph_bytes(probe, besides=self._parameters) / min(PROBE_IMAGES, len(self._x))
         return max(1, int(self._memory_bytes / max(per_image, 1)))
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Float32 arithmetic as it says: no TF32 or bfloat16 inside convolutions and matrix products."""
-    matmul, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(matmul)
-        torch.backends.cudnn.allow_tf32 = cudnn
-
-
-def refuse_training_mode(model: nn.Module) -> None:
-    """Raise ``ValueError`` if any module is in training mode."""
-    training = [name or type(model).__name__ for name, module in model.named_modules() if module.training]
-    if training:
-        raise ValueError(f"the model is in training mode ({training[0]}): call model.eval() before measuring curvature")
-
-
-def check_data(x: Tensor, y: Tensor) -> None:
-    """Raise ``ValueError`` unless x (N, ...) holds inputs and y (N,) their integer labels, N at least 1."""
-    if len(x) == 0 or y.shape != (len(x),):
-        raise ValueError(f"need at least one input and one label for each, got {tuple(x.shape)} and {tuple(y.shape)}")
-    if x.dtype != torch.uint8 and not x.is_floating_point():
-        raise ValueError(f"x must be uint8 or floating point, got {x.dtype}")
-    if y.is_floating_point() or y.is_complex():
-        raise ValueError(f"y must hold integer class labels, got {y.dtype}")

@@ -1,17 +1,22 @@
-"""Power iteration: the method of the published measurements, kept to compare with."""
+"""Power iteration, the method of the published measurements, for comparison.
+
+v <- H v / ||H v||,        theta = v' H v.
+"""
 
 import torch
-from torch import Tensor
 
 from study.curvature.basis import OrthonormalBasis
-from study.curvature.bounds import RELATIVE_ERROR, accurate, error_bounds, zero_level
 from study.curvature.eigen import (
+    RELATIVE_ERROR,
     RELATIVE_RESIDUAL,
     EigenResult,
     Matvec,
+    accurate,
     check_request,
+    error_bounds,
     not_finite,
     random_vector,
+    zero_level,
 )
 
 
@@ -24,36 +29,29 @@ def power_iteration(
     tolerance: float = RELATIVE_RESIDUAL,
     relative_error: float | None = None,
     max_matvecs: int = 200,
-    start: Tensor | None = None,
     keep_vectors: bool = False,
     basis_dtype: torch.dtype = torch.float64,
     device: torch.device | None = None,
 ) -> EigenResult:
-    """The ``count`` eigenvalues of largest magnitude, one after the other, each orthogonal to those before.
+    """The `count` eigenvalues of largest magnitude, one after the other, each orthogonal to the previous ones.
 
-    The method and stopping rule of PyHessian (Yao et al. 2020, arXiv:1912.07145, and its code): stop when the
-    Rayleigh quotient changes by less than ``tolerance`` relative to its size between two iterates. That
-    change bounds no error: where the two largest magnitudes are close, it is small long before the value is
-    right. Compare ``residuals``.
+    The method and stopping rule of PyHessian (Yao et al. 2020, arXiv:1912.07145, and its code): stop when the Rayleigh
+    quotient changes by less than `tolerance` relative to its size between two iterates. That change does not bound the
+    error: where the two largest magnitudes are close, it is small long before the value is right. See `residuals`.
 
-    Args and returns as :func:`study.curvature.lanczos.lanczos`, with ``max_matvecs`` shared by all the
-    eigenvalues and ``converged`` by the rule above. ``relative_error`` moves only ``converged_each``: the rule is the
-    published one.
-
-    Raises:
-        ValueError: for a non-positive size or tolerance, or an unusable ``start``.
+    Args, returns and errors as `study.curvature.lanczos.lanczos`, except that all eigenvalues share `max_matvecs` and
+    `converged` follows the rule above. `relative_error` affects only `converged_each`, since the rule is the published
+    one.
     """
-    check_request(dim, count, tolerance, max_matvecs, start, relative_error)
-    device = device or (generator.device if start is None else start.device)
+    check_request(dim, count, tolerance, max_matvecs, relative_error)
+    device = device or generator.device
     count = min(count, dim)
     found = OrthonormalBasis(dim, dtype=basis_dtype, device=device)
     values: list[float] = []
     residuals: list[float] = []
     matvecs, converged = 0, True
     while len(values) < count and converged:
-        first = start.to(device, torch.float64) if start is not None and not values else None
-        vector = random_vector(dim, generator, device) if first is None else first
-        vector, _ = found.orthogonalise(vector)
+        vector, _ = found.orthogonalise(random_vector(dim, generator, device))
         vector /= vector.norm()
         value, converged = float("nan"), False
         while not converged and matvecs < max_matvecs:
@@ -76,7 +74,7 @@ def power_iteration(
 
     order = sorted(range(len(values)), key=lambda i: -abs(values[i]))
     scale = max(map(abs, values)) or 1.0
-    # What was not found lies, as far as this method can say, between the weakest found and its negative.
+    # As far as this method can tell, the eigenvalues not found lie between the weakest found and its negative.
     weakest = min(map(abs, values))
     bounds = error_bounds(
         torch.tensor([*values, weakest, -weakest], dtype=torch.float64),

@@ -1,6 +1,6 @@
-"""The data room: official image sets as uint8 arrays, the studies' splits, training-time augmentation.
+"""Official image sets as uint8 arrays, the studies' splits of them, and training-time augmentation.
 
-A newcomer adds a dataset with a loader in a file of its own and one line in DATASETS.
+To add a dataset, write a loader in a file of its own and add one line to DATASETS.
 """
 
 from __future__ import annotations
@@ -38,15 +38,20 @@ DATASETS = {
 
 
 def load(name: str, data_dir: str | PathLike[str], *, verify: bool = True) -> ImageData:
-    """The official training and test sets of one of DATASETS, held as uint8.
+    """The official training and test sets of one of DATASETS, as uint8 arrays.
 
-    Looked for in `data_dir` in torchvision's layout, then as Hugging Face Parquet shards, then downloaded
-    there by torchvision; `digits` needs no directory. `verify` holds the files to their published md5
-    (torchvision's layout) or sizes (shards); without it any number of images is taken, while every other
-    check stays.
+    They are read from `data_dir`, in torchvision's layout or else as Hugging Face Parquet shards. If neither is there,
+    torchvision downloads them. `digits` needs no directory.
 
-    Raises ValueError for an unknown name, DataError for data that is missing, damaged or not to be
-    downloaded.
+    Args:
+        name: a key of DATASETS.
+        data_dir: the data directory.
+        verify: compare the files with their published md5 (torchvision's layout) or the number of images with the
+            published one (shards). Without it any number of images is accepted; all other checks are still made.
+
+    Raises:
+        ValueError: an unknown name.
+        DataError: the data is missing, damaged or cannot be downloaded.
     """
     if name not in DATASETS:
         raise ValueError(f"unknown dataset {name!r}; choose one of {', '.join(DATASETS)}")

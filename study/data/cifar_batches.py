@@ -1,8 +1,7 @@
 """CIFAR-10 and CIFAR-100 as published: pickled batches, in torchvision's layout.
 
-A pickle may name any callable of the machine and have it called, and these files come from a download or from
-a shared folder. So they are read by an unpickler that knows the three names of a numpy array and refuses
-every other.
+A pickle can call any function on the machine, and these files come from a download or a shared folder. So the unpickler
+used here accepts only the names that a numpy array needs.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from numpy._core.multiarray import _reconstruct
 
 from study.data.image_data import DatasetInfo, Part, check_labels, check_md5, damaged, read_bytes
 
-# The published files were pickled by Python 2 with numpy.core; numpy 2 renamed that module.
+# The published files were pickled by Python 2 with numpy.core, a module that numpy 2 has renamed.
 ARRAY_NAMES = {
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
@@ -29,10 +28,10 @@ ARRAY_NAMES = {
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Reads plain Python values and numpy arrays; refuses all else before it is called."""
+    """Reads plain Python values and numpy arrays; refuses any other callable before it is called."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """The callable of that name, if an array needs it; UnpicklingError otherwise."""
+        """The callable of that name if an array needs it, else `UnpicklingError`."""
         try:
             return ARRAY_NAMES[module, name]
         except KeyError:
@@ -41,7 +40,7 @@ class ArrayUnpickler(pickle.Unpickler):
 
 @dataclass(frozen=True)
 class CifarBatches:
-    """The batch files in `folder` of the data directory (name -> md5) and their key for labels."""
+    """The batch files (name -> md5) in `folder` of the data directory, and the key of their labels."""
 
     folder: str
     train: Mapping[str, str]
@@ -55,7 +54,7 @@ class CifarBatches:
         return [name for name in names if not (data_dir / name).is_file()]
 
     def read(self, data_dir: Path, info: DatasetInfo, verify: bool) -> tuple[Part, Part]:
-        """The training and test parts; with `verify` the md5 of each file is checked. Raises DataError."""
+        """The training and test parts; with `verify` the md5 of each file is checked. Raises `DataError`."""
         folder = data_dir / self.folder
         return self._part(folder, self.train, info, verify), self._part(folder, self.test, info, verify)
 
@@ -68,11 +67,11 @@ class CifarBatches:
         if md5 is not None:
             check_md5(path, content, md5)
         try:
-            # latin1 is how numpy's own Python 2 arrays are read under Python 3.
+            # The encoding with which Python 3 reads numpy arrays that Python 2 pickled.
             batch = ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
             images = np.asarray(batch["data"])
             labels = np.asarray(batch[self.label_key])
-        except Exception as error:  # a damaged pickle raises anything, from EOFError to MemoryError
+        except Exception as error:  # a damaged pickle can raise anything, from EOFError to MemoryError
             reason = str(error) or type(error).__name__
             raise damaged(path, f"is not a batch with data and {self.label_key} ({reason})") from error
         pixels = int(np.prod(info.image_shape))
@@ -84,7 +83,7 @@ class CifarBatches:
         return images.reshape(-1, *info.image_shape), labels.astype(np.int64)
 
 
-# The md5 are those of torchvision.datasets.CIFAR10 and CIFAR100, which took them from the published archives.
+# The md5 are those in torchvision.datasets.CIFAR10 and CIFAR100, of the published archives.
 CIFAR10 = CifarBatches(
     folder="cifar-10-batches-py",
     train={

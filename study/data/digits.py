@@ -1,4 +1,4 @@
-"""scikit-learn's 1,797 real 8x8 scans of digits, enlarged to MNIST's size: needs no download."""
+"""scikit-learn's 1,797 real 8x8 scans of digits, enlarged to MNIST's size; they need no download."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def bilinear_weights() -> tuple[npt.NDArray[np.int64], int]:
 def enlarge(scans: npt.NDArray[np.int64]) -> Images:
     """Scans (N, 8, 8) with values 0..16 as images (N, 1, 28, 28) uint8 in 0..255.
 
-    In integers, so that every machine gets the same bits (and the same sha256).
+    Computed in integers, so that the bits (and the sha256) are the same on every machine.
     """
     weights, scale = bilinear_weights()
     sums = weights @ scans @ weights.T
@@ -43,10 +43,10 @@ def enlarge(scans: npt.NDArray[np.int64]) -> Images:
 
 
 def load_digits(info: DatasetInfo, data_dir: Path, verify: bool) -> tuple[Part, Part]:
-    """The training part (1,437) and the test part (360), stratified; the data directory is not looked at.
+    """The training part (1,437 images) and the test part (360), stratified; the data directory is not used.
 
-    Every fifth scan of the list sorted by class (stably) is a test image: each class gives a fifth, to within
-    one. Both parts keep scikit-learn's order, in which the classes alternate.
+    Sorted by class (stably), every fifth scan is a test image, so a fifth of each class is, to within one image. Both
+    parts keep scikit-learn's order, in which the classes alternate.
     """
     from sklearn.datasets import load_digits as scikit_learn_digits
 

@@ -1,4 +1,4 @@
-"""Finds a dataset in a data directory, in whichever layout it is there, or downloads it."""
+"""Find a dataset in a data directory, in either of two layouts, or download it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from study.data.image_data import DataError, DatasetInfo, Part
 
 
 class Layout(Protocol):
-    """One way for a dataset to lie in a data directory."""
+    """One way to store a dataset in a data directory."""
 
     @property
     def description(self) -> str:
-        """What the files are, for a message that asks for them."""
+        """A description of the files, for the error message when they are missing."""
         ...
 
     def missing(self, data_dir: Path) -> list[str]:
-        """What the data directory lacks of this layout; empty when it is complete."""
+        """The files of this layout that the data directory lacks; empty when it is complete."""
         ...
 
     def read(self, data_dir: Path, info: DatasetInfo, verify: bool) -> tuple[Part, Part]:
@@ -30,14 +30,14 @@ class Layout(Protocol):
 
 @dataclass(frozen=True)
 class FromFiles:
-    """A dataset's loader: the layout of torchvision's class of that name, else `shards`, else a download."""
+    """A loader: reads the layout of the torchvision class of that name, else `shards`, else downloads the dataset."""
 
     torchvision_class: str
     published: Layout
     shards: Layout
 
     def __call__(self, info: DatasetInfo, data_dir: Path, verify: bool) -> tuple[Part, Part]:
-        """Reads the first complete layout, a download being the last resort. Raises DataError."""
+        """The training and test parts from the first complete layout, else from a download. Raises `DataError`."""
         for layout in (self.published, self.shards):
             if not layout.missing(data_dir):
                 return layout.read(data_dir, info, verify)
@@ -47,7 +47,7 @@ class FromFiles:
         return self.published.read(data_dir, info, verify)
 
     def advice(self, info: DatasetInfo, data_dir: Path) -> str:
-        """What to put where, in each layout: only what is not there yet."""
+        """Which files to put where, in each layout, without those already there."""
         choices = [
             f"{', '.join(layout.missing(data_dir))} ({layout.description})" for layout in (self.published, self.shards)
         ]
@@ -55,7 +55,7 @@ class FromFiles:
 
 
 def download(torchvision_class: str, data_dir: Path, *, advice: str) -> None:
-    """Has torchvision download a dataset into `data_dir`; DataError with `advice` if it cannot."""
+    """Let torchvision download a dataset into `data_dir`; `DataError` with `advice` if it cannot."""
     from torchvision import datasets
 
     try:

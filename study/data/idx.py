@@ -20,7 +20,7 @@ from study.data.image_data import DatasetInfo, Part, check_labels, check_md5, da
 
 UNSIGNED_BYTE = 8
 
-# md5 of the UNPACKED files, computed once from the canonical ones; it holds for a .gz too, whoever packed it.
+# md5 of the unpacked files, computed once from the original ones, so that it does not depend on how a .gz was packed.
 MNIST_MD5 = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
@@ -36,7 +36,7 @@ FASHION_MNIST_MD5 = {
 
 
 def unpacked(path: Path) -> bytes:
-    """The file's content, gunzipped if its name ends in .gz; DataError if it cannot be read."""
+    """The file's content, decompressed if its name ends in .gz; `DataError` if it cannot be read."""
     content = read_bytes(path)
     if path.suffix != ".gz":
         return content
@@ -47,7 +47,7 @@ def unpacked(path: Path) -> bytes:
 
 
 def parse(path: Path, content: bytes, *, dimensions: int) -> npt.NDArray[np.uint8]:
-    """The array of bytes in the unpacked `content` of the IDX file `path`; DataError if it is none."""
+    """The array of bytes in the unpacked `content` of the IDX file `path`; DataError if it is not one."""
     magic = bytes([0, 0, UNSIGNED_BYTE, dimensions])
     if content[:4] != magic:
         raise damaged(path, f"starts with {content[:4].hex()}, not with the IDX magic number {magic.hex()}")
@@ -78,7 +78,7 @@ class IdxFiles:
         ]
 
     def read(self, data_dir: Path, info: DatasetInfo, verify: bool) -> tuple[Part, Part]:
-        """The training and test parts; with `verify` the md5 of each file is checked. Raises DataError."""
+        """The training and test parts; with `verify` the md5 of each file is checked. Raises `DataError`."""
         folder = data_dir / self.folder
         return self._part(folder, "train", info, verify), self._part(folder, "t10k", info, verify)
 

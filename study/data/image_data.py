@@ -1,4 +1,4 @@
-"""What every loader of this room gives back, and the one error that it raises."""
+"""What every loader returns, and the error that it raises."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Part = tuple[Images, Labels]
 
 
 class DataError(Exception):
-    """A data file is missing, damaged or not what it should be. The message names it and says what to do."""
+    """A data file is missing, damaged or has unexpected content. The message names it and says what to do."""
 
 
 def damaged(path: Path, fault: str) -> DataError:
-    """The error for a file that is there and cannot be used: `fault` completes "<path> ..."."""
+    """The error for a file that exists but cannot be used; `fault` completes the sentence "<path> ..."."""
     return DataError(f"{path} {fault}. Delete it and run again to download it, or put an undamaged copy there.")
 
 
 def read_bytes(path: Path) -> bytes:
-    """The whole file; DataError if it cannot be read."""
+    """The content of the file; `DataError` if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -34,24 +34,24 @@ def read_bytes(path: Path) -> bytes:
 
 
 def check_md5(path: Path, content: bytes, expected: str) -> None:
-    """Raises DataError unless `content`, read from `path`, has the published md5 `expected`."""
+    """Raise `DataError` unless `content`, read from `path`, has the published md5 `expected`."""
     actual = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if actual != expected:
         raise damaged(path, f"has md5 {actual}, not {expected} as published")
 
 
 def check_labels(path: Path, labels: npt.NDArray[np.generic], num_classes: int) -> None:
-    """Raises DataError unless every label is in 0 .. num_classes - 1."""
+    """Raise `DataError` unless every label is in 0 .. num_classes - 1."""
     if labels.size and (labels.min() < 0 or labels.max() >= num_classes):
         raise damaged(path, f"holds labels {labels.min()} to {labels.max()}, not 0 to {num_classes - 1}")
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """One dataset as published: its sizes, and how it is read.
+    """The sizes of a dataset as published, and its loader.
 
-    `image_shape` is (channels, height, width). `loader(info, data_dir, verify)` returns the official training
-    and test parts; it raises DataError.
+    `image_shape` is (channels, height, width). `loader(info, data_dir, verify)` returns the official training and test
+    parts, or raises `DataError`.
     """
 
     name: str
@@ -66,7 +66,7 @@ class DatasetInfo:
 class ImageData:
     """The official training and test sets: images uint8 (N, C, H, W) in 0..255, labels int64 (N,).
 
-    `sha256` is over the four arrays (type, shape, bytes), so it tells apart two orders of the same images.
+    `sha256` is that of the four arrays (type, shape, bytes), so it also depends on the order of the images.
     """
 
     name: str
@@ -78,7 +78,7 @@ class ImageData:
 
     @classmethod
     def of(cls, name: str, train: Part, test: Part) -> ImageData:
-        """The two parts with their digest."""
+        """The two parts with their sha256."""
         digest = hashlib.sha256()
         for array in (*train, *test):
             digest.update(f"{array.dtype.str}{array.shape}".encode())

@@ -1,4 +1,4 @@
-"""Hugging Face Parquet shards: one encoded image and one label a row."""
+"""Hugging Face Parquet shards, with one encoded image and one label in each row."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from study.data.image_data import DataError, DatasetInfo, Images, Part, check_la
 
 IMAGE_COLUMNS = ("img", "image")
 PIL_MODES = {1: "L", 3: "RGB"}  # channels -> mode
-# Named, so that PIL does not try its other decoders on each image: 1.6 times as fast, 60,000 WebP images in
-# 9 to 14 s on one core. Decoding in a thread pool was measured to be slower, not faster.
+
 IMAGE_FORMATS = ("PNG", "WEBP")
+"""The only decoders that PIL tries, which is 1.6 times as fast as trying all: 60,000 WebP images take 9 to 14 s on one
+core. Decoding in a thread pool was slower (measured)."""
 
 
 @dataclass(frozen=True)
 class ParquetShards:
-    """`train-*.parquet` and `test-*.parquet` in the first of `folders` that the data directory has."""
+    """`train-*.parquet` and `test-*.parquet` in the first of `folders` that exists in the data directory."""
 
     folders: tuple[str, ...]
     label_column: str
 
     @property
     def description(self) -> str:
-        """The columns."""
+        """The columns, for the error message when the files are missing."""
         return f"with columns img or image {{bytes, path}} and {self.label_column}"
 
     def missing(self, data_dir: Path) -> list[str]:
@@ -37,7 +38,7 @@ class ParquetShards:
         return [pattern for pattern in patterns if not any(data_dir.glob(pattern))]
 
     def read(self, data_dir: Path, info: DatasetInfo, verify: bool) -> tuple[Part, Part]:
-        """The training and test parts; with `verify` of the published sizes. Raises DataError."""
+        """The training and test parts; with `verify` their sizes must be the published ones. Raises `DataError`."""
         folder = data_dir / self._folder(data_dir)
         train = self._part(folder, "train", info, info.train_count if verify else None)
         test = self._part(folder, "test", info, info.test_count if verify else None)
@@ -48,7 +49,7 @@ class ParquetShards:
 
     def _part(self, folder: Path, split: str, info: DatasetInfo, expected: int | None) -> Part:
         paths = sorted(folder.glob(f"{split}-*.parquet"))
-        # The footers alone tell whether a shard is lacking, before seconds go into decoding.
+        # The footers show whether a shard is missing, before any time is spent on decoding.
         rows = sum(open_shard(path).metadata.num_rows for path in paths)
         if expected is not None and rows != expected:
             raise DataError(
@@ -84,7 +85,7 @@ class ParquetShards:
 
 
 def open_shard(path: Path) -> Any:
-    """The shard as a pyarrow.parquet.ParquetFile (its footer read, its data not); DataError if it is none."""
+    """The shard as a `pyarrow.parquet.ParquetFile`, with only its footer read; `DataError` if it is not Parquet."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -95,7 +96,7 @@ def open_shard(path: Path) -> Any:
 
 
 def decode(path: Path, encoded: list[bytes | None], image_shape: tuple[int, int, int]) -> Images:
-    """PNG or WebP images of shape (C, H, W) as uint8 (N, C, H, W); DataError if one is not."""
+    """PNG or WebP images of shape (C, H, W) as uint8 (N, C, H, W); `DataError` for any other content."""
     from PIL import Image
 
     channels, height, width = image_shape
@@ -106,7 +107,7 @@ def decode(path: Path, encoded: list[bytes | None], image_shape: tuple[int, int,
             with Image.open(io.BytesIO(content or b""), formats=IMAGE_FORMATS) as image:
                 size = image.size
                 if size == (width, height):
-                    # WebP gives a grey image as RGB with equal channels: back to grey is exact.
+                    # WebP returns a grey image as RGB with equal channels, so converting it to grey is exact.
                     pixels = np.asarray(image if image.mode == mode else image.convert(mode))
                     images[i] = pixels.reshape(height, width, channels)
         except (OSError, SyntaxError, ValueError) as error:
@@ -117,5 +118,5 @@ def decode(path: Path, encoded: list[bytes | None], image_shape: tuple[int, int,
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message: Arrow appends pages of context."""
+    """The first line of an error's message; Arrow appends pages of context."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from study.data.image_data import ImageData, Images, Labels
 
-# Fixed for good: another value is another study. Nothing of a trial, its seed included, enters the split.
+# Never change these: other values give another study. The split does not depend on a trial, not even on its seed.
 TRAIN_SEED = 55_000
 TEST_SEED = 10_000
 
@@ -33,25 +33,26 @@ class Splits:
 
 
 def fixed_permutation(seed: int, count: int) -> npt.NDArray[np.intp]:
-    """A permutation of range(count) that no release of numpy may change.
+    """A permutation of range(count) that is the same in every release of numpy.
 
-    Sorted raw PCG64 output: numpy promises the bits of its bit generators, not those of Generator.permutation
-    (NEP 19).
+    It is the order of raw PCG64 output: numpy guarantees the bits of its bit generators, but not those of
+    `Generator.permutation` (NEP 19).
     """
     return np.argsort(np.random.PCG64(seed).random_raw(count), kind="stable")
 
 
 def split(data: ImageData, *, train_size: int, val_size: int, test_size: int) -> Splits:
-    """Cuts the official training set into training and validation, and the official test set to size.
+    """Split the official training set into training and validation, and reduce the official test set to `test_size`.
 
-    The natural-training paper (2020), experimental setup, takes 55,000 / 5,000 / 10,000 on MNIST and Fashion-
-    MNIST and 40,000 / 10,000 / 10,000 on CIFAR-10. Here validation is the tail of one fixed permutation and
-    training its head: they are disjoint, validation is the same whatever the training size, and a smaller
-    training set is the beginning of every larger one. Only the whole official training set (no validation)
-    and the whole test set keep their own order, and are not copied; a smaller test set is the beginning of
-    another fixed permutation.
+    The natural-training paper (2020), experimental setup, uses 55,000 / 5,000 / 10,000 images on MNIST and
+    Fashion-MNIST, and 40,000 / 10,000 / 10,000 on CIFAR-10. Here the training set is the beginning of a fixed
+    permutation and the validation set its end. So they are disjoint, the validation set does not depend on the training
+    size, and a smaller training set is the beginning of every larger one. A smaller test set is the beginning of
+    another fixed permutation. The whole official training set (without validation) and the whole test set keep their
+    own order and are not copied.
 
-    Raises ValueError when more is asked for than there is.
+    Raises:
+        ValueError: a size below its minimum, or more images than the dataset has.
     """
     available, test_available = len(data.train_y), len(data.test_y)
     if train_size < 1 or val_size < 0 or test_size < 1:

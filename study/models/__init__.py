@@ -1,6 +1,6 @@
-"""The models room: networks from pixels in [0, 1] to logits, initialized from an explicit generator.
+"""Networks from pixels in [0, 1] to logits, initialized from an explicit generator.
 
-A newcomer adds a model with a builder in a file of its own and one line in MODELS.
+To add a model, write a builder in a file of its own and add one line to MODELS.
 """
 
 from __future__ import annotations
@@ -16,10 +16,8 @@ from study.models.c1 import c1
 from study.models.c2 import c2, c3
 from study.models.dropout import Dropout, set_dropout_generator
 from study.models.initialization import drawing_from
-from study.models.m1 import m1, m1_8, m1_20
-from study.models.m1_lenet import m1_lenet
-from study.models.resnet18 import resnet18
-from study.models.resnet20 import resnet20
+from study.models.m1 import m1, m1_8, m1_20, m1_lenet
+from study.models.resnet import resnet18, resnet20
 from study.models.stdcnn import stdcnn
 from study.models.vgg11 import vgg11
 
@@ -27,10 +25,10 @@ __all__ = ["MODELS", "Builder", "Dropout", "build", "set_dropout_generator"]
 
 
 class Builder(Protocol):
-    """Makes a network for images of shape (C, H, W); ValueError if it cannot take them."""
+    """Builds a network for images of shape (C, H, W); ValueError if they are too small for it."""
 
     def __call__(self, *, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
-        """The network, initialized from torch's global stream, which `build` lends to a generator."""
+        """The network, initialized from torch's global generator, to which `build` gives the state of its own."""
         ...
 
 
@@ -52,10 +50,19 @@ MODELS: Mapping[str, Builder] = {
 
 
 def build(name: str, *, image_shape: tuple[int, int, int], num_classes: int, generator: torch.Generator) -> nn.Module:
-    """One of MODELS, on the CPU in training mode, its weights drawn from `generator` (on the CPU).
+    """One of MODELS, on the CPU and in training mode, with weights drawn from `generator`.
 
-    The same generator state gives the same bits; torch's global stream is neither read nor moved. Raises
-    ValueError for an unknown name, images that the model cannot take, or dropout that draws from torch's global stream.
+    The same generator state gives the same bits; torch's global generator is neither used nor changed.
+
+    Args:
+        name: a key of MODELS.
+        image_shape: (channels, height, width).
+        num_classes: number of logits.
+        generator: a generator on the CPU; it advances.
+
+    Raises:
+        ValueError: an unknown name, images that are too small for the model, or a dropout layer that draws from torch's
+            global generator.
     """
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}; choose one of {', '.join(MODELS)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from study.models.shapes import flat_size
+from study.models.layers import with_classifier
 
 
 def c1(*, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
@@ -12,9 +12,9 @@ def c1(*, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
 
     Images (B, C, H, W) in [0, 1] to logits (B, num_classes); at 3x32x32 the maps are 32-16-8.
 
-    Source: Yao et al. 2018 (arXiv:1802.08241), Table 6, C1; natural-training paper (2020), Table 1. In print
-    the convolutions have stride 2 (Yao et al., A.3) and BN follows the pooling. The published code of Yao et
-    al. has stride 1, padding 2 and BN between ReLU and pooling, and is followed here.
+    Source: Yao et al. 2018 (arXiv:1802.08241), Table 6, C1; natural-training paper (2020), Table 1. In print the
+    convolutions have stride 2 (Yao et al., A.3) and BN follows the pooling. In the published code of Yao et al., which
+    is followed here, they have stride 1 and padding 2, and BN comes between ReLU and pooling.
     """
     features = nn.Sequential(
         nn.Conv2d(image_shape[0], 64, kernel_size=5, padding=2),
@@ -27,11 +27,4 @@ def c1(*, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
         nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
         nn.Flatten(),
     )
-    classifier = nn.Sequential(
-        nn.Linear(flat_size(features, image_shape), 384),
-        nn.ReLU(),
-        nn.Linear(384, 192),
-        nn.ReLU(),
-        nn.Linear(192, num_classes),
-    )
-    return nn.Sequential(*features, *classifier)
+    return with_classifier(features, [384, 192], image_shape, num_classes)

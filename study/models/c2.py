@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from study.models.shapes import flat_size
+from study.models.layers import with_classifier
 
 
 def c2(*, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
@@ -12,9 +12,9 @@ def c2(*, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
 
     Images (B, C, H, W) in [0, 1] to logits (B, num_classes); at 3x32x32 the maps are 30-28-14-12-10-5.
 
-    Source: Yao et al. 2018 (arXiv:1802.08241), Table 6, C2. In print the first convolution has 63 channels, all
-    pad and nothing pools; the published code of Yao et al. has 64 channels, no padding, two max-poolings and BN after
-    each ReLU, and is followed here.
+    Source: Yao et al. 2018 (arXiv:1802.08241), Table 6, C2. In print the first convolution has 63 channels, all are
+    padded and there is no pooling. The published code of Yao et al., which is followed here, has 64 channels, no
+    padding, two max-poolings, and BN after each ReLU.
     """
     return _network(image_shape, num_classes, normalized=True)
 
@@ -37,14 +37,7 @@ def _network(image_shape: tuple[int, int, int], num_classes: int, *, normalized:
         nn.MaxPool2d(kernel_size=2),
         nn.Flatten(),
     )
-    classifier = nn.Sequential(
-        nn.Linear(flat_size(features, image_shape), 256),
-        nn.ReLU(),
-        nn.Linear(256, 256),
-        nn.ReLU(),
-        nn.Linear(256, num_classes),
-    )
-    return nn.Sequential(*features, *classifier)
+    return with_classifier(features, [256, 256], image_shape, num_classes)
 
 
 def _convolution(in_channels: int, channels: int, normalized: bool) -> list[nn.Module]:

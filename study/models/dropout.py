@@ -1,4 +1,4 @@
-"""Dropout whose mask comes from an explicit generator: torch's own takes none."""
+"""Dropout with masks from an explicit generator, which torch's own dropout does not support."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from torch import Tensor, nn
 
 
 class Dropout(nn.Module):
-    """torch.nn.Dropout (same distribution, same scale 1 / (1 - p)), with masks drawn from `generator`.
+    """`torch.nn.Dropout` (same distribution, same scale 1 / (1 - p)) with masks drawn from `generator`.
 
-    In eval mode the identity. The generator is not part of the state dict: who owns it saves its state. Under
-    `torch.vmap` over several networks, `generator` is one for each of them, and each gets the masks it would get alone.
+    It is the identity in eval mode. The generator is not part of the state dict; its owner must save its state. Under
+    `torch.vmap` over several networks, `generator` is a sequence with one for each network, and each network gets the
+    same masks as when it is trained alone.
+
+    Raises:
+        ValueError: p outside [0, 1).
     """
 
     def __init__(self, p: float) -> None:
@@ -48,7 +52,7 @@ def _mask(x: Tensor, keep: float, generator: torch.Generator) -> Tensor:
 
 
 class _Masks(torch.autograd.Function):
-    """The masks of several networks under vmap, each from its own generator: vmap itself knows one for all."""
+    """The masks of several networks under vmap, each from its own generator; vmap itself has one for all."""
 
     @staticmethod
     def forward(x: Tensor, keep: float, generators: Sequence[torch.Generator]) -> Tensor:
@@ -67,7 +71,7 @@ class _Masks(torch.autograd.Function):
 
 
 def set_dropout_generator(model: nn.Module, generator: torch.Generator | Sequence[torch.Generator]) -> None:
-    """Has every Dropout of the model draw its masks from `generator`; a model may have none."""
+    """Let every Dropout of the model draw its masks from `generator`. A model without dropout is not changed."""
     for module in model.modules():
         if isinstance(module, Dropout):
             module.generator = generator

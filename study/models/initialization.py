@@ -1,9 +1,9 @@
 """Initial weights from an explicit generator.
 
-torch's layers draw their initial weights from torch's global CPU stream when they are built and take no
-generator. So the global stream is lent to the generator for as long as a model is being built: whatever the
-constructor draws (torch's defaults, a family's own initialization, a layer that a user wrote) comes from the
-generator, and is bit for bit what `torch.manual_seed` would have given.
+torch's layers draw their initial weights from torch's global CPU generator and accept no other. So while a model is
+built, the global generator has the state of the given one. Everything that the constructor draws (torch's defaults, a
+model's own initialization, a user's layer) then comes from the given generator, bit for bit as after
+`torch.manual_seed`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import torch
 
 @contextmanager
 def drawing_from(generator: torch.Generator) -> Iterator[None]:
-    """Inside, torch's global CPU stream is the generator's; afterwards only the generator has moved.
+    """Within it, torch's global CPU generator is `generator`; afterwards only `generator` has advanced.
 
-    Raises ValueError unless the generator is on the CPU.
+    Raises:
+        ValueError: the generator is not on the CPU.
     """
     if generator.device.type != "cpu":
         raise ValueError(f"initial weights are drawn on the CPU: pass a CPU generator, not one on {generator.device}")

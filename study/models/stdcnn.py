@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from study.models.dropout import Dropout
-from study.models.shapes import flat_size
+from study.models.layers import flat_size
 
 
 def stdcnn(*, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
@@ -34,5 +34,5 @@ def stdcnn(*, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
         Dropout(0.5),
         nn.Linear(50, num_classes),
     )
-    # Ten channels fit badly into a CPU's vectors of eight: with the channels last a step takes about two thirds.
+    # Ten channels do not fill a CPU's vectors of eight: with channels last a step takes about two thirds of the time.
     return nn.Sequential(*features, *classifier).to(memory_format=torch.channels_last)

@@ -6,7 +6,7 @@ import math
 
 from torch import nn
 
-from study.models.shapes import flat_size
+from study.models.layers import with_classifier
 
 STAGES = ((64,), (128,), (256, 256), (512, 512), (512, 512))
 """Channels of the convolutions between one max-pooling and the next."""
@@ -16,11 +16,11 @@ def vgg11(*, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
     """Eight Conv3 p1 in five stages, each ending in MP2; FC512, FC512, FC: 9,750,922 parameters at 3x32x32.
 
     Images (B, C, H, W) in [0, 1] to logits (B, num_classes); at 32x32 the maps are 32-16-8-4-2-1. Pooling rounds
-    sizes up, which changes nothing at 32x32 and lets images of any size through (our choice).
+    sizes up, which changes nothing at 32x32 and allows images of any size (our choice).
 
-    Source: Choudhary (2020), section 3, CIFAR-10, which names "VGG-11" and no more. Everything else follows the
+    Source: Choudhary (2020), section 3, CIFAR-10, which only names "VGG-11". Everything else follows the
     published code of Wu et al. 2020 (arXiv:1906.07405): no batch normalization, no dropout, convolutions from
-    N(0, 2 / fan_out) (He et al. 2015, arXiv:1502.01852) with biases 0, linear layers as torch has them.
+    N(0, 2 / fan_out) (He et al. 2015, arXiv:1502.01852) with biases 0, linear layers with torch's defaults.
     """
     layers: list[nn.Module] = []
     channels = image_shape[0]
@@ -30,14 +30,7 @@ def vgg11(*, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
             channels = out_channels
         layers.append(nn.MaxPool2d(2, ceil_mode=True))
     features = nn.Sequential(*layers, nn.Flatten())
-    classifier = nn.Sequential(
-        nn.Linear(flat_size(features, image_shape), 512),
-        nn.ReLU(),
-        nn.Linear(512, 512),
-        nn.ReLU(),
-        nn.Linear(512, num_classes),
-    )
-    return nn.Sequential(*features, *classifier)
+    return with_classifier(features, [512, 512], image_shape, num_classes)
 
 
 def _convolution(in_channels: int, out_channels: int) -> nn.Conv2d:

@@ -1,7 +1,7 @@
-"""The optimizers room: SGD, its variants, and Adam, behind one seam, `step(x, y) -> loss`.
+"""SGD, its variants, and Adam, with one interface: `step(x, y) -> loss`.
 
-A newcomer adds an optimizer with a subclass of `Optimizer` in a file of its own and one line in OPTIMIZERS. Other
-settings of the same optimizer are another line, e.g. `"msgd_half": partial(MultiplicativeNoise, sigma=0.5)`.
+To add an optimizer, write a subclass of `Optimizer` in a file of its own and add one line to OPTIMIZERS. The same
+optimizer with other settings is another line, e.g. `"msgd_half": partial(MultiplicativeNoise, sigma=0.5)`.
 """
 
 from __future__ import annotations
@@ -12,21 +12,20 @@ from typing import Protocol
 
 from torch import nn
 
-from study.optimizers.adam import Adam, AdamW
 from study.optimizers.multiplicative_noise import MultiplicativeNoise
 from study.optimizers.optimizer import Batches, Optimizer
 from study.optimizers.selective_backprop import SelectiveBackprop
-from study.optimizers.sgd import SGD
 from study.optimizers.svrg import SVRG
+from study.optimizers.torch_optimizers import SGD, Adam, AdamW
 
 __all__ = ["OPTIMIZERS", "SGD", "Batches", "Builder", "Optimizer"]
 
 
 class Builder(Protocol):
-    """Makes an optimizer of a model's parameters; ValueError if it cannot have these settings."""
+    """Builds an optimizer for a model's parameters; ValueError for settings that it does not support."""
 
     def __call__(self, model: nn.Module, *, learning_rate: float, momentum: float, weight_decay: float) -> Optimizer:
-        """The optimizer, at its beginning."""
+        """The optimizer before its first step."""
         ...
 
 

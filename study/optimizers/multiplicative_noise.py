@@ -7,20 +7,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from study.optimizers.optimizer import Batches
-from study.optimizers.sgd import SGD
+from study.optimizers.torch_optimizers import SGD
 
 
 class MultiplicativeNoise(SGD):
-    """SGD on mean(w_i l_i), where w_i ~ N(1, sigma^2) anew for every image of every step.
+    """SGD on mean(w_i l_i), where w_i ~ N(1, sigma^2) is drawn for every image of every step.
 
-    So the gradient keeps its expectation and gains noise of covariance sigma^2 / B^2 sum g_i g_i' = sigma^2 / B times
-    the minibatch's empirical Fisher matrix (without dropout; g_i is the gradient of image i). Momentum and weight decay
-    are SGD's. sigma 0 is SGD.
+    The gradient has the same expectation as SGD's, and additional noise of covariance sigma^2 / B^2 sum g_i g_i', which
+    is sigma^2 / B times the minibatch's empirical Fisher matrix (without dropout; g_i is the gradient of image i).
+    Momentum and weight decay are SGD's. With sigma 0 it equals SGD.
 
-    Source: Wu et al. 2020 (arXiv:1906.07405), MSGD-Fisher; Choudhary (2020), Algorithm 2. He prints no sigma: 1 is our
-    choice, with which the noise has the size of that of resampling the minibatch.
+    Source: Wu et al. 2020 (arXiv:1906.07405), MSGD-Fisher; Choudhary (2020), Algorithm 2, which gives no sigma. 1 is
+    our choice: the noise is then as large as that of resampling the minibatch.
 
-    Raises ValueError for a negative sigma.
+    Raises:
+        ValueError: a negative sigma.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class MultiplicativeNoise(SGD):
         self._generator: torch.Generator | None = None
 
     def begin_epoch(self, batches: Batches, generator: torch.Generator) -> None:
-        """The epoch's noise comes from `generator`."""
+        """Draw the epoch's noise from `generator`."""
         self._generator = generator
 
     def step(self, x: Tensor, y: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Selective backprop: backward passes for the images whose loss is high, in batches of the usual size."""
+"""Selective backprop: backward passes only for images whose loss is high, in batches of the usual size."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from study.optimizers.optimizer import Batches
-from study.optimizers.sgd import SGD
+from study.optimizers.torch_optimizers import SGD
 
 
 class SelectiveBackprop(SGD):
     """SGD on images that are selected with P = (fraction of the last `history` losses below this one)^beta.
 
-    Selected images queue until they fill a batch of the incoming size, which is then one step on their plain mean loss;
-    what is left at an epoch's end is one smaller step. beta 0 selects everything: SGD. As in the authors' code, a
-    minibatch's own losses are the newest of the history that they are compared with. In the first epoch everything is
-    trained on, and fills the history. The loss that selects is taken in eval mode (our choice: so selecting neither
-    draws dropout masks nor moves batch normalization's running statistics).
+    Selected images wait in a queue until they fill a batch of the incoming size, which is then one step on their mean
+    loss; the images left at an epoch's end give one smaller step. With beta 0 everything is selected: SGD. As in the
+    authors' code, a minibatch's losses are compared with a history that already contains them. In the first epoch every
+    image is used, which fills the history. The losses for the selection are computed in eval mode (our choice: the
+    selection then neither draws dropout masks nor changes batch normalization's running statistics).
 
     Source: Jiang et al. 2019 (arXiv:1910.00762), with beta 3 and 1024 losses (our choices); Choudhary (2020), eq. 8,
-    whose CDF differs from the fraction below in ties only: images whose loss is 0 in float32 are then never selected.
+    whose CDF differs from the fraction below in ties only: here images whose loss is 0 in float32 are never selected.
 
-    Raises ValueError for a negative beta or an empty history.
+    Raises:
+        ValueError: a negative beta or an empty history.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class SelectiveBackprop(SGD):
         self._queue: list[tuple[Tensor, Tensor]] = []
 
     def begin_epoch(self, batches: Batches, generator: torch.Generator) -> None:
-        """The epoch's selection comes from `generator`; an empty history means that this is the first epoch."""
+        """Draw the epoch's selection from `generator`; without a history this is the first epoch."""
         self._generator = generator
         self._trains_on_everything = self._history is None
         self._batch_size = 0
@@ -60,7 +61,8 @@ class SelectiveBackprop(SGD):
     def step(self, x: Tensor, y: Tensor) -> Tensor:
         """Select from a minibatch, and update if a batch is full; returns the mean loss of the whole minibatch.
 
-        RuntimeError before an epoch.
+        Raises:
+            RuntimeError: `begin_epoch` has not been called.
         """
         if self._generator is None:
             raise RuntimeError("selective backprop has no generator yet: call begin_epoch(batches, generator) first")
@@ -77,7 +79,7 @@ class SelectiveBackprop(SGD):
         return losses.mean()
 
     def end_epoch(self) -> None:
-        """One smaller step on the images that are still queueing, if any."""
+        """One smaller step on the images that are still in the queue, if any."""
         if any(len(labels) for _, labels in self._queue):
             self._train_on_queue(self._batch_size)
         self._queue = []
@@ -92,7 +94,7 @@ class SelectiveBackprop(SGD):
         return loss.detach()
 
     def _losses(self, x: Tensor, y: Tensor) -> Tensor:
-        """Each image's loss (B,) in eval mode: a forward pass."""
+        """The loss of each image (B,), by a forward pass in eval mode."""
         self.model.eval()
         with torch.no_grad():
             losses = F.cross_entropy(self.model(x), y, reduction="none")
@@ -116,11 +118,11 @@ class SelectiveBackprop(SGD):
         self._queue = [(x[count:], y[count:])]
 
     def state_dict(self) -> dict[str, Any]:
-        """SGD's state and the history of losses; at an epoch's end nothing is queueing."""
+        """SGD's state and the history of losses; at an epoch's end the queue is empty."""
         return {**super().state_dict(), "history": self._history}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a stored state."""
+        """Restore a stored state."""
         super().load_state_dict(state)
         history, weights = state["history"], next(self.model.parameters())
         self._history = None if history is None else history.to(weights.device)

@@ -1,4 +1,4 @@
-"""SVRG: stochastic gradients whose variance is reduced by a snapshot of the weights and its full gradient."""
+"""SVRG: stochastic gradients with a variance reduced by a snapshot of the weights and its full gradient."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from study.optimizers.optimizer import Batches
-from study.optimizers.sgd import SGD
+from study.optimizers.torch_optimizers import SGD
 
 
 class SVRG(SGD):
     """SGD on v = g_B(theta) - g_B(snapshot) + g(snapshot), where g is the gradient over the whole epoch.
 
-    The snapshot is taken at every epoch's begin. Momentum and weight decay act on v as SGD's do on its gradient.
+    The snapshot is taken at the beginning of every epoch. Momentum and weight decay act on v as in SGD on the gradient.
 
-    Augmentation and dropout are locked (Defazio and Bottou 2019, arXiv:1812.04529): the epoch's images and masks are
-    the same in g(snapshot) and in both gradients of a step, so that the mean of v over the epoch's batches, each
-    weighted by its size, is the full gradient at theta, batch normalization included. Snapshot passes leave the model's
-    buffers, batch normalization's running statistics, alone.
+    Augmentation and dropout are fixed within an epoch (Defazio and Bottou 2019, arXiv:1812.04529): images and masks are
+    the same in g(snapshot) and in both gradients of a step. So the mean of v over the epoch's batches, weighted by
+    their sizes, is the full gradient at theta, also with batch normalization. The passes at the snapshot do not change
+    the model's buffers (batch normalization's running statistics).
 
-    In g(snapshot) every image weighs alike, whatever the size of the last batch. A step takes v as it is: at every
-    position of the epoch each image is equally likely, so a smaller last batch is as unbiased as the others.
+    In g(snapshot) every image has the same weight, whatever the size of the last batch. A step does not weight v by the
+    size of its batch: at every position of the epoch each image is equally likely, so a smaller last batch is as
+    unbiased as the others.
 
     Source: Johnson and Zhang 2013; Choudhary (2020), eq. 3, which prints theta_mT for theta_mT+t on its right side.
     """
@@ -36,7 +37,7 @@ class SVRG(SGD):
         self._full_gradient: list[Tensor] = []
 
     def begin_epoch(self, batches: Batches, generator: torch.Generator) -> None:
-        """Take the snapshot and its gradient over the epoch: one gradient of every training image."""
+        """Take the snapshot and compute its gradient over the epoch: one gradient of every training image."""
         self._snapshot = {name: p.detach().clone().requires_grad_() for name, p in self._trained.items()}
         total, images = [torch.zeros_like(p) for p in self._trained.values()], 0
         for x, y in batches():
@@ -47,7 +48,11 @@ class SVRG(SGD):
         self.gradient_equivalents += images
 
     def step(self, x: Tensor, y: Tensor) -> Tensor:
-        """One update with v, two gradients of the minibatch; returns its mean loss. RuntimeError before an epoch."""
+        """One update with v, by two gradients of the minibatch; returns its mean loss.
+
+        Raises:
+            RuntimeError: `begin_epoch` has not been called.
+        """
         if not self._full_gradient:
             raise RuntimeError("SVRG has no snapshot yet: call begin_epoch(batches, generator) before the steps")
         before = [(generator, generator.get_state()) for generator in _generators(self.model)]
@@ -71,6 +76,6 @@ class SVRG(SGD):
 
 
 def _generators(model: nn.Module) -> set[torch.Generator]:
-    """Where the model's modules draw from: the `generator` of each that has one, as this study's dropout does."""
+    """The generators that the model's modules draw from: the attribute `generator`, as in this study's dropout."""
     found = (getattr(module, "generator", None) for module in model.modules())
     return {generator for generator in found if isinstance(generator, torch.Generator)}

@@ -28,7 +28,7 @@ def new_row(planned: Planned) -> Row:
 
 
 def failed_row(planned: Planned, reason: str) -> Row:
-    """The row of a trial that could not be run; the next run asks it again."""
+    """The row of a trial that could not be run; the next run tries it again."""
     return new_row(planned) | {"status": "failed", "status_reason": reason.splitlines()[0][:500]}
 
 

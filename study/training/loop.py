@@ -144,7 +144,7 @@ def train(run: TrainingRun, *, train: Split, validation: Split, hooks: Sequence[
     dropout = torch.Generator(device=device)
     set_dropout_generator(model, dropout)
     step: Step = optimizer.step
-    if recipe.graphs is not None and type(optimizer) is SGD:  # the steps of its subclasses depend on Python
+    if recipe.graphs is not None and type(optimizer) is SGD:  # not its subclasses, which also compute in Python
         step = GraphedStep(optimizer.descend, recipe.graphs, [optimizer], [dropout])
     model.train()
     while not run.finished:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
-from search_spaces import Planned
+from search_spaces import TRIAL_FIELDS, Planned
 from study.results.folder import CHECKPOINT_SECONDS, Results
 from study.results.schema import TRAINED, Row, empty_row
 from study.training.batched import best_count, throughput, train_batched
@@ -21,11 +21,11 @@ from study.trials.train import Report, TrialTraining
 MAX_GROUP = 64
 """Most trials in a group. Our choice: by then memory traffic, not launches, bounds even small networks on a GPU."""
 
-SHARED_FIELDS = (
-    *("dataset", "model", "batch_size", "augmentation", "precision"),
-    *("train_size", "val_size", "test_size"),
-)
-"""The fields of a trial in which a group agrees."""
+OWN_FIELDS = ("seed", "learning_rate", "momentum", "weight_decay", "schedule", "epochs", "target_loss")
+"""The fields of a trial in which the networks of a group may differ."""
+
+SHARED_FIELDS = tuple(name for name in TRIAL_FIELDS if name not in OWN_FIELDS)
+"""The fields in which they agree."""
 
 REPORT_SECONDS = 1.0
 """Least time between two reports of a group, each of which waits for the driver."""

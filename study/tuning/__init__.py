@@ -1,1 +1,12 @@
-"""Trials as a Ray Tune experiment, on a laptop or a cluster. Only this room imports ray."""
+"""Trials on Ray: which run where, what a user sees of them, and what happens when they fail. Only here ray is imported.
+
+Ray reads the environment when it is imported, so it is set before any module of this package is.
+"""
+
+import os
+
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # they write several files for each trial
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends the run at once; rows are stored by then
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "inf")  # a run is resumed from its rows, not from Tune's snapshots
+os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

@@ -1,23 +1,102 @@
-"""What Tune tells the driver while trials run."""
+"""What happens in the driver while Tune runs trials: progress, trials that hang, lost workers and full GPUs."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Container, Mapping
+from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
 
 from search_spaces import Planned
 from study.results.folder import Results
-from study.results.rows import failed_row
-from study.tuning.errors import why_lost
+from study.training.gpu_memory import OutOfGpuMemory
+from study.tuning.gpu_shares import larger_share
 from study.tuning.progress import Display, Progress
-from study.tuning.timeouts import Watch
-from study.tuning.trainable import has_answers
+from study.tuning.trainable import store_failure
+
+MIN_TIMEOUT_SECONDS = 600.0
+"""No trial counts as hung before ten minutes without a report: the disk may be slow, the node busy."""
+
+EXPECTED_MULTIPLE = 20.0
+"""Nor before this many times what its longest epoch or probe should take. Our choice: estimates may be far off."""
+
+CHECK_SECONDS = 1.0
+"""How often the driver looks for hung trials."""
+
+STANDSTILL_SECONDS = 60.0
+"""If the driver has not looked for this long, it stood still itself: that time counts against no trial."""
 
 
-class Events(tune.Callback):
-    """Tells the driver's Progress what Tune does. An exception in a hook would end the study: each is guarded."""
+def report_timeout(expected_interval: float, trial_timeout: float | None) -> float:
+    """Seconds without a report after which a trial counts as hung.
+
+    Args:
+        expected_interval: seconds that should pass between two reports at most.
+        trial_timeout: the user's choice, which prevails.
+    """
+    return (
+        trial_timeout if trial_timeout is not None else max(MIN_TIMEOUT_SECONDS, EXPECTED_MULTIPLE * expected_interval)
+    )
+
+
+class HangDetector:
+    """Kills the workers of trials that have not reported for too long.
+
+    Training reports every epoch, and probing every few seconds or at the end of each probe. A worker that hangs looks
+    healthy to Ray, and one that is stopped or holds Python's lock cannot check itself, so the driver does. For Tune
+    a killed worker is a lost one, and the trial is restarted.
+    """
+
+    def __init__(self, timeouts: Mapping[str, float], kill: Callable[[Any], None] | None = None) -> None:
+        """`timeouts` are in seconds, by trial id."""
+        self._timeouts, self._kill = timeouts, kill or (lambda trial: ray.kill(trial.temporary_state.ray_actor))
+        self._last_reports: dict[str, tuple[float, Any]] = {}
+        self._reasons: dict[str, str] = {}
+        self._checked = time.monotonic()
+
+    def reported(self, trial: Any) -> None:
+        """The trial has started or reported."""
+        trial_id = trial.config["trial_id"]
+        self._reasons.pop(trial_id, None)
+        self._last_reports[trial_id] = (time.monotonic(), trial)
+
+    def ended(self, trial: Any) -> None:
+        """The trial does not run any more."""
+        self._last_reports.pop(trial.config["trial_id"], None)
+
+    def reason(self, trial_id: str) -> str | None:
+        """Why the trial's worker was killed, if it was."""
+        return self._reasons.get(trial_id)
+
+    def kill_hung(self) -> list[str]:
+        """Kill the workers of hung trials; returns those trials' ids."""
+        now = time.monotonic()
+        since_check = now - self._checked
+        if since_check < CHECK_SECONDS:
+            return []
+        self._checked = now
+        if since_check > STANDSTILL_SECONDS:
+            self._last_reports = {
+                trial_id: (last + since_check, trial) for trial_id, (last, trial) in self._last_reports.items()
+            }
+        hung = [trial_id for trial_id, (last, _) in self._last_reports.items() if now - last > self._timeouts[trial_id]]
+        for trial_id in hung:
+            last, trial = self._last_reports[trial_id]
+            self._kill(trial)  # first: a trial that could not be killed is checked again
+            del self._last_reports[trial_id]
+            self._reasons[trial_id] = (
+                f"hung: no report for {now - last:.0f} s, its worker was killed; see --trial-timeout"
+            )
+        return hung
+
+
+class StudyCallback(tune.Callback):
+    """Keeps Progress up to date and records failures. An exception in a hook would end the study: each is caught."""
 
     def __init__(
         self,
@@ -25,34 +104,34 @@ class Events(tune.Callback):
         display: Display,
         results: Results,
         plan: Mapping[str, Planned],
-        watch: Watch,
-        owed: Container[str] = (),
+        hang_detector: HangDetector,
+        run_again: Container[str] = (),
     ) -> None:
-        """`owed`: trials that the caller runs once more, whatever Tune says of them."""
+        """`run_again`: trials that run once more even if Tune gives them up."""
         self._progress, self._display, self._results, self._plan = progress, display, results, plan
-        self._watch, self._owed = watch, owed
+        self._hang_detector, self._run_again = hang_detector, run_again
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles callbacks; a display is of this process only
+        return {}  # Tune pickles callbacks; this one is used in the driver only
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A worker has taken the trial."""
-        self._watch.heard(trial)
-        self._guard(lambda trial_id: self._progress.start(trial_id), trial)
+        """A worker has started the trial."""
+        self._hang_detector.reported(trial)
+        self._guard(self._progress.start, trial)
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
         """The trial has reported."""
-        self._watch.heard(trial)
+        self._hang_detector.reported(trial)
         self._guard(lambda trial_id: self._progress.metrics(trial_id, result), trial)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The trial's worker was lost; Tune starts it again."""
-        self._watch.ended(trial)
-        self._guard(lambda trial_id: self._progress.retry(trial_id), trial)
+        self._hang_detector.ended(trial)
+        self._guard(self._progress.retry, trial)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The trial has ended; it has a row if it reported a status."""
-        self._watch.ended(trial)
+        self._hang_detector.ended(trial)
 
         def finish(trial_id: str) -> None:
             status = (trial.last_result or {}).get("status")
@@ -62,39 +141,103 @@ class Events(tune.Callback):
         self._guard(finish, trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """The trial's worker was lost once too often."""
-        self._watch.ended(trial)
+        """The trial's worker was lost, and Tune gives the trial up."""
+        self._hang_detector.ended(trial)
 
         def give_up(trial_id: str) -> None:
-            if trial_id in self._owed:
+            if trial_id in self._run_again:
                 self._progress.retry(trial_id)
             else:
-                self.record_failure(trial_id, self._watch.reason(trial_id) or why_lost(trial))
+                self.record_failure(trial_id, self._hang_detector.reason(trial_id) or failure_reason(trial))
 
         self._guard(give_up, trial)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Tune has looked at its workers, as it does ten times a second."""
+        """Tune has processed its workers' events, as it does ten times a second."""
         try:
-            for trial_id in self._watch.kill_silent():
-                self._progress.last = f"{self._progress.labels.get(trial_id, trial_id)}: {self._watch.reason(trial_id)}"
-                self._results.write_log(trial_id, f"{self._watch.reason(trial_id)}\n")
+            for trial_id in self._hang_detector.kill_hung():
+                reason = self._hang_detector.reason(trial_id)
+                self._progress.note(trial_id, str(reason))
+                self._results.write_log(trial_id, f"{reason}\n")
         except Exception as error:
-            self._progress.last = f"(watch for hung trials: {error})"
+            self._progress.last = f"(check for hung trials: {error})"
 
     def record_failure(self, trial_id: str, reason: str) -> None:
-        """Give up on a trial: its row says why, the rest goes on."""
+        """Give up on a trial: its row says why, and the others continue."""
         try:
-            self._results.write_log(trial_id, f"{reason}\n")
-            if not has_answers(self._results, self._plan[trial_id]):
-                self._results.write_row(failed_row(self._plan[trial_id], reason))
+            store_failure(self._plan[trial_id], reason, f"{reason}\n", self._results)
         except Exception as error:
             reason = f"{reason}; and its row could not be written: {error}"
         self._progress.finish(trial_id, "failed", {"status_reason": reason})
 
-    def _guard(self, tell: Callable[[str], None], trial: Any) -> None:
+    def _guard(self, update: Callable[[str], None], trial: Any) -> None:
         try:
-            tell(trial.config["trial_id"])
+            update(trial.config["trial_id"])
             self._display.refresh()
         except Exception as error:
             self._progress.last = f"(progress display: {error})"
+
+
+class GpuShareScheduler(FIFOScheduler):
+    """First in, first out; a trial that ran out of GPU memory gets a larger share before it is queued again.
+
+    Tune calls `on_trial_error` between a trial's end and its return to the queue, the only moment at which its
+    resources may change. Such a retry does not count as one of the trial's restarts. If those are used up, Tune has
+    already given the trial up: its larger share is kept, the trial is added to `run_again`, and the caller runs it
+    once more, with all restarts. A share at least doubles each time and ends at a whole GPU (after four steps from
+    the smallest measured share); a trial that has a whole GPU fails like any other.
+
+    An exception here would end the study, so one in Tune's private parts leaves the share as it is.
+    """
+
+    def __init__(self, shares: dict[str, float], cpus: int, progress: Progress) -> None:
+        """`shares`, by trial id, is kept up to date."""
+        super().__init__()
+        self._shares, self._cpus, self._progress = shares, cpus, progress
+        self.run_again: set[str] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles schedulers; this one is used in the driver only
+
+    def resources(self) -> Callable[[Mapping[str, Any]], dict[str, float]]:
+        """A function from a trial's config to its resources, by the shares at the time of this call."""
+        shares, cpus = dict(self._shares), self._cpus
+        return lambda config: {"cpu": cpus, "gpu": shares[config["trial_id"]]}
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Give the trial a larger share if it ran out of GPU memory."""
+        try:
+            if OutOfGpuMemory.__name__ in last_traceback(trial):
+                self._enlarge(trial)
+        except Exception as error:
+            self._progress.last = f"(GPU share kept: {error})"
+
+    def _enlarge(self, trial: Any) -> None:
+        trial_id = trial.config["trial_id"]
+        before = self._shares[trial_id]
+        if before >= 1:
+            return
+        after = larger_share(before)
+        if trial.status == Trial.RUNNING:  # Tune does not queue it again
+            self.run_again.add(trial_id)
+        else:
+            trial.update_resources({"cpu": self._cpus, "gpu": after})
+            trial.max_failures += 1
+        self._shares[trial_id] = after
+        self._progress.enlarge(trial_id, before, after)
+
+
+def last_traceback(trial: Any) -> str:
+    """The last error of a Tune trial's worker with its traceback; empty if it is not known.
+
+    From the driver's own file, to which Tune adds every failure: the trial's `get_error` reads a copy that is made
+    later.
+    """
+    file = Path(getattr(trial, "error_file", None) or "")
+    return file.read_text().rpartition("Failure # ")[2] if file.is_file() else ""
+
+
+def failure_reason(trial: Any) -> str:
+    """The last line of a trial's error, which names it."""
+    lines = [line for line in last_traceback(trial).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "its worker was lost"

@@ -1,115 +1,189 @@
-"""What the nodes of a cluster hold, now and once its autoscaler has added all that it may: do the trials fit?"""
+"""The Ray cluster that trials run on: joining it, whether the trials and their data fit, and how its GPUs are used."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+import os
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
-import yaml
-from ray._private import ray_constants, state
-from ray.experimental import internal_kv
+from ray.autoscaler.v2.schema import NodeInfo
+from ray.autoscaler.v2.sdk import get_cluster_status
+from ray.exceptions import RayError
+
+from study.data import Splits
+from study.trials.device_data import DataKey
+from study.tuning.settings import ClusterError, RunSettings
 
 Node = Mapping[str, float]
 """Resource -> amount, as Ray counts them; `object_store_memory` in bytes."""
 
-READ_ONLY = "node_"
-"""Ray's monitor makes up a type of this prefix for each node of a cluster that has no autoscaler."""
+GPU_NODE_SECONDS = 900.0
+"""How long to wait for an autoscaler's first node with a GPU. Our choice: machines boot and pull images in minutes."""
 
 
-class ClusterError(Exception):
-    """Ray cannot be started or reached, or the trials fit on no node."""
+SMALLEST_SHARE = 1e-4
+"""Of a GPU: Ray's resolution."""
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """Start Ray on this machine, or join the cluster at `address` (or one that runs here already); leave at the end.
+
+    Raises:
+        ClusterError: the cluster cannot be reached.
+    """
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
+    if address is None and "RAY_ADDRESS" not in os.environ:
+        options["include_dashboard"] = False
+    try:
+        ray.init(address=address, ignore_reinit_error=True, **options)
+    except (RayError, ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        where = f"the Ray cluster at {address}" if address else "Ray"
+        raise ClusterError(
+            f"cannot reach {where}: {error}. Check the address, and that RAY_AUTH_MODE and the token are the cluster's"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """The nodes that run trials.
+    """The resources of the nodes that are up, and whether an autoscaler may add more.
 
-    Attributes:
-        live: nodes that are up.
-        declared: node types that the autoscaler may still start; none where they cannot be read from here.
-        grows: whether the cluster has an autoscaler.
+    Ray does not publish which types of node its autoscaler may start, so what does not fit on a node that is up may
+    fit on one that comes later.
     """
 
-    live: tuple[Node, ...]
-    declared: tuple[Node, ...] = ()
-    grows: bool = False
+    nodes: tuple[Node, ...]
+    autoscales: bool = False
 
-    def fits(self, cpus: float, gpus: float, *, now: bool = False) -> bool:
-        """Whether one node, up or declared (`now`: up), has this much of both."""
-        nodes = self.live if now else (*self.live, *self.declared)
-        return any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes)
+    def fits(self, cpus: float, gpus: float) -> bool:
+        """Whether one node has this much of both."""
+        return any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in self.nodes)
 
     @property
-    def has_gpus(self) -> bool:
-        """Whether a node has a GPU, up or declared."""
-        return any(node.get("GPU", 0) > 0 for node in (*self.live, *self.declared))
-
-    def trials_per_gpu(self, cpus: int) -> int:
-        """How many trials of so many CPUs the CPUs beside one GPU carry, on the node where they carry most."""
-        nodes = [node for node in (*self.live, *self.declared) if node.get("GPU", 0) > 0]
-        return max((int(node.get("CPU", 0) // (cpus * max(1, node["GPU"]))) for node in nodes), default=1)
+    def gpus(self) -> float:
+        """The number of GPUs."""
+        return sum(node.get("GPU", 0) for node in self.nodes)
 
 
-def survey() -> Capacity:
+def read_capacity() -> Capacity:
     """The capacity of the cluster that this process has joined."""
-    live = tuple(node["Resources"] for node in ray.nodes() if node["Alive"])
-    declared, grows = _declared()
-    return Capacity(live, declared, grows)
+    nodes = _nodes()
+    resources = tuple({one.resource_name: one.total for one in node.resource_usage.usage} for node in nodes)
+    # `ray up` and KubeRay give each node the name of its type; to others Ray gives one made of the node's id.
+    return Capacity(resources, any(node.ray_node_type_name != f"node_{node.node_id}" for node in nodes))
 
 
-def check_fit(capacity: Capacity, cpus: int, gpus: float | None) -> str:
-    """Refuse trials that no node can ever run; returns a line to show where a node must come up first, else "".
+def _nodes() -> list[NodeInfo]:
+    """The nodes that are up."""
+    status = get_cluster_status(ray.get_runtime_context().gcs_address)
+    return [*status.active_nodes, *status.idle_nodes]
 
-    `gpus` is the fraction that each trial asks for; None: whatever suits the cluster.
+
+def decide_gpus(settings: RunSettings) -> RunSettings:
+    """Settings in which `gpus_per_trial` is 0 if it was left open and the cluster has no GPU.
+
+    Where an autoscaler may still start a node with a GPU, it is asked for one, and has GPU_NODE_SECONDS.
+    """
+    if settings.gpus_per_trial is not None:
+        return settings
+    capacity = read_capacity()
+    if capacity.gpus or (capacity.autoscales and _wait_for_gpu(settings.cpus_per_trial)):
+        return settings
+    return replace(settings, gpus_per_trial=0.0)
+
+
+def _wait_for_gpu(cpus: int) -> bool:
+    minutes = f"{GPU_NODE_SECONDS / 60:.3g} minutes"
+    print(
+        f"no GPU is up: waiting up to {minutes} for the autoscaler to start a node with {cpus} CPUs and a GPU "
+        "(--gpus-per-trial 0 runs on CPUs at once)",
+        flush=True,
+    )
+    group = ray.util.placement_group([{"CPU": cpus, "GPU": 1}])
+    try:
+        if group.wait(GPU_NODE_SECONDS):
+            return True
+    finally:
+        ray.util.remove_placement_group(group)
+    print(f"no GPU came up within {minutes}: trials run on CPUs", flush=True)
+    return False
+
+
+def check_capacity(
+    settings: RunSettings, data: Mapping[DataKey, tuple[Splits, str]], precisions: Collection[str]
+) -> None:
+    """Refuse trials or data that the cluster cannot hold; print a line where they have to wait or data are tight.
 
     Raises:
-        ClusterError: a trial asks for more than any node has, up or declared.
+        ClusterError: a trial needs more than any node has, or arithmetic that none has, or data do not fit into a
+            node's object store.
     """
-    asked = f"{cpus} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
-    if not capacity.fits(cpus, gpus or 0.0):
-        if capacity.grows and not capacity.declared:
-            return (
-                f"no node that is up has {asked}: waiting for the autoscaler, whose node types cannot be read from "
-                "here; if none of them has that much, interrupt and ask for less"
-            )
-        raise ClusterError(
-            f"each trial asks for {asked}, but {_largest(capacity)}; lower --cpus-per-trial or --gpus-per-trial"
-        )
-    if gpus is None and capacity.grows and not capacity.declared and not capacity.has_gpus:
+    check_precision(settings, precisions)
+    capacity = read_capacity()
+    sizes = {f"{key[0]} ({key[1]} to train on)": splits.nbytes for key, (splits, _) in data.items()}
+    for line in (
+        check_trials(capacity, settings.cpus_per_trial, settings.gpus_per_trial),
+        check_data(capacity, sizes),
+    ):
+        if line:
+            print(line, flush=True)
+
+
+def check_trials(capacity: Capacity, cpus: int, gpus: float | None) -> str:
+    """Refuse trials that no node can run; returns a line to print where a node must start first, else "".
+
+    Args:
+        capacity: the nodes.
+        cpus: CPUs of each trial.
+        gpus: GPUs of each trial; None: a fraction of one that is measured later.
+
+    Raises:
+        ClusterError: a trial needs more than any node has, and no autoscaler can add another.
+    """
+    if capacity.fits(cpus, SMALLEST_SHARE if gpus is None else gpus):
+        return ""
+    needed = f"{cpus} CPUs" + (" and part of a GPU" if gpus is None else f" and {gpus:g} GPUs" if gpus else "")
+    if capacity.autoscales:
         return (
-            "no GPU is up and the autoscaler's node types cannot be read from here: trials run on CPUs; "
-            "interrupt and give --gpus-per-trial to wait for GPUs"
+            f"no node that is up has {needed}: waiting for the autoscaler to start one; if none of its node types has "
+            "that much, interrupt and lower --cpus-per-trial or --gpus-per-trial"
         )
-    wanted = gpus if gpus is not None else float(capacity.has_gpus)
-    if not capacity.fits(cpus, wanted, now=True) and capacity.fits(cpus, wanted):
-        return f"no node that is up has {cpus} CPUs and {wanted:g} GPUs yet: waiting for the autoscaler to start one"
-    return ""
+    found = sorted({(node.get("CPU", 0), node.get("GPU", 0)) for node in capacity.nodes}, reverse=True)
+    sizes = "; ".join(f"{cpus:g} CPUs and {gpus:g} GPUs" for cpus, gpus in found[:4]) or "nothing"
+    raise ClusterError(
+        f"each trial needs {needed}, but the nodes of this cluster have {sizes}; "
+        "lower --cpus-per-trial or --gpus-per-trial"
+    )
 
 
-def check_precision(capacity: Capacity, precisions: Collection[str], gpus: float | None) -> None:
-    """Refuse what a cluster without GPUs cannot compute.
+def check_precision(settings: RunSettings, precisions: Collection[str]) -> None:
+    """Refuse what trials without a GPU cannot compute.
 
     Raises:
-        ClusterError: training in TF32 is asked for, and no trial will have a GPU.
+        ClusterError: training in TF32, and no trial gets a GPU.
     """
-    without = gpus == 0 or (gpus is None and not capacity.has_gpus and not capacity.grows)
-    if "tf32" in precisions and without:
-        raise ClusterError("--precision tf32 is of NVIDIA GPUs, and these trials get none; leave it out, or take bf16")
+    if "tf32" in precisions and settings.gpus_per_trial == 0:
+        raise ClusterError("--precision tf32 needs NVIDIA GPUs, and these trials get none; leave it out, or take bf16")
 
 
 def check_data(capacity: Capacity, sizes: Mapping[str, int]) -> str:
-    """Refuse data that no node can share among its trials; returns a line where they fit one at a time only, else "".
+    """Refuse data that a node cannot share among its trials; returns a line where not all fit at once, else "".
 
-    `sizes` are the bytes of each data set's arrays, of which a node keeps one copy in Ray's object store.
+    Args:
+        capacity: the nodes.
+        sizes: the bytes of each data set's arrays, of which a node keeps one copy in Ray's object store.
 
     Raises:
         ClusterError: one of them alone is larger than the object store of some node.
     """
-    stores = [node["object_store_memory"] for node in capacity.live if node.get("object_store_memory")]
+    stores = [node["object_store_memory"] for node in capacity.nodes if node.get("object_store_memory")]
     if not stores or not sizes:
         return ""
     store = min(stores)
@@ -117,80 +191,35 @@ def check_data(capacity: Capacity, sizes: Mapping[str, int]) -> str:
     remedy = "give its nodes more (ray start --object-store-memory BYTES) or its trials less (--train-size N)"
     if largest > store:
         raise ClusterError(
-            f"the images of {name} take {_gb(largest)} but Ray's object store on the smallest node is "
-            f"{_gb(store)}: {remedy}"
+            f"the images of {name} take {_gigabytes(largest)} but Ray's object store on the smallest node is "
+            f"{_gigabytes(store)}: {remedy}"
         )
-    if sum(sizes.values()) > store:
+    total = sum(sizes.values())
+    if total > store:
         return (
-            f"all images take {_gb(sum(sizes.values()))} and Ray's object store on the smallest node is {_gb(store)}: "
+            f"all images take {_gigabytes(total)} and Ray's object store on the smallest node is {_gigabytes(store)}: "
             f"Ray will move some to its disk and back; to avoid it {remedy}"
         )
     return ""
 
 
-def _gb(size: float) -> str:
+def _gigabytes(size: float) -> str:
     return f"{size / 1e9:.2f} GB"
 
 
-def _largest(capacity: Capacity) -> str:
-    nodes = {(node.get("CPU", 0), node.get("GPU", 0)) for node in (*capacity.live, *capacity.declared)}
-    sizes = [f"{cpus:g} CPUs and {gpus:g} GPUs" for cpus, gpus in sorted(nodes, reverse=True)[:4]]
-    return f"the nodes of this cluster have {'; '.join(sizes) or 'nothing'}"
-
-
-def _declared() -> tuple[tuple[Node, ...], bool]:
-    """What the autoscaler may start, and whether there is one."""
-    try:
-        # Ray's own answer where a platform gives it; its autoscaler does not
-        reported = state.state.get_cluster_config()
-        if reported is not None and reported.node_group_configs:
-            groups = [dict(group.resources) for group in reported.node_group_configs if group.max_count]
-            return tuple(groups), True
-        status = internal_kv._internal_kv_get(ray_constants.DEBUG_AUTOSCALING_STATUS) or b"{}"
-        return _autoscaler(json.loads(status), ray.get_runtime_context().gcs_address)
-    except Exception:  # private parts of Ray, which may change: then the live nodes are all that is known
-        return (), False
-
-
-def _autoscaler(status: Mapping[str, Any], gcs_address: str) -> tuple[tuple[Node, ...], bool]:
-    """From the status that Ray's monitor writes; on its own machine the node types can be read where it reads them."""
-    command = _command(int(status.get("monitor_pid") or 0))
-    if any("monitor.py" in word for word in command) and f"--gcs-address={gcs_address}" in command:
-        option = "--autoscaling-config="
-        files = [Path(word.removeprefix(option)).expanduser() for word in command if word.startswith(option)]
-        return (_types(files[0]), True) if files else ((), False)
-    report = status.get("autoscaler_report") or {}
-    names = {*(report.get("active_nodes") or ()), *(report.get("node_type_mapping") or {}).values()}
-    return (), any(not name.startswith(READ_ONLY) for name in names)
-
-
-def _types(configuration: Path) -> tuple[Node, ...]:
-    types = yaml.safe_load(configuration.read_text())["available_node_types"].values()
-    return tuple(dict(one.get("resources") or {}) for one in types if one.get("max_workers", 1))
-
-
-def _command(pid: int) -> list[str]:
-    """The command line of a process of this machine; empty if it is not there."""
-    file = Path(f"/proc/{pid}/cmdline")
-    return file.read_bytes().decode().split("\0") if pid and file.exists() else []
-
-
 GpuUse = dict[str, tuple[float, float]]
-"""Node's address -> GPUs held, GPUs there are."""
+"""Node's address -> GPUs that trials hold, GPUs there are."""
 
 
 def gpu_use() -> GpuUse:
-    """GPUs held and present on each live node that has any; empty without GPUs.
+    """GPUs held and present on each node that has any; empty without GPUs.
 
-    The share is Ray's bookkeeping of what trials asked for, not the utilisation that the driver measures.
+    What is held is Ray's bookkeeping of the trials' shares, not the utilisation that the driver measures.
     """
-    nodes: list[dict[str, Any]] = [n for n in ray.nodes() if n["Alive"] and n["Resources"].get("GPU", 0) > 0]
-    if not nodes:
-        return {}
-    free = state.available_resources_per_node()  # ray.available_resources() sums over nodes
-    present = {node["NodeID"]: (node["NodeManagerAddress"], node["Resources"]["GPU"]) for node in nodes}
     use: GpuUse = {}
-    for node_id, (address, total) in present.items():
-        held, there = use.get(address, (0.0, 0.0))
-        use[address] = (held + total - free.get(node_id, {}).get("GPU", 0.0), there + total)
+    for node in _nodes():
+        for resource in node.resource_usage.usage:
+            if resource.resource_name == "GPU":
+                held, present = use.get(node.ip_address, (0.0, 0.0))
+                use[node.ip_address] = (held + resource.used, present + resource.total)
     return use

@@ -1,12 +1,11 @@
-"""A trial in small, on a whole GPU: how much memory it takes and how much of its time the GPU is at work."""
+"""What a trial uses of a GPU: its memory and the fraction of its time in which the GPU works, from a short profile."""
 
 from __future__ import annotations
 
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Protocol
+from dataclasses import dataclass, replace
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -26,49 +25,50 @@ from study.data import DATASETS
 from study.models import build
 from study.results.folder import Results
 from study.training.evaluation import CHUNK
+from study.training.gpu_memory import out_of_gpu_memory
 from study.trials.device_data import DeviceData
 from study.trials.execute import execute
-from study.tuning.costs import HVP_SHARE, MATVECS, PASSES, probe_seconds
-from study.tuning.gpu_shares import Need, probe_kind
+from study.tuning.costs import HVP_SHARE, MATVECS, probe_passes, probe_seconds
 
 STEPS = 10
-"""Optimizer steps of the training part."""
+"""Optimizer steps of the profiled training."""
 
 IMAGES = MOST_AT_ONCE
-"""Images that each attack is tried on: as many as it ever takes at a time."""
+"""Images that each attack is profiled on: as many as it ever takes at a time."""
 
 BASIS_BYTES = 4
-"""Of a weight in each vector that Lanczos keeps: float32."""
+"""Of one number in a vector that Lanczos keeps: float32."""
 
 
-class Meter(Protocol):
-    """Measures what runs on one device."""
+@dataclass(frozen=True)
+class GpuUsage:
+    """What one kind of trial uses of one GPU model.
 
-    device: torch.device
-    name: str
+    Attributes:
+        device: the GPU's name.
+        total_bytes: its memory.
+        memory_bytes: most that torch had allocated at once.
+        busy: fraction of the trial's time in which the GPU runs one of its kernels, 0 to 1. Kernels of different
+            processes take turns, so the fractions of trials that share a GPU add up. None: not known.
+    """
+
+    device: str
     total_bytes: int
-
-    def wait(self) -> None:
-        """Return when the device has done what it was asked."""
-
-    def peak_bytes(self) -> int:
-        """Most memory allocated at once so far."""
-
-    def busy_seconds(self, work: Callable[[], None]) -> float | None:
-        """Do the work; the time in which a kernel ran. None where that cannot be measured."""
+    memory_bytes: int
+    busy: float | None
 
 
-class CudaMeter:
-    """The current CUDA device."""
+class Meter:
+    """Measures what runs on the current CUDA device."""
 
     def __init__(self) -> None:
         self.device = torch.device("cuda")
         self.name = torch.cuda.get_device_name()
-        self.total_bytes = torch.cuda.get_device_properties().total_memory
+        self.total_bytes: int = torch.cuda.get_device_properties().total_memory
         torch.cuda.reset_peak_memory_stats()
 
-    def wait(self) -> None:
-        """Return when the device has done what it was asked."""
+    def synchronize(self) -> None:
+        """Return when the device has finished its work."""
         torch.cuda.synchronize()
 
     def peak_bytes(self) -> int:
@@ -76,71 +76,87 @@ class CudaMeter:
         return torch.cuda.max_memory_allocated()
 
     def busy_seconds(self, work: Callable[[], None]) -> float | None:
-        """Do the work; the kernels' total time, which run one after another in torch's one stream.
+        """Do the work; returns the kernels' total time: in torch's one stream they run one after another.
 
         None where the driver does not let users profile.
         """
         with profile(activities=[ProfilerActivity.CUDA]) as recorded:
             work()
-            self.wait()
+            self.synchronize()
         microseconds = sum(event.self_device_time_total for event in recorded.key_averages())
         return microseconds / 1e6 or None
 
 
-def rehearse(planned: Planned, data: DeviceData, meter: Meter) -> Need:
+def measure_on_gpu(planned: Planned, data: DeviceData) -> GpuUsage:
+    """Profile a trial on this process's GPU; one that does not fit uses all of its memory and time.
+
+    Raises:
+        RuntimeError: torch sees no GPU here.
+    """
+    if data.device.type != "cuda":
+        raise RuntimeError("torch sees no CUDA GPU on the node that Ray says has one")
+    meter = Meter()
+    try:
+        return profile_trial(planned, data, meter)
+    except Exception as error:
+        if not out_of_gpu_memory(error):
+            raise
+        return GpuUsage(meter.name, meter.total_bytes, meter.total_bytes, 1.0)
+
+
+def profile_trial(planned: Planned, data: DeviceData, meter: Meter) -> GpuUsage:
     """Measure a trial in parts: some steps of training, a batch of each attack, a Hessian-vector product.
 
-    Each part runs once to warm up, once for its time and once for its kernels' time; parts weigh by how long the whole
-    trial would spend in them. The memory is the peak of all parts, with the data and with the vectors that Lanczos
-    keeps, which are not made here.
+    Each part runs once to warm up, once for its time and once for its kernels' time; parts are weighted by how long
+    the whole trial would spend in them. The memory is the peak of all parts, with the data and with the vectors that
+    Lanczos keeps, which are not made here.
 
     Args:
-        planned: the trial, with the probes that are asked of it.
-        data: its images, whole, on the meter's device.
+        planned: the trial and its probes.
+        data: its images, all of them, on the meter's device.
         meter: what to measure with.
 
     Raises:
         torch.cuda.OutOfMemoryError: a whole GPU is too small.
         ValueError: as `study.trials.execute.execute`.
     """
-    small = _in_small(planned, data)
-    cut = _cut(data, small)
-    hessian = max((_hessian_size(probe) for probe in planned.probes), default=0)
-    basis = 0
+    small = _shortened(planned, data)
+    images = _first_images(data, small)
+    hessian_size = max((_hessian_size(probe) for probe in planned.probes), default=0)
+    basis_bytes = 0
     with tempfile.TemporaryDirectory() as folder:
-        parts = [_training(planned, small, cut, folder)]
+        parts = [_training(planned, small, images, folder)]
         if small.probes:
-            parts.append(_probing(planned, small, cut, folder))
-        if hessian:
-            operator = _operator(planned, data, hessian)
-            parts.append((lambda: _multiply(operator), _products(planned, hessian)))
-            basis = BASIS_BYTES * operator.dim * max(_vectors(probe) for probe in planned.probes)
+            parts.append(_probing(planned, small, images, folder))
+        if hessian_size:
+            operator = _hessian(planned, data, hessian_size)
+            parts.append((lambda: _multiply(operator), _hessian_products(planned, hessian_size)))
+            basis_bytes = BASIS_BYTES * operator.dim * max(_lanczos_vectors(probe) for probe in planned.probes)
         timed = [(repeats, *_time(work, meter)) for work, repeats in parts]
     total = sum(repeats * seconds for repeats, seconds, _ in timed)
-    busy = [None if working is None else repeats * min(seconds, working) for repeats, seconds, working in timed]
-    known = [seconds for seconds in busy if seconds is not None]
-    return Need(
+    busy = [repeats * min(seconds, working) for repeats, seconds, working in timed if working is not None]
+    return GpuUsage(
         device=meter.name,
         total_bytes=meter.total_bytes,
-        memory_bytes=meter.peak_bytes() + basis,
-        busy=sum(known) / total if len(known) == len(busy) else None,
+        memory_bytes=meter.peak_bytes() + basis_bytes,
+        busy=sum(busy) / total if len(busy) == len(timed) else None,
     )
 
 
 def _time(work: Callable[[], None], meter: Meter) -> tuple[float, float | None]:
     """Seconds of the second run, and those of the third in which a kernel ran."""
     work()
-    meter.wait()
+    meter.synchronize()
     started = time.perf_counter()
     work()
-    meter.wait()
+    meter.synchronize()
     return time.perf_counter() - started, meter.busy_seconds(work)
 
 
-def _in_small(planned: Planned, data: DeviceData) -> Planned:
-    """One epoch of STEPS steps, and one probe of each kind on test images; those of the Hessian apart.
+def _shortened(planned: Planned, data: DeviceData) -> Planned:
+    """One epoch of STEPS steps, and one probe of each kind on test images, except those that need a Hessian.
 
-    The learning rate is small enough that nothing diverges, and nobody is its parent.
+    The learning rate is small enough that nothing diverges, and there is no parent.
     """
     trial = planned.trial
     small = replace(
@@ -153,12 +169,20 @@ def _in_small(planned: Planned, data: DeviceData) -> Planned:
         target_loss=None,
         parent=None,
     )
-    kinds = {probe_kind(probe): _on_own_test_images(probe) for probe in _of_images(planned)}
+    kinds = {probe_kind(probe): _on_own_test_images(probe) for probe in _image_probes(planned)}
     return replace(planned, trial=small, probes=frozenset(kinds.values()))
 
 
-def _of_images(planned: Planned) -> list[Probe]:
-    """The probes that look at images a batch at a time, in a fixed order."""
+def probe_kind(probe: Probe) -> str:
+    """Probes of one kind need the same memory."""
+    if isinstance(probe, AttackProbe):
+        return probe.attack
+    name = type(probe).__name__.removesuffix("Probe").lower()
+    return name + str(getattr(probe, "count", ""))
+
+
+def _image_probes(planned: Planned) -> list[Probe]:
+    """The probes that take images a batch at a time, in a fixed order."""
     kinds = (AttackProbe, InputCurvatureProbe, InputHessianProbe)
     return sorted((probe for probe in planned.probes if isinstance(probe, kinds)), key=str)
 
@@ -169,7 +193,7 @@ def _on_own_test_images(probe: Probe) -> Probe:
     return replace(probe, split="test") if isinstance(probe, InputCurvatureProbe) else probe
 
 
-def _cut(data: DeviceData, small: Planned) -> DeviceData:
+def _first_images(data: DeviceData, small: Planned) -> DeviceData:
     """Views of the first images: all of the data stays on the device, as in the trial itself."""
     trial = small.trial
     parts = ((data.train, trial.train_size), (data.validation, trial.val_size), (data.test, trial.test_size))
@@ -181,32 +205,32 @@ Part = tuple[Callable[[], None], float]
 """Some work, and how often a trial does as much."""
 
 
-def _training(planned: Planned, small: Planned, cut: DeviceData, folder: str) -> Part:
+def _training(planned: Planned, small: Planned, images: DeviceData, folder: str) -> Part:
     def work() -> None:
-        execute(replace(small, probes=frozenset()), cut, _fresh(folder), replay=False)
+        execute(replace(small, probes=frozenset()), images, _new_results(folder), replay=False)
 
     return work, max(1.0, planned.trial.epochs * planned.trial.train_size / small.trial.train_size)
 
 
-def _probing(planned: Planned, small: Planned, cut: DeviceData, folder: str) -> Part:
-    results = _fresh(folder)
-    trained = execute(replace(small, probes=frozenset()), cut, results)
+def _probing(planned: Planned, small: Planned, images: DeviceData, folder: str) -> Part:
+    results = _new_results(folder)
+    trained = execute(replace(small, probes=frozenset()), images, results)
 
     def work() -> None:
         results.write_row(trained)  # without the answers of the run before
-        execute(small, cut, results)
+        execute(small, images, results)
 
-    whole = replace(planned, probes=frozenset(_of_images(planned)))
+    whole = replace(planned, probes=frozenset(_image_probes(planned)))
     return work, max(1.0, probe_seconds(whole) / probe_seconds(small))
 
 
-def _fresh(folder: str) -> Results:
+def _new_results(folder: str) -> Results:
     results = Results(tempfile.mkdtemp(dir=folder))
     results.create()
     return results
 
 
-def _operator(planned: Planned, data: DeviceData, images: int) -> HessianOperator:
+def _hessian(planned: Planned, data: DeviceData, images: int) -> HessianOperator:
     info = DATASETS[planned.trial.dataset]
     stream = torch.Generator().manual_seed(0)
     model = build(planned.trial.model, image_shape=info.image_shape, num_classes=info.num_classes, generator=stream)
@@ -218,11 +242,10 @@ def _multiply(operator: HessianOperator) -> None:
     operator.matvec(torch.ones(operator.dim, device=operator.device))
 
 
-def _products(planned: Planned, images: int) -> float:
+def _hessian_products(planned: Planned, images: int) -> float:
     """Hessian-vector products on so many images that the trial's probes take."""
-    sizes = {"train": planned.trial.train_size, "test": planned.trial.test_size}
-    passes = sum(PASSES[type(probe)](probe, sizes) for probe in planned.probes if _hessian_size(probe))
-    return max(1.0, passes / (HVP_SHARE * images))
+    probes = [probe for probe in planned.probes if _hessian_size(probe)]
+    return max(1.0, probe_passes(planned.trial, probes) / (HVP_SHARE * images))
 
 
 def _hessian_size(probe: Probe) -> int:
@@ -232,7 +255,7 @@ def _hessian_size(probe: Probe) -> int:
     return probe.hessian_size if isinstance(probe, LandscapeProbe) else 0
 
 
-def _vectors(probe: Probe) -> int:
+def _lanczos_vectors(probe: Probe) -> int:
     """Vectors that Lanczos keeps for a probe."""
     if not _hessian_size(probe):
         return 0

@@ -1,4 +1,4 @@
-"""Ray's own callbacks for MLflow, Weights & Biases and TensorBoard, each told of every trial; none by default."""
+"""Ray's callbacks for MLflow, Weights & Biases and TensorBoard, which log every trial; none by default."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ from typing import Any
 from ray import tune
 
 from search_spaces import Planned
-from study.tuning.errors import first_line
-from study.tuning.resources import Trackers
+from study.tuning.progress import error_summary
 
 MAX_ERRORS = 3
-"""Errors of a tracker before it is told nothing more: a server that is gone must not slow every trial."""
+"""Errors of a tracker before it is turned off: a server that is down must not slow every trial."""
 
 PROJECT = "sgd-robustness"
 """The name of the MLflow experiment."""
 
 
-def tracker_callbacks(trackers: Trackers, plan: Mapping[str, Planned]) -> list[tune.Callback]:
-    """One callback for each tracker that was asked for; none of them can raise."""
-    folders = {"tensorboard": trackers.tensorboard}
-    return [_Guarded(name, value, plan, folders.get(name)) for name, value in trackers.asked().items()]
+def tracker_callbacks(trackers: Mapping[str, str], plan: Mapping[str, Planned]) -> list[tune.Callback]:
+    """One callback for each tracker; none of them can raise.
+
+    Args:
+        trackers: name -> URI, project or folder, as in `RunSettings`.
+        plan: all trials by id.
+    """
+    folders = {"tensorboard": trackers.get("tensorboard")}
+    return [_Guarded(name, value, plan, folders.get(name)) for name, value in trackers.items()]
 
 
 def _mlflow(uri: str) -> tune.Callback:
@@ -49,10 +53,10 @@ MAKERS: dict[str, Callable[[str], tune.Callback]] = {"mlflow": _mlflow, "wandb":
 
 
 class _Guarded(tune.Callback):
-    """A tracker's callback whose errors are printed and otherwise without effect.
+    """A tracker's callback whose errors are printed and have no other effect.
 
-    Tune ends a study, or turns a finished trial into a failed one, when a callback raises. After MAX_ERRORS errors,
-    or one in its setup, the tracker is told nothing more. It sees each trial with the study's settings as its config.
+    Tune ends a study, or marks a finished trial as failed, when a callback raises. After MAX_ERRORS errors, or one in
+    its setup, the tracker is turned off. It sees each trial with the study's settings as its config.
     """
 
     def __init__(self, name: str, value: str, plan: Mapping[str, Planned], folder: str | None) -> None:
@@ -63,42 +67,42 @@ class _Guarded(tune.Callback):
         self._errors = 0
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles callbacks; connections and open files are of this process only
+        return {}  # Tune pickles callbacks; this one is used in the driver only
 
     def setup(self, **info: Any) -> None:
         try:
             callback = MAKERS[self._name](self._value)
             callback.setup(**info)
         except Exception as error:
-            print(f"{self._name} is off: {first_line(error)}; the study goes on without it", file=sys.stderr)
+            print(f"{self._name} is off: {error_summary(error)}; the study continues without it", file=sys.stderr)
         else:
             self._callback = callback
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._tell("on_trial_start", iteration, trial, info)
+        self._call("on_trial_start", iteration, trial, info)
 
     def on_trial_restore(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._tell("on_trial_restore", iteration, trial, info)
+        self._call("on_trial_restore", iteration, trial, info)
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
-        if "probes_answered" not in result:  # a sign of life, no measurement
-            self._tell("on_trial_result", iteration, trial, {"result": result, **info})
+        if "probes_answered" not in result:  # it says only that the trial is alive
+            self._call("on_trial_result", iteration, trial, {"result": result, **info})
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._tell("on_trial_complete", iteration, trial, info)
+        self._call("on_trial_complete", iteration, trial, info)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._tell("on_trial_error", iteration, trial, info)
+        self._call("on_trial_error", iteration, trial, info)
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         self._guard(lambda callback: callback.on_experiment_end(trials=trials, **info))
 
-    def _tell(self, hook: str, iteration: int, trial: Any, info: Mapping[str, Any]) -> None:
-        def tell(callback: tune.Callback) -> None:
+    def _call(self, hook: str, iteration: int, trial: Any, info: Mapping[str, Any]) -> None:
+        def call(callback: tune.Callback) -> None:
             shown = self._show(trial)
             getattr(callback, hook)(iteration=iteration, trials=[shown], trial=shown, **info)
 
-        self._guard(tell)
+        self._guard(call)
 
     def _show(self, trial: Any) -> _ShownTrial:
         trial_id = trial.config["trial_id"]
@@ -107,15 +111,15 @@ class _Guarded(tune.Callback):
             self._shown[trial_id] = _ShownTrial(trial, self._plan[trial_id].trial.to_dict(), folder)
         return self._shown[trial_id]
 
-    def _guard(self, tell: Callable[[tune.Callback], None]) -> None:
+    def _guard(self, call: Callable[[tune.Callback], None]) -> None:
         if self._callback is None:
             return
         try:
-            tell(self._callback)
+            call(self._callback)
         except Exception as error:
             self._errors += 1
-            more = "it is told nothing more" if self._errors >= MAX_ERRORS else "the study goes on"
-            print(f"{self._name}: {first_line(error)}; {more}", file=sys.stderr)
+            effect = "it is turned off" if self._errors >= MAX_ERRORS else "the study continues"
+            print(f"{self._name}: {error_summary(error)}; {effect}", file=sys.stderr)
             if self._errors >= MAX_ERRORS:
                 self._callback = None
 

@@ -1,4 +1,4 @@
-"""What runs in a worker: one trial, its errors made into rows."""
+"""What runs in a worker: one trial, whose errors become a row."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from ray import tune
 from search_spaces import Planned
 from study.results.folder import Results
 from study.results.rows import failed_row
-from study.results.schema import TRAINED
+from study.results.schema import TRAINED, Row
 from study.training.gpu_memory import OutOfGpuMemory, out_of_gpu_memory, too_large
 from study.trials.device_data import DataKey, DeviceData, data_key
 from study.trials.execute import FINAL_METRICS
 from study.trials.pending import answered_probes
 from study.trials.train import Report
-from study.tuning.resources import Resources
+from study.tuning.settings import RunSettings
 
-Execute = Callable[..., dict[str, Any]]
+Execute = Callable[..., Row]
 
-STORAGE_PAUSE = 10.0
-"""Seconds a worker waits after storage has failed it: with every restart used, half a minute to come back in."""
+STORAGE_PAUSE_SECONDS = 10.0
+"""How long a worker waits after an error of the storage, which so has half a minute to recover over all restarts."""
 
-SIGN_SECONDS = 5.0
-"""At most so often a worker tells the driver that another probe is answered."""
+PROBE_REPORT_SECONDS = 5.0
+"""How often a worker reports that probes are answered, at most."""
 
 
 def run_trial(
@@ -38,38 +38,48 @@ def run_trial(
     plan: Sequence[Any],
     references: Mapping[DataKey, tuple[Any, str]],
     location: str,
-    resources: Resources,
+    settings: RunSettings,
     execute_trial: Execute,
 ) -> None:
-    """One trial in a worker. Errors of the trial become a failed row; only lost workers are Tune's to restart."""
-    set_up_torch(resources.cpus_per_trial)
+    """Run one trial in a worker. Its errors become a failed row; Tune restarts only what a lost worker ran.
+
+    Args:
+        config: the trial's id.
+        plan: Ray's reference to all trials by id, in a list: so it stays a reference.
+        references: Ray's reference to the images, and their hash, of each data set.
+        location: of the results.
+        settings: of the run.
+        execute_trial: `study.trials.execute.execute`, or another function with its arguments.
+
+    Raises:
+        OSError: the results folder cannot be written to; Tune tries again.
+        OutOfGpuMemory: the trial's share of a GPU is too small; it gets a larger one.
+    """
+    set_up_torch(settings.cpus_per_trial)
     planned = _read_plan(plan[0])[config["trial_id"]]
     results = Results(location)
-    report = reporter(lambda metrics: tune.report({**metrics, "epochs": planned.trial.epochs}))
-    if resources.trackers.asked():
-        _report_history(results, planned, report)
+    report = throttled(lambda metrics: tune.report({**metrics, "epochs": planned.trial.epochs}))
+    if settings.trackers:
+        report_history(results, planned, report)
     try:
         row = execute_trial(
             planned,
             tensors(planned, references),
             results,
             report=report,
-            checkpoint_seconds=resources.checkpoint_seconds,
-            replay=resources.replay,
+            checkpoint_seconds=settings.checkpoint_seconds,
+            replay=settings.cuda_graphs,
         )
     except OSError:
-        time.sleep(STORAGE_PAUSE)
-        raise  # storage may come back: let Tune try again
+        time.sleep(STORAGE_PAUSE_SECONDS)
+        raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         if out_of_gpu_memory(error):
             if 0 < _gpu_share() < 1:
                 raise OutOfGpuMemory(reason) from None
             reason = too_large(error)
-        row = failed_row(planned, reason)
-        results.write_log(planned.trial.trial_id, traceback.format_exc())
-        if not has_answers(results, planned):
-            results.write_row(row)
+        row = store_failure(planned, reason, traceback.format_exc(), results)
     finally:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -77,54 +87,58 @@ def run_trial(
     tune.report({name: row[name] for name in FINAL_METRICS})
 
 
-def _report_history(results: Results, planned: Planned, report: Report) -> None:
-    """Report the epochs of a network that was trained as one of several, when no trial was there to be told of them."""
+def set_up_torch(cpus: int) -> None:
+    """Let this process compute on so many CPUs, and in full float32 on a GPU."""
+    torch.set_num_threads(cpus)
+    torch.backends.cudnn.allow_tf32 = False  # torch's default is TF32 in convolutions; curvature needs float32
+
+
+@lru_cache(maxsize=1)
+def _read_plan(reference: Any) -> Mapping[str, Planned]:
+    """Every trial of the run by id; a worker keeps it, as reading takes 0.1 ms for each trial of the grid."""
+    plan: Mapping[str, Planned] = ray.get(reference)
+    return plan
+
+
+def throttled(report: Report, now: Callable[[], float] = time.monotonic) -> Report:
+    """`report` for every epoch, but for probes only every PROBE_REPORT_SECONDS: each report waits for the driver."""
+    last = now()
+
+    def report_some(metrics: Mapping[str, Any]) -> None:
+        nonlocal last
+        if "epoch" in metrics or now() - last >= PROBE_REPORT_SECONDS:
+            last = now()
+            report(metrics)
+
+    return report_some
+
+
+def report_history(results: Results, planned: Planned, report: Report) -> None:
+    """Report the epochs of a network that was trained in a batch with others, before its own trial ran."""
     row = results.read_row(planned.trial.trial_id)
     if row is not None and (row["replicas"] or 1) > 1 and not answered_probes(row):
         for epoch in row["history"]:
             report(epoch)
 
 
-def reporter(tell: Report, now: Callable[[], float] = time.monotonic) -> Report:
-    """`tell`, but of probes only a sign of life now and then: each report waits for the driver."""
-    last = now()
-
-    def report(metrics: Mapping[str, Any]) -> None:
-        nonlocal last
-        if "epoch" in metrics or now() - last >= SIGN_SECONDS:
-            last = now()
-            tell(metrics)
-
-    return report
-
-
-def set_up_torch(cpus: int) -> None:
-    """This process computes on so many CPUs, and in whole float32 on a GPU."""
-    torch.set_num_threads(cpus)
-    torch.backends.cudnn.allow_tf32 = False  # curvature needs float32; TF32 in convolutions is torch's default
+def tensors(planned: Planned, references: Mapping[DataKey, tuple[Any, str]]) -> DeviceData:
+    """A trial's images and labels as tensors: on the CPU the node's shared arrays themselves, on a GPU a copy."""
+    reference, sha256 = references[data_key(planned)]
+    device = "cuda" if torch.cuda.is_available() and ray.get_gpu_ids() else "cpu"
+    return DeviceData.of(ray.get(reference), sha256, device)
 
 
 def _gpu_share() -> float:
     """The fraction of a GPU that this worker's trial holds."""
-    held = tune.get_context().get_trial_resources()
-    return float(held.required_resources.get("GPU", 0.0)) if held else 0.0
+    resources = tune.get_context().get_trial_resources()
+    return float(resources.required_resources.get("GPU", 0.0)) if resources else 0.0
 
 
-@lru_cache(maxsize=1)
-def _read_plan(reference: Any) -> Mapping[str, Planned]:
-    """Every trial of the run by id; a worker keeps it, for reading it takes .1 ms a trial of the grid."""
-    plan: Mapping[str, Planned] = ray.get(reference)
-    return plan
-
-
-def has_answers(results: Results, planned: Planned) -> bool:
-    """Whether a stored row answers something, if only that it diverged: a new question that fails must not cost it."""
-    row = results.read_row(planned.trial.trial_id)
-    return row is not None and row["status"] in TRAINED
-
-
-def tensors(planned: Planned, references: Mapping[DataKey, tuple[Any, str]]) -> DeviceData:
-    """The node's shared arrays as tensors: without a copy on the CPU, copied once to a GPU."""
-    reference, sha256 = references[data_key(planned)]
-    device = "cuda" if torch.cuda.is_available() and ray.get_gpu_ids() else "cpu"
-    return DeviceData.of(ray.get(reference), sha256, device)
+def store_failure(planned: Planned, reason: str, log: str, results: Results) -> Row:
+    """Store a trial's log and its failed row, unless its stored row has answers; returns the failed row."""
+    failed = failed_row(planned, reason)
+    results.write_log(planned.trial.trial_id, log)
+    stored = results.read_row(planned.trial.trial_id)
+    if stored is None or stored["status"] not in TRAINED:
+        results.write_row(failed)
+    return failed

@@ -1,195 +1,279 @@
-"""Pending trials as a Ray Tune experiment. Only this file and those that it tells or runs import ray."""
+"""A study as Ray Tune experiments: batched training first, then every trial, parents before their children."""
 
 from __future__ import annotations
 
-import os
+import sys
 import tempfile
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
-
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # a file and a rewrite per report otherwise
-os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends the run at once; rows are already safe
-os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "inf")  # we resume from our own rows; each snapshot holds all trials
-os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 from ray import tune
-from ray.exceptions import RayError
 
 from search_spaces import Planned
 from study.data import Splits
 from study.results.folder import Results
+from study.results.schema import TRAINED, Row
 from study.trials.device_data import DataKey
 from study.trials.execute import execute
-from study.tuning import cluster
-from study.tuning.callbacks import Events
-from study.tuning.cluster import ClusterError, gpu_use
-from study.tuning.errors import first_line
-from study.tuning.gpu_measurement import Measure, measure_on_gpu, trial_shares
-from study.tuning.gpu_retries import LargerShares
-from study.tuning.gpu_shares import Peaks
-from study.tuning.progress import Display, Progress
-from study.tuning.resources import Resources
-from study.tuning.timeouts import Watch, silence_limit
+from study.trials.execute_batched import MAX_GROUP, execute_batched, group_trials
+from study.tuning.callbacks import GpuShareScheduler, HangDetector, StudyCallback, report_timeout
+from study.tuning.cluster import check_capacity, connected, decide_gpus, gpu_use, read_capacity
+from study.tuning.costs import CostModel
+from study.tuning.gpu_profile import measure_on_gpu
+from study.tuning.gpu_shares import Measure, Peaks, trial_shares
+from study.tuning.progress import Display, Progress, describe_trial, error_summary
+from study.tuning.settings import RunSettings
 from study.tuning.trackers import tracker_callbacks
 from study.tuning.trainable import Execute, run_trial
 
 MAX_FAILURES = 3
 """Restarts of a trial whose worker was lost, before it is recorded as failed."""
 
-PAUSE = 10.0
-"""Seconds before the next attempt where Tune ended before any trial ran."""
+PAUSE_SECONDS = 10.0
+"""Before the next attempt if Tune ended before any trial ran."""
+
+AUTOSCALED_GPUS = 8
+"""GPUs to keep busy on a cluster whose autoscaler starts nodes when they are needed. Our choice."""
+
+Data = Mapping[DataKey, tuple[Splits, str]]
+"""Images and labels, and the hash of the data set, by data set and sizes."""
 
 
-def connect(address: str | None) -> None:
-    """Start Ray on this machine, or join the cluster at `address` (or the one that runs here already).
+def run_study(
+    work: Sequence[Planned],
+    data: Data,
+    results: Results,
+    *,
+    address: str | None,
+    settings: RunSettings,
+    costs: CostModel,
+    peaks: Peaks,
+) -> Progress:
+    """Run every trial of `work` on Ray, a parent before its children, expensive trials first.
+
+    Args:
+        work: the trials with the probes that are not answered yet.
+        data: the images that they need.
+        results: where rows and weights go.
+        address: of a Ray cluster; None: this machine.
+        settings: how trials are executed.
+        costs: expected seconds of each trial.
+        peaks: GPU memory that stored trials took.
+
+    Returns:
+        The trials that are done, and the reasons of those that failed.
 
     Raises:
-        ClusterError: the cluster cannot be reached.
+        ClusterError: the cluster cannot be reached, or cannot run the trials.
     """
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
-    if address is None and "RAY_ADDRESS" not in os.environ:
-        options["include_dashboard"] = False
-    try:
-        ray.init(address=address, ignore_reinit_error=True, **options)
-    except (RayError, ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        where = f"the Ray cluster at {address}" if address else "Ray"
-        raise ClusterError(
-            f"cannot reach {where}: {error}. Check the address, and that RAY_AUTH_MODE and the token are the cluster's"
-        ) from error
+    labels = {planned.trial.trial_id: describe_trial(planned) for planned in work}
+    with connected(address):
+        settings = decide_gpus(settings)
+        check_capacity(settings, data, {planned.trial.precision for planned in work})
+        trained = train_in_batches(work, costs, data, results, settings, labels=labels)
+        costs_now = costs.with_trained(trained)
+        expected = {planned.trial.trial_id: costs_now.seconds(planned) for planned in work}
+        progress = Progress(expected, labels)
+        for trial_id, row in trained.items():
+            if row["status"] == "diverged":  # its probes cannot be answered
+                progress.finish(trial_id, row["status"], row)
+        left = [planned for planned in work if planned.trial.trial_id not in progress.done]
+        left.sort(key=lambda planned: -expected[planned.trial.trial_id])
+        for generation in sorted({planned.trial.generation for planned in left}):
+            run_trials(
+                [planned for planned in left if planned.trial.generation == generation],
+                data,
+                results,
+                progress,
+                settings=settings,
+                report_intervals={planned.trial.trial_id: costs.report_interval(planned) for planned in left},
+                peaks=peaks,
+            )
+    return progress
 
 
-def disconnect() -> None:
-    """Leave the cluster; one that `connect` started is shut down."""
-    ray.shutdown()
+def train_in_batches(
+    work: Sequence[Planned],
+    costs: CostModel,
+    data: Data,
+    results: Results,
+    settings: RunSettings,
+    *,
+    labels: Mapping[str, str],
+) -> dict[str, Row]:
+    """Train small networks several at a time, each group as one Tune trial on a whole GPU (or the share asked for).
 
+    Only on clusters with GPUs, where this is far faster, unless `settings.replicas` is given. What fails here is said
+    in a line and costs only time: those networks are trained one by one afterwards, from their checkpoints.
 
-def check_fit(
-    resources: Resources,
-    data: Mapping[DataKey, tuple[Splits, str]] | None = None,
-    precisions: Collection[str] = (),
-) -> None:
-    """Refuse trials or data that the cluster can never hold; say it where a node must come up first.
-
-    Raises:
-        ClusterError: a trial asks for more than any node has, or for arithmetic that none has, or data do not fit into
-            a node's object store.
+    Returns:
+        Status and reason of the trials that are trained now, by trial id.
     """
-    nodes = cluster.survey()
-    cluster.check_precision(nodes, precisions, resources.gpus_per_trial)
-    sizes = {f"{key[0]} ({key[1]} to train on)": splits.nbytes for key, (splits, _) in (data or {}).items()}
-    for line in (
-        cluster.check_fit(nodes, resources.cpus_per_trial, resources.gpus_per_trial),
-        cluster.check_data(nodes, sizes),
-    ):
-        if line:
-            print(line, flush=True)
+    capacity, on_gpus = read_capacity(), settings.gpus_per_trial != 0
+    most = settings.replicas or (MAX_GROUP if on_gpus else 1)
+    if most < 2:
+        return {}
+    parts = max(1, int(capacity.gpus), AUTOSCALED_GPUS if on_gpus and capacity.autoscales else 0)
+    batches = group_trials(work, costs.trained, most=most, parts=parts, cost=costs.training_seconds)
+    if not batches:
+        return {}
+    members = {group[0].trial.trial_id: group for group in batches}  # a group runs as the trial of its first member
+    expected = {leader: sum(map(costs.training_seconds, group)) for leader, group in members.items()}
+    progress = Progress(
+        expected,
+        {leader: f"{len(group)} x {labels[leader]}" for leader, group in members.items()},
+        later_seconds=sum(map(costs.seconds, work)) - sum(expected.values()),
+    )
+    print(
+        f"training {sum(map(len, batches))} networks together first, in {len(batches)} "
+        f"group{'s' if len(batches) > 1 else ''}; probes follow",
+        flush=True,
+    )
+    timeout = settings.trial_timeout
+    run_trials(
+        [members[leader][0] for leader in sorted(expected, key=lambda leader: -expected[leader])],
+        data,
+        results,
+        progress,
+        settings=replace(
+            settings,
+            gpus_per_trial=1.0 if settings.gpus_per_trial is None else settings.gpus_per_trial,
+            trial_timeout=None if timeout is None else timeout * max(map(len, batches)),
+            trackers={},  # they log single trials
+        ),
+        report_intervals={leader: sum(map(costs.report_interval, group)) for leader, group in members.items()},
+        execute_trial=partial(execute_batched, groups=members, replicas=settings.replicas),
+    )
+    for leader, reason in progress.failures.items():
+        print(f"not trained as one program, but one by one: {progress.labels[leader]}: {reason}", file=sys.stderr)
+    rows, _ = results.read_rows(["trial_id", "status", "status_reason"])
+    trial_ids = {planned.trial.trial_id for group in batches for planned in group}
+    return {row["trial_id"]: row for row in rows if row["trial_id"] in trial_ids and row["status"] in TRAINED}
 
 
 def run_trials(
     work: Sequence[Planned],
-    data: Mapping[DataKey, tuple[Splits, str]],
+    data: Data,
     results: Results,
     progress: Progress,
     *,
-    patience: Mapping[str, float],
-    resources: Resources,
-    execute_trial: Execute = execute,
+    settings: RunSettings,
+    report_intervals: Mapping[str, float] | None = None,
     peaks: Peaks | None = None,
+    execute_trial: Execute = execute,
     measure: Measure = measure_on_gpu,
 ) -> None:
     """Run every trial of `work`, in this order, until each has a row or has failed MAX_FAILURES + 1 times.
 
-    An error that ends Tune itself (a host out of memory does) costs the trials that were running one attempt each, of
-    which the last is alone (see `next_round`), never the study. `progress` is told of every event and holds the
-    failures afterwards. `patience`: seconds without a word that each trial may take with good reason, by trial id.
-    `peaks` is what stored trials took of a GPU's memory; what is not known of the others is measured first.
+    An error that ends Tune itself (one when a host runs out of memory does) costs one attempt of each trial that was
+    running, the last of which it has to itself (see `next_round`), but never the study.
+
+    Args:
+        work: the trials, none of which is another's parent.
+        data: the images that they need.
+        results: where rows and weights go.
+        progress: is kept up to date, and holds the failures afterwards.
+        settings: how trials are executed; with `gpus_per_trial` None, the cluster has GPUs.
+        report_intervals: seconds that should pass at most between two reports of a trial, by trial id.
+        peaks: GPU memory that stored trials took; what is not known of the others is measured first.
+        execute_trial: what a worker runs.
+        measure: what measures a trial on a GPU.
     """
     references = {key: (ray.put(splits), sha256) for key, (splits, sha256) in data.items()}
     plan = {planned.trial.trial_id: planned for planned in work}
-    attempts, together = dict.fromkeys(plan, 0), dict[str, int]()
-    limits = {trial_id: silence_limit(patience[trial_id], resources.trial_timeout) for trial_id in plan}
-    shares = trial_shares(work, references, results, resources, peaks or {}, measure)
+    intervals = report_intervals or {}
+    timeouts = {trial_id: report_timeout(intervals.get(trial_id, 0.0), settings.trial_timeout) for trial_id in plan}
+    shares = trial_shares(work, references, results, settings, peaks or {}, measure)
+    crashes, running_at_crash = dict.fromkeys(plan, 0), dict[str, int]()
     progress.gpu_use = gpu_use
     with Display(progress) as display:
         while left := [trial_id for trial_id in plan if trial_id not in progress.done]:
-            scheduler = LargerShares(shares, resources.cpus_per_trial, progress)
-            events = Events(progress, display, results, plan, Watch(limits), scheduler.owed)
-            now, at_once = next_round(left, attempts, together, resources.max_concurrent)
-            asked = replace(resources, max_concurrent=at_once)
-            try:
-                _fit(now, plan, references, results, events, asked, execute_trial, scheduler)
-            except Exception as error:  # whatever ends Tune, the study goes on with what is pending
-                reason = first_line(error)
-            else:
-                reason = "the trial ended without a result"
-            lost = [trial_id for trial_id in now if trial_id not in progress.done and trial_id not in scheduler.owed]
+            scheduler = GpuShareScheduler(shares, settings.cpus_per_trial, progress)
+            callback = StudyCallback(progress, display, results, plan, HangDetector(timeouts), scheduler.run_again)
+            now, at_once = next_round(left, crashes, running_at_crash, settings.max_concurrent)
+            trainable = tune.with_parameters(
+                run_trial,
+                plan=[ray.put(plan)],  # in a list it stays a reference: a worker reads it once, not for each trial
+                references=references,
+                location=results.location,
+                settings=settings,
+                execute_trial=execute_trial,
+            )
+            trainable = tune.with_resources(trainable, scheduler.resources())
+            callbacks = [callback, *tracker_callbacks(settings.trackers, plan)]
+            reason = "the trial ended without a result"
+            with tempfile.TemporaryDirectory(prefix="study-tune-", ignore_cleanup_errors=True) as storage:
+                try:
+                    _tuner(trainable, now, at_once, scheduler, callbacks, storage).fit()
+                except Exception as error:  # whatever ended Tune, the study continues with the trials that are left
+                    reason = error_summary(error)
+            lost = [trial_id for trial_id in now if trial_id not in {*progress.done, *scheduler.run_again}]
             running = [trial_id for trial_id in lost if trial_id in progress.running]
-            together |= dict.fromkeys(running, len(running))
+            running_at_crash |= dict.fromkeys(running, len(running))
             if lost and not running:
-                time.sleep(PAUSE)  # what kept Tune from starting any may pass
+                time.sleep(PAUSE_SECONDS)  # what kept Tune from starting any may pass
             for trial_id in running or lost:
-                attempts[trial_id] += 1
+                crashes[trial_id] += 1
                 progress.retry(trial_id)
-                if attempts[trial_id] > MAX_FAILURES:
-                    events.record_failure(trial_id, reason)
+                if crashes[trial_id] > MAX_FAILURES:
+                    callback.record_failure(trial_id, reason)
+
+
+def _tuner(
+    trainable: Any,
+    trial_ids: Sequence[str],
+    at_once: int | None,
+    scheduler: GpuShareScheduler,
+    callbacks: Sequence[tune.Callback],
+    storage: str,
+) -> tune.Tuner:
+    """An experiment with one Tune trial for each of ours."""
+    return tune.Tuner(
+        trainable,
+        param_space={"trial_id": tune.grid_search(list(trial_ids))},
+        tune_config=tune.TuneConfig(
+            scheduler=scheduler,
+            reuse_actors=True,
+            max_concurrent_trials=at_once,
+            trial_name_creator=lambda trial: str(trial.config["trial_id"]),
+            trial_dirname_creator=lambda trial: str(trial.config["trial_id"]),
+        ),
+        run_config=tune.RunConfig(
+            name="study",
+            storage_path=storage,
+            verbose=0,
+            callbacks=list(callbacks),
+            failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
+        ),
+    )
 
 
 def next_round(
-    left: Sequence[str], attempts: Mapping[str, int], together: Mapping[str, int], most: int | None = None
+    left: Sequence[str],
+    crashes: Mapping[str, int],
+    running_at_crash: Mapping[str, int],
+    max_concurrent: int | None = None,
 ) -> tuple[list[str], int | None]:
-    """The trials to run next, those that were blamed least often, and how many of them at once (None: any number).
+    """The trials to run next, those with the fewest crashes, and how many of them at once (None: any number).
 
-    Which trial ended Tune is not known, so each that ran then is blamed: `attempts` counts that, `together` says how
-    many they were. Were the same ones to run together again, all would fail for one, or for being too many. So a
-    quarter of that many run at once, and on their last attempt one: what fails is the culprit.
+    Which trial made Tune crash is not known, so the crash counts for each that was running. If the same ones ran
+    together again, all would fail because of one, or of being too many. So only a quarter of that many run at once,
+    and on their last attempt each runs alone: what fails then is the cause.
+
+    Args:
+        left: trials without a result.
+        crashes: of Tune while each trial was running.
+        running_at_crash: how many trials were running at the last of them.
+        max_concurrent: the user's bound.
     """
-    fewest = min(attempts[trial_id] for trial_id in left)
-    now = [trial_id for trial_id in left if attempts[trial_id] == fewest]
-    crowds = [together[trial_id] for trial_id in now if trial_id in together]
-    if not crowds:
-        return now, most
-    at_once = 1 if fewest >= MAX_FAILURES else max(1, min(crowds) // 4)
-    return now, min(at_once, most or at_once)
-
-
-def _fit(
-    trial_ids: Sequence[str],
-    plan: Mapping[str, Planned],
-    references: Mapping[DataKey, tuple[Any, str]],
-    results: Results,
-    events: Events,
-    resources: Resources,
-    execute_trial: Execute,
-    scheduler: LargerShares,
-) -> None:
-    trainable = tune.with_parameters(
-        run_trial,
-        plan=[ray.put(dict(plan))],  # in a list it stays a reference: a worker reads it once, not for every trial
-        references=dict(references),
-        location=results.location,
-        resources=resources,
-        execute_trial=execute_trial,
-    )
-    with tempfile.TemporaryDirectory(prefix="study-tune-", ignore_cleanup_errors=True) as storage:
-        tune.Tuner(
-            tune.with_resources(trainable, scheduler.resources()),
-            param_space={"trial_id": tune.grid_search(list(trial_ids))},
-            tune_config=tune.TuneConfig(
-                scheduler=scheduler,
-                reuse_actors=True,
-                max_concurrent_trials=resources.max_concurrent,
-                trial_name_creator=lambda trial: str(trial.config["trial_id"]),
-                trial_dirname_creator=lambda trial: str(trial.config["trial_id"]),
-            ),
-            run_config=tune.RunConfig(
-                name="study",
-                storage_path=storage,
-                verbose=0,
-                callbacks=[events, *tracker_callbacks(resources.trackers, plan)],
-                failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
-            ),
-        ).fit()
+    fewest = min(crashes[trial_id] for trial_id in left)
+    now = [trial_id for trial_id in left if crashes[trial_id] == fewest]
+    counts = [running_at_crash[trial_id] for trial_id in now if trial_id in running_at_crash]
+    if not counts:
+        return now, max_concurrent
+    at_once = 1 if fewest >= MAX_FAILURES else max(1, min(counts) // 4)
+    return now, min(at_once, max_concurrent or at_once)

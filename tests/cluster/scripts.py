@@ -1,4 +1,4 @@
-"""A driver of its own: a script in another process, with this checkout's modules."""
+"""Python code run in a process of its own, with this checkout's modules: Ray can be started there from scratch."""
 
 import os
 import subprocess
@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 
-def run_script(script: str, argument: str, *, seconds: float) -> subprocess.CompletedProcess[str]:
-    """Run Python code with one argument; it must end well."""
-    done = subprocess.run(
-        [sys.executable, "-c", script, argument],
-        capture_output=True, text=True, timeout=seconds, env={**os.environ, "PYTHONPATH": str(Path.cwd())},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+def run_script(
+    script: str, *arguments: str, seconds: float = 280, status: int = 0, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run Python code with arguments and further environment variables; it must exit with `status`."""
+    command = [sys.executable, "-c", script, *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), **environment}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, env=environment)
+    assert done.returncode == status, done.stderr[-3000:]
     return done

@@ -1,4 +1,4 @@
-"""Ray's own autoscaler with pretended machines: they come for the trials that wait, and go when there are none."""
+"""Ray's own autoscaler with simulated machines, started for trials that wait and ended when they are idle."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import ray
 from ray._private.services import get_node_ip_address
 
-from benchmarks.simulated_cluster import IMPATIENT, SimulatedCluster
+from benchmarks.simulated_cluster import SHORT_TIMEOUTS, SimulatedCluster
 from tests.cluster.multinode import Study, assert_complete, wait_for
 
 
@@ -21,8 +21,12 @@ class AutoscaledCluster(SimulatedCluster):
     """A head without CPUs and `least` machines of one GPU; the autoscaler adds more of these, up to `most`."""
 
     def __init__(self, folder: Path, most: int, least: int = 1) -> None:
-        fake = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
-        super().__init__(0, environment={**IMPATIENT, **fake})
+        fake = {
+            "RAY_FAKE_CLUSTER": "1",
+            "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+            "RAY_NODE_TYPE_NAME": "ray.head.default",  # as `ray up` and KubeRay set it
+        }
+        super().__init__(0, environment={**SHORT_TIMEOUTS, **fake})
         with socket.socket() as free:
             free.bind(("", 0))
             self._port = free.getsockname()[1]
@@ -63,9 +67,9 @@ class AutoscaledCluster(SimulatedCluster):
         return {"gcs_server_port": self._port, "autoscaling_config": str(self._configuration)}
 
     def __exit__(self, *unused: object) -> None:
-        theirs = self.raylets()  # the autoscaler starts them and does not end them with itself
+        raylets = self.raylets()  # the autoscaler starts them, but does not end them
         super().__exit__(*unused)
-        for process in theirs:
+        for process in raylets:
             try:
                 os.kill(process, signal.SIGKILL)
             except ProcessLookupError:
@@ -88,7 +92,7 @@ class AutoscaledCluster(SimulatedCluster):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
-def test_machines_come_for_waiting_trials_and_go_when_idle(tmp_path: Path) -> None:
+def test_machines_are_started_for_waiting_trials_and_ended_when_idle(tmp_path: Path) -> None:
     with AutoscaledCluster(tmp_path, most=2) as cluster:
         wait_for(lambda: len(cluster.raylets()) == 1)
         study = Study(cluster.address, tmp_path / "results")

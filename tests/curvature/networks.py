@@ -1,5 +1,8 @@
-"""Small networks, data and dense Hessians that several tests of this room measure against."""
+"""Small networks, data, dense Hessians and matrices with a given spectrum, for several of these tests."""
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -39,7 +42,7 @@ def images(n: int, seed: int = 1, dtype: torch.dtype = torch.float64) -> tuple[T
 
 
 def trained(model: nn.Module, x: Tensor, y: Tensor, steps: int = 60, learning_rate: float = 0.3) -> nn.Module:
-    """Full-batch gradient descent: enough for a spectrum with a few outliers."""
+    """Trained by full-batch gradient descent, long enough for a spectrum with a few outliers."""
     optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate, momentum=0.9)
     for _ in range(steps):
         optimizer.zero_grad()
@@ -50,7 +53,7 @@ def trained(model: nn.Module, x: Tensor, y: Tensor, steps: int = 60, learning_ra
 
 
 def dense_hessian(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """The whole Hessian by torch.func, an implementation that shares nothing with the operator."""
+    """The whole Hessian by torch.func, an implementation that shares no code with the operator."""
     names = [name for name, _ in model.named_parameters()]
     shapes = [p.shape for p in model.parameters()]
     flat = torch.cat([p.detach().reshape(-1) for p in model.parameters()])
@@ -61,3 +64,15 @@ def dense_hessian(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         return functional.cross_entropy(torch.func.functional_call(model, weights, (x,)), y)
 
     return torch.func.hessian(loss)(flat)
+
+
+def planted(eigenvalues: list[float], seed: int = 0) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    """Product with Q diag(eigenvalues) Q' for a random orthogonal Q, and Q: its columns are the eigenvectors."""
+    random = torch.randn(len(eigenvalues), len(eigenvalues), generator=seeded(seed), dtype=torch.float64)
+    q, _ = torch.linalg.qr(random)
+    matrix = q @ torch.diag(torch.tensor(eigenvalues, dtype=torch.float64)) @ q.T
+    return lambda v: matrix @ v, q
+
+
+def by_magnitude(values: np.ndarray) -> np.ndarray:
+    return values[np.argsort(-np.abs(values), kind="stable")]

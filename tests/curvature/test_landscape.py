@@ -1,4 +1,4 @@
-"""The loss around a network: closed form, derivatives at the middle, exact ends, an untouched model."""
+"""The loss around a network: closed forms, derivatives at the centre, exact ends, an unchanged model."""
 
 import itertools
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from study.curvature import HessianOperator, interpolation, line, plane, top_eigenvectors
+from study.curvature import HessianOperator, interpolation, line, plane, top_eigenvalues
 from study.curvature.landscape import INTERPOLATION_FRACTIONS, LINE_OFFSETS, PLANE_OFFSETS
 from study.training.evaluation import evaluate
 from tests.curvature.networks import conv_relu, images, randomise, seeded, tanh_net
@@ -36,7 +36,7 @@ def quadratic() -> tuple[Quadratic, Tensor, Tensor]:
     return Quadratic(a, 0.5).eval(), torch.zeros(6, 1).double(), torch.zeros(6, dtype=torch.long)
 
 
-def test_a_quadratic_along_a_line_and_over_a_plane() -> None:
+def test_a_quadratic_loss_along_a_line_and_over_a_plane_is_exact() -> None:
     model, x, y = quadratic()
     q, _ = torch.linalg.qr(torch.randn(3, 2, generator=seeded(3), dtype=torch.float64))
     first, second = q.T
@@ -52,7 +52,7 @@ def test_a_quadratic_along_a_line_and_over_a_plane() -> None:
     torch.testing.assert_close(plane(model, first, second, offsets, x, y), grid, rtol=1e-12, atol=0)
 
 
-def test_slope_and_curvature_in_the_middle_are_the_gradient_and_the_hessian() -> None:
+def test_slope_and_curvature_at_the_centre_are_those_of_gradient_and_hessian() -> None:
     model = tanh_net()
     x = torch.randn(30, 6, generator=seeded(6), dtype=torch.float64)
     y = torch.randint(0, 4, (30,), generator=seeded(7))
@@ -71,7 +71,9 @@ def test_along_an_eigenvector_the_curvature_is_its_eigenvalue() -> None:
     model = tanh_net()
     x = torch.randn(30, 6, generator=seeded(6), dtype=torch.float64)
     y = torch.randint(0, 4, (30,), generator=seeded(7))
-    result, vectors = top_eigenvectors(model, x, y, tolerance=1e-8, generator=seeded(0))
+    result = top_eigenvalues(model, x, y, count=2, tolerance=1e-8, generator=seeded(0), keep_vectors=True)
+    vectors = result.eigenvectors
+    assert vectors is not None
     h = 1e-3
     corner = plane(model, vectors[0], vectors[1], [-h, 0, h], x, y)
     along = (corner[2, 1] - 2 * corner[1, 1] + corner[0, 1]) / h**2
@@ -116,7 +118,7 @@ def test_running_statistics_are_interpolated_too() -> None:
     assert interpolation(one, states[1], [-9.0, 9.0], x, y).isfinite().all()  # no variance below 0
 
 
-def test_between_the_ends_of_a_quadratic() -> None:
+def test_interpolation_of_a_quadratic_loss_is_exact() -> None:
     model, x, y = quadratic()
     other = {"theta": torch.tensor([1.0, 2.0, -1.0], dtype=torch.float64)}
     losses = interpolation(model, other, [-0.5, 0.3, 1.5], x, y)
@@ -137,7 +139,7 @@ def test_frozen_parameters_do_not_move() -> None:
     assert torch.equal(line(model, whole, [0.3], x, y), among_the_rest)
 
 
-def test_nothing_of_the_model_is_changed_not_even_on_an_error() -> None:
+def test_the_model_is_not_changed_even_by_an_error() -> None:
     model, (x, y) = batch_norm_net(1), bytes_of(20)
     model[0].bias.grad = torch.full((2,), 7.0)
     before = {k: t.clone() for k, t in model.state_dict().items()}
@@ -156,7 +158,7 @@ def test_nothing_of_the_model_is_changed_not_even_on_an_error() -> None:
 
 
 @pytest.mark.parametrize("chunk_size", [1, 7, 20, 1000])
-def test_chunks_ragged_or_not_are_one_full_batch(chunk_size: int) -> None:
+def test_any_chunk_size_gives_the_loss_of_one_full_batch(chunk_size: int) -> None:
     x, y = images(20)
     model, v = conv_relu(), unit(277)
     truth = functional.cross_entropy(model(x), y).item()
@@ -170,13 +172,13 @@ def test_a_network_that_overflows_has_a_loss_that_is_not_finite() -> None:
     assert middle.isfinite() and not far.isfinite()
 
 
-def test_default_offsets_hold_the_model_itself_and_both_ends() -> None:
+def test_default_offsets_include_the_model_itself_and_both_ends() -> None:
     for offsets in (LINE_OFFSETS, PLANE_OFFSETS):
         assert 0.0 in offsets and offsets[0] == -offsets[-1] == -0.5
     assert {0.0, 1.0} <= set(INTERPOLATION_FRACTIONS)
 
 
-def test_bad_input_gets_one_clear_line() -> None:
+def test_input_that_does_not_fit_is_refused() -> None:
     x, y = images(5)
     model, v = conv_relu(), unit(277)
     with pytest.raises(ValueError, match="training mode"):

@@ -1,4 +1,4 @@
-"""The operator against closed forms, finite differences and two peers."""
+"""The Hessian operator against closed forms, finite differences, dense Hessians and curvlinops."""
 
 import itertools
 
@@ -88,7 +88,7 @@ def test_finite_differences_of_the_gradient_approach_the_product_at_second_order
 
 
 @pytest.mark.parametrize("chunk_size", [1, 7, 64, 99, 100, 1000, None])
-def test_chunks_ragged_or_not_equal_one_full_batch(chunk_size: int | None) -> None:
+def test_any_chunk_size_gives_the_product_of_one_full_batch(chunk_size: int | None) -> None:
     x, y = images(100)
     model, v = conv_relu(), vector(277)
     truth = dense_hessian(model, x, y) @ v
@@ -97,7 +97,7 @@ def test_chunks_ragged_or_not_equal_one_full_batch(chunk_size: int | None) -> No
 
 
 @pytest.mark.parametrize("memory_bytes", [0, 200_000, 2**30])
-def test_kept_graphs_change_no_bit(memory_bytes: int) -> None:
+def test_keeping_graphs_changes_no_bit(memory_bytes: int) -> None:
     x, y = images(90, dtype=torch.float32)
     model = conv_relu(dtype=torch.float32)
     operator = HessianOperator(model, x, y, chunk_size=20, memory_bytes=memory_bytes)
@@ -132,7 +132,7 @@ def test_the_operator_is_symmetric() -> None:
     torch.testing.assert_close(left, right, rtol=1e-12, atol=1e-13)
 
 
-def test_bytes_are_taken_as_pixels_over_255() -> None:
+def test_bytes_are_scaled_to_pixels() -> None:
     pixels = torch.randint(0, 256, (30, 1, 8, 8), generator=seeded(9), dtype=torch.uint8)
     before, (_, y) = pixels.clone(), images(30)
     model, v = conv_relu(), vector(277)
@@ -150,7 +150,7 @@ def test_agrees_with_curvlinops() -> None:
     assert relative(HessianOperator(model, x, y, chunk_size=16).matvec(v) - peer @ v, peer @ v) < 1e-12
 
 
-def test_frozen_and_unused_parameters_and_none_at_all() -> None:
+def test_frozen_and_unused_parameters() -> None:
     x, y = images(20)
     model = conv_relu()
     model.register_parameter("unused", nn.Parameter(torch.ones(3, dtype=torch.float64)))
@@ -164,7 +164,7 @@ def test_frozen_and_unused_parameters_and_none_at_all() -> None:
         HessianOperator(model.requires_grad_(False), x, y)
 
 
-def test_nothing_of_the_model_is_changed() -> None:
+def test_the_model_is_not_changed() -> None:
     x, y = images(30)
     net = nn.Sequential(
         nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Dropout(0.5), nn.Linear(108, 5)
@@ -185,7 +185,7 @@ def test_nothing_of_the_model_is_changed() -> None:
     assert all(p.requires_grad for p in model.parameters())
 
 
-def test_reduced_precision_settings_neither_matter_nor_change() -> None:
+def test_reduced_precision_settings_have_no_effect_and_are_restored() -> None:
     x, y = images(30, dtype=torch.float32)
     operator = HessianOperator(conv_relu(dtype=torch.float32), x, y)
     v = vector(operator.dim)
@@ -198,7 +198,7 @@ def test_reduced_precision_settings_neither_matter_nor_change() -> None:
         torch.set_float32_matmul_precision(setting)
 
 
-def test_a_model_in_training_mode_is_refused_even_later() -> None:
+def test_a_model_in_training_mode_is_refused_at_the_start_and_later() -> None:
     x, y = images(5)
     model = conv_relu()
     operator = HessianOperator(model, x, y)
@@ -209,7 +209,7 @@ def test_a_model_in_training_mode_is_refused_even_later() -> None:
         operator.matvec(vector(operator.dim))
 
 
-def test_weights_changed_under_kept_graphs_are_noticed() -> None:
+def test_weights_changed_during_use_are_detected() -> None:
     x, y = images(5)
     model = conv_relu()
     operator = HessianOperator(model, x, y)
@@ -220,7 +220,7 @@ def test_weights_changed_under_kept_graphs_are_noticed() -> None:
         operator.matvec(vector(operator.dim))
 
 
-def test_bad_input_gets_one_clear_line() -> None:
+def test_input_that_does_not_fit_is_refused() -> None:
     x, y = images(5)
     model = conv_relu()
     with pytest.raises(ValueError, match="output is not finite"):

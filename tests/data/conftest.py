@@ -1,4 +1,4 @@
-"""Writers of small datasets in every layout that the data room reads."""
+"""Small datasets, and functions that write them in every layout that `study.data` reads."""
 
 from __future__ import annotations
 

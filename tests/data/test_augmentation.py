@@ -1,4 +1,4 @@
-"""Crop and flip move pixels as torchvision does, and draw from the generator that they are given."""
+"""Crop and flip move pixels as torchvision does, and draw from the given generator."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_same_as_torchvision_at_every_offset(height: int, width: int) -> Non
 
 
 def test_every_offset_and_both_directions_are_equally_likely() -> None:
-    """An image that is zero but for two neighbours at its centre shows where it was moved."""
+    """An image that is zero except for two neighbouring pixels at its centre shows where it was moved."""
     count = 40_000
     batch = torch.zeros(count, 1, 9, 9, dtype=torch.uint8)
     batch[:, :, 4, 3], batch[:, :, 4, 4] = 1, 2
@@ -44,7 +44,7 @@ def test_every_offset_and_both_directions_are_equally_likely() -> None:
 
 
 @pytest.mark.parametrize("augment", [flip, crop_flip])
-def test_the_generator_decides_and_nothing_else(augment: Augmentation) -> None:
+def test_the_result_depends_only_on_the_generator(augment: Augmentation) -> None:
     batch, before = images(64), torch.get_rng_state()
     generator = stream(3)
     first, second = augment(batch, generator), augment(batch, generator)
@@ -56,7 +56,7 @@ def test_the_generator_decides_and_nothing_else(augment: Augmentation) -> None:
 
 
 @pytest.mark.parametrize("augment", [flip, crop_flip])
-def test_the_cut_into_batches_does_not_matter(augment: Augmentation) -> None:
+def test_the_result_does_not_depend_on_the_batches(augment: Augmentation) -> None:
     batch, whole, parts = images(50), stream(5), stream(5)
     pieces = torch.cat([augment(piece, parts) for piece in batch.split(16)])
     assert torch.equal(augment(batch, whole), pieces)
@@ -73,7 +73,7 @@ def test_a_flip_is_the_image_or_its_mirror_image_half_the_time() -> None:
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_the_batch_itself_is_left_alone(name: str) -> None:
+def test_the_batch_itself_is_not_changed(name: str) -> None:
     batch = images(8)
     copy = batch.clone()
     AUGMENTATIONS[name](batch, stream())

@@ -1,4 +1,4 @@
-"""Damaged data: one DataError in one line, which names the file and says what to do."""
+"""Damaged data raises a DataError of one line, which names the file and says what to do."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def failure(name: str, data_dir: Path, *, verify: bool = False) -> str:
         (LABELS, lambda c: c[:-1] + b"\x0a", "to 10, not 0 to 9"),
     ],
 )
-def test_damaged_idx(
+def test_a_damaged_idx_file_is_refused(
     tmp_path: Path, grey: Parts, write_idx: Writer, file: str, damage: Callable[[bytes], bytes], fault: str
 ) -> None:
     write_idx(tmp_path / "MNIST/raw", grey)
@@ -51,20 +51,22 @@ def test_damaged_idx(
     assert "Delete it and run again to download it" in message
 
 
-def test_idx_images_of_another_size(tmp_path: Path, grey: Parts, write_idx: Writer) -> None:
+def test_idx_images_of_another_size_are_refused(tmp_path: Path, grey: Parts, write_idx: Writer) -> None:
     write_idx(tmp_path / "MNIST/raw", tuple((x[:, :, 1:], y) for x, y in grey))
     assert "holds images of shape (1, 27, 28), not (1, 28, 28)" in failure("mnist", tmp_path)
 
 
 @pytest.mark.parametrize("damage", [lambda c: c[:-20], lambda c: b"no gzip", lambda c: c[:40] + b"\xff" * 40])
-def test_damaged_gz(tmp_path: Path, grey: Parts, write_idx: Writer, damage: Callable[[bytes], bytes]) -> None:
+def test_damaged_gz_is_refused(
+    tmp_path: Path, grey: Parts, write_idx: Writer, damage: Callable[[bytes], bytes]
+) -> None:
     write_idx(tmp_path / "MNIST/raw", grey, gz=True)
     path = tmp_path / f"{IMAGES}.gz"
     path.write_bytes(damage(path.read_bytes()))
     assert failure("mnist", tmp_path).startswith(f"{path} cannot be unpacked")
 
 
-def test_published_names_are_held_to_the_published_md5(
+def test_published_files_are_compared_with_their_published_md5(
     tmp_path: Path, grey: Parts, colour: Parts, write_idx: Writer, write_cifar10: Writer
 ) -> None:
     write_idx(tmp_path / "MNIST/raw", grey)
@@ -92,7 +94,9 @@ def batch(count: int, labels: list[object], *, width: int = 3072) -> bytes:
         (batch(1, [-1]), "holds labels -1 to -1, not 0 to 9"),
     ],
 )
-def test_damaged_cifar_batch(tmp_path: Path, colour: Parts, write_cifar10: Writer, content: bytes, fault: str) -> None:
+def test_damaged_cifar_is_refused(
+    tmp_path: Path, colour: Parts, write_cifar10: Writer, content: bytes, fault: str
+) -> None:
     write_cifar10(tmp_path, colour)
     (tmp_path / BATCH).write_bytes(content)
     message = failure("cifar10", tmp_path)
@@ -142,7 +146,7 @@ def shard(images: list[bytes | None], labels: list[object]) -> pa.Table:
         (lambda good: shard([good], [1]).drop_columns("label"), "has the columns img, not img or image and"),
     ],
 )
-def test_damaged_rows_of_a_shard(
+def test_damaged_rows_of_a_shard_are_refused(
     tmp_path: Path, colour: Parts, write_shards: Writer, table: Callable[[bytes], pa.Table], fault: str
 ) -> None:
     write_shards(tmp_path / "cifar10", colour)
@@ -154,20 +158,20 @@ def test_damaged_rows_of_a_shard(
     assert fault in message
 
 
-def test_images_of_another_size_in_a_shard(tmp_path: Path, colour: Parts, write_shards: Writer) -> None:
+def test_images_of_another_size_in_a_shard_are_refused(tmp_path: Path, colour: Parts, write_shards: Writer) -> None:
     write_shards(tmp_path / "cifar10", tuple((x[:, :, :28, :30], y) for x, y in colour))
     assert "holds an image of 30x28 pixels in row 0, not 32x32" in failure("cifar10", tmp_path)
 
 
 @pytest.mark.parametrize("keep", [0, 10, -50])
-def test_a_torn_shard(tmp_path: Path, colour: Parts, write_shards: Writer, keep: int) -> None:
+def test_a_truncated_shard_is_refused(tmp_path: Path, colour: Parts, write_shards: Writer, keep: int) -> None:
     write_shards(tmp_path / "cifar10", colour)
     path = tmp_path / SHARD
     path.write_bytes(path.read_bytes()[:keep])
     assert failure("cifar10", tmp_path).startswith(f"{path} is not a readable Parquet file")
 
 
-def test_a_shard_with_damaged_pages(tmp_path: Path, colour: Parts, write_shards: Writer) -> None:
+def test_a_shard_with_damaged_pages_is_refused(tmp_path: Path, colour: Parts, write_shards: Writer) -> None:
     write_shards(tmp_path / "cifar10", colour)
     path = tmp_path / SHARD
     content = path.read_bytes()
@@ -175,7 +179,7 @@ def test_a_shard_with_damaged_pages(tmp_path: Path, colour: Parts, write_shards:
     assert failure("cifar10", tmp_path).startswith(str(path))
 
 
-def test_a_lacking_shard_shows_in_the_count(tmp_path: Path, colour: Parts, write_shards: Writer) -> None:
+def test_a_missing_shard_is_found_by_the_number_of_images(tmp_path: Path, colour: Parts, write_shards: Writer) -> None:
     write_shards(tmp_path / "cifar10", colour, shards=3)
     (tmp_path / "cifar10/train-00001-of-00003.parquet").unlink()
     message = failure("cifar10", tmp_path, verify=True)

@@ -1,4 +1,4 @@
-"""What is not in the data directory is downloaded there by torchvision, or asked for in one clear line."""
+"""Missing data is downloaded by torchvision, or an error of one line says what to put where."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_without_a_network_the_error_says_what_to_put_where(
     assert "\n" not in message
 
 
-def test_only_the_files_that_lack_are_asked_for(
+def test_the_error_names_only_the_missing_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colour: Parts, write_cifar10: Writer
 ) -> None:
     write_cifar10(tmp_path, colour)
@@ -70,13 +70,13 @@ def test_only_the_files_that_lack_are_asked_for(
         load("cifar10", tmp_path)
 
 
-def test_a_data_directory_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_data_directory_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match=r"mnist is not in .*/file/data"):
         load("mnist", tmp_path / "file" / "data")
 
 
-def test_a_download_that_leaves_files_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incomplete_download_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torchvision.datasets, "CIFAR100", lambda **arguments: None)
     with pytest.raises(DataError, match="left cifar-100-python/train, cifar-100-python/test missing in"):
         load("cifar100", tmp_path)

@@ -1,4 +1,4 @@
-"""The same pixels come out of every layout, whole and in order."""
+"""Every layout gives the same images, complete and in order."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def assert_holds(data: ImageData, parts: Parts) -> None:
 
 @pytest.mark.parametrize(("name", "folder"), [("mnist", "MNIST/raw"), ("fashion-mnist", "FashionMNIST/raw")])
 @pytest.mark.parametrize("gz", [False, True])
-def test_idx_files(tmp_path: Path, grey: Parts, write_idx: Writer, name: str, folder: str, gz: bool) -> None:
+def test_idx_files_are_read(tmp_path: Path, grey: Parts, write_idx: Writer, name: str, folder: str, gz: bool) -> None:
     write_idx(tmp_path / folder, grey, gz=gz)
     assert_holds(load(name, tmp_path, verify=False), grey)
 
@@ -70,7 +70,7 @@ def test_cifar_batches_as_python_2_wrote_them(tmp_path: Path, colour: Parts, wri
 @pytest.mark.parametrize("shards", [1, 3])
 @pytest.mark.parametrize("image_format", ["PNG", "WEBP"])
 @pytest.mark.parametrize("image_column", ["img", "image"])
-def test_parquet_shards(
+def test_parquet_shards_are_read(
     tmp_path: Path, colour: Parts, write_shards: Writer, shards: int, image_format: str, image_column: str
 ) -> None:
     folder = tmp_path / "cifar10"
@@ -90,14 +90,14 @@ def test_parquet_shards_of_cifar100_give_the_fine_labels(
     [("mnist", "mnist"), ("fashion-mnist", "fashion-mnist"), ("fashion-mnist", "fashion_mnist")],
 )
 @pytest.mark.parametrize("image_format", ["PNG", "WEBP"])  # WebP has no grey images: they come back as RGB
-def test_parquet_shards_of_grey_images(
+def test_parquet_shards_of_grey_images_are_read(
     tmp_path: Path, grey: Parts, write_shards: Writer, name: str, folder: str, image_format: str
 ) -> None:
     write_shards(tmp_path / folder, grey, image_format=image_format)
     assert_holds(load(name, tmp_path, verify=False), grey)
 
 
-def test_one_digest_for_the_same_images_in_any_layout(
+def test_the_sha256_of_the_same_images_is_the_same_in_any_layout(
     tmp_path: Path, colour: Parts, write_cifar10: Writer, write_shards: Writer
 ) -> None:
     write_cifar10(tmp_path / "a", colour)
@@ -110,7 +110,7 @@ def test_one_digest_for_the_same_images_in_any_layout(
     assert load("cifar10", tmp_path / "c", verify=False).sha256 != a.sha256
 
 
-def test_torchvisions_layout_goes_before_shards(
+def test_torchvisions_layout_has_priority_over_shards(
     tmp_path: Path, colour: Parts, write_cifar10: Writer, write_shards: Writer
 ) -> None:
     write_cifar10(tmp_path, colour)
@@ -118,7 +118,7 @@ def test_torchvisions_layout_goes_before_shards(
     assert_holds(load("cifar10", tmp_path, verify=False), colour)
 
 
-def test_an_incomplete_torchvision_layout_gives_way_to_shards(
+def test_shards_are_used_if_torchvisions_layout_is_incomplete(
     tmp_path: Path, colour: Parts, write_cifar10: Writer, write_shards: Writer
 ) -> None:
     write_cifar10(tmp_path, colour)
@@ -132,8 +132,8 @@ def test_unknown_dataset_names_the_known_ones(tmp_path: Path) -> None:
         load("imagenet", tmp_path)
 
 
-def test_importing_the_room_loads_none_of_the_readers() -> None:
-    """Every worker of a study imports the room; only the one that loads data needs these."""
+def test_importing_study_data_imports_none_of_the_reading_libraries() -> None:
+    """Every worker imports `study.data`, but only the one that loads the data needs these."""
     code = "import study.data, sys; print({'torchvision', 'sklearn', 'pyarrow', 'PIL'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
@@ -144,7 +144,7 @@ def test_importing_the_room_loads_none_of_the_readers() -> None:
     ("name", "pixel_mean"),
     [("mnist", [0.1307]), ("fashion-mnist", [0.2860]), ("cifar10", [0.4914, 0.4822, 0.4465])],
 )
-def test_the_real_images(name: str, pixel_mean: list[float]) -> None:
+def test_the_real_images_have_their_published_sizes_and_means(name: str, pixel_mean: list[float]) -> None:
     data, info = load(name, Path(os.environ["STUDY_DATA_DIR"])), DATASETS[name]
     assert data.train_x.shape == (info.train_count, *info.image_shape)
     assert data.test_x.shape == (info.test_count, *info.image_shape)

@@ -62,14 +62,14 @@ def test_whole_official_sets_keep_their_order_and_are_not_copied(numbered: Image
     assert len(parts.val_y) == 0
 
 
-def test_classes_are_mixed(numbered: ImageData) -> None:
+def test_the_order_of_a_smaller_training_set_mixes_the_classes(numbered: ImageData) -> None:
     """The labels of the fixture ascend; the head of the permutation must not."""
     train_y = split(numbered, train_size=60, val_size=0, test_size=40).train_y
     assert abs(np.corrcoef(np.arange(60), train_y)[0, 1]) < 0.3
 
 
-def test_the_permutation_is_pinned() -> None:
-    """Another order would silently be another study: resumed trials would train on other images."""
+def test_the_permutation_never_changes() -> None:
+    """With another order, resumed trials would silently train on other images."""
     assert fixed_permutation(TRAIN_SEED, 60_000)[:5].tolist() == [52327, 41922, 16814, 37197, 34035]
     assert sorted(fixed_permutation(TRAIN_SEED, 1000)) == list(range(1000))
 
@@ -90,7 +90,7 @@ def test_every_class_of_the_digits_is_in_a_small_training_set(tmp_path: Path) ->
         ((10, 10, 0), "test_size 0"),
     ],
 )
-def test_sizes_that_cannot_be_had(numbered: ImageData, sizes: tuple[int, int, int], message: str) -> None:
+def test_impossible_sizes_are_refused(numbered: ImageData, sizes: tuple[int, int, int], message: str) -> None:
     train_size, val_size, test_size = sizes
     with pytest.raises(ValueError, match=message):
         split(numbered, train_size=train_size, val_size=val_size, test_size=test_size)

@@ -1,4 +1,4 @@
-"""Dropout from an explicit generator is torch's dropout in all but the source of its masks."""
+"""Dropout from an explicit generator equals torch's dropout except for the source of its masks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_same_bits_as_torch_from_the_same_stream(p: float) -> None:
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.8])
-def test_mean_and_variance(p: float) -> None:
+def test_mean_and_variance_are_those_of_inverted_dropout(p: float) -> None:
     """Of ones: values 0 or 1/(1-p), mean 1, variance p/(1-p)."""
     n = 200_000
     out = dropout(p, stream())(torch.ones(n, dtype=torch.float64))
@@ -47,7 +47,7 @@ def test_gradients_pass_where_values_do() -> None:
     assert torch.equal(x.grad, out.detach())
 
 
-def test_identity_in_eval_mode_and_no_draw() -> None:
+def test_in_eval_mode_it_is_the_identity_and_draws_nothing() -> None:
     generator = stream()
     x = torch.randn(8, 9, generator=stream(1))
     assert torch.equal(dropout(0.5, generator).eval()(x), x)
@@ -55,7 +55,7 @@ def test_identity_in_eval_mode_and_no_draw() -> None:
     assert torch.equal(Dropout(0.5).eval()(x), x)  # needs no generator to evaluate
 
 
-def test_the_global_stream_is_not_touched() -> None:
+def test_the_global_generator_is_not_used() -> None:
     before = torch.get_rng_state()
     dropout(0.5, stream())(torch.ones(10))
     assert torch.equal(torch.get_rng_state(), before)
@@ -73,18 +73,18 @@ def test_resuming_from_the_generators_state_gives_the_same_masks() -> None:
     assert all(torch.equal(a, again(x)) for a in uninterrupted)
 
 
-def test_training_without_a_generator_says_what_to_call() -> None:
+def test_training_without_a_generator_is_refused() -> None:
     with pytest.raises(RuntimeError, match=r"set_dropout_generator\(model, generator\)"):
         Dropout(0.5)(torch.ones(3))
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.0, 1.5])
-def test_probabilities_that_are_none(p: float) -> None:
+def test_a_probability_outside_the_unit_interval_is_refused(p: float) -> None:
     with pytest.raises(ValueError, match=r"must be in \[0, 1\)"):
         Dropout(p)
 
 
-def test_every_dropout_of_a_model_gets_the_generator() -> None:
+def test_every_dropout_layer_of_a_model_gets_the_generator() -> None:
     model = build("stdcnn", image_shape=(1, 28, 28), num_classes=10, generator=stream())
     x = torch.rand(4, 1, 28, 28, generator=stream(1))
     set_dropout_generator(model, stream(2))
@@ -94,13 +94,13 @@ def test_every_dropout_of_a_model_gets_the_generator() -> None:
     assert torch.equal(model(x), first)
 
 
-def test_a_model_without_dropout_needs_none() -> None:
+def test_a_model_without_dropout_is_not_changed() -> None:
     model = nn.Sequential(nn.Linear(2, 2))
     set_dropout_generator(model, stream())
     assert model(torch.ones(1, 2)).shape == (1, 2)
 
 
-def test_a_model_with_dropout_that_no_trial_can_seed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_with_torchs_own_dropout_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def careless(*, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(784, num_classes))
 

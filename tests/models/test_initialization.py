@@ -1,4 +1,4 @@
-"""Initial weights: torch's default distributions, drawn from the generator that is passed."""
+"""Initial weights have torch's default distributions and are drawn from the given generator."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def same_bits(a: nn.Module, b: nn.Module) -> bool:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_seed_alone_decides(name: str) -> None:
+def test_the_weights_depend_only_on_the_seed(name: str) -> None:
     first = network(name, stream(4))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(12345)
@@ -46,27 +46,27 @@ def test_the_bits_are_those_of_torch_manual_seed(name: str) -> None:
     assert same_bits(network(name, stream(7)), peer)
 
 
-def test_torchs_global_stream_is_neither_read_nor_moved() -> None:
+def test_torchs_global_generator_is_neither_used_nor_changed() -> None:
     before = torch.get_rng_state()
     network("m1_20", stream(0))
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_global_stream_is_restored_after_an_error() -> None:
+def test_the_global_generator_is_restored_after_an_error() -> None:
     before = torch.get_rng_state()
     with pytest.raises(ValueError, match="do not fit"):
         build("stdcnn", image_shape=(1, 1, 1), num_classes=10, generator=stream(0))
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_generator_goes_on_where_the_model_left_it() -> None:
+def test_a_second_model_continues_the_generators_stream() -> None:
     generator = stream(0)
     first, second = network("m1_20", generator), network("m1_20", generator)
     assert not same_bits(first, second)
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "vgg11"])
-def test_weights_and_biases_are_uniform_up_to_the_root_of_the_fan_in(name: str) -> None:
+def test_weights_and_biases_are_uniform_within_one_over_the_root_of_the_fan_in(name: str) -> None:
     """torch's default: kaiming_uniform with a = sqrt(5) is uniform on +-1/sqrt(fan_in), as is the bias."""
     for module in network(name, stream(1)).modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -87,7 +87,7 @@ def test_weights_and_biases_are_uniform_up_to_the_root_of_the_fan_in(name: str) 
             assert (module.running_var == 1).all()  # type: ignore[union-attr]
 
 
-def test_vgg11s_convolutions_are_normal_with_twice_the_inverse_fan_out() -> None:
+def test_the_convolutions_of_vgg11_are_normal_with_variance_two_over_the_fan_out() -> None:
     for module in network("vgg11", stream(1)).modules():
         if isinstance(module, nn.Conv2d):
             scaled = module.weight.detach().double().flatten() * math.sqrt(9 * module.out_channels / 2)
@@ -101,9 +101,9 @@ def test_vgg11s_convolutions_are_normal_with_twice_the_inverse_fan_out() -> None
             assert module.weight.abs().max() <= (1 + 1e-6) / math.sqrt(module.in_features)
 
 
-def test_a_generator_elsewhere_than_on_the_cpu_is_refused() -> None:
-    class Elsewhere:
+def test_a_generator_that_is_not_on_the_cpu_is_refused() -> None:
+    class OnTheGpu:
         device = torch.device("cuda")
 
-    with pytest.raises(ValueError, match="drawn on the CPU"), drawing_from(Elsewhere()):  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="drawn on the CPU"), drawing_from(OnTheGpu()):  # type: ignore[arg-type]
         pass

@@ -1,10 +1,10 @@
-"""The regrouped convolution is the plain one: values, both gradients, and the second derivative."""
+"""The regrouped convolution equals the plain one: values, both gradients, and the second derivative."""
 
 import torch
 from torch import nn
 
 from study.models.initialization import drawing_from
-from study.models.strided_convolution import StridedConv2d
+from study.models.layers import StridedConv2d
 
 
 def test_equals_the_plain_convolution_with_all_derivatives() -> None:

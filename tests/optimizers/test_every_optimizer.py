@@ -1,4 +1,4 @@
-"""What holds of every entry of OPTIMIZERS, and of those that are torch's."""
+"""Properties of every entry of OPTIMIZERS, and of those that equal torch's."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_interrupted_and_resumed_equals_uninterrupted_to_the_bit(name: str, kind
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_fresh_state_can_be_put_back(name: str) -> None:
+def test_a_fresh_state_can_be_restored(name: str) -> None:
     one, other = network(), network()
     optimizer = built(name, one)
     fresh = optimizer.state_dict()
@@ -56,7 +56,7 @@ def test_every_optimizer_lowers_the_loss(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_another_trials_checkpoint_is_refused(name: str) -> None:
+def test_a_checkpoint_of_another_network_is_refused(name: str) -> None:
     model = network()
     stored = checkpoints.state_to_bytes(network("batch_norm"), built(name, model), TrainingState())
     with pytest.raises(ValueError, match="does not fit this trial"):
@@ -64,7 +64,7 @@ def test_another_trials_checkpoint_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_only_the_given_generators_are_drawn_from(name: str) -> None:
+def test_the_global_generator_is_not_used(name: str) -> None:
     before = torch.get_rng_state()
     fit(model := network("dropout"), built(name, model), 2)
     assert torch.equal(torch.get_rng_state(), before)
@@ -109,7 +109,7 @@ def test_without_noise_or_selectivity_it_is_sgd_to_the_bit(variant: Builder, kin
 
 
 @pytest.mark.parametrize(("name", "per_epoch"), [("sgd", 1), ("adam", 1), ("adamw", 1), ("msgd", 1), ("svrg", 3)])
-def test_gradients_of_an_epoch(name: str, per_epoch: int) -> None:
+def test_gradient_equivalents_of_an_epoch(name: str, per_epoch: int) -> None:
     """SVRG: one gradient of every image for the snapshot, two in the steps."""
     state = fit(model := network(), built(name, model), 2)
     assert (state.steps, state.gradient_equivalents) == (6, 2 * IMAGES * per_epoch)
@@ -122,12 +122,12 @@ def test_adam_with_momentum_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["svrg", "msgd", "selective_backprop"])
-def test_a_step_before_any_epoch_says_what_to_call(name: str) -> None:
+def test_a_step_before_begin_epoch_is_refused(name: str) -> None:
     with pytest.raises(RuntimeError, match=r"call begin_epoch\(batches, generator\)"):
         built(name, network()).step(*batches()[0])
 
 
-def test_settings_that_are_none() -> None:
+def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="sigma is a standard deviation"):
         MultiplicativeNoise(network(), learning_rate=RATE, sigma=-1.0)
     with pytest.raises(ValueError, match="beta must be at least 0"):

@@ -1,4 +1,4 @@
-"""Selective backprop: the rule of selection, whole batches from a queue, and a forward pass that leaves no trace."""
+"""Selective backprop: its selection rule, full batches from a queue, and a selection without side effects."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def pixels(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def after_first_epoch(history: Tensor, beta: float, size: int = 1024) -> tuple[_Scores, SelectiveBackprop]:
-    """Rate 0: the losses stand still. The history holds the losses of these pixels."""
+    """With learning rate 0 the losses do not change. The history holds the losses of these pixels."""
     model = _Scores()
     optimizer = begun(SelectiveBackprop(model, learning_rate=0.0, beta=beta, history=size))
     optimizer.step(*pixels(history))
@@ -69,8 +69,8 @@ def test_the_lowest_loss_and_ties_at_the_bottom_are_never_selected() -> None:
     assert optimizer.updates == 1
 
 
-def test_the_history_is_that_of_the_newest_losses() -> None:
-    """After ten losses far above, older low ones are forgotten: nothing of the history is below."""
+def test_the_history_holds_the_newest_losses() -> None:
+    """After ten high losses, the older low ones are forgotten."""
     _, optimizer = after_first_epoch(torch.zeros(30), beta=1.0, size=10)
     optimizer.step(*pixels(torch.full((10,), 5.0)))
     history = optimizer.state_dict()["history"]
@@ -96,14 +96,14 @@ def test_selected_images_wait_for_a_full_batch_and_the_rest_is_one_smaller_step(
     assert order == sorted(set(order))
 
 
-def test_the_first_epoch_is_sgds() -> None:
+def test_the_first_epoch_equals_sgd() -> None:
     ours, sgds = network("dropout"), network("dropout")
     assert fit(ours, built("selective_backprop", ours), 1) == fit(sgds, built("sgd", sgds), 1)
     assert_same_bits(ours, sgds)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_selecting_draws_no_mask_and_moves_no_statistic(kind: str) -> None:
+def test_selecting_draws_no_dropout_mask_and_changes_no_running_statistic(kind: str) -> None:
     model = network(kind)
     optimizer = SelectiveBackprop(model, learning_rate=RATE, beta=1e9)  # after the first epoch it selects nothing
     fit(model, optimizer, 1)
@@ -122,7 +122,7 @@ def _dropouts(model: nn.Module) -> list[nn.Module]:
     return [module for module in model.modules() if hasattr(module, "generator")]
 
 
-def test_gradient_equivalents_are_one_third_an_image_and_one_a_selected_image() -> None:
+def test_gradient_equivalents_are_a_third_for_each_image_and_one_for_each_selected_image() -> None:
     model = network()
     fed: list[int] = []
     model.register_forward_pre_hook(lambda m, args: fed.append(len(args[0])) if m.training else None)

@@ -1,4 +1,4 @@
-"""SVRG: exact at its snapshot, unbiased away from it, quieter than SGD near it, and no trace in the buffers."""
+"""SVRG: exact at its snapshot, unbiased away from it, of small variance near it, and without effect on buffers."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_away_from_it_the_epochs_mean_by_image_is_the_full_gradient(kind: str) -
 
 
 @pytest.mark.parametrize("position", [0, 2])
-def test_a_step_is_unbiased_at_every_position_the_smaller_last_batch_included(position: int) -> None:
+def test_a_step_is_unbiased_at_every_position_even_in_the_smaller_last_batch(position: int) -> None:
     """Over the rotations of the order every image comes as often to every place: the mean v is exact."""
     vs = []
     for roll in range(IMAGES):
@@ -96,7 +96,7 @@ def test_a_step_is_unbiased_at_every_position_the_smaller_last_batch_included(po
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_near_the_snapshot_the_variance_is_far_below_sgds_and_grows_with_the_distance(kind: str) -> None:
+def test_near_the_snapshot_the_variance_is_far_below_sgds_and_grows_with_distance(kind: str) -> None:
     def variances(distance: float) -> tuple[float, float]:
         model = network(kind, DOUBLE)
         optimizer = begun(model)
@@ -111,7 +111,7 @@ def test_near_the_snapshot_the_variance_is_far_below_sgds_and_grows_with_the_dis
     assert 50 < variances(1e-2)[0] / near < 200  # the difference of gradients is linear in the distance
 
 
-def test_the_snapshot_passes_leave_the_running_statistics_alone() -> None:
+def test_the_passes_at_the_snapshot_do_not_change_running_statistics() -> None:
     ours, sgds = network("batch_norm"), network("batch_norm")
     optimizer = built("svrg", ours)
     optimizer.begin_epoch(batches, stream())
@@ -147,7 +147,7 @@ def test_momentum_and_weight_decay_act_on_v_as_torchs() -> None:
         torch.testing.assert_close(flat(model.parameters()), theta, rtol=0, atol=1e-13)
 
 
-def test_frozen_and_unused_parameters_are_left_as_they_are() -> None:
+def test_frozen_and_unused_parameters_are_not_changed() -> None:
     model = network()
     model[1].requires_grad_(False)  # type: ignore[index]
     model.unused = nn.Parameter(torch.ones(2))  # type: ignore[assignment]

@@ -15,7 +15,6 @@ from study.results.folder import Results
 from study.training import precision
 from study.training.loop import TrainingRun
 from study.trials.execute import execute
-from study.tuning.cluster import Capacity, ClusterError, check_precision
 from tests.training.networks import model_of, run_of, same_bits, trained, trained_together
 from tests.trials.small import planned, tensors, trial
 
@@ -86,28 +85,6 @@ def test_tf32_without_a_gpu_is_refused() -> None:
     with pytest.raises(ValueError, match="tf32 needs an NVIDIA GPU"):
         precision.check("tf32", torch.device("cpu"))
     precision.check("bf16", torch.device("cpu"))
-
-
-@pytest.mark.parametrize(
-    ("gpus_up", "grows", "asked", "refused"),
-    [
-        (0, False, None, True),
-        (2, False, 0.0, True),
-        (2, False, None, False),
-        (0, True, None, False),
-        (2, False, 0.5, False),
-    ],
-)
-def test_tf32_on_a_cluster_without_gpus_is_refused_before_any_trial(
-    gpus_up: int, grows: bool, asked: float | None, refused: bool
-) -> None:
-    cluster = Capacity([{"CPU": 8.0, "GPU": float(gpus_up)}], [], grows)
-    check_precision(cluster, {"float32", "bf16"}, asked)
-    if refused:
-        with pytest.raises(ClusterError, match="these trials get none; leave it out, or take bf16"):
-            check_precision(cluster, {"tf32"}, asked)
-    else:
-        check_precision(cluster, {"tf32"}, asked)
 
 
 def test_a_row_says_in_what_it_was_trained(tmp_path: Path) -> None:

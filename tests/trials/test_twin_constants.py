@@ -1,7 +1,8 @@
 """Constants that are written twice, because one room must not import the other, are equal."""
 
-from search_spaces import NEWTON_STEPS, NEWTON_TOLERANCE
+from search_spaces import NEWTON_STEPS, NEWTON_TOLERANCE, SpectrumProbe
 from study.attacks import ATTACKS
+from study.curvature.eigen import RELATIVE_RESIDUAL
 from study.curvature.landscape import INTERPOLATION_FRACTIONS, LINE_OFFSETS, PLANE_OFFSETS
 from study.trials.probes import LANDSCAPES
 from study.tuning.costs import LANDSCAPE_POINTS
@@ -13,6 +14,10 @@ def test_a_probe_asks_by_default_for_the_newton_settings_of_the_attacks() -> Non
         "fhsm": defaults,
         "l2hess": defaults,
     }
+
+
+def test_a_probe_asks_by_default_for_the_tolerance_of_the_eigenvalue_methods() -> None:
+    assert SpectrumProbe("test", 1).tolerance == RELATIVE_RESIDUAL
 
 
 def test_the_cost_model_counts_the_points_of_every_landscape() -> None:

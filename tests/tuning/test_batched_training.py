@@ -1,4 +1,4 @@
-"""A study whose networks are first trained as few programs: the same rows, whatever becomes of the programs."""
+"""A study whose networks are trained in batches first: the rows are the same, whatever happens to the batches."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 from study.results.folder import Results
 from study.results.schema import Row
 from study.run import main
-from study.tuning import batched_training
+from study.tuning import tuner
 from study.tuning.progress import Progress
-from tests.tuning.groups_that_fail import all_diverge, cannot_be_one
+from tests.tuning.faults import all_diverge, no_batched_training
 
 SMALL = [
     *("--grid", "smoke", "--select", "batch_size=32", "--seeds", "0,1", "--probes", "headline"),
@@ -31,21 +31,21 @@ def test_trained_together_or_alone_the_study_is_the_same(tmp_path: Path, capsys:
     assert "4/4 done, 0 running, 0 failed" in printed
     assert "not trained as one program" not in printed
     status, alone = run(tmp_path / "alone")
-    assert status == 0 and "probes follow" not in capsys.readouterr().out  # on CPUs nobody asked for it
+    assert status == 0 and "probes follow" not in capsys.readouterr().out  # the default on CPUs
     assert together.keys() == alone.keys()
     for trial_id, row in together.items():
-        its = alone[trial_id]
-        assert (row["replicas"], its["replicas"], row["replayed"]) == (4, 1, False)
-        assert row["train_loss"] == pytest.approx(its["train_loss"], rel=1e-3)
-        assert row["lambda1_test"] == pytest.approx(its["lambda1_test"], rel=0.02)
-        assert [a["n"] for a in row["attacks"]] == [a["n"] for a in its["attacks"]]
-        assert row["spaces"] == its["spaces"] and row["regimes"] == its["regimes"]
+        single = alone[trial_id]
+        assert (row["replicas"], single["replicas"], row["replayed"]) == (4, 1, False)
+        assert row["train_loss"] == pytest.approx(single["train_loss"], rel=1e-3)
+        assert row["lambda1_test"] == pytest.approx(single["lambda1_test"], rel=0.02)
+        assert [a["n"] for a in row["attacks"]] == [a["n"] for a in single["attacks"]]
+        assert row["spaces"] == single["spaces"] and row["regimes"] == single["regimes"]
 
 
-def test_what_cannot_be_one_program_is_trained_one_by_one(
+def test_networks_that_cannot_be_one_program_are_trained_one_by_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batched_training, "execute_batched", cannot_be_one)
+    monkeypatch.setattr(tuner, "execute_batched", no_batched_training)
     status, rows = run(tmp_path, "--replicas", "8")
     printed = capsys.readouterr()
     assert "not trained as one program, but one by one: 4 x digits m1_8" in printed.err
@@ -58,16 +58,16 @@ def test_what_cannot_be_one_program_is_trained_one_by_one(
 def test_networks_that_diverged_together_are_not_trained_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batched_training, "execute_batched", all_diverge)
+    monkeypatch.setattr(tuner, "execute_batched", all_diverge)
     status, rows = run(tmp_path, "--replicas", "8")
     assert status == 0 and {row["status_reason"] for row in rows.values()} == {"planted"}
     status, _ = run(tmp_path, "--replicas", "8")
     assert status == 0 and "nothing to do" in capsys.readouterr().out
 
 
-def test_what_follows_counts_in_the_eta() -> None:
+def test_the_work_that_follows_counts_in_the_eta() -> None:
     done = {"costs": {"a": 1.0}, "labels": {}, "started": 0.0, "done": {"a": "ok"}}
     assert Progress(**done).eta_seconds() == 0  # type: ignore[arg-type]
-    waiting = Progress(**done, afterwards=3.0)  # type: ignore[arg-type]
+    waiting = Progress(**done, later_seconds=3.0)  # type: ignore[arg-type]
     eta = waiting.eta_seconds()
     assert eta is not None and eta > 0

@@ -1,4 +1,4 @@
-"""A rehearsal runs the trial's own code in small and weighs its parts as the whole trial would."""
+"""Profiling runs the trial's own code in short and weights its parts as the whole trial would."""
 
 from collections.abc import Callable
 
@@ -11,22 +11,21 @@ from study.models import build
 from study.results.folder import Results
 from study.trials.device_data import DeviceData
 from study.trials.execute import execute
-from study.tuning.gpu_profile import BASIS_BYTES, CudaMeter, rehearse
-from study.tuning.gpu_shares import share
+from study.tuning.gpu_profile import BASIS_BYTES, Meter, profile_trial
+from study.tuning.gpu_shares import gpu_share
 from tests.trials.small import planned, probes, tensors, trial
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
 
-class FakeMeter:
-    """A CPU that reports one peak, and for each part in turn the kernel time that it was told to."""
-
-    device, name, total_bytes = torch.device("cpu"), "pretended", 10**9
+class FakeMeter(Meter):
+    """A CPU that reports one peak, and for each part in turn the given kernel time."""
 
     def __init__(self, *busy: float | None) -> None:
+        self.device, self.name, self.total_bytes = torch.device("cpu"), "simulated", 10**9
         self._busy = list(busy)
 
-    def wait(self) -> None:
+    def synchronize(self) -> None:
         return
 
     def peak_bytes(self) -> int:
@@ -45,43 +44,43 @@ def test_every_kind_of_part_runs_and_memory_counts_the_vectors_that_lanczos_keep
         LandscapeProbe("interpolation", "test", 50),
     }
     meter = FakeMeter(1e9, 1e9, 1e9)
-    found = rehearse(planned(trial(epochs=2), asked), tensors(), meter)
-    assert (found.device, found.total_bytes) == ("pretended", 10**9)
+    found = profile_trial(planned(trial(epochs=2), asked), tensors(), meter)
+    assert (found.device, found.total_bytes) == ("simulated", 10**9)
     assert found.memory_bytes == 1000 + 60 * BASIS_BYTES * _weights("m1_8")
-    assert found.busy == pytest.approx(1.0)  # kernels cannot take longer than the part itself
+    assert found.busy == pytest.approx(1.0)  # kernels take no longer than their part
 
 
-def test_a_trial_without_probes_is_its_training() -> None:
-    found = rehearse(planned(trial(), frozenset()), tensors(), FakeMeter(0.0))
+def test_a_trial_without_probes_is_profiled_in_training() -> None:
+    found = profile_trial(planned(trial(), frozenset()), tensors(), FakeMeter(0.0))
     assert (found.memory_bytes, found.busy) == (1000, 0.0)
 
 
 def test_busy_is_unknown_where_a_part_could_not_be_profiled() -> None:
-    found = rehearse(planned(), tensors(), FakeMeter(0.0, None, 0.0))
+    found = profile_trial(planned(), tensors(), FakeMeter(0.0, None, 0.0))
     assert found.busy is None
 
 
 def test_long_training_outweighs_its_probes() -> None:
     asked = frozenset([AttackProbe("pgd", 0.1, "ce")])
-    short = rehearse(planned(trial(epochs=1), asked), tensors(), FakeMeter(0.0, 1e9))
-    long = rehearse(planned(trial(epochs=1000), asked), tensors(), FakeMeter(0.0, 1e9))
+    short = profile_trial(planned(trial(epochs=1), asked), tensors(), FakeMeter(0.0, 1e9))
+    long = profile_trial(planned(trial(epochs=1000), asked), tensors(), FakeMeter(0.0, 1e9))
     assert short.busy is not None
     assert long.busy is not None
     assert long.busy < 0.1 < short.busy
 
 
 @needs_cuda
-def test_on_a_gpu_the_rehearsal_covers_the_trial_itself(tmp_path: object) -> None:
+def test_on_a_gpu_the_profile_covers_the_memory_of_the_trial(tmp_path: object) -> None:
     parts = [(x.cuda(), y.cuda()) for x, y in (tensors().train, tensors().validation, tensors().test)]
     data = DeviceData(parts[0], parts[1], parts[2], tensors().sha256)
-    found = rehearse(planned(), data, CudaMeter())
+    found = profile_trial(planned(), data, Meter())
     torch.cuda.reset_peak_memory_stats()
     results = Results(str(tmp_path))
     results.create()
     peak = execute(planned(), data, results)["peak_memory_bytes"]
     assert peak <= 1.25 * found.memory_bytes
     assert found.busy is None or 0 < found.busy < 1
-    assert share("digits/m1_8/sgd/bs32/fgsm", [found], {}) <= 0.25
+    assert gpu_share("digits/m1_8/sgd/bs32/fgsm", [found], {}) <= 0.25
 
 
 def _weights(model: str) -> int:

@@ -1,4 +1,4 @@
-"""The progress line names each node's GPU share, and survives a cluster that cannot be asked."""
+"""The progress line shows each node's use of GPUs, and survives a cluster that does not respond."""
 
 import ray
 
@@ -6,12 +6,12 @@ from study.tuning.cluster import gpu_use
 from study.tuning.progress import Progress, describe_gpus
 
 
-def test_without_gpus_nothing_is_said() -> None:
+def test_without_gpus_nothing_is_shown() -> None:
     assert describe_gpus({}) == ""
     assert "GPU" not in Progress({}, {}).summary()
 
 
-def test_the_share_of_each_node_the_idlest_first() -> None:
+def test_nodes_with_the_most_free_gpus_come_first() -> None:
     use = {"10.0.0.1": (1.0, 1.0), "10.0.0.2": (0.25, 1.0)}
     assert describe_gpus(use) == "GPUs 1.25/2 (10.0.0.2 0.25/1, 10.0.0.1 1/1)"
     assert describe_gpus(use) in Progress({}, {}, gpu_use=lambda: use).summary()
@@ -29,7 +29,7 @@ def test_an_error_of_the_cluster_does_not_end_the_run() -> None:
     assert Progress({}, {}, gpu_use=gone).summary() == "0/0 done, 0 running, 0 failed | elapsed 0:00 | ETA unknown"
 
 
-def test_the_share_is_what_ray_has_promised_away() -> None:
+def test_use_is_rays_bookkeeping() -> None:
     import time
 
     @ray.remote(num_cpus=1, num_gpus=0.25)

@@ -1,15 +1,20 @@
-"""A worker before its trial."""
+"""What a worker does before its trial, and what it reports."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from study.tuning.trainable import SIGN_SECONDS, reporter, set_up_torch
+from study.results.folder import Results
+from study.trials.execute import execute
+from study.trials.execute_batched import execute_batched
+from study.tuning.trainable import PROBE_REPORT_SECONDS, report_history, set_up_torch, throttled
+from tests.trials.small import planned, tensors, trial
 
 
-def test_torch_is_given_the_trials_cpus_and_no_shortened_floats(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_uses_the_trials_cpus_and_full_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[int] = []
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
@@ -18,13 +23,28 @@ def test_torch_is_given_the_trials_cpus_and_no_shortened_floats(monkeypatch: pyt
     assert not torch.backends.cudnn.allow_tf32
 
 
-def test_every_epoch_is_told_and_of_probes_a_sign_of_life_now_and_then() -> None:
-    told: list[Mapping[str, Any]] = []
+def test_every_epoch_is_reported_and_probes_now_and_then() -> None:
+    reported: list[Mapping[str, Any]] = []
     seconds = 0.0
-    report = reporter(told.append, lambda: seconds)
+    report = throttled(reported.append, lambda: seconds)
     report({"epoch": 1})
     report({"probes_answered": 1})
-    seconds = SIGN_SECONDS
+    seconds = PROBE_REPORT_SECONDS
     report({"probes_answered": 2})
     report({"probes_answered": 3})
-    assert told == [{"epoch": 1}, {"probes_answered": 2}]
+    assert reported == [{"epoch": 1}, {"probes_answered": 2}]
+
+
+def test_epochs_of_batched_training_are_reported_once(tmp_path: Path) -> None:
+    results = Results(tmp_path)
+    results.create()
+    group = [planned(trial(seed=seed, epochs=3)) for seed in range(2)]
+    reported: list[int] = []
+    report_history(results, group[0], lambda metrics: reported.append(metrics["epoch"]))
+    assert reported == []  # not trained yet
+    execute_batched(group[0], tensors(), results, groups={group[0].trial.trial_id: group}, replicas=2)
+    report_history(results, group[0], lambda metrics: reported.append(metrics["epoch"]))
+    assert reported == [1, 2, 3]
+    execute(group[0], tensors(), results)
+    report_history(results, group[0], lambda metrics: reported.append(metrics["epoch"]))
+    assert reported == [1, 2, 3]  # its trial has run before

@@ -1,24 +1,24 @@
-"""A trial that goes wrong costs that trial, never the study."""
+"""A study through Ray: a trial that fails costs only that trial, and parents run before their children."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from study.results.folder import Results
-from tests.tuning.faults import DIES, HANGS, HOARDS, RAISES
+from study.tuning.tuner import MAX_FAILURES, next_round
+from tests.cluster.scripts import run_script
+from tests.tuning.faults import DIES, FILLS_MEMORY, HANGS, RAISES
 
 SCRIPT = """
 import sys
 from search_spaces import Request, plan
-from study.tuning import tuner
 from study.data import load, split
-from study.trials.device_data import data_key
-from study.tuning.resources import Resources
-from study.tuning.progress import Progress
 from study.results.folder import Results
+from study.trials.device_data import data_key
+from study.tuning import tuner
+from study.tuning.cluster import connected
+from study.tuning.progress import Progress
+from study.tuning.settings import RunSettings
 from tests.tuning.faults import faulty
 
 results = Results(sys.argv[1]); results.create()
@@ -29,19 +29,15 @@ work = list(grid.values())
 whole = load("digits", "unused")
 data = {data_key(p): (split(whole, train_size=64, val_size=240, test_size=20), whole.sha256) for p in work}
 progress = Progress({t: 1.0 for t in grid}, {})
-tuner.connect(None)
-resources = Resources(trial_timeout=float(sys.argv[3]))
-tuner.run_trials(work, data, results, progress, patience=progress.costs, resources=resources, execute_trial=faulty)
+settings = RunSettings(gpus_per_trial=0.0, trial_timeout=float(sys.argv[3]))
+with connected(None):
+    tuner.run_trials(work, data, results, progress, settings=settings, execute_trial=faulty)
 print("failures", sorted(progress.failures.values()))
 """
 
 
 def run(tmp_path: Path, seeds: str, timeout: float = 600.0, **environment: str) -> dict[int, dict[str, object]]:
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path), seeds, str(timeout)],
-        capture_output=True, text=True, timeout=280, env={**os.environ, "PYTHONPATH": str(Path.cwd()), **environment},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[:3000]
+    run_script(SCRIPT, str(tmp_path), seeds, str(timeout), **environment)
     return {row["seed"]: row for row in Results(tmp_path).read_rows()[0]}
 
 
@@ -55,10 +51,10 @@ def test_an_exception_and_a_worker_that_always_dies_cost_those_trials_only(tmp_p
 
 
 @pytest.mark.slow
-def test_a_trial_that_always_hangs_is_given_up_with_its_reason(tmp_path: Path) -> None:
+def test_a_trial_that_always_hangs_fails_with_its_reason(tmp_path: Path) -> None:
     rows = run(tmp_path, f"0,{HANGS},4", timeout=15.0)
     assert {seed: row["status"] for seed, row in rows.items()} == {0: "ok", HANGS: "failed", 4: "ok"}
-    assert str(rows[HANGS]["status_reason"]).startswith("hung: no sign of life for 1")
+    assert str(rows[HANGS]["status_reason"]).startswith("hung: no report for 1")
 
 
 @pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="reads /proc/meminfo")
@@ -66,11 +62,106 @@ def test_a_host_out_of_memory_costs_one_trial(tmp_path: Path) -> None:
     lines = [line.split() for line in Path("/proc/meminfo").read_text().splitlines()]
     memory = {words[0]: int(words[1]) for words in lines}
     used = memory["MemTotal:"] - memory["MemAvailable:"]
-    threshold = (used + 3_500_000) / memory["MemTotal:"]  # the hoarder alone takes 6 GB
+    threshold = (used + 3_500_000) / memory["MemTotal:"]  # that trial alone takes 6 GB
     if threshold > 0.9:
         pytest.skip("needs 4 GB of free memory")
     rows = run(
-        tmp_path, f"0,{HOARDS},4", RAY_memory_usage_threshold=f"{threshold:.3f}", RAY_memory_monitor_refresh_ms="100"
+        tmp_path,
+        f"0,{FILLS_MEMORY},4",
+        RAY_memory_usage_threshold=f"{threshold:.3f}",
+        RAY_memory_monitor_refresh_ms="100",
     )
-    assert {seed: row["status"] for seed, row in rows.items()} == {0: "ok", HOARDS: "failed", 4: "ok"}
-    assert "memory" in str(rows[HOARDS]["status_reason"])
+    assert {seed: row["status"] for seed, row in rows.items()} == {0: "ok", FILLS_MEMORY: "failed", 4: "ok"}
+    assert "memory" in str(rows[FILLS_MEMORY]["status_reason"])
+
+
+GENERATIONS = """
+import sys
+from dataclasses import replace
+import search_spaces
+from search_spaces.space import Curve, Space
+from study.run import main
+from tests.trials.small import trial
+
+def family(learning_rate):
+    parent = trial(learning_rate=learning_rate, epochs=2)
+    child = replace(parent, parent=parent, epochs=1, adversarial_training="fgsm", adversarial_epsilon=0.1)
+    return Curve("adversarial", (child,)), Curve("lr", (parent,))  # the order of the grid does not matter
+
+space = Space("family", "planted", family(0.05) + family(1e30), (0,), lambda trial: frozenset())
+search_spaces.GRIDS["family"] = (space,)
+sys.exit(main(["--grid", "family", "--results", sys.argv[1], "--no-report"]))
+"""
+
+
+def test_children_run_after_their_parents_and_fail_with_them(tmp_path: Path) -> None:
+    done = run_script(GENERATIONS, str(tmp_path), status=1)  # some trials failed
+    rows = {(row["learning_rate"], row["parent"] is not None): row for row in Results(tmp_path).read_rows()[0]}
+    statuses = {key: row["status"] for key, row in rows.items()}
+    assert statuses == {(0.05, False): "ok", (0.05, True): "ok", (1e30, False): "diverged", (1e30, True): "failed"}
+    orphan = rows[1e30, True]
+    assert (
+        orphan["status_reason"]
+        == f"ValueError: its parent, trial {orphan['parent']}, has no weights: see that trial's row"
+    )
+    assert orphan["status_reason"].split(": ", 1)[1] in done.stdout
+
+
+SLOTS = 40
+
+
+def rounds(
+    trials: int, culprits: set[str], max_concurrent: int | None = None, capacity: int = SLOTS
+) -> tuple[set[str], int, list[int | None]]:
+    """Simulate rounds; returns the trials that fail, the number of rounds, and how many trials ran at once in each.
+
+    Tune crashes as soon as a culprit runs or more than `capacity` trials do, before any trial of them is done.
+    """
+    left, failed, number = [str(i) for i in range(trials)], set(), 0
+    crashes, running_at_crash, at_once_counts = dict.fromkeys(left, 0), dict[str, int](), list[int | None]()
+    while left:
+        number += 1
+        now, at_once = next_round(left, crashes, running_at_crash, max_concurrent)
+        at_once_counts.append(at_once)
+        slots = min(SLOTS, at_once or SLOTS)
+        for start in range(0, len(now), slots):
+            running = now[start : start + slots]
+            if culprits & {*running} or len(running) > capacity:
+                running_at_crash |= dict.fromkeys(running, len(running))
+                for trial_id in running:
+                    crashes[trial_id] += 1
+                break
+            left = [trial_id for trial_id in left if trial_id not in running]
+        failed |= {trial_id for trial_id in left if crashes[trial_id] > MAX_FAILURES}
+        left = [trial_id for trial_id in left if trial_id not in failed]
+    return failed, number, at_once_counts
+
+
+@pytest.mark.parametrize("trials", [1, 2, 3, 40, 400])
+@pytest.mark.parametrize("max_concurrent", [None, 2, 7])
+def test_only_the_trial_that_crashes_tune_fails(trials: int, max_concurrent: int | None) -> None:
+    for culprit in {0, trials // 2, trials - 1}:
+        failed, number, _ = rounds(trials, {str(culprit)}, max_concurrent)
+        assert failed == {str(culprit)}
+        assert number <= 2 * (MAX_FAILURES + 1)
+
+
+def test_several_trials_that_crash_tune_fail_and_no_others() -> None:
+    culprits = {"0", "7", "39", "40", "150"}
+    assert rounds(200, culprits)[0] == culprits
+
+
+def test_trials_too_many_for_their_machine_run_fewer_at_once() -> None:
+    failed, _, at_once_counts = rounds(400, set(), capacity=20)
+    assert failed == set()
+    assert set(at_once_counts) == {None, SLOTS // 4}  # none had to run alone
+
+
+def test_a_crash_before_any_trial_started_does_not_change_how_many_run() -> None:
+    assert next_round(["a", "b"], {"a": 3, "b": 3}, {}, 7) == (["a", "b"], 7)
+
+
+def test_trials_with_the_fewest_crashes_come_first() -> None:
+    assert next_round(["a", "b"], {"a": 0, "b": 0}, {}, 7) == (["a", "b"], 7)
+    assert next_round(["a", "b"], {"a": 1, "b": 0}, {"a": 1}) == (["b"], None)
+    assert next_round(["a", "b"], {"a": 1, "b": 1}, {"a": 2, "b": 2}, 7) == (["a", "b"], 1)

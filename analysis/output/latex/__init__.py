@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path, PurePath
 
 from analysis.findings import Findings
-from analysis.output.latex.claims import claims_table
-from analysis.output.latex.counterexamples import counterexample_tables
 from analysis.output.latex.longtable import document
-from analysis.output.latex.published import absent_notes, published_tables
+from analysis.output.latex.tables import absent_notes, claims_table, counterexample_tables, published_tables
 
 
 def provenance(findings: Findings) -> list[str]:
-    """Where the numbers come from: the results folder, the code's commits, when it was trained, how many networks.
+    """Where the numbers come from: results folder, number of networks, when they were trained, and the code's commits.
 
-    Of a local folder only its name: a paper's source is public.
+    Of a local folder only the name is given, since the source of a paper is public.
     """
     location = findings.table.location
     shown = location if "://" in location else PurePath(location).name
@@ -34,25 +32,20 @@ TABLES = ("claims.tex", "counterexamples.tex", "paper_versus_ours.tex")
 def latex_tables(findings: Findings) -> dict[str, str]:
     """File name -> content, of `TABLES`.
 
-    Each needs the packages booktabs, longtable and array, fits a text width of 6.5 inches, and takes everything from
-    rows as text, never as a command.
+    Each file needs the packages booktabs, longtable and array, and fits a text width of 6.5 inches. Text from rows
+    never becomes a LaTeX command.
     """
     source = provenance(findings)
-    published = published_tables(findings.comparisons)
     contents = (
         document(source, [claims_table(findings.verdicts)]),
         document(source, counterexample_tables(findings.counterexamples.found)),
-        document(source, published, absent_notes(findings.comparisons)),
+        document(source, published_tables(findings.comparisons), absent_notes(findings.comparisons)),
     )
     return dict(zip(TABLES, contents, strict=True))
 
 
-def write_latex(findings: Findings, folder: Path) -> list[Path]:
-    """Write `latex_tables` into `folder`; returns the paths."""
+def write_latex(findings: Findings, folder: Path) -> None:
+    """Write `latex_tables` into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
     for name, content in latex_tables(findings).items():
-        path = folder / name
-        path.write_text(content, encoding="utf-8")
-        paths.append(path)
-    return paths
+        (folder / name).write_text(content, encoding="utf-8")

@@ -44,7 +44,7 @@ SCRIPTS = ("charts", "tips", "highlight", "controls", "tables", "sections")
 def render(findings: Findings, downloads: Sequence[str]) -> str:
     """The whole page; `downloads` are the files written beside it."""
     charts = Charts()
-    optimizers = optimizer_section(findings, charts)
+    optimizers = optimizer_section(findings.table, charts)
     own_counterexample = paper_counterexample_section(findings, charts)
     absent = {
         "exception": not own_counterexample,

@@ -6,7 +6,6 @@ from itertools import groupby
 
 from analysis.claims.sgd_variants import TABLE_2
 from analysis.figures.budgets import EPOCHS, GRADIENTS, budget_figure, measure_words, run_style, styles
-from analysis.findings import Findings
 from analysis.output.page.charts import Charts, glyph, group
 from analysis.output.page.html import Content, Html, details, element, note, section
 from analysis.output.page.html import table as data_table
@@ -22,18 +21,19 @@ from analysis.reports.budgets import (
 )
 from analysis.statistics.estimates import LinearContrast
 from analysis.statistics.thresholds import SIGNIFICANCE
+from analysis.tables.table import StudyTable
 from analysis.tables.words import name, said
 from analysis.theme import percent, regime_style
 from search_spaces.sgd_variants import CIFAR, CIFAR_BATCH_SIZE
 
 
-def optimizer_section(findings: Findings, charts: Charts) -> Html | None:
+def optimizer_section(table: StudyTable, charts: Charts) -> Html | None:
     """Each comparison with its charts per epoch and per gradient and a table; None if only one optimizer was run.
 
     Charts are drawn at one batch size a data set and model, the one with most optimizers (nearest to 128 among
     those); the tables of the others are folded away.
     """
-    found = comparisons(findings.table)
+    found = comparisons(table)
     if not found:
         return None
     places = [list(group) for _, group in groupby(found, key=lambda c: c.place)]

@@ -7,8 +7,16 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.figures.batch_size import SPLITS
 from analysis.output.page.html import Content, Html, details, element, note, section, table
-from analysis.published.paper_versus_ours import CONSISTENT, NOT_CONSISTENT, NOT_DECIDABLE, NOT_RUN, TableComparison
+from analysis.published.paper_versus_ours import (
+    CONSISTENT,
+    NOT_CONSISTENT,
+    NOT_DECIDABLE,
+    NOT_RUN,
+    TableComparison,
+    quantity,
+)
 from analysis.tables.words import name
 
 MARKS = {CONSISTENT: "✓", NOT_CONSISTENT: "✕", NOT_DECIDABLE: "?", NOT_RUN: "○"}
@@ -23,8 +31,6 @@ QUANTITIES = {
     "grad_x_norm": "Input gradient",
     "mean_adv_acc": "Mean of attacks, %",
 }
-
-SPLITS = {"train": "training set", "test": "test set"}
 
 
 def published_section(comparisons: Sequence[TableComparison]) -> Html:
@@ -56,32 +62,20 @@ def _absent(absent: Sequence[TableComparison]) -> Html | None:
     if not absent:
         return None
     items = [
-        element(
-            "li",
-            f"{one.table.title}{_reading(one)}: not run. ",
-            element("code", one.table.command(one.model)),
-            id=table_id(one),
-        )
+        element("li", f"{one.title}: not run. ", element("code", one.table.command(one.model)), id=table_id(one))
         for one in absent
     ]
     return element("ul", items, class_="panels")
 
 
-def _reading(one: TableComparison) -> str:
-    return f", read as {name(one.model)}" if len(one.table.models) > 1 else ""
-
-
 def _comparison(one: TableComparison) -> Html:
-    cells = one.cells
-    counts = cells["verdict"].value_counts()
-    said = ", ".join(f"{counts[word]} {word}" for word in MARKS if word in counts)
-    remarks = [*one.table.notes, *dict.fromkeys(_misprints(cells))]
-    head = f"{one.table.title}{_reading(one)}"
-    splits = [split for split in ("train", "test") if (cells["split"] == split).any()]
+    counts = one.cells["verdict"].value_counts()
+    verdicts = ", ".join(f"{counts[word]} {word}" for word in MARKS if word in counts)
+    remarks = [*one.table.notes, *dict.fromkeys(_misprints(one.cells))]
     return details(
-        f"{head}: {said}",
+        f"{one.title}: {verdicts}",
         [note(remark) for remark in remarks],
-        [_table(cells[cells["split"] == split], head, split) for split in splits],
+        [_table(one, split) for split in one.splits],
         open=True,
         id=table_id(one),
     )
@@ -99,16 +93,16 @@ def _misprints(cells: pd.DataFrame) -> list[str]:
 def _quantity(metric: str, epsilon: float | None) -> str:
     if metric in QUANTITIES:
         return QUANTITIES[metric]
-    at = "" if epsilon is None or pd.isna(epsilon) else f", ε = {epsilon:g}"
+    at = "" if epsilon is None else f", ε = {epsilon:g}"
     return f"{name(metric.removesuffix('_acc'))}{at}, %"
 
 
-def _table(cells: pd.DataFrame, head: str, split: str) -> Html:
-    columns = list(dict.fromkeys(cells[["metric", "eps"]].astype(object).itertuples(index=False, name=None)))
-    columns = list({(m, None if pd.isna(e) else float(e)): None for m, e in columns})
+def _table(one: TableComparison, split: str) -> Html:
+    cells = one.cells[one.cells["split"] == split]
+    quantities = list(dict.fromkeys(map(quantity, cells.to_dict("records"))))
     rows: list[Sequence[Content]] = []
     for label, of_row in cells.groupby("row", sort=False):
-        found = {(c["metric"], None if pd.isna(c["eps"]) else c["eps"]): c for c in of_row.to_dict("records")}
+        found = {quantity(cell): cell for cell in of_row.to_dict("records")}
         seeds = sorted({int(n) for n in of_row["seeds"] if n})
         count = "not run" if not seeds else f"{'–'.join(map(str, seeds))} seed{'s' if seeds != [1] else ''}"
         protocol = next((p for p, n in zip(of_row["protocol"], of_row["seeds"], strict=True) if n and p), "")
@@ -117,12 +111,12 @@ def _table(cells: pd.DataFrame, head: str, split: str) -> Html:
             [
                 [str(label), element("br"), element("span", count, class_="note")],
                 element("span", same, class_="note"),
-                *(_cell(found.get(key)) for key in columns),
+                *(_cell(found.get(key)) for key in quantities),
             ]
         )
-    first = "Batch size" if str(cells["row"].iloc[0]).isdigit() else "Network"
-    heads = [first, "Protocol", *(_quantity(metric, epsilon) for metric, epsilon in columns)]
-    return table(heads, rows, caption=f"{head}: {SPLITS[split]}", class_="versus")
+    first = "Batch size" if one.by_batch_size else "Network"
+    heads = [first, "Protocol", *(_quantity(metric, epsilon) for metric, epsilon in quantities)]
+    return table(heads, rows, caption=f"{one.title}: {SPLITS[split]} set", class_="versus")
 
 
 def _cell(cell: Mapping[Any, Any] | None) -> Content:

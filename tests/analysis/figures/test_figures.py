@@ -13,12 +13,14 @@ from analysis.figures import FIGURES, Figure, FigureData, study_figures
 from analysis.figures.batch_size import accuracy_figure, lambda1_figure
 from analysis.figures.curve_sets import setups
 from analysis.figures.figure import DATA
+from analysis.figures.figure_data import curve_id
 from analysis.figures.forest import forest_figure
 from analysis.figures.natural_training import REGIMES
 from analysis.figures.plane import arrow_figure, scatter_figure
 from analysis.reports.correlation import correlation_report
 from analysis.reports.counterexamples import counterexample_report
 from analysis.tables.table import StudyTable, from_rows
+from search_spaces.large_batch import LARGE_BATCH
 from tests.analysis.synthetic import curve_rows, flat, line, planned, trial
 
 SIZES = (16, 32, 64, 128, 256)
@@ -163,7 +165,7 @@ def test_what_departs_from_plain_sgd_is_said_in_words() -> None:
     assert said(optimizer="adam") == f"{plain}, Adam"
     assert said(augmentation="flip", adversarial_training="fgsm") == f"{plain}, random flips, FGSM training"
     assert said(augmentation="crop_flip", precision="bf16") == f"{plain}, random crops and flips, trained in bf16"
-    assert said(augmentation="mixup", optimizer="lion") == f"{plain}, augmentation mixup, lion"
+    assert said(augmentation="mixup", optimizer="lion") == f"{plain}, augmentation mixup, optimizer lion"
 
 
 def test_momenta_become_a_group_of_their_own() -> None:
@@ -262,3 +264,10 @@ def test_plane_and_forest_draw_what_the_reports_say() -> None:
 def test_flat_noise_free_curves_draw_without_a_value_to_spread() -> None:
     table = from_rows(curve_rows(regime="lr", batch_sizes=SIZES, noise=0.0, lambda_noise=0.0, log2_lambda1=flat(0.0)))
     assert "<path" in draws(lam(table))
+
+
+def test_networks_of_one_adversarial_training_at_two_strengths_are_on_two_curves() -> None:
+    (cell, *_) = (cell for cell in LARGE_BATCH.cells if cell.adversarial_training == "fgsm")
+    curve = {**cell.to_dict(), "regime": "adversarial"}
+    assert curve_id(curve) == curve_id({**curve, "batch_size": 1, "target_loss": float("nan")})
+    assert curve_id(curve) != curve_id({**curve, "adversarial_epsilon": 2 * cell.adversarial_epsilon})

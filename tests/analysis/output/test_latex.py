@@ -13,9 +13,8 @@ import pytest
 from analysis.claims import CLAIMS
 from analysis.findings import Findings, find
 from analysis.output.latex import latex_tables
-from analysis.output.latex.counterexamples import counterexample_tables
-from analysis.output.latex.longtable import Column, longtable
-from analysis.output.latex.text import comment, decimal, escape, interval, significant
+from analysis.output.latex.longtable import Column, comment, decimal, escape, interval, longtable, significant
+from analysis.output.latex.tables import counterexample_tables
 from analysis.published.paper_versus_ours import compare
 from analysis.published.printed_rows import PRINTED
 from analysis.reports.counterexamples import counterexample_report

@@ -36,6 +36,16 @@ def page(browser: Browser, report: Path) -> Iterator[Page]:
     assert opened.requests == [report.as_uri()]
 
 
+@pytest.fixture(scope="module")
+def drawn(browser: Browser, report: Path) -> Iterator[Page]:
+    """One page with every chart drawn, for tests that leave it as they found it."""
+    opened = browser.open(report)
+    draw_all(opened)
+    yield opened
+    assert opened.complaints == []
+    assert opened.requests == [report.as_uri()]
+
+
 GROUPS = "[...document.querySelectorAll('#figures [data-group]')]"
 STUDY = f"{GROUPS}.find((group) => group.parentElement.textContent.startsWith('MNIST · M1 (20-20): regimes'))"
 FIRST = f'{STUDY}.querySelector(".chart")'
@@ -75,10 +85,9 @@ def draw_all(page: Page) -> None:
     page.until("[...document.querySelectorAll('.chart')].every((c) => c.querySelector('svg'))")
 
 
-def test_every_figure_draws_its_marks(page: Page) -> None:
-    draw_all(page)
+def test_every_figure_draws_its_marks(drawn: Page) -> None:
     script = "[...document.querySelectorAll('.chart')].map((c) => c.querySelectorAll('.role-mark > *').length)"
-    marks = page.run(script)
+    marks = drawn.run(script)
     assert len(marks) > 20
     assert min(marks) > 0
 
@@ -90,23 +99,22 @@ def test_a_chart_in_a_folded_section_is_drawn_when_it_is_opened(page: Page) -> N
     page.until(f"{folded}.querySelector('svg')")
 
 
-def test_hovering_a_mark_lights_its_cell_in_every_figure_and_dims_the_rest(page: Page) -> None:
-    draw_all(page)
-    page.point(MARK)
-    page.until("document.querySelector('.same')")
-    cell = page.run(f"{MARK}.__data__.datum.cell")
-    lit = page.run("[...document.querySelectorAll('.same')].map((e) => e.__data__.datum.cell ?? 'its curve')")
+def test_hovering_a_mark_lights_its_cell_in_every_figure_and_dims_the_rest(drawn: Page) -> None:
+    drawn.point(MARK)
+    drawn.until("document.querySelector('.same')")
+    cell = drawn.run(f"{MARK}.__data__.datum.cell")
+    lit = drawn.run("[...document.querySelectorAll('.same')].map((e) => e.__data__.datum.cell ?? 'its curve')")
     assert set(lit) == {cell, "its curve"}  # the forest plots have a mark a curve
-    charts = page.run("new Set([...document.querySelectorAll('.same')].map((e) => e.closest('.chart'))).size")
+    charts = drawn.run("new Set([...document.querySelectorAll('.same')].map((e) => e.closest('.chart'))).size")
     assert charts >= 5
     for chart, kind in (("#correlations", "points"), ("#papers", "points")):
-        assert page.run(f"document.querySelectorAll('{chart} .same').length"), (chart, kind)
-    dimmed = page.run("document.querySelectorAll('.other').length")
+        assert drawn.run(f"document.querySelectorAll('{chart} .same').length"), (chart, kind)
+    dimmed = drawn.run("document.querySelectorAll('.other').length")
     assert dimmed > 10 * charts / 2
     opacity = f"Number(getComputedStyle({lr(FIRST)}[1]).opacity)"
-    page.until(f"{opacity} < 0.3")
-    page.point("document.querySelector('h1')")
-    page.until("!document.querySelector('.same, .other')")
+    drawn.until(f"{opacity} < 0.3")
+    drawn.point("document.querySelector('h1')")
+    drawn.until("!document.querySelector('.same, .other')")
 
 
 def test_the_tooltip_has_the_numbers_and_the_trials_of_the_cell(page: Page) -> None:
@@ -132,13 +140,13 @@ def test_a_click_pins_and_escape_lets_go(page: Page) -> None:
     assert page.run("document.querySelectorAll('.same, .other').length") == 0
 
 
-def test_a_chart_of_one_network_belongs_to_its_cell_as_a_whole(page: Page) -> None:
-    draw_all(page)
-    page.point(MARK)
-    page.until("document.querySelector('.chart.other[data-cell]')")
+def test_a_chart_of_one_network_belongs_to_its_cell_as_a_whole(drawn: Page) -> None:
+    drawn.point(MARK)
+    drawn.until("document.querySelector('.chart.other[data-cell]')")
     own = "document.querySelector('#landscapes .chart[data-cell]')"
-    page.point(f"{points(own)}[0]")
-    page.until(f"document.querySelector('.chart.other[data-cell]') && !{own}.classList.contains('other')")
+    drawn.point(f"{points(own)}[0]")
+    drawn.until(f"document.querySelector('.chart.other[data-cell]') && !{own}.classList.contains('other')")
+    drawn.point("document.querySelector('h1')")
 
 
 def test_the_keyboard_walks_through_the_marks_of_a_chart(page: Page) -> None:

@@ -17,6 +17,16 @@ def report(rows: list[Row]) -> CorrelationReport:
     return correlation_report(from_rows(list(unique.values())))
 
 
+def part(found: CorrelationReport, statistic: str) -> pd.DataFrame:
+    """The rows whose statistic contains this."""
+    rows = found.correlations
+    return rows[rows["statistic"].astype(str).str.contains(statistic)]
+
+
+def along(found: CorrelationReport) -> pd.DataFrame:
+    return part(found, ALONG)
+
+
 def pick(frame: pd.DataFrame, **values: Any) -> pd.DataFrame:
     wanted = {"curvature": "lambda1_test", "cells": "sound", "attack": "fgsm", "loss": "ce"} | values
     for name, value in wanted.items():
@@ -41,7 +51,7 @@ def opposed() -> CorrelationReport:
 
 
 def test_a_perfect_opposition_has_tau_minus_one_and_the_exact_p(opposed: CorrelationReport) -> None:
-    strata = pick(opposed.strata)
+    strata = pick(along(opposed))
     assert (strata["estimate"] == -1.0).all() and len(strata) == 5
     assert strata["p"].to_numpy() == pytest.approx(np.full(5, 2 / 5040))
     assert (strata["batch_sizes"] == "16 32 64 128 256 512 1024").all()
@@ -54,28 +64,28 @@ def test_no_relation_gives_no_verdict_about_one(opposed: CorrelationReport) -> N
 
 
 def test_granulated_tau_knows_the_axis_that_matters(opposed: CorrelationReport) -> None:
-    psi = pick(opposed.granulated).set_index("axis")["estimate"]
+    psi = pick(part(opposed, "granulated_tau")).set_index("axis")["estimate"]
     assert psi["batch_size"] == -1.0
     assert abs(psi["regime"]) < 0.4 and abs(psi["momentum"]) < 0.4 and abs(psi["seed"]) < 0.4
     assert psi["mean"] == pytest.approx(psi[["batch_size", "regime", "momentum", "seed"]].mean())
 
 
-def test_sign_error_is_zero_where_the_claim_holds_and_one_where_it_is_reversed() -> None:
-    for slope, expected in ((-0.05, 0.0), (0.05, 1.0)):
-        found = pick(report(world(fgsm_slope=slope)).sign_errors, statistic="sign_error", axis="batch_size")
+def test_sign_error_is_zero_where_the_claim_holds_and_one_where_it_is_reversed(opposed: CorrelationReport) -> None:
+    for made, expected in ((opposed, 0.0), (report(world(fgsm_slope=0.05)), 1.0)):
+        found = pick(part(made, "sign_error"), statistic="sign_error", axis="batch_size")
         assert found["estimate"].to_numpy() == pytest.approx(np.full(5, expected))
         assert ((found["low"] > 0.5) == (expected == 1.0)).all()
         assert (found["n"] == 3 * 21).all()
 
 
 def test_equal_batch_environments_vary_regime_or_momentum_alone(opposed: CorrelationReport) -> None:
-    environments = pick(opposed.sign_errors, statistic="sign_error")
+    environments = pick(part(opposed, "sign_error"), statistic="sign_error")
     at_64 = environments[environments["batch_sizes"] == "64"]
     assert sorted(at_64[at_64["axis"] == "regime"]["momentum"]) == [0.9]  # at momentum 0 lr and lr_bs are one run
     assert sorted(at_64[at_64["axis"] == "momentum"]["regime"]) == ["lr", "lr_bs"]
     two_levels = environments[(environments["axis"] == "momentum")]
     assert (two_levels["low"] <= 0.5).all()  # three seeds on two levels can agree by accident
-    worst = pick(opposed.sign_errors, statistic="sign_error_max")["estimate"].item()
+    worst = pick(part(opposed, "sign_error"), statistic="sign_error_max")["estimate"].item()
     assert worst == environments["estimate"].max()
 
 
@@ -95,10 +105,10 @@ def test_seed_residuals_are_found_inside_cells() -> None:
     found = report(rows)
     residual = pick(found.correlations, statistic="rmcorr_within_cells").iloc[0]
     assert residual["estimate"] < -0.95 and residual["high"] < 0
-    assert pick(found.strata)["estimate"].item() == 1.0
+    assert pick(along(found))["estimate"].item() == 1.0
 
 
-def test_simpson_flags_a_sign_that_flips_between_curves_and_within_them() -> None:
+def test_simpson_flags_a_sign_that_flips_between_curves_and_within_them(opposed: CorrelationReport) -> None:
     rows, rng = [], np.random.default_rng(2)
     for k, (regime, momentum) in enumerate((("lr", 0.0), ("lr", 0.5), ("lr", 0.9), ("benchmark", 0.9))):
         rows += s.curve_rows(
@@ -109,7 +119,7 @@ def test_simpson_flags_a_sign_that_flips_between_curves_and_within_them() -> Non
     flipped = pick(found.simpson).iloc[0]
     assert flipped["simpson"] and flipped["pooled"] > 0.9 and flipped["within_curves"] < -0.8
     assert flipped["between_curves"] > 0.9
-    assert not pick(report(world()).simpson)["simpson"].item()
+    assert not pick(opposed.simpson)["simpson"].item()
 
 
 def test_a_common_cause_vanishes_from_the_partial_correlation() -> None:
@@ -127,8 +137,8 @@ def test_a_common_cause_vanishes_from_the_partial_correlation() -> None:
                     )
                 )
     found = report(rows)
-    assert pick(found.pooled, statistic="spearman_pooled")["estimate"].item() < -0.7
-    given = pick(found.partial, statistic="partial_spearman_clean").iloc[0]
+    assert pick(part(found, "_pooled"), statistic="spearman_pooled")["estimate"].item() < -0.7
+    given = pick(part(found, "partial_"), statistic="partial_spearman_clean").iloc[0]
     assert given["low"] < 0 < given["high"]
 
 
@@ -136,17 +146,17 @@ def test_two_seeds_decide_nothing_and_say_so() -> None:
     found = report(world(seeds=(0, 1)))
     rows = found.correlations[found.correlations["statistic"] != "sign_error_max"]
     assert rows[["low", "high", "p"]].isna().all(axis=None)
-    strata = pick(found.strata)
+    strata = pick(along(found))
     assert (strata["estimate"] == -1.0).all()
     assert strata["note"].str.startswith("undecidable: 0 of 5 batch sizes").all()
-    assert pick(found.pooled)["note"].str.startswith("undecidable").all()
+    assert pick(part(found, "_pooled"))["note"].str.startswith("undecidable").all()
     assert len(found.forest) == 0
 
 
 def test_flagged_cells_leave_the_sound_test_and_stay_in_the_other() -> None:
     rows = s.curve_rows(pgd=lambda d: 0.3 - 0.07 * d if d < 4 else 0.001, log2_lambda1=s.line(1.0, 1.0), noise=0.0005)
     found = report(rows)
-    sound, everything = (pick(found.strata, attack="pgd", cells=c, regime="lr").iloc[0] for c in ("sound", "all"))
+    sound, everything = (pick(along(found), attack="pgd", cells=c, regime="lr").iloc[0] for c in ("sound", "all"))
     assert sound["batch_sizes"] == "16 32 64 128" and everything["n"] == 7
     assert "left out: 3 floor" in sound["note"] and np.isnan(sound["p"])
     assert everything["p"] < 0.05
@@ -154,15 +164,15 @@ def test_flagged_cells_leave_the_sound_test_and_stay_in_the_other() -> None:
 
 def test_a_study_without_a_usable_cell_is_listed_with_the_reason() -> None:
     found = report(s.curve_rows(pgd=s.flat(0.0), noise=0.0))
-    pooled = pick(found.pooled, attack="pgd")
+    pooled = pick(part(found, "_pooled"), attack="pgd")
     assert len(pooled) == 3 and pooled["estimate"].isna().all()
     assert pooled["note"].str.contains("no usable cell; left out: 8 floor").all()
-    assert pick(found.strata, attack="pgd", regime="lr")["estimate"].isna().all()
+    assert pick(along(found), attack="pgd", regime="lr")["estimate"].isna().all()
 
 
 def test_diverged_cells_are_counted_among_those_left_out() -> None:
     rows = s.curve_rows(diverged=(1024,), log2_lambda1=s.line(1.0, 1.0), fgsm=s.line(0.5, -0.03))
-    stratum = pick(report(rows).strata, regime="lr").iloc[0]
+    stratum = pick(along(report(rows)), regime="lr").iloc[0]
     assert stratum["n"] == 6 and stratum["note"] == "left out: 1 diverged" and stratum["p"] == pytest.approx(2 / 720)
 
 
@@ -172,14 +182,14 @@ def test_data_sets_meet_only_in_the_forest() -> None:
     mixed = found.correlations[found.correlations["dataset"] == "all"]
     assert set(mixed["statistic"]) == {"random_effects_tau", "random_effects_prediction"}
     assert pick(found.forest, scope="all")["n"].item() == 6
-    assert len(pick(found.pooled, statistic="tau_b_pooled")) == 2
+    assert len(pick(part(found, "_pooled"), statistic="tau_b_pooled")) == 2
 
 
 def test_everything_is_tidy_and_in_one_frame(opposed: CorrelationReport) -> None:
     everything = opposed.correlations
     assert tuple(everything.columns) == COLUMNS
     assert not everything.drop(columns=["estimate", "low", "high", "p", "n", "note"]).duplicated().any()
-    assert (everything["statistic"] == ALONG).sum() == len(opposed.strata)
+    assert (everything["statistic"] == ALONG).sum() == len(along(opposed))
     known = everything.dropna(subset=["low", "high", "estimate"])
     assert (known["low"] <= known["estimate"] + 1e-12).all() and (known["estimate"] <= known["high"] + 1e-12).all()
 

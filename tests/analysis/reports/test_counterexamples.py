@@ -115,7 +115,7 @@ def test_a_pair_that_only_hidden_noise_keeps_from_being_confirmed_says_so() -> N
         asked = found[(found["attack"] == "fgsm") & (found["curvature"] == "lambda1_train")]
         return set(asked["reason"].str.replace(r"q = [\d.e-]+", "q", regex=True))
 
-    assert "q > 0.05: one noisy cell could feign it with 3 seeds, train more" in reasons(3)
+    assert "q > 0.05: with 3 seeds the noise of a single cell could produce this pair, train more seeds" in reasons(3)
     assert reasons(8) == {""}
 
 

@@ -1,9 +1,9 @@
-"""The error bounds hold, and are as sharp as they say."""
+"""The error bounds hold, and are as sharp as documented."""
 
 import pytest
 import torch
 
-from study.curvature.bounds import accurate, error_bounds
+from study.curvature.eigen import accurate, error_bounds
 from tests.curvature.networks import seeded
 
 
@@ -19,20 +19,20 @@ def test_a_lone_value_has_residual_squared_over_its_gap() -> None:
     assert bounds([5.0, 1.0], [0.2, 0.1]) == pytest.approx([0.2**2 / 3.9, 0.1**2 / 3.8])
 
 
-def test_with_nothing_else_known_the_residual_is_all_there_is() -> None:
+def test_without_other_values_the_bound_is_the_residual() -> None:
     assert bounds([5.0], [0.2]) == [0.2]
 
 
-def test_overlapping_intervals_leave_no_gap() -> None:
+def test_where_intervals_overlap_the_bound_is_the_residual() -> None:
     assert bounds([5.0, 4.9], [0.06, 0.06]) == [0.06, 0.06]
 
 
-def test_a_cluster_has_the_gap_around_it() -> None:
+def test_the_members_of_a_cluster_share_the_gap_around_it() -> None:
     close = bounds([5.0, 4.9999, 2.0], [0.01, 0.01, 0.5])
     assert close[:2] == pytest.approx([2 * 0.01**2 / 2.4999] * 2)
 
 
-def test_the_answer_is_in_the_order_asked() -> None:
+def test_bounds_are_in_the_order_of_the_values() -> None:
     values, residuals = [1.0, -3.0, 7.0, 2.0], [0.1, 0.2, 0.3, 0.05]
     shuffled = [2, 0, 3, 1]
     expected = bounds(values, residuals)
@@ -41,7 +41,7 @@ def test_the_answer_is_in_the_order_asked() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_no_true_error_exceeds_its_bound(seed: int) -> None:
-    """Rayleigh-Ritz on a perturbed invariant space, and the rest of the spectrum known to its residuals."""
+    """Rayleigh-Ritz on a perturbed invariant space; the rest of the spectrum is known up to its residuals."""
     generator = seeded(seed)
     spectrum = torch.tensor([9.0, 9.0, 8.99, 5.0, -4.0, -4.001, 1.0, 0.5, 0.4, -0.3], dtype=torch.float64)
     noise = 10.0 ** -(seed % 5 + 1)
@@ -58,7 +58,7 @@ def test_no_true_error_exceeds_its_bound(seed: int) -> None:
     assert (errors <= found + 1e-14).all()
 
 
-def test_an_eigenvalue_of_zero_has_no_relative_error() -> None:
+def test_an_eigenvalue_of_zero_is_judged_by_its_absolute_error() -> None:
     known = accurate(
         torch.tensor([1.0, 1.0, 1e-9, 1e-9]),
         torch.tensor([0.9e-4, 1.1e-4, 1e-9, 1e-3]),

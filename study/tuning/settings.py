@@ -1,0 +1,39 @@
+"""How the trials of a run are executed; needs no ray, so that the command line starts fast."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from study.results.folder import CHECKPOINT_SECONDS
+
+
+class ClusterError(Exception):
+    """Ray cannot be started or reached, or its nodes cannot hold the trials or the data."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How the trials of a run are executed.
+
+    Attributes:
+        cpus_per_trial: CPUs, and torch threads, of each trial.
+        gpus_per_trial: fraction of a GPU that each trial owns; None: what its memory and its use of the GPU require,
+            measured once for each kind of trial.
+        max_concurrent: trials that run at once at most; None: as many as fit.
+        checkpoint_seconds: how often a half-trained network is stored.
+        trial_timeout: seconds without a report after which a trial counts as hung; None: from its expected cost.
+        replicas: networks trained as one program at most; None: on GPUs as many as measured throughput suggests,
+            else one.
+        cuda_graphs: on a GPU, record the training step as a CUDA graph and replay it.
+        trackers: what also logs every trial: `mlflow` -> URI, `wandb` -> project, `tensorboard` -> folder.
+    """
+
+    cpus_per_trial: int = 1
+    gpus_per_trial: float | None = None
+    max_concurrent: int | None = None
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    trial_timeout: float | None = None
+    replicas: int | None = None
+    cuda_graphs: bool = True
+    trackers: Mapping[str, str] = field(default_factory=dict)

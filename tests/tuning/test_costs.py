@@ -1,0 +1,82 @@
+"""Estimates of cost: how accurate they were, which device they are for, and how often a trial should report."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from search_spaces import AttackProbe, Request, SpectrumProbe, plan
+from study.results.schema import Row, empty_row
+from study.tuning.costs import CostModel, probe_seconds, train_seconds
+from tests.trials.small import planned, trial
+
+WORK = list(plan(Request(grid="smoke")).values())[:4]
+
+
+def rows(factor: float) -> list[Row]:
+    """Each trial took `factor` times what the bare model expects, half of it in training."""
+    half = {one.trial.trial_id: factor * CostModel().seconds(one) / 2 for one in WORK}
+    return [
+        empty_row() | {"trial_id": trial_id, "status": "ok", "train_seconds": seconds, "probe_seconds": seconds}
+        for trial_id, seconds in half.items()
+    ]
+
+
+@pytest.mark.parametrize("factor", [0.25, 1.0, 4.0])
+def test_a_factor_means_the_same_above_and_below(factor: float) -> None:
+    found = CostModel().accuracy(WORK, rows(factor))
+    assert found is not None and found.trials == len(WORK)
+    assert found.took / found.expected == pytest.approx(factor)
+    assert found.typical_factor == pytest.approx(max(factor, 1 / factor))
+
+
+def test_trials_that_were_trained_before_do_not_count() -> None:
+    grid = {one.trial.trial_id: one for one in WORK}
+    before = rows(1.0)[:3]
+    found = CostModel(grid, before).accuracy(WORK, rows(2.0))
+    assert found is not None and found.trials == 1
+
+
+def test_failed_trials_and_an_empty_run_have_no_accuracy() -> None:
+    failed = [row | {"status": "failed"} for row in rows(1.0)]
+    assert CostModel().accuracy(WORK, failed) is None
+    assert CostModel().accuracy([], rows(1.0)) is None
+
+
+def test_the_report_interval_is_that_of_the_slower_device_and_infinite_for_an_unknown_model() -> None:
+    grid = {one.trial.trial_id: one for one in WORK}
+    bare = CostModel().report_interval(WORK[0])
+    assert CostModel(grid, rows(0.01)).report_interval(WORK[0]) == pytest.approx(bare)
+    assert CostModel(grid, rows(8.0)).report_interval(WORK[0]) > bare
+    unknown = replace(WORK[0], trial=replace(WORK[0].trial, model="unknown"))
+    assert CostModel().report_interval(unknown) == math.inf
+
+
+def test_the_report_interval_is_that_of_the_longest_epoch_or_probe_not_of_the_whole_trial() -> None:
+    one = WORK[0]
+    longer = replace(one, trial=replace(one.trial, epochs=100 * one.trial.epochs))
+    assert CostModel().report_interval(longer) == pytest.approx(CostModel().report_interval(one))
+    cheap = replace(one, probes=frozenset({AttackProbe("fgsm", 0.1, "ce", "test")}))
+    expensive = replace(one, probes=cheap.probes | {SpectrumProbe("train", one.trial.train_size, 20)})
+    products = probe_seconds(replace(one, probes=expensive.probes - cheap.probes))
+    assert CostModel().report_interval(expensive) == pytest.approx(products)
+    assert CostModel().report_interval(expensive) > CostModel().report_interval(cheap)
+
+
+def test_the_device_with_most_rows_scales_a_model_and_the_estimate_names_all() -> None:
+    work = [planned(trial(seed=seed)) for seed in range(3)]
+    grid = {one.trial.trial_id: one for one in work}
+    expected = train_seconds(work[0])
+    rows = [
+        {"trial_id": one.trial.trial_id, "status": "ok", "device": device, "train_seconds": factor * expected}
+        for one, device, factor in zip(work, ("NVIDIA L4", "cpu", "NVIDIA L4"), (0.5, 8.0, 0.5), strict=True)
+    ]
+    costs = CostModel(grid, rows)
+    assert costs.scale == {"m1_8": 0.5}
+    assert costs.devices == ["NVIDIA L4", "cpu"]
+    assert costs.summary([]) == "estimated: 0:00 of one trial at a time, as stored rows took on NVIDIA L4 and cpu"
+
+
+def test_without_rows_an_estimate_is_for_a_core_of_the_authors_machine() -> None:
+    expected = "estimated: 0:00 of one CPU core (as measured on the authors' machine), 0:00 on this machine's cores"
+    assert CostModel().summary([]) == expected
