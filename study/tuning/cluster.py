@@ -89,7 +89,7 @@ def _nodes() -> list[NodeInfo]:
 def decide_gpus(settings: RunSettings) -> RunSettings:
     """Settings in which `gpus_per_trial` is 0 if it was left open and the cluster has no GPU.
 
-    Where an autoscaler may still start a node with a GPU, it is asked for one, and has GPU_NODE_SECONDS.
+    An autoscaler is given GPU_NODE_SECONDS to start a node with a GPU.
     """
     if settings.gpus_per_trial is not None:
         return settings

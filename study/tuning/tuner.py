@@ -105,7 +105,7 @@ def train_in_batches(
     *,
     labels: Mapping[str, str],
 ) -> dict[str, Row]:
-    """Train small networks several at a time, each group as one Tune trial on a whole GPU (or the share asked for).
+    """Train small networks several at a time, each group as one Tune trial on a whole GPU (or the given share).
 
     Only on clusters with GPUs, where this is far faster, unless `settings.replicas` is given. What fails here is said
     in a line and costs only time: those networks are trained one by one afterwards, from their checkpoints.

@@ -1,4 +1,4 @@
-"""A study on a simulated cluster, and what must hold of its results whatever was broken meanwhile."""
+"""A study on a simulated cluster, and what its results must be whatever failed meanwhile."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 200.0) -> None:
     """Until the condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "the condition did not become true"
         time.sleep(0.05)
 
 
@@ -112,7 +112,7 @@ def gone(process: int) -> bool:
 
 
 def freeze(process: int, seconds: float) -> None:
-    """Let a process do nothing for a while."""
+    """Stop a process for a while."""
     import signal
 
     try:

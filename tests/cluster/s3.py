@@ -1,4 +1,4 @@
-"""A real S3-like server on this machine, which counts requests, waits as the network does, and can fail for a while."""
+"""A local S3 server that counts requests, can be as slow as a network, and can fail for a while."""
 
 from __future__ import annotations
 
@@ -27,11 +27,14 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class S3Server:
-    """Moto behind a door: a context manager.
+    """Moto, wrapped to count and fail requests: a context manager.
 
-    `requests` counts what was asked, by method, but listings, whose `pages` are kept. `failing` is the status that
-    every request gets instead of an answer, `delay` the seconds that each takes longer. After `fail_after` requests
-    access is denied.
+    Attributes:
+        requests: number of requests by method, without listings.
+        pages: the listings that were requested.
+        failing: the status that every request gets instead of an answer.
+        fail_after: number of requests after which access is denied.
+        delay: seconds that each request takes longer.
     """
 
     def __init__(self) -> None:
@@ -52,7 +55,7 @@ class S3Server:
         self.stop()
 
     def _start(self, port: int) -> None:
-        self._server = make_server("127.0.0.1", port, self._door, threaded=True)
+        self._server = make_server("127.0.0.1", port, self._handle, threaded=True)
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
@@ -106,7 +109,7 @@ class S3Server:
     def _client(self) -> Any:
         return boto3.client("s3", endpoint_url=f"http://127.0.0.1:{self.port}")
 
-    def _door(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+    def _handle(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         listing = environ["REQUEST_METHOD"] == "GET" and "list-type" in environ.get("QUERY_STRING", "")
         if listing:
             self.pages.add(environ["QUERY_STRING"])  # a client asks a slow server for the same page again

@@ -1,4 +1,4 @@
-"""A cluster that breaks while a study runs: the same command finishes it, each row once, bit for bit the same."""
+"""A cluster fails while a study runs: the same command finishes it, with one row for each trial, bit for bit the same."""
 
 import os
 import re
@@ -75,7 +75,7 @@ def test_the_head_is_lost_and_the_same_command_on_a_new_cluster_finishes(tmp_pat
     assert_complete(tmp_path)
 
 
-def test_a_node_that_is_cut_off_is_given_up(cluster: SimulatedCluster, tmp_path: Path) -> None:
+def test_a_node_that_is_cut_off_loses_its_trials_to_others(cluster: SimulatedCluster, tmp_path: Path) -> None:
     study = Study(cluster.address, tmp_path)
     study.wait_for_checkpoints(2)
     cluster.freeze(cluster.nodes[0])
@@ -83,7 +83,7 @@ def test_a_node_that_is_cut_off_is_given_up(cluster: SimulatedCluster, tmp_path:
     assert_complete(tmp_path)
 
 
-def test_a_worker_that_hangs_is_killed_and_its_trial_goes_on(cluster: SimulatedCluster, tmp_path: Path) -> None:
+def test_a_worker_that_hangs_is_killed_and_its_trial_resumes(cluster: SimulatedCluster, tmp_path: Path) -> None:
     study = Study(cluster.address, tmp_path, "--trial-timeout", "20")
     study.wait_for_checkpoints()
     hung = cluster.workers()[0]
@@ -115,7 +115,7 @@ def test_a_slow_node_is_waited_for(cluster: SimulatedCluster, tmp_path: Path) ->
     assert_complete(tmp_path)
 
 
-def test_nodes_come_and_go(tmp_path: Path) -> None:
+def test_a_node_is_added_and_another_is_lost(tmp_path: Path) -> None:
     with SimulatedCluster(1) as cluster:
         study = Study(cluster.address, tmp_path)
         study.wait_for_checkpoints()

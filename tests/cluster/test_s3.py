@@ -173,27 +173,27 @@ ARGUMENTS = ["--grid", "smoke", "--select", "batch_size=32", "regime=benchmark",
 
 def test_a_missing_bucket_is_one_clear_line(server: S3Server, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*ARGUMENTS, "--results", server.uri("nobody/study")]) == 2
-    told = capsys.readouterr().err
-    assert "cannot write to the results folder" in told
-    assert "'nobody' not found" in told
-    assert told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert "cannot write to the results folder" in printed
+    assert "'nobody' not found" in printed
+    assert printed.count("\n") == 1
 
 
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
 def test_denied_access_is_one_clear_line(server: S3Server, capsys: pytest.CaptureFixture[str], dry: list[str]) -> None:
     server.fail("403 Forbidden")
     assert main([*ARGUMENTS, *dry, "--results", server.uri("bucket/study")]) == 2
-    told = capsys.readouterr().err
-    assert "cannot look into the results folder" in told
-    assert "check the credentials, the bucket" in told
-    assert told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert "cannot look into the results folder" in printed
+    assert "check the credentials, the bucket" in printed
+    assert printed.count("\n") == 1
 
 
 def test_a_mistyped_uri_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*ARGUMENTS, "--results", "s3://bucket/study?endpoint=x"]) == 2
-    told = capsys.readouterr().err
-    assert "Unexpected query parameter in S3 URI: 'endpoint'" in told
-    assert told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert "Unexpected query parameter in S3 URI: 'endpoint'" in printed
+    assert printed.count("\n") == 1
 
 
 @pytest.mark.slow

@@ -37,14 +37,14 @@ class FakeMeter(Meter):
 
 
 def test_every_kind_of_part_runs_and_memory_counts_the_vectors_that_lanczos_keeps() -> None:
-    asked = probes() | {
+    every_kind = probes() | {
         AttackProbe("fgsm", 0.2, "ce", "train", source="parent"),
         InputCurvatureProbe("train"),
         SpectrumProbe("train", 60, 20),
         LandscapeProbe("interpolation", "test", 50),
     }
     meter = FakeMeter(1e9, 1e9, 1e9)
-    found = profile_trial(planned(trial(epochs=2), asked), tensors(), meter)
+    found = profile_trial(planned(trial(epochs=2), every_kind), tensors(), meter)
     assert (found.device, found.total_bytes) == ("simulated", 10**9)
     assert found.memory_bytes == 1000 + 60 * BASIS_BYTES * _weights("m1_8")
     assert found.busy == pytest.approx(1.0)  # kernels take no longer than their part
@@ -61,9 +61,9 @@ def test_busy_is_unknown_where_a_part_could_not_be_profiled() -> None:
 
 
 def test_long_training_outweighs_its_probes() -> None:
-    asked = frozenset([AttackProbe("pgd", 0.1, "ce")])
-    short = profile_trial(planned(trial(epochs=1), asked), tensors(), FakeMeter(0.0, 1e9))
-    long = profile_trial(planned(trial(epochs=1000), asked), tensors(), FakeMeter(0.0, 1e9))
+    attack = frozenset([AttackProbe("pgd", 0.1, "ce")])
+    short = profile_trial(planned(trial(epochs=1), attack), tensors(), FakeMeter(0.0, 1e9))
+    long = profile_trial(planned(trial(epochs=1000), attack), tensors(), FakeMeter(0.0, 1e9))
     assert short.busy is not None
     assert long.busy is not None
     assert long.busy < 0.1 < short.busy

@@ -106,8 +106,8 @@ def test_trials_of_one_kind_differ_in_nothing_that_takes_memory() -> None:
     ):
         assert kind_of(planned(other)) != kind_of(one)
     assert kind_of(planned(trial(), frozenset())) == "digits/m1_8/sgd/bs32/no probes"
-    asked = frozenset([AttackProbe("pgd", 0.1, "ce"), AttackProbe("pgd", 0.2, "stable"), SpectrumProbe("test", 9, 20)])
-    assert kind_of(planned(trial(), asked | {LandscapeProbe("line", "test", 9, 9)})).endswith(
+    probes = frozenset([AttackProbe("pgd", 0.1, "ce"), AttackProbe("pgd", 0.2, "stable"), SpectrumProbe("test", 9, 20)])
+    assert kind_of(planned(trial(), probes | {LandscapeProbe("line", "test", 9, 9)})).endswith(
         "landscape+pgd+spectrum20"
     )
 
@@ -198,7 +198,7 @@ def test_shares_are_measured_once_and_grow_where_memory_runs_out(tmp_path: Path)
     assert done.stdout.count("measuring what") == 1
     assert "measuring what 2 kinds of trial use of a GPU" in done.stdout
     assert "shares [(32, 0.25), (128, 1.0)]" in done.stdout
-    assert "on fewer CPUs [(32, 0.5), (128, 1.0)]" in done.stdout  # 8 CPUs, 2 GPUs: two trials of 2 CPUs beside each
+    assert "on fewer CPUs [(32, 0.5), (128, 1.0)]" in done.stdout  # 8 CPUs, 2 GPUs: two trials of 2 CPUs for each
     assert "given [0.1]" in done.stdout
 
     given = {seed: (tmp_path / f"shares-{seed}.txt").read_text().split() for seed in range(5)}
