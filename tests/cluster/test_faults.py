@@ -1,4 +1,4 @@
-"""A cluster fails while a study runs: the same command finishes it, with one row for each trial, bit for bit the same."""
+"""A cluster fails while a study runs: the same command finishes it, one row for each trial, bit for bit the same."""
 
 import os
 import re
