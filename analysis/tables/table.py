@@ -181,9 +181,8 @@ def _lambda1_converged(
     """Per trial, whether a spectrum of the whole split converged."""
     owner = np.repeat(np.arange(len(trials)), counts)
     whole = spectra["subset_size"].to_numpy() == trials[f"{split}_size"].to_numpy()[owner]
-    converged = (
-        whole & (spectra["split"] == split).to_numpy(dtype=bool) & spectra["converged"].eq(True).to_numpy(dtype=bool)
-    )
+    of_split = (spectra["split"] == split).to_numpy(dtype=bool)
+    converged = whole & of_split & spectra["converged"].eq(True).to_numpy(dtype=bool)
     found: NDArray[np.bool_] = np.bincount(owner[converged], minlength=len(trials)) > 0
     return found
 
