@@ -1,35 +1,35 @@
-"""A study in a notebook: the report's tables and figures as data frames and charts, each worked out when asked for."""
+"""A study in a notebook: the report's tables and figures as data frames and charts, each computed on first use."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from analysis.tables.table import StudyTable
-from analysis.tables.table import load as load_table
+import altair as alt
+import pandas as pd
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import altair as alt
-    import pandas as pd
-
-    from analysis.figures import Figure, FigureData
-    from analysis.findings import Findings
+from analysis.claims.verdict import to_frame
+from analysis.figures import FIGURES, Figure, FigureData
+from analysis.findings import Findings, find
+from analysis.output.downloads import aggregated, comparisons_frame, networks
+from analysis.output.latex import latex_tables
+from analysis.report import write_report
+from analysis.tables.table import StudyTable, load
 
 
 class Study:
-    """One results folder. Whatever is asked for is computed once and kept; see docs/python_api.md.
+    """The study in one results folder; docs/python_api.md is the guide.
 
-    `table` holds the rows themselves in long form (`analysis.tables.table.StudyTable`).
+    Attributes:
+        table: the rows themselves in long form (`analysis.tables.table.StudyTable`).
 
     Raises:
         RecordsError: there are no results at `location`.
     """
 
     def __init__(self, location: str | Path) -> None:
-        self.table: StudyTable = load_table(location)
+        self.table: StudyTable = load(location)
 
     def __repr__(self) -> str:
         return f"<Study of {len(self.table.trials)} networks in {self.table.location}>"
@@ -37,21 +37,15 @@ class Study:
     @cached_property
     def networks(self) -> pd.DataFrame:
         """One row a trained network; the columns of `networks.csv`."""
-        from analysis.output.downloads import networks
-
         return networks(self.table)
 
     @cached_property
     def cells(self) -> pd.DataFrame:
         """One row a cell and attack: means over seeds, intervals and flags; the columns of `cells.csv`."""
-        from analysis.output.downloads import aggregated
-
         return aggregated(self._data.cells)
 
     def claims(self) -> pd.DataFrame:
         """One row a claim and attack loss with its verdict; the columns of `claims.csv`."""
-        from analysis.claims.verdict import to_frame
-
         return to_frame(self._findings.verdicts)
 
     def correlations(self) -> pd.DataFrame:
@@ -63,9 +57,7 @@ class Study:
         return self._findings.counterexamples.found
 
     def paper_versus_ours(self) -> pd.DataFrame:
-        """One row a printed number with ours beside it; the columns of `paper_versus_ours.csv`."""
-        from analysis.output.downloads import comparisons_frame
-
+        """One row a printed number with ours next to it; the columns of `paper_versus_ours.csv`."""
         return comparisons_frame(self._findings.comparisons)
 
     def figures(self) -> dict[str, str]:
@@ -76,7 +68,7 @@ class Study:
         """A figure by its name, or a paper's panel by its id ("A-1L"), as an altair chart that a notebook displays.
 
         Raises:
-            ValueError: there is no such figure, or the panel has several; the message lists what there is.
+            ValueError: there is no such figure, or the panel has several; the message lists the choices.
         """
         found = self._panel(name) or [figure for figure in self._findings.figures if figure.name == name]
         exact = [figure for figure in found if figure.name == name] or found
@@ -88,8 +80,6 @@ class Study:
 
     def latex(self) -> dict[str, str]:
         """File name -> LaTeX of `claims.tex`, `counterexamples.tex` and `paper_versus_ours.tex`."""
-        from analysis.output.latex import latex_tables
-
         return latex_tables(self._findings)
 
     def report(self, out: str | Path | None = None, formats: Sequence[str] = ()) -> Path:
@@ -98,26 +88,18 @@ class Study:
         Raises:
             ReportError: an unknown format, nothing to report, or a folder that cannot be written to.
         """
-        from analysis.report import write_report
-
         return write_report(self.table.location, out, formats)
 
     def _panel(self, name: str) -> list[Figure]:
-        """The figures of the panel that `name` is or begins with, drawn without the rest of the report."""
-        from analysis.figures import FIGURES
-
-        ids = [one for one in FIGURES if name == one or name.startswith(f"{one}-")]
-        drawn = [figure for one in ids for figure in FIGURES[one](self._data)]
+        """The figures of the panel whose id is `name` or begins it, drawn without the rest of the report."""
+        ids = [panel_id for panel_id in FIGURES if name == panel_id or name.startswith(f"{panel_id}-")]
+        drawn = [figure for panel_id in ids for figure in FIGURES[panel_id](self._data)]
         return drawn if name in ids else [figure for figure in drawn if figure.name == name]
 
     @cached_property
     def _data(self) -> FigureData:
-        from analysis.figures import FigureData
-
         return FigureData(self.table)
 
     @cached_property
     def _findings(self) -> Findings:
-        from analysis.findings import find
-
         return find(self.table)

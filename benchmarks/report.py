@@ -1,11 +1,11 @@
-"""What a report of a large study costs: planted rows, their truths found again, then seconds, memory and bytes.
+"""What a report of a large study costs: seconds, memory and bytes, once its planted truths are found.
 
 python -m benchmarks.report [ROWS ...] [--results DIR]
 
-For each number of rows: whether the planted truths are found (nothing else counts before that), CPU seconds by part,
-and for the whole command, `python -m analysis.report` in a process of its own, seconds on the wall clock and of CPU,
-the peak of resident memory and the size of the page. The command is run twice: the first reads every row file, the
-second the copy of them that the first has left. With `--results` the rows are kept there, or read again.
+For each number of planted rows: whether their truths are found, the CPU seconds of each part, and for the whole
+command, `python -m analysis.report` in a process of its own, seconds of wall clock and CPU, the peak of resident memory
+and the size of the page. The command is run twice: first it reads every row file, then the copy of them that it wrote.
+With `--results` the rows are kept in DIR, or read from there.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from study.results.row_cache import CACHE, SETTLED_SECONDS
 ROWS = (1_000, 10_000)
 
 EXPECTED = {"A3": "supported", "A7": "supported", "A9": "supported"}
-"""Claim -> its verdict on the planted rows: the benchmark's curvature rises, attacks succeed more as batches grow
-where the rate stays, and the paper's own exception is one."""
+"""Claim -> its verdict on the planted rows: the benchmark's curvature rises, attacks succeed more with larger batches
+at a constant rate, and the paper's own exception is found."""
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ def command(results: Path, out: Path) -> Cost:
     """Make the report of a results folder in a process of its own.
 
     Raises:
-        RuntimeError: it failed; what it said is on the standard error.
+        RuntimeError: it failed; its message is on the standard error.
     """
     started = time.perf_counter()
     words = [sys.executable, "-m", "analysis.report", str(results), "--out", str(out)]
@@ -74,7 +74,7 @@ def command(results: Path, out: Path) -> Cost:
 
 
 def by_part(results: Path, out: Path) -> tuple[Findings, dict[str, float]]:
-    """The report made part by part in this process; CPU seconds of each."""
+    """Make the report part by part in this process; returns the CPU seconds of each part."""
     spent: dict[str, float] = {}
 
     def clock(part: str, work: Callable[[], T]) -> T:
@@ -89,7 +89,7 @@ def by_part(results: Path, out: Path) -> tuple[Findings, dict[str, float]]:
     clock("counterexamples", lambda: counterexample_report(table))
     clock("claims", lambda: evaluate(table))
     findings = clock("figures and paper versus ours", lambda: find(table))
-    spent["figures and paper versus ours"] -= spent["correlations"] + spent["claims"]  # `find` works them out anew
+    spent["figures and paper versus ours"] -= spent["correlations"] + spent["claims"]  # `find` computes them again
     out.mkdir(parents=True, exist_ok=True)
     files = clock("tables", lambda: write_tables(frames(findings), out))
     clock("LaTeX", lambda: write_latex(findings, out / "latex"))
@@ -98,28 +98,28 @@ def by_part(results: Path, out: Path) -> tuple[Findings, dict[str, float]]:
 
 
 def rows(count: int = 10_000) -> Iterator[Row]:
-    """One report of `count` planted rows, and the next one; there is no peer."""
+    """The first and the second report of `count` planted rows; there is no peer to compare with."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = _planted(count, Path(scratch) / "rows")
         first, second = command(folder, Path(scratch) / "first"), command(folder, Path(scratch) / "second")
         if wrong := untrue(find(load(folder))):
             raise SystemExit("; ".join(wrong))
-    for what, cost in (("first report", first), ("next report", second)):
+    for what, cost in (("first report", first), ("second report", second)):
         found = f"planted truths found; {cost.memory / 1e6:.0f} MB, page {cost.page / 1e6:.1f} MB"
         yield Row("report", f"{count:,} rows, {what}", "", [cost.wall], [], found)
 
 
 def _planted(count: int, folder: Path) -> Path:
-    """The planted rows in `folder`, written if they are not there, with no copy of them in one file."""
+    """Write the planted rows to `folder` if they are not there, and delete the copy of them in one file."""
     if not (folder / "study.json").exists():
         write_study(count, folder)
-        time.sleep(SETTLED_SECONDS + 1)  # files of this minute are not copied yet
+        time.sleep(SETTLED_SECONDS + 1)  # younger files are not copied
     (folder / CACHE).unlink(missing_ok=True)
     return folder
 
 
 def untrue(findings: Findings) -> list[str]:
-    """The planted truths that the report does not find, in words; empty where it finds all."""
+    """The planted truths that the report does not find, in words."""
     verdicts = {(v.claim, v.loss): v.verdict for v in findings.verdicts}
     wrong = [
         f"{claim} ({loss}) is {found}, planted {EXPECTED[claim]}"
@@ -137,10 +137,10 @@ def untrue(findings: Findings) -> list[str]:
 
 
 def main() -> int:
-    """Print the costs; the exit status is 1 where a planted truth was not found."""
+    """Print the costs; returns the exit status, 1 if a planted truth was not found."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description="Time the report.")
     parser.add_argument("rows", nargs="*", type=int, default=list(ROWS), metavar="ROWS")
-    parser.add_argument("--results", type=Path, metavar="DIR", help="keep the rows here, one folder a number")
+    parser.add_argument("--results", type=Path, metavar="DIR", help="keep the rows here, one folder per number")
     arguments = parser.parse_args()
     wrong = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -152,7 +152,7 @@ def main() -> int:
             wrong += untrue(findings)
             print(f"{count} rows:", "; ".join(untrue(findings)) or "every planted truth is found")
             print(f"{'':14} {'wall s':>8} {'CPU s':>8} {'peak MB':>9} {'page MB':>8}")
-            print(f"{'first report':14} {first}\n{'next report':14} {second}")
+            print(f"{'first report':14} {first}\n{'second report':14} {second}")
             print("\n".join(f"{seconds:8.1f} CPU s  {part}" for part, seconds in spent.items()), flush=True)
     return 1 if wrong else 0
 

@@ -1,4 +1,4 @@
-"""Cells: what the seeds of one configuration say about one attack, and whether that may decide anything."""
+"""Cells: the answers of one configuration's seeds to one attack, summarised, with flags on their use in tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from analysis.statistics.thresholds import FLOOR, MIN_FINITE_SHARE, MIN_SEEDS, U
 from analysis.tables.table import CURVE, QUESTION, StudyTable
 
 CELL = (*CURVE, "batch_size")
-"""One configuration without its seed, on one curve."""
+"""The columns of one configuration without its seed, on one curve."""
 
 FLAGS = ("floor", "untrained", "suspect")
 
@@ -40,7 +40,7 @@ _SEED_VALUES = {
 
 
 def cells(table: StudyTable) -> pd.DataFrame:
-    """One row per (curve, batch size, attack, loss, split, epsilon), cells without a single answer included.
+    """One row per (curve, batch size, attack, loss, split, epsilon), including cells without an answer.
 
     Columns: the keys `CELL` and `QUESTION`;
 
@@ -93,7 +93,7 @@ def _cells(table: StudyTable) -> pd.DataFrame:
 
 
 def _roster(table: StudyTable) -> pd.DataFrame:
-    """Every trial on every curve, planned or found: its cell's code and its state."""
+    """Every trial on each of its curves, planned or found, with its cell's code and its state."""
     keys = ["trial_id", "regime", *CELL]
     found = table.points[[*keys, "seed"]].assign(state=table.points["status"])
     planned = table.planned[[*keys, "seed", "state"]]
@@ -130,7 +130,7 @@ def _states(roster: pd.DataFrame) -> pd.DataFrame:
 
 
 def _asked(attacks: pd.DataFrame, per_cell: pd.DataFrame) -> pd.DataFrame:
-    """Every cell with every question of its curve; a curve without an answer takes those of its data set."""
+    """Every cell with every attack of its curve; a curve without answers takes the attacks of its data set."""
     curve = per_cell.groupby(list(CURVE), dropna=False).ngroup()
     of_curve = per_cell.assign(curve=curve)
     seen = attacks[["cell", *QUESTION]].drop_duplicates().merge(of_curve[["cell", "curve", "dataset"]], on="cell")
@@ -162,7 +162,8 @@ def _aggregate(attacks: pd.DataFrame) -> pd.DataFrame:
     )
     ends = np.cumsum(means["n_seeds"].to_numpy())[:-1]
     for name, column in _SEED_VALUES.items():
-        means[name] = _split(attacks[column].to_numpy(copy=True), ends, len(means))  # not parts of the whole frame
+        values = attacks[column].to_numpy(copy=True)  # a copy, so that the cells do not keep the whole frame alive
+        means[name] = _split(values, ends, len(means))
     return means.reset_index()
 
 

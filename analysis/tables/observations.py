@@ -16,13 +16,13 @@ from analysis.tables.cells import FLAGS
 from analysis.tables.table import CURVE, PROTOCOL, QUESTION
 
 STUDY = ("dataset", "model", *PROTOCOL, *QUESTION)
-"""Correlations are never taken across data sets, models, protocols or attacks."""
+"""The columns of one study: correlations are never taken across data sets, models, protocols or attacks."""
 
 STRATUM = (*CURVE, *QUESTION)
-"""One curve under one attack: only the batch size (and the seed) varies."""
+"""The columns of one curve under one attack: only the batch size and the seed vary."""
 
 ALONGSIDE = ("optimizer", "weight_decay", "adversarial_training")
-"""Settings of a curve that no axis of the report varies: held fixed along every axis."""
+"""Settings of a curve that the report compares along no axis: held fixed along every axis."""
 
 CURVATURES = ("lambda1_test", "lambda1_train")
 
@@ -40,10 +40,13 @@ _SEED_COLUMNS = {
 class Observations:
     """The measured cells and their trials for one curvature.
 
-    `cells`: one row per usable cell with `x` (mean log2 lambda1) and codes `study`, `stratum`, `cell`,
-    `run` (equal for the two cells of one run on two curves). `trials`: one row per seed of those cells:
-    `seed`, `trial` (a code), `accuracy`, `logit`, `x`, the keys and codes. `studies`, `strata`: the keys
-    behind the codes, and `left_out`, why cells of it are not among these.
+    Attributes:
+        curvature: one of `CURVATURES`.
+        which: "sound", or "all" for cells with flags as well.
+        cells: one row per usable cell with `x` (mean log2 lambda1) and codes `study`, `stratum`, `cell`, `run` (equal
+            for the two cells of one run on two curves).
+        trials: one row per seed of those cells: `seed`, `trial` (a code), `accuracy`, `logit`, `x`, keys and codes.
+        studies, strata: the keys behind the codes, and `left_out`: how many cells were left out, and why.
     """
 
     curvature: str
@@ -66,9 +69,7 @@ def keyed(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def observe(cells: pd.DataFrame, curvature: str, which: str) -> Observations:
-    """Those of the `keyed` cells with an answer and a positive `curvature`; without the flagged ones if `which` is
-    "sound".
-    """
+    """The `keyed` cells with an answer and a positive `curvature`; if `which` is "sound", only those without flags."""
     coded = cells.assign(x=cells[f"log2_{curvature}"])
     reasons = _reasons(coded, which)
     usable = coded[reasons == ""].reset_index(drop=True)
@@ -87,7 +88,7 @@ def _first(trial_ids: NDArray[Any]) -> object:
 
 
 def keep_decidable(decidable: NDArray[np.bool_], groups: Codes) -> NDArray[np.bool_]:
-    """The decidable members of each group; all of them in a group that has none."""
+    """The decidable members of each group; all members of a group that has no decidable one."""
     has = np.bincount(groups, weights=decidable) > 0 if groups.size else np.zeros(0, dtype=bool)
     kept: NDArray[np.bool_] = decidable | ~has[groups]
     return kept
@@ -99,7 +100,7 @@ def batch_list(sizes: NDArray[np.int_]) -> str:
 
 
 def _reasons(coded: pd.DataFrame, which: str) -> NDArray[np.object_]:
-    """Why each cell is left out; "" for those that are not."""
+    """Why each cell is left out; "" if it is not."""
     reason = np.full(len(coded), "", dtype=object)
     if which == "sound":
         for flag in FLAGS:

@@ -1,6 +1,4 @@
-"""Pairs of cells on one curve: curvature and robustness gaps with curve-pooled variance, paired over
-images.
-"""
+"""Pairs of cells on one curve: gaps in curvature and robustness, with their errors."""
 
 from __future__ import annotations
 
@@ -23,11 +21,11 @@ def pair_up(cells: pd.DataFrame, curvature: str) -> pd.DataFrame:
     """Every pair of measured cells (i, j) of one curve and attack with batch_j > batch_i.
 
     Columns `i`, `j` (positions in `cells`), `lambda1_gap` (log2), `logit_gap`, `accuracy_gap` (fraction),
-    each j - i; `lambda1_sd`, `logit_sd`, `dof` (pooled within the curve's cells, flagged ones left out);
+    each j - i; `lambda1_sd`, `logit_sd`, `dof` (pooled within the curve's cells, flagged cells excluded);
     `p_sharper`, `p_flatter` for lambda1 and `p_more`, `p_less` for accuracy: one-sided t on seeds with the
-    pooled variance, or the two cells' own where that is larger (our choice: seed noise that differs from cell to
-    cell would otherwise confirm chance);
-    `p_lambda1_alone`, `p_accuracy_alone`: one-sided p of the gap, whichever its sign, by the seeds of a single cell;
+    pooled variance, or the two cells' own where that is larger (our choice: where seed noise differs between cells,
+    the pooled variance would confirm pairs by chance);
+    `p_lambda1_alone`, `p_accuracy_alone`: one-sided p of the gap in its own direction, by the seeds of a single cell;
     `p_ratio_more`, `p_ratio_less`: the same for log(adversarial / clean accuracy), "attack ratio"
     (Choudhary 2020).
     """
@@ -66,8 +64,8 @@ def pair_up(cells: pd.DataFrame, curvature: str) -> pd.DataFrame:
 
 
 class _Gap(NamedTuple):
-    """Gap j - i of the seeds' means, the curve's pooled sd, its dof, p of "j is larger" by one-sided t, and `alone`,
-    the larger p of the two cells when each is held by itself against the other's mean.
+    """Gap j - i of the seeds' means, the curve's pooled sd, its dof, p of "j is larger" by one-sided t, and `alone`:
+    of each cell tested by its own seeds against the other's mean, the larger p.
     """
 
     gap: Array
@@ -79,17 +77,17 @@ class _Gap(NamedTuple):
 
 def _gap(cells: pd.DataFrame, name: str, codes: Codes, i: Codes, j: Codes) -> _Gap:
     mean, squares, size = seed_moments(cells[name])
-    # a cell at its floor hardly varies: it would lend its small variance to cells that do
-    lends = (size > 1) & ~cells[list(FLAGS)].to_numpy(dtype=bool).any(axis=1)
+    # a cell at its floor hardly varies: it would lower the pooled variance of cells that do
+    pooled = (size > 1) & ~cells[list(FLAGS)].to_numpy(dtype=bool).any(axis=1)
     count = int(codes.max()) + 1 if codes.size else 0
-    total = np.bincount(codes, weights=np.where(lends, squares, 0.0), minlength=count)
-    dof = np.bincount(codes, weights=np.where(lends, size - 1, 0), minlength=count).astype(float)
+    total = np.bincount(codes, weights=np.where(pooled, squares, 0.0), minlength=count)
+    dof = np.bincount(codes, weights=np.where(pooled, size - 1, 0), minlength=count).astype(float)
     sd = np.sqrt(np.divide(total, dof, out=np.full(count, np.nan), where=dof > 0))[codes[i]]
     gap = mean[j] - mean[i]
     with np.errstate(divide="ignore", invalid="ignore"):
         own = squares / (size - 1) / size
         t_alone = -np.abs(gap) / np.sqrt(own)[np.stack([i, j])]
-        # cells noisier than their curve are judged by their own noise: a pooled one would find what is not there
+        # for cells noisier than their curve, the pooled variance would give false positives
         t = gap / np.sqrt(np.fmax(sd**2 * (1.0 / size[i] + 1.0 / size[j]), own[i] + own[j]))
     p = stats.t.sf(t, np.where(dof > 0, dof, np.nan)[codes[i]])
     alone = np.maximum.reduce(special.stdtr(size[np.stack([i, j])] - 1, t_alone))
@@ -111,7 +109,7 @@ def seed_moments(seeds: pd.Series) -> tuple[Array, Array, Array]:
 
 
 def _attack_ratios(cells: pd.DataFrame) -> NDArray[np.object_]:
-    """log of adversarial over clean accuracy by seed; half an image keeps it finite at 0."""
+    """Per cell, log(adversarial / clean accuracy) by seed; half an image is added to both, so that 0 stays finite."""
     ratios = np.empty(len(cells), dtype=object)
     half = 0.5 / np.maximum(cells["n"].to_numpy() / np.maximum(cells["n_seeds"].to_numpy(), 1), 1)
     columns = zip(cells["accuracy_seeds"], cells["test_acc_seeds"], strict=True)
@@ -153,9 +151,7 @@ def paired_errors(cells: pd.DataFrame, pairs: pd.DataFrame, attacks: pd.DataFram
 
 
 def _shares(bits: Sequence[bytes | None], images: NDArray[np.int_]) -> Array:
-    """Per image, the share of a cell's seeds that are right; empty if bits are missing or sets differ in
-    size.
-    """
+    """Per image, the share of a cell's seeds that are right; empty if bits are missing or test sets differ in size."""
     known = [raw for raw in bits if isinstance(raw, bytes)]
     if len(known) < len(bits) or np.unique(images).size != 1:
         return np.empty(0)

@@ -1,10 +1,9 @@
-"""Rows joined to their spaces: the long tables that statistics, claims and figures read."""
+"""Rows joined to the grid that was planned: the long tables that statistics, claims and figures read."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,41 +33,44 @@ T = TypeVar("T")
 
 NESTED = ("attacks", "spectra", "landscapes", "history")
 
-TOLD_ONCE = ("spaces", "regimes", "status_reason", *(field.name for field in PROVENANCE))
-"""Columns of a trial that its attacks, spectra and landscapes do not repeat."""
+TRIALS_ONLY = ("spaces", "regimes", "status_reason", *(field.name for field in PROVENANCE))
+"""Columns of trials and points that attacks, spectra and landscapes do not repeat."""
 
 _IF_MISSING = {"dataset": "unknown", "model": "unknown"} | {n: value for n, value in PLAIN.items() if value is not None}
-"""What stands for a missing value. A row from before a field was added was trained with the field's plain value."""
+"""Column -> what a missing value means. Rows written before a field existed were trained with its plain value."""
 
 PROTOCOL = fields_with_role("protocol")
-"""Trials of different protocols never share a curve or a test."""
+"""The fields of a training protocol; trials of different protocols never share a curve or a test."""
 
 SETTING = fields_with_role("setting")
-"""What else the curves of one panel share."""
+"""The other fields that the curves of one panel share."""
 
 CURVE = (*SETTING, "regime", "momentum", *PROTOCOL)
-"""What is constant along a curve; batch size varies along it and seeds replicate its cells."""
+"""The columns that are constant along a curve; the batch size varies along it, seeds replicate its cells."""
 
 QUESTION = ("attack", "loss", "split", "epsilon")
-"""What tells the attacks on one trained network apart."""
+"""The columns that distinguish the attacks on one trained network."""
 
 
 @dataclass(frozen=True)
 class StudyTable:
     """Everything the analysis knows about one results folder.
 
-    `trials`: one row a trained network, every scalar column of the schema, plus `lambda1_train_converged` and
-    `lambda1_test_converged`.
-    `points`: `trials` with one row per regime label (`regime`): a run shared by two curves appears on both.
-    `attacks`: one row per point and attack, the `points` columns (but labels, reasons and provenance) plus those of
-    the attack struct (`accuracy` is the adversarial one), with images made by the network's own weights. An attack
-    with other Newton settings than the usual ones says so in its name.
-    `transfers`: the same, with images made by the weights of the trial's parent.
-    `spectra`, `landscapes`: one row per point and spectrum or landscape, likewise.
-    `planned`: one row per planned trial and regime label: the trial's fields, `trial_id`, `cell_id`, `space`,
-    `regime` and `state` (ok, diverged, failed or missing).
-    `unreadable`: files left out, with the reason. `requests`: what was asked of the folder. `derived`: what
-    other modules worked out from all of it, kept so that it is worked out once.
+    Attributes:
+        location: path or URI of the folder; "" for rows held in memory.
+        trials: one row per trained network, every scalar column of the schema, plus `lambda1_train_converged` and
+            `lambda1_test_converged`.
+        points: `trials` with one row per regime label (`regime`): a run shared by two curves appears on both.
+        attacks: one row per point and attack, the columns of `points` (except `TRIALS_ONLY`) plus those of the attack
+            struct (`accuracy` is the adversarial one), with images made by the network's own weights. The name of an
+            attack with other Newton settings than the usual ones includes them.
+        transfers: the same, with images made by the weights of the trial's parent.
+        spectra, landscapes: one row per point and spectrum or landscape, likewise.
+        planned: one row per planned trial and regime label: the trial's fields, `trial_id`, `cell_id`, `space`,
+            `regime` and `state` (ok, diverged, failed or missing).
+        unreadable: files left out, with the reason.
+        requests: the requests made of the folder (study.json).
+        derived: the results of `once`.
     """
 
     location: str
@@ -84,11 +86,11 @@ class StudyTable:
     derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def once(self, name: str, work: Callable[[], T]) -> T:
-        """What `work` makes of this table, made once and known by `name`."""
+        """The result of `work`, computed on the first call with this `name` and kept with the table."""
         if name not in self.derived:
             self.derived[name] = work()
-        known: T = self.derived[name]
-        return known
+        result: T = self.derived[name]
+        return result
 
 
 def load(location: str | Path) -> StudyTable:
@@ -98,13 +100,11 @@ def load(location: str | Path) -> StudyTable:
         RecordsError: there are no results at `location`.
     """
     results = Results(location)
-    with ThreadPoolExecutor(1) as second:  # what is decoded there holds no lock of the interpreter
-        reading = second.submit(results.read_table)
-        requests, grid = _plan(results.read_study())
-        rows, unreadable = reading.result()
+    rows, unreadable = results.read_table()
+    requests, grid = _plan(results.read_study())
     table = from_table(rows, grid=grid, requests=requests, unreadable=unreadable, location=results.location)
-    del rows, reading
-    pa.default_memory_pool().release_unused()  # decoding took more than it keeps
+    del rows
+    pa.default_memory_pool().release_unused()  # decoding took more memory than the rows need
     return table
 
 
@@ -116,9 +116,9 @@ def from_rows(
     unreadable: Iterable[Unreadable] = (),
     location: str = "",
 ) -> StudyTable:
-    """The tables of rows held in memory; a row outside `grid` keeps the labels it was written with.
+    """The tables of rows held in memory; a row outside `grid` keeps the regime labels it was written with.
 
-    Of rows with one trial id the last counts: a copy of a run is no replicate.
+    Of several rows with the same trial id the last one counts: a copy of a run is not a replicate.
     """
     unique = list({row["trial_id"]: row for row in rows}.values())
     table = pa.Table.from_pylist(unique, schema=ROW_SCHEMA)
@@ -133,7 +133,7 @@ def from_table(
     unreadable: Iterable[Unreadable] = (),
     location: str = "",
 ) -> StudyTable:
-    """As `from_rows`, of rows in the columns of `ROW_SCHEMA`, one a trial id."""
+    """As `from_rows`, for an Arrow table with the columns of `ROW_SCHEMA` and one row per trial id."""
     grid = grid or {}
     trials = frame(rows.drop_columns(list(NESTED)))
     trials = trials.fillna(_IF_MISSING)
@@ -146,7 +146,7 @@ def from_table(
     )
     trial = points.pop("trial").to_numpy(dtype=np.int64)
     points = in_plain_text(points)
-    configured = in_plain_text(points.drop(columns=list(TOLD_ONCE)))
+    configured = in_plain_text(points.drop(columns=list(TRIALS_ONLY)))
     attacks = _joined(configured, trial, *_attacks(*unrolled(rows, "attacks")))
     transferred = attacks["source"] == "parent"
     return StudyTable(
@@ -170,7 +170,7 @@ def _plan(study: dict[str, Any]) -> tuple[list[Request], Grid]:
             request = Request.from_dict(entry)
             grids.append(plan(request))
         except (GridError, TypeError, ValueError, AttributeError):
-            continue  # asked of an older or extended version: its rows still speak for themselves
+            continue  # made to an older or extended version; its rows are still shown
         requests.append(request)
     return requests, merge(grids) if len(grids) != 1 else grids[0]
 
@@ -178,11 +178,12 @@ def _plan(study: dict[str, Any]) -> tuple[list[Request], Grid]:
 def _lambda1_converged(
     trials: pd.DataFrame, spectra: pd.DataFrame, counts: NDArray[np.int64], split: str
 ) -> NDArray[np.bool_]:
-    """Whether a spectrum of the whole split did."""
+    """Per trial, whether a spectrum of the whole split converged."""
     owner = np.repeat(np.arange(len(trials)), counts)
     whole = spectra["subset_size"].to_numpy() == trials[f"{split}_size"].to_numpy()[owner]
-    sure = whole & (spectra["split"] == split).to_numpy(dtype=bool) & spectra["converged"].eq(True).to_numpy(dtype=bool)
-    found: NDArray[np.bool_] = np.bincount(owner[sure], minlength=len(trials)) > 0
+    of_split = (spectra["split"] == split).to_numpy(dtype=bool)
+    converged = whole & of_split & spectra["converged"].eq(True).to_numpy(dtype=bool)
+    found: NDArray[np.bool_] = np.bincount(owner[converged], minlength=len(trials)) > 0
     return found
 
 
@@ -194,7 +195,14 @@ def _labels(trial_id: str, own: list[str] | None, grid: Grid) -> list[str]:
 def _joined(
     points: pd.DataFrame, trial: NDArray[np.int64], entries: pd.DataFrame, counts: NDArray[np.int64]
 ) -> pd.DataFrame:
-    """The entries of each point's trial (its place among the rows), in order, with the point's columns."""
+    """The entries of each point's trial, with the point's columns.
+
+    Args:
+        points: one row per point.
+        trial: per point, the position of its trial among the rows.
+        entries: the entries of all trials, in their order.
+        counts: per trial, the number of its entries.
+    """
     own = counts[trial]
     first = (np.cumsum(counts) - counts)[trial]
     of_point = np.repeat(np.arange(len(points)), own)
@@ -239,13 +247,13 @@ def _planned(grid: Grid, states: Mapping[str, str]) -> pd.DataFrame:
 
 
 def in_plain_text(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame in few blocks, with text as Python strings: rows are taken, compared and joined without conversion."""
+    """The frame with its text as Python strings and in few blocks: pandas takes, compares and joins rows faster."""
     text = [name for name, kind in frame.dtypes.items() if isinstance(kind, pd.StringDtype)]
     return frame.astype(dict.fromkeys(text, object)).copy().set_axis(frame.columns.astype(object), axis=1)
 
 
 def versions(trials: pd.DataFrame) -> dict[str, list[str]]:
-    """Package -> the versions that wrote these rows; more than one is worth a reader's notice."""
+    """Package -> the versions of it that wrote these rows."""
     seen: dict[str, set[str]] = {}
     for text in trials["versions"].dropna().unique():
         for package, version in _noted_versions(text).items():
@@ -254,7 +262,7 @@ def versions(trials: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def _noted_versions(text: str) -> dict[str, Any]:
-    """What a row says of its packages; nothing where another program wrote something else there."""
+    """The versions noted in a row; none if another program wrote something else there."""
     try:
         noted = json.loads(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Weights and half-trained states as bytes, read back without executing code."""
+"""Weights and checkpoints as bytes; reading them executes no code (`torch.load` with `weights_only`)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def weights_to_bytes(model: nn.Module) -> bytes:
 
 
 def load_weights(model: nn.Module, content: bytes) -> None:
-    """Put stored weights into a model of the same architecture.
+    """Load stored weights into a model of the same architecture.
 
     Raises:
-        ValueError: the bytes are damaged or belong to another architecture.
+        ValueError: the bytes are damaged or of another architecture.
     """
     try:
         model.load_state_dict(_from_bytes(content))
@@ -34,7 +34,12 @@ def load_weights(model: nn.Module, content: bytes) -> None:
 def state_to_bytes(
     model: nn.Module, optimizer: Optimizer, state: TrainingState, started_from: str | None = None
 ) -> bytes:
-    """All that is needed to go on with a half-trained trial; `started_from` is the hash of its parent's weights."""
+    """A checkpoint: all that is needed to resume a trial.
+
+    Args:
+        model, optimizer, state: as they are after an epoch.
+        started_from: `weights_sha256` of the parent's weights; None without a parent.
+    """
     return _to_bytes(
         {
             "model": model.state_dict(),
@@ -48,10 +53,10 @@ def state_to_bytes(
 def load_state(
     model: nn.Module, optimizer: Optimizer, content: bytes, started_from: str | None = None
 ) -> TrainingState:
-    """Put a half-trained state back; returns how far it had come.
+    """Load a checkpoint into model and optimizer; returns the state of training.
 
     Raises:
-        ValueError: the bytes are damaged, belong to another trial, or began with other weights of its parent.
+        ValueError: the bytes are damaged, of another trial, or of a training that began with other weights.
     """
     stored = _from_bytes(content)
     if stored.get("started_from") != started_from:
@@ -66,23 +71,23 @@ def load_state(
 
 def _to_bytes(state: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
-    torch.save(_own(state), buffer)
+    torch.save(_compact(state), buffer)
     return buffer.getvalue()
 
 
-def _own(value: Any) -> Any:
-    """The same, without what else a tensor's memory holds: of networks trained as one program each has a slice."""
+def _compact(value: Any) -> Any:
+    """The same values; a tensor that is a slice of a larger one (batched training) is copied, or all would be saved."""
     if isinstance(value, Tensor):
         return value.clone() if value.untyped_storage().nbytes() > value.nbytes else value
     if isinstance(value, dict):
-        return {key: _own(entry) for key, entry in value.items()}
-    return [_own(entry) for entry in value] if isinstance(value, list) else value
+        return {key: _compact(entry) for key, entry in value.items()}
+    return [_compact(entry) for entry in value] if isinstance(value, list) else value
 
 
 def _from_bytes(content: bytes) -> dict[str, Any]:
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises half a dozen kinds for damaged files
+    except Exception as error:  # torch raises many kinds of exceptions for damaged files
         raise ValueError(f"stored state is damaged: {error}") from error
     if not isinstance(state, dict):
         raise ValueError("stored state is not a dictionary")
@@ -90,7 +95,7 @@ def _from_bytes(content: bytes) -> dict[str, Any]:
 
 
 def weights_sha256(model: nn.Module) -> str:
-    """A hash of a model's parameters and buffers: 64 hexadecimal digits, the same whatever device holds them."""
+    """The SHA-256 of a model's parameters and buffers in hexadecimal; it does not depend on the device."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -99,6 +104,6 @@ def weights_sha256(model: nn.Module) -> str:
 
 
 def weight_norm(model: nn.Module) -> float:
-    """The Euclidean norm of all parameters, summed in float64."""
+    """The Euclidean norm of all parameters, computed in float64."""
     squares: list[Tensor] = [p.detach().double().square().sum() for p in model.parameters()]
     return float(torch.stack(squares).sum().sqrt())

@@ -45,6 +45,6 @@ def versions() -> str:
 
 
 def peak_memory_bytes() -> int:
-    """The largest resident size of this process so far, in bytes."""
+    """The peak of this process's resident memory so far, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

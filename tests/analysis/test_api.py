@@ -1,4 +1,4 @@
-"""The analysis from Python, the guide's code, and the tables beside the report."""
+"""The analysis from Python, the code of its guide, and the tables next to the report."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def guided(folder: Path) -> dict[str, Any]:
-    """What the guide's code leaves behind, run beside the folder."""
+    """The variables of the guide's code, run in the folder above the results."""
     blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), flags=re.DOTALL)
     left: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
@@ -79,7 +79,7 @@ def test_a_panel_is_drawn_without_the_rest_of_the_report(folder: Path) -> None:
     assert "_findings" not in vars(study)
 
 
-def test_every_table_lies_beside_the_report_as_csv_and_parquet(guided: dict[str, Any], folder: Path) -> None:
+def test_every_table_is_written_next_to_the_report_as_csv_and_parquet(guided: dict[str, Any], folder: Path) -> None:
     out = folder.parent / "paper"
     study: Study = guided["study"]
     calls = {name: getattr(study, name) for name in TABLES}
@@ -97,7 +97,7 @@ def test_every_table_lies_beside_the_report_as_csv_and_parquet(guided: dict[str,
     ]  # fmt: skip
 
 
-def test_parquet_says_what_each_column_means(guided: dict[str, Any], folder: Path) -> None:
+def test_parquet_files_describe_each_column(guided: dict[str, Any], folder: Path) -> None:
     for name in TABLES:
         schema = pq.read_schema(folder.parent / "paper" / f"{name}.parquet")
         for field in schema:
@@ -139,7 +139,7 @@ def test_a_network_on_two_curves_is_one_row() -> None:
     assert frame["regimes"].map(lambda text: isinstance(text, str)).all()
 
 
-def test_no_results_is_said_at_once(tmp_path: Path) -> None:
+def test_a_folder_without_results_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RecordsError):
         analysis.load(tmp_path / "nowhere")
 

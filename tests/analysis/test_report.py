@@ -1,4 +1,4 @@
-"""The report's command line: files beside each other, one clear line when it cannot be made."""
+"""The report's command line: its files, and one clear line if no report can be made."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "report"
 
 
-def test_page_and_tables_lie_beside_each_other(reported: Path) -> None:
+def test_the_page_links_to_the_tables_next_to_it(reported: Path) -> None:
     page = (reported / "report.html").read_text(encoding="utf-8")
     for name in ("claims.csv", "correlations.csv", "counterexamples.csv"):
         assert (reported / name).is_file()

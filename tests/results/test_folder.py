@@ -1,4 +1,4 @@
-"""Results: whole files or none, and whatever is not ours named and left where it is."""
+"""Results: files are written whole or not at all; files that are not rows are named and left in place."""
 
 import json
 import stat
@@ -23,7 +23,7 @@ def row(trial_id: str, **values: object) -> Row:
     return empty_row() | {"trial_id": trial_id, "status": "ok"} | values
 
 
-def test_null_and_nan_stay_apart(results: Results) -> None:
+def test_null_and_nan_stay_distinct(results: Results) -> None:
     results.write_row(row("a", test_acc=float("nan"), fgsm_acc=None, spectra=[], history=None))
     back = results.read_row("a")
     assert back is not None
@@ -40,7 +40,7 @@ def test_a_second_write_replaces_the_row_and_leaves_no_temporary_file(results: R
     assert [p.name for p in (tmp_path / "r/trials").iterdir()] == ["a.parquet"]
 
 
-def test_torn_foreign_and_other_schema_files_are_named_and_left(results: Results, tmp_path: Path) -> None:
+def test_torn_foreign_and_other_schema_files_are_named_and_left_in_place(results: Results, tmp_path: Path) -> None:
     results.write_row(row("good"))
     folder = tmp_path / "r/trials"
     whole = (folder / "good.parquet").read_bytes()
@@ -71,7 +71,7 @@ def test_an_unknown_column_is_refused(results: Results) -> None:
         results.write_row(row("a", colour="red"))
 
 
-def test_no_results_there(tmp_path: Path) -> None:
+def test_reading_a_folder_without_results_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RecordsError, match="holds no results"):
         Results(tmp_path / "nothing").read_rows()
 
@@ -106,7 +106,7 @@ def test_a_bad_uri_is_one_clear_line() -> None:
         Results("nosuchscheme://bucket/x")
 
 
-def test_checkpoints_come_and_go(results: Results) -> None:
+def test_checkpoints_are_stored_and_deleted(results: Results) -> None:
     results.write_checkpoint("a", b"half")
     assert results.read_checkpoint("a") == b"half"
     results.delete_checkpoint("a")
@@ -124,7 +124,7 @@ def test_a_copy_under_another_name_is_not_a_second_trial(results: Results, tmp_p
 
 
 @pytest.mark.parametrize("content", ["[]", '{"requests": 5}', '{"requests": [3]}'])
-def test_a_study_file_of_another_shape_is_refused(results: Results, tmp_path: Path, content: str) -> None:
+def test_a_study_file_of_another_form_is_refused(results: Results, tmp_path: Path, content: str) -> None:
     (tmp_path / "r/study.json").write_text(content)
     with pytest.raises(RecordsError, match="not a study's record"):
         results.read_study()

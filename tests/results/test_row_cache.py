@@ -1,4 +1,4 @@
-"""The copy of many rows in one file: it answers only for files that have not changed since."""
+"""The copy of many rows in one file: a row is taken from it only if its own file has not changed since."""
 
 import os
 from pathlib import Path
@@ -55,7 +55,7 @@ def test_changed_new_and_deleted_files_are_seen(results: Results, tmp_path: Path
 
 
 @pytest.mark.parametrize("columns", [None, ("test_acc", "trial_id"), ("test_acc",)])
-def test_planning_reads_the_copy_and_sees_what_changed_since(
+def test_reading_some_columns_uses_the_copy_and_sees_changed_files(
     results: Results, tmp_path: Path, columns: tuple[str, ...] | None
 ) -> None:
     results.read_rows(columns, update_cache=True)
@@ -66,14 +66,14 @@ def test_planning_reads_the_copy_and_sees_what_changed_since(
     assert unreadable == []
 
 
-def test_only_who_keeps_a_copy_writes_one(results: Results, tmp_path: Path) -> None:
+def test_the_copy_is_written_only_with_update_cache(results: Results, tmp_path: Path) -> None:
     results.read_rows(("test_acc",))
     assert not (tmp_path / CACHE).exists()
     results.read_rows(("test_acc",), update_cache=True)
     assert pq.read_table(tmp_path / CACHE).num_rows == 2
 
 
-def test_a_file_torn_since_is_named(results: Results, tmp_path: Path) -> None:
+def test_a_file_torn_after_it_was_copied_is_named(results: Results, tmp_path: Path) -> None:
     results.read_table()
     (tmp_path / "trials/a.parquet").write_bytes(b"PAR1")
     table, unreadable = results.read_table()
@@ -86,7 +86,7 @@ def test_a_torn_copy_is_not_used(results: Results, tmp_path: Path, content: byte
     assert accuracies(results) == {"a": 0.5, "b": 0.5}
 
 
-def test_a_file_of_this_minute_is_read_itself(results: Results, tmp_path: Path) -> None:
+def test_a_file_of_the_last_minute_is_not_copied(results: Results, tmp_path: Path) -> None:
     results.write_row(row("c", test_acc=0.1))
     results.read_table()
     assert pq.read_table(tmp_path / CACHE)["trial_id"].to_pylist() == ["a", "b"]

@@ -1,4 +1,4 @@
-"""Vega's JavaScript for the page, kept on this machine: putting it together takes seconds."""
+"""Vega's JavaScript for the page, cached on this machine: bundling it takes 1.2 s of CPU, a tenth of a full report."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ SNIPPET = "window.vegaEmbed = vegaEmbed;"
 
 
 def libraries() -> str:
-    """Vega, Vega-Lite and vega-embed as one script; made anew where no whole copy of it is kept."""
-    kept = _file()
-    script = _read(kept) if kept else None
+    """Vega, Vega-Lite and vega-embed as one script; bundled if the cache has no intact copy of these versions."""
+    cache = _cache_file()
+    script = _read(cache) if cache else None
     if script is None:
         script = str(vl_convert.javascript_bundle(SNIPPET, vl_version=VEGA_LITE))
-        if kept:
-            _keep(script, kept)
+        if cache:
+            _write(script, cache)
     return script
 
 
-def _file() -> Path | None:
-    with suppress(RuntimeError):  # nobody's process: no home
-        folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        name = f"vega-lite-{VEGA_LITE}-vl-convert-{version('vl-convert-python')}.js"
-        return Path(folder) / "sgd-robustness-study" / name
+def _cache_file() -> Path | None:
+    """Where the script is cached; None for a user without a home folder."""
+    name = f"vega-lite-{VEGA_LITE}-vl-convert-{version('vl-convert-python')}.js"
+    with suppress(RuntimeError):
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sgd-robustness-study" / name
     return None
 
 
-def _read(kept: Path) -> str | None:
-    """The script that was kept; None where there is none, or another one than was written."""
+def _read(file: Path) -> str | None:
+    """The cached script; None if there is none or its digest is wrong."""
     try:
-        digest, _, script = kept.read_bytes().decode().partition("\n")
+        digest, _, script = file.read_bytes().decode().partition("\n")
     except (OSError, UnicodeDecodeError):
         return None
     return script if digest == _digest(script) else None
 
 
-def _keep(script: str, kept: Path) -> None:
-    """Write it at once, so that nobody reads a part; a folder that cannot be written to keeps none."""
-    part = kept.with_suffix(f".{os.getpid()}")
+def _write(script: str, file: Path) -> None:
+    """Cache the script, whole or not at all; errors of the disk are ignored."""
+    part = file.with_suffix(f".{os.getpid()}")
     with suppress(OSError):
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(f"{_digest(script)}\n{script}".encode())
-        part.replace(kept)
+        part.replace(file)
 
 
 def _digest(script: str) -> str:

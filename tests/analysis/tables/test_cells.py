@@ -1,4 +1,4 @@
-"""Cells: counts, seed values, means and the flags that keep a cell out of tests."""
+"""Cells: counts, seed values, means, and the flags that exclude a cell from tests."""
 
 import numpy as np
 import pandas as pd

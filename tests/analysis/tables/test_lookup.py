@@ -1,4 +1,4 @@
-"""Rows of trials and networks are found without a walk through all; text is the same whatever its column holds."""
+"""Lookups of trials and networks equal searches through all rows; text columns keep their values and nulls."""
 
 import pandas as pd
 import pyarrow as pa
@@ -19,11 +19,11 @@ def table() -> StudyTable:
     return from_rows([*curve_rows(regime="lr"), *curve_rows(regime="lr_bs")])
 
 
-def test_the_rows_of_trials_are_those_that_name_them(table: StudyTable) -> None:
+def test_the_rows_of_trials_are_those_with_their_ids(table: StudyTable) -> None:
     first, second = table.trials["trial_id"].iloc[[3, 0]]
     found = of_trials(table, "attacks", first, second, columns=COLUMNS)
-    walked = [table.attacks.loc[table.attacks["trial_id"] == trial_id, COLUMNS] for trial_id in (first, second)]
-    pd.testing.assert_frame_equal(found, pd.concat(walked))
+    searched = [table.attacks.loc[table.attacks["trial_id"] == trial_id, COLUMNS] for trial_id in (first, second)]
+    pd.testing.assert_frame_equal(found, pd.concat(searched))
 
 
 def test_nothing_is_found_of_an_unknown_trial_or_in_an_empty_table(table: StudyTable) -> None:
@@ -41,7 +41,7 @@ def test_the_points_of_a_network_are_those_of_its_data_set_and_model(table: Stud
 
 
 @pytest.mark.parametrize("words", [["a", None, "b", "a"], [None, None], [], ["a"]])
-def test_text_keeps_its_words_and_its_gaps(words: list[str | None]) -> None:
+def test_text_keeps_its_values_and_nulls(words: list[str | None]) -> None:
     for column in (pa.array(words, pa.string()), pa.chunked_array([words[:1], words[1:]], pa.string())):
         found = series(column)
         assert found.dtype == object
