@@ -88,7 +88,7 @@ _ROBUST_SPECTRUM = "top 20 eigenvalues of robust networks, B_H = 1 (two draws), 
 _ROBUST_LINE = "loss of robust networks along v₁, B_H = 320"
 _BETWEEN = "loss from M_ORI to the robust networks"
 
-_SURFACES = "The paper draws surfaces over each other; heat maps side by side here."
+_SURFACES = "The paper draws surfaces over each other; here they are heat maps side by side."
 _SADDLE = "The caption says that M_ORI converged to a saddle point on MNIST, section 3.3 that the top 20 are positive."
 
 _PANELS = (

@@ -37,7 +37,7 @@ def scatter_figure(
         title=f"{setup.title}: λ₁ and accuracy under {under}",
         template=_plane(styles, split),
         data={DATA: _records(cells)},
-        caption=f"{under}. One point a cell ({len(cells)} cells, means over seeds).",
+        caption=f"{under}. One point per cell ({len(cells)} cells, means over seeds).",
         description=f"Scatter plot. {setup.title}: top Hessian eigenvalue against adversarial accuracy under {under}.",
         legend=styles,
         attack=attack,

@@ -1,7 +1,7 @@
 """The figures of Choudhary (2020), source "B": MNIST, M1, batch size 32 to 1024.
 
 Transcribed from the captions of Figures 1 to 5 and from Table 1. Figure 1 holds several rates: ours is drawn in two
-parts, one a rate (1 and 1b), so that each optimizer keeps its colour.
+parts, one per rate (1 and 1b), so that each optimizer keeps its colour.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _panel(number: str, curves: CurveSet, *epsilons: float, note: str = "") -> V
 
 PANELS: tuple[VariantPanel, ...] = (
     _panel("1", CONSTANT_LR, WEAK, STRONG),
-    _panel("1b", HIGH_LR, WEAK, STRONG, note="The higher of the paper's two rates, in a part of its own."),
+    _panel("1b", HIGH_LR, WEAK, STRONG, note="The higher of the paper's two learning rates, drawn separately."),
     _panel("2", CONSTANT_RATIO, WEAK, STRONG),
     _panel("3", MOMENTUM, WEAK),
     _panel("4", WEIGHT_DECAY, WEAK, STRONG),

@@ -19,7 +19,7 @@ from analysis.tables.cells import CELL, FLAGS
 from analysis.tables.table import QUESTION, StudyTable
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of a formula."""
+"""The characters with which a spreadsheet formula can begin."""
 
 _COUNTS = ("n_planned", "n_ok", "n_diverged", "n_failed", "n_missing", "n_seeds")
 _MEANS = ("weight_norm", "zero_grad_fraction", "saturated_fraction")
@@ -27,13 +27,13 @@ _STATES = (*FLAGS, "sound", "converged_train", "converged_test", "decidable")
 
 
 def networks(table: StudyTable) -> pd.DataFrame:
-    """One row a trained network: every scalar column of its row; lists joined by spaces."""
+    """One row per trained network, with the scalar columns of its row and lists joined by spaces."""
     joined = {column: table.trials[column].map(_joined) for column in ("spaces", "regimes")}
     return table.trials.assign(**joined)
 
 
 def aggregated(cells: pd.DataFrame) -> pd.DataFrame:
-    """One row a cell and attack question, with means over seeds, their intervals and the flags.
+    """One row per cell and attack question, with means over seeds, their intervals and the flags.
 
     `cells`: those of `analysis.tables.cells`. Intervals are Student's t over seeds as in the figures, those of
     `lambda1_*` of the logarithm; NaN with fewer than two seeds. `columns.CELLS` describes each column.
@@ -50,13 +50,13 @@ def aggregated(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def comparisons_frame(comparisons: Sequence[TableComparison]) -> pd.DataFrame:
-    """All printed tables below each other: the tidy table behind `paper_versus_ours.csv`."""
+    """All printed tables in one frame: `paper_versus_ours.csv`."""
     parts = [one.cells for one in comparisons]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
 
 
 def write_tables(frames: Mapping[str, pd.DataFrame], folder: Path) -> list[str]:
-    """Write `name.csv` and `name.parquet` for each name of `DESCRIPTIONS`; returns the files' names.
+    """Write `name.csv` and `name.parquet` for each frame; returns the files' names.
 
     In CSV a text that a spreadsheet would run as a formula gets an apostrophe before it; Parquet keeps it as it is.
     """
@@ -69,7 +69,7 @@ def write_tables(frames: Mapping[str, pd.DataFrame], folder: Path) -> list[str]:
 
 
 def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with no text that begins like a formula."""
+    """The frame, with an apostrophe before each text that begins like a formula."""
     texts = [column for column in frame if frame[column].dtype == object or pd.api.types.is_string_dtype(frame[column])]
     return frame.assign(**{str(column): _as_text(frame[column]) for column in texts})
 

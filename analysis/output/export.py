@@ -22,7 +22,7 @@ COLUMN_INCHES = 3.3
 """Width of a figure: one column of the usual two-column styles (3.25 to 3.5 inches)."""
 
 CANVAS = 400
-"""Width in Vega pixels of what becomes one column, so that the marks, drawn for a screen, are scaled for print."""
+"""Width in Vega pixels that becomes one column; it scales marks that were designed for a screen."""
 
 POINTS = COLUMN_INCHES * 72 / CANVAS
 """Points on paper of one Vega pixel."""
@@ -33,10 +33,10 @@ LINE_LENGTH = 56
 """Characters of a title that fit on one line."""
 
 AXIS_TITLE_LENGTH = 30
-"""Characters of an axis title that fit beside long labels; a longer one goes on before its parenthesis."""
+"""Characters of an axis title that fit beside long labels; a longer one is broken before its parenthesis."""
 
 LABEL_STRETCH = 1.5
-"""How much taller the rows of a figure are whose labels have two lines."""
+"""Factor of the row height in figures whose labels have two lines."""
 
 Spec = dict[str, Any]
 
@@ -56,7 +56,7 @@ STYLES: dict[str, Spec] = {
     },
     "title": {"fontSize": _pixels(8), "offset": 8, "frame": "bounds"},
 }  # fmt: skip
-"""What paper changes in the configuration: text of 7.5 and 8 points, legends below each other."""
+"""Configuration for print: text of 7.5 and 8 points, legend entries in two columns."""
 
 
 def print_spec(figure: Figure) -> Spec:
@@ -79,7 +79,7 @@ def print_spec(figure: Figure) -> Spec:
 
 
 def _narrowed(layer: Spec) -> Spec:
-    """The same layer; where its rows have long labels, these and the title below stand on two lines."""
+    """The layer, with long row labels and a long axis title broken into two lines."""
     encoding = layer.get("encoding", {})
     x, y = encoding.get("x", {}), encoding.get("y", {})
     changed = {}

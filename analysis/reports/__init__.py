@@ -1,1 +1,1 @@
-"""The two reports, correlation and counterexamples, and what stands beside them: budgets and commands to run again."""
+"""The correlation and the counterexample report, optimizers at equal budgets, and commands that run cells."""

@@ -1,6 +1,4 @@
-"""Curvature against robustness within one study: pooled, between, within, partial and granulated
-correlations.
-"""
+"""Curvature against robustness within one study: pooled, between, within, partial and granulated correlations."""
 
 from __future__ import annotations
 
@@ -114,7 +112,7 @@ def _partial(cells: Columns) -> Iterator[dict[str, Any]]:
 
 
 def _first_seen(codes: Codes) -> Codes:
-    """Where each code occurs first: one run on two curves counts once."""
+    """Where each code occurs first: a run on two curves counts once."""
     return np.sort(np.unique(codes, return_index=True)[1])
 
 
@@ -159,7 +157,7 @@ def _granulated(trials: pd.DataFrame, count: int) -> pd.DataFrame:
 
 
 def _undecided(frame: pd.DataFrame, seen: Observations, cells: pd.DataFrame) -> pd.DataFrame:
-    """Blank what an undecidable study cannot say, and say why; name the cells that were left out."""
+    """Removes limits and p values of undecidable studies, and notes why, and which cells were left out."""
     decidable = cells.groupby("study")["decidable"].any().reindex(range(len(seen.studies)))
     state = frame["study"].map(decidable)
     blank = ~state.eq(True)

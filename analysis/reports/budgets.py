@@ -1,7 +1,7 @@
 """Optimizers compared: accuracy per epoch and per unit of compute, and whether a gain remains at equal compute.
 
 The unit of compute is an epoch of gradients: as many gradients of one image as there are training images (a forward
-pass alone counts a third). SVRG pays for its anchors with it, selective backprop saves by it.
+pass alone counts a third). SVRG needs more of them for its anchors, selective backprop fewer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BASELINE = "sgd"
 RATIO = "lr_bs"
 
 PLACE = ("dataset", "model", *(name for name in PROTOCOL if name != "epochs"))
-"""What all runs of a comparison share beside the batch size; epochs are the budget."""
+"""What all runs of a comparison share in addition to the batch size; epochs are the budget."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def _spent(pair: tuple[float, LinearContrast]) -> float:
 
 
 def survives(per_epoch: LinearContrast | None, at_equal_compute: LinearContrast | None) -> str:
-    """What becomes of a gain per epoch once its gradients are paid for, in two words or so."""
+    """Whether a gain per epoch remains at equal compute, in a few words."""
     if per_epoch is None:
         return "no SGD run to compare"
     low, high = per_epoch.interval(1 - SIGNIFICANCE)

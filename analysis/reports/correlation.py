@@ -38,7 +38,7 @@ COLUMNS = (
 )
 
 ALL = "all"
-"""In `dataset`, `model` or `regime`: the statistic mixes them. NaN says the same of a number."""
+"""In `dataset`, `model` or `regime`: the statistic covers several. NaN means the same for a number."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ VARIED = {
     "regime": ("momentum", "batch_size"),
     "momentum": ("regime", "batch_size"),
 }
-"""What varies in an environment -> what it holds fixed beside the study and its `ALONGSIDE` settings."""
+"""What varies in an environment -> what it fixes in addition to the study and its `ALONGSIDE` settings."""
 
 TOO_FEW_SEEDS = f"undecidable: fewer than {MIN_SEEDS} seeds"
 
@@ -26,11 +26,10 @@ def sign_errors(seen: Observations) -> pd.DataFrame:
     """Per environment, the expected share of pairs in which the sharper network is the more robust one.
 
     An environment varies one setting (`axis`: batch_size along a curve; regime or momentum at equal batch)
-    and fixes the rest. Its sign-error is taken seed by seed and averaged; 0 bears "curvature opposes
-    robustness" out, .5 is chance. The 95 % interval is the wider of two: Student's t over the seeds, and
-    what chance ordering of that many levels gives (variance of tau under independence, 2 (2k + 5) / (9 k (k
-    - 1)), a quarter of it for the sign-error), since a handful of seeds may agree by accident. One run on
-    two curves is no pair.
+    and fixes the rest. Its sign-error is computed for each seed and averaged; 0 means that curvature always opposes
+    robustness, .5 is chance. The 95 % interval is the wider of two: Student's t over the seeds, and the interval under
+    random order of that many levels (variance of tau under independence, 2 (2k + 5) / (9 k (k - 1)), a quarter of it
+    for the sign-error), since a few seeds may agree by chance. A run on two curves does not form a pair with itself.
 
     Columns: study, stratum (of axis batch_size; -1 otherwise), axis, `ALONGSIDE`, regime, momentum,
     batch_sizes, estimate, low, high, n (pairs), note; `regime` is "all" and `momentum` NaN where they vary.

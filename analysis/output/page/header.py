@@ -163,8 +163,8 @@ _KIND = ("dataset", "model", "target_loss", "adversarial_training")
 
 
 def _kind(values: Mapping[str, object]) -> tuple[object, ...]:
-    told = (values[name] for name in _KIND)
-    return tuple(None if isinstance(value, float) and math.isnan(value) else value for value in told)
+    found = (values[name] for name in _KIND)
+    return tuple(None if isinstance(value, float) and math.isnan(value) else value for value in found)
 
 
 def _of_papers() -> Iterable[Trial]:

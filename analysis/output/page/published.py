@@ -1,4 +1,4 @@
-"""Paper versus ours: the papers' tables regenerated, each printed number beside the one of these rows."""
+"""Paper versus ours: the papers' tables regenerated, each printed number beside ours."""
 
 from __future__ import annotations
 
