@@ -50,7 +50,7 @@ class Study:
 
     def claims(self) -> pd.DataFrame:
         """One row a claim and attack loss with its verdict; the columns of `claims.csv`."""
-        from analysis.claims.verdict import to_frame
+        from analysis.claims.claim import to_frame
 
         return to_frame(self._findings.verdicts)
 
