@@ -11,7 +11,7 @@ import pandas as pd
 from altair.utils.schemapi import debug_mode
 
 from analysis.claims import evaluate
-from analysis.claims.verdict import Verdict
+from analysis.claims.claim import Verdict
 from analysis.figures import FIGURES, Figure, FigureData, FigureGroup, study_figures
 from analysis.figures.curve_sets import SHARED, Setup, shared_values
 from analysis.figures.forest import forest_figure

@@ -9,7 +9,7 @@ from pathlib import Path
 import altair as alt
 import pandas as pd
 
-from analysis.claims.verdict import to_frame
+from analysis.claims.claim import to_frame
 from analysis.figures import FIGURES, Figure, FigureData
 from analysis.findings import Findings, find
 from analysis.output.downloads import aggregated, comparisons_frame, networks

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.claims.verdict import to_frame
+from analysis.claims.claim import to_frame
 from analysis.findings import Findings, find
 from analysis.output.columns import DESCRIPTIONS
 from analysis.output.downloads import aggregated, comparisons_frame, networks, write_tables

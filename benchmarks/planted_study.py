@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.statistics.thresholds import MIN_SEEDS
 from search_spaces import (
     HEADLINE_EPSILON,
     AttackProbe,
@@ -46,9 +47,6 @@ GRID = "full"
 EXCEPTION = {"dataset": "fashion-mnist", "model": "stdcnn", "regime": "lr", "momentum": 0.0}
 """The curve that the natural-training paper (2020), section 3.2, calls its exception."""
 
-LEAST_SEEDS = 3
-"""Fewer seeds decide nothing, so a small study has fewer cells instead."""
-
 DIVERGED_SHARE = 0.01
 CURVATURE_SLOPE, ROBUSTNESS_SLOPE, CLEAN_SLOPE = 0.5, -0.25, -0.002
 CURVATURE_NOISE, ROBUSTNESS_NOISE, CLEAN_NOISE = 0.25, 0.1, 0.001
@@ -62,7 +60,8 @@ _MARGIN = {"fgsm": 2.0, "pgd": 1.0}
 def planned(rows: int) -> tuple[Request, Grid]:
     """The full grid with as many seeds as that many rows need."""
     cells = len(plan(Request(GRID, seeds=(0,))))
-    request = Request(GRID, seeds=tuple(range(max(LEAST_SEEDS, -(-rows // cells)))))
+    # fewer seeds decide nothing, so a small study has fewer cells instead
+    request = Request(GRID, seeds=tuple(range(max(MIN_SEEDS, -(-rows // cells)))))
     return request, plan(request)
 
 

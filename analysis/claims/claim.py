@@ -1,48 +1,208 @@
-"""A claim: what a paper says, the curves it says it of, the test on each stratum and the rule over them."""
+"""A claim: what a paper says, of which curves, the tests of it and the rule that makes one verdict of their strata."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-import numpy as np
+import pandas as pd
 
-from analysis.claims.evidence import Evidence
-from analysis.claims.rules import Ruling, cast_votes
-from analysis.claims.sweeps import Guarded, Scope, Sweep, coverage
-from analysis.claims.verdict import Effect, Source, StratumResult, Verdict
-from analysis.tables.table import PROTOCOL
-from analysis.tables.words import label, value_text
+from analysis.claims.curves import Evidence, Scope
+from analysis.claims.tests import OverNetworks, SameVerdicts, Stratum, Test
+from analysis.statistics.estimates import Decision
+from analysis.statistics.intervals import wilson
+from analysis.statistics.multiplicity import holm
+from analysis.statistics.thresholds import SIGNIFICANCE
 from search_spaces.probe import LOSSES
 
-Test = Callable[[Evidence, Scope, str | None], list[StratumResult]]
-Rule = Callable[[Sequence[StratumResult]], Ruling]
+Rule = Callable[[Sequence[Stratum]], Stratum]
+"""Strata -> the one whose effect is shown with the claim, with the verdict and the reason of the claim."""
+
+SATURATION_NOTE = "The verdicts on the published and on the stable loss differ: it rests on float32 saturation."
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a paper makes a claim."""
+
+    paper: str
+    section: str
+    figures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Trials behind a claim, and how many of its strata could be decided."""
+
+    planned: int = 0
+    ok: int = 0
+    diverged: int = 0
+    failed: int = 0
+    strata_decided: int = 0
+    strata: int = 0
+
+    @property
+    def text(self) -> str:
+        """The counts in words."""
+        return (
+            f"{self.ok} of {self.planned} trials ok, {self.diverged} diverged, {self.failed} failed; "
+            f"{self.strata_decided} of {self.strata} strata decided"
+        )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim's verdict with everything a reader needs to judge it.
+
+    `loss` is the attack's loss on which it was decided (`ce` as published, or `stable`), None for claims
+    without an attack. `shown` is the stratum whose effect stands for the claim (without a data set: none was run),
+    `protocol` the sizes at which it was reached. `differs` marks a claim whose two losses disagree.
+    """
+
+    claim: str
+    statement: str
+    source: Source
+    verdict: Decision
+    reason: str
+    loss: str | None = None
+    shown: Stratum = field(default_factory=lambda: Stratum("not run", ""))
+    coverage: Coverage = Coverage()
+    protocol: str = ""
+    strata: tuple[Stratum, ...] = field(default=(), repr=False)
+    differs: bool = False
+
+    @property
+    def effect_text(self) -> str:
+        """The effect shown, in words."""
+        return f"{self.shown.name}: {self.shown.text or 'not measured'}" if self.shown.dataset else "no effect measured"
+
+
+# Rules: from strata to a verdict
+
+
+def universal(strata: Sequence[Stratum]) -> Stratum:
+    """Refuted by one Holm-refuted stratum; supported where every one that was run supports it, in every part."""
+    counted, run = _counted(strata)
+    if not run:
+        return _not_run(counted)
+    adjusted = holm([s.p_refuted for s in run])
+    refuting = [s for s, p in zip(run, adjusted, strict=True) if s.verdict == "refuted" and p <= SIGNIFICANCE]
+    if refuting:
+        reason = f"Refuted in {len(refuting)} of {len(run)} strata run (Holm-adjusted): {_listed(refuting)}."
+        return replace(min(refuting, key=lambda s: s.p_refuted), verdict="refuted", reason=reason)
+    supporting = [s for s in run if s.verdict == "supported"]
+    missing = sorted({s.part for s in counted if s.part} - {s.part for s in run})
+    share = f"{len(supporting)} of {len(run)} strata run"
+    if len(supporting) == len(run) and not missing:
+        rest = [s for s in counted if s.verdict == "not run"]
+        unrun = f"; {len(rest)} more were not run in full: {_listed(rest, reasons=True)}" if rest else ""
+        return replace(max(run, key=lambda s: s.p), verdict="supported", reason=f"Supported in {share}{unrun}.")
+    undecided = [s for s in run if s.verdict != "supported"]
+    why = f": {_listed(undecided, reasons=True)}" if undecided else f": no run of {', '.join(missing)}"
+    return replace((undecided or run)[0], verdict="inconclusive", reason=f"Supported in only {share}{why}.")
+
+
+def existential(strata: Sequence[Stratum]) -> Stratum:
+    """Supported by one confirmed stratum (Holm within its part); refuted only where every stratum refutes it."""
+    counted, run = _counted(strata)
+    if not run:
+        return _not_run(counted)
+    confirmed: list[Stratum] = []
+    for part in sorted({s.part for s in run}):
+        mine = [s for s in run if s.part == part]
+        adjusted = holm([s.p if s.verdict == "supported" else 1.0 for s in mine])
+        confirmed += [s for s, p in zip(mine, adjusted, strict=True) if s.verdict == "supported" and p <= SIGNIFICANCE]
+    if confirmed:
+        reason = f"Confirmed in {len(confirmed)} of {len(run)} strata run: {_listed(confirmed)}."
+        return replace(min(confirmed, key=lambda s: s.p), verdict="supported", reason=reason)
+    if all(s.verdict == "refuted" for s in run):
+        return replace(run[0], verdict="refuted", reason=f"Every one of {len(run)} strata run contradicts it.")
+    shown = next((s for s in run if s.text), run[0])
+    return replace(shown, verdict="inconclusive", reason=f"Confirmed in 0 of {len(run)} strata run.")
+
+
+def most(strata: Sequence[Stratum]) -> Stratum:
+    """Supported where the Wilson interval of the share of supporting strata lies above one half.
+
+    Refuted where that of the refuting ones does. An undecided stratum counts for neither.
+    """
+    counted, run = _counted(strata)
+    if not run:
+        return _not_run(counted)
+    supporting = [s for s in run if s.verdict == "supported"]
+    refuting = [s for s in run if s.verdict == "refuted"]
+    low, high = wilson(len(supporting), len(run))
+    share = f"{len(supporting)} of {len(run)} strata run support it (Wilson interval {low:.2f} to {high:.2f})"
+    if low > 0.5:
+        return replace(supporting[0], verdict="supported", reason=f"{share}.")
+    low, high = wilson(len(refuting), len(run))
+    if low > 0.5:
+        reason = f"{len(refuting)} of {len(run)} strata run refute it (Wilson interval {low:.2f} to {high:.2f})."
+        return replace(refuting[0], verdict="refuted", reason=reason)
+    return replace(run[0], verdict="inconclusive", reason=f"{share}, {len(refuting)} refute it.")
+
+
+def by_part(rules: Mapping[str, Rule]) -> Rule:
+    """Each part of a claim by its own rule; supported where all of them are, refuted where one of them is."""
+
+    def rule(strata: Sequence[Stratum]) -> Stratum:
+        rulings = {part: of([s for s in strata if s.part == part]) for part, of in rules.items()}
+        reached = {ruling.verdict for ruling in rulings.values()}
+        verdict: Decision = "inconclusive"
+        if len(reached) == 1:
+            verdict = reached.pop()
+        elif "refuted" in reached:
+            verdict = "refuted"
+        reason = " ".join(f"{part[0].upper()}{part[1:]}: {ruling.reason}" for part, ruling in rulings.items())
+        shown = min(rulings.values(), key=lambda ruling: (ruling.verdict != verdict, not ruling.dataset))
+        return replace(shown, verdict=verdict, reason=reason)
+
+    return rule
+
+
+def _counted(strata: Sequence[Stratum]) -> tuple[list[Stratum], list[Stratum]]:
+    counted = [s for s in strata if s.counted]
+    return counted, [s for s in counted if s.verdict != "not run"]
+
+
+def _not_run(counted: Sequence[Stratum]) -> Stratum:
+    if not counted:
+        return Stratum("not run", "No run of this kind is planned or stored.")
+    reasons = list(dict.fromkeys(s.reason for s in counted if s.reason))
+    return Stratum("not run", f"None of {len(counted)} strata was run in full: {'; '.join(reasons[:2])}.")
+
+
+def _listed(strata: Sequence[Stratum], *, reasons: bool = False, at_most: int = 3) -> str:
+    said = [f"{s.name} ({s.reason})" if reasons and s.reason else s.name for s in strata]
+    more = f" and {len(said) - at_most} more" if len(said) > at_most else ""
+    return ("; " if reasons else ", ").join(said[:at_most]) + more
+
+
+# A claim and its verdict
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One line of the ledger. `attacked`: it speaks of adversarial accuracy, so it is decided on both losses."""
+    """One line of the ledger: `tests` on the curves of `scope`, and the `rule` over all their strata."""
 
     name: str
     statement: str
     source: Source
     scope: Scope
-    test: Test
-    rule: Rule
-    attacked: bool = False
+    tests: Sequence[Test | SameVerdicts | OverNetworks]
+    rule: Rule = universal
 
     @property
     def losses(self) -> tuple[str | None, ...]:
         """The attack losses on which it is decided; (None,) for a claim without an attack."""
-        return LOSSES if self.attacked else (None,)
+        return LOSSES if any(test.attacked for test in self.tests) else (None,)
 
-    def __call__(self, evidence: Evidence, loss: str | None) -> Verdict:
+    def judge(self, evidence: Evidence, loss: str | None) -> Verdict:
         """The claim's verdict on one attack loss."""
-        strata = cast_votes(self.test(evidence, self.scope, loss))
+        strata = prefer_papers_protocol(s for test in self.tests for s in test.strata(evidence, self.scope, loss))
         ruling = self.rule(strata)
         counted = [s for s in strata if s.counted]
         decided = sum(s.verdict in ("supported", "refuted") for s in counted)
-        spoken = ruling.spokesman
         return Verdict(
             claim=self.name,
             statement=self.statement,
@@ -50,64 +210,44 @@ class Claim:
             verdict=ruling.verdict,
             reason=" ".join(filter(None, (ruling.reason, _caveat(counted)))),
             loss=loss,
-            effect=Effect(f"{spoken.name}: {spoken.text or 'not measured'}", spoken.effect, spoken.unit)
-            if spoken
-            else Effect("no effect measured"),
-            interval=(spoken.low, spoken.high) if spoken else (float("nan"), float("nan")),
-            coverage=replace(coverage(evidence, self.scope), strata_decided=decided, strata=len(counted)),
+            shown=ruling,
+            coverage=Coverage(**evidence.count(self.scope), strata_decided=decided, strata=len(counted)),
             protocol=_protocols(counted),
             strata=strata,
         )
 
 
-def stratum(scope: Scope, sweep: Sweep, keys: Mapping[str, object], guarded: Guarded, what: str) -> StratumResult:
-    """The result of a guarded test on the curve of `sweep`; `what` names the effect that was tested."""
-    measure, finding = sweep.measure, guarded.finding
-    text = "not measured"
-    if np.isfinite(finding.effect):
-        low, high = (measure.words(bound) for bound in (finding.low, finding.high))
-        interval = f"{100 * finding.confidence:.0f} % interval {low} to {high}"
-        text = f"{what} {measure.words(finding.effect)} ({interval})"
-    protocol, closeness = describe_protocol(scope, sweep)
-    return StratumResult(
-        keys={"dataset": sweep.curve["dataset"], "model": sweep.curve["model"], **keys},
-        verdict=finding.verdict,
-        effect=finding.effect,
-        low=finding.low,
-        high=finding.high,
-        p=finding.p,
-        p_refuted=finding.p_refuted,
-        unit=measure.unit,
-        text=text,
-        note="; ".join(filter(None, (finding.reason, guarded.note))),
-        protocol=protocol,
-        closeness=closeness,
-    )
+def prefer_papers_protocol(strata: Iterable[Stratum]) -> tuple[Stratum, ...]:
+    """The strata, with those not counted for which one closer to the paper was run.
+
+    A cheap run never outvotes the paper's protocol on the same data set and model, and a data set that the
+    paper does not have counts only where none of the paper's does.
+    """
+    strata = tuple(strata)
+    run = [s for s in strata if s.verdict != "not run" and s.counted]
+    parts_of_paper = {s.part for s in run if s.closeness < 2}
+    closest: dict[tuple[object, ...], int] = {}
+    for s in run:
+        closest[_place(s)] = min(s.closeness, closest.get(_place(s), 2))
+    return tuple(_unless_closer(s, s.part in parts_of_paper, closest.get(_place(s), 2)) for s in strata)
 
 
-def describe_protocol(scope: Scope, sweep: Sweep) -> tuple[str, int]:
-    """The protocol of a curve in words, and how close to its paper's it is (see `StratumResult.closeness`)."""
-    curve = sweep.curve
-    seeds = len({str(seed) for seed in sweep.sample.seed})
-    own = scope.study(curve["dataset"], curve["model"])
-    sizes = (
-        f"{value_text(curve['epochs'])} epochs, {value_text(curve['train_size'])} training images, "
-        f"{value_text(curve['test_size'])} test images, {seeds} seeds"
-    )
-    if own is None:
-        return f"a rehearsal, for {curve['dataset']} with {curve['model']} is not in the paper: {sizes}", 2
-    paper = own.to_dict()
-    deviations = [
-        f"{value_text(curve[name])} instead of {value_text(paper[name])} {label(name)}"
-        for name in PROTOCOL
-        if curve[name] != paper[name]
-    ]
-    if not deviations:
-        return f"the paper's protocol: {sizes}", 0
-    return f"not the paper's protocol: {', '.join(deviations)}; {seeds} seeds", 1
+def _place(stratum: Stratum) -> tuple[object, ...]:
+    return stratum.part, stratum.dataset, stratum.model
 
 
-def _caveat(counted: Iterable[StratumResult]) -> str:
+def _unless_closer(stratum: Stratum, paper_was_run: bool, closest: int) -> Stratum:
+    why = ""
+    if stratum.closeness == 2 and paper_was_run:
+        why = "not counted: not in the paper"
+    elif stratum.verdict != "not run" and stratum.closeness > closest:
+        why = "not counted: the paper's own protocol was run too"
+    if not why or not stratum.counted:
+        return stratum
+    return replace(stratum, counted=False, reason="; ".join(filter(None, (stratum.reason, why))))
+
+
+def _caveat(counted: Iterable[Stratum]) -> str:
     closeness = {s.closeness for s in counted if s.verdict != "not run"}
     if closeness == {2}:
         return "A rehearsal: none of the paper's data sets was run."
@@ -117,13 +257,71 @@ def _caveat(counted: Iterable[StratumResult]) -> str:
     return ""
 
 
-def _protocols(counted: Iterable[StratumResult]) -> str:
+def _protocols(counted: Iterable[Stratum]) -> str:
     """Each protocol at which strata were run, with the data sets and models it was run on."""
-    run: dict[str, list[str]] = {}
+    run: dict[str, dict[str, None]] = {}
     for s in counted:
         if s.verdict != "not run":
-            names = run.setdefault(s.protocol, [])
-            name = f"{s.keys['dataset']} {s.keys['model']}"
-            if name not in names:
-                names.append(name)
+            run.setdefault(s.protocol, {})[f"{s.dataset} {s.model}"] = None
     return ". ".join(f"{', '.join(names)}: {protocol}" for protocol, names in run.items())
+
+
+# All verdicts together
+
+
+def mark_differing(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """The same verdicts; where a claim's two losses disagree, `differs` is set and the reason says so."""
+    listed = list(verdicts)
+    reached: dict[str, set[Decision]] = {}
+    for verdict in listed:
+        if verdict.verdict != "not run":
+            reached.setdefault(verdict.claim, set()).add(verdict.verdict)
+    return [
+        replace(v, differs=True, reason=f"{v.reason} {SATURATION_NOTE}")
+        if v.verdict != "not run" and len(reached[v.claim]) > 1
+        else v
+        for v in listed
+    ]
+
+
+def to_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
+    """One row a claim and loss: the tidy table behind `claims.csv`."""
+    return pd.DataFrame([_row(verdict) for verdict in verdicts], columns=CLAIM_COLUMNS)
+
+
+def _row(v: Verdict) -> dict[str, object]:
+    return {
+        "claim": v.claim,
+        "statement": v.statement,
+        "paper": v.source.paper,
+        "section": v.source.section,
+        "figures": " ".join(v.source.figures),
+        "loss": v.loss,
+        "verdict": v.verdict,
+        "differs": v.differs,
+        "effect": v.shown.effect,
+        "low": v.shown.low,
+        "high": v.shown.high,
+        "unit": v.shown.unit,
+        "effect_text": v.effect_text,
+        **vars(v.coverage),
+        "protocol": v.protocol,
+        "reason": v.reason,
+    }
+
+
+CLAIM_COLUMNS = list(_row(Verdict("", "", Source("", ""), "not run", "")))
+
+
+def strata_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
+    """One row a claim, loss and stratum; its keys are columns, null where a stratum has no such key."""
+    keys = ("regime", "momentum", "setting")
+    numbers = ("verdict", "counted", "effect", "low", "high", "unit", "text", "p", "p_refuted", "protocol", "reason")
+    columns = ["claim", "loss", "stratum", "dataset", "model", *keys, "measure", "part", *numbers]
+    rows = [
+        [v.claim, v.loss, s.name, s.dataset, s.model, *map(s.keys.get, keys), s.measure or None, s.part or None]
+        + [getattr(s, name) for name in numbers]
+        for v in verdicts
+        for s in v.strata
+    ]
+    return pd.DataFrame(rows, columns=columns).rename(columns={"text": "effect_text", "reason": "note"})

@@ -1,79 +1,91 @@
-"""What claims are about: clean accuracy, lambda1 and adversarial accuracy, each in the unit its delta is
-given in.
-"""
+"""What claims are about: accuracies, eigenvalues and the input's curvature, each in the unit its delta is given in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.claims.evidence import DIVERGED, Evidence, Reader
+from analysis.claims.curves import DIVERGED, Evidence, Measure, Reader
 from analysis.statistics.intervals import logit_accuracy
-from analysis.statistics.thresholds import UNTRAINED
+from analysis.statistics.thresholds import (
+    CHANCE_ACCURACY,
+    CLEAN_DELTA,
+    CLEAN_DELTA_OF_EASY_DATA,
+    CURVATURE_DELTA,
+    ROBUST_DELTA,
+    UNTRAINED,
+)
+from analysis.tables.table import StudyTable
 from search_spaces import HEADLINE_EPSILON
 
+UNREACHED = "target loss not reached"
+NOT_POSITIVE = "eigenvalue not positive"
+NOT_CONVERGED = "eigenvalue not converged"
+"""Flags of runs that a test leaves out."""
 
-@dataclass(frozen=True)
-class Measure:
-    """A measured quantity: `read` takes it from the points of a table, NaN where the run diverged.
+LEFT_OUT = {"floor": "at its floor", "untrained": "untrained", "suspect": "the attack is suspect"}
+"""Flag -> the reason in words, where the flag does not say it itself."""
 
-    `unit` is that of values and of `delta(dataset)`, the least change worth the name. `attacked`: it needs an
-    attack, so it comes once per attack loss.
-    """
-
-    name: str
-    unit: str
-    delta: Callable[[str], float]
-    read: Reader
-    attacked: bool = False
-
-    def words(self, effect: float) -> str:
-        """An effect in the words of its unit: "-3.1 points", or "x2.4" for a change of log2."""
-        if not np.isfinite(effect):
-            return "not measured"
-        return f"x{2.0**effect:.2g}" if self.unit == "doublings" else f"{effect:+.1f} points"
+EASY_DATA = ("mnist", "fashion-mnist", "digits")
+"""Digits and garments: all networks are close to perfect on them."""
 
 
-CLEAN_DELTA = {"mnist": 0.5, "fashion-mnist": 0.5, "digits": 0.5}
-"""Points of clean accuracy on data sets of digits and garments, where all networks are close to perfect."""
+def clean_delta(dataset: str) -> float:
+    """The least change of clean accuracy that counts, in points."""
+    return CLEAN_DELTA_OF_EASY_DATA if dataset in EASY_DATA else CLEAN_DELTA
 
-CHANCE = 0.1
-"""Accuracy by lot on ten classes."""
+
+def in_words(effect: float, unit: str) -> str:
+    """An effect in the words of its unit: "-3.1 points", "x2.4" for a change of log2, "-0.71" for a tau."""
+    if unit == "doublings":
+        return f"x{2.0**effect:.2g}"
+    return f"{effect:+.2f}" if unit == "tau" else f"{effect:+.1f} points"
+
+
+# Clean accuracy
 
 
 def _clean(evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.DataFrame:
     asked = points[points["test_acc"].notna() | (points["status"] == DIVERGED)]
-    value = 100 * asked["test_acc"]
     linear = logit_accuracy((asked["test_acc"] * asked["test_size"]).round(), asked["test_size"])
-    return flag_untrained(asked.assign(value=value, linear=linear))
+    return _flag_untrained(asked.assign(value=100 * asked["test_acc"], linear=linear))
 
 
-def _lambda1(split: str, evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.DataFrame:
-    """log2 of the Hessian's top eigenvalue on a split; one that is not positive has no logarithm and is flagged."""
-    asked = points[points[f"lambda1_{split}"].notna() | (points["status"] == DIVERGED)]
-    eigenvalue = asked[f"lambda1_{split}"].astype(float)
-    doublings = np.log2(eigenvalue.where(eigenvalue > 0))
-    frame = flag_untrained(asked.assign(value=doublings, linear=doublings))
-    measured = frame["status"] != DIVERGED
-    loose = measured & ~frame[f"lambda1_{split}_converged"].astype(bool)
-    negative = measured & (frame[f"lambda1_{split}"].astype(float) <= 0)
-    flag = frame["flag"].mask(loose, "eigenvalue not converged").mask(negative, "eigenvalue not positive")
-    return frame.assign(flag=flag)
+def _trained(evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.DataFrame:
+    asked = points[points["test_acc"].notna() | (points["status"] == DIVERGED)]
+    accuracy = asked["test_acc"].astype(float).where(asked["status"] != DIVERGED, CHANCE_ACCURACY)
+    linear = logit_accuracy((accuracy * asked["test_size"]).round(), asked["test_size"])
+    return asked.assign(value=100 * accuracy, linear=linear, flag="")
+
+
+def _flag_untrained(frame: pd.DataFrame) -> pd.DataFrame:
+    """`frame` with a column `flag`: "untrained" in cells whose mean clean accuracy is near chance, else empty."""
+    mean = frame.groupby("cell")["test_acc"].transform("mean")
+    return frame.assign(flag=pd.Series("", index=frame.index, dtype=object).mask(mean <= UNTRAINED, "untrained"))
+
+
+CLEAN = Measure("clean", "points", clean_delta, _clean)
+TRAINED = Measure("clean, chance where diverged", "points", clean_delta, _trained)
+"""How well training went, for claims about just that: a run that diverged or learned nothing counts, as chance."""
+
+
+# Accuracy under attack
+
+
+def robust_accuracy(attack: str, epsilons: Mapping[str, float], split: str = "test") -> Measure:
+    """Accuracy on `split` under `attack` at `epsilons` (data set -> pixels in [0, 1])."""
+    return Measure(attack, "points", lambda _: ROBUST_DELTA, partial(_robust, attack, epsilons, split), attacked=True)
 
 
 def _robust(
-    attack: str,
-    epsilons: Mapping[str, float],
-    split: str,
-    evidence: Evidence,
-    points: pd.DataFrame,
-    loss: str | None,
+    attack: str, epsilons: Mapping[str, float], split: str, evidence: Evidence, points: pd.DataFrame, loss: str | None
 ) -> pd.DataFrame:
-    """Accuracy on `split` under `attack` at the epsilon of each data set; those without one were not asked."""
+    """Data sets without an epsilon were not asked."""
     answers = evidence.answers(attack, str(loss), split)
     epsilon = answers["dataset"].map(epsilons).astype(float)
     asked = answers.loc[np.isclose(answers["epsilon"], epsilon), ["correct", "n", "flag"]]
@@ -84,15 +96,21 @@ def _robust(
     return frame.assign(value=100 * correct / n, linear=logit_accuracy(correct, n), flag=flag)
 
 
+def attack_ratio(attack: str, dataset: str, epsilon: float) -> Measure:
+    """Adversarial over clean accuracy (Choudhary 2020, section 3.3), in points (100 = the attack changes nothing).
+
+    Its delta is that of adversarial accuracy (our choice): the two units differ by the factor of the clean accuracy,
+    which is .63 to .87 in that paper's Table 2 and about 1 on MNIST.
+    """
+    read = partial(_ratio, attack, {dataset: epsilon})
+    return Measure(f"{attack} ratio at {epsilon:g}", "points", lambda _: ROBUST_DELTA, read, attacked=True)
+
+
 def _ratio(
-    attack: str,
-    epsilons: Mapping[str, float],
-    evidence: Evidence,
-    points: pd.DataFrame,
-    loss: str | None,
+    attack: str, epsilons: Mapping[str, float], evidence: Evidence, points: pd.DataFrame, loss: str | None
 ) -> pd.DataFrame:
-    """Adversarial over clean accuracy; for linear statistics the logit of the share of the images right without the
-    attack that stay right. An image that the attack puts right could take that share above 1: it is cut there.
+    """For linear statistics the logit of the share of the images right without the attack that stay right. An image
+    that the attack puts right could take that share above 1: it is cut there.
     """
     frame = _robust(attack, epsilons, "test", evidence, points, loss)
     frame = frame[(frame["test_acc"] > 0) | (frame["status"] == DIVERGED)]
@@ -101,41 +119,101 @@ def _ratio(
     return frame.assign(value=100 * correct / clean, linear=logit_accuracy(np.minimum(correct, clean), clean))
 
 
-def _trained(evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.DataFrame:
-    asked = points[points["test_acc"].notna() | (points["status"] == DIVERGED)]
-    accuracy = asked["test_acc"].astype(float).where(asked["status"] != DIVERGED, CHANCE)
-    linear = logit_accuracy((accuracy * asked["test_size"]).round(), asked["test_size"])
-    return asked.assign(value=100 * accuracy, linear=linear, flag="")
-
-
-def flag_untrained(frame: pd.DataFrame) -> pd.DataFrame:
-    """`frame` with a column `flag`: "untrained" in cells whose mean clean accuracy is near chance, else empty."""
-    mean = frame.groupby("cell")["test_acc"].transform("mean")
-    return frame.assign(flag=pd.Series("", index=frame.index, dtype=object).mask(mean <= UNTRAINED, "untrained"))
-
-
-CLEAN = Measure("clean", "points", lambda dataset: CLEAN_DELTA.get(dataset, 1.0), _clean)
-TRAINED = Measure("clean, chance where diverged", "points", CLEAN.delta, _trained)
-"""How well training went, for claims about just that: a run that diverged or learned nothing counts, as chance."""
-
-LAMBDA1 = Measure("lambda1", "doublings", lambda dataset: 1.0, partial(_lambda1, "train"))
-LAMBDA1_TEST = Measure("lambda1 test", "doublings", lambda dataset: 1.0, partial(_lambda1, "test"))
-
-
-def robust_accuracy(attack: str, epsilons: Mapping[str, float], split: str = "test") -> Measure:
-    """Accuracy on `split` under `attack` at `epsilons` (data set -> pixels in [0, 1])."""
-    return Measure(attack, "points", lambda dataset: 3.0, partial(_robust, attack, epsilons, split), attacked=True)
-
-
-def attack_ratio(attack: str, dataset: str, epsilon: float) -> Measure:
-    """Adversarial over clean accuracy (Choudhary 2020, section 3.3), in points (100 = the attack changes nothing).
-
-    Its delta is 3 points as that of adversarial accuracy (our choice): the two units differ by the factor of the
-    clean accuracy, which is .63 to .87 in that paper's Table 2 and about 1 on MNIST.
-    """
-    name = f"{attack} ratio at {epsilon:g}"
-    return Measure(name, "points", lambda _: 3.0, partial(_ratio, attack, {dataset: epsilon}), attacked=True)
-
-
 FGSM = robust_accuracy("fgsm", HEADLINE_EPSILON)
 PGD = robust_accuracy("pgd", HEADLINE_EPSILON)
+
+
+# Curvature, in log2: what is not positive has no logarithm and is flagged
+
+
+def _curvature(name: str, read: Reader) -> Measure:
+    return Measure(name, "doublings", lambda _: CURVATURE_DELTA, read)
+
+
+def _lambda1(split: str, evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.DataFrame:
+    return _eigenvalues(points, points[f"lambda1_{split}"], points[f"lambda1_{split}_converged"].astype(bool))
+
+
+def _eigenvalues(points: pd.DataFrame, eigenvalue: pd.Series, converged: pd.Series) -> pd.DataFrame:
+    """The points with an eigenvalue. One that has not converged or is not positive keeps its row, flagged."""
+    asked = eigenvalue.notna() | (points["status"] == DIVERGED)
+    number = eigenvalue[asked].astype(float)
+    doublings = np.log2(number.where(number > 0))
+    frame = _flag_untrained(points[asked].assign(value=doublings, linear=doublings))
+    measured = frame["status"] != DIVERGED
+    flag = frame["flag"].mask(~converged[asked] & measured, NOT_CONVERGED)
+    return frame.assign(flag=flag.mask((number <= 0) & measured, NOT_POSITIVE))
+
+
+def eigenvalue(rank: int) -> Measure:
+    """log2 of the `rank`-th largest eigenvalue (1 for the first) of the Hessian on the whole training set."""
+    return _curvature(f"eigenvalue {rank}", partial(_ranked, rank))
+
+
+def _ranked(rank: int, evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.DataFrame:
+    table = evidence.table
+    spectra = table.once("spectra of the training sets", lambda: _training_spectra(table))
+    found: dict[str, tuple[float, bool]] = {}
+    for trial_id, values, sure in spectra:
+        if len(values) >= max(rank, 2):  # a spectrum of one eigenvalue is lambda1's own
+            found.setdefault(trial_id, (values[rank - 1], sure[rank - 1]))
+    ours = [found.get(trial_id, (np.nan, False)) for trial_id in points["trial_id"]]
+    number = pd.Series([value for value, _ in ours], index=points.index, dtype=float)
+    return _eigenvalues(points, number, pd.Series([sure for _, sure in ours], index=points.index, dtype=bool))
+
+
+def _training_spectra(table: StudyTable) -> list[tuple[str, list[float], list[bool]]]:
+    """Of each spectrum of a whole training set the trial, the eigenvalues in descending order and which converged."""
+    spectra = table.spectra
+    whole = spectra[(spectra["split"] == "train") & (spectra["subset_size"] == spectra["train_size"])]
+    found = []
+    for spectrum in whole[["trial_id", "eigenvalues", "converged_each", "converged"]].to_dict("records"):
+        values = sorted(spectrum["eigenvalues"], reverse=True)
+        found.append((spectrum["trial_id"], values, [converged(spectrum, place) for place in range(len(values))]))
+    return found
+
+
+def converged(spectrum: Mapping[Any, Any], index: int) -> bool:
+    """Whether the eigenvalue at this place of the descending order converged.
+
+    Rows of before the column `converged_each` have one flag for all.
+    """
+    each, values = spectrum.get("converged_each"), spectrum["eigenvalues"]
+    if not isinstance(each, list | np.ndarray) or not len(each) or not isinstance(values, list | np.ndarray):
+        return bool(spectrum["converged"])
+    order = np.argsort(-np.asarray(values, dtype=float), kind="stable")
+    return bool(each[order[index]])
+
+
+def of_the_input(name: str, split: str) -> Measure:
+    """log2 of the mean `lambda1_x` (the input Hessian's top eigenvalue) or `grad_x_norm` (the input gradient's norm)
+    on `split` (Yao et al. 2018, section 3.2).
+    """
+    return _curvature(name, partial(_log2_column, f"{name}_{split}"))
+
+
+def _log2_column(column: str, evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.DataFrame:
+    asked = points[(points[column] > 0) | (points["status"] == DIVERGED)]
+    value = np.log2(asked[column].astype(float))
+    return _flag_untrained(asked.assign(value=value, linear=value))
+
+
+LAMBDA1 = _curvature("lambda1", partial(_lambda1, "train"))
+LAMBDA1_TEST = _curvature("lambda1 test", partial(_lambda1, "test"))
+
+
+# Networks that were trained to a loss
+
+
+def to_the_target(measure: Measure) -> Measure:
+    """`measure` of the networks that were trained until a loss; those that stopped above it are flagged."""
+    return replace(measure, read=partial(_to_the_target, measure.read))
+
+
+def _to_the_target(read: Reader, evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.DataFrame:
+    asked = points[points["target_loss"].notna() & (points["adversarial_training"] == "none")]
+    if asked.empty:
+        return asked.assign(value=np.nan, linear=np.nan, flag="")
+    frame = read(evidence, asked, loss)
+    stopped = frame["reached_target"].eq(False) & (frame["status"] != DIVERGED)
+    return frame.assign(flag=frame["flag"].mask(stopped, UNREACHED))

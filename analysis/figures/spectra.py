@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from analysis.claims.large_batch_measures import converged
+from analysis.claims.measures import converged
 from analysis.figures.figure import DATA, Figure, Spec, curve_channels, encoded, layer, layered, rounded
 from analysis.figures.representatives import SPECTRUM, Representative, decades, entries
 from analysis.tables.table import StudyTable

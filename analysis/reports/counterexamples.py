@@ -13,7 +13,7 @@ from scipy import special
 from analysis.reports.commands import Rerun
 from analysis.statistics.groups import Codes, group_codes
 from analysis.statistics.intervals import Array
-from analysis.statistics.multiplicity import benjamini_yekutieli, over_curves
+from analysis.statistics.multiplicity import allow_for_a_noisy_cell, benjamini_yekutieli
 from analysis.statistics.thresholds import (
     FALSE_DISCOVERY_RATE,
     LOSS_RATIO,
@@ -87,7 +87,7 @@ def counterexample_report(table: StudyTable) -> CounterexampleReport:
     two (intersection-union), q <= .05 by Benjamini-Yekutieli; lambda1 by a factor of 1.25, accuracy by a
     point and by two standard errors paired over the images; both cells have 3 seeds, converged eigenvalues
     and no flag (floor, untrained, suspect). q is raised where the noise of a single cell could produce the pair
-    (`multiplicity.over_curves`).
+    (`multiplicity.allow_for_a_noisy_cell`).
 
     The family of one adjustment is every testable pair (decidable, unflagged, converged cells; those of a copied
     curve once) of all data sets, models, curves, attacks and epsilons for one curvature, one loss and one direction:
@@ -151,7 +151,7 @@ def judge_pairs(
         same = _distinct(curves[family], tests[family])
         judged.loc[family, "q_pairs"] = q
         judged.loc[family, "q"] = np.maximum(
-            q, over_curves(alone[family], q <= FALSE_DISCOVERY_RATE, same, FALSE_DISCOVERY_RATE)
+            q, allow_for_a_noisy_cell(alone[family], q <= FALSE_DISCOVERY_RATE, same, FALSE_DISCOVERY_RATE)
         )
     with np.errstate(divide="ignore", invalid="ignore"):
         standard = judged[["lambda1_gap", "logit_gap"]].to_numpy() / judged[["lambda1_sd", "logit_sd"]].to_numpy()

@@ -234,13 +234,7 @@ def correlation_p(r: float, dof: int) -> float:
 
 
 def granulated_by_group(
-    df: pd.DataFrame,
-    x: str,
-    y: str,
-    axes: Sequence[str],
-    group: Codes,
-    count: int,
-    fixed: Sequence[str] = (),
+    df: pd.DataFrame, x: str, y: str, axes: Sequence[str], group: Codes, count: int, fixed: Sequence[str] = ()
 ) -> tuple[Array, Codes]:
     """Kendall's tau along one axis at a time, all others fixed, in each group of rows (Jiang et al. 2020, "Fantastic
     Generalization Measures and Where to Find Them", arXiv:1912.02178, section 4: psi_i).

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,10 @@ class Finding:
     def p(self) -> float:
         """The p-value behind the verdict: of the refutation where refuted, else of the support."""
         return self.p_refuted if self.verdict == "refuted" else self.p_supported
+
+    def undecided(self, reason: str, verdict: Decision = "inconclusive") -> Self:
+        """The same effect, of which nothing can be decided for `reason`."""
+        return replace(self, verdict=verdict, reason=reason, p_supported=float("nan"), p_refuted=float("nan"))
 
 
 @dataclass(frozen=True)
@@ -264,13 +268,5 @@ def directional(
         verdict, reason = "inconclusive", f"the interval of {what} excludes 0, but not on the logit scale"
     else:
         verdict, reason = "inconclusive", f"the interval of {what} includes 0"
-    return Finding(
-        verdict,
-        reason,
-        effect=effect.value,
-        low=low,
-        high=high,
-        p_supported=p_for,
-        p_refuted=min(p_against, p_none),
-        confidence=1 - SIGNIFICANCE / looks,
-    )
+    p_refuted = min(p_against, p_none)
+    return Finding(verdict, reason, effect.value, low, high, p_for, p_refuted, confidence=1 - SIGNIFICANCE / looks)

@@ -38,7 +38,7 @@ def benjamini_yekutieli(p: ArrayLike) -> Array:
     return adjusted
 
 
-def over_curves(p: Array, found: NDArray[np.bool_], curve: Codes, rate: float) -> Array:
+def allow_for_a_noisy_cell(p: Array, found: NDArray[np.bool_], curve: Codes, rate: float) -> Array:
     """Adjusted p-values (shape (pairs,)), at most `rate` where the noise of one cell does not explain the pair.
 
     Three seeds of a noisy cell agree by chance often enough that no variance shared with other cells can tell, and

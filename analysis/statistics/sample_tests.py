@@ -7,7 +7,7 @@ it needs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -103,10 +103,7 @@ def paired_difference(first: Sample, second: Sample) -> Sample:
     common = [(places[pair], k) for k, pair in enumerate(second.pairs) if pair in places]
     i, j = np.array(common, dtype=int).reshape(-1, 2).T
     return Sample(
-        first.batch_size[i],
-        first.seed[i],
-        second.value[j] - first.value[i],
-        second.linear[j] - first.linear[i],
+        first.batch_size[i], first.seed[i], second.value[j] - first.value[i], second.linear[j] - first.linear[i]
     )
 
 
@@ -147,12 +144,7 @@ def no_gain(difference: Sample, *, claimed: int, delta: float, reach: Reach = AL
 
 
 def larger_in_size(
-    first: Sample,
-    second: Sample,
-    *,
-    delta: float,
-    reach: Reach = ALONG_BATCH_SIZES,
-    summary: Summary = mean_over_sizes,
+    first: Sample, second: Sample, *, delta: float, reach: Reach = ALONG_BATCH_SIZES, summary: Summary = mean_over_sizes
 ) -> Finding:
     """Decide whether |effect of `first`| exceeds |effect of `second`|: an interaction of absolute effects.
 
@@ -212,102 +204,71 @@ def difference_by_seed(value: Floats, linear: Floats, *, claimed: int, delta: fl
 # Equivalence: a difference that is not significant is not enough
 
 
-@dataclass(frozen=True)
-class Flatness(Finding):
-    """An equivalence test; effect and 90 % interval are those of the largest difference.
-
-    `smallest_delta` is the least bound at which it would pass; `between` names the two batch sizes of the
-    largest difference (or one, where arms are compared at each batch size).
-    """
-
-    smallest_delta: float = float("nan")
-    between: tuple[float, ...] = ()
-
-
-def flat(sample: Sample, *, delta: float, reach: Reach = ALONG_BATCH_SIZES) -> Flatness:
+def flat(sample: Sample, *, delta: float, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
     """Decide whether `sample` is the same within +-`delta` at every two batch sizes.
 
     Each two are compared by Welch's t: a variance pooled over the curve would call the step to a noisy cell flat.
     """
     short = sample.shortfall(reach)
     if short:
-        return Flatness(short.verdict, short.reason)
+        return short
     kept = sample.decidable()
     cells = cell_means(kept.batch_size, kept.value)
-    pairs = list(combinations(range(len(cells.size)), 2))
-    differences = [cells.at(j).less(cells.at(i)) for i, j in pairs]
-    return _all_within(differences, [(float(cells.size[i]), float(cells.size[j])) for i, j in pairs], delta=delta)
+    means = [cells.at(k) for k in range(len(cells.size))]
+    return _all_within([later.less(earlier) for earlier, later in combinations(means, 2)], delta)
 
 
-def no_difference(difference: Sample, *, delta: float, reach: Reach = ALONG_BATCH_SIZES) -> Flatness:
+def no_difference(difference: Sample, *, delta: float, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
     """Decide whether a paired difference is within +-`delta` at every batch size."""
     short = difference.shortfall(reach)
     if short:
-        return Flatness(short.verdict, short.reason)
+        return short
     kept = difference.decidable()
     cells = cell_means(kept.batch_size, kept.value)
-    estimates = [cells.at(k) for k in range(len(cells.size))]
-    return _all_within(estimates, [(float(size),) for size in cells.size], delta=delta)
+    return _all_within([cells.at(k) for k in range(len(cells.size))], delta)
 
 
-def _all_within(differences: Sequence[LinearContrast], names: Sequence[tuple[float, ...]], *, delta: float) -> Flatness:
+def _all_within(differences: Sequence[LinearContrast], delta: float) -> Finding:
     """Two one-sided tests on every difference: supported when all 90 % intervals lie within +-`delta`.
 
-    Refuted when one, Holm-adjusted over all of them, lies wholly outside.
+    Refuted when one, Holm-adjusted over all of them, lies wholly outside. Effect and interval are those of the largest
+    difference; the reason says the least bound at which it would pass.
     """
     intervals = [d.interval(1 - 2 * SIGNIFICANCE) for d in differences]
     p_within = max(d.p_within(delta) for d in differences)
     p_beyond = float(np.min(holm([d.p_beyond(delta) for d in differences])))
     smallest = max(max(abs(low), abs(high)) for low, high in intervals)
-    worst = int(np.argmax([abs(d.value) for d in differences]))
+    largest = int(np.argmax([abs(d.value) for d in differences]))
     verdict: Decision = "inconclusive"
     reason = f"flat only within +-{smallest:.2g}, not within +-{delta:g}"
     if p_within <= SIGNIFICANCE:
         verdict, reason = "supported", f"flat within +-{smallest:.2g}, so within +-{delta:g}"
     elif p_beyond <= SIGNIFICANCE:
         verdict, reason = "refuted", f"at least one difference exceeds {delta:g}"
-    return Flatness(
-        verdict,
-        reason,
-        effect=differences[worst].value,
-        low=intervals[worst][0],
-        high=intervals[worst][1],
-        p_supported=p_within,
-        p_refuted=p_beyond,
-        confidence=1 - 2 * SIGNIFICANCE,
-        smallest_delta=smallest,
-        between=names[worst],
-    )
+    effect, (low, high) = differences[largest].value, intervals[largest]
+    return Finding(verdict, reason, effect, low, high, p_within, p_beyond, confidence=1 - 2 * SIGNIFICANCE)
 
 
 # Association of two measures along the batch size
 
 
-def opposed(x: Sample, y: Sample, *, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
+def opposed(x: Sample, y: Sample, *, delta: float = 0.0, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
     """Decide whether `x` and `y` (paired by batch size and seed) order the batch sizes against each other.
 
-    Kendall's tau-b of the cell means, its exact two-sided p; supported where tau is below 0, refuted above.
+    Kendall's tau-b of the cell means, its exact two-sided p; supported where tau is at most -`delta`, refuted above.
     """
     short, mean_x, mean_y = _paired_means(x, y, reach)
     if short:
         return short
     tau = kendall_tau_b(mean_x, mean_y)
-    low, high = fisher_z_interval(tau.estimate, len(mean_x), "kendall")
     against = tau.estimate < 0
     verdict: Decision = "inconclusive"
     reason = f"the order of {len(mean_x)} batch sizes is compatible with chance (exact p = {tau.p:.2g})"
     if tau.p <= SIGNIFICANCE:
-        verdict = "supported" if against else "refuted"
+        verdict = "refuted" if not against else ("supported" if tau.estimate <= -delta else "inconclusive")
         reason = f"exact p = {tau.p:.2g} over {len(mean_x)} batch sizes"
-    return Finding(
-        verdict,
-        reason,
-        effect=tau.estimate,
-        low=low,
-        high=high,
-        p_supported=tau.p if against else 1.0,
-        p_refuted=1.0 if against else tau.p,
-    )
+    p_supported, p_refuted = (tau.p, 1.0) if against else (1.0, tau.p)
+    return Finding(verdict, reason, tau.estimate, tau.low, tau.high, p_supported, p_refuted)
 
 
 def unrelated(x: Sample, y: Sample, *, delta: float, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
@@ -336,16 +297,7 @@ def unrelated(x: Sample, y: Sample, *, delta: float, reach: Reach = ALONG_BATCH_
         verdict, reason = "supported", f"the interval of tau lies inside +-{delta:g}"
     elif p_beyond <= SIGNIFICANCE:
         verdict, reason = "refuted", f"the interval of tau lies outside +-{delta:g}"
-    return Finding(
-        verdict,
-        reason,
-        effect=tau,
-        low=low,
-        high=high,
-        p_supported=p_within,
-        p_refuted=p_beyond,
-        confidence=1 - 2 * SIGNIFICANCE,
-    )
+    return Finding(verdict, reason, tau, low, high, p_within, p_beyond, confidence=1 - 2 * SIGNIFICANCE)
 
 
 def _paired_means(x: Sample, y: Sample, reach: Reach) -> tuple[Finding | None, Floats, Floats]:

@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 
-from analysis.claims.sweeps import Setting
+from analysis.claims.curves import Setting
 from search_spaces import Trial
 from search_spaces.sgd_variants import CIFAR, EPSILONS, MNIST, SGD_VARIANTS
 from study.results.schema import Row

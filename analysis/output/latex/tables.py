@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.claims.verdict import Verdict
+from analysis.claims.claim import Verdict
 from analysis.figures.batch_size import SPLITS
 from analysis.output.latex.longtable import Column, decimal, escape, interval, longtable, significant
 from analysis.published.paper_versus_ours import (
@@ -69,13 +69,13 @@ def claims_table(verdicts: Iterable[Verdict]) -> str:
 
 def _claim_rows(both: Sequence[Verdict]) -> list[list[str]]:
     first = both[0]
-    same = len(both) > 1 and len({(v.verdict, v.effect.text) for v in both}) == 1
+    same = len(both) > 1 and len({(v.verdict, v.effect_text) for v in both}) == 1
     rows = []
     for verdict in both[:1] if same else both:
         loss = "both" if same else escape(_loss(verdict.loss)) if verdict.loss else "--"
-        effect = verdict.effect
+        effect = verdict.shown
         unit, digits = UNITS.get(effect.unit, (effect.unit, 2))
-        stratum, measured, _ = effect.text.partition(": ")
+        stratum, measured, _ = verdict.effect_text.partition(": ")
         rows.append(
             [
                 escape(first.claim) if verdict is first else "",
@@ -83,9 +83,9 @@ def _claim_rows(both: Sequence[Verdict]) -> list[list[str]]:
                 loss,
                 escape(verdict.verdict),
                 escape(stratum) if measured else "--",
-                decimal(effect.value, digits, signed=True),
-                interval(*verdict.interval, digits),
-                escape(unit) if math.isfinite(effect.value) else "",
+                decimal(effect.effect, digits, signed=True),
+                interval(effect.low, effect.high, digits),
+                escape(unit) if math.isfinite(effect.effect) else "",
                 f"{verdict.coverage.ok}/{verdict.coverage.planned}",
                 f"{verdict.coverage.strata_decided}/{verdict.coverage.strata}",
             ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from analysis.claims.verdict import Verdict
+from analysis.claims.claim import Verdict
 from analysis.figures import FIGURES
 from analysis.figures.large_batch import LANDSCAPES
 from analysis.findings import Findings
@@ -107,7 +107,7 @@ def _tile(claim: str, both: Sequence[Verdict]) -> Html:
 
 def _line(both: Sequence[Verdict], targets: Mapping[tuple[str, str], str]) -> Html:
     first = both[0]
-    same = len({(v.verdict, v.effect.text) for v in both}) == 1
+    same = len({(v.verdict, v.effect_text) for v in both}) == 1
     shown = both[:1] if same else both
     badge = element("span", "depends on float32 saturation", class_="badge") if outcome(both) == "differs" else None
     return element(
@@ -129,7 +129,7 @@ def _line(both: Sequence[Verdict], targets: Mapping[tuple[str, str], str]) -> Ht
 
 def _verdict(verdict: Verdict, *, all_losses: bool) -> Html:
     word = element("span", f"{ICONS[verdict.verdict]} {verdict.verdict}", class_=f"word {tone(verdict.verdict)}")
-    effect = f": {verdict.effect.text}" if verdict.verdict != "not run" else None
+    effect = f": {verdict.effect_text}" if verdict.verdict != "not run" else None
     return element("p", word, _loss(verdict, all_losses=all_losses), effect)
 
 
@@ -162,7 +162,7 @@ def _citations(findings: Findings) -> dict[tuple[str, str], str]:
 def _links(verdict: Verdict, targets: Mapping[tuple[str, str], str]) -> list[Content]:
     paper = verdict.claim.rstrip("0123456789")  # "A9" is a claim of paper A
     links: list[Content] = []
-    for cited in verdict.figures:
+    for cited in verdict.source.figures:
         target = targets.get((paper, cited))
         first = "; figures " if cited[0].isdigit() else "; "
         links += [", " if links else first, element("a", cited, href=f"#{target}") if target else cited]

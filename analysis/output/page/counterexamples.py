@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.claims.verdict import Verdict
+from analysis.claims.claim import Verdict
 from analysis.figures import FIGURES
 from analysis.figures.figure import styles_of
 from analysis.findings import CURVATURE, Findings
@@ -146,7 +146,7 @@ def paper_counterexample_section(findings: Findings, charts: Charts) -> Html | N
 
 
 def _verdict(verdict: Verdict) -> Html:
-    text = ". ".join(part.rstrip(".") for part in (verdict.effect.text, verdict.reason) if part)
+    text = ". ".join(part.rstrip(".") for part in (verdict.effect_text, verdict.reason) if part)
     loss = f" ({name(verdict.loss)}): " if verdict.loss else ": "
     link = element("a", verdict.claim, href=f"#claim-{verdict.claim}")
     return element("li", link, loss, element("strong", verdict.verdict), f". {text}.")

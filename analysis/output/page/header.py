@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
-from analysis.claims.verdict import Verdict
+from analysis.claims.claim import Verdict
 from analysis.figures.curve_sets import Setup, setups
 from analysis.findings import Findings
 from analysis.output.page.claims import by_claim, outcome, tally

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from analysis.claims import CLAIMS
-from analysis.claims.evidence import Evidence
-from analysis.claims.verdict import Verdict
+from analysis.claims.claim import Verdict
+from analysis.claims.curves import Evidence
 from analysis.tables.table import StudyTable, from_rows
 from study.results.schema import Row
 from tests.analysis.synthetic import flat, line
@@ -23,7 +23,7 @@ def judge(claim: str, rows: list[Row], loss: str = "ce") -> Verdict:
 
 def judge_table(claim: str, table: StudyTable, loss: str = "ce") -> Verdict:
     found = CLAIMS[claim]
-    return found(Evidence(table), loss if found.attacked else None)
+    return found.judge(Evidence(table), loss if loss in found.losses else None)
 
 
 def regimes(lr: list[Row], lr_bs: list[Row]) -> list[Row]:

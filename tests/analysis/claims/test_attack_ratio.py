@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.claims.evidence import Evidence
+from analysis.claims.curves import Evidence, Scope, Setting
 from analysis.claims.measures import attack_ratio
-from analysis.claims.sweeps import Scope, Setting, arms, sweeps
+from analysis.claims.tests import against
 from analysis.statistics.estimates import ALONG_BATCH_SIZES, AT_ONE_SIZE, Reach, Sample
 from analysis.tables.table import from_rows
 from search_spaces.sgd_variants import MNIST
@@ -28,34 +28,36 @@ def evidence(made: list[Row]) -> Evidence:
 
 def test_it_is_in_points_of_the_clean_accuracy_and_linear_on_the_logit_of_what_stays_right() -> None:
     made = rows("mnist", {SGD: level(0.8, 0.4)}, noise=0.0)
-    (sweep,) = sweeps(evidence(made), scope(SGD), RATIO, "ce")
-    np.testing.assert_allclose(sweep.sample.value, 50.0)
-    np.testing.assert_allclose(sweep.sample.linear, np.log(4000.5 / 4000.5), atol=1e-12)
+    (curve,) = evidence(made).curves(scope(SGD), RATIO, "ce")
+    np.testing.assert_allclose(curve.sample.value, 50.0)
+    np.testing.assert_allclose(curve.sample.linear, np.log(4000.5 / 4000.5), atol=1e-12)
 
 
 def test_images_that_an_attack_puts_right_do_not_break_the_logit() -> None:
     made = rows("mnist", {SGD: level(0.3, 0.4)}, noise=0.0)
-    (sweep,) = sweeps(evidence(made), scope(SGD), RATIO, "ce")
-    assert sweep.sample.value == pytest.approx(400 / 3)
-    assert np.isfinite(sweep.sample.linear).all()
+    (curve,) = evidence(made).curves(scope(SGD), RATIO, "ce")
+    assert curve.sample.value == pytest.approx(400 / 3)
+    assert np.isfinite(curve.sample.linear).all()
 
 
 def test_another_epsilon_is_another_measure() -> None:
-    (sweep,) = sweeps(evidence(rows("mnist", {SGD: level()})), scope(SGD), attack_ratio("fgsm", "mnist", 0.1), "ce")
-    assert not len(sweep.sample.value)
+    (curve,) = evidence(rows("mnist", {SGD: level()})).curves(scope(SGD), attack_ratio("fgsm", "mnist", 0.1), "ce")
+    assert not len(curve.sample.value)
 
 
 def test_settings_that_differ_in_optimizer_or_decay_are_curves_of_their_own() -> None:
     made = rows("mnist", {SGD: level(0.8, 0.4), SVRG: level(0.8, 0.2), DECAY: level(0.8, 0.6)}, noise=0.0)
-    found = sweeps(evidence(made), scope(SGD, SVRG, DECAY), RATIO, "ce")
+    found = evidence(made).curves(scope(SGD, SVRG, DECAY), RATIO, "ce")
     assert {s.setting: round(float(s.sample.value.mean())) for s in found} == {SGD: 50, SVRG: 25, DECAY: 75}
-    assert [s.setting for s in sweeps(evidence(made), scope(SVRG), RATIO, "ce")] == [SVRG]
+    assert [s.setting for s in evidence(made).curves(scope(SVRG), RATIO, "ce")] == [SVRG]
     assert SVRG.name == "svrg lr"
     assert DECAY.name == "sgd lr, weight decay 0.001"
 
 
 def test_an_arm_that_was_not_run_is_empty_not_absent() -> None:
-    ((first, second),) = arms(evidence(rows("mnist", {SGD: level()})), scope(), RATIO, "ce", (SGD, SVRG))
+    found = evidence(rows("mnist", {SGD: level()})).curves(scope(SGD, SVRG), RATIO, "ce")
+    (arms,) = against(SGD, SVRG)(found)
+    first, second = arms.curves
     assert (first.setting, second.setting) == (SGD, SVRG)
     assert len(first.sample.value) == 18
     assert not len(second.sample.value)

@@ -11,7 +11,7 @@ import pytest
 
 from analysis.claims import CLAIMS, evaluate
 from analysis.claims import sgd_variants as b
-from analysis.claims.verdict import to_frame
+from analysis.claims.claim import to_frame
 from analysis.reports.correlation import ALONG, correlation_report
 from analysis.reports.counterexamples import counterexample_report
 from analysis.tables.table import StudyTable, from_rows

@@ -47,16 +47,16 @@ class TestCurvature:
             if row["batch_size"] == 16:
                 row["spectra"][0]["eigenvalues"][19] = -0.1
         found = judge("C2", rows)
-        last = next(s for s in found.strata if s.keys["measure"] == "eigenvalue 20" and s.keys["model"] == "c1")
+        last = next(s for s in found.strata if s.measure == "eigenvalue 20" and s.model == "c1")
         assert found.verdict == last.verdict == "supported"
-        assert "eigenvalue not positive at batch 16" in last.note
-        assert "3 of 24 eigenvalues left out" in last.note
+        assert "eigenvalue not positive at batch 16" in last.reason
+        assert "3 of 24 eigenvalues left out" in last.reason
 
     def test_unconverged_eigenvalues_decide_nothing(self) -> None:
         rows = to_the_loss()
         for row in rows:
             row["spectra"][0]["converged_each"] = [True] * 10 + [False] * 10
-        verdicts = {s.keys["measure"]: s.verdict for s in judge("C2", rows).strata if s.keys["model"] == "m1"}
+        verdicts = {s.measure: s.verdict for s in judge("C2", rows).strata if s.model == "m1"}
         assert (verdicts["eigenvalue 10"], verdicts["eigenvalue 11"]) == ("supported", "inconclusive")
 
     @pytest.mark.parametrize(("ratio", "verdict"), [(2.0, "supported"), (-2.0, "refuted"), (0.0, "refuted")])
@@ -142,7 +142,7 @@ class TestAssociation:
         rows = to_the_loss(dataset="cifar10", model="c1", log2_input=lambda doublings, rng: -doublings)
         found = judge("C6", rows)
         assert found.verdict == "refuted"
-        assert found.effect.value == 1.0
+        assert found.shown.effect == 1.0
 
     def test_c6_cannot_be_supported_by_six_batch_sizes_and_says_so(self) -> None:
         found = judge("C6", to_the_loss())
@@ -162,7 +162,7 @@ class TestProtocol:
         found = judge("C1", to_the_loss(unreached=(2048,)))
         assert found.verdict == "supported"
         assert "3 of 18 runs stopped above the target loss: left out" in found.protocol
-        assert all("target loss not reached at batch 2048" in s.note for s in found.strata if s.verdict != "not run")
+        assert all("target loss not reached at batch 2048" in s.reason for s in found.strata if s.verdict != "not run")
 
     def test_a_curve_above_the_target_loss_decides_nothing(self) -> None:
         found = judge("C1", to_the_loss(unreached=(64, 128, 256, 512, 1024, 2048)))
@@ -188,4 +188,4 @@ class TestProtocol:
 def test_every_claim_names_its_section_and_its_figures_or_tables() -> None:
     mine = [claim for name, claim in CLAIMS.items() if name.startswith("C")]
     assert all("Yao" in c.source.paper and c.source.section and c.source.figures for c in mine)
-    assert {c.name for c in mine if c.attacked} == {"C4", "C5", "C6", "C7", "C8", "C10"}
+    assert {c.name for c in mine if None not in c.losses} == {"C4", "C5", "C6", "C7", "C8", "C10"}

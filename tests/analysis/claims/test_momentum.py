@@ -96,7 +96,7 @@ class TestMomentum:
         assert judge("A14", self.gains(0.05, 0.0, noise=0.2, lambda_noise=5.0)).verdict == "inconclusive"
         assert judge("A14", self.gains(0.1, 0.0, seeds=(0,))).verdict == "not run"
         without = [row for row in self.gains(0.1, 0.0) if row["batch_size"] != 64]
-        assert judge("A14", without).effect.value == judge("A14", self.gains(0.1, 0.0)).effect.value
+        assert judge("A14", without).shown.effect == judge("A14", self.gains(0.1, 0.0)).shown.effect
 
     def test_a15(self) -> None:
         same: dict[str, Curve] = {"clean": flat(0.98)}

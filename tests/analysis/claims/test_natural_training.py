@@ -66,12 +66,12 @@ class TestBenchmark:
         found = judge("A2", self.rows(fgsm=flat(0.0), pgd=flat(0.0), noise=0.0))
         assert found.verdict == "inconclusive"
         assert "at its floor" in found.reason
-        assert any("with them: refuted" in s.note for s in found.strata)
+        assert any("with them: refuted" in s.reason for s in found.strata)
 
     def test_a_floored_end_is_left_out_and_the_test_run_again_with_it(self) -> None:
         falling: Curve = lambda doublings: max(0.5 - 0.1 * doublings, 0.0)  # noqa: E731
         found = judge("A2", self.rows(fgsm=falling, pgd=flat(0.0), noise=0.002))
-        note = next(s.note for s in found.strata if s.verdict == "supported")
+        note = next(s.reason for s in found.strata if s.verdict == "supported")
         assert found.verdict == "supported"
         assert "at its floor at batch 512, 1024; with them: supported" in note
 
@@ -84,7 +84,7 @@ class TestBenchmark:
         rows = self.rows(clean=FALLS) + self.rows(clean=RISES, model="stdcnn", rng=rng(1))
         found = judge("A1", rows)
         assert found.verdict == "refuted"
-        assert "StdCNN" in found.effect.text
+        assert "StdCNN" in found.effect_text
 
     def test_one_undecided_network_leaves_it_open(self) -> None:
         noisy = self.rows(clean=line(0.7, -0.005), noise=0.2, model="stdcnn", rng=rng(1))
@@ -192,7 +192,7 @@ class TestTheCounterexample:
         assert judge("A9", self.rows()).verdict == "supported"
         found = judge("A8", self.rows())
         assert found.verdict == "supported"
-        assert {s.keys["part"] for s in found.strata if s.verdict == "supported"} == {
+        assert {s.part for s in found.strata if s.verdict == "supported"} == {
             "sign-error",
             "counterexample",
         }
@@ -227,5 +227,5 @@ class TestTheCounterexample:
     def test_a8_where_curvature_explains_all_or_nothing_is_known(self) -> None:
         explained = self.rows(fgsm=line(0.6, -0.03), pgd=line(0.5, -0.03))
         assert judge("A8", explained).verdict == "inconclusive"
-        assert not judge("A8", explained).effect.text.endswith(": ")  # something is always said
+        assert not judge("A8", explained).effect_text.endswith(": ")  # something is always said
         assert judge("A8", self.rows(seeds=(0,))).verdict == "not run"

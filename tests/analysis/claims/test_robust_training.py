@@ -35,7 +35,7 @@ class TestAdversarialTraining:
 
     def test_c8_is_decided_by_transfer_with_white_box_beside(self) -> None:
         found = judge("C8", robust(white_box=dict.fromkeys(METHODS, 0.05)))
-        beside = [s for s in found.strata if s.keys.get("images") == "white-box" and s.verdict != "not run"]
+        beside = [s for s in found.strata if s.details.get("images") == "white-box" and s.verdict != "not run"]
         assert found.verdict == "supported"
         assert {s.verdict for s in beside} == {"refuted"}
         assert not any(s.counted for s in beside)
@@ -59,7 +59,7 @@ class TestAdversarialTraining:
                 one |= {"accuracy": share, "correct": round(share * one["n"])}
         found = judge("C8", rows)
         assert found.verdict == "supported"
-        fgsm = next(s for s in found.strata if s.keys["measure"] == "against fgsm" and s.verdict == "supported")
+        fgsm = next(s for s in found.strata if s.measure == "against fgsm" and s.verdict == "supported")
         assert fgsm.effect == pytest.approx(50, abs=1)
 
     def test_a_child_whose_parent_is_missing_decides_nothing(self) -> None:
@@ -143,4 +143,4 @@ class TestInputHessian:
         rows = to_the_loss(dataset="cifar10", model="c1", seeds=(0,), rng=rng(1))
         found = judge("C13", changed(rows, psd_violation=1.0))
         assert found.verdict == "not run"
-        assert any(s.verdict == "refuted" and "outside Assumption 1" in s.note for s in found.strata)
+        assert any(s.verdict == "refuted" and "outside Assumption 1" in s.reason for s in found.strata)

@@ -67,7 +67,7 @@ class TestAgainstEachOther:
     def test_the_attack_ratio_is_not_the_accuracy(self) -> None:
         """Both accuracies are half: the attack ratio is the same."""
         found = judge("B2", rows("mnist", {b.LR: level(0.45, 0.2, 0.15), b.HIGH: level(0.9, 0.4, 0.3)}))
-        by_part = {s.keys["part"]: s.verdict for s in found.strata}
+        by_part = {s.part: s.verdict for s in found.strata}
         assert by_part == {"accuracy": "supported", "robustness": "refuted"}
 
     def test_b5(self) -> None:
@@ -79,7 +79,7 @@ class TestAgainstEachOther:
 
     def test_b8(self) -> None:
         def trained(accuracy: float, **choices: Any) -> str:
-            with_momentum = {b._momentum(m, b.HIGH): level(accuracy) for m in b.MOMENTA}
+            with_momentum = {b.with_momentum(m, b.HIGH): level(accuracy) for m in b.MOMENTA}
             return verdict("B8", "mnist", {b.HIGH: level(0.98), **with_momentum}, **choices)
 
         assert trained(0.95) == "supported"
@@ -90,19 +90,19 @@ class TestAgainstEachOther:
         assert trained(0.95, only=(32, 64)) == "not run"
 
     def test_b8_a_diverged_run_is_suboptimal_training(self) -> None:
-        lost = tuple((b._momentum(m, b.HIGH), size) for m in b.MOMENTA for size in b.SMALL_BATCHES)
+        lost = tuple((b.with_momentum(m, b.HIGH), size) for m in b.MOMENTA for size in b.SMALL_BATCHES)
         levels = {b.HIGH: level(0.98), **{setting: level(0.98) for setting, _ in lost}}
         found = judge("B8", rows("mnist", levels, diverged=lost))
         assert found.verdict == "supported"
-        assert found.effect.value == pytest.approx(-88, abs=0.5)
+        assert found.shown.effect == pytest.approx(-88, abs=0.5)
 
 
 class TestOneBatchSize:
     """B6, B7, B10, B11: contrasts at batch 128 alone on CIFAR-10, beside curves on MNIST."""
 
     def decay(self, mnist: float, cifar: float, **choices: Any) -> str:
-        on_mnist = {b.LR: level(0.98), b._decayed(b.LR, b.MNIST): level(0.98, mnist)}
-        on_cifar = {b.LR: level(0.8), b._decayed(b.LR, b.CIFAR): level(0.8, cifar, lambda1=3.6)}
+        on_mnist = {b.LR: level(0.98), b.decayed(b.LR, b.MNIST): level(0.98, mnist)}
+        on_cifar = {b.LR: level(0.8), b.decayed(b.LR, b.CIFAR): level(0.8, cifar, lambda1=3.6)}
         return judge("B6", rows("mnist", on_mnist, **choices) + rows("cifar10", on_cifar, **choices)).verdict
 
     def test_b6(self) -> None:
@@ -113,16 +113,16 @@ class TestOneBatchSize:
         assert self.decay(0.4, 0.4, **ONE_SEED) == "not run"
 
     def test_b6_the_papers_own_exception_is_shown_and_does_not_count(self) -> None:
-        same = {b.LR: level(0.98), b._decayed(b.LR, b.MNIST): level(0.98)}
-        other = {b.HIGH: level(0.98), b._decayed(b.HIGH, b.MNIST): level(0.98, 0.7)}
+        same = {b.LR: level(0.98), b.decayed(b.LR, b.MNIST): level(0.98)}
+        other = {b.HIGH: level(0.98), b.decayed(b.HIGH, b.MNIST): level(0.98, 0.7)}
         strata = judge("B6", rows("mnist", same | other)).strata
-        assert {(s.keys["part"], s.verdict) for s in strata if not s.counted} == {("at the higher rate", "refuted")}
+        assert {(s.part, s.verdict) for s in strata if not s.counted} == {("at the higher rate", "refuted")}
 
     def momentum(self, at_half: float, at_most: float, **choices: Any) -> str:
         """log2 lambda1 at momentum .5 and .9; accuracy and robustness rise with either."""
-        levels = {b.LR: level(0.95), b._momentum(0.5): level(0.97, 0.5, lambda1=at_half)}
-        levels[b._momentum(0.9)] = level(0.99, 0.6, lambda1=at_most)
-        cifar = {b.LR: level(0.77), b._momentum(0.9): level(0.86, 0.6, lambda1=1.0)}
+        levels = {b.LR: level(0.95), b.with_momentum(0.5): level(0.97, 0.5, lambda1=at_half)}
+        levels[b.with_momentum(0.9)] = level(0.99, 0.6, lambda1=at_most)
+        cifar = {b.LR: level(0.77), b.with_momentum(0.9): level(0.86, 0.6, lambda1=1.0)}
         return judge("B7", rows("mnist", levels, **choices) + rows("cifar10", cifar, **choices)).verdict
 
     def test_b7(self) -> None:
@@ -133,13 +133,13 @@ class TestOneBatchSize:
         assert self.momentum(3.9, 1.0, **ONE_SEED) == "not run"
 
     def test_b7_needs_both_momenta(self) -> None:
-        levels = {b.LR: level(0.95), b._momentum(0.9): level(0.99, 0.6, lambda1=1.0)}
+        levels = {b.LR: level(0.95), b.with_momentum(0.9): level(0.99, 0.6, lambda1=1.0)}
         found = judge("B7", rows("mnist", levels))
         assert found.verdict == "inconclusive"
         assert "MNIST accuracy at 0.5" in found.reason
 
     def adam(self, adam: Level, **choices: Any) -> Any:
-        levels = {b._by(o, base): level(0.8, 0.4) for base in (b.LR, b.HIGH_STEP) for o in ("sgd", *b.OTHERS)}
+        levels = {b.by(o, base): level(0.8, 0.4) for base in (b.LR, b.HIGH_STEP) for o in ("sgd", *b.OTHERS)}
         return judge("B10", rows("cifar10", levels | {b.ADAM: adam}, **choices))
 
     def test_b10(self) -> None:
@@ -153,7 +153,7 @@ class TestOneBatchSize:
 
     def test_b10_at_its_floor_is_undecided_not_less_robust(self) -> None:
         found = self.adam(level(0.87, 0.004, 0.002, 9.0), noise=0.0005)
-        assert {s.verdict for s in found.strata if s.keys["part"] == "less robust"} == {"inconclusive"}
+        assert {s.verdict for s in found.strata if s.part == "less robust"} == {"inconclusive"}
         assert "at its floor" in found.reason
 
     def baseline(self, fgsm: float, **choices: Any) -> str:
@@ -161,7 +161,7 @@ class TestOneBatchSize:
         found = []
         for dataset, settings in bases.items():
             levels = {base: level(0.9) for base in settings}
-            levels |= {b._by(o, base): level(0.9, fgsm) for base in settings for o in b.OTHERS}
+            levels |= {b.by(o, base): level(0.9, fgsm) for base in settings for o in b.OTHERS}
             found += rows(dataset, levels, **choices)
         return judge("B11", found).verdict
 
@@ -196,13 +196,13 @@ class TestCurvature:
         floor = {b.RATIO: Level(flat(0.8), line(0.2, -0.05), line(0.2, -0.05), line(6.0, -0.5))}
         found = judge("B4", rows("cifar10", floor, noise=0.0005))
         assert found.verdict == "inconclusive"
-        assert "floor" in found.strata[0].note
+        assert "floor" in found.strata[0].reason
 
     def opposition(self, curve: Level, exception: bool, **choices: Any) -> Any:
-        mnist = {b._by(o, base): curve for base in (b.LR, b.HIGH) for o in ("sgd", *b.OTHERS)}
+        mnist = {b.by(o, base): curve for base in (b.LR, b.HIGH) for o in ("sgd", *b.OTHERS)}
         sharp = level(0.9, 0.5, lambda1=8.0) if exception else level(0.9, 0.2, lambda1=8.0)
         levels = [level(0.9, 0.3 + 0.01 * k, lambda1=6.0 - 0.3 * k) for k in range(6)]
-        names = [*(b._by(o, base) for base in (b.LR, b.HIGH_STEP) for o in b.OTHERS)]
+        names = [*(b.by(o, base) for base in (b.LR, b.HIGH_STEP) for o in b.OTHERS)]
         cifar = {**dict(zip(names, levels, strict=True)), b.LR: sharp, b.ADAM: sharp}
         return judge("B9", rows("mnist", mnist, **choices) + rows("cifar10", cifar, **choices))
 
@@ -229,14 +229,14 @@ class TestPaper:
         assert len(printed) >= 16
         assert (printed["pgd_acc"] > printed["fgsm_acc"]).all()
         levels = {b.LR: level(0.8), b.HIGH_STEP: level(0.8), b.ADAM: level(0.87, 0.3, 0.2, 9.0)}
-        robust = [s for s in judge("B10", rows("cifar10", levels)).strata if s.keys["part"] == "less robust"]
+        robust = [s for s in judge("B10", rows("cifar10", levels)).strata if s.part == "less robust"]
         assert robust
-        assert all("PGD accuracy above FGSM's in every row" in s.note for s in robust)
+        assert all("PGD accuracy above FGSM's in every row" in s.reason for s in robust)
 
     def test_attack_claims_come_on_both_losses_and_name_their_figures(self) -> None:
         mine = {name: claim for name, claim in CLAIMS.items() if name.startswith("B")}
         assert list(mine) == [f"B{n}" for n in range(1, 12)]
-        assert [name for name, claim in mine.items() if not claim.attacked] == ["B8"]
+        assert [name for name, claim in mine.items() if claim.losses == (None,)] == ["B8"]
         assert all(claim.source.figures for claim in mine.values())
 
     def test_a_verdict_on_the_stable_loss_is_its_own(self) -> None:

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.claims.rules import cast_votes, existential, most, universal
-from analysis.claims.verdict import (
+from analysis.claims.claim import (
     Coverage,
-    Effect,
     Source,
-    StratumResult,
     Verdict,
+    existential,
     mark_differing,
+    most,
+    prefer_papers_protocol,
     strata_frame,
     to_frame,
+    universal,
 )
+from analysis.claims.tests import Stratum
 from analysis.statistics.estimates import Decision
 
 
-def stratum(verdict: Decision, p: float = 0.001, *, closeness: int = 0, **keys: object) -> StratumResult:
-    named = {"dataset": "mnist", "model": "m1_20"} | keys
+def stratum(
+    verdict: Decision, p: float = 0.001, *, closeness: int = 0, part: str = "", dataset: str = "mnist"
+) -> Stratum:
     refuted = p if verdict == "refuted" else (float("nan") if verdict == "not run" else 1.0)
-    return StratumResult(named, verdict, effect=1.0, p=p, p_refuted=refuted, note="why", closeness=closeness)
+    return Stratum(
+        verdict, "why", 1.0, p_supported=p, p_refuted=refuted, dataset=dataset, model="m1_20", part=part,
+        closeness=closeness,
+    )  # fmt: skip
 
 
 def verdict(claim: str, reached: Decision, loss: str | None = None, **changes: object) -> Verdict:
@@ -78,22 +84,22 @@ def test_nothing_run_is_not_run(rule: object) -> None:
 
 def test_a_cheap_run_does_not_outvote_the_papers_protocol() -> None:
     cheap, full = stratum("refuted", closeness=1), stratum("supported", closeness=0)
-    cast = cast_votes([cheap, full])
+    cast = prefer_papers_protocol([cheap, full])
     assert [s.counted for s in cast] == [False, True]
     assert universal(cast).verdict == "supported"
-    assert "not counted" in cast[0].note
+    assert "not counted" in cast[0].reason
 
 
 def test_a_cheap_run_speaks_where_the_papers_protocol_was_not_run() -> None:
     cheap, missing = stratum("refuted", closeness=1), stratum("not run", closeness=0)
-    assert universal(cast_votes([cheap, missing])).verdict == "refuted"
+    assert universal(prefer_papers_protocol([cheap, missing])).verdict == "refuted"
 
 
 def test_a_rehearsal_speaks_only_where_nothing_of_the_paper_was_run() -> None:
     rehearsal = stratum("refuted", dataset="digits", closeness=2)
-    assert universal(cast_votes([rehearsal])).verdict == "refuted"
-    assert universal(cast_votes([rehearsal, stratum("supported")])).verdict == "supported"
-    assert universal(cast_votes([rehearsal, stratum("not run")])).verdict == "refuted"
+    assert universal(prefer_papers_protocol([rehearsal])).verdict == "refuted"
+    assert universal(prefer_papers_protocol([rehearsal, stratum("supported")])).verdict == "supported"
+    assert universal(prefer_papers_protocol([rehearsal, stratum("not run")])).verdict == "refuted"
 
 
 def test_a_claim_whose_losses_disagree_is_marked() -> None:
@@ -116,8 +122,7 @@ def test_the_claims_table_has_one_tidy_row_per_claim_and_loss() -> None:
         "A2",
         "supported",
         "ce",
-        effect=Effect("falls by 5 points", -5.0, "points"),
-        interval=(-6.0, -4.0),
+        shown=Stratum("supported", "", -5.0, -6.0, -4.0, unit="points", text="falls by 5 points"),
         coverage=Coverage(21, 20, 1, 0, 1, 6),
     )
     frame = to_frame([full, verdict("A1", "not run")])

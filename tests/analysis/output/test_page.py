@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from analysis.claims.verdict import Coverage, Effect, Source, Verdict, mark_differing
+from analysis.claims.claim import Source, Verdict, mark_differing
 from analysis.figures.curve_sets import setups
 from analysis.findings import Findings, find
 from analysis.output.page import render
@@ -179,9 +179,7 @@ def test_a_study_in_which_everything_diverged_still_makes_a_page() -> None:
 
 def verdict(claim: str, word: Any, loss: str | None = None) -> Verdict:
     source = Source("natural-training paper (2020)", "3", ("1L",))
-    return Verdict(
-        claim, f"statement of {claim}", source, word, "reason", loss, Effect("effect"), (0.0, 1.0), Coverage()
-    )
+    return Verdict(claim, f"statement of {claim}", source, word, "reason", loss)
 
 
 def spoken(verdicts: list[Verdict]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -55,7 +57,10 @@ def test_too_few_seeds_are_not_run(seeds: int) -> None:
 
 def test_the_smallest_delta_is_where_the_verdict_turns() -> None:
     sample = planted(40.0, noise=0.8)
-    turn = flat(sample, delta=3.0).smallest_delta
+    groups = [sample.value[sample.batch_size == size] for size in SIZES]
+    pairs = [stats.ttest_ind(b, a, equal_var=False) for a, b in combinations(groups, 2)]
+    turn = np.abs([pair.confidence_interval(0.9) for pair in pairs]).max()
+    assert f"flat within +-{turn:.2g}" in flat(sample, delta=3.0).reason
     assert flat(sample, delta=turn * 1.001).verdict == "supported"
     assert flat(sample, delta=turn * 0.999).verdict != "supported"
 
@@ -63,9 +68,10 @@ def test_the_smallest_delta_is_where_the_verdict_turns() -> None:
 def test_the_interval_of_a_pair_is_welchs() -> None:
     sample = planted(dict.fromkeys(SIZES, 40.0) | {1024: 30.0}, noise=0.5)
     found = flat(sample, delta=3.0)
-    first, second = (sample.value[sample.batch_size == b] for b in found.between)
+    groups = [sample.value[sample.batch_size == size] for size in SIZES]
+    *others, second = groups
+    first = max(others, key=np.mean)
     expected = stats.ttest_ind(second, first, equal_var=False)
-    assert found.between[1] == 1024
     assert found.effect == pytest.approx(second.mean() - first.mean())
     assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval(0.9)))
 
@@ -97,12 +103,14 @@ def test_refutation_is_adjusted_for_the_number_of_pairs() -> None:
 
 def test_two_arms_are_compared_at_every_batch_size() -> None:
     assert no_difference(planted(0.2, noise=0.5), delta=3.0).verdict == "supported"
-    assert no_difference(planted(dict.fromkeys(SIZES, 0.0) | {16: 9.0}, noise=0.5), delta=3.0).between == (16.0,)
-    assert no_difference(planted(dict.fromkeys(SIZES, 0.0) | {16: 9.0}, noise=0.5), delta=3.0).verdict == "refuted"
+    apart = planted(dict.fromkeys(SIZES, 0.0) | {16: 9.0}, noise=0.5)
+    found = no_difference(apart, delta=3.0)
+    assert (found.verdict, found.effect) == ("refuted", pytest.approx(apart.value[apart.batch_size == 16].mean()))
 
 
 def test_the_order_of_rows_does_not_matter() -> None:
     sample = planted(40.0, noise=0.9)
     order = np.random.default_rng(0).permutation(len(sample.value))
     ours, shuffled = flat(sample, delta=3.0), flat(sample.where(order), delta=3.0)
-    assert (shuffled.verdict, shuffled.smallest_delta) == (ours.verdict, pytest.approx(ours.smallest_delta))
+    assert (shuffled.verdict, shuffled.reason) == (ours.verdict, ours.reason)
+    assert (shuffled.low, shuffled.high) == pytest.approx((ours.low, ours.high))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.statistics.multiplicity import over_curves
+from analysis.statistics.multiplicity import allow_for_a_noisy_cell
 from analysis.tables.cells import cells
 from analysis.tables.pairs import pair_up
 from analysis.tables.table import from_rows
@@ -19,23 +19,23 @@ def test_one_curve_of_four_pays_for_all_and_for_both_directions() -> None:
     p = np.full(12, 0.5)
     p[4] = 0.003
     found = p < 0.05
-    assert over_curves(p, found, CURVES, 0.05)[4] == pytest.approx(0.003 * 4 * 2 / 0.8)
+    assert allow_for_a_noisy_cell(p, found, CURVES, 0.05)[4] == pytest.approx(0.003 * 4 * 2 / 0.8)
 
 
 def test_curves_that_are_found_together_pay_less() -> None:
     """Benjamini-Hochberg over curves: two of four at their level pay for half as many."""
     p = np.full(12, 0.5)
     p[[1, 4, 5]] = 0.008, 0.006, 0.004
-    adjusted = over_curves(p, p < 0.05, CURVES, 0.05)
+    adjusted = allow_for_a_noisy_cell(p, p < 0.05, CURVES, 0.05)
     assert adjusted[[1, 4, 5]] == pytest.approx(np.array([0.008, 0.006, 0.004]) * 2 * 2 / 0.8)
-    alone = over_curves(p, np.arange(12) == 1, CURVES, 0.05)
+    alone = allow_for_a_noisy_cell(p, np.arange(12) == 1, CURVES, 0.05)
     assert alone[1] == pytest.approx(0.008 * 4 * 2 / 0.8)
 
 
 def test_nothing_found_and_nothing_to_test() -> None:
     p = np.full(12, 1e-9)
-    assert over_curves(p, np.zeros(12, dtype=bool), CURVES, 0.05) == pytest.approx(p * 4 * 2 / 0.8)
-    assert over_curves(np.empty(0), np.empty(0, dtype=bool), np.empty(0, dtype=int), 0.05).size == 0
+    assert allow_for_a_noisy_cell(p, np.zeros(12, dtype=bool), CURVES, 0.05) == pytest.approx(p * 4 * 2 / 0.8)
+    assert allow_for_a_noisy_cell(np.empty(0), np.empty(0, dtype=bool), np.empty(0, dtype=int), 0.05).size == 0
 
 
 def test_each_cell_by_itself_is_students_t_against_the_mean_of_the_other() -> None:

@@ -1,0 +1,295 @@
+"""A results folder as claims see it: measures along curves, and which curves a claim is about.
+
+`Setting` and `Scope` name curves, `Measure` says what is read of their networks, and `Evidence` reads it: one `Curve`
+for each measure and curve, empty where nothing was run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.reports.counterexamples import CounterexampleReport, counterexample_report
+from analysis.statistics.estimates import Sample
+from analysis.statistics.groups import Codes, group_codes
+from analysis.tables.cells import CELL, FLAGS, cells
+from analysis.tables.table import CURVE, PROTOCOL, QUESTION, StudyTable
+from search_spaces import GRIDS, Trial
+
+PAPERS_NETWORKS = {(t.dataset, t.model) for space in GRIDS["full"] for t in space.cells}
+"""The data sets and models of all papers."""
+
+DIVERGED = "diverged"
+
+Key = tuple[str | float | None, ...]
+"""The values of `CURVE` on one curve: numbers as floats, a missing target loss as None."""
+
+_POINT_COLUMNS = (
+    *("trial_id", "status", "seed", *CELL, "test_acc", "reached_target"),
+    *(f"lambda1_{split}{what}" for split in ("train", "test") for what in ("", "_converged")),
+    *(f"{name}_{split}" for name in ("lambda1_x", "grad_x_norm") for split in ("train", "test")),
+)
+"""Columns of `table.points` that measures are made of."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How the networks of a curve were trained, whatever their data, sizes and batch size."""
+
+    regime: str
+    momentum: float = 0.0
+    optimizer: str = "sgd"
+    weight_decay: float = 0.0
+
+    @classmethod
+    def of(cls, curve: Mapping[str, Any]) -> Setting:
+        """The setting of a curve (or cell, or row) with these keys."""
+        momentum, decay = (float("nan") if curve[n] is None else float(curve[n]) for n in ("momentum", "weight_decay"))
+        return cls(str(curve["regime"]), momentum, str(curve["optimizer"]), decay)
+
+    @property
+    def name(self) -> str:
+        """In words: "sgd lr, momentum 0.9"."""
+        parts = [f"{self.optimizer} {self.regime}"]
+        parts += [f"momentum {self.momentum:g}"] if self.momentum else []
+        parts += [f"weight decay {self.weight_decay:g}"] if self.weight_decay else []
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The curves that a claim is about: its paper's data sets and models (`studies`) under `settings`.
+
+    `only`: the claim names these data sets and models and no others; without it, networks that no paper has may
+    rehearse it. `adversarial`: also networks after adversarial training. `uncounted`: (data set, model, setting) of
+    curves that are shown but not counted -> the reason.
+    """
+
+    studies: tuple[Trial, ...]
+    settings: tuple[Setting, ...]
+    only: bool = False
+    adversarial: bool = False
+    uncounted: Mapping[tuple[str, str, Setting], str] = field(default_factory=dict)
+
+    def holds(self, curve: Mapping[str, object]) -> bool:
+        """Whether the curve with these keys is one of them; the networks of one paper never stand in for another's."""
+        own = self.study(curve["dataset"], curve["model"])
+        rehearsal = not self.only and (curve["dataset"], curve["model"]) not in PAPERS_NETWORKS
+        to_a_loss = own is not None and own.target_loss is not None
+        same_kind = self.adversarial or curve["adversarial_training"] == "none"
+        same_kind &= (curve["target_loss"] is not None) == to_a_loss
+        return (own is not None or rehearsal) and same_kind and Setting.of(curve) in self.settings
+
+    def study(self, dataset: object, model: object) -> Trial | None:
+        """The paper's own trial on this data set and model; None where it has none."""
+        return next((s for s in self.studies if (s.dataset, s.model) == (dataset, model)), None)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measured quantity: `read` takes it from the finished points of a table.
+
+    `unit` is that of values and of `delta(dataset)`, the least change that counts. `attacked`: it needs an attack, so
+    it comes once for each attack loss.
+    """
+
+    name: str
+    unit: str
+    delta: Callable[[str], float]
+    read: Reader
+    attacked: bool = False
+
+
+Reader = Callable[["Evidence", pd.DataFrame, str | None], pd.DataFrame]
+"""(evidence, finished points, attack loss) -> the points that were asked, with their columns and `value` (NaN where the
+run diverged), `linear` (the same on the scale of significance) and `flag` (why a test leaves it out; "" where sound).
+"""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One measure along one curve, sorted by batch size and seed.
+
+    `keys` holds the values of `CURVE`; `flag` (shape (n,)) is "" where sound. `sample`, `flag` and `trial_id` are
+    aligned.
+    """
+
+    keys: dict[str, Any]
+    measure: Measure
+    sample: Sample = field(default_factory=lambda: Sample.of([], [], []))
+    flag: NDArray[np.object_] = field(default_factory=lambda: np.array([], dtype=object))
+    trial_id: NDArray[np.object_] = field(default_factory=lambda: np.array([], dtype=object))
+
+    def sound(self) -> Sample:
+        """The measurements without those of flagged cells."""
+        return self.sample.where(self.flag == "")
+
+    def where(self, kept: NDArray[np.bool_]) -> Curve:
+        """The curve's measurements where a mask holds."""
+        return replace(self, sample=self.sample.where(kept), flag=self.flag[kept], trial_id=self.trial_id[kept])
+
+    def at(self, batch_sizes: tuple[int, ...]) -> Curve:
+        """The curve at these batch sizes alone; whole where none is named."""
+        return self.where(np.isin(self.sample.batch_size, batch_sizes)) if batch_sizes else self
+
+    @property
+    def key(self) -> Key:
+        """The values of `CURVE`."""
+        return tuple(self.keys.values())
+
+    @property
+    def dataset(self) -> str:
+        """The data set."""
+        return str(self.keys["dataset"])
+
+    @property
+    def model(self) -> str:
+        """The model."""
+        return str(self.keys["model"])
+
+    @property
+    def setting(self) -> Setting:
+        """How its networks were trained."""
+        return Setting.of(self.keys)
+
+    @property
+    def study(self) -> tuple[object, ...]:
+        """Data set, model and protocol: what two curves must share to be compared."""
+        return tuple(self.keys[name] for name in ("dataset", "model", *PROTOCOL))
+
+    @property
+    def flagged(self) -> dict[str, list[int]]:
+        """Flag -> the batch sizes it leaves out."""
+        names = sorted({str(one) for one in self.flag} - {""})
+        return {name: [int(b) for b in np.unique(self.sample.batch_size[self.flag == name])] for name in names}
+
+
+class Evidence:
+    """The curves of `table`, with its cells and its counterexample report; each worked out once."""
+
+    def __init__(self, table: StudyTable) -> None:
+        self.table = table
+        self._read: dict[tuple[Measure, str | None], dict[Key, Curve]] = {}
+        self._run, self._run_codes = curve_codes(table.points)
+        self._planned, self._planned_codes = curve_codes(table.planned)
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """`analysis.tables.cells.cells` of the table."""
+        return cells(self.table)
+
+    @cached_property
+    def counterexamples(self) -> CounterexampleReport:
+        """The counterexample report of the whole table: its false discovery rate is that of one family."""
+        return counterexample_report(self.table)
+
+    def curves(self, scope: Scope, measure: Measure, loss: str | None) -> list[Curve]:
+        """Every curve in `scope`, run, planned or in the paper, in a fixed order; one without a run is empty."""
+        found = self._measured(measure, loss if measure.attacked else None)
+        return [found.get(key) or Curve(dict(zip(CURVE, key, strict=True)), measure) for key in self._keys(scope)]
+
+    def count(self, scope: Scope) -> dict[str, int]:
+        """Trials planned for and found on the curves of `scope`, each counted once, by state."""
+        keys = set(self._keys(scope))
+        points, planned = self.table.points, self.table.planned
+        run = np.array([key in keys for key in self._run], dtype=bool)[self._run_codes]
+        asked = np.array([key in keys for key in self._planned], dtype=bool)[self._planned_codes]
+        found = points.loc[run, ["trial_id", "status"]].drop_duplicates("trial_id")
+        states = found["status"].value_counts()
+        return {
+            "planned": len({*planned.loc[asked, "trial_id"], *found["trial_id"]}),
+            **{state: int(states.get(state, 0)) for state in ("ok", DIVERGED, "failed")},
+        }
+
+    def _keys(self, scope: Scope) -> list[Key]:
+        """The curves of the table, and the paper's own where its data set and model were not even planned."""
+        there = dict.fromkeys((*self._run, *self._planned))
+        known = {key for key in there if scope.holds(dict(zip(CURVE, key, strict=True)))}
+        networks = {key[:2] for key in known}
+        for study in scope.studies:
+            if (study.dataset, study.model) not in networks:
+                known |= {curve_key(study.to_dict() | vars(setting)) for setting in scope.settings}
+        return sorted(known, key=lambda key: [(value is None, str(value)) for value in key])
+
+    def _measured(self, measure: Measure, loss: str | None) -> dict[Key, Curve]:
+        if (measure, loss) not in self._read:
+            rows = measure.read(self, self.finished, loss)
+            rows = rows.sort_values(["curve", "batch_size", "seed", "trial_id"])
+            columns = ("batch_size", "seed", "value", "linear", "flag", "trial_id")
+            codes, first = np.unique(rows["curve"].to_numpy(dtype=np.intp), return_index=True)
+            parts = zip(*(np.split(rows[name].to_numpy(), first[1:]) for name in columns), strict=True)
+            self._read[measure, loss] = {
+                self._run[code]: Curve(
+                    dict(zip(CURVE, self._run[code], strict=True)), measure, Sample.of(*values), flag, trial_id
+                )
+                for code, (*values, flag, trial_id) in zip(codes, parts, strict=False)
+            }
+        return self._read[measure, loss]
+
+    @cached_property
+    def finished(self) -> pd.DataFrame:
+        """The points that trained to the end or diverged, with the codes `curve` and `cell`."""
+        points = self.table.points[list(_POINT_COLUMNS)].assign(curve=self._run_codes)
+        points = points.assign(cell=group_codes(points, ("curve", "batch_size")))
+        return points[points["status"].isin(("ok", DIVERGED))].copy()  # in few blocks: every reader chooses from it
+
+    def answers(self, attack: str, loss: str, split: str) -> pd.DataFrame:
+        """What finished points answered, by their labels: `dataset`, `epsilon`, `correct`, `n`, their cell's `flag`."""
+        whole, by_question = self._answers
+        return by_question.get((attack, loss, split), whole.iloc[:0])
+
+    @cached_property
+    def _answers(self) -> tuple[pd.DataFrame, dict[tuple[str, str, str], pd.DataFrame]]:
+        """All answers, and those to each attack, loss and split."""
+        number = {"target_loss": float}
+        codes = self.finished[[*CELL, "cell"]].drop_duplicates("cell").astype(number)
+        flags = self.cells[[*CELL, *QUESTION, *FLAGS]].astype(number).astype({"epsilon": float})
+        flag = np.select([flags[name].eq(True).to_numpy() for name in FLAGS], FLAGS, "").astype(object)
+        flags = flags.assign(flag=flag).merge(codes, on=list(CELL))[["cell", *QUESTION, "flag"]]
+        points = self.finished[["trial_id", "regime", "cell"]].assign(point=self.finished.index)
+        attacks = self.table.attacks[["trial_id", "regime", "dataset", *QUESTION, "correct", "n"]]
+        whole = attacks.astype({"epsilon": float}).merge(points, on=["trial_id", "regime"])
+        whole = whole.merge(flags, on=["cell", *QUESTION], how="left").set_index("point")
+        whole["flag"] = whole["flag"].astype(object).fillna("")
+        columns = ["dataset", "epsilon", "correct", "n", "flag"]
+        parts: Any = whole.groupby(["attack", "loss", "split"])
+        return whole[columns], {question: part[columns] for question, part in parts}
+
+
+def curve_codes(frame: pd.DataFrame) -> tuple[list[Key], Codes]:
+    """The curves of a frame with the columns `CURVE`, in the order of their first rows; each row's place in them."""
+    codes = group_codes(frame, CURVE)
+    first = np.unique(codes, return_index=True)[1]
+    return [curve_key(row) for row in frame.iloc[first][list(CURVE)].to_dict("records")], codes
+
+
+def curve_keys(frame: pd.DataFrame) -> list[Key]:
+    """The curve of each row of a frame with the columns `CURVE`."""
+    keys, codes = curve_codes(frame)
+    return [keys[code] for code in codes]
+
+
+def curve_key(values: Mapping[Any, Any]) -> Key:
+    """The key of a curve from its values of `CURVE`."""
+    return tuple(_plain(values[name]) for name in CURVE)
+
+
+def _plain(value: Any) -> str | float | None:
+    if value is None or isinstance(value, str):
+        return value
+    number = float(value)
+    return None if np.isnan(number) else number
+
+
+def by_study(curves: Iterable[Curve]) -> list[list[Curve]]:
+    """The curves of each data set, model and protocol."""
+    studies: dict[tuple[object, ...], list[Curve]] = {}
+    for curve in curves:
+        studies.setdefault(curve.study, []).append(curve)
+    return list(studies.values())

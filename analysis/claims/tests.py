@@ -1,0 +1,448 @@
+"""The tests of claims: how curves are paired, what decides on their samples, and the strata that come of it.
+
+`Test` is the one driver: it walks measures and curves. The functions below it make the tests that the papers' claims
+are written in; those that read a report of the whole study are in `analysis.claims.reported`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from typing import Any, NamedTuple, TypedDict, Unpack
+
+import numpy as np
+
+from analysis.claims.curves import Curve, Evidence, Measure, Scope, Setting, by_study
+from analysis.claims.measures import LEFT_OUT, in_words
+from analysis.statistics.estimates import Decision, Finding, Reach, Sample
+from analysis.statistics.sample_tests import (
+    contrast,
+    end_to_end,
+    flat,
+    larger_in_size,
+    no_difference,
+    no_gain,
+    paired_difference,
+    trend,
+)
+from analysis.tables.table import PROTOCOL
+from analysis.tables.words import label, phrase, value_text
+from search_spaces import Trial
+
+Decide = Callable[..., Finding]
+"""(*samples, delta=) -> what they say; with `reach=` where the test names its batch sizes."""
+
+
+@dataclass(frozen=True)
+class Stratum(Finding):
+    """What a test found in one place: a data set, a model, a setting and a measure.
+
+    `keys` name the setting, `details` say more of the measure, both in words. `part` tells apart what must hold
+    together for the claim to hold. `text` is the effect in words. `closeness` to the paper: 0 its own protocol, 1 its
+    data set and model at other sizes, 2 another data set. A stratum that is shown but not `counted` says why in
+    `reason`.
+    """
+
+    dataset: str = ""
+    model: str = ""
+    keys: Mapping[str, object] = field(default_factory=dict)
+    measure: str = ""
+    details: Mapping[str, object] = field(default_factory=dict)
+    part: str = ""
+    unit: str = ""
+    text: str = ""
+    protocol: str = ""
+    closeness: int = 0
+    counted: bool = True
+
+    @classmethod
+    def of(cls, finding: Finding, **more: Any) -> Stratum:
+        """A stratum with this finding."""
+        return cls(**{f.name: getattr(finding, f.name) for f in fields(Finding)}, **more)
+
+    @property
+    def name(self) -> str:
+        """The stratum in words, for sentences and tables."""
+        values = (self.dataset, self.model, *self.keys.values(), self.measure, *self.details.values(), self.part)
+        return ", ".join(dict.fromkeys(phrase(str(value)) for value in values if value != ""))
+
+
+class Arms(NamedTuple):
+    """The curves that a stratum compares and what names it; `measure` is that of the first curve unless given."""
+
+    keys: Mapping[str, object]
+    curves: tuple[Curve, ...]
+    measure: str | None = None
+    details: Mapping[str, object] = {}
+    note: str = ""
+    protocol_note: str = ""
+
+
+@dataclass(frozen=True)
+class Test:
+    """A test of a claim, stratum by stratum.
+
+    Attributes:
+        pair: How curves are paired: the curves of each measure -> the arms of each stratum.
+        decide: Decides on the samples of those arms.
+        label: Names the effect that `decide` measures.
+        measures: What is tested; measures in one tuple are tested together.
+        part: The part of the claim that this test decides.
+        settings: The settings of the curves, where not all those of the claim.
+        studies: The data sets and models, where not all those of the claim.
+        at: The batch sizes, every one of which is needed, where not a whole curve.
+        delta: The least effect that counts, where not the measure's own; 0: the direction decides.
+        unit: The unit of the effect, where not the measure's own.
+        note: A remark at every stratum.
+        uncounted: Why its strata are shown but not counted; "" where they are.
+    """
+
+    pair: Callable[..., Iterable[Arms]]
+    decide: Callable[..., Any]
+    label: str
+    measures: Sequence[tuple[Measure, ...]]
+    part: str = ""
+    settings: tuple[Setting, ...] = ()
+    studies: tuple[Trial, ...] = ()
+    at: tuple[int, ...] = ()
+    delta: float | None = None
+    unit: str = ""
+    note: str = ""
+    uncounted: str = ""
+
+    @property
+    def attacked(self) -> bool:
+        """Whether it needs an attack, so that it is run once for each attack loss."""
+        return any(measure.attacked for together in self.measures for measure in together)
+
+    def strata(self, evidence: Evidence, scope: Scope, loss: str | None) -> list[Stratum]:
+        """What it finds on the curves of `scope`."""
+        scope = replace(scope, settings=self.settings or scope.settings, studies=self.studies or scope.studies)
+        return [
+            self._stratum(evidence, scope, loss, arms)
+            for together in self.measures
+            for arms in self.pair(*(evidence.curves(scope, measure, loss) for measure in together))
+        ]
+
+    def judge(self, evidence: Evidence, loss: str | None, curves: Sequence[Curve]) -> Stratum:
+        """What `decide` says of the samples of these curves, with its effect in words."""
+        measure = curves[0].measure
+        delta = measure.delta(curves[0].dataset) if self.delta is None else self.delta
+        reach = {"reach": Reach(len(self.at), max(self.at) / min(self.at))} if self.at else {}
+        found = on_sound_cells(partial(self.decide, delta=delta, **reach), *curves)
+        return worded(found, self.label, self.unit or measure.unit)
+
+    def _stratum(self, evidence: Evidence, scope: Scope, loss: str | None, arms: Arms) -> Stratum:
+        curves = [curve.at(self.at) for curve in arms.curves]
+        longest = max(curves, key=lambda curve: len(curve.sample.seed))
+        protocol, closeness = describe_protocol(scope, longest)
+        exempt = (scope.uncounted.get((curve.dataset, curve.model, curve.setting)) for curve in curves)
+        uncounted = self.uncounted or next(filter(None, exempt), "")
+        found = self.judge(evidence, loss, curves)
+        notes = (found.reason, arms.note, self.note, uncounted and f"not counted: {uncounted}")
+        return replace(
+            found,
+            dataset=longest.dataset,
+            model=longest.model,
+            keys=arms.keys,
+            measure=curves[0].measure.name if arms.measure is None else arms.measure,
+            details=arms.details,
+            part=self.part,
+            reason="; ".join(filter(None, notes)),
+            protocol=protocol + arms.protocol_note,
+            closeness=closeness,
+            counted=not uncounted,
+        )
+
+
+@dataclass(frozen=True)
+class ReportTest(Test):
+    """A test that reads a report or a table: its `decide` (evidence, attack loss, *curves) gives a `Stratum`."""
+
+    def judge(self, evidence: Evidence, loss: str | None, curves: Sequence[Curve]) -> Stratum:
+        """What the report says of these curves."""
+        found: Stratum = self.decide(evidence, loss, *curves)
+        return found
+
+
+def on_sound_cells(decide: Decide, *curves: Curve) -> Finding:
+    """Run `decide` on the sound cells of the curves, and again with the flagged ones, which the reason then tells.
+
+    Where only the flagged cells would make up enough of a curve, nothing can be said: a curve at its floor is
+    flat whatever the network learned.
+    """
+    finding = decide(*(curve.sound() for curve in curves))
+    flagged: dict[str, set[int]] = {}
+    for curve in curves:
+        for name, sizes in curve.flagged.items():
+            flagged.setdefault(name, set()).update(sizes)
+    if not flagged:
+        return finding
+    whole = decide(*(curve.sample for curve in curves))
+    if finding.verdict == "not run" and whole.verdict != "not run":
+        main = max(flagged, key=lambda name: len(flagged[name]))
+        finding = whole.undecided(LEFT_OUT.get(main, main))
+    out = "; ".join(
+        f"{LEFT_OUT.get(name, name)} at batch {', '.join(map(str, sorted(sizes)))}" for name, sizes in flagged.items()
+    )
+    return replace(finding, reason=f"{finding.reason}; left out: {out}; with them: {whole.verdict}")
+
+
+def worded(finding: Finding, label: str, unit: str) -> Stratum:
+    """A finding with its effect in words: "end to end -3.1 points (95 % interval -4.0 points to -2.2 points)"."""
+    text = "not measured"
+    if np.isfinite(finding.effect):
+        effect, low, high = (in_words(number, unit) for number in (finding.effect, finding.low, finding.high))
+        text = f"{label} {effect} ({100 * finding.confidence:.0f} % interval {low} to {high})"
+    return Stratum.of(finding, unit=unit, text=text)
+
+
+def describe_protocol(scope: Scope, curve: Curve) -> tuple[str, int]:
+    """The protocol of a curve in words, and how close to its paper's it is (see `Stratum.closeness`)."""
+    keys = curve.keys
+    seeds = len({str(seed) for seed in curve.sample.seed})
+    own = scope.study(curve.dataset, curve.model)
+    sizes = (
+        f"{value_text(keys['epochs'])} epochs, {value_text(keys['train_size'])} training images, "
+        f"{value_text(keys['test_size'])} test images, {seeds} seeds"
+    )
+    if own is None:
+        return f"a rehearsal, for {curve.dataset} with {curve.model} is not in the paper: {sizes}", 2
+    paper = own.to_dict()
+    deviations = [
+        f"{value_text(keys[name])} instead of {value_text(paper[name])} {label(name)}"
+        for name in PROTOCOL
+        if keys[name] != paper[name]
+    ]
+    if not deviations:
+        return f"the paper's protocol: {sizes}", 0
+    return f"not the paper's protocol: {', '.join(deviations)}; {seeds} seeds", 1
+
+
+# How curves are paired
+
+
+def each(curves: list[Curve]) -> Iterator[Arms]:
+    """Every curve by itself, named by its regime and momentum."""
+    for curve in curves:
+        yield Arms({"regime": curve.keys["regime"], "momentum": f"momentum {curve.keys['momentum']:g}"}, (curve,))
+
+
+def each_setting(curves: list[Curve]) -> Iterator[Arms]:
+    """Every curve by itself, named by its setting."""
+    for curve in curves:
+        yield Arms({"setting": curve.setting.name}, (curve,))
+
+
+def against(base: Setting, other: Setting) -> Callable[[list[Curve]], Iterator[Arms]]:
+    """In each study the curve of `base`, then that of `other`; one that was not run is empty."""
+
+    def pair(curves: list[Curve]) -> Iterator[Arms]:
+        for study in by_study(curves):
+            found = {curve.setting: curve for curve in study}
+            arms = tuple(found.get(s) or Curve(study[0].keys | vars(s), study[0].measure) for s in (base, other))
+            yield Arms({"setting": f"{other.name} against {base.name}"}, arms)
+
+    return pair
+
+
+def two_regimes(steep: str, level: str) -> Callable[[list[Curve]], Iterator[Arms]]:
+    """In each study the curve under regime `steep`, then that under `level`."""
+
+    def pair(curves: list[Curve]) -> Iterator[Arms]:
+        for study in by_study(curves):
+            by_regime = {curve.keys["regime"]: curve for curve in study}
+            if steep in by_regime and level in by_regime:
+                yield Arms({"regime": f"{level} against {steep}"}, (by_regime[steep], by_regime[level]))
+
+    return pair
+
+
+def against_no_momentum(curves: list[Curve], *, every: bool = False) -> Iterator[Arms]:
+    """In each study the curve without momentum, then that with the largest one that was run, or with `every` one."""
+    for study in by_study(curves):
+        none = [curve for curve in study if curve.keys["momentum"] == 0.0]
+        more = sorted((c for c in study if c.keys["momentum"] != 0.0), key=lambda c: float(c.keys["momentum"]))
+        run = [curve for curve in more if np.isfinite(curve.sample.value).any()]
+        for curve in (more if every else (run or more)[-1:]) if none else []:
+            momentum = f"momentum {curve.keys['momentum']:g} against {none[0].keys['momentum']:g}"
+            yield Arms({"regime": curve.keys["regime"], "momentum": momentum}, (none[0], curve))
+
+
+def momentum_in_two_regimes(steep: str, level: str) -> Callable[[list[Curve]], Iterator[Arms]]:
+    """In each study no momentum and the largest under regime `steep`, then both under `level`.
+
+    The runs that belong to both regimes are left out: they would add the same difference to both sides.
+    """
+
+    def pair(curves: list[Curve]) -> Iterator[Arms]:
+        for study in by_study(curves):
+            of = {regime: [c for c in study if c.keys["regime"] == regime] for regime in (steep, level)}
+            ids = [{str(i) for c in of[regime] for i in c.trial_id} for regime in (steep, level)]
+            shared = sorted(ids[0] & ids[1])
+            found = [
+                arms
+                for regime in (steep, level)
+                for arms in against_no_momentum([c.where(~np.isin(c.trial_id.astype(str), shared)) for c in of[regime]])
+            ]
+            if len(found) == 2:
+                keys = {**found[1].keys, "regime": f"{level} against {steep}"}
+                note = "left out: the runs that belong to both regimes" if shared else ""
+                yield Arms(keys, found[0].curves + found[1].curves, note=note)
+
+    return pair
+
+
+def paired(decide: Decide) -> Decide:
+    """`decide` on the difference of each two samples, the second less the first, at equal batch size and seed."""
+
+    def on_differences(*samples: Sample, **settings: object) -> Finding:
+        pairs = zip(samples[::2], samples[1::2], strict=True)
+        return decide(*(paired_difference(one, two) for one, two in pairs), **settings)
+
+    return on_differences
+
+
+# The tests that claims are written in
+
+
+class Where(TypedDict, total=False):
+    """The further fields of a `Test` that its maker takes by name."""
+
+    part: str
+    settings: tuple[Setting, ...]
+    studies: tuple[Trial, ...]
+    at: tuple[int, ...]
+    delta: float
+    note: str
+    uncounted: str
+
+
+def alone(measures: Iterable[Measure]) -> tuple[tuple[Measure, ...], ...]:
+    """Each measure tested by itself."""
+    return tuple((measure,) for measure in measures)
+
+
+def trends(claimed: int, *measures: Measure, **where: Unpack[Where]) -> Test:
+    """Does each measure rise (`claimed` +1) or fall (-1) with the batch size, on every curve?"""
+    return Test(each, partial(trend, claimed=claimed), "end to end", alone(measures), **where)
+
+
+def flatness(*measures: Measure, **where: Unpack[Where]) -> Test:
+    """Is each measure the same within +-delta at every two batch sizes, on every curve?"""
+    return Test(each, flat, "largest difference", alone(measures), **where)
+
+
+def flatter_than(steep: str, level: str, measure: Measure, **where: Unpack[Where]) -> Test:
+    """Does `measure` change less in size, end to end, under regime `level` than under `steep`?
+
+    The run that belongs to both regimes (batch 64) enters both slopes. That is near the middle of the range,
+    where it hardly tilts either line; taking the two as independent widens the interval by under 4 %.
+    """
+    decide = partial(larger_in_size, summary=end_to_end)
+    return Test(two_regimes(steep, level), decide, "change exceeds by", alone([measure]), **where)
+
+
+def more_momentum(claimed: int, *measures: Measure, every: bool = False, **where: Unpack[Where]) -> Test:
+    """Does momentum raise (`claimed` +1) or lower (-1) each measure at equal batch size?
+
+    The largest momentum that was run is compared with none; with `every`, so is each of them.
+    """
+    decide = paired(partial(contrast, claimed=claimed))
+    return Test(partial(against_no_momentum, every=every), decide, "mean difference", alone(measures), **where)
+
+
+def momentum_changes_nothing(*measures: Measure) -> Test:
+    """Is each measure the same within +-delta with momentum as without, at every batch size?"""
+    return Test(against_no_momentum, paired(no_difference), "largest difference", alone(measures))
+
+
+def momentum_matters_less(level: str, steep: str, *measures: Measure) -> Test:
+    """Is momentum's effect smaller in size under regime `level` than under `steep`?"""
+    pair = momentum_in_two_regimes(steep, level)
+    return Test(pair, paired(larger_in_size), "effect exceeds by", alone(measures))
+
+
+def differs(claimed: int, base: Setting, other: Setting, *measures: Measure, **where: Unpack[Where]) -> Test:
+    """Is each measure higher (`claimed` +1) or lower (-1) under `other` than under `base`, on average over sizes?"""
+    decide = paired(partial(contrast, claimed=claimed))
+    return _two_settings(base, other, decide, "mean difference", measures, where)
+
+
+def equal(base: Setting, other: Setting, *measures: Measure, **where: Unpack[Where]) -> Test:
+    """Is each measure the same within +-delta under `base` and `other`, at every batch size?"""
+    return _two_settings(base, other, paired(no_difference), "largest difference", measures, where)
+
+
+def gains_nothing(claimed: int, base: Setting, other: Setting, *measures: Measure, **where: Unpack[Where]) -> Test:
+    """Does `other` raise (`claimed` +1) or lower (-1) each measure by less than delta, if at all?"""
+    decide = paired(partial(no_gain, claimed=claimed))
+    return _two_settings(base, other, decide, "mean difference", measures, where)
+
+
+def _two_settings(
+    base: Setting, other: Setting, decide: Decide, label: str, measures: tuple[Measure, ...], where: Where
+) -> Test:
+    options: Where = {"settings": (base, other), **where}
+    return Test(against(base, other), decide, label, alone(measures), **options)
+
+
+@dataclass(frozen=True)
+class SameVerdicts:
+    """Do the strata of `tests` that differ only in their measure (two attacks) reach the same verdict?
+
+    Undecided where either is. A disagreement is as sure as the less sure of the two verdicts.
+    """
+
+    tests: Sequence[Test]
+    attacked: bool = True
+
+    def strata(self, evidence: Evidence, scope: Scope, loss: str | None) -> list[Stratum]:
+        """One stratum for all measures of each place."""
+        together: dict[tuple[object, ...], list[Stratum]] = {}
+        for one in (s for test in self.tests for s in test.strata(evidence, scope, loss)):
+            place = (one.dataset, one.model, *one.keys.values(), *one.details.values(), one.protocol)
+            together.setdefault(place, []).append(one)
+        return [_agreement(strata) for strata in together.values()]
+
+
+def _agreement(strata: list[Stratum]) -> Stratum:
+    verdicts = {s.measure: s.verdict for s in strata}
+    text = ", ".join(f"{measure}: {verdict}" for measure, verdict in verdicts.items())
+    verdict: Decision = "supported" if len(set(verdicts.values())) == 1 else "refuted"
+    if len(strata) < 2 or "not run" in verdicts.values():
+        verdict = "not run"
+    elif "inconclusive" in verdicts.values():
+        verdict = "inconclusive"
+    first, p, against = strata[0], float("nan"), float("nan")
+    if verdict in ("supported", "refuted"):
+        p = max(s.p for s in strata)
+        against = p if verdict == "refuted" else 1.0
+    return Stratum(
+        verdict,
+        text,
+        p_supported=p,
+        p_refuted=against,
+        dataset=first.dataset,
+        model=first.model,
+        keys=first.keys,
+        measure=" and ".join(verdicts),
+        details=first.details,
+        unit="agreement",
+        text=text,
+        protocol=first.protocol,
+        closeness=first.closeness,
+    )
+
+
+@dataclass(frozen=True)
+class OverNetworks:
+    """A test that walks networks, not curves: `walk` gives its strata."""
+
+    walk: Callable[[Evidence, Scope, str | None], Iterable[Stratum]]
+    attacked: bool = False
+
+    def strata(self, evidence: Evidence, scope: Scope, loss: str | None) -> list[Stratum]:
+        """What it finds."""
+        return list(self.walk(evidence, scope, loss))
