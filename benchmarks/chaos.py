@@ -76,7 +76,7 @@ def _command(address: str, folder: str, seeds: int) -> tuple[int, int]:
     command = [
         sys.executable, "-m", "study.run", "--grid", "smoke", "--seeds", ",".join(map(str, range(seeds))),
         "--epochs", "1", "--train-size", "100", "--test-size", "20", "--probes", "headline", "--gpus-per-trial", "0.5",
-        "--checkpoint-seconds", "0", "--no-report", "--address", address, "--results", folder,
+        "--replicas", "1", "--checkpoint-seconds", "0", "--no-report", "--address", address, "--results", folder,
     ]  # fmt: skip
     restarts = 0
     for number in range(1, MAX_COMMANDS + 1):

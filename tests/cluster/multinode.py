@@ -34,7 +34,7 @@ REQUEST = Request(
 COMMAND = [
     sys.executable, "-m", "study.run", "--grid", "smoke", "--select", f"batch_size={BATCH}", "--seeds", "0,1",
     "--epochs", str(EPOCHS), "--train-size", str(TRAIN), "--test-size", str(TEST), "--probes", "headline",
-    "--checkpoint-seconds", "0", "--gpus-per-trial", "0.5", "--no-report",
+    "--checkpoint-seconds", "0", "--gpus-per-trial", "0.5", "--replicas", "1", "--no-report",
 ]  # fmt: skip
 
 
