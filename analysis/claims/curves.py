@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.reports.counterexamples import CounterexampleReport, counterexample_report
 from analysis.statistics.estimates import Sample
 from analysis.statistics.groups import Codes, group_codes
 from analysis.tables.cells import CELL, FLAGS, cells
@@ -171,23 +170,13 @@ class Curve:
 
 
 class Evidence:
-    """The curves of `table`, with its cells and its counterexample report; each worked out once."""
+    """The curves of `table`, each measured once."""
 
     def __init__(self, table: StudyTable) -> None:
         self.table = table
         self._read: dict[tuple[Measure, str | None], dict[Key, Curve]] = {}
         self._run, self._run_codes = curve_codes(table.points)
         self._planned, self._planned_codes = curve_codes(table.planned)
-
-    @cached_property
-    def cells(self) -> pd.DataFrame:
-        """`analysis.tables.cells.cells` of the table."""
-        return cells(self.table)
-
-    @cached_property
-    def counterexamples(self) -> CounterexampleReport:
-        """The counterexample report of the whole table: its false discovery rate is that of one family."""
-        return counterexample_report(self.table)
 
     def curves(self, scope: Scope, measure: Measure, loss: str | None) -> list[Curve]:
         """Every curve in `scope`, run, planned or in the paper, in a fixed order; one without a run is empty."""
@@ -249,7 +238,7 @@ class Evidence:
         """All answers, and those to each attack, loss and split."""
         number = {"target_loss": float}
         codes = self.finished[[*CELL, "cell"]].drop_duplicates("cell").astype(number)
-        flags = self.cells[[*CELL, *QUESTION, *FLAGS]].astype(number).astype({"epsilon": float})
+        flags = cells(self.table)[[*CELL, *QUESTION, *FLAGS]].astype(number).astype({"epsilon": float})
         flag = np.select([flags[name].eq(True).to_numpy() for name in FLAGS], FLAGS, "").astype(object)
         flags = flags.assign(flag=flag).merge(codes, on=list(CELL))[["cell", *QUESTION, "flag"]]
         points = self.finished[["trial_id", "regime", "cell"]].assign(point=self.finished.index)

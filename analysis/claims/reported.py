@@ -14,7 +14,7 @@ from analysis.claims.curves import Curve, Evidence, Key, Measure, Setting, by_st
 from analysis.claims.measures import FGSM, LAMBDA1, PGD, in_words
 from analysis.claims.tests import Arms, ReportTest, Stratum, Test, against, alone, each, each_setting, on_sound_cells
 from analysis.reports.correlation import stratum_taus
-from analysis.reports.counterexamples import COUNTEREXAMPLE, REVERSE
+from analysis.reports.counterexamples import COUNTEREXAMPLE, REVERSE, counterexample_report
 from analysis.reports.environments import sign_errors
 from analysis.statistics.correlations import spearman
 from analysis.statistics.estimates import (
@@ -29,6 +29,7 @@ from analysis.statistics.estimates import (
 )
 from analysis.statistics.sample_tests import contrast, paired_difference
 from analysis.statistics.thresholds import CHANCE_SIGN_ERROR, FALSE_DISCOVERY_RATE, MIN_GAP, MIN_RATIO, SIGNIFICANCE
+from analysis.tables.cells import cells
 from analysis.tables.observations import keyed, observe
 from analysis.tables.table import CURVE
 from search_spaces import HEADLINE_EPSILON
@@ -42,9 +43,9 @@ PAIR = Reach(2, 1.0)
 
 def _asked(evidence: Evidence, loss: str | None, epsilon: Any) -> pd.DataFrame:
     """The cells on the test set at `epsilon` (a number, or one a cell)."""
-    cells = evidence.cells
-    asked = (cells["loss"] == loss) & (cells["split"] == "test")
-    return cells[asked & np.isclose(cells["epsilon"].astype(float), epsilon)].reset_index(drop=True)
+    found = cells(evidence.table)
+    asked = (found["loss"] == loss) & (found["split"] == "test")
+    return found[asked & np.isclose(found["epsilon"].astype(float), epsilon)].reset_index(drop=True)
 
 
 def _headline(frame: pd.DataFrame) -> pd.Series:
@@ -96,7 +97,7 @@ def _sign_error(evidence: Evidence, loss: str | None, curve: Curve) -> Stratum:
 
 def _environments(evidence: Evidence, loss: str | None) -> dict[tuple[object, ...], dict[Any, Any]]:
     """(*curve key, attack) -> its sign-error along the batch size at the headline epsilon."""
-    seen = observe(keyed(_asked(evidence, loss, _headline(evidence.cells))), CURVATURE, "sound")
+    seen = observe(keyed(_asked(evidence, loss, _headline(cells(evidence.table)))), CURVATURE, "sound")
     if not len(seen.trials):
         return {}
     errors = sign_errors(seen)
@@ -225,7 +226,7 @@ def _confirmed(evidence: Evidence, loss: str | None, *study: Curve, every_epsilo
 
 def _pairs(evidence: Evidence, loss: str | None, every_epsilon: bool) -> pd.DataFrame:
     """Confirmed and candidate pairs, the most severe first, with the column `curve`: (*curve key, attack)."""
-    found = evidence.counterexamples.found
+    found = counterexample_report(evidence.table).found
     asked = (found["loss"] == loss) & (found["split"] == "test") & found["label"].isin(["confirmed", "candidate"])
     asked &= (found["curvature"] == CURVATURE) & (found["direction"] == COUNTEREXAMPLE)
     if not every_epsilon:
@@ -299,7 +300,7 @@ def _reverse(evidence: Evidence, loss: str | None, robust: Curve, curvature: Cur
             return Stratum.of(short)
         if _without_pair(curve.sound(), batch_size):
             return _left_out(curve, "")
-    found = evidence.counterexamples.found
+    found = counterexample_report(evidence.table).found
     mine = (found["direction"] == REVERSE) & (found["curvature"] == CURVATURE) & (found["label"] == "confirmed")
     mine &= (found["loss"] == loss) & (found["split"] == "test") & (found["attack"] == robust.measure.name)
     pairs = found[mine & (found["batch_j"] == batch_size)]
@@ -333,7 +334,7 @@ def _falls(curve: Curve, batch_size: int) -> dict[float, Finding]:
     last = int(np.flatnonzero(value.size == batch_size)[0])
     return {
         float(value.size[k]): directional(
-            *(cells.at(last).less(cells.at(k)) for cells in (value, linear)),
+            *(means.at(last).less(means.at(k)) for means in (value, linear)),
             claimed=-1,
             delta=curve.measure.delta(curve.dataset),
             what="the difference",
