@@ -158,12 +158,17 @@ def _log_ticks(low: float, high: float) -> tuple[float, ...]:
 
 _FLAGS = {"floor": "attack at its floor", "untrained": "untrained", "suspect": "suspect attack"}
 _UNFINISHED = ("diverged", "failed", "missing")
+_READ = {
+    *("epsilon", "cell_id", "batch_size", "mean", "low", "high", "n", "drawn", "segment", "alone", "hollow"),
+    *("converged", *_UNFINISHED, *_FLAGS),
+}
 
 
 def records(cells: pd.DataFrame, curves: CurveSet, kind: str, show: Callable[[float], str]) -> list[Record]:
     """One record per cell (a row of `FigureData`), with None where there is no number; `show` formats a value."""
     out = []
-    for cell, style in zip(cells.to_dict("records"), curves.styles_of(cells), strict=True):
+    read = cells[[name for name in cells if name in _READ]]  # converting the other columns would take twice as long
+    for cell, style in zip(read.to_dict("records"), curves.styles_of(cells), strict=True):
         drawn = bool(cell["drawn"])
         has_interval = drawn and math.isfinite(cell["low"])
         out.append(
