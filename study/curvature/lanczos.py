@@ -250,7 +250,8 @@ class KrylovSpace:
     """Krylov space of `P H P` from one vector, fully reorthogonalised; P projects orthogonally to `locked`.
 
     Args:
-        start: shape (dim,), float64; the part of it orthogonal to `locked` is the first basis vector. It is overwritten.
+        start: shape (dim,), float64; the part of it orthogonal to `locked` is the first basis vector. Its memory is
+            used for the recurrence.
         locked: eigenvectors found before.
     """
 
