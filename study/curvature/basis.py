@@ -23,6 +23,9 @@ Reorthogonalization and Stable Algorithms, 1976, with their usual constant)."""
 class OrthonormalBasis:
     """Orthonormal vectors of length `dim`; growing the basis copies nothing.
 
+    Long vectors are changed in place and temporary ones are reused: fresh memory for a million entries costs more time
+    than the arithmetic on them.
+
     Args:
         dim: length of each vector.
         dtype: type in which the vectors are stored and multiplied. float32 halves the memory (`4 dim` bytes for a
@@ -37,13 +40,14 @@ class OrthonormalBasis:
         self._padded = -(-dim // self._block) * self._block
         self._panels: list[Tensor] = []
         self._count = 0
+        self._scratch = torch.zeros(self._padded, dtype=dtype, device=device)
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, index: int) -> Tensor:
-        """Vector `index`, shape (dim,), float64."""
-        return self._panels[index // PANEL][index % PANEL, : self.dim].to(torch.float64)
+        """Vector `index` as it is stored: shape (dim,), a view."""
+        return self._panels[index // PANEL][index % PANEL, : self.dim]
 
     def append(self, unit_vector: Tensor) -> None:
         """Add a vector of norm 1 that is orthogonal to the basis."""
@@ -54,31 +58,29 @@ class OrthonormalBasis:
         row[self.dim :] = 0
         self._count += 1
 
-    def orthogonalise(self, vector: Tensor) -> tuple[Tensor, Tensor]:
-        """Split `vector` into its coefficients on the basis and the remainder orthogonal to it.
+    def orthogonalise_(self, vector: Tensor) -> tuple[Tensor, float]:
+        """Subtract from `vector`, in place, its projection onto the basis.
 
-        Classical Gram-Schmidt, repeated once if much was subtracted, which gives orthogonality up to rounding error
-        (Parlett, The Symmetric Eigenvalue Problem, 1998, section 6.9: "twice is enough").
+        Classical Gram-Schmidt, repeated once if more was subtracted than remains, which gives orthogonality up to
+        rounding error (Parlett, The Symmetric Eigenvalue Problem, 1998, section 6.9: "twice is enough").
 
         Args:
             vector: shape (dim,), float64.
 
         Returns:
-            The remainder, shape (dim,), and the coefficients, shape (len(self),), on the CPU; both float64.
+            The coefficients of the projection, shape (len(self),), float64, on the CPU, and the norm of the remainder.
         """
-        remainder = vector.clone()
         coefficients = torch.zeros(len(self), dtype=torch.float64)
-        if not self._count:
-            return remainder, coefficients
-        norm = remainder.norm().item()
-        for _ in range(2):
-            step = self._inner_products(remainder)
-            remainder -= self._sum(step)
+        norm = vector.norm().item()
+        for _ in range(2 if self._count else 0):
+            step = self._inner_products(vector)
+            vector -= self._sum(step)
             coefficients += step.cpu()
-            before, norm = norm, remainder.norm().item()
-            if norm >= ENOUGH * before:
+            norm = vector.norm().item()
+            # |before|^2 = |step|^2 + |after|^2, so |step| <= |after| where the norm fell by at most ENOUGH.
+            if step.norm().item() <= norm:
                 break
-        return remainder, coefficients
+        return coefficients, norm
 
     def combine(self, coefficients: Tensor) -> Tensor:
         """Linear combinations of the basis: coefficients (k, len(self)) -> vectors (k, dim), float64."""
@@ -97,17 +99,14 @@ class OrthonormalBasis:
 
     def _inner_products(self, vector: Tensor) -> Tensor:
         """Inner products of `vector` with each vector of the basis: (len(self),), float64."""
-        padded = torch.zeros(self._padded, dtype=self.dtype, device=self.device)
-        padded[: self.dim] = vector
-        blocks = padded.view(-1, 1, self._block)
+        self._scratch[: self.dim] = vector
+        blocks = self._scratch.view(-1, 1, self._block)
         products = [blocks @ panel.view(len(panel), -1, self._block).permute(1, 2, 0) for panel in self._filled()]
         return torch.cat([product.sum(dim=0, dtype=torch.float64).view(-1) for product in products])
 
     def _sum(self, weights: Tensor) -> Tensor:
-        """Sum of the basis with weights (len(self),): shape (dim,), in the storage's dtype."""
-        total = torch.zeros(self._padded, dtype=self.dtype, device=self.device)
-        first = 0
-        for panel in self._filled():
-            total.addmv_(panel.T, weights[first : first + len(panel)].to(self.dtype))
-            first += len(panel)
-        return total[: self.dim]
+        """Sum of the basis with weights (len(self),): shape (dim,), in the storage's dtype, until the next call."""
+        pieces = weights.to(self.dtype).split(PANEL)
+        for number, (panel, piece) in enumerate(zip(self._filled(), pieces, strict=True)):
+            torch.addmv(self._scratch, panel.T, piece, beta=min(number, 1), out=self._scratch)
+        return self._scratch[: self.dim]

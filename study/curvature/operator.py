@@ -1,12 +1,16 @@
 """The Hessian of a network's mean cross-entropy, as an operator.
 
-H v = (1/N) sum_chunks d/dtheta <d(sum of losses)/dtheta, v>
+    H v = (1/N) sum_chunks d/dtheta <g, v> = (1/N) sum_chunks d/dr g(theta + r v) at r = 0
+
+g is the gradient of a chunk's summed loss. The first form is a second backward pass through the graph of the gradient
+(double backward); the second is the gradient in forward mode (forward over reverse).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, grad, jvp
 from torch.nn import functional
 
 from study.autograd import graph_bytes
@@ -15,8 +19,22 @@ from study.curvature.inputs import as_pixels, check_data, full_precision, refuse
 HOST_CHUNK = 500
 """Images in a chunk on the CPU, so that its activations fit into the caches: measured 1.4 times as fast as 5,000."""
 
+HOST_MEMORY = 2**30
+"""Bytes for graphs kept between products on the CPU."""
+
+GPU_MEMORY = 2**34
+"""Bytes for a product on a GPU at most. They are enough for 256 images of resnet18, an estimate of what keeps a GPU
+busy; more would only raise the peak memory, by which trials are packed onto a GPU."""
+
+LARGEST_CHUNK = 8192
+"""Images in a chunk on a GPU at most: enough to keep it busy, and no activation of our models has 2^31 entries."""
+
 PROBE_IMAGES = 4
-"""Images in the small graph that the memory per image is estimated from on an accelerator."""
+"""Images in the small graph that the memory per image is estimated from on a GPU."""
+
+PEAK_OVER_GRAPH = 4.0
+"""Memory of a forward-over-reverse product, in bytes of the gradient's graph. Measured on seven of our models on a CPU:
+2.1 to 3.2. The rest is left to the libraries' workspace."""
 
 
 class NotFiniteError(ValueError):
@@ -27,10 +45,13 @@ class HessianOperator:
     """Hessian of the mean cross-entropy over a whole split, with respect to all trainable parameters.
 
     The gradient is differentiated once more (Pearlmutter, Fast Exact Multiplication by the Hessian, 1994). Chunks are
-    summed and the total is divided by N once, so a smaller last chunk does not bias the result. The gradient's graph is
-    kept for as many chunks as fit into `memory_bytes`, and rebuilt at each product for the others. That changes the
-    time (a product costs 2.1 instead of 3.3 gradients, measured), but no bit of the result. `.grad`, `requires_grad`
-    and buffers are not changed.
+    summed and the total is divided by N once, so a smaller last chunk does not bias the result. `.grad`,
+    `requires_grad` and buffers are not changed.
+
+    On a CPU by double backward: the gradient's graph is kept for as many chunks as fit into the memory budget, and
+    rebuilt at each product for the others. That changes the time (a product costs 2.1 instead of 3.3 gradients,
+    measured), but no bit of the result. On a GPU by forward over reverse: double backward contains convolutions with
+    the batch as channels, a shape that leaves most of a GPU idle.
 
     The weights must not change while the operator is in use. Products are computed in the parameters' dtype, without
     TF32 or bfloat16, and summed over chunks in float64.
@@ -39,18 +60,22 @@ class HessianOperator:
         model: in eval mode, maps inputs (n, ...) to logits (n, classes).
         x: inputs (N, ...): uint8 in 0..255, scaled to [0, 1] chunk by chunk, or floating point, used as given.
         y: labels (N,), integers.
-        chunk_size: number of inputs in a chunk; default: 500 on the CPU, else as many as keep one chunk's graph within
-            `memory_bytes`.
-        memory_bytes: budget in bytes for graphs kept between products; 0 keeps none.
+        chunk_size: number of inputs in a chunk; default: 500 on a CPU. On a GPU the largest power of two, up to 8192,
+            whose product is estimated to fit into the budget. So the last digits of a product can depend on the free
+            memory, but for small models, which reach 8192, they do not.
+        memory_bytes: memory budget; default: `memory_budget` of the device and `memory_fraction`.
+        memory_fraction: share of the free memory that may be used, such as a trial's share of its GPU.
+        forward_over_reverse: which of the two forms is used; default: forward over reverse unless on a CPU.
 
     Attributes:
         dim: number of trainable parameters.
         matvecs: number of products computed so far.
-        kept_bytes: memory of the graphs kept between products.
+        chunk_size: number of inputs in a chunk.
+        kept_bytes: memory of the graphs kept between products; 0 for forward over reverse.
 
     Raises:
-        ValueError: if any module is in training mode, no parameter is trainable, or the sizes or dtypes of x and y do
-            not fit.
+        ValueError: if any module is in training mode, no parameter is trainable, `chunk_size` or `memory_fraction` is
+            out of range, or the sizes or dtypes of x and y do not fit.
 
     Example:
         >>> model = nn.Linear(3, 2).eval()
@@ -66,21 +91,28 @@ class HessianOperator:
         y: Tensor,
         *,
         chunk_size: int | None = None,
-        memory_bytes: int = 2**30,
+        memory_bytes: int | None = None,
+        memory_fraction: float = 1.0,
+        forward_over_reverse: bool | None = None,
     ) -> None:
         refuse_training_mode(model)
         check_data(x, y)
-        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        self._named_parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self._parameters = list(self._named_parameters.values())
         if not self._parameters:
             raise ValueError("the model has no trainable parameter: there is no Hessian to multiply by")
         if chunk_size is not None and chunk_size < 1:
             raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
+        if not 0 < memory_fraction <= 1:
+            raise ValueError(f"memory_fraction must be above 0 and at most 1, got {memory_fraction}")
         self._model, self._x, self._y = model, x, y
         self.device, self.dtype = self._parameters[0].device, self._parameters[0].dtype
         self.dim = sum(p.numel() for p in self._parameters)
         self.matvecs = 0
-        self._memory_bytes = memory_bytes
-        self._chunk_size = min(chunk_size or self._default_chunk_size(), len(x))
+        on_cpu = self.device.type == "cpu"
+        self._forward_over_reverse = not on_cpu if forward_over_reverse is None else forward_over_reverse
+        self._memory_bytes = memory_budget(self.device, memory_fraction) if memory_bytes is None else memory_bytes
+        self.chunk_size = min(chunk_size or (HOST_CHUNK if on_cpu else self._largest_chunk()), len(x))
         self._versions = [p._version for p in self._parameters]
         self._kept: dict[int, list[Tensor]] = {}
         self.kept_bytes = 0
@@ -101,44 +133,50 @@ class HessianOperator:
         if v.shape != (self.dim,):
             raise ValueError(f"v must have shape ({self.dim},), got {tuple(v.shape)}")
         v = v.to(self.device, self.dtype)
-        sizes = [p.numel() for p in self._parameters]
-        pieces = [piece.view_as(p) for piece, p in zip(torch.split(v, sizes), self._parameters, strict=True)]
+        pieces = [piece.view_as(p) for piece, p in zip(v.split(self._sizes()), self._parameters, strict=True)]
         self.matvecs += 1
-        return self._mean_over_chunks(lambda gradient: self._differentiate(gradient, pieces), keep=True)
+        product = self._forward_product if self._forward_over_reverse else self._backward_product
+        return self._mean_over_chunks(lambda start: product(start, pieces))
 
     def gradient(self) -> Tensor:
         """Gradient of the mean cross-entropy: shape (dim,), float64. Raises as `matvec`."""
-        return self._mean_over_chunks(lambda gradient: gradient, keep=False)
+        return self._mean_over_chunks(lambda start: self._gradient(start, self.chunk_size, create_graph=False))
 
-    def _mean_over_chunks(self, term: Callable[[list[Tensor]], Sequence[Tensor]], *, keep: bool) -> Tensor:
+    def _sizes(self) -> list[int]:
+        return [p.numel() for p in self._parameters]
+
+    def _mean_over_chunks(self, term: Callable[[int], Sequence[Tensor]]) -> Tensor:
+        """Sum of `term(start)`, one tensor for each parameter, over the chunks, divided by N."""
         refuse_training_mode(self._model)
         if self._versions != [p._version for p in self._parameters]:
             raise ValueError("the weights have changed since this operator was made: make a new one")
         total = torch.zeros(self.dim, dtype=torch.float64, device=self.device)
+        parts = total.split(self._sizes())
         with full_precision():
-            for start in range(0, len(self._x), self._chunk_size):
-                gradient = self._kept.get(start)
-                if gradient is None:
-                    gradient = self._chunk_gradient(start, self._chunk_size)
-                    if keep:
-                        self._keep_if_it_fits(start, gradient)
-                total += torch.cat([t.detach().reshape(-1) for t in term(gradient)])
+            for start in range(0, len(self._x), self.chunk_size):
+                for part, value in zip(parts, term(start), strict=True):
+                    part += value.detach().reshape(-1)
         return total.div_(len(self._x))
 
-    def _chunk_gradient(self, start: int, size: int) -> list[Tensor]:
-        """Gradient of the chunk's summed loss, one tensor for each parameter, with its graph."""
+    def _chunk(self, start: int, size: int) -> tuple[Tensor, Tensor]:
+        """Inputs and labels as the network takes them."""
         x = as_pixels(self._x[start : start + size], self._parameters[0])
-        y = self._y[start : start + size].to(self.device, torch.long)
+        return x, self._y[start : start + size].to(self.device, torch.long)
+
+    def _gradient(self, start: int, size: int, *, create_graph: bool) -> list[Tensor]:
+        """Gradient of the chunk's summed loss, one tensor for each parameter."""
+        x, y = self._chunk(start, size)
         with torch.enable_grad():
-            logits = self._model(x)
-            if not logits.isfinite().all():
-                raise NotFiniteError("the model's output is not finite: it has diverged and has no Hessian")
-            loss = functional.cross_entropy(logits, y, reduction="sum")
-            gradient = torch.autograd.grad(loss, self._parameters, create_graph=True, materialize_grads=True)
+            loss = _summed_loss(self._model(x), y)
+            gradient = torch.autograd.grad(loss, self._parameters, create_graph=create_graph, materialize_grads=True)
             return list(gradient)
 
-    def _differentiate(self, gradient: list[Tensor], pieces: list[Tensor]) -> Sequence[Tensor]:
+    def _backward_product(self, start: int, pieces: list[Tensor]) -> Sequence[Tensor]:
         """Derivative of <gradient, v>; parts of the gradient that depend on no parameter contribute 0."""
+        gradient = self._kept.get(start)
+        if gradient is None:
+            gradient = self._gradient(start, self.chunk_size, create_graph=True)
+            self._keep_if_it_fits(start, gradient)
         depends = [(g, v) for g, v in zip(gradient, pieces, strict=True) if g.requires_grad]
         if not depends:
             return [torch.zeros_like(p) for p in self._parameters]
@@ -150,15 +188,48 @@ class HessianOperator:
             materialize_grads=True,
         )
 
+    def _forward_product(self, start: int, pieces: list[Tensor]) -> Sequence[Tensor]:
+        """Derivative of the gradient along v, computed together with the gradient."""
+        x, y = self._chunk(start, self.chunk_size)
+
+        def loss(weights: Mapping[str, Tensor]) -> Tensor:
+            return _summed_loss(functional_call(self._model, dict(weights), (x,)), y)
+
+        weights = {name: p.detach() for name, p in self._named_parameters.items()}
+        along = dict(zip(self._named_parameters, pieces, strict=True))
+        product: Mapping[str, Tensor] = jvp(grad(loss), (weights,), (along,))[1]
+        return list(product.values())
+
     def _keep_if_it_fits(self, start: int, gradient: list[Tensor]) -> None:
         size = graph_bytes(gradient, besides=self._parameters)
         if self.kept_bytes + size <= self._memory_bytes:
             self._kept[start] = gradient
             self.kept_bytes += size
 
-    def _default_chunk_size(self) -> int:
-        if self._parameters[0].is_cpu:
-            return HOST_CHUNK
-        probe = self._chunk_gradient(0, PROBE_IMAGES)
-        per_image = graph_bytes(probe, besides=self._parameters) / min(PROBE_IMAGES, len(self._x))
-        return max(1, int(self._memory_bytes / max(per_image, 1)))
+    def _largest_chunk(self) -> int:
+        """The largest power of two, up to LARGEST_CHUNK, of images whose product fits into the budget; at least 1."""
+        some = min(PROBE_IMAGES, len(self._x))
+        with full_precision():
+            graph = graph_bytes(self._gradient(0, some, create_graph=True), besides=self._parameters)
+        images = self._memory_bytes * some / (PEAK_OVER_GRAPH * max(graph, 1))
+        return min(LARGEST_CHUNK, 1 << max(0, int(images).bit_length() - 1))
+
+
+def memory_budget(device: torch.device, fraction: float = 1.0) -> int:
+    """Bytes that an operator may use on a device.
+
+    On a GPU: `fraction` of the memory that is free now, at most GPU_MEMORY. What this process has reserved there
+    without using it counts as free. On a CPU: `fraction` of HOST_MEMORY.
+    """
+    if device.type != "cuda":
+        return int(fraction * HOST_MEMORY)
+    free, _ = torch.cuda.mem_get_info(device)
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return min(int(fraction * free), GPU_MEMORY)
+
+
+def _summed_loss(logits: Tensor, y: Tensor) -> Tensor:
+    """Summed cross-entropy; NotFiniteError for logits that are not finite."""
+    if not logits.isfinite().all():
+        raise NotFiniteError("the model's output is not finite: it has diverged and has no Hessian")
+    return functional.cross_entropy(logits, y, reduction="sum")

@@ -51,19 +51,18 @@ def power_iteration(
     residuals: list[float] = []
     matvecs, converged = 0, True
     while len(values) < count and converged:
-        vector, _ = found.orthogonalise(random_vector(dim, generator, device))
-        vector /= vector.norm()
+        vector = random_vector(dim, generator, device)
+        vector /= found.orthogonalise_(vector)[1]
         value, converged = float("nan"), False
         while not converged and matvecs < max_matvecs:
-            product = matvec(vector).to(device, torch.float64)
+            product = matvec(vector).to(device, torch.float64, copy=True)
             matvecs += 1
             if not product.isfinite().all():
                 return not_finite(count, matvecs, tolerance)
             previous, value = value, torch.dot(vector, product).item()
             residual = (product - value * vector).norm().item()
             eigenvector = vector
-            product, _ = found.orthogonalise(product)
-            norm = product.norm().item()
+            _, norm = found.orthogonalise_(product)
             converged = norm == 0 or abs(value - previous) < tolerance * abs(value)
             vector = product / norm if norm else vector
         if matvecs == max_matvecs and not converged and value != value:

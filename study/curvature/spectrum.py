@@ -26,6 +26,7 @@ def top_eigenvalues(
     max_matvecs: int = 200,
     subset_size: int | None = None,
     keep_vectors: bool = False,
+    memory_fraction: float = 1.0,
 ) -> EigenResult:
     """Eigenvalues of largest magnitude of the Hessian on (x, y): the papers' lambda_1^theta, or their top 20.
 
@@ -49,6 +50,7 @@ def top_eigenvalues(
         max_matvecs: budget of Hessian-vector products.
         subset_size: number of inputs drawn without replacement; None: all of them.
         keep_vectors: also return the eigenvectors, in the order of `model.parameters()`.
+        memory_fraction: share of the free memory that may be used, such as a trial's share of its GPU.
 
     Returns:
         EigenResult; for a network whose output or Hessian is not finite, NaN without eigenvectors.
@@ -61,7 +63,7 @@ def top_eigenvalues(
     if subset_size is not None:
         x, y = draw_subset(x, y, subset_size, generator)
     try:
-        operator = HessianOperator(model, x, y)
+        operator = HessianOperator(model, x, y, memory_fraction=memory_fraction)
         return CURVATURES[method](
             operator.matvec,
             operator.dim,

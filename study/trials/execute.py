@@ -44,6 +44,7 @@ def execute(
     report: Report = lambda metrics: None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     replay: bool = True,
+    memory_fraction: float = 1.0,
 ) -> Row:
     """Do the pending work of a trial, store its row and return it.
 
@@ -57,6 +58,7 @@ def execute(
         report: called with each epoch's metrics, and with the number of answered probes after each.
         checkpoint_seconds: least time between two checkpoints.
         replay: on a GPU, capture the training step as a CUDA graph and replay it.
+        memory_fraction: the trial's share of the device's free memory, for the Hessian's products.
 
     Raises:
         OSError: the results folder cannot be written to.
@@ -83,7 +85,8 @@ def execute(
     planned = pending.unanswered(planned, row)
     if row["status"] == "ok" and planned.probes:
         started = time.perf_counter()
-        network = ProbedNetwork(model.eval(), {"train": data.train, "test": data.test}, trial.seed, parent)
+        splits = {"train": data.train, "test": data.test}
+        network = ProbedNetwork(model.eval(), splits, trial.seed, parent, memory_fraction)
         found = run_probes(network, planned.probes, lambda number: report({"probes_answered": number}))
         if found.arrays:
             results.write_arrays(trial.trial_id, found.arrays)

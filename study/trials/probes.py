@@ -39,12 +39,16 @@ Split = tuple[Tensor, Tensor]
 
 @dataclass
 class ProbedNetwork:
-    """A trained network in eval mode, the data to probe it on, and intermediate results that probes share."""
+    """A trained network in eval mode, the data to probe it on, and intermediate results that probes share.
+
+    `memory_fraction` is the trial's share of the device's free memory, for the Hessian's products.
+    """
 
     model: nn.Module
     splits: Mapping[str, Split]
     seed: int
     parent: nn.Module | None = None
+    memory_fraction: float = 1.0
     clean_gradients: dict[tuple[str, str, str], CleanGradient] = field(default_factory=dict)
     eigenvectors: dict[int, Sequence[Tensor]] = field(default_factory=dict)
 
@@ -124,6 +128,7 @@ def _spectrum(network: ProbedNetwork, probe: SpectrumProbe, results: ProbeResult
         tolerance=probe.tolerance,
         subset_size=None if probe.subset_size == len(y) else probe.subset_size,
         generator=streams.generator(network.seed, "spectrum", probe.split, probe.subset_size, *draw),
+        memory_fraction=network.memory_fraction,
     )
     entry = {
         "split": probe.split,
@@ -208,6 +213,7 @@ def _eigenvectors(network: ProbedNetwork, hessian_size: int) -> Sequence[Tensor]
             keep_vectors=True,
             subset_size=None if hessian_size == len(y) else hessian_size,
             generator=streams.generator(network.seed, "spectrum", "train", hessian_size),
+            memory_fraction=network.memory_fraction,
         ).eigenvectors
         if vectors is None or len(vectors) < LANDSCAPE_DIRECTIONS:
             raise ValueError("no eigenvectors of this Hessian: the network's output is not finite")

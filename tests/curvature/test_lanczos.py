@@ -1,12 +1,18 @@
 """Lanczos and power iteration on matrices with a given spectrum."""
 
+import importlib
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
+from scipy.sparse.linalg import LinearOperator, eigsh
+from torch import Tensor
 
 from study.curvature import EigenResult, lanczos, power_iteration
+from study.curvature.basis import OrthonormalBasis
+from study.curvature.lanczos import KrylovSpace
 from tests.curvature.networks import planted, seeded
 
 Method = Callable[..., EigenResult]
@@ -189,6 +195,86 @@ def test_a_float32_basis_is_enough_for_a_float32_product() -> None:
     )
     assert result.converged
     assert result.eigenvalues == pytest.approx([5.0, -4.0, 3.0], rel=1e-5)
+
+
+def second_difference(v: Tensor) -> Tensor:
+    """2 v_i - v_(i-1) - v_(i+1): the path graph's Laplacian with ends fixed, in the type of v."""
+    product = 2 * v
+    product[1:] -= v[:-1]
+    product[:-1] -= v[1:]
+    return product
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_the_second_difference_has_its_closed_form(dtype: torch.dtype) -> None:
+    n = 100  # eigenvalues 4 sin^2(pi k / (2 n + 2)), k = 1..n
+    truth = 4 * math.sin(math.pi * n / (2 * n + 2)) ** 2
+    result = lanczos(
+        lambda v: second_difference(v.to(dtype)), n, generator=seeded(0), tolerance=1e-5, basis_dtype=dtype
+    )
+    assert result.converged
+    assert result.eigenvalues == pytest.approx([truth], rel=1e-8 if dtype == torch.float64 else 5e-7)
+
+
+def test_a_long_float32_basis_gives_lambda1_to_5e_7_like_scipys_eigsh_in_float64() -> None:
+    # A plain float32 inner product of so many entries would have an error of about 1e-5.
+    spectrum = torch.tensor([3.0, -2.5, 2.0, *bulk(300_000)], dtype=torch.float64)
+    result = lanczos(
+        lambda v: spectrum.float() * v.float(),
+        len(spectrum),
+        generator=seeded(0),
+        tolerance=1e-4,
+        basis_dtype=torch.float32,
+    )
+    peer = LinearOperator(2 * (len(spectrum),), matvec=lambda v: spectrum.numpy() * v.ravel(), dtype=float)
+    (truth,) = eigsh(peer, k=1, which="LM", return_eigenvectors=False, v0=np.ones(len(spectrum)))
+    assert result.eigenvalues == pytest.approx([3.0], rel=5e-7)
+    assert result.eigenvalues == pytest.approx([truth], rel=5e-7)
+
+
+@pytest.mark.parametrize(("dtype", "rounding"), [(torch.float64, 1e-14), (torch.float32, 1e-6)])
+def test_the_basis_stays_orthonormal_long_after_eigenvalues_have_converged(dtype: torch.dtype, rounding: float) -> None:
+    spectrum = torch.tensor([100.0, 50.0, -20.0, *bulk(20_000)], dtype=torch.float64)
+    locked = OrthonormalBasis(len(spectrum), dtype=dtype, device=torch.device("cpu"))
+    space = KrylovSpace(torch.randn(len(spectrum), dtype=torch.float64, generator=seeded(0)), locked)
+    for _ in range(80):
+        assert space.extend(spectrum * space.next_vector())
+    vectors = space.basis.combine(torch.eye(len(space.basis)))
+    torch.testing.assert_close(vectors @ vectors.T, torch.eye(len(vectors), dtype=torch.float64), atol=rounding, rtol=0)
+
+
+@pytest.mark.parametrize("largest", [4.49, -4.49])
+def test_a_converged_pair_is_not_taken_for_the_largest_while_the_other_end_still_grows(largest: float) -> None:
+    """Seen on a c1 after one epoch: -4.43 converged first, but the largest eigenvalue in modulus was 4.49."""
+    sign = math.copysign(1, largest)
+    spectrum = sign * torch.tensor([4.49, 4.40, -4.43, 4.3, 4.2, -3, *bulk(3000)], dtype=torch.float64)
+    for seed in range(10):  # without the check of the other end 3 of these give -4.43
+        result = lanczos(lambda v: spectrum * v, len(spectrum), generator=seeded(seed))
+        assert result.converged
+        assert result.eigenvalues == pytest.approx([largest], rel=1e-3)
+
+
+@pytest.mark.parametrize("other_end", [-0.7, -2.0, -4.0])
+def test_the_check_of_the_other_end_costs_no_product_where_that_is_smaller(
+    other_end: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spectrum = torch.tensor([6.0, 5.0, 4.0, other_end, *bulk(3000)], dtype=torch.float64)
+
+    def products() -> int:
+        return sum(lanczos(lambda v: spectrum * v, 3004, generator=seeded(seed)).matvecs for seed in range(10))
+
+    checked = products()
+    module = importlib.import_module("study.curvature.lanczos")  # the package shows the function under this name
+    monkeypatch.setattr(module, "FURTHER", 0.0)
+    assert checked == products()
+
+
+def test_two_ends_of_equal_magnitude_end_the_search() -> None:
+    spectrum = torch.tensor([5.0, -5.0, 3.0, *bulk(3000)], dtype=torch.float64)
+    result = lanczos(lambda v: spectrum * v, 3003, generator=seeded(0))
+    assert result.converged
+    assert abs(result.eigenvalues[0]) == pytest.approx(5.0, rel=1e-4)
+    assert result.matvecs < 20
 
 
 def test_requests_that_cannot_be_served_are_refused() -> None:

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from study.curvature import HessianOperator
+from study.curvature.operator import GPU_MEMORY, HOST_MEMORY, LARGEST_CHUNK, memory_budget
+from study.data import DATASETS
+from study.models import MODELS, build
 from tests.curvature.networks import conv_relu, dense_hessian, images, randomise, seeded, tanh_net
 
 
@@ -124,6 +127,97 @@ def test_the_memory_budget_decides_how_many_graphs_are_kept() -> None:
     assert everything >= x.numel() * 8
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_forward_over_reverse_is_double_backward(name: str) -> None:
+    """Every model, with batch normalization in eval mode and dropout off."""
+    info = DATASETS["mnist" if name.startswith(("m1", "stdcnn")) else "cifar10"]
+    model = build(name, image_shape=info.image_shape, num_classes=info.num_classes, generator=seeded(0))
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.1, 0.1, generator=seeded(1))
+            nn.init.uniform_(module.running_var, 0.5, 1.5, generator=seeded(2))
+    x, y = torch.rand(3, *info.image_shape, generator=seeded(3)), torch.tensor([1, 5, 7])
+    backward, forward = (
+        HessianOperator(model.double().eval(), x, y, chunk_size=2, forward_over_reverse=which)
+        for which in (False, True)
+    )
+    v = vector(backward.dim)
+    truth = backward.matvec(v)
+    assert relative(forward.matvec(v) - truth, truth) < 1e-13
+    assert (backward.kept_bytes > 0, forward.kept_bytes) == (True, 0)
+
+
+def test_forward_over_reverse_in_float32_has_its_accuracy_and_repeats_its_bits() -> None:
+    x, y = images(40, dtype=torch.float32)
+    model = conv_relu(dtype=torch.float32)
+    operator = HessianOperator(model, x, y, chunk_size=15, forward_over_reverse=True)
+    v = vector(operator.dim)
+    truth = dense_hessian(conv_relu_like(model), x.double(), y) @ v
+    with torch.no_grad():  # a caller's no_grad does not matter
+        product = operator.matvec(v)
+    assert product.dtype == torch.float64
+    assert relative(product - truth, truth) < 2e-6
+    assert torch.equal(product, operator.matvec(v))
+    assert all(p.grad is None and p.requires_grad for p in model.parameters())
+
+
+def conv_relu_like(model: nn.Module) -> nn.Module:
+    """`conv_relu` in float64 with this model's weights."""
+    twin = conv_relu()
+    twin.load_state_dict(model.state_dict())
+    return twin
+
+
+def test_forward_over_reverse_with_frozen_and_unused_parameters() -> None:
+    x, y = images(20)
+    model = conv_relu()
+    model.register_parameter("unused", nn.Parameter(torch.ones(3, dtype=torch.float64)))
+    model[0].weight.requires_grad_(False)
+    backward, forward = (HessianOperator(model, x, y, forward_over_reverse=which) for which in (False, True))
+    v = vector(backward.dim)
+    torch.testing.assert_close(forward.matvec(v), backward.matvec(v), rtol=1e-11, atol=1e-13)
+    with pytest.raises(ValueError, match="output is not finite"):
+        HessianOperator(model, x * float("inf"), y, forward_over_reverse=True).matvec(v)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_computes_the_same_product() -> None:
+    pixels = torch.randint(0, 256, (30, 1, 8, 8), generator=seeded(9), dtype=torch.uint8)
+    _, y = images(30)
+    model, v = conv_relu(), vector(277)
+    truth = HessianOperator(model, pixels, y).matvec(v)
+    product = HessianOperator(model.cuda(), pixels, y).matvec(v)
+    assert product.is_cuda
+    assert relative(product.cpu() - truth, truth) < 1e-12
+
+
+def test_a_chunk_on_a_gpu_is_the_largest_power_of_two_that_fits() -> None:
+    # The operator chooses chunks on a GPU only; here its choice is called by hand.
+    x, y = images(90)
+
+    def chunk(memory_bytes: int) -> int:
+        return HessianOperator(conv_relu(), x, y, chunk_size=1, memory_bytes=memory_bytes)._largest_chunk()
+
+    sizes = [chunk(2**n) for n in range(10, 32)]
+    assert sizes[0] == 1 and sizes[-1] == LARGEST_CHUNK
+    assert all(size & (size - 1) == 0 for size in sizes)
+    growth = {after // before for before, after in itertools.pairwise(sizes)}
+    assert growth == {1, 2}
+
+
+def test_the_memory_budget_is_the_share_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert memory_budget(torch.device("cpu")) == HOST_MEMORY
+    assert memory_budget(torch.device("cpu"), 0.25) == HOST_MEMORY // 4
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (6 * 2**30, 80 * 2**30))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 3 * 2**30)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 2**30)
+    assert memory_budget(torch.device("cuda", 0)) == 8 * 2**30
+    assert memory_budget(torch.device("cuda", 0), 0.5) == 4 * 2**30
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (70 * 2**30, 80 * 2**30))
+    assert memory_budget(torch.device("cuda", 0)) == GPU_MEMORY
+
+
 def test_the_operator_is_symmetric() -> None:
     x, y = images(40)
     operator = HessianOperator(conv_relu(), x, y, chunk_size=15)
@@ -237,3 +331,5 @@ def test_input_that_does_not_fit_is_refused() -> None:
         HessianOperator(model, x, y).matvec(vector(5))
     with pytest.raises(ValueError, match="chunk_size"):
         HessianOperator(model, x, y, chunk_size=-1)
+    with pytest.raises(ValueError, match="memory_fraction"):
+        HessianOperator(model, x, y, memory_fraction=0.0)

@@ -163,3 +163,15 @@ def test_other_data_than_a_trial_was_trained_on_are_refused(results: Results) ->
     execute(planned(), tensors(), results)
     with pytest.raises(ValueError, match="not the data that this trial was trained on"):
         execute(planned(), replace(tensors(), sha256="other"), results)
+
+
+def test_the_hessian_uses_the_trials_share_of_the_memory(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    fractions = []
+
+    def budget(device: object, fraction: float) -> int:
+        fractions.append(fraction)
+        return 2**30
+
+    monkeypatch.setattr("study.curvature.operator.memory_budget", budget)
+    execute(planned(), tensors(), results, memory_fraction=0.25)
+    assert fractions == [0.25, 0.25]  # lambda1 of both splits
