@@ -7,6 +7,7 @@ does not depend on how the images are divided into batches.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,33 +18,40 @@ PADDING = 4
 
 POSITIONS = 2 * PADDING + 1
 
-Augmentation = Callable[[Tensor, torch.Generator], Tensor]
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is drawn for each image, and what is done with it.
+
+    Attributes:
+        outcomes: the number drawn for an image is uniform in 0 .. outcomes - 1; with 1 nothing is drawn.
+        apply: from images (B, C, H, W) and their numbers (B,), on the same device, to images of the same shape.
+    """
+
+    outcomes: int
+    apply: Callable[[Tensor, Tensor], Tensor]
+
+    def draw(self, images: int, generator: torch.Generator) -> Tensor:
+        """The numbers of so many images, int64, on the generator's device."""
+        if self.outcomes == 1:
+            return torch.zeros(images, dtype=torch.int64, device=generator.device)
+        return torch.randint(self.outcomes, (images,), generator=generator, device=generator.device)
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw and apply: images (B, C, H, W) to the same shape."""
+        return self.apply(images, self.draw(len(images), generator).to(images.device))
 
 
-def none(images: Tensor, generator: torch.Generator) -> Tensor:
-    """The unchanged images; draws nothing."""
+def _unchanged(images: Tensor, drawn: Tensor) -> Tensor:
     return images
 
 
-def flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Horizontal flip of each image (B, C, H, W) with probability 1/2. Source: Choudhary 2020, also for MNIST."""
-    flipped = draw(2, images, generator) == 1
-    return torch.where(flipped[:, None, None, None], images.flip(3), images)
+def _flip(images: Tensor, drawn: Tensor) -> Tensor:
+    return torch.where((drawn == 1)[:, None, None, None], images.flip(3), images)
 
 
-def crop_flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Random crop of the zero-padded image (B, C, H, W), then a horizontal flip with probability 1/2.
-
-    Source: natural-training paper (2020), the CIFAR-10 training input.
-    """
-    drawn = draw(2 * POSITIONS**2, images, generator)
+def _crop_flip(images: Tensor, drawn: Tensor) -> Tensor:
     return crop_and_flip(images, drawn // (2 * POSITIONS), drawn // 2 % POSITIONS, drawn % 2 == 1)
-
-
-def draw(outcomes: int, images: Tensor, generator: torch.Generator) -> Tensor:
-    """One uniform integer in 0 .. outcomes - 1 for each image, shape (B,), on the images' device."""
-    drawn = torch.randint(outcomes, (len(images),), generator=generator, device=generator.device)
-    return drawn.to(images.device)
 
 
 def crop_and_flip(images: Tensor, top: Tensor, left: Tensor, flipped: Tensor) -> Tensor:
@@ -61,5 +69,17 @@ def crop_and_flip(images: Tensor, top: Tensor, left: Tensor, flipped: Tensor) ->
     index = pixels.view(batch, 1, -1).expand(batch, channels, -1)
     return padded.view(batch, channels, -1).gather(2, index).view(images.shape)
 
+
+none = Augmentation(1, _unchanged)
+"""The unchanged images."""
+
+flip = Augmentation(2, _flip)
+"""Horizontal flip of each image with probability 1/2. Source: Choudhary 2020, also for MNIST."""
+
+crop_flip = Augmentation(2 * POSITIONS**2, _crop_flip)
+"""Random crop of the zero-padded image, then a horizontal flip with probability 1/2.
+
+Source: natural-training paper (2020), the CIFAR-10 training input.
+"""
 
 AUGMENTATIONS: Mapping[str, Augmentation] = {"none": none, "flip": flip, "crop_flip": crop_flip}

@@ -14,14 +14,14 @@ from torch import nn
 
 from study.models.c1 import c1
 from study.models.c2 import c2, c3
-from study.models.dropout import Dropout, set_dropout_generator
+from study.models.dropout import Dropout, set_dropout_generator, use_masks
 from study.models.initialization import drawing_from
 from study.models.m1 import m1, m1_8, m1_20, m1_lenet
 from study.models.resnet import resnet18, resnet20
 from study.models.stdcnn import stdcnn
 from study.models.vgg11 import vgg11
 
-__all__ = ["MODELS", "Builder", "Dropout", "build", "set_dropout_generator"]
+__all__ = ["MODELS", "Builder", "Dropout", "build", "set_dropout_generator", "use_masks"]
 
 
 class Builder(Protocol):

@@ -88,6 +88,13 @@ class SGD(TorchOptimizer):
             model.parameters(), lr=learning_rate, momentum=momentum, weight_decay=weight_decay, fused=True
         )
         super().__init__(model, rule, learning_rate=learning_rate)
+        self.momentum, self.weight_decay = momentum, weight_decay
+
+    def keep_velocity_in(self, place: Tensor, parameter: nn.Parameter) -> None:
+        """Keep a parameter's velocity in this tensor of its shape from now on; it is 0 before the first step."""
+        velocity = self._rule.state[parameter].get("momentum_buffer")
+        place.zero_() if velocity is None else place.copy_(velocity)
+        self._rule.state[parameter]["momentum_buffer"] = place
 
 
 class Adam(TorchOptimizer):

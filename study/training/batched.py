@@ -6,26 +6,37 @@ On a GPU a small network's step is many kernels of hardly any work; batched, one
 from __future__ import annotations
 
 import copy
+import itertools
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
-from torch.nn.functional import cross_entropy
 
-from study.models import set_dropout_generator
+from study.models import use_masks
 from study.optimizers import SGD
 from study.training import streams
-from study.training.cuda_graph import WARM_UP_STEPS, GraphedStep, Step
+from study.training.cuda_graph import WARM_UP_STEPS, GraphedStep
+from study.training.evaluation import Evaluation
 from study.training.gpu_memory import out_of_gpu_memory, release
-from study.training.loop import Hook, Split, TrainingRun, minibatches, record_epoch
-from study.training.precision import training_in
+from study.training.loop import Hook, Split, TrainingRun, record_epoch, stacked_minibatches
+from study.training.masks import DropoutMasks
+from study.training.precision import computing_in
 
 GAIN = 1.1
 """Training twice as many networks together must take at most 2 / 1.1 of the time."""
 
 MEASURED_SECONDS = 0.3
+
+MEASURED_STEPS = 16
+"""Steps between two readings of the clock, each of which waits for the GPU."""
+
+EVALUATED = 4096
+"""Images in a forward pass of an evaluation, over all networks."""
 
 
 def train_batched(runs: Sequence[TrainingRun], *, train: Split, validation: Split, hooks: Sequence[Hook] = ()) -> None:
@@ -35,14 +46,16 @@ def train_batched(runs: Sequence[TrainingRun], *, train: Split, validation: Spli
     start at different epochs. A run that ends or diverges does not affect the others.
 
     Args:
-        runs: of one architecture, batch size and precision, on one device, with plain SGD and without `perturb`.
+        runs: of one architecture, batch size, precision and augmentation, on one device, with plain SGD and without
+            `perturb`.
         train, validation: the images of all runs.
         hooks: called with each run after each of its epochs.
 
     Raises:
         ValueError: the runs cannot be batched.
     """
-    if len({(run.recipe.batch_size, run.recipe.precision) for run in runs}) > 1 or any(r.recipe.perturb for r in runs):
+    shared = {(run.recipe.batch_size, run.recipe.precision, run.recipe.augmentation) for run in runs}
+    if len(shared) > 1 or any(run.recipe.perturb for run in runs):
         raise ValueError("only natural training with one batch size and precision can be batched")
     for run in runs:
         run.model.train()
@@ -50,88 +63,106 @@ def train_batched(runs: Sequence[TrainingRun], *, train: Split, validation: Spli
         _train_until_one_finishes(unfinished, train, validation, hooks)
         for run in unfinished:
             if run.finished:
-                unstack(run.model)
+                unstack(run)
 
 
 def _train_until_one_finishes(
     runs: Sequence[TrainingRun], train: Split, validation: Split, hooks: Sequence[Hook]
 ) -> None:
     """Train a fixed set of runs, epoch by epoch."""
-    dropout = [torch.Generator(device=train[0].device) for _ in runs]
-    step = batched_step(runs, dropout)
+    step = BatchedStep(runs, train)
     while not any(run.finished for run in runs):
         started = time.perf_counter()
-        for run, generator in zip(runs, dropout, strict=True):
-            run.optimizer.learning_rate = run.recipe.schedule(run.recipe.learning_rate, run.state.epochs_done)
-            streams.restart(generator, run.recipe.seed, "dropout", run.state.epochs_done)
         total_loss = torch.zeros(len(runs), dtype=torch.float64, device=train[0].device)
-        for images, labels in _minibatches(runs, train):
+        for images, labels in step.epoch():
             total_loss += step(images, labels) * labels.shape[1]
-        for run, loss in zip(runs, (total_loss / len(train[1])).tolist(), strict=True):
-            record_epoch(run, loss, train=train, validation=validation)
+        accuracies = [found.accuracy for found in step.networks.evaluate(*validation, runs[0].recipe.precision)]
+        train_losses = [math.nan] * len(runs)
+        if any(run.recipe.target_loss is not None for run in runs):
+            train_losses = [found.loss for found in step.networks.evaluate(*train)]
+        losses = (total_loss / len(train[1])).tolist()
+        for run, loss, accuracy, train_loss in zip(runs, losses, accuracies, train_losses, strict=True):
+            record_epoch(run, loss, accuracy, train_loss)
         seconds = (time.perf_counter() - started) / len(runs)
         for run in runs:
             run.state.seconds += seconds
             run.state.replicas = max(run.state.replicas, len(runs))
-            if isinstance(step, GraphedStep):
-                run.state.replayed, run.state.not_replayed = step.replayed, step.not_replayed
+            run.state.replayed, run.state.not_replayed = step.graphed.replayed, step.graphed.not_replayed
             for hook in hooks:
                 hook(run)
 
 
-def _minibatches(runs: Sequence[TrainingRun], train: Split) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images (R, B, C, H, W) and labels (R, B): slice r is the next minibatch of run r."""
-    own = [minibatches(run.recipe, train, run.state.epochs_done, networks=len(runs)) for run in runs]
-    for batches in zip(*own, strict=True):
-        images, labels = zip(*batches, strict=True)
-        yield torch.stack(images), torch.stack(labels)
+class BatchedStep:
+    """One step of every run, whose networks are stacked as long as it is used.
 
-
-def batched_step(runs: Sequence[TrainingRun], dropout: Sequence[torch.Generator]) -> Step:
-    """One step of every run: images (R, B, C, H, W) in [0, 1] and labels (R, B) to losses (R,).
-
-    Gradients come from one pass over all networks, which are stacked as long as the step is used; each run's own SGD
-    applies its gradients. With `graphs` in the recipes the result is a `GraphedStep`.
-
-    Raises:
-        ValueError: an optimizer is not plain SGD, or the architectures differ.
+    Gradients come from one pass over all networks, and one update serves all. With `graphs` in the recipes the step is
+    captured and replayed; the draws of dropout masks and augmentation stay outside the graph.
     """
-    optimizers = [run.optimizer for run in runs if type(run.optimizer) is SGD]
-    if len(optimizers) < len(runs):
-        raise ValueError("only plain SGD can be batched")
-    networks = StackedNetworks([run.model for run in runs])
-    set_dropout_generator(networks.template, dropout)
-    precision, graphs = runs[0].recipe.precision, runs[0].recipe.graphs
 
-    def descend(images: Tensor, labels: Tensor) -> Tensor:
-        with training_in(precision, networks.template):
-            losses = networks.compute_gradients(images, labels)
-        for optimizer in optimizers:
-            optimizer.apply_gradients()
-        return losses
+    def __init__(self, runs: Sequence[TrainingRun], train: Split, *, products: bool | None = None) -> None:
+        """Stack the networks of the runs.
 
-    def eager_step(images: Tensor, labels: Tensor) -> Tensor:
-        losses = descend(images, labels)
-        for optimizer in optimizers:
-            optimizer.count(labels.shape[1])
-        return losses
+        Args:
+            runs: as for `train_batched`.
+            train: the images of all runs.
+            products: see `StackedNetworks`.
 
-    return eager_step if graphs is None else GraphedStep(descend, graphs, optimizers, dropout)
+        Raises:
+            ValueError: an optimizer is not plain SGD, or the architectures differ.
+        """
+        optimizers = [run.optimizer for run in runs if type(run.optimizer) is SGD]
+        if len(optimizers) < len(runs):
+            raise ValueError("only plain SGD can be batched")
+        x, recipe = train[0], runs[0].recipe
+        self.networks = networks = StackedNetworks([run.model for run in runs], products=products)
+        self.rule = rule = StackedSGD(networks, optimizers)
+        self._runs, self._train = runs, train
+        self._dropout = [torch.Generator(device=x.device) for _ in runs]
+        masks = DropoutMasks(networks.template, x.shape[1:], recipe.batch_size, self._dropout)
+
+        def descend(images: Tensor, labels: Tensor, *own_masks: Tensor) -> Tensor:
+            networks.use_masks(masks, own_masks)
+            with computing_in(recipe.precision, networks.template):
+                losses = networks.compute_gradients(images, labels)
+            rule.update()
+            return losses
+
+        self.graphed = GraphedStep(descend, recipe.graphs, optimizers, masks, fixed_rates=False)
+
+    def epoch(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Begin the next epoch of every run; yields its minibatches, images (R, B, C, H, W) and labels (R, B)."""
+        places = [(run.recipe, run.state.epochs_done) for run in self._runs]
+        for run, (recipe, epoch), generator in zip(self._runs, places, self._dropout, strict=True):
+            run.optimizer.learning_rate = recipe.schedule(recipe.learning_rate, epoch)
+            streams.restart(generator, recipe.seed, "dropout", epoch)
+        self.graphed.masks.restart()
+        self.rule.set_rates([run.optimizer.learning_rate for run in self._runs])
+        return stacked_minibatches(places, self._train)
+
+    def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Train on a minibatch of every network; returns their losses (R,), which the next call may overwrite."""
+        return self.graphed(images, labels)
 
 
 class StackedNetworks:
     """The forward and backward pass of R networks of one architecture as one program.
 
     The parameters and buffers of all networks are copied into stacked tensors (R, ...), and each network's own become
-    views of its slice, with the strides they had. So every network can still be evaluated, stored and updated by its
-    own optimizer. `torch.vmap` turns each layer into one call over all networks (linear layers into batched products,
-    convolutions into grouped ones). Values are those of each network alone, within rounding.
+    views of its slice, with the strides they had. So every network can still be evaluated and stored by itself.
+    `torch.vmap` turns each layer into one call over all networks. Values are those of each network alone, within
+    rounding.
 
     `template`, a copy of the first network, is what computes, with each network's weights in place of its own.
     """
 
-    def __init__(self, models: Sequence[nn.Module]) -> None:
+    def __init__(self, models: Sequence[nn.Module], *, products: bool | None = None) -> None:
         """Stack at least one model, on one device, in training mode.
+
+        Args:
+            models: the networks.
+            products: compute convolutions as batched matrix products (`convolution_as_product`), which is the default
+                on a GPU. Otherwise vmap makes grouped convolutions of them, for which GPUs have only slow kernels.
+                Linear layers are then batched products in any case.
 
         Raises:
             ValueError: the models differ in a parameter's or buffer's name or shape.
@@ -141,22 +172,39 @@ class StackedNetworks:
         if any(own != shapes[0] for own in shapes):
             raise ValueError("only networks of one architecture can be batched")
         self.template = copy.deepcopy(models[0])
+        self._count = len(models)
         self._stacked = {name: _stack([own[name] for own in named]) for name in named[0]}
-        trained = [name for name, parameter in models[0].named_parameters() if parameter.requires_grad]
-        self._trained = [(self._stacked[name].requires_grad_(), [own[name] for own in named]) for name in trained]
+        self.weights = {name: self._stacked[name] for name, p in models[0].named_parameters() if p.requires_grad}
+        for weights in self.weights.values():
+            weights.requires_grad_()
+        on_a_gpu = next(self.template.parameters()).device.type == "cuda"
+        if on_a_gpu if products is None else products:
+            for layer in self.template.modules():
+                if isinstance(layer, nn.Conv2d) and _is_plain(layer):
+                    layer.forward = partial(convolution_as_product, layer)  # type: ignore[method-assign]
+                elif type(layer) is nn.Linear:
+                    layer.forward = partial(linear_as_product, layer)  # type: ignore[method-assign]
+        self._masks: DropoutMasks | None = None
+        self._own_masks: tuple[Tensor, ...] = ()
+
+    def use_masks(self, masks: DropoutMasks, own_masks: tuple[Tensor, ...]) -> None:
+        """Let the next pass in training mode use these masks, (R, B, ...) for each of the template's dropout calls."""
+        self._masks, self._own_masks = masks, own_masks
 
     def logits(self, x: Tensor) -> Tensor:
         """Each network's images (R, B, C, H, W) in [0, 1] to logits (R, B, classes)."""
 
-        def forward(tensors: dict[str, Tensor], images: Tensor) -> Tensor:
+        def forward(tensors: dict[str, Tensor], images: Tensor, own_masks: tuple[Tensor, ...]) -> Tensor:
+            if self._masks is not None:
+                use_masks(self._masks.calls, own_masks)
             logits: Tensor = functional_call(self.template, tensors, (images,))
             return logits
 
-        batched: Tensor = vmap(forward)(self._stacked, x)
+        batched: Tensor = vmap(forward)(self._stacked, x, self._own_masks)
         return batched
 
     def compute_gradients(self, x: Tensor, y: Tensor) -> Tensor:
-        """Set each network's `grad` to the gradient of its minibatch's mean cross-entropy.
+        """Set `grad` of the stacked `weights` to the gradients of each network's mean cross-entropy.
 
         Args:
             x: images (R, B, C, H, W) in [0, 1].
@@ -165,15 +213,118 @@ class StackedNetworks:
         Returns:
             The mean losses (R,), without a graph.
         """
-        for stacked, _ in self._trained:
-            stacked.grad = None
-        losses = cross_entropy(self.logits(x).flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
+        for weights in self.weights.values():
+            weights.grad = None
+        losses = F.cross_entropy(self.logits(x).flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
         losses.sum().backward()
-        for stacked, parameters in self._trained:
-            gradients = [None] * len(parameters) if stacked.grad is None else stacked.grad.unbind()
-            for parameter, gradient in zip(parameters, gradients, strict=True):
-                parameter.grad = gradient
         return losses.detach()
+
+    @torch.no_grad()
+    def evaluate(self, x: Tensor, y: Tensor, precision: str = "float32") -> list[Evaluation]:
+        """What `study.training.evaluation.evaluate` finds for each network, by one forward pass over all of them."""
+        if len(y) == 0:
+            return [Evaluation(math.nan, math.nan)] * self._count
+
+        def forward(tensors: dict[str, Tensor], images: Tensor) -> Tensor:
+            logits: Tensor = functional_call(self.template, tensors, (images,))
+            return logits
+
+        loss = torch.zeros(self._count, dtype=torch.float64, device=x.device)
+        correct = torch.zeros(self._count, dtype=torch.int64, device=x.device)
+        at_once, dtype = max(1, EVALUATED // self._count), next(self.template.parameters()).dtype
+        self.template.eval()
+        for images, labels in zip(x.split(at_once), y.split(at_once), strict=True):
+            with computing_in(precision, self.template):
+                logits: Tensor = vmap(forward, in_dims=(0, None))(self._stacked, images.to(dtype).div_(255))
+            of_each = labels.expand(self._count, -1)
+            losses = F.cross_entropy(logits.double().flatten(0, 1), of_each.flatten(), reduction="none")
+            loss += losses.view(of_each.shape).sum(1)
+            correct += (logits.argmax(2) == of_each).sum(1)
+        self.template.train()
+        return [Evaluation(a / len(y), b / len(y)) for a, b in zip(loss.tolist(), correct.tolist(), strict=True)]
+
+
+class StackedSGD:
+    """Plain SGD of R networks as one update of their stacked weights, a few kernels for each tensor of weights.
+
+    Rates, momenta and decays are tensors (R,). So networks with different settings share the kernels, and a change of
+    the rates needs no new capture of a CUDA graph. The velocities stay those of each network's own optimizer.
+    """
+
+    @torch.no_grad()
+    def __init__(self, networks: StackedNetworks, optimizers: Sequence[SGD]) -> None:
+        """Take over the velocities of the optimizers, one for each network, which keep views of them."""
+        like = next(iter(networks.weights.values()))
+
+        def of_each(values: Sequence[float]) -> Tensor:
+            return torch.tensor(values, dtype=like.dtype, device=like.device)
+
+        momenta, decays = ([o.momentum for o in optimizers], [o.weight_decay for o in optimizers])
+        self._rates = of_each([o.learning_rate for o in optimizers])
+        self._momenta = of_each(momenta) if any(momenta) else None
+        self._decays = of_each(decays) if any(decays) else None
+        self._weights = networks.weights
+        self._velocities: dict[str, Tensor] = {}
+        if self._momenta is not None:
+            self._velocities = {name: torch.zeros_like(weights) for name, weights in networks.weights.items()}
+            for r, optimizer in enumerate(optimizers):
+                if optimizer.momentum:
+                    parameters = dict(optimizer.model.named_parameters())
+                    for name, velocity in self._velocities.items():
+                        optimizer.keep_velocity_in(velocity[r], parameters[name])
+
+    def set_rates(self, rates: Sequence[float]) -> None:
+        """Set the learning rate of each network."""
+        self._rates.copy_(torch.tensor(rates, dtype=self._rates.dtype))
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """v <- momentum v + (gradient + weight_decay theta); theta <- theta - learning_rate v, for every network."""
+        for name, weights in self._weights.items():
+            direction = weights.grad
+            if direction is None:
+                continue
+            shape = (-1,) + (1,) * (weights.dim() - 1)
+            if self._decays is not None:
+                direction.addcmul_(weights, self._decays.view(shape))
+            if self._momenta is not None:
+                velocity = self._velocities[name]
+                direction = torch.addcmul(direction, velocity, self._momenta.view(shape), out=velocity)
+            weights.addcmul_(direction, self._rates.view(shape), value=-1)
+
+
+def convolution_as_product(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """A plain convolution as one matrix product over a strided view of all patches: (B, C, H, W) to (B, O, H', W').
+
+    Under vmap over networks this is one batched product.
+    """
+    if torch.is_autocast_enabled(x.device.type):
+        x = x.to(torch.get_autocast_dtype(x.device.type))  # before the patches are copied, not after
+    (height, width), (down, right), (rows, columns) = layer.kernel_size, layer.stride, _padding(layer)
+    patches = F.pad(x, (columns, columns, rows, rows)).unfold(2, height, down).unfold(3, width, right)
+    patches = patches.permute(0, 2, 3, 1, 4, 5)
+    out = linear_as_product(layer, patches.flatten(3).flatten(0, 2))
+    maps: Tensor = out.unflatten(0, patches.shape[:3]).permute(0, 3, 1, 2)
+    return maps
+
+
+def linear_as_product(layer: nn.Linear | nn.Conv2d, x: Tensor) -> Tensor:
+    """x (n, k) times the layer's weights, (o, k) when flattened, plus its bias: (n, o).
+
+    The weights are the left factor, so their gradient has their memory order and autograd need not copy it.
+    """
+    out: Tensor = (layer.weight.flatten(1) @ x.mT).mT
+    return out if layer.bias is None else out + layer.bias
+
+
+def _padding(layer: nn.Conv2d) -> tuple[int, ...]:
+    return (0, 0) if isinstance(layer.padding, str) else layer.padding
+
+
+def _is_plain(layer: nn.Conv2d) -> bool:
+    """Whether `convolution_as_product` can compute it."""
+    padded = layer.padding != "same" and layer.padding_mode == "zeros"
+    return padded and layer.groups == 1 and layer.dilation == (1, 1)
 
 
 @torch.no_grad()
@@ -190,11 +341,14 @@ def _stack(tensors: Sequence[Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def unstack(model: nn.Module) -> None:
-    """Give a stacked network tensors of its own, so that it no longer keeps the stacked ones in memory."""
-    for tensor in (*model.parameters(), *model.buffers()):
+def unstack(run: TrainingRun) -> None:
+    """Give a stacked network and its optimizer tensors of their own: they no longer keep the others' in memory."""
+    for tensor in (*run.model.parameters(), *run.model.buffers()):
         tensor.grad = None
         tensor.data = tensor.data.clone()
+    if isinstance(run.optimizer, SGD):
+        for velocity in run.optimizer.moments():
+            velocity.data = velocity.data.clone()
 
 
 def best_count(most: int, throughput: Callable[[int], float]) -> int:
@@ -217,21 +371,25 @@ def best_count(most: int, throughput: Callable[[int], float]) -> int:
 
 
 def throughput(runs: Sequence[TrainingRun], train: Split) -> float:
-    """Steps of one network a second while `runs`, which are changed, train together; 0 if they do not fit."""
+    """Steps of one network a second while `runs`, which are changed, train together; 0 if they do not fit.
+
+    The preparation of the minibatches counts too.
+    """
     device = train[0].device
     release()
     try:
-        step = batched_step(runs, [torch.Generator(device=device) for _ in runs])
-        images, labels = next(minibatches(runs[0].recipe, train, 0))
-        images, labels = (t.expand(len(runs), *t.shape).contiguous() for t in (images, labels))
-        for _ in range(WARM_UP_STEPS + 2):  # captured and verified by then
+        step = BatchedStep(runs, train)
+        batches = itertools.chain.from_iterable(step.epoch() for _ in itertools.count())
+        for images, labels in itertools.islice(batches, WARM_UP_STEPS + 2):  # captured and verified by then
             step(images, labels)
         synchronize(device)
-        started, steps = time.perf_counter(), 0
-        while (seconds := time.perf_counter() - started) < MEASURED_SECONDS:
-            step(images, labels)
+        started, steps, seconds = time.perf_counter(), 0, 0.0
+        while seconds < MEASURED_SECONDS:
+            for images, labels in itertools.islice(batches, MEASURED_STEPS):
+                step(images, labels)
             synchronize(device)
-            steps += 1
+            steps += MEASURED_STEPS
+            seconds = time.perf_counter() - started
     except Exception as error:
         if not out_of_gpu_memory(error):
             raise

@@ -12,10 +12,14 @@ from torch import Tensor
 
 from study.optimizers import SGD
 from study.training.gpu_memory import out_of_gpu_memory
+from study.training.masks import DropoutMasks
 
 Work = Callable[[], Tensor]
 Step = Callable[[Tensor, Tensor], Tensor]
 """From a minibatch's images and labels to its loss (or losses) before the step."""
+
+Descend = Callable[..., Tensor]
+"""A step without its counts: from images, labels and the masks of `DropoutMasks.next` to the loss before it."""
 
 WARM_UP_STEPS = 3
 """Eager steps before the capture: they create the optimizer's moments and let the libraries choose their kernels."""
@@ -42,28 +46,18 @@ class CudaGraphs:
         torch.cuda.current_stream().wait_stream(stream)
         return result
 
-    def capture(self, work: Work, generators: Sequence[torch.Generator]) -> tuple[Callable[[], None], Tensor]:
-        """Capture work on fixed tensors, without executing it.
+    def capture(self, work: Work) -> tuple[Callable[[], None], Tensor]:
+        """Capture work on fixed tensors, without executing it. It must draw no random numbers.
 
         Returns:
-            A function that replays the work, and the tensor that holds its result after each replay. Each replay draws
-            from the generators and advances them, as the work itself would.
+            A function that replays the work, and the tensor that holds its result after each replay.
         """
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
-        register = getattr(graph, "register_generator_state", None)  # newer torch finds generators by itself
-        states = [generator.get_state() for generator in generators]
-        if register is not None:
-            for generator in generators:
-                register(generator)
         try:
             with torch.cuda.graph(graph, stream=_capture_stream()):
                 result = work()
         except Exception:
             torch.cuda.set_stream(stream)
-            for generator, state in zip(generators, states, strict=True):
-                # After a failed capture older torch leaves a generator in a state in which it cannot draw.
-                generator.graphsafe_set_state(torch.Generator(generator.device).graphsafe_get_state())
-                generator.set_state(state)
             raise
         return graph.replay, result
 
@@ -71,27 +65,35 @@ class CudaGraphs:
 class GraphedStep:
     """A training step that is captured as a graph after WARM_UP_STEPS and replayed on every minibatch of that shape.
 
-    The first replay is verified: from the same weights and draws, its losses and its changes to the weights, buffers
+    The first replay is verified: from the same weights and masks, its losses and its changes to the weights, buffers
     and moments of each network must agree with the eager step's. If the capture fails or they disagree, one warning
     says why (and `not_replayed` holds it), and all steps run eagerly. A step whose result is not finite verifies
-    nothing; then the next one is compared. When a learning rate changes, the step is captured again.
+    nothing; then the next one is compared.
     """
 
     def __init__(
-        self, descend: Step, graphs: CudaGraphs, optimizers: Sequence[SGD], generators: Sequence[torch.Generator]
+        self,
+        descend: Descend,
+        graphs: CudaGraphs | None,
+        optimizers: Sequence[SGD],
+        masks: DropoutMasks,
+        *,
+        fixed_rates: bool = True,
     ) -> None:
         """Wrap a step.
 
         Args:
             descend: the step without its counts, which a replay would not repeat.
-            graphs: what captures it.
+            graphs: what captures it; None runs every step eagerly.
             optimizers: those of the networks that it trains, whose `count` is called after every step.
-            generators: those that it draws from.
+            masks: the dropout masks of these networks.
+            fixed_rates: a capture holds the learning rates as numbers, so a change needs another capture. False if
+                `descend` reads them from a tensor.
         """
-        self._descend, self._graphs = descend, graphs
-        self._optimizers, self._generators = optimizers, generators
-        self._steps = 0
+        self._descend, self._graphs, self._optimizers, self.masks = descend, graphs, optimizers, masks
+        self._fixed_rates = fixed_rates
         self._shape: torch.Size | None = None
+        self._steps = 0
         self._captured: _CapturedStep | None = None
         self._verified = False
         self.not_replayed = ""
@@ -103,49 +105,48 @@ class GraphedStep:
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """Train on a minibatch, y (B,) or (R, B); the next call may overwrite the result."""
-        loss = self._replay_or_run(x, y)
+        images = y.shape[-1]
+        loss = self._replay_or_run(x, y, *self.masks.next(images))
         for optimizer in self._optimizers:
-            optimizer.count(y.shape[-1])
+            optimizer.count(images)
         return loss
 
-    def _replay_or_run(self, x: Tensor, y: Tensor) -> Tensor:
+    def _replay_or_run(self, x: Tensor, *others: Tensor) -> Tensor:
         self._shape = self._shape or x.shape
-        if self.not_replayed or x.shape != self._shape:
-            return self._descend(x, y)
+        if self._graphs is None or self.not_replayed or x.shape != self._shape:
+            return self._descend(x, *others)
         self._steps += 1
         if self._steps <= WARM_UP_STEPS:
-            return self._graphs.warm_up(lambda: self._descend(x, y))
+            return self._graphs.warm_up(lambda: self._descend(x, *others))
         if self._captured is None or self._captured.learning_rates != self._learning_rates():
             self._captured = None  # free its memory before the next capture
             try:
-                self._captured = self._capture(x, y)
+                self._captured = self._capture(self._graphs, x, *others)
             except Exception as error:  # torch raises many kinds
                 if out_of_gpu_memory(error):
                     raise
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 self._run_eagerly(f"the step cannot be captured: {reason}")
-                return self._descend(x, y)
-        return self._captured.replay(x, y) if self._verified else self._verify(self._captured, x, y)
+                return self._descend(x, *others)
+        return self._captured.replay(x, *others) if self._verified else self._verify(self._captured, x, *others)
 
     def _learning_rates(self) -> list[float]:
-        return [optimizer.learning_rate for optimizer in self._optimizers]
+        return [optimizer.learning_rate for optimizer in self._optimizers] if self._fixed_rates else []
 
-    def _capture(self, x: Tensor, y: Tensor) -> _CapturedStep:
-        images, labels = x.clone(), y.clone()
-        replay, loss = self._graphs.capture(lambda: self._descend(images, labels), self._generators)
-        return _CapturedStep(self._learning_rates(), images, labels, replay, loss)
+    def _capture(self, graphs: CudaGraphs, *inputs: Tensor) -> _CapturedStep:
+        own = [tensor.clone() for tensor in inputs]
+        replay, loss = graphs.capture(lambda: self._descend(*own))
+        return _CapturedStep(self._learning_rates(), own, replay, loss)
 
-    def _verify(self, captured: _CapturedStep, x: Tensor, y: Tensor) -> Tensor:
+    def _verify(self, captured: _CapturedStep, *inputs: Tensor) -> Tensor:
         """Replay the step, restore the state, run the step eagerly and compare."""
         state = self._state()
-        before, generator_states = _copy(state), [generator.get_state() for generator in self._generators]
-        replayed_loss, replayed = captured.replay(x, y).clone(), _copy(state)
+        before = _copy(state)
+        replayed_loss, replayed = captured.replay(*inputs).clone(), _copy(state)
         for kind, values in zip(state, before, strict=True):
             for tensor, value in zip(kind, values, strict=True):
                 tensor.copy_(value)
-        for generator, generator_state in zip(self._generators, generator_states, strict=True):
-            generator.set_state(generator_state)
-        loss = self._descend(x, y)
+        loss = self._descend(*inputs)
         if not all(bool(tensor.isfinite().all()) for tensor in (loss, *(t for kind in state for t in kind))):
             return loss
         changes = zip(replayed, state, before, strict=True)
@@ -170,17 +171,16 @@ class GraphedStep:
 
 @dataclass(frozen=True)
 class _CapturedStep:
-    """A captured step, with the tensors that it reads the minibatch from and writes the loss to."""
+    """A captured step, with the tensors that it reads the minibatch and masks from and writes the loss to."""
 
     learning_rates: list[float]
-    images: Tensor
-    labels: Tensor
+    inputs: list[Tensor]
     graph_replay: Callable[[], None]
     loss: Tensor
 
-    def replay(self, x: Tensor, y: Tensor) -> Tensor:
-        self.images.copy_(x)
-        self.labels.copy_(y)
+    def replay(self, *inputs: Tensor) -> Tensor:
+        for own, given in zip(self.inputs, inputs, strict=True):
+            own.copy_(given)
         self.graph_replay()
         return self.loss
 

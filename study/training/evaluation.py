@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from study.training.precision import computing_in
+
 CHUNK = 1000
 """Images per forward pass: enough to keep a core busy, few enough for the activations of resnet18."""
 
@@ -21,11 +23,11 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, x: Tensor, y: Tensor) -> Evaluation:
+def evaluate(model: nn.Module, x: Tensor, y: Tensor, *, precision: str = "float32") -> Evaluation:
     """Loss and accuracy over a split: x uint8 (N, C, H, W), y (N,), on the model's device.
 
-    The model is evaluated in eval mode and left in the mode it was in. Losses are summed in float64. Both values are
-    NaN for an empty split (no validation set).
+    The model is evaluated in eval mode, its convolutions and products in `precision`, and left in the mode it was in.
+    Losses are summed in float64. Both values are NaN for an empty split (no validation set).
     """
     if len(y) == 0:
         return Evaluation(float("nan"), float("nan"))
@@ -35,7 +37,8 @@ def evaluate(model: nn.Module, x: Tensor, y: Tensor) -> Evaluation:
     correct = torch.zeros((), dtype=torch.int64, device=x.device)
     for start in range(0, len(y), CHUNK):
         labels = y[start : start + CHUNK]
-        logits = model(x[start : start + CHUNK].float().div_(255))
+        with computing_in(precision, model):
+            logits = model(x[start : start + CHUNK].float().div_(255))
         loss += F.cross_entropy(logits.double(), labels, reduction="sum")
         correct += (logits.argmax(1) == labels).sum()
     model.train(was_training)

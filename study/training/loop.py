@@ -15,21 +15,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from study.models import set_dropout_generator
+from study.arithmetic import full_precision
+from study.data.augmentation import Augmentation
+from study.models import set_dropout_generator, use_masks
 from study.optimizers import SGD, Optimizer
 from study.training import streams
 from study.training.cuda_graph import CudaGraphs, GraphedStep, Step
 from study.training.evaluation import evaluate
-from study.training.precision import training_in
+from study.training.masks import DropoutMasks
+from study.training.precision import computing_in
 from study.training.schedules import Schedule
 
 PREPARED = 8192
-"""Images augmented in one call on a GPU, over all networks that train together: 100 MB of CIFAR-10."""
+"""Images augmented in one call on a GPU, over all networks that train together: 100 MB of CIFAR-10 as float32."""
 
 Split = tuple[Tensor, Tensor]
 """Images, uint8 (N, C, H, W), and labels, int64 (N,), on the device that trains. They are never changed."""
-
-Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 
 Perturb = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
 """An attack on a minibatch: from the model in eval mode, images (B, C, H, W) in [0, 1], labels (B,) and a generator
@@ -95,7 +96,8 @@ class Recipe:
         perturb: makes training adversarial: it replaces every minibatch, using the weights of that moment (Yao et al.
             2018, section 3.3). The optimizer does not count this work.
         graphs: captures the steps of plain SGD as CUDA graphs; None runs every step eagerly.
-        precision: the arithmetic of the steps, see `study.training.precision`. Evaluation is float32.
+        precision: the arithmetic of the steps and of the validation accuracy, see `study.training.precision`. The loss
+            that is compared with `target_loss` and the attack of `perturb` are computed in float32.
     """
 
     learning_rate: float
@@ -143,29 +145,29 @@ def train(run: TrainingRun, *, train: Split, validation: Split, hooks: Sequence[
     device = train[0].device
     dropout = torch.Generator(device=device)
     set_dropout_generator(model, dropout)
-    step: Step = optimizer.step
-    if recipe.graphs is not None and type(optimizer) is SGD:  # not its subclasses, which also compute in Python
-        step = GraphedStep(optimizer.descend, recipe.graphs, [optimizer], [dropout])
     model.train()
+    step = _step(run, train[0].shape[1:], dropout)
     while not run.finished:
         started, epoch = time.perf_counter(), state.epochs_done
         optimizer.learning_rate = recipe.schedule(recipe.learning_rate, epoch)
         batches = partial(minibatches, recipe, train, epoch) if recipe.perturb is None else _no_first_pass
         streams.restart(dropout, recipe.seed, "dropout", epoch)
-        with training_in(recipe.precision, model):
+        with computing_in(recipe.precision, model):
             optimizer.begin_epoch(batches, streams.generator(recipe.seed, "optimizer", epoch, device=device))
         streams.restart(dropout, recipe.seed, "dropout", epoch)  # the steps draw the masks that a first pass drew
+        if isinstance(step, GraphedStep):
+            step.masks.restart()
         random_starts = streams.generator(recipe.seed, "perturb", epoch)
         total_loss = torch.zeros((), dtype=torch.float64, device=device)
         for images, labels in minibatches(recipe, train, epoch):
             if recipe.perturb is not None:
                 images = _perturbed(model, images, labels, recipe.perturb, random_starts)
-            with training_in(recipe.precision, model):
-                loss = step(images, labels)
-            total_loss += loss * len(labels)
-        with training_in(recipe.precision, model):
+            total_loss += step(images, labels) * len(labels)
+        with computing_in(recipe.precision, model):
             optimizer.end_epoch()
-        record_epoch(run, float(total_loss) / len(train[1]), train=train, validation=validation)
+        accuracy = evaluate(model, *validation, precision=recipe.precision).accuracy
+        train_loss = math.nan if recipe.target_loss is None else evaluate(model, *train).loss
+        record_epoch(run, float(total_loss) / len(train[1]), accuracy, train_loss)
         if isinstance(step, GraphedStep):
             state.replayed, state.not_replayed = step.replayed, step.not_replayed
         state.seconds += time.perf_counter() - started
@@ -173,33 +175,79 @@ def train(run: TrainingRun, *, train: Split, validation: Split, hooks: Sequence[
             hook(run)
 
 
-def minibatches(recipe: Recipe, train: Split, epoch: int, *, networks: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+def _step(run: TrainingRun, image_shape: Sequence[int], dropout: torch.Generator) -> Step:
+    """The optimizer's step in the recipe's precision.
+
+    On a GPU, or with `graphs`, plain SGD's is a `GraphedStep` with masks drawn in advance. Other optimizers, SGD's
+    subclasses among them, may pass through the network more than once a step or compute in Python.
+    """
+    model, optimizer, recipe = run.model, run.optimizer, run.recipe
+    if type(optimizer) is SGD and (recipe.graphs is not None or dropout.device.type == "cuda"):
+        masks, sgd = DropoutMasks(model, image_shape, recipe.batch_size, [dropout]), optimizer
+
+        def descend(x: Tensor, y: Tensor, *own_masks: Tensor) -> Tensor:
+            use_masks(masks.calls, [mask[0] for mask in own_masks])
+            with computing_in(recipe.precision, model):
+                return sgd.descend(x, y)
+
+        return GraphedStep(descend, recipe.graphs, [sgd], masks)
+
+    def step(x: Tensor, y: Tensor) -> Tensor:
+        with computing_in(recipe.precision, model):
+            return optimizer.step(x, y)
+
+    return step
+
+
+def minibatches(recipe: Recipe, train: Split, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
     """The epoch's augmented minibatches: images (B, C, H, W), float in [0, 1], and labels (B,).
 
-    Order and augmentation come from named random streams on the CPU, so every call yields the same bits. On a GPU
-    several minibatches are prepared in one call, because launching the kernels takes as long as a small minibatch's
-    work; `networks` that train together share the memory for this.
+    Order and augmentation come from named random streams on the CPU, so every call yields the same bits.
+    """
+    for images, labels in stacked_minibatches([(recipe, epoch)], train):
+        yield images[0], labels[0]
+
+
+def stacked_minibatches(epochs: Sequence[tuple[Recipe, int]], train: Split) -> Iterator[tuple[Tensor, Tensor]]:
+    """The minibatches of R networks' epochs: images (R, B, C, H, W) and labels (R, B), slice r as `minibatches` of r.
+
+    On a GPU several minibatches of all networks are prepared in one call, because launching the kernels takes as long
+    as a small minibatch's work. The recipes have one batch size and augmentation.
     """
     x, y = train
-    order = torch.randperm(len(y), generator=streams.generator(recipe.seed, "order", epoch)).to(x.device)
-    draws = streams.generator(recipe.seed, "augmentation", epoch)
-    at_once = max(1, PREPARED // (recipe.batch_size * networks)) if x.device.type == "cuda" else 1
-    for indices in order.split(recipe.batch_size * at_once):
-        images = recipe.augmentation(x[indices], draws).float().div_(255)
-        yield from zip(images.split(recipe.batch_size), y[indices].split(recipe.batch_size), strict=True)
+    batch_size, augmentation = epochs[0][0].batch_size, epochs[0][0].augmentation
+    order = torch.stack(
+        [torch.randperm(len(y), generator=streams.generator(r.seed, "order", epoch)) for r, epoch in epochs]
+    ).to(x.device)
+    drawn = torch.stack(
+        [augmentation.draw(len(y), streams.generator(r.seed, "augmentation", epoch)) for r, epoch in epochs]
+    ).to(x.device)
+    at_once = max(1, PREPARED // (batch_size * len(epochs))) if x.device.type == "cuda" else 1
+    for indices, own_drawn in zip(
+        order.split(batch_size * at_once, 1), drawn.split(batch_size * at_once, 1), strict=True
+    ):
+        images = augmentation.apply(x[indices.flatten()], own_drawn.flatten()).float().div_(255)
+        stacked = images.unflatten(0, indices.shape)
+        yield from zip(stacked.split(batch_size, 1), y[indices].split(batch_size, 1), strict=True)
 
 
-def record_epoch(run: TrainingRun, loss: float, *, train: Split, validation: Split) -> None:
-    """Update the run's state after an epoch with this mean loss, and evaluate the network."""
+def record_epoch(run: TrainingRun, loss: float, accuracy: float, train_loss: float) -> None:
+    """Update the run's state after an epoch.
+
+    Args:
+        run: what was trained.
+        loss: the mean over the epoch's minibatches.
+        accuracy: on the validation set after the epoch.
+        train_loss: on the training set after the epoch; read only if the recipe has a target loss.
+    """
     state, optimizer, target_loss = run.state, run.optimizer, run.recipe.target_loss
     if not math.isfinite(loss):
         state.diverged = f"loss became {loss} in epoch {state.epochs_done + 1}"
         return
     state.steps, state.gradient_equivalents = optimizer.updates, optimizer.gradient_equivalents
-    accuracy = evaluate(run.model, *validation).accuracy
     state.history.append(Epoch(state.epochs_done + 1, optimizer.learning_rate, loss, accuracy))
     if target_loss is not None:
-        state.reached_target = evaluate(run.model, *train).loss <= target_loss
+        state.reached_target = train_loss <= target_loss
 
 
 def _no_first_pass() -> Iterator[tuple[Tensor, Tensor]]:
@@ -216,7 +264,8 @@ def _perturbed(model: nn.Module, x: Tensor, y: Tensor, perturb: Perturb, random_
         p.grad = None
     model.eval()
     try:
-        return perturb(model, x, y, random_starts).detach()
+        with full_precision():
+            return perturb(model, x, y, random_starts).detach()
     finally:
         model.train()
         for p, gradient in gradients:

@@ -1,4 +1,4 @@
-"""The arithmetic of training steps: float32, or by option TF32 or bfloat16 on tensor cores."""
+"""The arithmetic of training: float32, or by option TF32 or bfloat16 on tensor cores."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+
+from study.arithmetic import full_precision, tf32, tuned_convolutions
 
 
 def check(precision: str, device: torch.device) -> None:
@@ -20,35 +22,30 @@ def check(precision: str, device: torch.device) -> None:
 
 
 def prepare(model: nn.Module, precision: str) -> nn.Module:
-    """The same model, for lower precision on a GPU in the memory order that tensor cores read (channels last)."""
-    cuda = next(model.parameters()).device.type == "cuda"
-    return model.to(memory_format=torch.channels_last) if cuda and precision != "float32" else model
+    """The same model, on a GPU in the memory order that its arithmetic reads: channels last for lower precision only.
+
+    A CPU keeps the order that the model was built in.
+    """
+    if next(model.parameters()).device.type != "cuda":
+        return model
+    return model.to(memory_format=torch.contiguous_format if precision == "float32" else torch.channels_last)
 
 
 @contextmanager
-def training_in(precision: str, model: nn.Module) -> Iterator[None]:
-    """A context in which the model in training mode computes convolutions and matrix products in `precision`.
+def computing_in(precision: str, model: nn.Module) -> Iterator[None]:
+    """A context in which the model computes convolutions and matrix products in `precision`, whatever mode it is in.
 
-    Weights, their gradients and updates and the returned logits stay float32. "bf16" does not affect eval mode. "tf32"
-    is a switch of the whole process, eval mode included, which is restored at the end.
+    Weights, their gradients and updates and the returned logits stay float32. "float32" and "tf32" set all of torch's
+    arithmetic, not only the model's.
     """
-    if precision == "float32":
-        yield
-    elif precision == "tf32":
-        matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-        before = matmul.allow_tf32, cudnn.allow_tf32
-        try:
-            matmul.allow_tf32 = cudnn.allow_tf32 = True
+    with tf32() if precision == "tf32" else full_precision(), tuned_convolutions():
+        if precision != "bf16":
             yield
-        finally:
-            matmul.allow_tf32, cudnn.allow_tf32 = before
-    else:
+            return
         float32_forward: Callable[[Tensor], Tensor] = model.forward
         device = next(model.parameters()).device.type
 
         def bf16_forward(x: Tensor) -> Tensor:
-            if not model.training:
-                return float32_forward(x)
             with torch.autocast(device, torch.bfloat16):  # left after each pass: it keeps the cast weights until then
                 return float32_forward(x).float()
 

@@ -38,7 +38,7 @@ def build_model(trial: Trial, data: DeviceData) -> nn.Module:
     info = DATASETS[trial.dataset]
     stream = streams.generator(trial.seed, "initialization")
     model = build(trial.model, image_shape=info.image_shape, num_classes=info.num_classes, generator=stream)
-    return precision.prepare(model.to(data.device), trial.precision)
+    return precision.prepare(model.to(data.device), "float32")
 
 
 class TrialTraining:
@@ -70,6 +70,7 @@ class TrialTraining:
         trial = planned.trial
         precision.check(trial.precision, data.device)
         model = build_model(trial, data) if parent is None else copy.deepcopy(parent)
+        precision.prepare(model, trial.precision)
         optimizer = OPTIMIZERS[trial.optimizer](
             model,
             learning_rate=trial.learning_rate,
@@ -121,7 +122,7 @@ class TrialTraining:
     def finish(self) -> Row:
         """Evaluate the trained network and return its row; weights and row are stored unless it diverged."""
         started = time.perf_counter()
-        model, state, data = self.run.model, self.run.state, self._data
+        model, state, data = precision.prepare(self.run.model, "float32"), self.run.state, self._data
         on_train, on_test = evaluate(model, *data.train), evaluate(model, *data.test)
         if not state.diverged and not math.isfinite(on_train.loss):
             state.diverged = f"weights not finite after epoch {state.epochs_done}"

@@ -15,6 +15,8 @@ from study.optimizers import OPTIMIZERS
 from study.training import streams
 from study.training.batched import GAIN, StackedNetworks, best_count, throughput
 from study.training.loop import TrainingRun
+from study.training.masks import DropoutMasks
+from study.training.precision import computing_in
 from study.training.schedules import SCHEDULES
 from tests.training.networks import image_shape, model_of, run_of, trained, trained_together
 from tests.trials.small import tensors
@@ -38,28 +40,37 @@ def memory_order(tensor: Tensor) -> list[int]:
     return [stride for stride, size in zip(tensor.stride(), tensor.shape, strict=True) if size > 1]
 
 
+@pytest.mark.parametrize("products", [False, True], ids=["grouped convolutions", "batched products"])
 @pytest.mark.parametrize("name", sorted(MODELS))
-def test_gradients_of_every_model_are_each_networks_own(name: str) -> None:
+def test_gradients_and_evaluation_of_every_model_are_each_networks_own(name: str, products: bool) -> None:
     models = [model_of(name, seed, torch.float64).train() for seed in range(2)]
     single = copy.deepcopy(models)
-    stacked = StackedNetworks(models)
-    set_dropout_generator(stacked.template, [streams.generator(seed, "dropout") for seed in range(2)])
+    stacked = StackedNetworks(models, products=products)
+    masks = DropoutMasks(
+        stacked.template, image_shape(name), 4, [streams.generator(seed, "dropout") for seed in (0, 1)]
+    )
+    stacked.use_masks(masks, tuple(masks.next(4)))
     x = torch.rand(2, 4, *image_shape(name), dtype=torch.float64, generator=streams.generator(0))
     y = torch.tensor([[0, 1, 2, 3], [9, 9, 0, 1]])
     losses = stacked.compute_gradients(x, y)
+    pixels = torch.randint(256, (5, *image_shape(name)), dtype=torch.uint8, generator=streams.generator(1))
+    labels = torch.tensor([3, 1, 4, 1, 5])
+    together = stacked.evaluate(pixels, labels)
     for seed, network in enumerate(single):
         set_dropout_generator(network, streams.generator(seed, "dropout"))
         loss = nn.functional.cross_entropy(network(x[seed]), y[seed])
         loss.backward()
         assert losses[seed].item() == pytest.approx(loss.item(), rel=1e-12)
-        batched = dict(models[seed].named_parameters())
         for key, parameter in network.named_parameters():
-            gradient = batched[key].grad
+            gradient = stacked.weights[key].grad
             assert parameter.grad is not None and gradient is not None
-            assert memory_order(gradient) == memory_order(parameter)  # torch's fused SGD walks both along memory
-            torch.testing.assert_close(gradient, parameter.grad, rtol=1e-9, atol=1e-12, msg=key)
+            assert memory_order(gradient[seed]) == memory_order(parameter)
+            torch.testing.assert_close(gradient[seed], parameter.grad, rtol=1e-9, atol=1e-12, msg=key)
         for key, buffer in network.named_buffers():
             torch.testing.assert_close(dict(models[seed].named_buffers())[key], buffer, msg=key)
+        logits = network.eval()(pixels.double() / 255)
+        assert together[seed].loss == pytest.approx(nn.functional.cross_entropy(logits, labels).item(), rel=1e-9)
+        assert together[seed].accuracy == (logits.argmax(1) == labels).double().mean()
 
 
 @pytest.mark.parametrize("model", ["m1_8", "stdcnn"])
@@ -140,6 +151,56 @@ def test_runs_that_cannot_be_batched_are_refused() -> None:
         trained_together([run_of(), noisy])
 
 
+def test_bf16_products_are_off_by_as_much_as_bf16_convolutions() -> None:
+    x, y = torch.rand(2, 8, 1, 28, 28, generator=streams.generator(0)), torch.arange(16).view(2, 8) % 10
+
+    def gradients(precision: str, products: bool) -> Tensor:
+        stacked = StackedNetworks([model_of("m1_20", seed).train() for seed in range(2)], products=products)
+        with computing_in(precision, stacked.template):
+            stacked.compute_gradients(x, y)
+        return torch.cat([weights.grad.flatten() for weights in stacked.weights.values() if weights.grad is not None])
+
+    exact = gradients("float32", False)
+    off = [float((gradients("bf16", products) - exact).norm() / exact.norm()) for products in (False, True)]
+    assert 0 < off[1] < 3 * off[0] < 0.3
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"padding": 1},
+        {"padding": "valid", "bias": False},
+        {"stride": (2, 1), "padding": (0, 2)},
+        {"padding": "same"},
+        {"groups": 2},
+        {"dilation": 2},
+        {"padding": 1, "padding_mode": "circular"},
+    ],
+    ids=str,
+)
+def test_every_kind_of_convolution_can_be_stacked(settings: dict[str, object]) -> None:
+    def networks() -> list[nn.Module]:
+        return [nn.Conv2d(2, 4, (3, 2), **settings).double() for _ in range(2)]  # type: ignore[arg-type]
+
+    models = networks()
+    x = torch.rand(2, 3, 2, 7, 6, dtype=torch.float64)
+    expected = torch.stack([model(images) for model, images in zip(models, x, strict=True)])
+    torch.testing.assert_close(StackedNetworks(models, products=True).logits(x), expected)
+
+
+def test_masks_drawn_in_advance_depend_on_the_network_alone() -> None:
+    def masks(seeds: tuple[int, ...]) -> list[Tensor]:
+        drawn = DropoutMasks(model_of("stdcnn"), (1, 28, 28), 4, [streams.generator(seed) for seed in seeds])
+        drawn._minibatches = drawn._used = 3  # as on a GPU
+        return [drawn.next(images)[0] for images in (4, 4, 2, 4)]
+
+    together, alone = masks((0, 1)), masks((1,))
+    assert [each.shape for each in together] == [(2, 4, 50), (2, 4, 50), (2, 2, 50), (2, 4, 50)]
+    for one, other in zip(together, alone, strict=True):
+        assert torch.equal(one[1], other[0]) and not torch.equal(one[0], one[1])
+        assert set(one.unique().tolist()) == {0.0, 2.0}
+
+
 @pytest.mark.parametrize(
     ("most", "rates", "best"),
     [
@@ -159,7 +220,7 @@ def test_throughput_is_positive_and_zero_without_enough_memory(monkeypatch: pyte
     runs = [run_of(seed=seed) for seed in range(2)]
     assert throughput(runs, tensors().train) > 0
 
-    def full(*unused: object) -> None:
+    def full(*unused: object, **settings: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. (planted)")
 
     monkeypatch.setattr("study.training.batched.StackedNetworks", full)

@@ -13,6 +13,7 @@ from search_spaces import GRIDS, Request, Trial, plan
 from study.models import set_dropout_generator
 from study.results.folder import Results
 from study.training import precision
+from study.training.evaluation import evaluate
 from study.training.loop import TrainingRun
 from study.trials.execute import execute
 from tests.training.networks import model_of, run_of, same_bits, trained, trained_together
@@ -32,18 +33,34 @@ def test_a_bf16_step_is_the_float32_step_within_its_rounding_and_never_that_step
     x = torch.rand(16, *((3, 32, 32) if name == "c1" else (1, 28, 28)))
     exact = model(x).detach()
     set_dropout_generator(model, torch.Generator().manual_seed(0))
-    with precision.training_in("bf16", model):
+    with precision.computing_in("bf16", model):
         rounded = model(x)
         assert rounded.dtype == torch.float32
-        model.eval()
-        whole = model(x).detach()
     off = (rounded - exact).abs().max() / exact.abs().max()
     assert 0 < off < 10 * EPS_BF16
-    torch.testing.assert_close(model(x).detach(), whole, rtol=0, atol=0)  # in eval mode nothing is rounded
     assert "forward" not in vars(model)
 
 
-def test_weights_and_accuracies_of_bf16_training_are_float32() -> None:
+def test_evaluation_is_float32_unless_it_says_so() -> None:
+    model, (x, y) = model_of("m1_8"), tensors().test
+    found = evaluate(model, x, y).loss
+    assert found == evaluate(model.eval(), x, y).loss == evaluate(model, x, y, precision="float32").loss
+    lower = evaluate(model, x, y, precision="bf16").loss
+    assert lower != found and lower == pytest.approx(found, rel=EPS_BF16)
+
+
+def test_an_attack_while_bf16_trains_is_computed_in_float32() -> None:
+    seen: list[bool] = []
+
+    def looks(model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        seen.append("forward" in vars(model))  # which lower precision replaces
+        return x
+
+    trained(run_of(precision="bf16", perturb=looks, epochs=1))
+    assert seen and not any(seen)
+
+
+def test_weights_of_bf16_training_are_float32() -> None:
     lower, exact = trained(run_in("bf16")), trained(run_in("float32"))
     assert {p.dtype for p in lower.model.parameters()} == {torch.float32}
     assert not same_bits(lower.model, exact.model)
@@ -74,7 +91,7 @@ def test_tf32_is_switched_on_for_the_step_alone() -> None:
 
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     model = Looks()
-    with precision.training_in("tf32", model):
+    with precision.computing_in("tf32", model):
         model(torch.zeros(1, 1))
     model(torch.zeros(1, 1))
     assert seen == [(True, True), before]
