@@ -8,7 +8,7 @@ import math
 import sys
 import time
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ class Results:
     def __init__(self, location: str | Path) -> None:
         try:
             self._storage = Storage(location)
-        except (pa.ArrowException, OSError, ValueError) as error:
+        except (pa.ArrowException, OSError, ValueError, RuntimeError) as error:  # `~nosuch` is a RuntimeError
             reason = f"cannot use {masked(str(location))!r} as a results folder: {masked(str(error))}"
             raise RecordsError(reason) from None
         self.location = self._storage.location
@@ -111,15 +111,15 @@ class Results:
             print(f"set aside {self.location}/{name} as {new}: {reason}", file=sys.stderr, flush=True)
 
     def read_rows(
-        self, columns: Sequence[str] | None = None, *, update_cache: bool = False
+        self, columns: Sequence[str] | None = None, *, update_cache: bool = False, use_cache: bool = True
     ) -> tuple[list[Row], list[Unreadable]]:
         """As `read_table`, each row as a dictionary of `columns` (all by default), in their order."""
         chosen = list(columns or ROW_SCHEMA.names)
-        table, unreadable = self.read_table(chosen, update_cache=update_cache)
+        table, unreadable = self.read_table(chosen, update_cache=update_cache, use_cache=use_cache)
         return table.select(chosen).to_pylist(), unreadable
 
     def read_table(
-        self, columns: Collection[str] = ROW_SCHEMA.names, *, update_cache: bool = True
+        self, columns: Collection[str] = ROW_SCHEMA.names, *, update_cache: bool = True, use_cache: bool = True
     ) -> tuple[pa.Table, list[Unreadable]]:
         """All rows, ordered by trial id, and the files in `trials/` that are not rows of this version.
 
@@ -128,6 +128,7 @@ class Results:
         Args:
             columns: what to read, in the order of `ROW_SCHEMA`; `trial_id` is always among them.
             update_cache: renew the copy if many rows had to be read from their own files; all columns are read then.
+            use_cache: whether rows may be taken from the copy.
 
         Raises:
             RecordsError: there is no results folder, or it cannot be read.
@@ -135,7 +136,7 @@ class Results:
         names = [name for name in ROW_SCHEMA.names if update_cache or name == "trial_id" or name in columns]
         try:
             stamps = self._storage.list("trials")
-            cached = decode_cache(self._storage.read(CACHE), stamps, names)
+            cached = decode_cache(self._read_copy() if use_cache else None, stamps, names)
             known = set() if cached is None else {f"{trial_id}.parquet" for trial_id in cached["trial_id"].to_pylist()}
             files = sorted(name for name in stamps if name.endswith(".parquet") and name not in known)
             read, unreadable = self._read_files(files, names)
@@ -153,6 +154,14 @@ class Results:
             with suppress(OSError):  # of a folder that cannot be written to, every file is read again
                 self._storage.write_once(CACHE, encode_cache(rows, stamps))
         return rows, unreadable
+
+    def _read_copy(self) -> bytes | None:
+        try:
+            return self._storage.read(CACHE)
+        except OSError:
+            if self._storage.remote:
+                raise
+            return None  # whatever it is, it is not our copy
 
     def _read_files(self, files: Sequence[str], columns: Sequence[str]) -> tuple[pa.Table, list[Unreadable]]:
         """The rows in these files of `trials/`, in their order."""
@@ -294,6 +303,37 @@ class Results:
     def delete_run_lock(self) -> None:
         """Release the run lock, if there is one."""
         self._storage.delete("run.json")
+
+    # -- checks --------------------------------------------------------------------------------------------------
+
+    def files(self, folder: str) -> list[str]:
+        """The names of the files in a folder; none if there is no such folder."""
+        try:
+            return sorted(self._storage.list(folder))
+        except FileNotFoundError:
+            return []
+
+    def read_file(self, name: str) -> bytes:
+        """A file's content. Raises OSError if there is none."""
+        content = self._storage.read(name)
+        if content is None:
+            raise FileNotFoundError(f"{name} is gone")
+        return content
+
+    def damaged_records(self) -> Iterator[tuple[str, str]]:
+        """Name and flaw of the files of the study as a whole that cannot be read, and of the copy of the rows."""
+        try:
+            self.read_study()
+        except RecordsError as error:
+            yield "study.json", str(error)
+        for name in ("run.json", "gpu_shares.json"):
+            try:
+                _decode_json(self._storage.read(name) or b"{}")
+            except (ValueError, OSError) as error:
+                yield name, f"damaged, and therefore ignored: {error}"
+        copy = self._read_copy()
+        if copy is not None and decode_cache(copy, self._storage.list("trials"), ["trial_id"]) is None:
+            yield CACHE, "damaged or of another version, and therefore ignored; it may be deleted"
 
     # -- the folder ------------------------------------------------------------------------------------------
 
