@@ -21,6 +21,7 @@ from analysis.output.page import render
 from analysis.tables.cells import cells
 from analysis.tables.table import load
 from study.results.folder import RecordsError
+from study.results.storage import masked
 
 DESCRIPTION = """Write the report of a study: report.html, its tables beside it (CSV, and Parquet with a description of
 each column) and latex/ with the tables of a paper (booktabs)."""
@@ -72,9 +73,13 @@ def write_report(location: str | Path, out: str | Path | None = None, formats: S
         table = load(location)
     except RecordsError as error:
         raise ReportError(str(error)) from error
+    except (OSError, RuntimeError) as error:  # a file, a loop of links, a home that does not exist, no network
+        raise ReportError(f"cannot read {masked(str(location))}: {masked(str(error))}") from error
     if table.trials.empty and table.planned.empty:
         why = f" ({table.unreadable[0].name}: {table.unreadable[0].reason})" if table.unreadable else ""
-        raise ReportError(f"no trial of {location} can be read{why}; run the study first: python -m study.run --help")
+        raise ReportError(
+            f"no trial of {masked(str(location))} can be read{why}; run the study first: python -m study.run --help"
+        )
     folder = _folder(str(location), out)
     findings = find(table)
     page = folder / "report.html"

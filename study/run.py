@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -45,9 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         failures = {}
         with RunLock(results):
             rows = _read_rows(
-                results, update_cache=True
+                results, grid, update_cache=True
             )  # only under the lock: another command may just have written some
-            work = pending.pending(grid, rows)
+            work = pending.pending_with_parents(grid, rows, results)
             data = _load_data(work, arguments.data_dir)
             _record_request(results, request, argv)
             if work:
@@ -84,17 +85,23 @@ def _plan(request: Request) -> Grid:
         raise InputError(str(error)) from error
 
 
-def _read_rows(results: Results, *, update_cache: bool) -> list[Row]:
+def _read_rows(results: Results, grid: Grid, *, update_cache: bool) -> list[Row]:
     if not results.exists():
         return []
     rows, unreadable = results.read_rows(pending.COLUMNS, update_cache=update_cache)
+    newer = [file.name for file in unreadable if file.newer and Path(file.name).stem in grid]
+    if newer:
+        raise InputError(
+            f"a newer version of this program wrote {len(newer)} of these trials ({newer[0]}): use that version, or "
+            "give another folder with --results"
+        )
     for file in unreadable:
         print(f"left out {file.name}: {file.reason}", file=sys.stderr)
     return rows
 
 
 def _print_dry_run(request: Request, grid: Grid, results: Results) -> None:
-    rows = _read_rows(results, update_cache=False)
+    rows = _read_rows(results, grid, update_cache=False)
     work, costs = pending.pending(grid, rows), CostModel(grid, rows)
     probes = sum(len(planned.probes) for planned in grid.values())
     cells = len({planned.trial.cell_id for planned in grid.values()})
@@ -136,7 +143,7 @@ def _record_request(results: Results, request: Request, argv: Sequence[str]) -> 
         for entry in results.read_study().get("requests", [])
         if any(entry.get(name) != value for name, value in fields.items())
     ]
-    command = " ".join(("python -m study.run", *argv))
+    command = f"python -m study.run {shlex.join(argv)}"
     entry = {**fields, "command": command, "at": datetime.now(UTC).isoformat(timespec="seconds")}
     results.write_study(
         {

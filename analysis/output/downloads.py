@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from analysis.statistics.intervals import Array, clopper_pearson
 from analysis.tables.cells import CELL, FLAGS
 from analysis.tables.table import QUESTION, StudyTable
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""The characters with which a spreadsheet formula can begin."""
+FORMULA = re.compile(r"[\s\x00-\x1f]*[=+\-@]|[\t\r]")
+"""How a spreadsheet formula can begin: spreadsheets pass over blanks and line breaks before it."""
 
 _COUNTS = ("n_planned", "n_ok", "n_diverged", "n_failed", "n_missing", "n_seeds")
 _MEANS = ("weight_norm", "zero_grad_fraction", "saturated_fraction")
@@ -81,7 +82,7 @@ def _as_text(column: pd.Series) -> pd.Series:
 
 
 def _is_formula(value: Any) -> bool:
-    return isinstance(value, str) and value.startswith(FORMULA)
+    return isinstance(value, str) and FORMULA.match(value) is not None
 
 
 def described(frame: pd.DataFrame, descriptions: Mapping[str, str]) -> pa.Table:

@@ -20,9 +20,9 @@ _USUALLY_PLAIN = ("optimizer", "weight_decay", "adversarial_training", "target_l
 
 def run_command(grid: str, select: Mapping[str, object], *options: str, results: str = "") -> str:
     """`python -m study.run` for the trials of `grid` that have the values of `select`, into the folder `results`."""
-    chosen = " ".join(f"{key}={value}" for key, value in select.items())
+    chosen = shlex.join(f"{key}={value}" for key, value in select.items())
     into = [f"--results {shlex.quote(results)}"] if results else []
-    return " ".join(["python -m study.run", f"--grid {grid}", *into, f"--select {chosen}", *options])
+    return " ".join(["python -m study.run", f"--grid {shlex.quote(grid)}", *into, f"--select {chosen}", *options])
 
 
 class Rerun:
@@ -57,7 +57,7 @@ class Rerun:
         plain = {field.name: field.default for field in fields(Trial)}
         select |= {n: cell[n] for n in _USUALLY_PLAIN if not pd.isna(cell[n]) and cell[n] != plain[n]}
         grid = request.grid if request else _grid_of(str(cell["dataset"]))
-        return run_command(grid, select, *_options(cell, request), f"--results {results}")
+        return run_command(grid, select, *_options(cell, request), f"--results {shlex.quote(results)}")
 
 
 def _options(cell: Mapping[Any, Any], request: Request | None) -> list[str]:

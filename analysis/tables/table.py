@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from analysis.tables.arrow import frame, unrolled
@@ -47,6 +48,11 @@ SETTING = fields_with_role("setting")
 
 CURVE = (*SETTING, "regime", "momentum", *PROTOCOL)
 """The columns that are constant along a curve; the batch size varies along it, seeds replicate its cells."""
+
+NUMBERS = ("learning_rate", "batch_size", "momentum", "epochs", "train_size", "test_size", "seed")
+"""Columns without which a row is on no curve: a row that lacks one is left out and named."""
+
+STATES = ("ok", "diverged", "failed")
 
 QUESTION = ("attack", "loss", "split", "epsilon")
 """The columns that distinguish the attacks on one trained network."""
@@ -101,6 +107,8 @@ def load(location: str | Path) -> StudyTable:
     """
     results = Results(location)
     rows, unreadable = results.read_table()
+    rows, unusable = _usable(rows)
+    unreadable += unusable
     requests, grid = _plan(results.read_study())
     table = from_table(rows, grid=grid, requests=requests, unreadable=unreadable, location=results.location)
     del rows
@@ -163,13 +171,28 @@ def from_table(
     )
 
 
+def _usable(rows: pa.Table) -> tuple[pa.Table, list[Unreadable]]:
+    """The rows that have all of NUMBERS and a status, and the others with the reason."""
+    reasons: dict[str, str] = {}
+    for name in NUMBERS:
+        column = rows[name]
+        finite = pc.is_finite(column) if pa.types.is_floating(column.type) else pc.is_valid(column)
+        lacking = rows["trial_id"].filter(pc.invert(pc.fill_null(finite, False)))
+        reasons |= dict.fromkeys(lacking.to_pylist(), f"its {name} is null or not finite")
+    unknown = pc.invert(pc.fill_null(pc.is_in(rows["status"], pa.array(STATES)), False))
+    reasons |= dict.fromkeys(rows["trial_id"].filter(unknown).to_pylist(), "its status is none that we know")
+    if reasons:
+        rows = rows.filter(pc.invert(pc.is_in(rows["trial_id"], pa.array(list(reasons)))))
+    return rows, [Unreadable(f"trials/{trial_id}.parquet", reason) for trial_id, reason in reasons.items()]
+
+
 def _plan(study: dict[str, Any]) -> tuple[list[Request], Grid]:
     requests, grids = [], []
     for entry in study.get("requests", []):
         try:
             request = Request.from_dict(entry)
             grids.append(plan(request))
-        except (GridError, TypeError, ValueError, AttributeError):
+        except (GridError, TypeError, ValueError, AttributeError, KeyError, OverflowError):
             continue  # made to an older or extended version; its rows are still shown
         requests.append(request)
     return requests, merge(grids) if len(grids) != 1 else grids[0]

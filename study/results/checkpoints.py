@@ -1,34 +1,87 @@
-"""Weights and checkpoints as bytes; reading them executes no code (`torch.load` with `weights_only`)."""
+"""Weights (safetensors) and checkpoints as bytes, each with a digest that is compared when they are loaded.
+
+Reading them executes no code: safetensors hold none, and `torch.load` reads checkpoints, and the weights of older
+versions, with `weights_only`.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
+import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from study.optimizers import Optimizer
+from study.results import digests
+from study.results.digests import DamagedError as DamagedError
 from study.training.loop import TrainingState
 
 
-def weights_to_bytes(model: nn.Module) -> bytes:
-    """A model's parameters and buffers."""
-    return _to_bytes({name: tensor.detach().cpu() for name, tensor in model.state_dict().items()})
+def weights_to_bytes(model: nn.Module, trial_id: str = "") -> bytes:
+    """A model's parameters and buffers as safetensors, with the trial's id and `weights_sha256` as metadata."""
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+    content: bytes = safetensors.torch.save(state)
+    start = 8 + int.from_bytes(content[:8], "little")
+    # the library would write the metadata in a random order, and equal weights shall be equal files
+    metadata = {"__metadata__": {"sha256": state_sha256(state), "trial_id": trial_id}}
+    header = json.dumps(metadata | json.loads(content[8:start]), separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[start:]
 
 
-def load_weights(model: nn.Module, content: bytes) -> None:
-    """Load stored weights into a model of the same architecture.
+def read_weights(content: bytes, trial_id: str | None = None, sha256: str | None = None) -> dict[str, Tensor]:
+    """Stored weights by name, on the CPU.
+
+    Args:
+        content: safetensors, or the .pt file of an older version, which has no digest of its own.
+        trial_id: whose weights they should be; None: anyone's.
+        sha256: their digest according to the trial's row; None: not known.
 
     Raises:
-        ValueError: the bytes are damaged or of another architecture.
+        DamagedError: they cannot be read, are of another trial, or do not match a digest.
     """
+    stored_sha256 = None
+    if content.startswith(b"PK"):
+        state = _from_bytes(content)
+    else:
+        try:
+            state = safetensors.torch.load(content)
+            header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        except (SafetensorError, ValueError, KeyError, RecursionError, RuntimeError) as error:
+            raise DamagedError(f"stored weights are damaged: {error}") from error
+        metadata = header.get("__metadata__", {})
+        stored_sha256 = metadata.get("sha256", "none")
+        if trial_id and metadata.get("trial_id") not in (trial_id, ""):
+            raise DamagedError(f"they are the weights of trial {metadata.get('trial_id')}")
+    if not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise DamagedError("they are not the weights of a model")
+    if stored_sha256 or sha256:
+        found = state_sha256(state)
+        if stored_sha256 not in (None, found):
+            raise DamagedError("they do not match their digest")
+        if sha256 not in (None, found):
+            raise DamagedError("they are not those that the trial's row describes")
+    return state
+
+
+def load_weights(model: nn.Module, content: bytes, trial_id: str | None = None, sha256: str | None = None) -> None:
+    """Load stored weights (see `read_weights`) into a model of the same architecture.
+
+    Raises:
+        DamagedError: they are damaged, of another trial or of another architecture.
+    """
+    state = read_weights(content, trial_id, sha256)
     try:
-        model.load_state_dict(_from_bytes(content))
+        model.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
-        raise ValueError(f"stored weights do not fit this model: {error}") from error
+        raise DamagedError(f"they do not fit this model: {error}") from error
 
 
 def state_to_bytes(
@@ -40,7 +93,7 @@ def state_to_bytes(
         model, optimizer, state: as they are after an epoch.
         started_from: `weights_sha256` of the parent's weights; None without a parent.
     """
-    return _to_bytes(
+    return _to_zip(
         {
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
@@ -56,7 +109,8 @@ def load_state(
     """Load a checkpoint into model and optimizer; returns the state of training.
 
     Raises:
-        ValueError: the bytes are damaged, of another trial, or of a training that began with other weights.
+        DamagedError: the bytes are damaged or of another trial.
+        ValueError: training began with other weights.
     """
     stored = _from_bytes(content)
     if stored.get("started_from") != started_from:
@@ -65,14 +119,19 @@ def load_state(
         model.load_state_dict(stored["model"])
         optimizer.load_state_dict(stored["optimizer"])
         return TrainingState.from_dict(stored["training"])
-    except (RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"checkpoint does not fit this trial: {error}") from error
+    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DamagedError(f"checkpoint does not fit this trial: {error}") from error
 
 
-def _to_bytes(state: dict[str, Any]) -> bytes:
+def check_checkpoint(content: bytes) -> None:
+    """Read a checkpoint without its trial. Raises DamagedError."""
+    _from_bytes(content)
+
+
+def _to_zip(state: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     torch.save(_compact(state), buffer)
-    return buffer.getvalue()
+    return digests.add_to_zip(buffer.getvalue())
 
 
 def _compact(value: Any) -> Any:
@@ -85,19 +144,29 @@ def _compact(value: Any) -> Any:
 
 
 def _from_bytes(content: bytes) -> dict[str, Any]:
+    digests.check_zip(content)
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds of exceptions for damaged files
-        raise ValueError(f"stored state is damaged: {error}") from error
+        raise DamagedError(f"stored state is damaged: {_first_line(error)}") from error
     if not isinstance(state, dict):
-        raise ValueError("stored state is not a dictionary")
+        raise DamagedError("stored state is not a dictionary")
     return state
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def weights_sha256(model: nn.Module) -> str:
     """The SHA-256 of a model's parameters and buffers in hexadecimal; it does not depend on the device."""
+    return state_sha256(model.state_dict())
+
+
+def state_sha256(state: Mapping[str, Tensor]) -> str:
+    """`weights_sha256` of the tensors of a state dictionary."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(state.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

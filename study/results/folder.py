@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import sys
+import time
 import uuid
-import zipfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,19 +18,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from study.results import digests
 from study.results.row_cache import CACHE, MIN_READ_FILES, decode_cache, encode_cache
-from study.results.row_files import RowError, decode_row, encode_row
+from study.results.row_files import NewerRowError, RowError, decode_row, encode_row, flaws
 from study.results.schema import ROW_SCHEMA, Row
-from study.results.storage import Storage
+from study.results.storage import Storage, masked, masked_in, shown_name
 
 _RENAME = "rename it and run again (rows are kept; what was asked before is forgotten)"
+
+WEIGHT_FILES = ("safetensors", "pt")
+"""Suffixes of stored weights: today's, and that of older versions."""
 
 CHECKPOINT_SECONDS = 30.0
 """A crash loses at most this much training, or one epoch if that is longer."""
 
 _LOCAL_READERS, _REMOTE_READERS = 2, 32  # threads; decoding takes the time on a disk, waiting on an object store
 _BATCH = 500
+_LARGEST_PID = 2**31 - 1
 
 
 class RecordsError(Exception):
@@ -37,10 +45,17 @@ class RecordsError(Exception):
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A file in `trials/` that is not a row of this version, and why; it stays where it is."""
+    """A file in `trials/` that is not a row of this version, and why; it stays where it is.
+
+    Attributes:
+        name: relative to the results folder.
+        reason: what is wrong with it.
+        newer: whether it is the row of a newer version of this program.
+    """
 
     name: str
     reason: str
+    newer: bool = False
 
 
 class Results:
@@ -53,8 +68,9 @@ class Results:
     def __init__(self, location: str | Path) -> None:
         try:
             self._storage = Storage(location)
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise RecordsError(f"cannot use {str(location)!r} as a results folder: {error}") from error
+        except (pa.ArrowException, OSError, ValueError, RuntimeError) as error:  # `~nosuch` is a RuntimeError
+            reason = f"cannot use {masked(str(location))!r} as a results folder: {masked(str(error))}"
+            raise RecordsError(reason) from None
         self.location = self._storage.location
 
     # -- rows ------------------------------------------------------------------------------------------------
@@ -72,23 +88,38 @@ class Results:
         self._storage.write(f"trials/{row['trial_id']}.parquet", encode_row(row))
 
     def read_row(self, trial_id: str) -> Row | None:
-        """A trial's row, or None if there is none or it cannot be read."""
-        content = self._storage.read(f"trials/{trial_id}.parquet")
-        try:
-            return None if content is None else decode_row(content, trial_id).to_pylist()[0]
-        except RowError:
+        """A trial's row; None if there is none, or if it cannot be read: its file is set aside then."""
+        name = f"trials/{trial_id}.parquet"
+        content = self._storage.read(name)
+        if content is None:
             return None
+        try:
+            table = decode_row(content, trial_id)
+            for reason in flaws(table).values():
+                raise RowError(reason)
+        except RowError as error:
+            self.set_aside(name, str(error))
+            return None
+        row: Row = table.to_pylist()[0]
+        return row
+
+    def set_aside(self, name: str, reason: str) -> None:
+        """Rename a file that cannot be used, so that it is neither read nor overwritten, and say so."""
+        new = f"{name}.damaged-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
+        with suppress(FileNotFoundError):
+            self._storage.move(name, new)
+            print(f"set aside {self.location}/{name} as {new}: {reason}", file=sys.stderr, flush=True)
 
     def read_rows(
-        self, columns: Sequence[str] | None = None, *, update_cache: bool = False
+        self, columns: Sequence[str] | None = None, *, update_cache: bool = False, use_cache: bool = True
     ) -> tuple[list[Row], list[Unreadable]]:
         """As `read_table`, each row as a dictionary of `columns` (all by default), in their order."""
         chosen = list(columns or ROW_SCHEMA.names)
-        table, unreadable = self.read_table(chosen, update_cache=update_cache)
+        table, unreadable = self.read_table(chosen, update_cache=update_cache, use_cache=use_cache)
         return table.select(chosen).to_pylist(), unreadable
 
     def read_table(
-        self, columns: Collection[str] = ROW_SCHEMA.names, *, update_cache: bool = True
+        self, columns: Collection[str] = ROW_SCHEMA.names, *, update_cache: bool = True, use_cache: bool = True
     ) -> tuple[pa.Table, list[Unreadable]]:
         """All rows, ordered by trial id, and the files in `trials/` that are not rows of this version.
 
@@ -97,6 +128,7 @@ class Results:
         Args:
             columns: what to read, in the order of `ROW_SCHEMA`; `trial_id` is always among them.
             update_cache: renew the copy if many rows had to be read from their own files; all columns are read then.
+            use_cache: whether rows may be taken from the copy.
 
         Raises:
             RecordsError: there is no results folder, or it cannot be read.
@@ -104,7 +136,7 @@ class Results:
         names = [name for name in ROW_SCHEMA.names if update_cache or name == "trial_id" or name in columns]
         try:
             stamps = self._storage.list("trials")
-            cached = decode_cache(self._storage.read(CACHE), stamps, names)
+            cached = decode_cache(self._read_copy() if use_cache else None, stamps, names)
             known = set() if cached is None else {f"{trial_id}.parquet" for trial_id in cached["trial_id"].to_pylist()}
             files = sorted(name for name in stamps if name.endswith(".parquet") and name not in known)
             read, unreadable = self._read_files(files, names)
@@ -123,24 +155,38 @@ class Results:
                 self._storage.write_once(CACHE, encode_cache(rows, stamps))
         return rows, unreadable
 
+    def _read_copy(self) -> bytes | None:
+        try:
+            return self._storage.read(CACHE)
+        except OSError:
+            if self._storage.remote:
+                raise
+            return None  # whatever it is, it is not our copy
+
     def _read_files(self, files: Sequence[str], columns: Sequence[str]) -> tuple[pa.Table, list[Unreadable]]:
         """The rows in these files of `trials/`, in their order."""
         parts, unreadable = [ROW_SCHEMA.empty_table().select(columns)], []
         with ThreadPoolExecutor(_REMOTE_READERS if self._storage.remote else _LOCAL_READERS) as pool:
             for start in range(0, len(files), _BATCH):  # many small buffers: those of a batch are merged and freed
                 found = list(pool.map(self._read_file, files[start : start + _BATCH]))
-                rows = [table for table in found if isinstance(table, pa.Table)]
-                parts.append(pa.concat_tables([ROW_SCHEMA.empty_table(), *rows]).select(columns).combine_chunks())
+                read = [table for table in found if isinstance(table, pa.Table)]
+                rows = pa.concat_tables([ROW_SCHEMA.empty_table(), *read]).combine_chunks()
+                if bad := flaws(rows):
+                    rows = rows.filter(pc.invert(pc.is_in(rows["trial_id"], pa.array(list(bad)))))
+                parts.append(rows.select(columns))
                 unreadable += [file for file in found if isinstance(file, Unreadable)]
+                unreadable += [Unreadable(f"trials/{trial_id}.parquet", reason) for trial_id, reason in bad.items()]
         return pa.concat_tables(parts), unreadable
 
     def _read_file(self, file: str) -> pa.Table | Unreadable | None:
-        name = f"trials/{file}"
+        name = f"trials/{shown_name(file)}"
+        if not file.isprintable():
+            return Unreadable(name, "its name is not that of a row")
         try:
             content = self._storage.read(name)
             return None if content is None else decode_row(content, file.removesuffix(".parquet"))
         except RowError as error:
-            return Unreadable(name, str(error))
+            return Unreadable(name, str(error), isinstance(error, NewerRowError))
         except OSError as error:
             if self._storage.remote:  # the store fails, not this file: any other row may be lost as well
                 raise
@@ -150,11 +196,19 @@ class Results:
 
     def write_weights(self, trial_id: str, state: bytes) -> None:
         """Store a trial's trained weights."""
-        self._storage.write(f"weights/{trial_id}.pt", state)
+        self._storage.write(f"weights/{trial_id}.safetensors", state)
 
     def read_weights(self, trial_id: str) -> bytes | None:
-        """A trial's trained weights, or None if there are none."""
-        return self._storage.read(f"weights/{trial_id}.pt")
+        """A trial's trained weights, or None if there are none; `checkpoints.load_weights` compares their digest."""
+        found = (self._storage.read(f"weights/{trial_id}.{suffix}") for suffix in WEIGHT_FILES)
+        return next((content for content in found if content is not None), None)
+
+    def set_weights_aside(self, trial_id: str, reason: str) -> None:
+        """As `set_aside`, for the file that `read_weights` reads."""
+        for suffix in WEIGHT_FILES:
+            if self._storage.read(name := f"weights/{trial_id}.{suffix}") is not None:
+                return self.set_aside(name, reason)
+        return None
 
     def write_checkpoint(self, trial_id: str, state: bytes) -> None:
         """Store the state of a half-trained trial, in place of its older one."""
@@ -170,19 +224,25 @@ class Results:
 
     def write_arrays(self, trial_id: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Store a trial's named arrays; its arrays of other names are kept."""
+        name, stored = f"arrays/{trial_id}.npz", {}
+        content = self._storage.read(name)
+        if content is not None:
+            try:
+                stored = decode_arrays(content)
+            except digests.DamagedError as error:
+                self.set_aside(name, str(error))
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **(self.read_arrays(trial_id) | dict(arrays)))
-        self._storage.write(f"arrays/{trial_id}.npz", buffer.getvalue())
+        np.savez_compressed(buffer, allow_pickle=False, **(stored | dict(arrays)))
+        self._storage.write(name, digests.add_to_zip(buffer.getvalue()))
 
     def read_arrays(self, trial_id: str) -> dict[str, npt.NDArray[Any]]:
-        """A trial's named arrays; empty if there are none or they cannot be read."""
-        content = self._storage.read(f"arrays/{trial_id}.npz")
-        if content is None:
-            return {}
+        """A trial's named arrays; empty if there are none, or if they are damaged, which is said in a line."""
+        name = f"arrays/{trial_id}.npz"
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored.files}
-        except (OSError, ValueError, zipfile.BadZipFile):
+            content = self._storage.read(name)
+            return {} if content is None else decode_arrays(content)
+        except digests.DamagedError as error:
+            print(f"left out {self.location}/{name}: {error}", file=sys.stderr)
             return {}
 
     def write_log(self, trial_id: str, text: str) -> None:
@@ -197,12 +257,10 @@ class Results:
         Raises:
             RecordsError: study.json is damaged or of another form.
         """
-        content = self._storage.read("study.json")
-        if content is None:
-            return {}
         try:
-            study: dict[str, Any] = json.loads(content)
-        except ValueError as error:
+            content = self._storage.read("study.json")
+            study: dict[str, Any] = {} if content is None else masked_in(_decode_json(content))
+        except (ValueError, OSError) as error:
             raise RecordsError(f"{self.location}/study.json is damaged ({error}); {_RENAME}") from error
         requests = study.get("requests", []) if isinstance(study, dict) else None
         if not isinstance(requests, list) or not all(isinstance(request, dict) for request in requests):
@@ -210,13 +268,13 @@ class Results:
         return study
 
     def write_study(self, study: dict[str, Any]) -> None:
-        """Replace the content of study.json."""
-        self._storage.write("study.json", json.dumps(study, indent=1).encode())
+        """Replace the content of study.json; what looks like a secret in it is masked."""
+        self._storage.write("study.json", json.dumps(masked_in(study), indent=1).encode())
 
     def read_gpu_shares(self) -> dict[str, Any]:
         """What was measured of trials on GPUs, by kind of trial; empty if nothing was, or if the file is damaged."""
         try:
-            stored = json.loads(self._storage.read("gpu_shares.json") or b"{}")
+            stored = _decode_json(self._storage.read("gpu_shares.json") or b"{}")
         except ValueError:
             return {}
         return stored if isinstance(stored, dict) else {}
@@ -231,11 +289,12 @@ class Results:
         None if no command runs here, or if the file is damaged.
         """
         try:
-            lock = json.loads(self._storage.read("run.json") or b"null")
+            lock = _decode_json(self._storage.read("run.json") or b"null")
         except ValueError:
             return None
-        valid = isinstance(lock, dict) and isinstance(lock.get("at"), float) and isinstance(lock.get("pid"), int)
-        return lock if valid else None
+        if not isinstance(lock, dict) or not isinstance(lock.get("at"), float) or not isinstance(lock.get("pid"), int):
+            return None
+        return lock if math.isfinite(lock["at"]) and 0 < lock["pid"] <= _LARGEST_PID else None
 
     def write_run_lock(self, lock: dict[str, Any]) -> None:
         """Store a heartbeat of the command that runs here."""
@@ -244,6 +303,37 @@ class Results:
     def delete_run_lock(self) -> None:
         """Release the run lock, if there is one."""
         self._storage.delete("run.json")
+
+    # -- checks --------------------------------------------------------------------------------------------------
+
+    def files(self, folder: str) -> list[str]:
+        """The names of the files in a folder; none if there is no such folder."""
+        try:
+            return sorted(self._storage.list(folder))
+        except FileNotFoundError:
+            return []
+
+    def read_file(self, name: str) -> bytes:
+        """A file's content. Raises OSError if there is none."""
+        content = self._storage.read(name)
+        if content is None:
+            raise FileNotFoundError(f"{name} is gone")
+        return content
+
+    def damaged_records(self) -> Iterator[tuple[str, str]]:
+        """Name and flaw of the files of the study as a whole that cannot be read, and of the copy of the rows."""
+        try:
+            self.read_study()
+        except RecordsError as error:
+            yield "study.json", str(error)
+        for name in ("run.json", "gpu_shares.json"):
+            try:
+                _decode_json(self._storage.read(name) or b"{}")
+            except (ValueError, OSError) as error:
+                yield name, f"damaged, and therefore ignored: {error}"
+        copy = self._read_copy()
+        if copy is not None and decode_cache(copy, self._storage.list("trials"), ["trial_id"]) is None:
+            yield CACHE, "damaged or of another version, and therefore ignored; it may be deleted"
 
     # -- the folder ------------------------------------------------------------------------------------------
 
@@ -278,3 +368,34 @@ class Results:
                 f"cannot look into the results folder {self.location}: {error}; check the credentials, the bucket and "
                 "the network, or give another folder with --results"
             ) from error
+
+
+def decode_arrays(content: bytes) -> dict[str, npt.NDArray[Any]]:
+    """The named arrays of an .npz file.
+
+    Raises:
+        DamagedError: they do not match their digest or cannot be read.
+    """
+    digests.check_zip(content)
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except Exception as error:  # numpy, zipfile and zlib raise many kinds, a header of 72 TiB a MemoryError
+        raise digests.DamagedError(f"damaged: {error}") from error
+
+
+def _decode_json(content: bytes) -> Any:
+    """JSON as the standard has it. Raises ValueError for all else: NaN, Infinity, or nesting that has no end."""
+    try:
+        return json.loads(content, parse_constant=_no_constant, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    return number if math.isfinite(number) else _no_constant(digits)

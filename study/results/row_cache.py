@@ -1,7 +1,8 @@
 """A copy of all rows in one file: ten thousand small files take many times as long to read.
 
 The copy may be deleted at any time. A row is taken from it only while the row's own file has the size and the time of
-change that it had when it was copied; files that are new, changed or unreadable are read themselves.
+change that it had when it was copied; files that are new, changed or unreadable are read themselves. A copy whose
+digest does not match is not used.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from study.results import digests
 from study.results.schema import ROW_SCHEMA
 from study.results.storage import Stamp
 
@@ -25,7 +27,10 @@ SETTLED_SECONDS = 60.0
 """A younger file is not copied: it may change again within the resolution of its time of change."""
 
 _SIZE, _CHANGED = "file_size", "file_changed_ns"
-_SCHEMA = ROW_SCHEMA.append(pa.field(_SIZE, pa.int64())).append(pa.field(_CHANGED, pa.int64()))
+_SCHEMA = pa.schema(
+    [*ROW_SCHEMA, pa.field(_SIZE, pa.int64()), pa.field(_CHANGED, pa.int64())],
+    metadata=ROW_SCHEMA.metadata | digests.PARQUET_MARK,
+)
 _NO_FILE = Stamp(-1, -1)
 
 
@@ -37,12 +42,12 @@ def encode_cache(rows: pa.Table, stamps: Mapping[str, Stamp]) -> pa.Buffer:
         stamps: name -> stamp of each file in `trials/`.
     """
     size, changed = _stamps_of(rows, stamps)
-    table = rows.append_column(_SIZE, size).append_column(_CHANGED, changed)
+    table = rows.append_column(_SIZE, size).append_column(_CHANGED, changed).replace_schema_metadata(_SCHEMA.metadata)
     latest = time.time_ns() - int(SETTLED_SECONDS * 1e9)
     settled = pc.and_(pc.greater(changed, 0), pc.less(changed, latest))
     sink = pa.BufferOutputStream()
     pq.write_table(_where(settled, table), sink, use_dictionary=False, write_statistics=False, row_group_size=1000)
-    return sink.getvalue()
+    return digests.add_to_parquet(sink.getvalue())
 
 
 def decode_cache(content: bytes | None, stamps: Mapping[str, Stamp], columns: Sequence[str]) -> pa.Table | None:
@@ -56,6 +61,8 @@ def decode_cache(content: bytes | None, stamps: Mapping[str, Stamp], columns: Se
     if content is None:
         return None
     try:
+        if not digests.check_parquet(content):
+            return None
         file = pq.ParquetFile(pa.BufferReader(content))
         if not file.schema_arrow.equals(_SCHEMA) or file.schema_arrow.metadata != _SCHEMA.metadata:
             return None
@@ -64,7 +71,7 @@ def decode_cache(content: bytes | None, stamps: Mapping[str, Stamp], columns: Se
         return None
     size, changed = _stamps_of(table, stamps)
     same = pc.and_(pc.equal(table[_SIZE], size), pc.equal(table[_CHANGED], changed))
-    return _where(same, table.drop_columns([_SIZE, _CHANGED]))
+    return _where(same, table.drop_columns([_SIZE, _CHANGED]).replace_schema_metadata(ROW_SCHEMA.metadata))
 
 
 def _stamps_of(rows: pa.Table, stamps: Mapping[str, Stamp]) -> tuple[pa.Array, pa.Array]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
+import stat
 import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -30,6 +33,31 @@ PERMANENT = (
 
 ONE_REQUEST = "allow_delayed_open=true"
 """Arrow's option for S3: a file below 5 MB is written in one request instead of three."""
+
+
+_CREDENTIALS = re.compile(r"(?i)(?<=://)[^\s'\"?#]*:[^\s'\"?#]*(?=@)")
+_SECRET_OPTION = re.compile(
+    r"(?i)(?<=[?&])([a-z_-]*(?:secret|token|password|passwd|credential|access_?key)[a-z_-]*=)(?!\*\*\*)[^&\s'\"]+"
+)
+
+
+def masked(text: str) -> str:
+    """A location, command or message, with `***` in place of what looks like a secret in a URI."""
+    return _SECRET_OPTION.sub(r"\1***", _CREDENTIALS.sub("***", text))
+
+
+def masked_in(value: Any) -> Any:
+    """JSON data with all its texts `masked`."""
+    if isinstance(value, str):
+        return masked(value)
+    if isinstance(value, dict):
+        return {key: masked_in(entry) for key, entry in value.items()}
+    return [masked_in(entry) for entry in value] if isinstance(value, list) else value
+
+
+def shown_name(name: str) -> str:
+    """A file's name as text that can be printed: bytes that are not UTF-8 as escapes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 class Stamp(NamedTuple):
@@ -56,6 +84,10 @@ class Storage:
 
     def __init__(self, location: str | Path) -> None:
         self.location = str(location)
+        if masked(self.location) != self.location:
+            raise ValueError(
+                "a URI must hold no key or password, it would be stored; use the environment's credentials"
+            )
         self.remote = "://" in self.location
         if self.remote:
             self._fs, self._root = _open(self.location)
@@ -80,6 +112,8 @@ class Storage:
         Raises:
             FileNotFoundError: there is no such folder.
         """
+        if not self.remote:  # Arrow would refuse the whole folder for one name that is not UTF-8
+            return _list_local(self._path(folder))
         infos = self._retry(lambda: self._fs.get_file_info(pafs.FileSelector(self._path(folder))))
         files = [info for info in infos if info.is_file and not info.base_name.startswith(".")]
         return {info.base_name: Stamp(info.size, info.mtime_ns or 0) for info in files}
@@ -118,6 +152,10 @@ class Storage:
                 self._fs.delete_file(temporary)
             raise
 
+    def move(self, name: str, new: str) -> None:
+        """Rename a file."""
+        self._retry(lambda: self._fs.move(self._path(name), self._path(new)))
+
     def delete(self, name: str) -> None:
         """Remove a file, if there is one."""
 
@@ -141,6 +179,19 @@ class Storage:
                     raise
                 time.sleep(pause)
         return work()
+
+
+def _list_local(folder: str) -> dict[str, Stamp]:
+    found = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            with suppress(OSError):  # deleted since, or a loop of links
+                status = entry.stat()
+                if stat.S_ISREG(status.st_mode):
+                    found[entry.name] = Stamp(status.st_size, status.st_mtime_ns)
+    return found
 
 
 def _open(uri: str) -> tuple[pafs.FileSystem, str]:

@@ -108,12 +108,28 @@ def _load_parent(trial: Trial, data: DeviceData, results: Results) -> nn.Module 
     """The trained network that this trial starts from, in eval mode, if it has a parent."""
     if trial.parent is None:
         return None
-    weights = results.read_weights(trial.parent.trial_id)
-    if weights is None:
-        raise ValueError(f"its parent, trial {trial.parent.trial_id}, has no weights: see that trial's row")
-    model = build_model(trial.parent, data)
-    checkpoints.load_weights(model, weights)
+    parent_id = trial.parent.trial_id
+    row = results.read_row(parent_id)
+    model = _load_weights(trial.parent, row, data, results)
+    if model is None:
+        raise ValueError(
+            f"its parent, trial {parent_id}, has no weights: see that trial's row, or give the same command again"
+        )
     return model.eval()
+
+
+def _load_weights(trial: Trial, row: Row | None, data: DeviceData, results: Results) -> nn.Module | None:
+    """The network with a trial's stored weights; None if there are none, or if they are damaged: set aside then."""
+    weights = results.read_weights(trial.trial_id)
+    if weights is None:
+        return None
+    model = build_model(trial, data)
+    try:
+        checkpoints.load_weights(model, weights, trial.trial_id, row["weights_sha256"] if row else None)
+    except ValueError as error:
+        results.set_weights_aside(trial.trial_id, str(error))
+        return None
+    return model
 
 
 def _load_trained(
@@ -129,15 +145,8 @@ def _load_trained(
         raise ValueError(f"{trial.dataset} is not the data that this trial was trained on; use another --results")
     if parent is not None and row["parent_sha256"] != checkpoints.weights_sha256(parent):
         return None
-    weights = results.read_weights(trial.trial_id)
-    if weights is None:
-        return None
-    model = build_model(trial, data)
-    try:
-        checkpoints.load_weights(model, weights)
-    except ValueError:
-        return None
-    return model, row
+    model = _load_weights(trial, row, data, results)
+    return None if model is None else (model, row)
 
 
 def _with_lost_answers(planned: Planned, row: Row | None) -> Planned:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Literal
 
@@ -18,6 +18,7 @@ from search_spaces import (
     Probe,
     SpectrumProbe,
 )
+from study.results.folder import Results
 from study.results.schema import TRAINED, Row
 
 SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
@@ -61,6 +62,33 @@ def pending(grid: Grid, rows: Iterable[Row]) -> list[Planned]:
             if left.probes:
                 work[trial_id] = left
     return [work[trial_id] for trial_id in grid if trial_id in work]
+
+
+def pending_with_parents(grid: Grid, rows: Sequence[Row], results: Results) -> list[Planned]:
+    """As `pending`, after the stored weights of the parents that trials of the work start from were checked.
+
+    A parent whose weights are missing or damaged (they are set aside then) is trained again, before its children.
+    """
+    work = pending(grid, rows)
+    again = {planned.trial.trial_id for planned in work}
+    parents = {one.trial.parent.trial_id for one in work if one.trial.parent is not None} - again
+    lost = {row["trial_id"] for row in rows if row["trial_id"] in parents and not _has_weights(row, results)}
+    return pending(grid, [row for row in rows if row["trial_id"] not in lost]) if lost else work
+
+
+def _has_weights(row: Row, results: Results) -> bool:
+    """Whether the weights that the row of a trained network describes are stored."""
+    from study.results.checkpoints import DamagedError, read_weights  # importing torch takes seconds
+
+    content = results.read_weights(row["trial_id"]) if row["status"] == "ok" else b""
+    if not content:
+        return content is not None  # a diverged network has none
+    try:
+        read_weights(content, row["trial_id"], row["weights_sha256"])
+    except DamagedError as error:
+        results.set_weights_aside(row["trial_id"], str(error))
+        return False
+    return True
 
 
 def _parent_changed(planned: Planned, row: Row, by_id: Mapping[str, Row], retrained: Set[str]) -> bool:

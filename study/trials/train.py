@@ -19,6 +19,7 @@ from study.data import AUGMENTATIONS, DATASETS
 from study.models import build
 from study.optimizers import OPTIMIZERS
 from study.results import checkpoints
+from study.results.digests import DamagedError
 from study.results.folder import CHECKPOINT_SECONDS, Results
 from study.results.rows import new_row
 from study.results.schema import Row
@@ -107,7 +108,9 @@ class TrialTraining:
         fresh = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
         try:
             self.run.state = checkpoints.load_state(model, optimizer, stored, self._parent_sha256)
-        except ValueError:
+        except ValueError as error:
+            if isinstance(error, DamagedError):
+                self._results.set_aside(f"checkpoints/{self.trial_id}.pt", str(error))
             model.load_state_dict(fresh[0])
             optimizer.load_state_dict(fresh[1])
 
@@ -156,7 +159,7 @@ class TrialTraining:
         if state.not_replayed:
             self._results.write_log(self.trial_id, f"training steps were not replayed: {state.not_replayed}\n")
         if not state.diverged:
-            self._results.write_weights(self.trial_id, checkpoints.weights_to_bytes(model))
+            self._results.write_weights(self.trial_id, checkpoints.weights_to_bytes(model, self.trial_id))
             self._results.write_row(row)
         return row
 

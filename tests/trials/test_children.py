@@ -112,12 +112,12 @@ def test_a_child_is_pending_again_when_its_parent_is_retrained(results: Results)
 
 
 def test_a_child_is_trained_again_when_its_parents_weights_change(results: Results) -> None:
-    run(PARENT, results)
-    first = run(CHILD, results)
+    parent, first = run(PARENT, results), run(CHILD, results)
     weights = results.read_weights(PARENT.trial_id)
     assert weights is not None
     model = MODELS["m1_8"](image_shape=(1, 28, 28), num_classes=10)
     results.write_weights(PARENT.trial_id, checkpoints.weights_to_bytes(model))
+    results.write_row({**parent, "weights_sha256": checkpoints.weights_sha256(model)})
     again = run(CHILD, results)
     assert again["parent_sha256"] == checkpoints.weights_sha256(model) != first["parent_sha256"]
 

@@ -125,7 +125,7 @@ def test_a_trial_whose_row_is_torn_is_pending_with_all_probes(results: Results, 
 def test_lost_weights_are_trained_again_to_the_same_bits(results: Results, tmp_path: Path) -> None:
     one = planned()
     execute(one, tensors(), results)
-    weights = tmp_path / f"results/weights/{one.trial.trial_id}.pt"
+    weights = tmp_path / f"results/weights/{one.trial.trial_id}.safetensors"
     before = weights.read_bytes()
     weights.unlink()
     execute(one, tensors(), results)
@@ -153,7 +153,7 @@ def test_weights_are_read_without_executing_code(results: Results) -> None:
 def test_lost_weights_have_every_old_probe_answered_again(results: Results, tmp_path: Path) -> None:
     one = planned()
     execute(one, tensors(), results)
-    (tmp_path / f"results/weights/{one.trial.trial_id}.pt").write_bytes(b"damaged")
+    (tmp_path / f"results/weights/{one.trial.trial_id}.safetensors").write_bytes(b"damaged")
     new = AttackProbe("fgsm", 0.05, "ce")
     row = execute(planned(asked=frozenset([new])), tensors(), results)
     assert pending.answered(row) == {p.key for p in one.probes | {new}}

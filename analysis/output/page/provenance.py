@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
@@ -54,18 +55,18 @@ def _values(trials: pd.DataFrame, column: str) -> list[str]:
 
 
 def _command(request: dict[str, object]) -> str:
-    words = [f"python -m study.run --grid {request['grid']}"]
+    words = ["--grid", str(request["grid"])]
     select = request["select"]
     if isinstance(select, dict) and select:
-        words.append("--select " + " ".join(f"{key}={','.join(values)}" for key, values in select.items()))
+        words += ["--select", *(f"{key}={','.join(values)}" for key, values in select.items())]
     for option in ("seeds", "epochs", "train_size", "test_size"):
         value = request[option]
         if value is not None:
             shown = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-            words.append(f"--{option.replace('_', '-')} {shown}")
+            words += [f"--{option.replace('_', '-')}", shown]
     if request["probes"] != "all":
-        words.append(f"--probes {request['probes']}")
-    return " ".join(words)
+        words += ["--probes", str(request["probes"])]
+    return f"python -m study.run {shlex.join(words)}"
 
 
 def _data_sets(trials: pd.DataFrame) -> list[str]:
