@@ -15,6 +15,7 @@ from ray.exceptions import RayError
 
 from study.data import Splits
 from study.trials.device_data import DataKey
+from study.tuning.cpus import usable_cpus
 from study.tuning.settings import ClusterError, RunSettings
 
 Node = Mapping[str, float]
@@ -35,11 +36,8 @@ def connected(address: str | None) -> Iterator[None]:
     Raises:
         ClusterError: the cluster cannot be reached.
     """
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
-    if address is None and "RAY_ADDRESS" not in os.environ:
-        options["include_dashboard"] = False
     try:
-        ray.init(address=address, ignore_reinit_error=True, **options)
+        _start_or_join(address)
     except (RayError, ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         where = f"the Ray cluster at {address}" if address else "Ray"
         raise ClusterError(
@@ -49,6 +47,23 @@ def connected(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _start_or_join(address: str | None) -> None:
+    options: dict[str, Any] = {
+        "log_to_driver": False,
+        "logging_level": "ERROR",
+        "configure_logging": True,
+        "ignore_reinit_error": True,
+    }
+    if address is None and not os.environ.get("RAY_ADDRESS"):
+        try:
+            ray.init(num_cpus=usable_cpus(), include_dashboard=False, **options)
+            return
+        except ValueError as error:  # `ray start` has started one on this machine: it has CPUs of its own
+            if "existing cluster" not in str(error):
+                raise
+    ray.init(address=address, **options)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from statistics import median
@@ -21,6 +20,7 @@ from search_spaces import (
     Trial,
 )
 from study.results.schema import Row
+from study.tuning.cpus import usable_cpus
 from study.tuning.progress import duration
 
 STEP_SECONDS = 2e-3
@@ -201,8 +201,7 @@ class CostModel:
             devices = " and ".join(self.devices)
             return f"estimated: {duration(total)} of one trial at a time, as stored rows took on {devices}"
         source = "calibrated by stored rows" if self.scale else "as measured on the authors' machine"
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        here = f"{duration(total / cores)} on this machine's cores"
+        here = f"{duration(total / usable_cpus())} on this machine's cores"
         return f"estimated: {duration(total)} of one CPU core ({source}), {here}"
 
     def accuracy(self, work: Iterable[Planned], rows: Iterable[Row]) -> Accuracy | None:

@@ -148,10 +148,12 @@ def describe(metrics: Mapping[str, Any]) -> str:
 
 
 def describe_gpus(use: Mapping[str, tuple[float, float]]) -> str:
-    """GPUs held and present, in total and on each node: `GPUs 1.25/2 (10.0.0.2 0.25/1, 10.0.0.1 1/1)`."""
+    """GPUs held and present, and on each of several nodes: `GPUs 1.25/2 (10.0.0.2 0.25/1, 10.0.0.1 1/1)`."""
     if not use:
         return ""
     held, present = (sum(pair[i] for pair in use.values()) for i in (0, 1))
+    if len(use) == 1:
+        return f"GPUs {held:.3g}/{present:g}"
     by_use = sorted(use.items(), key=lambda item: (item[1][0] / item[1][1], item[0]))
     nodes = [f"{address} {a:.3g}/{b:g}" for address, (a, b) in by_use[:NODES]]
     nodes += [f"{len(use) - NODES} more"] if len(use) > NODES else []

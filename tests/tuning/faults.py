@@ -41,6 +41,24 @@ def faulty(planned: Planned, data: DeviceData, results: Results, **options: Any)
     return execute(planned, data, results, **options)
 
 
+AT_ONCE = 32
+"""Trials that must run at the same time before any of them ends."""
+
+
+def waits_for_all_others(planned: Planned, data: DeviceData, results: Results, **options: Any) -> Row:
+    """Writes down the GPUs that this process sees, and ends when AT_ONCE trials have done so."""
+    folder = Path(results.location)
+    (folder / f"gpus-{planned.trial.seed}.txt").write_text(f"{os.getpid()} {os.environ['CUDA_VISIBLE_DEVICES']}")
+    deadline = time.monotonic() + 400
+    while len(list(folder.glob("gpus-*.txt"))) < AT_ONCE and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(5)  # Ray's figures lag behind
+    options["report"]({"epoch": 1})
+    row = new_row(planned) | {"status": "diverged", "status_reason": "planted"}
+    results.write_row(row)
+    return row
+
+
 def no_batched_training(leader: Planned, data: DeviceData, results: Results, **options: Any) -> Row:
     """A group that cannot be trained as one program."""
     raise RuntimeError("vmap: this model branches on its data (planted)")

@@ -59,6 +59,7 @@ def test_a_gpu_gets_no_more_trials_than_its_nodes_cpus_can_run() -> None:
     assert trials_per_gpu(Capacity((head, worker)), 1) == 4
     assert trials_per_gpu(Capacity((head, {"CPU": 8.0, "GPU": 2.0})), 2) == 2
     assert trials_per_gpu(Capacity((worker,)), 3) == 1
+    assert trials_per_gpu(Capacity(({"CPU": 32.0, "GPU": 8.0},)), 1) == 4
     assert trials_per_gpu(Capacity((head,)), 1) == MAX_PER_GPU  # until a node with a GPU is up
 
 

@@ -17,6 +17,10 @@ def test_nodes_with_the_most_free_gpus_come_first() -> None:
     assert describe_gpus(use) in Progress({}, {}, gpu_use=lambda: use).summary()
 
 
+def test_one_machine_needs_no_address() -> None:
+    assert describe_gpus({"10.0.0.1": (7.75, 8.0)}) == "GPUs 7.75/8"
+
+
 def test_a_large_cluster_fits_one_line() -> None:
     use = {f"node{i}": (i / 10, 1.0) for i in range(8)}
     assert describe_gpus(use) == "GPUs 2.8/8 (node0 0/1, node1 0.1/1, node2 0.2/1, node3 0.3/1, 4 more)"

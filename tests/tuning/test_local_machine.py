@@ -1,0 +1,45 @@
+"""A run without a cluster uses every GPU of the machine."""
+
+from pathlib import Path
+
+import pytest
+
+from study.results.folder import Results
+from tests.cluster.scripts import run_script
+from tests.tuning.faults import AT_ONCE
+
+EIGHT_GPUS = """
+import os, sys
+os.environ["RAY_OVERRIDE_RESOURCES"] = '{"CPU": 32, "GPU": 8}'  # instead of those that Ray finds
+from search_spaces import Request, plan
+from study.data import load, split
+from study.results.folder import Results
+from study.trials.device_data import data_key
+from study.tuning import progress, tuner
+from study.tuning.cluster import connected
+from study.tuning.settings import RunSettings
+from tests.tuning.faults import waits_for_all_others
+
+progress.LINE_SECONDS = 0.0
+results = Results(sys.argv[1]); results.create()
+grid = plan(Request("smoke", select={"batch_size": ("32",), "regime": ("benchmark",)}, seeds=tuple(range(32)),
+                    epochs=1, train_size=64, test_size=20, probes="headline"))
+work = list(grid.values())
+whole = load("digits", "unused")
+data = {data_key(p): (split(whole, train_size=64, val_size=240, test_size=20), whole.sha256) for p in work}
+shown = progress.Progress({t: 1.0 for t in grid}, {})
+with connected(None):
+    tuner.run_trials(work, data, results, shown, settings=RunSettings(gpus_per_trial=.25),
+                     execute_trial=waits_for_all_others)
+"""
+
+
+@pytest.mark.slow
+def test_eight_gpus_run_four_trials_each_and_every_process_sees_one(tmp_path: Path) -> None:
+    done = run_script(EIGHT_GPUS, str(tmp_path), seconds=580)
+    seen = [path.read_text().split() for path in tmp_path.glob("gpus-*.txt")]
+    assert len({process for process, _ in seen}) == AT_ONCE
+    assert sorted(gpu for _, gpu in seen) == sorted(str(i // 4) for i in range(AT_ONCE))
+    assert {row["status"] for row in Results(tmp_path).read_rows()[0]} == {"diverged"}
+    assert "32 running" in done.stdout
+    assert "GPUs 8/8" in done.stdout
