@@ -182,7 +182,7 @@ class TestProtocol:
         assert judge("C1", both(line(1, 0.8))).verdict == "supported"
         found = judge("C1", both(line(5, -0.8)))
         assert found.verdict == "inconclusive"
-        assert "two readings of M1 disagree (as m1: supported; as m1_lenet: refuted)" in found.reason
+        assert "Two readings of a network disagree (as m1: supported; as m1_lenet: refuted)" in found.reason
 
 
 def test_every_claim_names_its_section_and_its_figures_or_tables() -> None:
