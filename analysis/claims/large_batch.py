@@ -1,7 +1,8 @@
-"""Claims C1 to C13: Yao et al., "Hessian-based analysis of large batch training and robustness to adversaries"
+"""Claims C1 to C17: Yao et al., "Hessian-based analysis of large batch training and robustness to adversaries"
 (2018, arXiv:1802.08241).
 
-C1 to C7 and C11 are about networks that were trained to a loss; runs that stopped above it are left out and counted.
+C1 to C7, C11 and C17 are about networks that were trained to a loss; runs that stopped above it are left out and
+counted.
 """
 
 from __future__ import annotations
@@ -28,13 +29,17 @@ from analysis.claims.measures import (
     to_the_target,
 )
 from analysis.claims.networks import (
+    close_on_a_subset,
     costs_clean_accuracy,
     flattens,
     helps_against_every_attack,
     input_hessians,
     negative_samples,
     positive_spectrum,
+    saddle,
     second_order_is_weaker,
+    second_order_looks_well,
+    second_order_models_are_weaker,
 )
 from analysis.claims.tests import Arms, Decide, SameVerdicts, Stratum, Test, paired
 from analysis.statistics.sample_tests import exceeds_at_large_batch, falls_from_peak, opposed, trend, unrelated
@@ -284,6 +289,7 @@ CLAIMS = (
         ADVERSARIAL,
         tests=[positive_spectrum(part="whole training set"), negative_samples(part="single samples")],
         rule=EVERY,
+        contradicts=("C16",),
     ),
     Claim(
         "C13",
@@ -291,6 +297,52 @@ CLAIMS = (
         Source(PAPER, "2, Theorem 2.1 and Proposition 2.2", ("Theorem 2.1", "Proposition 2.2")),
         Scope((*NATURAL, ORIGINAL[-1]), TO_THE_LOSS.settings + ADVERSARIAL.settings, only=True),
         tests=[input_hessians()],
+        rule=EVERY,
+    ),
+    Claim(
+        "C14",
+        "The robust models trained by second order method are also more prone to attack on CIFAR-10, particularly "
+        "M_FHSM and M_L2HESS",
+        Source(PAPER, "3.4", ("Table 4",)),
+        ADVERSARIAL,
+        tests=[second_order_models_are_weaker()],
+    ),
+    Claim(
+        "C15",
+        "Second order adversarial attack looks well for MNIST (here: FHSM leaves fewer images right than FGSM)",
+        Source(PAPER, "3.4", ("Table 3",)),
+        ADVERSARIAL,
+        tests=[second_order_looks_well()],
+        rule=EVERY,
+    ),
+    Claim(
+        "C16",
+        "For the MNIST dataset, the original model has actually converged to a saddle point; the results for "
+        "B_H = 320 and B_H = 60,000 are relatively close",
+        Source(PAPER, "caption of Figure 11", ("Figure 11",)),
+        ADVERSARIAL,
+        tests=[saddle(part="saddle"), close_on_a_subset(part="320 images")],
+        rule=EVERY,
+        contradicts=("C12",),
+    ),
+    Claim(
+        "C17",
+        "The curvature of test loss is much larger than that of training when increasing training batch: their ratio "
+        "grows with the batch size",
+        Source(PAPER, "captions of Figures 2 and 3", ("Figure 2", "Figure 3", "Figure 6")),
+        TO_THE_LOSS,
+        tests=[
+            replace(
+                along(
+                    paired(partial(trend, claimed=1)),
+                    "end to end",
+                    TRAIN,
+                    TEST,
+                    name=f"{TEST.name} over {TRAIN.name}",
+                ),
+                note="the paper's Table 7 prints a ratio that shrinks from 6.0 at batch 64 to 1.1 at batch 2048",
+            )
+        ],
         rule=EVERY,
     ),
 )
