@@ -56,7 +56,8 @@ class Verdict:
 
     `loss` is the attack's loss on which it was decided (`ce` as published, or `stable`), None for claims
     without an attack. `shown` is the stratum whose effect stands for the claim (without a data set: none was run),
-    `protocol` the sizes at which it was reached. `differs` marks a claim whose two losses disagree.
+    `protocol` the sizes at which it was reached. `differs` marks a claim whose two losses disagree; `contradicts`
+    names the claims that cannot hold beside it.
     """
 
     claim: str
@@ -70,6 +71,7 @@ class Verdict:
     protocol: str = ""
     strata: tuple[Stratum, ...] = field(default=(), repr=False)
     differs: bool = False
+    contradicts: tuple[str, ...] = ()
 
     @property
     def effect_text(self) -> str:
@@ -183,7 +185,10 @@ def _listed(strata: Sequence[Stratum], *, reasons: bool = False, at_most: int = 
 
 @dataclass(frozen=True)
 class Claim:
-    """One line of the ledger: `tests` on the curves of `scope`, and the `rule` over all their strata."""
+    """One line of the ledger: `tests` on the curves of `scope`, and the `rule` over all their strata.
+
+    `contradicts` names the claims of the same paper that cannot hold beside this one; they are shown together.
+    """
 
     name: str
     statement: str
@@ -191,6 +196,7 @@ class Claim:
     scope: Scope
     tests: Sequence[Test | SameVerdicts | OverNetworks]
     rule: Rule = universal
+    contradicts: tuple[str, ...] = ()
 
     @property
     def losses(self) -> tuple[str | None, ...]:
@@ -214,6 +220,7 @@ class Claim:
             coverage=Coverage(**evidence.count(self.scope), strata_decided=decided, strata=len(counted)),
             protocol=_protocols(counted),
             strata=strata,
+            contradicts=self.contradicts,
         )
 
 
@@ -299,6 +306,7 @@ def _row(v: Verdict) -> dict[str, object]:
         "loss": v.loss,
         "verdict": v.verdict,
         "differs": v.differs,
+        "contradicts": " ".join(v.contradicts),
         "effect": v.shown.effect,
         "low": v.shown.low,
         "high": v.shown.high,

@@ -15,9 +15,9 @@ from scipy import stats
 from analysis.claims.curves import Evidence, Scope
 from analysis.claims.measures import LEFT_OUT, NOT_CONVERGED, clean_delta, converged
 from analysis.claims.tests import OverNetworks, Stratum, worded
-from analysis.statistics.estimates import Decision
+from analysis.statistics.estimates import AT_ONE_SIZE, Decision, Sample
 from analysis.statistics.intervals import clopper_pearson, logit_accuracy, wilson
-from analysis.statistics.sample_tests import difference_by_seed
+from analysis.statistics.sample_tests import difference_by_seed, no_difference
 from analysis.statistics.thresholds import (
     CURVATURE_DELTA,
     FLOOR,
@@ -253,7 +253,129 @@ def second_order_is_weaker() -> OverNetworks:
     return by_seed(contrasts, attacked=True)
 
 
+FIRST_ORDER = ("fgsm", "fgsm10", "l2grad")
+"""Adversarial trainings with an attack by the gradient alone."""
+
+
+def _over_all_attacks(images: str) -> Read:
+    """Mean accuracy under the five attacks ("MEAN of Adv" of Tables 3 and 4)."""
+
+    def read(evidence: Evidence, loss: str | None, run: Record, parent: Record) -> Reading | None:
+        found = [_under(attack, images)(evidence, loss, run, parent) for attack in METHODS]
+        records = [one.answer for one in found if one and one.answer]
+        if len(records) < len(METHODS):
+            return None
+        correct, n = (sum(float(record[name]) for record in records) for name in ("correct", "n"))
+        blind = max((record["zero_grad_fraction"] or 0.0 for record in records), default=0.0)
+        together = {"correct": correct, "n": n, "zero_grad_fraction": blind}
+        return Reading(100 * correct / n, float(logit_accuracy(correct, n)), together)
+
+    return read
+
+
+def second_order_models_are_weaker() -> OverNetworks:
+    """On CIFAR-10, is M_FHSM, and M_L2HESS, right less often than each child of a first-order attack, seed by seed?
+
+    Mean accuracy over the five attacks on the images made of M_ORI (Table 4, "MEAN of Adv"); attacks on the networks'
+    own weights are shown, not counted.
+    """
+
+    def walk(evidence: Evidence, scope: Scope, loss: str | None) -> Iterator[Stratum]:
+        here = [network for network in networks(evidence.table) if network.dataset == "cifar10"]
+        pairs = [
+            (one, other)
+            for one in here
+            for other in here
+            if one.method in SECOND_ORDER and other.method in FIRST_ORDER
+            if (one.model, one.closeness) == (other.model, other.closeness)
+        ]
+        for one, other in pairs:
+            for images in ("transfers", "attacks"):
+                read = _over_all_attacks(images)
+                compared = SeedContrast(
+                    f"mean over attacks, against {other.name}", read, _of_parent(read), -1, ROBUST_DELTA
+                )
+                if images == "attacks":
+                    compared = compared._replace(images="white-box", uncounted="white-box, Table 4 transfers")
+                yield _contrast(evidence, loss, replace(one, parents=other.runs), compared)
+
+    return OverNetworks(walk, attacked=True)
+
+
+def second_order_looks_well() -> OverNetworks:
+    """On one network of MNIST, does FHSM leave fewer images right than FGSM?
+
+    Our reading of "looks well": the paper gives no measure. The direction decides, on the images of Table 3.
+    """
+
+    def contrasts(network: Network) -> Iterator[SeedContrast]:
+        if network.dataset == "mnist":
+            images = "attacks" if network.method == ORIGINAL else "transfers"
+            yield SeedContrast("fhsm against fgsm", _under("fhsm", images), _under("fgsm", images), -1, 0.0)
+
+    return by_seed(contrasts, attacked=True)
+
+
+def close_on_a_subset(*, part: str) -> OverNetworks:
+    """On MNIST, is the top eigenvalue of 320 training images within a factor of 2 of that of all of them?
+
+    On every network of section 3.3, by two one-sided tests over seeds.
+    """
+    subset, whole = _log2_lambda1("subset"), _log2_lambda1("whole")
+
+    def walk(evidence: Evidence, scope: Scope, loss: str | None) -> Iterator[Stratum]:
+        for network in networks(evidence.table):
+            if network.dataset != "mnist":
+                continue
+            ratios = []
+            for run in network.runs.values():
+                pair = subset(evidence, loss, run, run), whole(evidence, loss, run, run)
+                if run["status"] != "ok":
+                    ratios.append(float("nan"))
+                elif pair[0] and pair[1]:
+                    sure = pair[0].converged and pair[1].converged
+                    ratios.append(pair[0].value - pair[1].value if sure else float("nan"))
+            sample = Sample.of(np.ones(len(ratios)), np.arange(len(ratios)), ratios)
+            found = no_difference(sample, delta=CURVATURE_DELTA, reach=AT_ONE_SIZE)
+            yield replace(
+                worded(found, f"{SUBSET} images against all", "doublings"),
+                dataset=network.dataset,
+                model=network.model,
+                keys={"network": network.name},
+                measure="lambda1",
+                part=part,
+                protocol=network.protocol,
+                closeness=network.closeness,
+            )
+
+    return OverNetworks(walk)
+
+
 # Counts
+
+
+def saddle(*, part: str) -> OverNetworks:
+    """Has M_ORI on MNIST converged to a saddle point: has each seed's spectrum on the whole training set a negative
+    value among its top 20?
+
+    Refuted where the top 20 of every seed are positive by more than their residuals.
+    """
+
+    def walk(evidence: Evidence, scope: Scope, loss: str | None) -> Iterator[Stratum]:
+        for network in networks(evidence.table):
+            if network.dataset != "mnist" or network.method != ORIGINAL:
+                continue
+            spectra = [s for s in _spectra(evidence, network) if s["subset_size"] == s["train_size"]]
+            negative, positive = sum(map(_has_negative, spectra)), sum(map(_all_positive, spectra))
+            verdict: Decision = "inconclusive"
+            if spectra and len(spectra) in (negative, positive):
+                verdict = "supported" if negative else "refuted"
+            text = f"{negative} of {len(spectra)} full-data spectra with a negative eigenvalue, {positive} positive"
+            p_supported, p_refuted = (float(verdict != wanted) for wanted in ("supported", "refuted"))
+            found = Stratum(verdict, text, float(negative), p_supported=p_supported, p_refuted=p_refuted, text=text)
+            yield replace(_with_enough_seeds(network, spectra, found), keys={"network": network.name}, part=part)
+
+    return OverNetworks(walk)
 
 
 def positive_spectrum(*, part: str) -> OverNetworks:

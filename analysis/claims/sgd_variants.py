@@ -1,4 +1,4 @@
-"""Claims B1 to B11: Choudhary, "Analyzing the implicit adversarial robustness of networks trained using SGD" (2020).
+"""Claims B1 to B25: Choudhary, "Analyzing the implicit adversarial robustness of networks trained using SGD" (2020).
 
 Robustness is the attack ratio of section 3.3 at the paper's epsilons: .03 and .15 on MNIST, .02 on CIFAR-10. Where the
 text ranks ("highest", "reduces") and the paper's own numbers differ by less than delta, the direction alone decides;
@@ -7,11 +7,12 @@ each such place says so.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from analysis.claims.claim import Claim, Source, by_part, existential, most
-from analysis.claims.curves import Scope, Setting
-from analysis.claims.measures import CLEAN, LAMBDA1, TRAINED, attack_ratio, robust_accuracy
+from analysis.claims.curves import Curve, Measure, Scope, Setting
+from analysis.claims.measures import CLEAN, LAMBDA1, LAMBDA1_TEST, TRAINED, attack_ratio, robust_accuracy
 from analysis.claims.reported import (
     counterexamples,
     flatter_yet_less_robust,
@@ -19,9 +20,19 @@ from analysis.claims.reported import (
     opposed_along_batch_size,
     sharper_yet_more_robust,
 )
-from analysis.claims.tests import Test, differs, equal, flatness, gains_nothing, trends
+from analysis.claims.tests import Arms, Test, against, alone, differs, equal, flatness, gains_nothing, trends
+from analysis.statistics.estimates import Finding, Sample
+from analysis.statistics.sample_tests import contrast, paired_difference
 from search_spaces import Trial
-from search_spaces.sgd_variants import CIFAR, CIFAR_BATCH_SIZE, EPSILONS, MNIST, SGD_VARIANTS
+from search_spaces.sgd_variants import (
+    CIFAR,
+    CIFAR_BATCH_SIZE,
+    CIFAR_RATIO_BATCH_SIZES,
+    EPSILONS,
+    MNIST,
+    MNIST_BATCH_SIZES,
+    SGD_VARIANTS,
+)
 
 PAPER = "Choudhary (2020)"
 
@@ -49,6 +60,7 @@ AT_128 = (CIFAR_BATCH_SIZE,)
 LR, HIGH, RATIO = Setting("lr"), Setting("lr_0.1"), Setting("lr_bs")
 STEP, HIGH_STEP = Setting("step"), Setting("step_0.1")
 ADAM = Setting("lr_0.0005", optimizer="adam")
+ADAM_RATIO = Setting("lr_bs", optimizer="adam")
 OTHERS = ("svrg", "msgd", "selective_backprop")
 MOMENTA = (0.5, 0.9)
 DECAY = {"mnist": 0.001, "cifar10": 0.005}
@@ -56,6 +68,17 @@ DECAY = {"mnist": 0.001, "cifar10": 0.005}
 
 SMALL_BATCHES = (32, 64, 128, 256)
 """Section 3.4.3: "lower batch size (<= 256)"."""
+
+
+UP_TO_64 = (32, 64)
+ABOVE_64 = tuple(size for size in MNIST_BATCH_SIZES if size > 64)
+FROM_512 = (512, 1024)
+"""Section 3.4.1: "smaller batch size (<= 64) and very high batch size (1024)"; 512 as in section 3.4.1 on CIFAR-10."""
+
+FGSM_SMALL, PGD_SMALL, FGSM_LARGE, PGD_LARGE = MNIST_RATIOS
+"""At epsilon .03 ("smaller attacks") and at .15."""
+
+FGSM_ON_CIFAR = CIFAR_ACCURACY[0]
 
 
 def by(optimizer: str, base: Setting) -> Setting:
@@ -85,6 +108,32 @@ def _of_table_2(*tests: Test) -> list[Test]:
 
 def _scope(*settings: Setting, studies: tuple[Trial, ...] = (MNIST, CIFAR)) -> Scope:
     return Scope(studies, settings, only=True)
+
+
+def _lambda1_differs(claimed: int, base: Setting, other: Setting, part: str, at: tuple[int, ...] = ()) -> list[Test]:
+    """By direction alone. The paper does not say on which images it takes the Hessian: training decides, test is
+    shown beside it.
+    """
+    beside = "shown beside the training set: the paper does not say on which images"
+    return [
+        differs(claimed, base, other, LAMBDA1, part=part, at=at, delta=0.0),
+        differs(claimed, base, other, LAMBDA1_TEST, part=part, at=at, delta=0.0, uncounted=beside),
+    ]
+
+
+def gains_more(base: tuple[Setting, Setting], other: tuple[Setting, Setting], *measures: Measure, part: str) -> Test:
+    """Does each measure gain more from the first setting of `base` to its second than over those of `other`?"""
+
+    def pair(curves: list[Curve]) -> Iterator[Arms]:
+        for one, two in zip(against(*base)(curves), against(*other)(curves), strict=True):
+            yield Arms({"setting": f"gain of {base[1].name} over that of {other[1].name}"}, two.curves + one.curves)
+
+    return Test(pair, _difference_of_gains, "gain exceeds by", alone(measures), part, settings=(*base, *other))
+
+
+def _difference_of_gains(*samples: Sample, delta: float) -> Finding:
+    less, more = (paired_difference(*samples[k : k + 2]) for k in (0, 2))
+    return contrast(paired_difference(less, more), claimed=1, delta=delta)
 
 
 EVERY_SETTING = tuple(
@@ -126,6 +175,7 @@ CLAIMS = (
         Source(PAPER, "3.4.1, 4 (1)", ("2",)),
         _scope(RATIO, studies=(MNIST,)),
         tests=[flatness(CLEAN, part="accuracy"), flatness(*MNIST_RATIOS, part="robustness")],
+        contradicts=("B21",),
     ),
     Claim(
         "B4",
@@ -265,5 +315,186 @@ CLAIMS = (
             ),
         ],
         rule=most,  # "certain batch sizes" and "smaller attacks" are the paper's own exceptions
+        contradicts=("B17", "B19"),
+    ),
+    Claim(
+        "B12",
+        "MNIST: Adam with constant learning rate underperforms minibatch SGD, noisy SGD and sampling-based SGD "
+        "substantially in terms of adversarial robustness",
+        Source(PAPER, "3.4.1, 4 (3)", ("1",)),
+        _scope(*(by(o, LR) for o in ("sgd", "msgd", "selective_backprop")), ADAM, studies=(MNIST,)),
+        tests=[differs(-1, by(o, LR), ADAM, *MNIST_RATIOS) for o in ("sgd", "msgd", "selective_backprop")],
+    ),
+    Claim(
+        "B13",
+        "MNIST, constant learning rate, smaller FGSM attacks: noisy SGD and SVRG slightly outperform SGD for smaller "
+        "batch size (at most 64) and very high batch size (1024)",
+        Source(PAPER, "3.4.1", ("1",)),
+        _scope(*(by(o, LR) for o in ("sgd", "msgd", "svrg")), studies=(MNIST,)),
+        # "slightly": the direction decides
+        tests=[
+            differs(+1, LR, by(o, LR), FGSM_SMALL, part=part, at=at, delta=0.0)
+            for part, at in (("batch at most 64", UP_TO_64), ("batch 1024", (1024,)))
+            for o in ("msgd", "svrg")
+        ],
+    ),
+    Claim(
+        "B14",
+        "MNIST, constant LR/BS: Adam outperforms all approaches for smaller batch sizes and smaller epsilon, and is "
+        "similar to SGD otherwise",
+        Source(PAPER, "3.4.1, 4 (3)", ("2",)),
+        _scope(*(by(o, RATIO) for o in ("sgd", *OTHERS)), ADAM_RATIO, studies=(MNIST,)),
+        tests=[
+            *(
+                differs(+1, by(o, RATIO), ADAM_RATIO, FGSM_SMALL, PGD_SMALL, part="batch at most 64", at=UP_TO_64)
+                for o in ("sgd", *OTHERS)
+            ),
+            equal(RATIO, ADAM_RATIO, *MNIST_RATIOS, part="larger batches", at=ABOVE_64),
+        ],
+    ),
+    Claim(
+        "B15",
+        "MNIST, constant LR/BS: Adam obtains flatter minimas as evident from the lower eigenvalue",
+        Source(PAPER, "3.4.1, 4 (3)", ("2",)),
+        _scope(RATIO, ADAM_RATIO, studies=(MNIST,)),
+        tests=_lambda1_differs(-1, RATIO, ADAM_RATIO, part=""),
+    ),
+    Claim(
+        "B16",
+        "MNIST, constant LR/BS: for larger batches, selective backprop slightly outperforms minibatch SGD for smaller "
+        "attacks",
+        Source(PAPER, "3.4.1", ("2",)),
+        _scope(RATIO, by("selective_backprop", RATIO), studies=(MNIST,)),
+        # "slightly": the direction decides
+        tests=[differs(+1, RATIO, by("selective_backprop", RATIO), FGSM_SMALL, PGD_SMALL, at=FROM_512, delta=0.0)],
+    ),
+    Claim(
+        "B17",
+        "MNIST, constant LR/BS: with a higher PGD attack with epsilon 0.15, all variants outperform minibatch SGD",
+        Source(PAPER, "3.4.1", ("2",)),
+        _scope(*(by(o, RATIO) for o in ("sgd", *OTHERS)), ADAM_RATIO, studies=(MNIST,)),
+        tests=[differs(+1, RATIO, other, PGD_LARGE) for other in (*(by(o, RATIO) for o in OTHERS), ADAM_RATIO)],
+        contradicts=("B11",),
+    ),
+    Claim(
+        "B18",
+        "MNIST, constant LR/BS: SVRG generally underperforms minibatch SGD in terms of adversarial robustness",
+        Source(PAPER, "3.4.1", ("2",)),
+        _scope(RATIO, by("svrg", RATIO), studies=(MNIST,)),
+        # "generally" is the mean over batch sizes, under both attacks at both epsilons: one network has no "most"
+        tests=[differs(-1, RATIO, by("svrg", RATIO), *MNIST_RATIOS)],
+    ),
+    Claim(
+        "B19",
+        "CIFAR-10: SVRG leads to better no-attack and FGSM attack accuracies than minibatch SGD, and to a lower "
+        "eigenvalue",
+        Source(PAPER, "3.4.1", ("Table 2",)),
+        _scope(*(by(o, base) for base in (LR, HIGH_STEP) for o in ("sgd", "svrg")), studies=(CIFAR,)),
+        # Table 2 prints gains of .2 points and of x.75 as well: the direction decides
+        tests=[
+            test
+            for base in (LR, HIGH_STEP)
+            for test in (
+                differs(+1, base, by("svrg", base), CLEAN, part="accuracy", at=AT_128, delta=0.0),
+                *_of_table_2(
+                    differs(+1, base, by("svrg", base), FGSM_ON_CIFAR, part="FGSM accuracy", at=AT_128, delta=0.0)
+                ),
+                *_lambda1_differs(-1, base, by("svrg", base), part="eigenvalue", at=AT_128),
+            )
+        ],
+        contradicts=("B11",),
+    ),
+    Claim(
+        "B20",
+        "CIFAR-10: noisy SGD, though it attains a lower eigenvalue, underperforms minibatch SGD in terms of "
+        "adversarial robustness",
+        Source(PAPER, "3.4.1", ("Table 2",)),
+        _scope(*(by(o, base) for base in (LR, HIGH_STEP) for o in ("sgd", "msgd")), studies=(CIFAR,)),
+        tests=_of_table_2(
+            *(
+                sharper_yet_more_robust(by("msgd", base), base, *CIFAR_ACCURACY, at=CIFAR_BATCH_SIZE, part="")
+                for base in (LR, HIGH_STEP)
+            )
+        ),
+        rule=existential,
+    ),
+    Claim(
+        "B21",
+        "CIFAR-10: even when using a constant LR/BS ratio, the no-attack accuracies are slightly lower for networks "
+        "trained using bigger batches, along with the accuracies under FGSM and PGD attacks",
+        Source(PAPER, "3.4.1", ("Table 2",)),
+        _scope(RATIO, studies=(CIFAR,)),
+        # "slightly": the direction decides
+        tests=[
+            *_on(CIFAR, trends(-1, CLEAN, part="no attack", at=CIFAR_RATIO_BATCH_SIZES, delta=0.0)),
+            *_of_table_2(trends(-1, *CIFAR_ACCURACY, part="under attack", at=CIFAR_RATIO_BATCH_SIZES, delta=0.0)),
+        ],
+        contradicts=("B3",),
+    ),
+    Claim(
+        "B22",
+        "Weight decay on CIFAR-10 benefits the no-attack accuracy slightly and reduces the eigenvalue, with no "
+        "significant change under FGSM and PGD; on MNIST it helps smaller batches at higher learning rates",
+        Source(PAPER, "3.4.2", ("4", "Table 2")),
+        _scope(
+            *(LR, HIGH, with_momentum(0.9)),
+            *(decayed(LR, CIFAR), decayed(with_momentum(0.9), CIFAR), decayed(HIGH, MNIST)),
+        ),
+        tests=[
+            *_on(CIFAR, differs(+1, LR, decayed(LR, CIFAR), CLEAN, part="no-attack accuracy", at=AT_128, delta=0.0)),
+            *_on(CIFAR, *_lambda1_differs(-1, LR, decayed(LR, CIFAR), part="eigenvalue", at=AT_128)),
+            # Table 2 has the decay with momentum .9 too: FGSM accuracy falls there from 21.7 to 8.8 %
+            *_of_table_2(
+                *(
+                    equal(base, decayed(base, CIFAR), *CIFAR_ACCURACY, part="under attack", at=AT_128)
+                    for base in (LR, with_momentum(0.9))
+                )
+            ),
+            *_on(MNIST, differs(+1, HIGH, decayed(HIGH, MNIST), *MNIST_RATIOS, part="MNIST", at=UP_TO_64)),
+        ],
+    ),
+    Claim(
+        "B23",
+        "Higher the momentum, higher is the adversarial robustness, and momentum benefits the lower learning rate "
+        "(0.01) much more",
+        Source(PAPER, "3.4.3", ("3",)),
+        _scope(LR, HIGH, *(with_momentum(m, base) for base in (LR, HIGH) for m in MOMENTA), studies=(MNIST,)),
+        tests=[
+            differs(+1, with_momentum(0.5), with_momentum(0.9), *MNIST_RATIOS, part="0.9 over 0.5"),
+            gains_more(
+                (LR, with_momentum(0.9)),
+                (HIGH, with_momentum(0.9, HIGH)),
+                *MNIST_RATIOS,
+                part="gains more at the lower rate",
+            ),
+        ],
+    ),
+    Claim(
+        "B24",
+        "Best accuracy and adversarial robustness are obtained with higher learning rate (0.1) and momentum (0.9), "
+        "above batch 256",
+        Source(PAPER, "3.4.3", ("3",)),
+        _scope(LR, HIGH, *(with_momentum(m, base) for base in (LR, HIGH) for m in MOMENTA), studies=(MNIST,)),
+        # "best" ranks: the direction decides; at most batch 256 is the paper's own exception, see B8
+        tests=[
+            differs(+1, rival, with_momentum(0.9, HIGH), *measures, part=part, at=FROM_512, delta=0.0)
+            for part, measures in (("accuracy", (CLEAN,)), ("robustness", MNIST_RATIOS))
+            for rival in (LR, HIGH, with_momentum(0.5), with_momentum(0.9), with_momentum(0.5, HIGH))
+        ],
+    ),
+    Claim(
+        "B25",
+        "Compared to SVRG or sampling-based SGD, momentum is a more promising avenue, and training with higher "
+        "momentum of 0.9 leads to an adversarially robust model",
+        Source(PAPER, "4 (4)", ("1", "3", "Table 2")),
+        _scope(*(by(o, LR) for o in ("svrg", "selective_backprop")), with_momentum(0.9)),
+        tests=[
+            test
+            for o in ("svrg", "selective_backprop")
+            for test in (
+                *_on(MNIST, differs(+1, by(o, LR), with_momentum(0.9), *MNIST_RATIOS)),
+                *_of_table_2(differs(+1, by(o, LR), with_momentum(0.9), *CIFAR_RATIOS, at=AT_128)),
+            )
+        ],
     ),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 import numpy as np
@@ -222,6 +223,9 @@ def describe_protocol(scope: Scope, curve: Curve) -> tuple[str, int]:
 
 # How curves are paired
 
+Pair = Callable[[list[Curve]], Iterator[Arms]]
+"""The curves of one measure -> the arms of each stratum."""
+
 
 def each(curves: list[Curve]) -> Iterator[Arms]:
     """Every curve by itself, named by its regime and momentum."""
@@ -270,8 +274,22 @@ def against_no_momentum(curves: list[Curve], *, every: bool = False) -> Iterator
             yield Arms({"regime": curve.keys["regime"], "momentum": momentum}, (none[0], curve))
 
 
-def momentum_in_two_regimes(steep: str, level: str) -> Callable[[list[Curve]], Iterator[Arms]]:
-    """In each study no momentum and the largest under regime `steep`, then both under `level`.
+def momentum_steps(*doses: float) -> Pair:
+    """In each study the curves of each two successive momenta, the smaller one first."""
+
+    def pair(curves: list[Curve]) -> Iterator[Arms]:
+        for study in by_study(curves):
+            found = {curve.keys["momentum"]: curve for curve in study}
+            for less, more in pairwise(doses):
+                if less in found and more in found:
+                    keys = {"regime": found[more].keys["regime"], "momentum": f"momentum {more:g} against {less:g}"}
+                    yield Arms(keys, (found[less], found[more]))
+
+    return pair
+
+
+def momentum_in_two_regimes(steep: str, level: str, momenta: Pair = against_no_momentum) -> Pair:
+    """In each study the two `momenta` (none and the largest) under regime `steep`, then both under `level`.
 
     The runs that belong to both regimes are left out: they would add the same difference to both sides.
     """
@@ -282,14 +300,17 @@ def momentum_in_two_regimes(steep: str, level: str) -> Callable[[list[Curve]], I
             ids = [{str(i) for c in of[regime] for i in c.trial_id} for regime in (steep, level)]
             shared = sorted(ids[0] & ids[1])
             found = [
-                arms
+                {
+                    arms.keys["momentum"]: arms
+                    for arms in momenta([c.where(~np.isin(c.trial_id.astype(str), shared)) for c in of[regime]])
+                }
                 for regime in (steep, level)
-                for arms in against_no_momentum([c.where(~np.isin(c.trial_id.astype(str), shared)) for c in of[regime]])
             ]
-            if len(found) == 2:
-                keys = {**found[1].keys, "regime": f"{level} against {steep}"}
-                note = "left out: the runs that belong to both regimes" if shared else ""
-                yield Arms(keys, found[0].curves + found[1].curves, note=note)
+            note = "left out: the runs that belong to both regimes" if shared else ""
+            for momentum, arms in found[1].items():
+                if momentum in found[0]:
+                    keys = {**arms.keys, "regime": f"{level} against {steep}"}
+                    yield Arms(keys, found[0][momentum].curves + arms.curves, note=note)
 
     return pair
 

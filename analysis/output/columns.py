@@ -96,6 +96,7 @@ CLAIMS: dict[str, str] = {
     "loss": "loss of the attack on which it was decided; null: the claim speaks of no attack",
     "verdict": "supported, refuted, inconclusive or not run",
     "differs": "whether its verdicts on the two losses differ",
+    "contradicts": "claims of the same paper that cannot hold beside it, separated by spaces",
     "effect": "size of the effect in the stratum that speaks for the claim, in `unit`",
     "low": "lower limit of its interval",
     "high": "upper limit of its interval",

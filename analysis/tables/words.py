@@ -25,6 +25,7 @@ NAMES: dict[str, str] = {
     "c3": "C3",
     "m1_lenet": "M1 (LeNet)",
     "resnet20": "ResNet20",
+    "resnet20_x4": "ResNet20 (width 4)",
     "vgg11": "VGG11",
     "resnet18": "ResNet18",
     "fgsm": "FGSM",

@@ -40,6 +40,11 @@ def _grid() -> dict[tuple[str, Setting], tuple[Trial, ...]]:
     }
 
 
+def planned_settings(dataset: str) -> list[Setting]:
+    """The settings that the grid has on a data set."""
+    return [setting for planned, setting in _grid() if planned == dataset]
+
+
 @cache
 def _labels() -> dict[str, tuple[str, ...]]:
     labels: dict[str, list[str]] = {}
@@ -107,4 +112,4 @@ def _row(
     return made | {"attacks": attacks, "gradient_equivalents": cost, "steps": cost // trial.batch_size}
 
 
-__all__ = ["CIFAR", "COST", "MNIST", "Level", "Setting", "level", "rows"]
+__all__ = ["CIFAR", "COST", "MNIST", "Level", "Setting", "level", "planned_settings", "rows"]

@@ -66,7 +66,7 @@ def claim_section(findings: Findings) -> Html:
     """A tile per claim, then a line per claim; claims that were not run are folded away."""
     claims = by_claim(findings.verdicts)
     targets = _citations(findings)
-    lines = {claim: _line(both, targets) for claim, both in claims.items()}
+    lines = {claim: _line(both, targets, claims) for claim, both in claims.items()}
     not_run = [claim for claim, both in claims.items() if outcome(both) == "not run"]
     shown = [claim for claim in claims if claim not in not_run]
     return section(
@@ -105,7 +105,9 @@ def _tile(claim: str, both: Sequence[Verdict]) -> Html:
     return element("li", element("a", element("b", claim), icon, said, href=f"#claim-{claim}", class_=tone(word)))
 
 
-def _line(both: Sequence[Verdict], targets: Mapping[tuple[str, str], str]) -> Html:
+def _line(
+    both: Sequence[Verdict], targets: Mapping[tuple[str, str], str], claims: Mapping[str, Sequence[Verdict]]
+) -> Html:
     first = both[0]
     same = len({(v.verdict, v.effect_text) for v in both}) == 1
     shown = both[:1] if same else both
@@ -113,7 +115,7 @@ def _line(both: Sequence[Verdict], targets: Mapping[tuple[str, str], str]) -> Ht
     return element(
         "li",
         element("span", first.claim, class_="id"),
-        element("div", element("p", first.statement, " ", badge), note(first.coverage.text)),
+        element("div", element("p", first.statement, " ", badge), note(first.coverage.text), _beside(first, claims)),
         element(
             "div",
             [_verdict(v, all_losses=same) for v in shown],
@@ -125,6 +127,15 @@ def _line(both: Sequence[Verdict], targets: Mapping[tuple[str, str], str]) -> Ht
         ),
         id=f"claim-{first.claim}",
     )
+
+
+def _beside(verdict: Verdict, claims: Mapping[str, Sequence[Verdict]]) -> Html | None:
+    """The claims of the same paper that contradict this one, each with its outcome."""
+    told: list[Content] = []
+    for claim in verdict.contradicts:
+        word = outcome(claims[claim]) if claim in claims else "not run"
+        told += [", " if told else None, element("a", claim, href=f"#claim-{claim}"), f" ({LABELS.get(word, word)})"]
+    return note("The paper contradicts this claim itself: ", told, ".") if told else None
 
 
 def _verdict(verdict: Verdict, *, all_losses: bool) -> Html:

@@ -40,7 +40,7 @@ class TestMomentum:
 
     def test_a11_counts_most_cases(self) -> None:
         def networks(gains: Iterable[float]) -> list[Row]:
-            names = [("mnist", "m1_20"), ("mnist", "stdcnn"), ("fashion-mnist", "m1_20")]
+            names = [("mnist", "m1_20"), ("mnist", "stdcnn"), ("cifar10", "c1")]
             rows = []
             for k, ((dataset, model), gain) in enumerate(zip(names, gains, strict=False)):
                 base = {"fgsm": flat(0.4), "pgd": flat(0.3)}
@@ -55,7 +55,7 @@ class TestMomentum:
 
     @pytest.mark.parametrize(("drop", "verdict"), [(0.3, "supported"), (-0.3, "refuted"), (0.0, "inconclusive")])
     def test_a13_a_mild_drop_in_most_cases_is_enough(self, drop: float, verdict: str) -> None:
-        names = [("mnist", "m1_20"), ("mnist", "stdcnn"), ("fashion-mnist", "m1_20"), ("fashion-mnist", "stdcnn")]
+        names = [("mnist", "m1_20"), ("mnist", "stdcnn"), ("cifar10", "c1"), ("cifar10", "resnet18")]
         rows = []
         for k, (dataset, model) in enumerate(names):
             base, gained = {"log2_lambda1": flat(3.0)}, {"log2_lambda1": flat(3.0 - drop)}
