@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from study.arithmetic import full_precision
 from study.autograd import curvature_root, error_probabilities, largest_eigenvalue, margin_jacobian
-from study.curvature.inputs import as_pixels, check_data, full_precision, refuse_training_mode
+from study.curvature.inputs import as_pixels, check_data, refuse_training_mode
 
 BATCH_SIZE = 512
 """Inputs in a batch, as for attacks."""

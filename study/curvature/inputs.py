@@ -1,7 +1,4 @@
-"""The models and data that a curvature measurement accepts, and the precision in which it is computed."""
-
-from collections.abc import Iterator
-from contextlib import contextmanager
+"""The models and data that a curvature measurement accepts."""
 
 import torch
 from torch import Tensor, nn
@@ -28,16 +25,3 @@ def as_pixels(x: Tensor, like: Tensor) -> Tensor:
     """Inputs on the device and in the dtype of `like`; bytes are scaled to [0, 1]."""
     moved = x.detach().to(like.device)
     return moved.to(like.dtype).div_(255) if x.dtype == torch.uint8 else moved.to(like.dtype)
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Within it, float32 convolutions and matrix products use float32 arithmetic: neither TF32 nor bfloat16."""
-    matmul, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(matmul)
-        torch.backends.cudnn.allow_tf32 = cudnn

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from study.curvature.inputs import as_pixels, check_data, full_precision, refuse_training_mode
+from study.arithmetic import full_precision
+from study.curvature.inputs import as_pixels, check_data, refuse_training_mode
 
 LINE_OFFSETS: tuple[float, ...] = tuple(k / 40 for k in range(-20, 21))
 """Distances along a unit direction: 41 from -.5 to .5. Source: Yao et al. 2018 (arXiv:1802.08241), Figures 2, 6, 8, 12

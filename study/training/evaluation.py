@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from study.arithmetic import full_precision
+
 CHUNK = 1000
 """Images per forward pass: enough to keep a core busy, few enough for the activations of resnet18."""
 
@@ -20,6 +22,7 @@ class Evaluation:
     accuracy: float
 
 
+@full_precision()
 @torch.no_grad()
 def evaluate(model: nn.Module, x: Tensor, y: Tensor) -> Evaluation:
     """Loss and accuracy over a split: x uint8 (N, C, H, W), y (N,), on the model's device.
