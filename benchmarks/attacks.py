@@ -3,7 +3,8 @@
 python -m benchmarks.attacks [MODEL ...] [--images N] [--steps 40]
 
 On one thread, from the clean images, with the clean predictions as labels. No ratio is printed unless the network
-predicts the same class for every image under both attacks. The row "PGD until fooled" compares two different attacks,
+predicts the same class for every image under both attacks. We attack as many images at a time as trials do, a peer
+PEER_BATCH of them and, in a second row, as many as we do. The row "PGD until fooled" compares two different attacks,
 since ours stops with an image at its first misclassified iterate; it must fool every image that plain PGD fools.
 """
 
@@ -12,24 +13,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-import foolbox
 import torch
-import torchattacks  # type: ignore[import-untyped]
-from foolbox.models.pytorch import PyTorchModel
 from torch import Tensor, nn
 
 from benchmarks.networks import SETTINGS, attacked
 from benchmarks.row import Row, paired, parser, print_rows
-from study.attacks.evaluate import BATCH_SIZE
+from study.attacks.evaluate import images_at_once
 from study.attacks.linf import PGD_STEPS, fgsm, pgd, pgd_step_size, pgd_until_fooled
 from study.attacks.losses import cross_entropy_sum
 from study.training import streams
+
+PEER_BATCH = 512
 
 Run = Callable[[Tensor, Tensor], Tensor]
 
 
 def torchattacks_of(model: nn.Module, epsilon: float, steps: int) -> dict[str, Run]:
     """The peer's FGSM and PGD without a random start."""
+    import torchattacks  # type: ignore[import-untyped]  # here, so that the other functions work without it
+
     step = pgd_step_size(epsilon)
     return {
         "FGSM": torchattacks.FGSM(model, eps=epsilon),
@@ -39,6 +41,9 @@ def torchattacks_of(model: nn.Module, epsilon: float, steps: int) -> dict[str, R
 
 def foolbox_of(model: nn.Module, epsilon: float, steps: int) -> dict[str, Run]:
     """The peer's FGSM and PGD without a random start, their result projected on ball and box."""
+    import foolbox
+    from foolbox.models.pytorch import PyTorchModel
+
     network = PyTorchModel(model, bounds=(0, 1), device=next(model.parameters()).device)
     descent = foolbox.attacks.LinfPGD(abs_stepsize=pgd_step_size(epsilon), steps=steps, random_start=False)
 
@@ -72,22 +77,30 @@ def rows(models: Sequence[str] = (), images: int | None = None, steps: int = PGD
         model, pixels = attacked(name, images or setting.pgd_images)
         x = pixels.float() / 255
         y = predict(model, x)
-        ours = ours_of(model, setting.epsilon, steps)
+        ours, at_once = ours_of(model, setting.epsilon, steps), images_at_once(model, x, y)
+        sizes = sorted({min(size, len(x)) for size in (at_once, PEER_BATCH)}, reverse=True)
         for peer, make in PEERS.items():
             theirs = make(model, setting.epsilon, steps)
             for attack in ours:
-                a, b = predict(model, batched(ours[attack], x, y)), predict(model, batched(theirs[attack], x, y))
-                if not torch.equal(a, b):
-                    raise SystemExit(f"{name}: {attack} differs from {peer}'s on {int((a != b).sum())} images")
-                times = paired(partial(batched, ours[attack], x, y), partial(batched, theirs[attack], x, y))
-                checked = f"same prediction on all, {float((a != y).float().mean()):.0%} fooled"
-                what = "FGSM" if attack == "FGSM" else f"PGD-{steps}"
-                yield Row(what, f"{name}, {len(x)} images", peer, *times, checked)
+                a = predict(model, batched(ours[attack], x, y, at_once))
+                for size in sizes:
+                    b = predict(model, batched(theirs[attack], x, y, size))
+                    if not torch.equal(a, b):
+                        raise SystemExit(f"{name}: {attack} differs from {peer}'s on {int((a != b).sum())} images")
+                    times = paired(
+                        partial(batched, ours[attack], x, y, at_once), partial(batched, theirs[attack], x, y, size)
+                    )
+                    checked = f"same prediction on all, {float((a != y).float().mean()):.0%} fooled"
+                    what = "FGSM" if attack == "FGSM" else f"PGD-{steps}"
+                    work = f"{name}, {len(x)} images, {min(at_once, len(x))} at once"
+                    yield Row(what, work, f"{peer}, {size} at once", *times, checked)
         yield until_fooled(name, model, x, y, setting.epsilon, steps)
 
 
 def until_fooled(name: str, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, steps: int) -> Row:
     """PGD that drops fooled images against torchattacks' PGD, both from random starts."""
+    import torchattacks
+
     draws = streams.generator(0, "start")
     run = partial(pgd_until_fooled, model, epsilon=epsilon, loss=cross_entropy_sum, generator=draws, steps=steps)
     peer = torchattacks.PGD(model, eps=epsilon, alpha=pgd_step_size(epsilon), steps=steps, random_start=True)
@@ -96,13 +109,14 @@ def until_fooled(name: str, model: nn.Module, x: Tensor, y: Tensor, epsilon: flo
     missed = (predict(model, whole(x, y, generator=streams.generator(1))) != y) & ~fooled
     if missed.any():
         raise SystemExit(f"{name}: PGD fools {int(missed.sum())} images that PGD until fooled does not")
-    times = paired(partial(batched, run, x, y), partial(batched, peer, x, y))
+    at_once = images_at_once(model, x, y)
+    times = paired(partial(batched, run, x, y, at_once), partial(batched, peer, x, y, PEER_BATCH))
     checked = f"fools all that PGD fools; {float(fooled.float().mean()):.0%} fooled"
     work = f"{name}, {len(x)} images, epsilon {epsilon}"
     return Row("PGD until fooled", work, "torchattacks' PGD", *times, checked)
 
 
-def batched(run: Run, x: Tensor, y: Tensor, size: int = BATCH_SIZE) -> Tensor:
+def batched(run: Run, x: Tensor, y: Tensor, size: int) -> Tensor:
     """An attack on all images, so many at a time."""
     return torch.cat([run(*part) for part in zip(x.split(size), y.split(size), strict=True)])
 

@@ -1,22 +1,22 @@
 """Training, attacks and lambda1 on a GPU against what one would write instead, as paired ratios in one run.
 
-python -m benchmarks.gpu [ROW ...] [--device cuda] [--images N]
+python -m benchmarks.gpu [ROW ...] [--device cuda] [--images N] [--data-dir DIR]
 
 - recorded: an epoch of m1_20 at batch 16, its steps replayed as a CUDA graph, against a plain loop over the same images
   on the same device;
 - together: networks of that kind trained as one batched program, as many as throughput says, seconds per network,
   against the same loop;
-- precision: an epoch of resnet18 in bf16, TF32 and float32 against the same loop in float32;
-- attack: PGD-40 on m1_20 against torchattacks;
+- float32, tf32, bf16: an epoch of resnet18 in that precision against the same loop in float32;
+- attack: PGD-40 on m1_20 against torchattacks, also until an image is fooled;
 - lambda1: of m1 on many images, as trials measure it; seconds only.
 
 Checked first: the loops end in the same weights (in lower precision: nearly), the attacks in the same predictions.
+A row that fails costs only itself: its reason is printed at the end, and the exit status is 1.
 `--device cpu` tries the command without a GPU, with few images and without CUDA graphs.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from functools import partial
 from statistics import median
@@ -24,7 +24,7 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
-from benchmarks.attacks import batched, ours_of, predict, torchattacks_of
+from benchmarks.attacks import PEER_BATCH, batched, ours_of, predict, torchattacks_of
 from benchmarks.networks import (
     MOMENTUM,
     SETTINGS,
@@ -38,15 +38,16 @@ from benchmarks.networks import (
 )
 from benchmarks.row import Row, paired, parser, print_rows
 from search_spaces.probe import LAMBDA1_TOLERANCE
-from study.attacks.evaluate import BATCH_SIZE, images_at_once
-from study.attacks.linf import PGD_STEPS
+from study.arithmetic import full_precision
+from study.attacks.evaluate import images_at_once
+from study.attacks.linf import PGD_STEPS, pgd_until_fooled
+from study.attacks.losses import cross_entropy_sum
 from study.curvature import top_eigenvalues
-from study.data.augmentation import AUGMENTATIONS
 from study.models import build
 from study.training import precision, streams
 from study.training.batched import best_count, synchronize, throughput, train_batched
 from study.training.cuda_graph import CudaGraphs
-from study.training.loop import TrainingRun, TrainingState
+from study.training.loop import TrainingRun, TrainingState, minibatches
 from study.trials.execute_batched import MAX_GROUP
 
 PEER = "loop over tensors, eager"
@@ -76,19 +77,17 @@ def ours(run: TrainingRun, data: Data) -> None:
 
 
 def peer_of(name: str, batch_size: int, data: Data) -> tuple[nn.Module, Callable[[], None]]:
-    """A network and an epoch of the loop that one writes for data in memory, on the same order of images."""
-    device, augment = data[0].device, AUGMENTATIONS[SETTINGS[name].augmentation]
+    """A network and an epoch of the loop that one writes for data in memory, on the same minibatches.
+
+    They are the study's own, prepared in the same way, so the ratio is that of the steps and, if anything, too low.
+    """
+    device = data[0].device
     model = network(name).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
-
-    def batches() -> Iterator[Data]:
-        draws = streams.generator(0, "augmentation", 0, device=device)
-        order = torch.randperm(len(data[1]), generator=streams.generator(0, "order", 0)).to(device)
-        for batch in order.split(batch_size):
-            yield augment(data[0][batch], draws).float() / 255, data[1][batch]
+    recipe = run_on(device, name, batch_size).recipe
 
     def epoch() -> None:
-        plain_epoch(model, optimizer, batches())
+        plain_epoch(model, optimizer, minibatches(recipe, data, 0))
         synchronize(device)
 
     return model, epoch
@@ -132,43 +131,48 @@ def together(device: torch.device, images: int) -> Iterator[Row]:
     yield Row("epoch, a network", work, PEER, [seconds / count for seconds in all_of_them], theirs, checked)
 
 
-def lower_precision(device: torch.device, images: int) -> Iterator[Row]:
-    """resnet18 at batch 128."""
+def resnet18(device: torch.device, images: int, arithmetic: str) -> Iterator[Row]:
+    """resnet18 at batch 128 in this precision."""
     data = _images("resnet18", images, device)
+    run = run_on(device, "resnet18", 128, arithmetic)
     other, epoch = peer_of("resnet18", 128, data)
+    ours(run, data)
     epoch()
-    once = copy.deepcopy(other)
-    for arithmetic in ("bf16", "tf32", "float32") if device.type == "cuda" else ("float32",):
-        run = run_on(device, "resnet18", 128, arithmetic)
-        ours(run, data)
-        checked = _same_weights(run.model, once, ROUNDING if arithmetic == "float32" else LOWER)
-        times = paired(partial(ours, run, data), epoch)
-        whole = median(times[0]) * 100 * 40_000 / len(data[1])
-        work = f"resnet18 {arithmetic}, batch 128, {len(data[1])} images"
-        yield Row("training epoch", work, PEER, *times, f"{checked}; 100 epochs of 40,000 images: {whole:.0f} s")
+    checked = _same_weights(run.model, other, ROUNDING if arithmetic == "float32" else LOWER)
+    times = paired(partial(ours, run, data), epoch)
+    whole = median(times[0]) * 100 * 40_000 / len(data[1])
+    work = f"resnet18 {arithmetic}, batch 128, {len(data[1])} images"
+    yield Row("training epoch", work, PEER, *times, f"{checked}; 100 epochs of 40,000 images: {whole:.0f} s")
 
 
-def attack(device: torch.device, images: int) -> Iterator[Row]:
-    """PGD-40 on m1_20, as many images at a time as the study takes, against batches of BATCH_SIZE and of that size."""
-    model, pixels = attacked("m1_20", images)
+def attack(device: torch.device, images: int, data_dir: str | None = None) -> Iterator[Row]:
+    """PGD-40 on m1_20, as many images at a time as the study takes, against batches of PEER_BATCH and of that size."""
+    model, pixels = attacked("m1_20", images, data_dir)
     pixels = pixels[torch.arange(images) % len(pixels)]
     model, x = model.to(device), pixels.to(device).float() / 255
     y = predict(model, x)
     epsilon, at_once = SETTINGS["m1_20"].epsilon, images_at_once(model, x, y)
     mine, its = (make(model, epsilon, PGD_STEPS)["PGD"] for make in (ours_of, torchattacks_of))
+    draws = streams.generator(0, "start", device=device)
+    until_fooled = partial(
+        pgd_until_fooled, model, epsilon=epsilon, loss=cross_entropy_sum, generator=draws, steps=PGD_STEPS
+    )
 
     def run(method: Callable[[Tensor, Tensor], Tensor], size: int) -> Tensor:
         found = batched(method, x, y, size)
         synchronize(x.device)
         return found
 
-    for size in sorted({BATCH_SIZE, at_once}):
+    for size in sorted({PEER_BATCH, at_once}):
         same = float((predict(model, run(mine, at_once)) == predict(model, run(its, size))).float().mean())
         if not same > 0.999:  # a GPU's sums differ in their last bit, which decides a few images
             raise SystemExit(f"PGD-{PGD_STEPS} differs from torchattacks' on {1 - same:.2%} of the images")
-        times = paired(partial(run, mine, at_once), partial(run, its, size))
         work, peer = f"m1_20, {len(x)} images, {at_once} at once", f"torchattacks, {size} at once"
+        times = paired(partial(run, mine, at_once), partial(run, its, size))
         yield Row(f"PGD-{PGD_STEPS}", work, peer, *times, f"same prediction on {same:.2%}")
+        times = paired(partial(run, until_fooled, at_once), partial(run, its, size))
+        fooled = float((predict(model, run(until_fooled, at_once)) != y).float().mean())
+        yield Row("PGD until fooled", work, peer, *times, f"{fooled:.0%} fooled; the same attack until then")
 
 
 def lambda1(device: torch.device, images: int) -> Iterator[Row]:
@@ -203,25 +207,37 @@ def _same_weights(own: nn.Module, other: nn.Module, tolerance: float = ROUNDING)
 ROWS: dict[str, tuple[Callable[[torch.device, int], Iterator[Row]], int, int]] = {
     "recorded": (recorded, 60_000, 512),
     "together": (together, 60_000, 512),
-    "precision": (lower_precision, 40_000, 128),
+    "float32": (partial(resnet18, arithmetic="float32"), 40_000, 128),
+    "tf32": (partial(resnet18, arithmetic="tf32"), 40_000, 128),
+    "bf16": (partial(resnet18, arithmetic="bf16"), 40_000, 128),
     "attack": (attack, 10_000, 64),
     "lambda1": (lambda1, 60_000, 200),
 }
 """Name -> what measures it, and how many images by default on a GPU and on a CPU."""
 
 
-def rows(names: tuple[str, ...] = (), device: str = "cuda", images: int | None = None) -> Iterator[Row]:
-    """The rows asked for; all by default.
+def rows(
+    names: tuple[str, ...] = (), device: str = "cuda", images: int | None = None, data_dir: str | None = None
+) -> Iterator[Row]:
+    """The rows asked for; by default all that the device can measure. MNIST's rows read it from `data_dir`, if given.
 
     Raises:
-        SystemExit: there is no such device, or the two sides differ.
+        SystemExit: there is no such device; or, after all rows, some failed: the two sides differ, memory ran out.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("torch sees no GPU here; --device cpu tries the command without one")
-    torch.backends.cudnn.allow_tf32 = False  # as in a worker: float32 means float32
-    for name in names or ROWS:
+    failed = []
+    for name in names or [name for name in ROWS if device == "cuda" or name != "tf32"]:
         measure, on_gpu, on_cpu = ROWS[name]
-        yield from measure(torch.device(device), images or (on_gpu if device == "cuda" else on_cpu))
+        if name == "attack" and data_dir:
+            measure = partial(attack, data_dir=data_dir)
+        try:
+            with full_precision():
+                yield from measure(torch.device(device), images or (on_gpu if device == "cuda" else on_cpu))
+        except (Exception, SystemExit) as error:
+            failed.append(f"{name}: {type(error).__name__}: {error}")
+    if failed:
+        raise SystemExit("\n".join(failed))
 
 
 def main() -> None:
@@ -229,8 +245,9 @@ def main() -> None:
     command = parser(__doc__, "ROW", ROWS)
     command.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="default %(default)s")
     command.add_argument("--images", type=int, help="default by row and device")
+    command.add_argument("--data-dir", help="attack m1_20 trained on MNIST from here; default: on the built-in digits")
     options = command.parse_args()
-    print_rows(rows(tuple(options.names), options.device, options.images))
+    print_rows(rows(tuple(options.names), options.device, options.images, options.data_dir))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from study.training.schedules import constant
 
 NUM_CLASSES = 10
 MOMENTUM = 0.9
-DIGITS_EPOCHS = 5
+DIGITS_EPOCHS, TRAINED_ON = 5, 6000
 Data = tuple[Tensor, Tensor]
 """Images (n, C, H, W) and labels (n,)."""
 
@@ -105,16 +105,16 @@ def plain_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Ite
         optimizer.step()
 
 
-def attacked(name: str, n: int) -> tuple[nn.Module, Tensor]:
-    """A network in eval mode that an attack can fool, and n uint8 images for it.
+def attacked(name: str, n: int, data_dir: str | None = None) -> tuple[nn.Module, Tensor]:
+    """A network in eval mode that an attack can fool, and at most n uint8 images for it.
 
     Random weights are enough for the CIFAR models. The MNIST models with random weights give every image the same
-    class whatever the attack does, so they learn the built-in digits first.
+    class whatever the attack does, so they learn MNIST for an epoch, or the built-in digits without a `data_dir`.
     """
     model = network(name)
     if SETTINGS[name].shape == CIFAR:
         return model.eval(), random_images(CIFAR, n)[0]
-    digits = load("digits", ".")
-    x, y = torch.from_numpy(digits.train_x), torch.from_numpy(digits.train_y)
-    study_epochs(run_of(model, 16, learning_rate=0.01, epochs=DIGITS_EPOCHS), (x, y))
-    return model.eval(), x[:n]
+    images, epochs = (load("mnist", data_dir), 1) if data_dir else (load("digits", "."), DIGITS_EPOCHS)
+    x, y = torch.from_numpy(images.train_x[:TRAINED_ON]), torch.from_numpy(images.train_y[:TRAINED_ON])
+    study_epochs(run_of(model, 16, learning_rate=0.01, epochs=epochs), (x, y))
+    return model.eval(), (torch.from_numpy(images.test_x) if data_dir else x)[:n]

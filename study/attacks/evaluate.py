@@ -11,18 +11,32 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from study.arithmetic import full_precision
 from study.attacks import ATTACKS
 from study.attacks.inputs import PROBE_SIZE, as_pixels, check_epsilon, check_split
 from study.attacks.losses import LOSSES, logits_and_input_gradient
 from study.autograd import graph_bytes
 
-BATCH_SIZE = 512
-"""Images in a batch on a CPU, where PGD on m1_20 is equally fast from 32 to 1024."""
 
-MOST_AT_ONCE = 4096
-"""Images in a batch on a GPU, where every pass costs kernel launches; fewer if their graph exceeds `GRAPH_BYTES`."""
+@dataclass(frozen=True)
+class BatchLimits:
+    """How many images to attack at a time: as many as have a graph of `graph_bytes`, from `least` to `most`."""
 
-GRAPH_BYTES = 2**30
+    least: int
+    most: int
+    graph_bytes: int
+
+    def images(self, bytes_per_image: int) -> int:
+        """The number of images whose graphs have so many bytes each."""
+        return min(self.most, max(self.least, self.graph_bytes // bytes_per_image))
+
+
+ON_CPU = BatchLimits(least=16, most=256, graph_bytes=2**23)
+"""Activations of 8 MiB stay in a core's cache, and the allocator keeps their memory. With 512 images of stdcnn every
+step returns its memory to the system and faults it in again: a PGD step takes 1.5 to 1.9 times as long."""
+
+ON_GPU = BatchLimits(least=512, most=4096, graph_bytes=2**30)
+"""There every pass costs kernel launches."""
 
 Entry = TypeVar("Entry")
 
@@ -79,6 +93,7 @@ class AttackResult:
     correct_bits: bytes
 
 
+@full_precision()
 def attack_split(
     model: nn.Module,
     x: Tensor,
@@ -173,11 +188,10 @@ def attack_split(
 
 
 def images_at_once(model: nn.Module, x: Tensor, y: Tensor) -> int:
-    """Images in a batch: `BATCH_SIZE` on a CPU; on a GPU what `GRAPH_BYTES` hold, from there to `MOST_AT_ONCE`."""
+    """Images in a batch on the model's device, see `ON_CPU` and `ON_GPU`: images (n, ...), labels (n,)."""
     few = as_pixels(model, x[:PROBE_SIZE])
-    if few.device.type == "cpu":
-        return BATCH_SIZE
-    return min(MOST_AT_ONCE, max(BATCH_SIZE, GRAPH_BYTES // bytes_per_image(model, few, y[:PROBE_SIZE])))
+    limits = ON_CPU if few.device.type == "cpu" else ON_GPU
+    return limits.images(bytes_per_image(model, few, y[:PROBE_SIZE]))
 
 
 def bytes_per_image(model: nn.Module, pixels: Tensor, y: Tensor) -> int:
@@ -187,8 +201,9 @@ def bytes_per_image(model: nn.Module, pixels: Tensor, y: Tensor) -> int:
     return max(1, graph_bytes([value], besides=[*model.parameters(), *model.buffers()]) // len(pixels))
 
 
+@full_precision()
 def measure_clean_gradient(
-    model: nn.Module, x: Tensor, y: Tensor, *, loss: str, batch_size: int = BATCH_SIZE
+    model: nn.Module, x: Tensor, y: Tensor, *, loss: str, batch_size: int | None = None
 ) -> CleanGradient:
     """Shares of zero gradients and saturated images of a split before any attack, by one gradient for each image.
 
@@ -196,6 +211,8 @@ def measure_clean_gradient(
     """
     loss_function = _named(LOSSES, "loss", loss)
     check_split(model, x, y)
+    if batch_size is None:
+        batch_size = images_at_once(model, x, y)
     zero, saturated = [], []
     for pixels, labels in _batches(model, x, y, batch_size):
         logits, gradient = logits_and_input_gradient(model, pixels, labels, loss_function)

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from study.arithmetic import full_precision
 from study.attacks.losses import Loss, input_gradient
 
 
@@ -39,6 +40,7 @@ def l2_step_in_box(x: Tensor, direction: Tensor, radius: float) -> Tensor:
     return x.detach().add(step.view_as(x).to(x.dtype)).clamp_(0.0, 1.0)
 
 
+@full_precision()
 def l2grad(
     model: nn.Module,
     x: Tensor,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from study.arithmetic import full_precision, tuned_convolutions
 from study.attacks.losses import Loss, input_gradient, logits_and_input_gradient
 
 FGSM10_STEPS = 10
@@ -27,6 +28,7 @@ def linf_ball_in_box(x: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
     return (x - epsilon).clamp_(min=0.0), (x + epsilon).clamp_(max=1.0)
 
 
+@full_precision()
 def fgsm(
     model: nn.Module,
     x: Tensor,
@@ -60,6 +62,7 @@ def fgsm10_step_size(epsilon: float) -> float:
     return epsilon / FGSM10_STEPS
 
 
+@full_precision()
 def fgsm10(
     model: nn.Module,
     x: Tensor,
@@ -94,6 +97,8 @@ def uniform_start(x: Tensor, epsilon: float, generator: torch.Generator | None) 
     return x + noise.uniform_(-epsilon, epsilon, generator=generator).to(x.device)
 
 
+@full_precision()
+@tuned_convolutions()
 def pgd(
     model: nn.Module,
     x: Tensor,
@@ -139,6 +144,7 @@ def pgd(
     return x_adv
 
 
+@full_precision()
 def pgd_until_fooled(
     model: nn.Module,
     x: Tensor,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from study.arithmetic import full_precision
 from study.attacks.l2 import l2_radius, l2_step_in_box
 from study.attacks.losses import Loss
 from study.autograd import curvature_root, error_probabilities, largest_eigenvalue, margin_jacobian
@@ -83,6 +84,7 @@ def l2hess(
     return l2_step_in_box(x, direction, l2_radius(epsilon, x[0].numel()))
 
 
+@full_precision()
 def newton_direction(
     model: nn.Module,
     x: Tensor,

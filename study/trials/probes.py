@@ -84,7 +84,8 @@ def run_probes(
     """Answer the probes in a fixed order; `on_answer` is called with the number of answers after each.
 
     Every probe draws from a random stream named by its settings, so its answer does not depend on the other probes.
-    Both losses of an attack share one random start: they differ by the loss alone.
+    Both losses of an attack share one random start: they differ by the loss alone. It is drawn on the device that
+    attacks, so a GPU's is not a CPU's.
     """
     results = ProbeResults()
     for number, probe in enumerate(sorted(probes, key=lambda probe: tuple(map(str, probe.key))), 1):
@@ -107,7 +108,7 @@ def _attack(network: ProbedNetwork, probe: AttackProbe, results: ProbeResults) -
         attack=probe.attack,
         loss=probe.loss,
         epsilon=probe.epsilon,
-        generator=streams.generator(network.seed, "attack", probe.attack, probe.split, probe.epsilon),
+        generator=streams.generator(network.seed, "attack", probe.attack, probe.split, probe.epsilon, device=x.device),
         clean_gradient=network.clean_gradients[shared],
         source=None if source is network.model else source,
         settings={name: getattr(probe, name) for name in attack.settings} if attack else {},

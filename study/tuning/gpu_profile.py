@@ -19,7 +19,7 @@ from search_spaces import (
     Probe,
     SpectrumProbe,
 )
-from study.attacks.evaluate import MOST_AT_ONCE
+from study.attacks.evaluate import ON_GPU
 from study.curvature import HessianOperator
 from study.data import DATASETS
 from study.models import build
@@ -33,7 +33,7 @@ from study.tuning.costs import HVP_SHARE, MATVECS, probe_passes, probe_seconds
 STEPS = 10
 """Optimizer steps of the profiled training."""
 
-IMAGES = MOST_AT_ONCE
+IMAGES = ON_GPU.most
 """Images that each attack is profiled on: as many as it ever takes at a time."""
 
 BASIS_BYTES = 4

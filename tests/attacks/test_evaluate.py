@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from study.attacks import ATTACKS
 from study.attacks.evaluate import (
-    BATCH_SIZE,
-    MOST_AT_ONCE,
+    ON_CPU,
+    ON_GPU,
     AttackResult,
     attack_split,
     bytes_per_image,
@@ -195,20 +195,67 @@ def test_logits_that_are_not_finite_anywhere_in_the_split_are_refused() -> None:
         attacked(NotFiniteInTheDark().eval(), x, y, attack="fgsm")
 
 
-def test_the_batch_size_on_a_cpu_is_fixed_and_the_graph_of_an_image_is_measured() -> None:
+def test_as_many_images_are_attacked_at_a_time_as_the_memory_of_their_graphs_allows() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
     x, y = torch.rand(10, 1, 2, 2), torch.zeros(10, dtype=torch.int64)
-    assert images_at_once(model, x, y) == BATCH_SIZE
     # Kept for backward: the input (4 floats), the hidden layer after ReLU (8), log-probabilities and label.
     assert 4 * (4 + 8 + 3) <= bytes_per_image(model, x, y) <= 4 * (4 + 8 + 2 * 3) + 8 + 8
+    assert images_at_once(model, x, y) == ON_CPU.most
+    for limits in (ON_CPU, ON_GPU):
+        assert limits.images(2**40) == limits.least
+        assert limits.images(1) == limits.most
+    assert 16 < images_at_once(build_on_mnist("stdcnn"), torch.rand(40, 1, 28, 28), torch.zeros(40).long()) < 128
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def build_on_mnist(name: str) -> nn.Module:
+    return build(name, image_shape=(1, 28, 28), num_classes=10, generator=torch.Generator()).eval()
+
+
+def test_attacks_and_scores_are_in_float32_whatever_the_caller_allows(network: nn.Module, split: Split) -> None:
+    seen = []
+    network.register_forward_hook(lambda *_: seen.append(torch.get_float32_matmul_precision()))
+    torch.set_float32_matmul_precision("medium")
+    try:
+        attacked(network, *split, attack="fgsm")
+        for attack in ATTACKS.values():
+            x, draws = split[0].float() / 255, torch.Generator()
+            attack.run(network, x, split[1], epsilon=0.1, loss=LOSSES["ce"], generator=draws)
+        assert set(seen) == {"highest"}
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.gpu
 def test_on_a_gpu_batches_are_large_for_small_networks_and_small_for_large_ones() -> None:
     x, y = torch.rand(40, 3, 32, 32), torch.zeros(40, dtype=torch.int64)
     small, large = (
         build(name, image_shape=(3, 32, 32), num_classes=10, generator=torch.Generator()).eval().cuda()
         for name in ("m1_20", "resnet18")
     )
-    assert images_at_once(small, x, y) == MOST_AT_ONCE
-    assert images_at_once(large, x, y) == BATCH_SIZE
+    assert images_at_once(small, x, y) == ON_GPU.most
+    assert images_at_once(large, x, y) == ON_GPU.least
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_attack_on_a_gpu_fools_the_images_that_it_fools_on_a_cpu(
+    attack: str, network: nn.Module, split: Split
+) -> None:
+    torch.backends.cudnn.allow_tf32 = True  # torch's default, which attacks must not use
+    on_cpu = unpacked(attacked(network, *split, attack=attack))
+    x, y = (part.cuda() for part in split)
+    on_gpu = unpacked(attacked(network.cuda(), x, y, attack=attack))
+    assert int((on_cpu != on_gpu).sum()) <= 1  # sums differ in their last bit
+
+
+@pytest.mark.gpu
+def test_random_starts_can_be_drawn_on_the_gpu(network: nn.Module, split: Split) -> None:
+    x, y = (part.cuda() for part in split)
+    draws = [torch.Generator("cuda").manual_seed(7) for _ in range(2)]
+    first, again = (
+        attack_split(network.cuda(), x, y, attack="pgd", loss="ce", epsilon=0.1, generator=generator)
+        for generator in draws
+    )
+    assert first.correct_bits == again.correct_bits
+    assert 0 < first.accuracy < 1

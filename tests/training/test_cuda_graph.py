@@ -139,16 +139,13 @@ def test_running_out_of_memory_in_a_capture_is_raised() -> None:
         trained(graphed(Full()))
 
 
-on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-
-
 def on_cuda(name: str) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Random training and validation images on the GPU."""
     x, y = torch.randint(256, (512, *image_shape(name)), dtype=torch.uint8).cuda(), torch.randint(10, (512,)).cuda()
     return (x, y), (x[:9], y[:9])
 
 
-@on_a_gpu
+@pytest.mark.gpu
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize("arithmetic", ["float32", "tf32", "bf16"])
 @pytest.mark.parametrize("name", ["m1_20", "stdcnn", "c1"])
@@ -167,7 +164,7 @@ def test_cuda_graphs_replay_what_eager_steps_do(name: str, arithmetic: str) -> N
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4 if arithmetic == "float32" else 1e-2)
 
 
-@on_a_gpu
+@pytest.mark.gpu
 @pytest.mark.parametrize("name", ["m1_20", "stdcnn", "c1"])
 def test_networks_together_on_a_gpu_are_those_trained_alone_also_beside_a_diverging_one(name: str) -> None:
     images, few = on_cuda(name)

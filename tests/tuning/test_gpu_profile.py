@@ -15,8 +15,6 @@ from study.tuning.gpu_profile import BASIS_BYTES, Meter, profile_trial
 from study.tuning.gpu_shares import gpu_share
 from tests.trials.small import planned, probes, tensors, trial
 
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-
 
 class FakeMeter(Meter):
     """A CPU that reports one peak, and for each part in turn the given kernel time."""
@@ -69,7 +67,7 @@ def test_long_training_outweighs_its_probes() -> None:
     assert long.busy < 0.1 < short.busy
 
 
-@needs_cuda
+@pytest.mark.gpu
 def test_on_a_gpu_the_profile_covers_the_memory_of_the_trial(tmp_path: object) -> None:
     parts = [(x.cuda(), y.cuda()) for x, y in (tensors().train, tensors().validation, tensors().test)]
     data = DeviceData(parts[0], parts[1], parts[2], tensors().sha256)

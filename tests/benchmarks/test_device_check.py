@@ -1,0 +1,117 @@
+"""The first contact with a GPU, tried on a CPU: what it runs, that nothing costs more than itself, and what it brings
+back."""
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from benchmarks import device_check, device_trials
+from benchmarks.device_check import DeviceCheck
+from search_spaces import Request, plan
+from study.results.folder import Results
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def check_without_ray(tmp_path: Path, *options: str, data_dir: str | None = None) -> tuple[dict[str, str], Results]:
+    """Run the command where importing ray fails: the outcome of each part, and the results folder in the archive."""
+    (tmp_path / "blocked" / "ray").mkdir(parents=True)
+    (tmp_path / "blocked" / "ray" / "__init__.py").write_text("raise ImportError('ray is blocked')")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path / 'blocked'}{os.pathsep}{ROOT}"}
+    environment.pop("STUDY_DATA_DIR", None)
+    if data_dir:
+        environment["STUDY_DATA_DIR"] = data_dir
+    command = [sys.executable, "-m", "benchmarks.device_check", "--device", "cpu", "--out", str(tmp_path / "out")]
+    subprocess.run([*command, *options], cwd=ROOT, env=environment, timeout=300, check=False)
+    log = json.loads((tmp_path / "out" / "log.json").read_text())
+    assert log["machine"]["torch"] and all(part["seconds"] >= 0 for part in log["parts"])
+    with tarfile.open(tmp_path / "out" / "results.tar.gz") as archive:
+        archive.extractall(tmp_path / "back", filter="data")
+    return {part["part"]: part["outcome"] for part in log["parts"]}, Results(tmp_path / "back" / "paper_a")
+
+
+def test_trials_run_without_ray_and_come_back_as_a_results_folder(tmp_path: Path) -> None:
+    outcomes, results = check_without_ray(tmp_path, "--parts", "trials", "--minutes", "4", "--commit", "abc")
+    assert outcomes == {"trials": "ok"}
+    rows, unreadable = results.read_rows()
+    (request,) = (Request.from_dict(entry) for entry in results.read_study()["requests"])
+    assert not unreadable and {row["trial_id"] for row in rows} == set(plan(request))
+    for row in rows:
+        assert (row["status"], row["replicas"], row["git_sha"]) == ("ok", 3, "abc")
+        assert row["pgd_acc_stable"] is not None and row["lambda1_test"] is not None
+        assert results.read_weights(row["trial_id"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("STUDY_DATA_DIR" not in os.environ, reason="needs MNIST in $STUDY_DATA_DIR")
+def test_the_whole_check_takes_two_minutes(tmp_path: Path) -> None:
+    outcomes, results = check_without_ray(tmp_path, "--minutes", "2", data_dir=os.environ["STUDY_DATA_DIR"])
+    assert next(iter(outcomes)) == "tests" and list(outcomes)[-1] == "trials"
+    assert not any("failed" in outcome for outcome in outcomes.values())
+    rows, _ = results.read_rows(["dataset", "model", "batch_size", "pgd_acc"])
+    assert rows and {tuple(row.values())[:3] for row in rows} <= {("mnist", "m1_20", 1024), ("mnist", "stdcnn", 1024)}
+
+
+def test_a_part_that_fails_or_hangs_costs_only_itself(tmp_path: Path) -> None:
+    check = DeviceCheck(tmp_path, minutes=1)
+    check.run("fails", ["-c", "print('first'); raise SystemExit('planted')"], 20)
+    check.run("hangs", ["-c", "import time; print('here'); time.sleep(60)"], 2)
+    check.run("late", ["-c", ""], -1.0)
+    check.run("works", ["-c", "print('done')"], 20)
+    parts = json.loads((tmp_path / "log.json").read_text())["parts"]
+    assert [(part["part"], part["outcome"], part["output"]) for part in parts] == [
+        ("fails", "failed with exit status 1", ["first", "planted"]),
+        ("hangs", "stopped after 2 s", ["here"]),
+        ("late", "not started: no time left", []),
+        ("works", "ok", ["done"]),
+    ]
+
+
+def test_without_pytest_one_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_check, "find_spec", lambda name: None)
+    check = DeviceCheck(tmp_path, minutes=1)
+    device_check.run_tests(check)
+    assert [part.outcome for part in check.parts] == ["not started: pytest is not installed"]
+
+
+def test_the_files_with_gpu_tests_cover_every_room_that_computes() -> None:
+    rooms = {Path(file).relative_to(ROOT / "tests").parts[0] for file in device_check.files_with_gpu_tests()}
+    assert {"attacks", "curvature", "models", "training", "trials", "tuning"} <= rooms
+
+
+def test_a_gpu_gets_full_size_trials_in_the_order_of_their_worth(tmp_path: Path) -> None:
+    for folder in ("MNIST", "FashionMNIST"):
+        (tmp_path / folder / "raw").mkdir(parents=True)
+        for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+            (tmp_path / folder / "raw" / f"{part}-ubyte.gz").touch()
+    asked = list(device_trials.requests("cuda", str(tmp_path)))
+    first = [next(iter(plan(request).values())).trial for request in asked]
+    assert [(trial.dataset, trial.model, trial.batch_size) for trial in first[:2]] == [
+        ("mnist", "m1_20", 1024),
+        ("mnist", "m1_20", 512),
+    ]
+    order = [(trial.dataset, trial.model) for trial in first[::7]]
+    assert order == [(d, m) for m in ("m1_20", "stdcnn") for d in ("mnist", "fashion-mnist")]
+    assert len(plan(asked[0])) == 27 and (first[0].epochs, first[0].train_size) == (100, 55_000)
+    assert [r.grid for r in device_trials.requests("cuda", None)] == ["smoke"] * 5
+
+
+def test_the_archive_has_all_rows_and_the_weights_that_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_trials, "ARCHIVE_BYTES", 10_000)
+    for name in ("checkpoints/a.pt", "trials/a.parquet", "trials/b.parquet", "weights/a.pt", "weights/b.pt"):
+        (tmp_path / "paper_a" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "paper_a" / name).write_bytes(os.urandom(3000))
+    device_trials.write_archive(tmp_path / "paper_a", tmp_path / "new" / "results.tar.gz")
+    with tarfile.open(tmp_path / "new" / "results.tar.gz") as archive:
+        names = [name.removeprefix("paper_a/") for name in archive.getnames()]
+    assert names == ["trials/a.parquet", "trials/b.parquet"]
+    monkeypatch.setattr(device_trials, "ARCHIVE_BYTES", 15_000)
+    device_trials.write_archive(tmp_path / "paper_a", tmp_path / "new" / "results.tar.gz")
+    with tarfile.open(tmp_path / "new" / "results.tar.gz") as archive:
+        assert [name for name in archive.getnames() if "weights" in name] == ["paper_a/weights/a.pt"]
+        assert archive.getmember("paper_a/trials/a.parquet").size == 3000

@@ -1,0 +1,37 @@
+"""Hessian-vector products and lambda1 on a GPU against those on a CPU. No peer is needed: it runs on a bare machine."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from study.curvature import HessianOperator, top_eigenvalues
+from study.models import build
+
+
+def problem(name: str, device: str) -> tuple[torch.nn.Module, Tensor, Tensor]:
+    """A new network in eval mode with a few random images."""
+    shape = (1, 28, 28) if name == "m1_20" else (3, 32, 32)
+    model = build(name, image_shape=shape, num_classes=10, generator=torch.Generator().manual_seed(0)).eval()
+    draws = torch.Generator().manual_seed(1)
+    x = torch.randint(256, (24, *shape), generator=draws, dtype=torch.uint8)
+    return model.to(device), x.to(device), torch.randint(10, (24,), generator=draws).to(device)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["m1_20", "resnet20"])
+def test_a_product_on_a_gpu_is_that_of_a_cpu_also_where_the_caller_allows_tf32(name: str) -> None:
+    torch.backends.cudnn.allow_tf32 = True  # torch's default
+    on_cpu, on_gpu = (HessianOperator(*problem(name, device)) for device in ("cpu", "cuda"))
+    v = torch.randn(on_cpu.dim, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    expected, found = on_cpu.matvec(v).double(), on_gpu.matvec(v.cuda()).double().cpu()
+    assert float((found - expected).norm() / expected.norm()) < 1e-4
+
+
+@pytest.mark.gpu
+def test_lambda1_on_a_gpu_is_that_of_a_cpu() -> None:
+    expected, found = (
+        top_eigenvalues(*problem("m1_20", device), tolerance=1e-4, generator=torch.Generator().manual_seed(0))
+        for device in ("cpu", "cuda")
+    )
+    assert found.converged
+    assert found.eigenvalues[0] == pytest.approx(expected.eigenvalues[0], rel=1e-3)
