@@ -57,7 +57,7 @@ class Verdict:
     `loss` is the attack's loss on which it was decided (`ce` as published, or `stable`), None for claims
     without an attack. `shown` is the stratum whose effect stands for the claim (without a data set: none was run),
     `protocol` the sizes at which it was reached. `differs` marks a claim whose two losses disagree; `contradicts`
-    names the claims that cannot hold beside it.
+    names the claims that cannot hold beside it. `by_its_own_numbers` is what the paper's printed numbers say of it.
     """
 
     claim: str
@@ -72,6 +72,7 @@ class Verdict:
     strata: tuple[Stratum, ...] = field(default=(), repr=False)
     differs: bool = False
     contradicts: tuple[str, ...] = ()
+    by_its_own_numbers: str = ""
 
     @property
     def effect_text(self) -> str:
@@ -307,6 +308,7 @@ def _row(v: Verdict) -> dict[str, object]:
         "verdict": v.verdict,
         "differs": v.differs,
         "contradicts": " ".join(v.contradicts),
+        "by_its_own_numbers": v.by_its_own_numbers,
         "effect": v.shown.effect,
         "low": v.shown.low,
         "high": v.shown.high,

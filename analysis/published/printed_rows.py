@@ -96,7 +96,7 @@ def by_network(study: StudyTable, dataset: str, model: str) -> dict[str, Replica
     return found
 
 
-_VARIANTS: dict[str, dict[str, object]] = {
+VARIANTS: dict[str, dict[str, object]] = {
     "lr = 0.1 step sgd": {"optimizer": "sgd", "regime": "step_0.1"},
     "lr = 0.1 step sgdselective": {"optimizer": "selective_backprop", "regime": "step_0.1"},
     "lr = 0.1 step svrg": {"optimizer": "svrg", "regime": "step_0.1"},
@@ -122,7 +122,7 @@ def by_variant(study: StudyTable, dataset: str, model: str) -> dict[str, Replica
     mine = mine[(mine["status"] == "ok") & mine["target_loss"].isna() & (mine["adversarial_training"] == "none")]
     mine = _one_protocol(mine, CIFAR)
     found = {}
-    for label, settings in _VARIANTS.items():
+    for label, settings in VARIANTS.items():
         wanted = {"batch_size": 128, "momentum": 0.0, "weight_decay": 0.0} | settings
         cells = mine[(mine[list(wanted)] == pd.Series(wanted)).all(axis=1)] if len(mine) else mine
         if len(cells):

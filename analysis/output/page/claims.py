@@ -115,7 +115,12 @@ def _line(
     return element(
         "li",
         element("span", first.claim, class_="id"),
-        element("div", element("p", first.statement, " ", badge), note(first.coverage.text), _beside(first, claims)),
+        element(
+            "div",
+            element("p", first.statement, " ", badge),
+            note(first.coverage.text, _own_numbers(first)),
+            _beside(first, claims),
+        ),
         element(
             "div",
             [_verdict(v, all_losses=same) for v in shown],
@@ -127,6 +132,11 @@ def _line(
         ),
         id=f"claim-{first.claim}",
     )
+
+
+def _own_numbers(verdict: Verdict) -> str | None:
+    """What the paper's printed numbers say of its claim."""
+    return f". By its paper's own numbers: {verdict.by_its_own_numbers}." if verdict.by_its_own_numbers else None
 
 
 def _beside(verdict: Verdict, claims: Mapping[str, Sequence[Verdict]]) -> Html | None:

@@ -194,6 +194,13 @@ def test_the_summary_never_says_more_than_the_verdicts() -> None:
     assert "statement of A3" not in text
 
 
+def test_claims_that_contradict_each_other_are_named_beside_each_other(page: str) -> None:
+    text = Elements(page).text
+    assert "The paper contradicts this claim itself: A21 (" in text
+    assert "The paper contradicts this claim itself: A15 (" in text
+    assert "By its paper's own numbers: no printed numbers." in text
+
+
 def test_a_claim_whose_losses_disagree_is_not_counted_as_supported() -> None:
     both = mark_differing([verdict("A6", "supported", "ce"), verdict("A6", "refuted", "stable")])
     text = spoken(both)
