@@ -8,10 +8,14 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.simulated_cluster import trial_processes
+from search_spaces import Request, plan
 from study.results.folder import Results
+from study.results.schema import ROW_SCHEMA, empty_row
 from study.run import main
 from tests.trials.small import timeless
 
@@ -53,6 +57,20 @@ def test_bad_input_is_one_line_and_exit_2(
     printed = capsys.readouterr().err
     assert message in printed
     assert len(printed.strip().splitlines()) == 1
+
+
+def test_rows_of_a_newer_version_are_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trial_id = next(iter(plan(Request(grid="smoke", seeds=(0,)))))
+    results = Results(tmp_path)
+    results.create()
+    schema = ROW_SCHEMA.with_metadata({**ROW_SCHEMA.metadata, b"schema_version": b"99"})
+    file = tmp_path / f"trials/{trial_id}.parquet"
+    pq.write_table(pa.Table.from_pylist([empty_row() | {"trial_id": trial_id}], schema=schema), file)
+    before = file.read_bytes()
+    for option in ("--dry-run", "--no-report"):
+        assert main(["--grid", "smoke", "--seeds", "0", "--results", str(tmp_path), option]) == 2
+        assert "a newer version of this program wrote 1 of these trials" in capsys.readouterr().err
+    assert file.read_bytes() == before
 
 
 def test_an_unknown_option_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from analysis.findings import find
 from analysis.output.downloads import without_formulas
 from analysis.output.page import render
 from analysis.report import main
+from analysis.reports.commands import run_command
 from analysis.tables.table import from_rows, load, versions
 from study.results.folder import Results
 from study.results.schema import ROW_SCHEMA
@@ -109,6 +111,42 @@ def test_what_another_program_noted_of_its_packages_is_passed_over(text: str) ->
     made = rows()
     made[0]["versions"] = text
     assert versions(from_rows(made).trials) == {"torch": ["2.15.0"]}
+
+
+@pytest.mark.parametrize("column", ["batch_size", "epochs", "seed", "momentum", "learning_rate", "status"])
+def test_a_row_without_a_number_or_state_is_named_and_left_out(column: str, tmp_path: Path) -> None:
+    made = rows(seeds=(0,))
+    made[0][column] = None
+    table = load(write(tmp_path, made).location)
+    assert len(table.trials) == len(made) - 1
+    (left_out,) = table.unreadable
+    assert (Path(left_out.name).stem, column in left_out.reason) == (made[0]["trial_id"], True)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_momentum_that_is_not_finite_is_named_and_left_out(value: float, tmp_path: Path) -> None:
+    made = rows(seeds=(0,))
+    made[0]["momentum"] = value
+    assert len(load(write(tmp_path, made).location).unreadable) == 1
+
+
+@pytest.mark.parametrize("field", ["attack", "loss", "split", "epsilon"])
+def test_an_attack_without_its_question_is_named_and_left_out(field: str, tmp_path: Path) -> None:
+    made = rows(seeds=(0,))
+    made[0]["attacks"][0] |= {field: None}
+    (left_out,) = load(write(tmp_path, made).location).unreadable
+    assert left_out.reason == f"holds an entry of attacks whose {field} is null or not finite"
+
+
+def test_what_is_no_folder_of_results_is_one_line_and_status_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for location in (tmp_path / "file", tmp_path / "loop", "~nosuchuser/x", "/dev/null", "s3://K:SECRET@bucket/x"):
+        assert main([str(location), "--out", str(tmp_path / "report")]) == 2
+        said = capsys.readouterr().err
+        assert len(said.splitlines()) == 1 and "SECRET" not in said
 
 
 # -- numbers -------------------------------------------------------------------------------------------------
@@ -224,6 +262,16 @@ def test_only_texts_are_marked_as_such_in_a_spreadsheet() -> None:
     assert marked["number"].tolist() == [-1.5, 2.0, 0.0]
     assert marked["text"].tolist() == ["'-1", "plain", ""]
     assert marked["mixed"].tolist() == [None, "'=x", -3]
+
+
+@pytest.mark.parametrize("text", ["\n=x", "\r\n=x", " \t=x", "\x00@x"])
+def test_a_formula_after_line_breaks_and_blanks_is_marked(text: str) -> None:
+    assert without_formulas(pd.DataFrame({"text": [text]}))["text"].tolist() == [f"'{text}"]
+
+
+def test_commands_are_quoted_for_a_shell() -> None:
+    command = run_command("full", {"model": "a b;c"}, results="my folder")
+    assert shlex.split(command)[3:] == ["--grid", "full", "--results", "my folder", "--select", "model=a b;c"]
 
 
 def test_text_of_rows_is_text_in_latex(hostile: Path) -> None:

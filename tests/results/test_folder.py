@@ -1,15 +1,20 @@
 """Results: files are written whole or not at all; files that are not rows are named and left in place."""
 
+import io
 import json
+import os
 import stat
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from study.results.folder import RecordsError, Results
 from study.results.schema import ROW_SCHEMA, Row, empty_row
+from study.results.storage import masked
 
 
 @pytest.fixture
@@ -128,6 +133,90 @@ def test_a_study_file_of_another_form_is_refused(results: Results, tmp_path: Pat
     (tmp_path / "r/study.json").write_text(content)
     with pytest.raises(RecordsError, match="not a study's record"):
         results.read_study()
+
+
+@pytest.mark.parametrize("field", ["attacks", "spectra", "landscapes"])
+def test_a_null_entry_costs_its_own_row_only(results: Results, field: str) -> None:
+    results.write_row(row("good"))
+    results.write_row(row("bad", **{field: [None]}))
+    rows, unreadable = results.read_rows()
+    assert [r["trial_id"] for r in rows] == ["good"]
+    assert [(u.name, u.reason) for u in unreadable] == [("trials/bad.parquet", f"holds a null entry in {field}")]
+
+
+def test_text_and_names_that_are_not_utf8_cost_their_own_file_only(results: Results, tmp_path: Path) -> None:
+    results.write_row(row("good"))
+    text = ROW_SCHEMA.field("status_reason")
+    table = pa.Table.from_pylist([row("bad")], schema=ROW_SCHEMA)
+    spoiled = pa.array([b"\xff\xfe"], pa.binary()).view(pa.string())
+    table = table.set_column(table.schema.get_field_index(text.name), text, spoiled)
+    pq.write_table(table, tmp_path / "r/trials/bad.parquet")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/r/trials/\xff\xfe.parquet")).write_bytes(b"x")
+    rows, unreadable = results.read_rows()
+    assert [r["trial_id"] for r in rows] == ["good"]
+    assert sorted(u.name for u in unreadable) == ["trials/\\xff\\xfe.parquet", "trials/bad.parquet"]
+
+
+def npz_of_72_tib() -> bytes:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (9 * 2**40,)})  # type: ignore[arg-type]
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("a.npy", header.getvalue())
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04broken", npz_of_72_tib()], ids=["empty", "broken", "72 TiB"])
+def test_damaged_arrays_are_named_and_set_aside_when_others_are_added(
+    results: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    file = tmp_path / "r/arrays/a.npz"
+    file.write_bytes(content)
+    assert results.read_arrays("a") == {}
+    assert "left out" in capsys.readouterr().err
+    results.write_arrays("a", {"x": np.ones(2)})
+    assert list(results.read_arrays("a")) == ["x"] == list(np.load(file).files)
+    assert [aside.read_bytes() for aside in file.parent.glob("*.damaged-*")] == [content]
+
+
+def test_a_study_file_that_is_a_folder_says_what_to_do(results: Results, tmp_path: Path) -> None:
+    (tmp_path / "r/study.json").mkdir()
+    with pytest.raises(RecordsError, match=r"study\.json is damaged"):
+        results.read_study()
+
+
+@pytest.mark.parametrize("content", ['{"requests": [{"epochs": Infinity}]}', "[" * 100_000, '{"x": 1e999}'])
+def test_a_study_file_that_is_not_json_is_refused(results: Results, tmp_path: Path, content: str) -> None:
+    (tmp_path / "r/study.json").write_text(content)
+    with pytest.raises(RecordsError, match="rename it"):
+        results.read_study()
+
+
+SECRETS = (
+    "s3://KEY:SECRET@bucket/x",
+    "s3://KEY:SEC/RET@bucket/x",
+    "s3://bucket/x?secret_key=SECRET&region=eu",
+    "https://user:SECRET@host/",
+)
+
+
+@pytest.mark.parametrize("location", SECRETS)
+def test_secrets_in_a_uri_are_refused_and_masked(location: str) -> None:
+    with pytest.raises(RecordsError, match=r"\*\*\*.*key or password") as refused:
+        Results(location)
+    for shown in (str(refused.value), masked(f"study.run --results '{location}' --grid x")):
+        assert "SECRET" not in shown and "RET@" not in shown
+    assert masked("s3://bucket/a?region=eu and gs://b@c, http://h:80/") == (
+        "s3://bucket/a?region=eu and gs://b@c, http://h:80/"
+    )
+
+
+def test_secrets_of_older_versions_in_study_json_are_not_shown(results: Results, tmp_path: Path) -> None:
+    command = "python -m study.run --results s3://KEY:SECRET@bucket/x"
+    (tmp_path / "r/study.json").write_text(json.dumps({"command": command, "requests": [{"command": command}]}))
+    assert "SECRET" not in json.dumps(results.read_study())
+    results.write_study({"command": command})
+    assert "SECRET" not in (tmp_path / "r/study.json").read_text()
 
 
 def test_a_uri_without_a_folder_is_refused() -> None:

@@ -64,7 +64,9 @@ def test_a_command_on_another_machine_counts_as_dead_without_heartbeats(
             pass
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"pid": 1}', '{"at": "now", "pid": 1}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "null", '{"pid": 1}', '{"at": "now", "pid": 1}', '{"at": NaN, "pid": 1}', "[" * 100_000]
+)
 def test_a_damaged_lock_is_ignored(results: Results, tmp_path: Path, content: str) -> None:
     (tmp_path / "run.json").write_text(content)
     with RunLock(results):

@@ -122,6 +122,32 @@ def test_a_child_is_trained_again_when_its_parents_weights_change(results: Resul
     assert again["parent_sha256"] == checkpoints.weights_sha256(model) != first["parent_sha256"]
 
 
+def test_a_damaged_parent_is_trained_again_before_its_child_and_only_once(
+    results: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(PARENT, results)
+    child = run(CHILD, results)
+    new = frozenset({AttackProbe("fgsm", 0.1, "ce")})
+    grid: dict[str, Planned] = {one.trial_id: planned(one, new) for one in (CHILD, PARENT)}
+    grid[PARENT.trial_id] = planned(PARENT, frozenset())
+    file = tmp_path / f"results/weights/{PARENT.trial_id}.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 1
+    file.write_bytes(content)
+
+    work = pending.pending_with_parents(grid, results.read_rows()[0], results)
+    assert [one.trial for one in work] == [CHILD, PARENT]
+    assert "do not match their digest" in capsys.readouterr().err
+    assert [aside.read_bytes() for aside in file.parent.glob("*.damaged-*")] == [content]
+    for one in sorted(work, key=lambda one: one.trial.generation):
+        execute(one, tensors(), results)
+    assert results.read_rows(["trial_id", "weights_sha256"])[0] == sorted(
+        ({"trial_id": t.trial_id, "weights_sha256": sha} for t, sha in (
+            (PARENT, child["parent_sha256"]), (CHILD, child["weights_sha256"]))), key=lambda row: row["trial_id"]
+    )  # fmt: skip
+    assert pending.pending_with_parents(grid, results.read_rows()[0], results) == []
+
+
 def test_a_probe_of_the_parent_needs_one(results: Results) -> None:
     with pytest.raises(ValueError, match="this trial has no parent"):
         run(PARENT, results, frozenset({AttackProbe("fgsm", 0.1, "ce", source="parent")}))

@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors
+import torch
 
 from search_spaces import AttackProbe, Probe, SpectrumProbe
+from study.results import checkpoints
 from study.results.folder import Results
 from study.trials import pending
 from study.trials.execute import execute
+from study.trials.train import build_model
 from tests.trials.small import planned, probes, results_in, tensors, timeless, trial
 
 
@@ -148,6 +152,48 @@ def test_weights_are_read_without_executing_code(results: Results) -> None:
     one = planned()
     results.write_checkpoint(one.trial.trial_id, pickle.dumps(Evil()))
     assert execute(one, tensors(), results)["status"] == "ok"
+
+
+def test_other_weights_than_the_rows_are_set_aside_and_trained_again(results: Results, tmp_path: Path) -> None:
+    one = planned()
+    first = execute(one, tensors(), results)
+    name = one.trial.trial_id
+    model = build_model(replace(one.trial, seed=1), tensors())
+    other = checkpoints.weights_to_bytes(model, name)  # sound, and of the same trial, but not those of the row
+    results.write_weights(name, other)
+    again = execute(planned(asked=one.probes | {AttackProbe("fgsm", 0.05, "ce")}), tensors(), results)
+    assert again["weights_sha256"] == first["weights_sha256"] == checkpoints.state_sha256(
+        checkpoints.read_weights(results.read_weights(name) or b"", name)
+    )  # fmt: skip
+    assert [file.read_bytes() for file in (tmp_path / "results/weights").glob("*.damaged-*")] == [other]
+
+
+def test_weights_of_an_older_version_are_still_read(results: Results, tmp_path: Path) -> None:
+    one = planned()
+    first = execute(one, tensors(), results)
+    stored = tmp_path / f"results/weights/{one.trial.trial_id}.safetensors"
+    torch.save(checkpoints.read_weights(stored.read_bytes()), stored.with_suffix(".pt"))
+    stored.unlink()
+    again = execute(planned(asked=one.probes | {AttackProbe("fgsm", 0.05, "ce")}), tensors(), results)
+    assert again["started_at"] == first["started_at"].replace(tzinfo=again["started_at"].tzinfo)  # was not trained
+    assert not stored.exists()
+
+
+def test_weights_open_anywhere_with_trial_and_digest(results: Results, tmp_path: Path) -> None:
+    row = execute(planned(), tensors(), results)
+    file = tmp_path / f"results/weights/{row['trial_id']}.safetensors"
+    with safetensors.safe_open(file, "pt") as opened:
+        assert opened.metadata() == {"trial_id": row["trial_id"], "sha256": row["weights_sha256"]}
+
+
+def test_a_damaged_row_and_checkpoint_are_set_aside_and_never_overwritten(results: Results, tmp_path: Path) -> None:
+    one = planned()
+    folder, name = tmp_path / "results", one.trial.trial_id
+    for file in (f"trials/{name}.parquet", f"checkpoints/{name}.pt"):
+        (folder / file).write_bytes(b"garbage")
+    assert execute(one, tensors(), results)["status"] == "ok"
+    aside = sorted(file.read_bytes() for file in folder.glob("*/*.damaged-*"))
+    assert aside == [b"garbage", b"garbage"]
 
 
 def test_lost_weights_have_every_old_probe_answered_again(results: Results, tmp_path: Path) -> None:

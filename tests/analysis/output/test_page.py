@@ -141,7 +141,7 @@ def test_missing_diverged_and_excluded_are_named_with_what_to_do(page: str) -> N
     text = Elements(page).text
     command = r"python -m study.run --grid natural_training --select dataset=mnist model=m1_20 regime=lr momentum=0"
     assert f"{command} batch_size=512" in text
-    assert "--results /results/<i>study</i>" in text
+    assert "--results '/results/<i>study</i>'" in text
     assert "trials/<b>torn</b>.parquet" in text
     assert "torn or damaged" in text
 
