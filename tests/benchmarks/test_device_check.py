@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def check_without_ray(tmp_path: Path, *options: str, data_dir: str | None = None) -> tuple[dict[str, str], Results]:
     """Run the command where importing ray fails: the outcome of each part, and the results folder in the archive."""
     (tmp_path / "blocked" / "ray").mkdir(parents=True)
-    (tmp_path / "blocked" / "ray" / "__init__.py").write_text("raise ImportError('ray is blocked')")
+    (tmp_path / "blocked" / "ray" / "__init__.py").write_text("raise ModuleNotFoundError('ray is blocked')")
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path / 'blocked'}{os.pathsep}{ROOT}"}
     environment.pop("STUDY_DATA_DIR", None)
     if data_dir:
@@ -53,8 +53,9 @@ def test_the_whole_check_takes_two_minutes(tmp_path: Path) -> None:
     outcomes, results = check_without_ray(tmp_path, "--minutes", "2", data_dir=os.environ["STUDY_DATA_DIR"])
     assert next(iter(outcomes)) == "tests" and list(outcomes)[-1] == "trials"
     assert not any("failed" in outcome for outcome in outcomes.values())
-    rows, _ = results.read_rows(["dataset", "model", "batch_size", "pgd_acc"])
-    assert rows and {tuple(row.values())[:3] for row in rows} <= {("mnist", "m1_20", 1024), ("mnist", "stdcnn", 1024)}
+    rows, _ = results.read_rows(["dataset", "model", "batch_size"])
+    assert rows  # a busy machine trains few
+    assert {row["batch_size"] for row in rows} == {1024} and rows[0]["dataset"] in ("mnist", "fashion-mnist")
 
 
 def test_a_part_that_fails_or_hangs_costs_only_itself(tmp_path: Path) -> None:
