@@ -71,8 +71,9 @@ class OrthonormalBasis:
             The coefficients of the projection, shape (len(self),), float64, on the CPU, and the norm of the remainder.
         """
         coefficients = torch.zeros(len(self), dtype=torch.float64)
-        norm = vector.norm().item()
-        for _ in range(2 if self._count else 0):
+        if not self._count:
+            return coefficients, vector.norm().item()
+        for _ in range(2):
             step = self._inner_products(vector)
             vector -= self._sum(step)
             coefficients += step.cpu()

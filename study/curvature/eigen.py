@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 Matvec = Callable[[Tensor], Tensor]
-"""A symmetric linear map: (dim,) -> (dim,), given float64."""
+"""A symmetric linear map of floating-point vectors: (dim,) -> (dim,)."""
 
 RELATIVE_RESIDUAL = 3e-3
 """Default tolerance, the same as that of every probe. A Ritz value's error is at most residual^2 / gap (Parlett, The
