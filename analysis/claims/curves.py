@@ -107,7 +107,8 @@ class Measure:
 
 Reader = Callable[["Evidence", pd.DataFrame, str | None], pd.DataFrame]
 """(evidence, finished points, attack loss) -> the points that were asked, with their columns and `value` (NaN where the
-run diverged), `linear` (the same on the scale of significance) and `flag` (why a test leaves it out; "" where sound).
+run diverged), `linear` (the same on the scale of significance), `step` (the least step between two values, NaN where
+the run diverged) and `flag` (why a test leaves it out; "" where sound).
 """
 
 
@@ -210,14 +211,19 @@ class Evidence:
         if (measure, loss) not in self._read:
             rows = measure.read(self, self.finished, loss)
             rows = rows.sort_values(["curve", "batch_size", "seed", "trial_id"])
-            columns = ("batch_size", "seed", "value", "linear", "flag", "trial_id")
+            columns = ("batch_size", "seed", "value", "linear", "flag", "trial_id", "step")
+            rows = rows.assign(step=rows["step"].fillna(0.0))
             codes, first = np.unique(rows["curve"].to_numpy(dtype=np.intp), return_index=True)
             parts = zip(*(np.split(rows[name].to_numpy(), first[1:]) for name in columns), strict=True)
             self._read[measure, loss] = {
                 self._run[code]: Curve(
-                    dict(zip(CURVE, self._run[code], strict=True)), measure, Sample.of(*values), flag, trial_id
+                    dict(zip(CURVE, self._run[code], strict=True)),
+                    measure,
+                    Sample.of(*values, percent=measure.unit == "points", rounding=float(step.max())),
+                    flag,
+                    trial_id,
                 )
-                for code, (*values, flag, trial_id) in zip(codes, parts, strict=False)
+                for code, (*values, flag, trial_id, step) in zip(codes, parts, strict=False)
             }
         return self._read[measure, loss]
 

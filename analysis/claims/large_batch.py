@@ -100,6 +100,7 @@ def along(
     part: str = "",
     unit: str = "",
     delta: float | None = None,
+    falls: bool = False,
 ) -> Test:
     """`decide` on every curve of these measures, which are tested together; `labels` and `name` say of what."""
 
@@ -117,11 +118,12 @@ def along(
                 protocol_note=f"; {stopped} of {runs} runs stopped above the target loss: left out" if stopped else "",
             )
 
-    return Test(pair, decide, label, [together], part, delta=delta, unit=unit)
+    return Test(pair, decide, label, [together], part, delta=delta, unit=unit, falls=falls)
 
 
 def _trend(measure: Measure, claimed: int, labels: Labels = _no_labels, part: str = "") -> Test:
-    return along(partial(trend, claimed=claimed), "end to end", measure, labels=labels, part=part)
+    decide = partial(trend, claimed=claimed)
+    return along(decide, "end to end", measure, labels=labels, part=part, falls=claimed < 0)
 
 
 def either_reading(rule: Rule) -> Rule:
@@ -175,7 +177,7 @@ CLAIMS = (
         "After a certain point increasing the batch size results in performance degradation on the test set",
         Source(PAPER, "3.1", ("Table 1", "Table 7")),
         TO_THE_LOSS,
-        tests=[along(falls_from_peak, "from the peak to the largest batch", CLEAN_TO_LOSS)],
+        tests=[along(falls_from_peak, "from the peak to the largest batch", CLEAN_TO_LOSS, falls=True)],
         rule=EVERY,
     ),
     Claim(

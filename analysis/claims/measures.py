@@ -17,6 +17,7 @@ from analysis.statistics.thresholds import (
     CLEAN_DELTA,
     CLEAN_DELTA_OF_EASY_DATA,
     CURVATURE_DELTA,
+    CURVATURE_STEP,
     ROBUST_DELTA,
     UNTRAINED,
 )
@@ -53,14 +54,14 @@ def in_words(effect: float, unit: str) -> str:
 def _clean(evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.DataFrame:
     asked = points[points["test_acc"].notna() | (points["status"] == DIVERGED)]
     linear = logit_accuracy((asked["test_acc"] * asked["test_size"]).round(), asked["test_size"])
-    return _flag_untrained(asked.assign(value=100 * asked["test_acc"], linear=linear))
+    return _flag_untrained(asked.assign(value=100 * asked["test_acc"], linear=linear, step=100 / asked["test_size"]))
 
 
 def _trained(evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.DataFrame:
     asked = points[points["test_acc"].notna() | (points["status"] == DIVERGED)]
     accuracy = asked["test_acc"].astype(float).where(asked["status"] != DIVERGED, CHANCE_ACCURACY)
     linear = logit_accuracy((accuracy * asked["test_size"]).round(), asked["test_size"])
-    return asked.assign(value=100 * accuracy, linear=linear, flag="")
+    return asked.assign(value=100 * accuracy, linear=linear, step=100 / asked["test_size"], flag="")
 
 
 def _flag_untrained(frame: pd.DataFrame) -> pd.DataFrame:
@@ -93,7 +94,7 @@ def _robust(
     frame = frame[frame["n"].notna() | (frame["status"] == DIVERGED)]
     correct, n = frame["correct"].astype(float), frame["n"].astype(float)
     flag = frame["flag"].fillna("")
-    return frame.assign(value=100 * correct / n, linear=logit_accuracy(correct, n), flag=flag)
+    return frame.assign(value=100 * correct / n, linear=logit_accuracy(correct, n), step=100 / n, flag=flag)
 
 
 def attack_ratio(attack: str, dataset: str, epsilon: float) -> Measure:
@@ -116,7 +117,8 @@ def _ratio(
     frame = frame[(frame["test_acc"] > 0) | (frame["status"] == DIVERGED)]
     clean = (frame["test_acc"] * frame["n"]).astype(float)
     correct = frame["correct"].astype(float)
-    return frame.assign(value=100 * correct / clean, linear=logit_accuracy(np.minimum(correct, clean), clean))
+    linear = logit_accuracy(np.minimum(correct, clean), clean)
+    return frame.assign(value=100 * correct / clean, linear=linear, step=100 / clean)
 
 
 FGSM = robust_accuracy("fgsm", HEADLINE_EPSILON)
@@ -139,7 +141,7 @@ def _eigenvalues(points: pd.DataFrame, eigenvalue: pd.Series, converged: pd.Seri
     asked = eigenvalue.notna() | (points["status"] == DIVERGED)
     number = eigenvalue[asked].astype(float)
     doublings = np.log2(number.where(number > 0))
-    frame = _flag_untrained(points[asked].assign(value=doublings, linear=doublings))
+    frame = _flag_untrained(points[asked].assign(value=doublings, linear=doublings, step=CURVATURE_STEP))
     measured = frame["status"] != DIVERGED
     flag = frame["flag"].mask(~converged[asked] & measured, NOT_CONVERGED)
     return frame.assign(flag=flag.mask((number <= 0) & measured, NOT_POSITIVE))
@@ -195,7 +197,7 @@ def of_the_input(name: str, split: str) -> Measure:
 def _log2_column(column: str, evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.DataFrame:
     asked = points[(points[column] > 0) | (points["status"] == DIVERGED)]
     value = np.log2(asked[column].astype(float))
-    return _flag_untrained(asked.assign(value=value, linear=value))
+    return _flag_untrained(asked.assign(value=value, linear=value, step=CURVATURE_STEP))
 
 
 LAMBDA1 = _curvature("lambda1", partial(_lambda1, "train"))
@@ -213,7 +215,7 @@ def to_the_target(measure: Measure) -> Measure:
 def _to_the_target(read: Reader, evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.DataFrame:
     asked = points[points["target_loss"].notna() & (points["adversarial_training"] == "none")]
     if asked.empty:
-        return asked.assign(value=np.nan, linear=np.nan, flag="")
+        return asked.assign(value=np.nan, linear=np.nan, step=np.nan, flag="")
     frame = read(evidence, asked, loss)
     stopped = frame["reached_target"].eq(False) & (frame["status"] != DIVERGED)
     return frame.assign(flag=frame["flag"].mask(stopped, UNREACHED))

@@ -80,11 +80,16 @@ def by_seed(contrasts: Callable[[Network], Iterable[SeedContrast]], *, attacked:
     """On every network of section 3.3: its contrasts, each decided by the differences of seeds."""
 
     def walk(evidence: Evidence, scope: Scope, loss: str | None) -> Iterator[Stratum]:
-        for network in networks(evidence.table):
+        for network in _networks(evidence, scope):
             for one in contrasts(network):
                 yield _contrast(evidence, loss, network, one)
 
     return OverNetworks(walk, attacked)
+
+
+def _networks(evidence: Evidence, scope: Scope) -> list[Network]:
+    """The networks of section 3.3 on the data sets and models of the claim."""
+    return [one for one in networks(evidence.table) if scope.study(one.dataset, one.model)]
 
 
 def _contrast(evidence: Evidence, loss: str | None, network: Network, one: SeedContrast) -> Stratum:
@@ -385,7 +390,7 @@ def positive_spectrum(*, part: str) -> OverNetworks:
     """
 
     def walk(evidence: Evidence, scope: Scope, loss: str | None) -> Iterator[Stratum]:
-        for network in networks(evidence.table):
+        for network in _networks(evidence, scope):
             spectra = [s for s in _spectra(evidence, network) if s["subset_size"] == s["train_size"]]
             negative = sum(_has_negative(s) for s in spectra)
             sure = sum(_all_positive(s) for s in spectra)
@@ -411,7 +416,7 @@ def negative_samples(*, part: str) -> OverNetworks:
 
     def walk(evidence: Evidence, scope: Scope, loss: str | None) -> Iterator[Stratum]:
         places: dict[tuple[str, str], list[Network]] = {}
-        for network in networks(evidence.table):
+        for network in _networks(evidence, scope):
             places.setdefault((network.dataset, network.model), []).append(network)
         for members in places.values():
             run = [network for network in members if network.runs]

@@ -19,7 +19,7 @@ from analysis.claims.measures import LEFT_OUT, in_words
 from analysis.statistics.estimates import Decision, Finding, Reach, Sample
 from analysis.statistics.sample_tests import (
     contrast,
-    end_to_end,
+    end_to_end_by_seed,
     flat,
     larger_in_size,
     no_difference,
@@ -97,6 +97,7 @@ class Test:
         unit: The unit of the effect, where not the measure's own.
         note: A remark at every stratum.
         uncounted: Why its strata are shown but not counted; "" where they are.
+        falls: Whether it is tested that one measure falls, so that a cell at its floor is evidence.
     """
 
     pair: Callable[..., Iterable[Arms]]
@@ -111,6 +112,7 @@ class Test:
     unit: str = ""
     note: str = ""
     uncounted: str = ""
+    falls: bool = False
 
     @property
     def attacked(self) -> bool:
@@ -131,7 +133,7 @@ class Test:
         measure = curves[0].measure
         delta = measure.delta(curves[0].dataset) if self.delta is None else self.delta
         reach = {"reach": Reach(len(self.at), max(self.at) / min(self.at))} if self.at else {}
-        found = on_sound_cells(partial(self.decide, delta=delta, **reach), *curves)
+        found = on_sound_cells(partial(self.decide, delta=delta, **reach), *curves, falls=self.falls)
         return worded(found, self.label, self.unit or measure.unit)
 
     def _stratum(self, evidence: Evidence, scope: Scope, loss: str | None, arms: Arms) -> Stratum:
@@ -167,11 +169,12 @@ class ReportTest(Test):
         return found
 
 
-def on_sound_cells(decide: Decide, *curves: Curve) -> Finding:
-    """Run `decide` on the sound cells of the curves, and again with the flagged ones, which the reason then tells.
+def on_sound_cells(decide: Decide, *curves: Curve, falls: bool = False) -> Finding:
+    """Run `decide` on the sound cells of the curves, and again with the flagged ones: where the two differ, undecided.
 
     Where only the flagged cells would make up enough of a curve, nothing can be said: a curve at its floor is
-    flat whatever the network learned.
+    flat whatever the network learned. But for a claim that a measure `falls`, a cell at its floor is a value known to
+    be below one percent, and counts as evidence: support with such cells then holds, unless without them it is refuted.
     """
     finding = decide(*(curve.sound() for curve in curves))
     flagged: dict[str, set[int]] = {}
@@ -181,13 +184,16 @@ def on_sound_cells(decide: Decide, *curves: Curve) -> Finding:
     if not flagged:
         return finding
     whole = decide(*(curve.sample for curve in curves))
-    if finding.verdict == "not run" and whole.verdict != "not run":
-        main = max(flagged, key=lambda name: len(flagged[name]))
-        finding = whole.undecided(LEFT_OUT.get(main, main))
     out = "; ".join(
         f"{LEFT_OUT.get(name, name)} at batch {', '.join(map(str, sorted(sizes)))}" for name, sizes in flagged.items()
     )
-    return replace(finding, reason=f"{finding.reason}; left out: {out}; with them: {whole.verdict}")
+    told = f"{out}; with them: {whole.verdict}; without: {finding.verdict}"
+    if finding.verdict == whole.verdict:
+        return replace(finding, reason=f"{finding.reason}; left out: {out}; with them: {whole.verdict}")
+    if falls and flagged.keys() == {"floor"} and whole.verdict == "supported" and finding.verdict != "refuted":
+        return replace(whole, reason=f"{whole.reason}; {told}")
+    shown = whole if finding.verdict == "not run" else finding
+    return shown.undecided(told)
 
 
 def worded(finding: Finding, label: str, unit: str) -> Stratum:
@@ -347,7 +353,8 @@ def alone(measures: Iterable[Measure]) -> tuple[tuple[Measure, ...], ...]:
 
 def trends(claimed: int, *measures: Measure, **where: Unpack[Where]) -> Test:
     """Does each measure rise (`claimed` +1) or fall (-1) with the batch size, on every curve?"""
-    return Test(each, partial(trend, claimed=claimed), "end to end", alone(measures), **where)
+    decide = partial(trend, claimed=claimed)
+    return Test(each, decide, "end to end", alone(measures), falls=claimed < 0, **where)
 
 
 def flatness(*measures: Measure, **where: Unpack[Where]) -> Test:
@@ -361,7 +368,7 @@ def flatter_than(steep: str, level: str, measure: Measure, **where: Unpack[Where
     The run that belongs to both regimes (batch 64) enters both slopes. That is near the middle of the range,
     where it hardly tilts either line; taking the two as independent widens the interval by under 4 %.
     """
-    decide = partial(larger_in_size, summary=end_to_end)
+    decide = partial(larger_in_size, effects=end_to_end_by_seed)
     return Test(two_regimes(steep, level), decide, "change exceeds by", alone([measure]), **where)
 
 

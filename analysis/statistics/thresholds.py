@@ -30,6 +30,9 @@ MIN_SPAN = 16
 MIN_SIZES_FROM_PEAK = 3
 """A line from the best batch size on needs this many sizes, the best one among them."""
 
+MIN_CASES = 6
+"""The fewest cases of which all agreeing say "most": two-sided exact binomial p = 2 / 2^6 = .03."""
+
 # The least effects that count (delta)
 
 ROBUST_DELTA = 3.0
@@ -43,6 +46,9 @@ CLEAN_DELTA_OF_EASY_DATA = 0.5
 
 CURVATURE_DELTA = 1.0
 """Doublings of an eigenvalue or of a gradient's norm: a factor of 2."""
+
+CURVATURE_STEP = 0.004
+"""Doublings: the relative error of 3e-3 to which an eigenvalue is computed. Seeds that agree better are not exact."""
 
 UNRELATED_TAU = 0.3
 """The largest absolute value of Kendall's tau that still counts as no correlation."""

@@ -86,7 +86,7 @@ def slope(rng: Random, *, seeds: int = 3, noise: float | Floats = NOISE) -> tupl
     """
     logits = np.linspace(0.4, -0.2, len(SIZES))[:, None] + curve(rng, seeds, 0.0, noise, 0.0) / 25
     line = as_sample(100 * special.expit(logits))
-    low, high = slope_per_doubling(line.batch_size, line.linear).interval(0.95)
+    low, high = slope_per_doubling(line.cells(linear=True)).interval(0.95)
     change = trend(as_sample(curve(rng, seeds, SLOPE, noise)), claimed=-1, delta=3.0)
     return (
         bool(low <= -0.1 <= high),

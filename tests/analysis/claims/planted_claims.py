@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,20 @@ from tests.analysis.synthetic import flat, line
 SIZES = (16, 32, 64, 128, 256, 512, 1024)
 
 
-def judge(claim: str, rows: list[Row], loss: str = "ce") -> Verdict:
-    return judge_table(claim, from_rows(rows), loss)
+def judge(claim: str, rows: list[Row], loss: str = "ce", *, alone: bool = True) -> Verdict:
+    """The verdict on `rows`; with `alone` as if the claim were of their data sets and models alone.
+
+    Without it every network of the paper that `rows` do not have is a stratum that was not run.
+    """
+    return judge_table(claim, from_rows(rows), loss, alone=alone)
 
 
-def judge_table(claim: str, table: StudyTable, loss: str = "ce") -> Verdict:
+def judge_table(claim: str, table: StudyTable, loss: str = "ce", *, alone: bool = True) -> Verdict:
     found = CLAIMS[claim]
+    there = set(zip(table.points["dataset"], table.points["model"], strict=True))
+    studies = tuple(s for s in found.scope.studies if (s.dataset, s.model) in there)
+    if alone and studies:
+        found = replace(found, scope=replace(found.scope, studies=studies))
     return found.judge(Evidence(table), loss if loss in found.losses else None)
 
 

@@ -91,7 +91,7 @@ class TestSecondOrder:
     def test_planted(self) -> None:
         found = judge("C10", robust(**C3, original={"fhsm": 0.5, "l2hess": 0.5}, transferred=WEAKER))
         assert found.verdict == "supported"
-        assert "12 of 12" in found.reason
+        assert "6 of the paper's 6" in found.reason
 
     def test_stronger_ones_refute_it(self) -> None:
         stronger = {"fhsm": 0.1, "l2hess": 0.1}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from analysis.claims.claim import (
@@ -18,6 +20,7 @@ from analysis.claims.claim import (
 )
 from analysis.claims.tests import Stratum
 from analysis.statistics.estimates import Decision
+from analysis.statistics.intervals import wilson
 
 
 def stratum(
@@ -34,12 +37,14 @@ def verdict(claim: str, reached: Decision, loss: str | None = None, **changes: o
     return Verdict(claim, "it rises", Source("a paper", "3.1", ("1L",)), reached, "Because.", loss, **changes)  # type: ignore[arg-type]
 
 
-def test_a_universal_claim_needs_every_stratum_that_was_run() -> None:
+def test_a_universal_claim_needs_every_stratum() -> None:
+    """Before, one that was run of many was enough: the smoke study supported A3 with 1 of 7."""
     assert universal([stratum("supported"), stratum("supported")]).verdict == "supported"
-    assert universal([stratum("supported"), stratum("not run")]).verdict == "supported"
+    partly = universal([stratum("supported"), stratum("not run")])
+    assert (partly.verdict, partly.reason[:45]) == ("inconclusive", "Supported in 1 of 2 strata; not run in 1 of 2")
     mixed = universal([stratum("supported"), stratum("inconclusive")])
-    assert mixed.verdict == "inconclusive"
-    assert "1 of 2 strata" in mixed.reason
+    assert (mixed.verdict, mixed.reason[:47]) == ("inconclusive", "Supported in 1 of 2 strata; undecided in 1 of 2")
+    assert universal([stratum("inconclusive")]).reason.startswith("Undecided in 1 of 1: ")
 
 
 def test_a_universal_claim_falls_with_one_refutation_that_survives_holm() -> None:
@@ -59,20 +64,45 @@ def test_an_existential_claim_needs_one_confirmed_stratum() -> None:
     others = [stratum("inconclusive", 0.5)] * 9
     assert existential([*others, stratum("supported", 0.004)]).verdict == "supported"
     assert existential([*others, stratum("supported", 0.04)]).verdict == "inconclusive"
+    # Holm over all parts together: .03 is the least of two, whatever their parts; part by part it was confirmed
+    parts = [stratum("supported", 0.03, part="pair"), stratum("inconclusive", 0.5, part="sign-error")]
+    assert existential(parts).verdict == "inconclusive"
     assert existential([stratum("refuted"), stratum("refuted")]).verdict == "refuted"
+    assert existential([stratum("refuted"), stratum("not run")]).verdict == "inconclusive"
     assert existential([stratum("refuted"), stratum("inconclusive")]).verdict == "inconclusive"
 
 
 @pytest.mark.parametrize(
     ("supported", "refuted", "undecided", "expected"),
-    [(4, 0, 0, "supported"), (3, 0, 0, "inconclusive"), (14, 4, 0, "supported"), (13, 5, 0, "inconclusive"),
-     (4, 0, 4, "inconclusive"), (0, 4, 0, "refuted"), (0, 0, 0, "not run")],
+    [(6, 0, 0, "supported"), (5, 1, 0, "inconclusive"), (14, 4, 0, "supported"), (13, 5, 0, "inconclusive"),
+     (6, 0, 4, "inconclusive"), (0, 6, 0, "refuted"), (0, 0, 0, "not run")],
 )  # fmt: skip
-def test_most_means_a_wilson_interval_above_one_half(
+def test_most_is_an_exact_binomial_test_of_networks(
     supported: int, refuted: int, undecided: int, expected: str
 ) -> None:
-    strata = [stratum("supported")] * supported + [stratum("refuted")] * refuted
-    assert most(strata + [stratum("inconclusive")] * undecided).verdict == expected
+    reached: list[Decision] = ["supported"] * supported + ["refuted"] * refuted + ["inconclusive"] * undecided
+    assert most([stratum(verdict, dataset=f"set {k}") for k, verdict in enumerate(reached)]).verdict == expected
+
+
+def test_two_attacks_on_one_network_are_one_vote() -> None:
+    """5 of 6 networks under two attacks that agree: supported as 10 of 12 strata, not as 5 of 6 networks."""
+    networks: list[Decision] = ["supported"] * 5 + ["refuted"]
+    strata = [stratum(verdict, dataset=f"set {k}") for k, verdict in enumerate(networks)]
+    assert most(strata).verdict == most(strata * 2).verdict == "inconclusive"
+    assert wilson(10, 12).low > 0.5
+
+
+def test_where_a_paper_has_few_networks_most_of_its_own_settings_must_be_sure() -> None:
+    def settings(*ps: float) -> list[Stratum]:
+        return [
+            replace(stratum("supported" if p < 0.05 else "inconclusive", p), keys={"setting": f"rate {k}"})
+            for k, p in enumerate(ps)
+        ]
+
+    assert most(settings(0.001, 0.001, 0.001, 0.5)).verdict == "supported"
+    assert most(settings(0.001, 0.001, 0.5, 0.5)).verdict == "inconclusive"
+    assert most(settings(0.001, 0.001, 0.03, 0.5)).verdict == "inconclusive"  # Holm: .06
+    assert "3 of the paper's 4 settings" in most(settings(0.001, 0.001, 0.001, 0.5) * 2).reason
 
 
 @pytest.mark.parametrize("rule", [universal, existential, most])

@@ -64,7 +64,7 @@ def test_a_pair_of_which_one_diverged_counts_as_diverged() -> None:
 
 def test_one_batch_size_reduces_to_the_paired_t_test() -> None:
     first, second = np.array([40.1, 41.0, 39.2, 40.3]), np.array([42.0, 42.2, 42.4, 41.1])
-    mean = mean_over_sizes(np.full(4, 64.0), second - first)
+    mean, _ = mean_over_sizes(Sample.of(np.full(4, 64.0), range(4), second - first))
     expected = stats.ttest_rel(second, first)
     assert mean.value / mean.se == pytest.approx(expected.statistic)
     assert 2 * mean.p_above(0.0) == pytest.approx(expected.pvalue)
@@ -94,19 +94,36 @@ def test_absolute_effects_are_compared(first: float, second: float, verdict: str
 
 def test_absolute_effects_with_one_seed_are_not_run_and_in_noise_undecided() -> None:
     assert larger_in_size(arm(10.0, seeds=1), arm(1.0, seeds=1), delta=3.0).verdict == "not run"
-    assert larger_in_size(arm(5.0, noise=9.0), arm(3.0, noise=9.0), delta=3.0).verdict == "inconclusive"
+    assert larger_in_size(arm(5.0, noise=9.0), arm(3.0, noise=9.0, rng_seed=1), delta=3.0).verdict == "inconclusive"
 
 
-def test_the_interaction_is_welchs_t_test() -> None:
+def test_far_from_zero_the_interaction_is_the_paired_t_test_over_seeds() -> None:
     first, second = np.array([5.0, 6.0, 7.5, 6.1]), np.array([1.0, 1.1, 0.8, 1.3])
     found = larger_in_size(
         *(Sample.of(np.repeat(SIZES, 4), np.tile(range(4), 5), np.tile(v, 5)) for v in (first, second)),
         delta=0.0,
     )
-    cell = (first.var(ddof=1) + second.var(ddof=1)) / 4 / 5
-    dof = cell**2 / sum((v.var(ddof=1) / 4 / 5) ** 2 / 15 for v in (first, second))
-    half = stats.t.ppf(0.975, dof) * np.sqrt(cell)
-    assert (found.low, found.high) == pytest.approx((found.effect - half, found.effect + half))
+    expected = stats.ttest_rel(first, second).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_effects_of_opposite_sign_do_not_cancel() -> None:
+    """+20, +10, 0, -10, -20 is larger in size than +5 everywhere; the means, 0 and 5, said the opposite."""
+    turning = arm(20.0, slope=-10.0)
+    assert larger_in_size(turning, arm(5.0, rng_seed=1), delta=3.0).verdict == "supported"
+    assert larger_in_size(arm(5.0, rng_seed=1), turning, delta=3.0).verdict == "refuted"
+
+
+def test_an_effect_is_not_taken_for_none_because_of_the_others_noise() -> None:
+    """|2| against |0| at noise 3: the other's absolute value is not 0 in noise. "Larger" is wrongly refuted in at most
+    5 % of 300 studies (within 3 binomial errors); uncorrected, it was in 9.7 %.
+    """
+    refuted = sum(
+        larger_in_size(arm(1.0, noise=3.0, rng_seed=2 * k), arm(0.0, noise=3.0, rng_seed=2 * k + 1), delta=0.0).verdict
+        == "refuted"
+        for k in range(300)
+    )
+    assert refuted / 300 < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)
 
 
 def test_a_difference_of_slopes_is_the_trend_of_the_paired_difference() -> None:

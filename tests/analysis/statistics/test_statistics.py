@@ -91,6 +91,17 @@ def test_pairs_within_names_every_pair_once() -> None:
     assert sorted(tuple(sorted(pair)) for pair in zip(i, j, strict=True)) == [(0, 2), (0, 3), (1, 4), (2, 3)]
 
 
+def test_the_p_of_spearman_is_exact_for_few_points() -> None:
+    """Four points in order: chance in 2 of 24, not the 2e-16 of the t approximation; ties share their rank."""
+    assert spearman([1, 2, 3, 4], [1, 2, 3, 4]).p == pytest.approx(2 / 24)
+    x, y = np.array([1.0, 2, 2, 4, 5]), np.array([3.0, 1, 2, 2, 5])
+    ranks = stats.rankdata(y)
+    null = [np.corrcoef(stats.rankdata(x), order)[0, 1] for order in itertools.permutations(ranks)]
+    found = spearman(x, y)
+    tails = [np.mean(np.array(null) * side >= found.estimate * side - 1e-12) for side in (1, -1)]
+    assert found.p == pytest.approx(min(1.0, 2 * min(tails)))
+
+
 def test_spearman_is_scipys() -> None:
     x, y = RNG(1).integers(0, 9, size=(2, 30))
     expected = stats.spearmanr(x, y)
