@@ -34,7 +34,9 @@ HISTORY = pa.struct(
         _field("epoch", pa.int32(), "number of the epoch, from 1"),
         _field("lr", pa.float64(), "learning rate in it"),
         _field("train_loss", pa.float64(), "cross-entropy, mean over the epoch's minibatches", "nats"),
-        _field("val_acc", pa.float64(), "validation accuracy after it", "fraction"),
+        _field(
+            "val_acc", pa.float64(), "validation accuracy after it, computed in the trial's `precision`", "fraction"
+        ),
     ]
 )
 
@@ -147,7 +149,7 @@ OUTCOME = (
     _field("reached_target", pa.bool_(), "whether the target loss was reached"),
     _field("train_loss", pa.float64(), "training loss, full pass in eval mode", "nats"),
     _field("train_acc", pa.float64(), "training accuracy", "fraction"),
-    _field("val_acc", pa.float64(), "validation accuracy", "fraction"),
+    _field("val_acc", pa.float64(), "validation accuracy, computed in the trial's `precision`", "fraction"),
     _field("test_loss", pa.float64(), "test loss", "nats"),
     _field("test_acc", pa.float64(), "clean test accuracy", "fraction"),
     _field("weight_norm", pa.float64(), "Euclidean norm of the weights"),

@@ -97,6 +97,19 @@ def test_tf32_is_switched_on_for_the_step_alone() -> None:
     assert seen == [(True, True), before]
 
 
+def test_a_cpu_keeps_the_memory_order_that_a_model_is_built_in() -> None:
+    for arithmetic in ("float32", "bf16"):
+        weights = precision.prepare(model_of("stdcnn"), arithmetic).get_parameter("2.weight")
+        assert weights.stride() == (90, 1, 30, 10)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_on_a_gpu_channels_are_last_only_while_a_lower_precision_trains() -> None:
+    for arithmetic, last in (("float32", False), ("bf16", True), ("tf32", True), ("float32", False)):
+        weights = precision.prepare(model_of("stdcnn").cuda(), arithmetic).get_parameter("2.weight")
+        assert weights.is_contiguous(memory_format=torch.channels_last) == last
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
 def test_tf32_without_a_gpu_is_refused() -> None:
     with pytest.raises(ValueError, match="tf32 needs an NVIDIA GPU"):
