@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.statistics.estimates import Sample
+from analysis.statistics.estimates import Reach, Sample
 from analysis.statistics.groups import Codes, group_codes
 from analysis.tables.cells import CELL, FLAGS, cells
 from analysis.tables.table import CURVE, PROTOCOL, QUESTION, StudyTable
@@ -67,7 +67,8 @@ class Scope:
 
     `only`: the claim names these data sets and models and no others; without it, networks that no paper has may
     rehearse it. `adversarial`: also networks after adversarial training. `uncounted`: (data set, model, setting) of
-    curves that are shown but not counted -> the reason.
+    curves that are shown but not counted -> the reason. `reach`: (data set, model) -> the batch sizes that a trend
+    needs, where the paper itself printed fewer than `ALONG_BATCH_SIZES`.
     """
 
     studies: tuple[Trial, ...]
@@ -75,6 +76,7 @@ class Scope:
     only: bool = False
     adversarial: bool = False
     uncounted: Mapping[tuple[str, str, Setting], str] = field(default_factory=dict)
+    reach: Mapping[tuple[str, str], Reach] = field(default_factory=dict)
 
     def holds(self, curve: Mapping[str, object]) -> bool:
         """Whether the curve with these keys is one of them; the networks of one paper never stand in for another's."""

@@ -42,6 +42,7 @@ from analysis.claims.networks import (
     second_order_models_are_weaker,
 )
 from analysis.claims.tests import Arms, Decide, SameVerdicts, Stratum, Test, paired
+from analysis.statistics.estimates import Reach
 from analysis.statistics.sample_tests import exceeds_at_large_batch, falls_from_peak, opposed, trend, unrelated
 from analysis.statistics.thresholds import UNRELATED_TAU
 from search_spaces.large_batch import COUNT, EPSILONS, MOMENTUM, NATURAL, ORIGINAL
@@ -56,7 +57,10 @@ READINGS = (("m1", "m1_lenet"), ("resnet20", "resnet20_x4"))
 """Networks of the paper that can be read in two ways. M1 is both a stride-2 network (Table 6) and a "standard LeNet"
 (section 3.3); CR is a "ResNet20", whose printed accuracy needs more than its usual width."""
 
-TO_THE_LOSS = Scope(NATURAL, (Setting("lr", MOMENTUM),), only=True)
+FEW_SIZES = {("cifar10", "c2"): Reach(4, 8.0), ("cifar100", "resnet20"): Reach(4, 8.0)}
+"""Tables 1 and 2 print four batch sizes over a factor of 8 of C2 and CR."""
+
+TO_THE_LOSS = Scope(NATURAL, (Setting("lr", MOMENTUM),), only=True, reach=FEW_SIZES)
 ADVERSARIAL = Scope(
     ORIGINAL,
     tuple(Setting(regime, BENCHMARK_MOMENTUM) for regime in ("benchmark", "adversarial")),

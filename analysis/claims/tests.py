@@ -128,11 +128,17 @@ class Test:
             for arms in self.pair(*(evidence.curves(scope, measure, loss) for measure in together))
         ]
 
-    def judge(self, evidence: Evidence, loss: str | None, curves: Sequence[Curve]) -> Stratum:
-        """What `decide` says of the samples of these curves, with its effect in words."""
+    def judge(
+        self, evidence: Evidence, loss: str | None, curves: Sequence[Curve], printed: Reach | None = None
+    ) -> Stratum:
+        """What `decide` says of the samples of these curves, with its effect in words.
+
+        `printed`: the reach of the paper's own batch sizes, where it has fewer than a trend otherwise needs.
+        """
         measure = curves[0].measure
         delta = measure.delta(curves[0].dataset) if self.delta is None else self.delta
-        reach = {"reach": Reach(len(self.at), max(self.at) / min(self.at))} if self.at else {}
+        needed = Reach(len(self.at), max(self.at) / min(self.at)) if self.at else printed
+        reach = {"reach": needed} if needed else {}
         found = on_sound_cells(partial(self.decide, delta=delta, **reach), *curves, falls=self.falls)
         return worded(found, self.label, self.unit or measure.unit)
 
@@ -142,7 +148,7 @@ class Test:
         protocol, closeness = describe_protocol(scope, longest)
         exempt = (scope.uncounted.get((curve.dataset, curve.model, curve.setting)) for curve in curves)
         uncounted = self.uncounted or next(filter(None, exempt), "")
-        found = self.judge(evidence, loss, curves)
+        found = self.judge(evidence, loss, curves, scope.reach.get((longest.dataset, longest.model)))
         notes = (found.reason, arms.note, self.note, uncounted and f"not counted: {uncounted}")
         return replace(
             found,
@@ -163,7 +169,9 @@ class Test:
 class ReportTest(Test):
     """A test that reads a report or a table: its `decide` (evidence, attack loss, *curves) gives a `Stratum`."""
 
-    def judge(self, evidence: Evidence, loss: str | None, curves: Sequence[Curve]) -> Stratum:
+    def judge(
+        self, evidence: Evidence, loss: str | None, curves: Sequence[Curve], printed: Reach | None = None
+    ) -> Stratum:
         """What the report says of these curves."""
         found: Stratum = self.decide(evidence, loss, *curves)
         return found

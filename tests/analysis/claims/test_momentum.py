@@ -54,7 +54,7 @@ class TestMomentum:
         assert judge("A11", networks([0.1] * 4)).verdict == "supported"
         assert judge("A11", networks([-0.1] * 4)).verdict == "refuted"
         assert judge("A11", networks([0.1, 0.1, 0.0, 0.0])).verdict == "inconclusive"
-        assert judge("A11", networks([0.1])).verdict == "inconclusive"
+        assert judge("A11", networks([0.1]), alone=False).verdict == "inconclusive"
 
     @pytest.mark.parametrize(("drop", "verdict"), [(0.3, "supported"), (-0.3, "refuted"), (0.0, "inconclusive")])
     def test_a13_a_mild_drop_in_most_cases_is_enough(self, drop: float, verdict: str) -> None:
