@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import math
+import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn, TypeVar
 from urllib.parse import urlsplit
 
@@ -14,6 +16,10 @@ from study.results.folder import CHECKPOINT_SECONDS
 from study.tuning.settings import RunSettings
 
 Number = TypeVar("Number", int, float)
+
+
+STORES = ("s3", "gs", "gcs", "file", "hdfs", "viewfs", "abfs", "abfss")
+"""The schemes of results' URIs: what pyarrow opens, but for its in-memory file system."""
 
 
 class OptionError(ValueError):
@@ -96,8 +102,10 @@ def run_settings(arguments: argparse.Namespace) -> RunSettings:
     """How to run it.
 
     Raises:
-        OptionError: a fraction, a number or an interval outside its range, or a tracker that is not installed.
+        OptionError: a fraction, a number or an interval outside its range, a folder or an address that cannot be one,
+            or a tracker that is not installed.
     """
+    _check_places(arguments)
     for option in ("cpus_per_trial", "max_concurrent"):
         value = getattr(arguments, option)
         if value is not None and value < 1:
@@ -119,6 +127,35 @@ def run_settings(arguments: argparse.Namespace) -> RunSettings:
     )
 
 
+def _check_places(arguments: argparse.Namespace) -> None:
+    """Refuse folders and addresses that cannot be meant, which a run would notice late or not at all."""
+    for name in ("results", "data_dir", "tensorboard"):
+        value, option = getattr(arguments, name), f"--{name.replace('_', '-')}"
+        if value is None:
+            continue
+        value = value or ""  # argparse makes an empty list of `--results=--`
+        if not value or value.startswith("-"):
+            raise OptionError(f"{option} {value!r} is not a folder")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise OptionError(f"{option} {value!r} is not valid UTF-8") from None
+        scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", value)
+        if name == "results" and scheme:
+            if scheme[1] not in STORES or "://" not in value:
+                raise OptionError(f"{option} {value!r} is not a folder or a URI such as s3://BUCKET/FOLDER")
+            continue
+        try:
+            folder = Path(value).expanduser()
+        except RuntimeError:
+            raise OptionError(f"{option} {value!r}: there is no such user") from None
+        if folder.exists() and not folder.is_dir():
+            raise OptionError(f"{option} {value!r} is a file, not a folder")
+    address = arguments.address
+    if address is not None and address not in ("auto", "local") and not re.fullmatch(r".+:\d{1,5}", address):
+        raise OptionError(f"--address {address!r} is not auto or HOST:PORT")
+
+
 def _gpus_per_trial(text: str) -> float | None:
     if text == "auto":
         return None
@@ -134,8 +171,8 @@ def _gpus_per_trial(text: str) -> float | None:
 def _replicas(text: str) -> int | None:
     if text == "auto":
         return None
-    if not (text.isdecimal() and int(text) >= 1):
-        raise OptionError(f"--replicas {text!r} is not auto or a whole number, at least 1")
+    if not (text.isdecimal() and len(text) <= 9 and int(text) >= 1):
+        raise OptionError(f"--replicas {text[:40]!r} is not auto or a whole number, at least 1")
     return int(text)
 
 
@@ -144,7 +181,11 @@ def _trackers(arguments: argparse.Namespace) -> dict[str, str]:
     for name, value in trackers.items():
         if not value:
             raise OptionError(f"--{name} needs a value; leave the option out to do without {name}")
-        if "://" in value and urlsplit(value).password:
+        try:
+            password = "://" in value and urlsplit(value).password
+        except ValueError as error:
+            raise OptionError(f"--{name} {value!r} is not a URI: {error}") from None
+        if password:
             raise OptionError(
                 f"--{name}: no password in the URI, commands are stored; use {name}'s environment variables"
             )
@@ -169,11 +210,11 @@ def _numbers(option: str, text: str | None, kind: Callable[[str], Number], examp
     try:
         return tuple(dict.fromkeys(kind(part) for part in text.split(",")))
     except ValueError:
-        raise GridError(f"{option} {text!r} is not a list of numbers such as {example}") from None
+        raise GridError(f"{option} {text[:40]!r} is not a list of numbers such as {example}") from None
 
 
 class _Parser(argparse.ArgumentParser):
     """Prints errors as one line; argparse would print its usage before it."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"study.run: {message}\n")
+        self.exit(2, f"study.run: {message[:1000]}\n")

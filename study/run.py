@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import sys
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,13 +20,23 @@ from study.results.run_lock import RunLock
 from study.results.schema import Row
 from study.trials import pending
 from study.tuning.costs import CostModel
+from study.tuning.ends import handle_sigterm, ignore_interrupts, terminated
 from study.tuning.progress import Progress, describe_trial, duration
 from study.tuning.settings import ClusterError
 
 if TYPE_CHECKING:
     from study.tuning.tuner import Data
 
-OK, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+OK, SOME_FAILED, BAD_INPUT = 0, 1, 2
+INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143  # 128 and the signal's number, as shells say it
+
+
+SHOWN_FILES = 5
+"""Files that cannot be read are named up to this number, then counted."""
+
+
+ANSWER_SECONDS = 30.0
+"""How long an object store may take to answer its first request."""
 
 
 class InputError(Exception):
@@ -32,15 +44,27 @@ class InputError(Exception):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a grid; returns 0: all answered, 1: some trials failed, 2: bad input (one line says what is valid)."""
+    """Run a grid and return the exit status.
+
+    0: all answered; 1: some trials failed; 2: bad input (one line says what is valid); 130, 143: interrupted by Ctrl-C
+    or SIGTERM; 141: nobody reads the output. If a process of Ray dies, this one exits with 3.
+    """
+    handle_sigterm()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal of another encoding shows \\u03b5 for ε
     argv = sys.argv[1:] if argv is None else argv
     arguments = options.parser().parse_args(argv)
     try:
         request, settings = options.request(arguments), options.run_settings(arguments)
         grid = _plan(request)
         results = Results(arguments.results or f"results/{request.grid}")
+        _check_answer(results)
+        if arguments.train_size or arguments.test_size:
+            _check_sizes(grid)
         if arguments.dry_run:
             _print_dry_run(request, grid, results)
+            sys.stdout.flush()
             return OK
         results.create()
         failures = {}
@@ -66,12 +90,17 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"all {len(grid)} trials of grid {request.grid!r} are answered already: nothing to do")
         if not arguments.no_report:
             _write_report(results)
+        sys.stdout.flush()
     except KeyboardInterrupt:
+        ignore_interrupts()
         print("\ninterrupted; finished trials are stored. Give the same command again to continue.", file=sys.stderr)
-        return INTERRUPTED
+        return TERMINATED if terminated() else INTERRUPTED
     except (GridError, RecordsError, options.OptionError, ClusterError, InputError) as error:
         print(f"study.run: {error}", file=sys.stderr)
         return BAD_INPUT
+    except BrokenPipeError:  # of `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its end
+        return BROKEN_PIPE
     except OSError as error:
         print(f"study.run: {error}; finished trials are stored, fix this and run again", file=sys.stderr)
         return SOME_FAILED
@@ -85,6 +114,45 @@ def _plan(request: Request) -> Grid:
         raise InputError(str(error)) from error
 
 
+def _check_answer(results: Results) -> None:
+    """Refuse an object store that does not answer: without credentials its client tries for minutes, silently."""
+    if "://" not in results.location:
+        return
+    answers: list[bool | Exception] = []
+
+    def ask() -> None:
+        try:
+            answers.append(results.exists())
+        except Exception as error:
+            answers.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(ANSWER_SECONDS)
+    if not answers:
+        raise InputError(
+            f"{results.location} does not answer within {ANSWER_SECONDS:.0f} s: check the network and the credentials "
+            "(AWS_PROFILE or AWS_ACCESS_KEY_ID; GOOGLE_APPLICATION_CREDENTIALS)"
+        )
+    if isinstance(answers[0], Exception):
+        raise answers[0]
+
+
+def _check_sizes(grid: Grid) -> None:
+    """Refuse more images than a data set has, before it is loaded."""
+    from study.data import DATASETS  # imports torch, which takes seconds
+
+    for planned in grid.values():
+        trial, info = planned.trial, DATASETS[planned.trial.dataset]
+        if trial.train_size + trial.val_size > info.train_count:
+            raise InputError(
+                f"{info.name}: train_size {trial.train_size} + val_size {trial.val_size} is more than the "
+                f"{info.train_count} training images"
+            )
+        if trial.test_size > info.test_count:
+            raise InputError(f"{info.name}: test_size {trial.test_size} is more than the {info.test_count} test images")
+
+
 def _read_rows(results: Results, grid: Grid, *, update_cache: bool) -> list[Row]:
     if not results.exists():
         return []
@@ -95,8 +163,10 @@ def _read_rows(results: Results, grid: Grid, *, update_cache: bool) -> list[Row]
             f"a newer version of this program wrote {len(newer)} of these trials ({newer[0]}): use that version, or "
             "give another folder with --results"
         )
-    for file in unreadable:
+    for file in unreadable[:SHOWN_FILES]:
         print(f"left out {file.name}: {file.reason}", file=sys.stderr)
+    if len(unreadable) > SHOWN_FILES:
+        print(f"left out {len(unreadable) - SHOWN_FILES} more files in trials/ that cannot be read", file=sys.stderr)
     return rows
 
 

@@ -14,9 +14,12 @@ import pytest
 
 from benchmarks.simulated_cluster import trial_processes
 from search_spaces import Request, plan
+from study import run
 from study.results.folder import Results
 from study.results.schema import ROW_SCHEMA, empty_row
 from study.run import main
+from study.tuning.ends import LOST_RAY
+from tests.cluster.multinode import gone, in_this_process
 from tests.trials.small import timeless
 
 SMALL = ["--grid", "smoke", "--epochs", "2", "--train-size", "64", "--test-size", "20", "--seeds", "0"]
@@ -47,6 +50,11 @@ def rows(results: Path) -> dict[str, dict[str, object]]:
         ([*SMALL, "--gpus-per-trial", "2"], "not auto or a fraction"),
         ([*SMALL, "--cpus-per-trial", "0"], "must be at least 1"),
         ([*SMALL, "--replicas", "0"], "--replicas '0' is not auto or a whole number, at least 1"),
+        ([*SMALL, "--replicas", "9" * 5000], "is not auto or a whole number"),
+        ([*SMALL, "--seeds", "9" * 5000], "not a list of numbers such as 0,1,2"),
+        ([*SMALL, "--mlflow", "http://[::1"], "--mlflow 'http://[::1' is not a URI"),
+        ([*SMALL, "--train-size", "999999", "--dry-run"], "train_size 999999 + val_size 240 is more than the 1437"),
+        ([*SMALL, "--test-size", "361", "--dry-run"], "test_size 361 is more than the 360 test images"),
         ([*SMALL, "--train-size", "5000"], "train_size 5000 + val_size 240 is more than the 1437"),
     ],
 )
@@ -71,6 +79,65 @@ def test_rows_of_a_newer_version_are_never_overwritten(tmp_path: Path, capsys: p
         assert main(["--grid", "smoke", "--seeds", "0", "--results", str(tmp_path), option]) == 2
         assert "a newer version of this program wrote 1 of these trials" in capsys.readouterr().err
     assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--results", "", "is not a folder"),
+        ("--results", "--", "is not a folder"),
+        ("--results", "-x", "is not a folder"),
+        ("--results", "/dev/null", "is a file, not a folder"),
+        ("--results", __file__, "is a file, not a folder"),
+        ("--results", "s3:/bucket", "is not a folder or a URI such as s3://BUCKET/FOLDER"),
+        ("--results", "mock://bucket/folder", "is not a folder or a URI"),
+        ("--results", "~nosuchuser/r", "there is no such user"),
+        ("--results", "\udcff\udcfe", "is not valid UTF-8"),
+        ("--data-dir", "~nosuchuser", "there is no such user"),
+        ("--address", "garbage", "--address 'garbage' is not auto or HOST:PORT"),
+        ("--address", "", "--address '' is not auto or HOST:PORT"),
+    ],
+)
+def test_places_that_cannot_be_meant_are_refused_before_anything_is_made(
+    option: str, value: str, message: str, dry_run: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert main([*SMALL, f"{option}={value}", "--no-report", *["--dry-run"] * dry_run]) == 2
+    printed = capsys.readouterr().err.encode(errors="backslashreplace").decode()
+    assert message in printed
+    assert len(printed.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_does_not_answer_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(Results, "exists", lambda self: time.sleep(2))
+    assert main([*SMALL, "--dry-run", "--results", "s3://bucket/folder?region=x"]) == 2
+    assert "does not answer within 0 s: check the network and the credentials" in capsys.readouterr().err
+
+
+def test_many_damaged_files_are_counted_not_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Results(tmp_path).create()
+    for i in range(30):
+        (tmp_path / "trials" / f"{i}.parquet").write_text("junk")
+    assert main([*SMALL, "--dry-run", "--results", str(tmp_path)]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 6
+    assert lines[-1] == "left out 25 more files in trials/ that cannot be read"
+
+
+def test_a_terminal_of_another_encoding_is_no_error(tmp_path: Path) -> None:
+    folder = tmp_path / "λ"
+    done = subprocess.run(
+        [sys.executable, "-m", "study.run", *SMALL, "--dry-run", "--results", str(folder)],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "\\u03bb" in done.stdout
 
 
 def test_an_unknown_option_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,32 +191,45 @@ def test_the_same_command_again_runs_nothing(tmp_path: Path, capsys: pytest.Capt
     assert len(json.loads((results / "study.json").read_text())["requests"]) == 1
 
 
-def test_killing_the_driver_and_a_worker_loses_nothing_and_changes_no_bit(tmp_path: Path) -> None:
+def test_kills_of_the_driver_of_ray_and_of_a_worker_lose_nothing_and_change_no_bit(tmp_path: Path) -> None:
     options = ["--select", "batch_size=8", "--epochs", "40", "--checkpoint-seconds", "0"]
-    disturbed, undisturbed = tmp_path / "disturbed", tmp_path / "undisturbed"
-    driver = subprocess.Popen(command(disturbed, *options), stdout=subprocess.DEVNULL, start_new_session=True)
-    _wait_for(lambda: any((disturbed / "checkpoints").glob("*.pt")))
+    folder = tmp_path / "r"
+    driver = subprocess.Popen(command(folder, *options), stdout=subprocess.DEVNULL, start_new_session=True)
+    _wait_for(lambda: any((folder / "checkpoints").glob("*.pt")))
     driver.kill()
     driver.wait()
-    kept = {p.name for p in (disturbed / "checkpoints").glob("*.pt")}
+    kept = {p.name for p in (folder / "checkpoints").glob("*.pt")}
     assert kept
 
-    again = subprocess.Popen(command(disturbed, *options), stdout=subprocess.PIPE, text=True)
+    again = subprocess.Popen(
+        command(folder, *options), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     _wait_for(lambda: len(trial_processes(again.pid)) > 0)
-    os.kill(trial_processes(again.pid)[0], signal.SIGKILL)
-    printed, _ = again.communicate(timeout=240)
-    assert again.returncode == 0, printed
-    subprocess.run(command(undisturbed, *options), check=True, stdout=subprocess.DEVNULL, timeout=240)
+    os.kill(_child(again.pid, "raylet"), signal.SIGKILL)
+    _, errors = again.communicate(timeout=60)
+    assert again.returncode == LOST_RAY
+    assert "Ray's raylet has died" in errors
+    assert "same command again" in errors
 
-    one, other = rows(disturbed), rows(undisturbed)
-    assert one.keys() == other.keys()
-    assert len(one) == 3
-    for trial_id in one:
-        assert timeless(one[trial_id]) == timeless(other[trial_id])
-    assert not list((disturbed / "checkpoints").iterdir())
+    last = subprocess.Popen(command(folder, *options), stdout=subprocess.PIPE, text=True)
+    _wait_for(lambda: len(trial_processes(last.pid)) > 0)
+    os.kill(trial_processes(last.pid)[0], signal.SIGKILL)
+    printed, _ = last.communicate(timeout=240)
+    assert last.returncode == 0, printed
+
+    request = Request(
+        "smoke", select={"batch_size": ("8",)}, epochs=40, train_size=64, test_size=20, seeds=(0,), probes="all"
+    )
+    expected, found = in_this_process(request), rows(folder)
+    assert {trial_id: timeless(row) for trial_id, row in found.items()} == expected
+    assert len(found) == 3
+    assert not list((folder / "checkpoints").iterdir())
 
 
-def test_ctrl_c_says_how_to_continue(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "times", "status"), [(signal.SIGINT, 3, 130), (signal.SIGTERM, 1, 143)])
+def test_an_interrupt_says_how_to_continue_and_leaves_no_process(
+    tmp_path: Path, number: signal.Signals, times: int, status: int
+) -> None:
     driver = subprocess.Popen(
         command(tmp_path / "r", "--epochs", "60"),
         stdout=subprocess.PIPE,
@@ -159,11 +239,35 @@ def test_ctrl_c_says_how_to_continue(tmp_path: Path) -> None:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     _wait_for(lambda: len(trial_processes(driver.pid)) > 0)
-    driver.send_signal(signal.SIGINT)
+    of_ray = [_child(driver.pid, name) for name in ("raylet", "gcs_server")]
+    for _ in range(times):  # an impatient user
+        driver.send_signal(number)
+        time.sleep(0.3)
     _, errors = driver.communicate(timeout=60)
-    assert driver.returncode == 130
+    assert driver.returncode == status
     assert "same command again" in errors
     assert "Traceback" not in errors
+    assert all(gone(process) for process in of_ray)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    options = ["--grid", "natural_training", "--dry-run"]  # prints more than a pipe holds
+    study = subprocess.Popen(
+        [sys.executable, "-m", "study.run", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert study.stdout is not None
+    assert study.stderr is not None
+    study.stdout.readline()
+    study.stdout.close()
+    assert study.stderr.read() == ""
+    assert study.wait(60) == 141
+
+
+def _child(parent: int, name: str) -> int:
+    """The child of this process whose program has this name."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    (found,) = [int(child) for child in children if Path(f"/proc/{child}/comm").read_text().strip() == name]
+    return found
 
 
 def _wait_for(condition: object, seconds: float = 120.0) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private import ray_constants
 from ray.autoscaler.v2.schema import NodeInfo
 from ray.autoscaler.v2.sdk import get_cluster_status
 from ray.exceptions import RayError
@@ -16,6 +18,7 @@ from ray.exceptions import RayError
 from study.data import Splits
 from study.trials.device_data import DataKey
 from study.tuning.cpus import usable_cpus
+from study.tuning.ends import exit_without_ray, handle_sigterm, ignore_interrupts, watch_children
 from study.tuning.settings import ClusterError, RunSettings
 
 Node = Mapping[str, float]
@@ -37,16 +40,51 @@ def connected(address: str | None) -> Iterator[None]:
         ClusterError: the cluster cannot be reached.
     """
     try:
-        _start_or_join(address)
-    except (RayError, ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        where = f"the Ray cluster at {address}" if address else "Ray"
-        raise ClusterError(
-            f"cannot reach {where}: {error}. Check the address, and that RAY_AUTH_MODE and the token are the cluster's"
-        ) from error
+        try:
+            _start_or_join(address)
+        except (RayError, ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+            where = f"the Ray cluster at {address}" if address else "Ray"
+            raise ClusterError(
+                f"cannot reach {where}: {error}. Check the address, and that RAY_AUTH_MODE and the token are the "
+                "cluster's"
+            ) from error
+        handle_sigterm()  # Ray has replaced the handler
+        stop_watching = watch_children(_ray_processes(), exit_without_ray)
+        try:
+            yield
+        finally:
+            stop_watching()
+    except KeyboardInterrupt:
+        ignore_interrupts()
+        raise
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let a Ray that starts here listen on 127.0.0.1 only, and its token be readable by its user only.
+
+    Ray listens on all interfaces unless its node's address is the loopback, which it chooses only where it supports no
+    clusters. It ignores `_node_ip_address="127.0.0.1"`, so for the start it is told that this is such a machine.
+    """
+    folder = Path.home() / ".ray"
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
     try:
         yield
     finally:
-        ray.shutdown()
+        ray_constants.ENABLE_RAY_CLUSTER = before
+        with suppress(OSError):
+            (folder / "auth_token").chmod(0o600)  # Ray writes it for everyone to read
+
+
+def _ray_processes() -> list[tuple[str, int]]:
+    """Name and process id of Ray's processes that this one has started and that every trial needs."""
+    node = ray._private.worker._global_node
+    started = node.all_processes if node is not None else {}
+    return [(name, info.process.pid) for name in ("gcs_server", "raylet") for info in started.get(name, ())]
 
 
 def _start_or_join(address: str | None) -> None:
@@ -58,7 +96,8 @@ def _start_or_join(address: str | None) -> None:
     }
     if address is None and not os.environ.get("RAY_ADDRESS"):
         try:
-            ray.init(num_cpus=usable_cpus(), include_dashboard=False, **options)
+            with _on_loopback():
+                ray.init(num_cpus=usable_cpus(), include_dashboard=False, **options)
             return
         except ValueError as error:  # `ray start` has started one on this machine: it has CPUs of its own
             if "existing cluster" not in str(error):

@@ -83,6 +83,11 @@ def assert_complete(results: Path) -> None:
 @cache
 def undisturbed() -> dict[str, dict[str, object]]:
     """The same trials one after the other in this process, without Ray."""
+    return in_this_process(REQUEST)
+
+
+def in_this_process(request: Request) -> dict[str, dict[str, object]]:
+    """The rows of a request's trials, of TRAIN and TEST images, run one after the other in this process."""
     whole = load("digits", "unused")
     parts = split(whole, train_size=TRAIN, val_size=240, test_size=TEST)
     pairs = [(parts.train_x, parts.train_y), (parts.val_x, parts.val_y), (parts.test_x, parts.test_y)]
@@ -90,7 +95,7 @@ def undisturbed() -> dict[str, dict[str, object]]:
     with tempfile.TemporaryDirectory() as folder:
         results = Results(folder)
         results.create()
-        for planned in plan(REQUEST).values():
+        for planned in plan(request).values():
             execute(planned, DeviceData(tensors[0], tensors[1], tensors[2], whole.sha256), results)
         return {row["trial_id"]: timeless(row) for row in results.read_rows()[0]}
 

@@ -1,5 +1,6 @@
-"""A run without a cluster uses every GPU of the machine."""
+"""A run without a cluster uses every GPU of the machine, and is not open to others."""
 
+import stat
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,26 @@ def test_eight_gpus_run_four_trials_each_and_every_process_sees_one(tmp_path: Pa
     assert {row["status"] for row in Results(tmp_path).read_rows()[0]} == {"diverged"}
     assert "32 running" in done.stdout
     assert "GPUs 8/8" in done.stdout
+
+
+SOCKETS = """
+import ray
+from study.tuning.cluster import connected
+
+with connected(None):
+    ray.get(ray.remote(lambda: None).remote())
+    import psutil  # Ray's own copy
+    driver = psutil.Process()
+    for process in [driver, *driver.children(recursive=True)]:
+        for socket in process.net_connections(kind="inet"):
+            if socket.status == psutil.CONN_LISTEN:
+                print("listens", socket.laddr.ip)
+"""
+
+
+def test_local_ray_listens_on_loopback_only_and_its_token_is_its_users(tmp_path: Path) -> None:
+    done = run_script(SOCKETS, HOME=str(tmp_path))
+    found = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("listens")]
+    assert len(found) >= 4  # GCS, raylet, driver, worker
+    assert set(found) <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
+    assert stat.S_IMODE((tmp_path / ".ray" / "auth_token").stat().st_mode) == 0o600
