@@ -91,38 +91,43 @@ class DeviceTrials:
                 break
             grid = plan(request)
             self._record(request)
-            work = list(grid.values())
-            self._train_together(work)
-            for planned in work:
-                if time.monotonic() > self.deadline:
-                    break
-                rows += self._finish(planned)
+            for group in self._groups(list(grid.values())):
+                if len(group) > 1 and time.monotonic() < self.deadline:
+                    self._train_together(group)
+                for planned in group:
+                    if time.monotonic() < self.deadline:
+                        rows += self._finish(planned)
         write_archive(self.folder, self.archive)
         return rows
 
-    def _train_together(self, work: list[Planned]) -> None:
-        """Train the trials in groups; a group that fails is left to `execute`, one by one."""
+    def _groups(self, work: list[Planned]) -> list[list[Planned]]:
+        """The trials that train together, then each of the others, such as those that are trained already."""
         trained = {p.trial.trial_id for p in work if self.results.read_row(p.trial.trial_id) is not None}
-        for group in group_trials(work, trained, most=MAX_GROUP):
-            leader, started = group[0], time.monotonic()
-            trial = leader.trial
-            try:
-                execute_batched(
-                    leader,
-                    self._data_of(leader),
-                    self.results,
-                    groups={trial.trial_id: group},
-                    replicas=TOGETHER_ON_CPU if self.device == "cpu" else None,
-                )
-            except Exception as error:
-                print(f"group of {len(group)}: {type(error).__name__}: {error}", flush=True)
-            rows = [self.results.read_row(p.trial.trial_id) for p in group]
-            together = sorted(row["replicas"] for row in rows if row is not None)
-            print(
-                f"{trial.dataset} {trial.model} batch {trial.batch_size}: {len(together)} of {len(group)} trained in "
-                f"{time.monotonic() - started:.1f} s, {together[-1] if together else 0} together",
-                flush=True,
+        groups = group_trials(work, trained, most=TOGETHER_ON_CPU if self.device == "cpu" else MAX_GROUP)
+        grouped = {planned.trial.trial_id for group in groups for planned in group}
+        return [*groups, *([planned] for planned in work if planned.trial.trial_id not in grouped)]
+
+    def _train_together(self, group: list[Planned]) -> None:
+        """Train a group; one that fails is left to `execute`, trial by trial."""
+        leader, started = group[0], time.monotonic()
+        trial = leader.trial
+        try:
+            execute_batched(
+                leader,
+                self._data_of(leader),
+                self.results,
+                groups={trial.trial_id: group},
+                replicas=len(group) if self.device == "cpu" else None,
             )
+        except Exception as error:
+            print(f"group of {len(group)}: {type(error).__name__}: {error}", flush=True)
+        rows = [self.results.read_row(p.trial.trial_id) for p in group]
+        together = sorted(row["replicas"] for row in rows if row is not None)
+        print(
+            f"{trial.dataset} {trial.model} batch {trial.batch_size}: {len(together)} of {len(group)} trained in "
+            f"{time.monotonic() - started:.1f} s, {together[-1] if together else 0} together",
+            flush=True,
+        )
 
     def _finish(self, planned: Planned) -> bool:
         """Probe a trial, training it if its group did not; whether that worked."""
@@ -164,15 +169,15 @@ class DeviceTrials:
 
 def write_archive(folder: Path, archive: Path) -> None:
     """Everything of a results folder but checkpoints; the weights that fit into ARCHIVE_BYTES come last."""
-    kept = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.parent.name != "checkpoints"]
+    kept = [path for path in sorted(folder.rglob("*")) if path.parent.name != "checkpoints"]
     kept.sort(key=lambda path: path.parent.name == "weights")
     temporary, size = archive.with_name(f"{archive.name}.part"), 0
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(temporary, "w:gz", compresslevel=1) as tar:
         for path in kept:
-            size += path.stat().st_size + 1024  # a header and padding; compression is a reserve
+            size += 1024 + (path.stat().st_size if path.is_file() else 0)  # with header; compression is a reserve
             if path.parent.name != "weights" or size < ARCHIVE_BYTES:
-                tar.add(path, Path(folder.name) / path.relative_to(folder))
+                tar.add(path, Path(folder.name) / path.relative_to(folder), recursive=False)
     temporary.replace(archive)
 
 
