@@ -47,7 +47,7 @@ class GpuUsage:
     Attributes:
         device: the GPU's name.
         total_bytes: its memory.
-        memory_bytes: most that torch had allocated at once.
+        memory_bytes: most that torch had taken from the device at once.
         busy: fraction of the trial's time in which the GPU runs one of its kernels, 0 to 1. Kernels of different
             processes take turns, so the fractions of trials that share a GPU add up. None: not known.
     """
@@ -72,8 +72,8 @@ class Meter:
         torch.cuda.synchronize()
 
     def peak_bytes(self) -> int:
-        """Most memory allocated at once so far."""
-        return torch.cuda.max_memory_allocated()
+        """Most memory that torch has taken from the device so far: fragments and the pools of CUDA graphs count."""
+        return torch.cuda.max_memory_reserved()
 
     def busy_seconds(self, work: Callable[[], None]) -> float | None:
         """Do the work; returns the kernels' total time: in torch's one stream they run one after another.
@@ -108,8 +108,9 @@ def profile_trial(planned: Planned, data: DeviceData, meter: Meter) -> GpuUsage:
     """Measure a trial in parts: some steps of training, a batch of each attack, a Hessian-vector product.
 
     Each part runs once to warm up, once for its time and once for its kernels' time; parts are weighted by how long
-    the whole trial would spend in them. The memory is the peak of all parts, with the data and with the vectors that
-    Lanczos keeps, which are not made here.
+    the whole trial would spend in them. The times are without a CUDA graph, whose recording would take most of so
+    short a training. The memory is the peak of all parts and of a training with a graph, with the data and with the
+    vectors that Lanczos keeps, which are not made here.
 
     Args:
         planned: the trial and its probes.
@@ -125,6 +126,7 @@ def profile_trial(planned: Planned, data: DeviceData, meter: Meter) -> GpuUsage:
     hessian_size = max((_hessian_size(probe) for probe in planned.probes), default=0)
     basis_bytes = 0
     with tempfile.TemporaryDirectory() as folder:
+        execute(replace(small, probes=frozenset()), images, _new_results(folder))  # as a trial: its graph has a pool
         parts = [_training(planned, small, images, folder)]
         if small.probes:
             parts.append(_probing(planned, small, images, folder))

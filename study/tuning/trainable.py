@@ -69,6 +69,7 @@ def run_trial(
             report=report,
             checkpoint_seconds=settings.checkpoint_seconds,
             replay=settings.cuda_graphs,
+            memory_fraction=_gpu_share() or 1.0,
         )
     except OSError:
         time.sleep(STORAGE_PAUSE_SECONDS)

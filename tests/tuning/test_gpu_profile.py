@@ -1,6 +1,7 @@
 """Profiling runs the trial's own code in short and weights its parts as the whole trial would."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from study.models import build
 from study.results.folder import Results
 from study.trials.device_data import DeviceData
 from study.trials.execute import execute
+from study.tuning import gpu_profile
 from study.tuning.gpu_profile import BASIS_BYTES, Meter, profile_trial
 from tests.trials.small import planned, probes, tensors, trial
 
@@ -50,6 +52,18 @@ def test_every_kind_of_part_runs_and_memory_counts_the_vectors_that_lanczos_keep
 def test_a_trial_without_probes_is_profiled_in_training() -> None:
     found = profile_trial(planned(trial(), frozenset()), tensors(), FakeMeter(0.0))
     assert (found.memory_bytes, found.busy) == (1000, 0.0)
+
+
+def test_memory_is_rehearsed_with_the_graph_and_times_are_taken_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    replayed: list[bool] = []
+
+    def record(*arguments: Any, **options: Any) -> Any:
+        replayed.append(options.get("replay", True))
+        return execute(*arguments, **options)
+
+    monkeypatch.setattr(gpu_profile, "execute", record)
+    profile_trial(planned(trial(), frozenset()), tensors(), FakeMeter(0.0))
+    assert replayed == [True, False, False, False]
 
 
 def test_busy_is_unknown_where_a_part_could_not_be_profiled() -> None:
