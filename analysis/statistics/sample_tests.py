@@ -383,15 +383,15 @@ def opposed(x: Sample, y: Sample, *, delta: float = 0.0, reach: Reach = ALONG_BA
     short, mean_x, mean_y = _paired_means(x, y, reach)
     if short:
         return short
-    tau = kendall_tau_b(mean_x, mean_y)
-    if len(mean_x) < MIN_BATCH_SIZES:
-        tau = tau._replace(p=_p_of_two_trends(x, y))
+    tau, test = kendall_tau_b(mean_x, mean_y), "exact p"
+    if len(mean_x) < MIN_BATCH_SIZES:  # too few for the exact test to reach its level
+        tau, test = tau._replace(p=_p_of_two_trends(x, y)), "both measures' trends over seeds, p"
     against = tau.estimate < 0
     verdict: Decision = "inconclusive"
-    reason = f"the order of {len(mean_x)} batch sizes is compatible with chance (exact p = {tau.p:.2g})"
+    reason = f"the order of {len(mean_x)} batch sizes is compatible with chance ({test} = {tau.p:.2g})"
     if tau.p <= SIGNIFICANCE:
         verdict = "refuted" if not against else ("supported" if tau.estimate <= -delta else "inconclusive")
-        reason = f"exact p = {tau.p:.2g} over {len(mean_x)} batch sizes"
+        reason = f"{test} = {tau.p:.2g} over {len(mean_x)} batch sizes"
     p_supported, p_refuted = (tau.p, 1.0) if against else (1.0, tau.p)
     return Finding(verdict, reason, tau.estimate, tau.low, tau.high, p_supported, p_refuted)
 
@@ -414,6 +414,8 @@ def unrelated(x: Sample, y: Sample, *, delta: float, reach: Reach = ALONG_BATCH_
     tau = kendall_tau_b(mean_x, mean_y).estimate
     if not np.isfinite(tau):
         return Finding("inconclusive", "one of the two measures does not vary")
+    if n < MIN_BATCH_SIZES:
+        return Finding("inconclusive", f"{n} batch sizes: an interval of tau needs {MIN_BATCH_SIZES}", tau)
     low, high = fisher_z_interval(tau, n, "kendall", level=1 - 2 * SIGNIFICANCE)
     se = float(np.sqrt(Z_VARIANCE["kendall"](tau, n)))
     z, limit = float(np.arctanh(continuity_tau(tau, n))), float(np.arctanh(delta))
