@@ -1,6 +1,6 @@
 """From trial rows to statistics, verdicts on the papers' claims, figures and the report.
 
-`load` opens a results folder; docs/python_api.md shows what can be asked of it.
+`load` opens a results folder; docs/python_api.md shows what it offers.
 """
 
 from __future__ import annotations

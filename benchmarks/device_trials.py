@@ -38,13 +38,13 @@ ARCHIVE_SECONDS = 15.0
 """Largest size of the archive, and the least time between two renewals of it."""
 
 ON_CPU = {"seeds": (0,), "epochs": 1, "train_size": 300, "test_size": 100, "probes": "headline"}
-"""What is asked of a CPU, of one batch size."""
+"""The trials of a check on a CPU: one batch size."""
 
 TOGETHER_ON_CPU = 3
 
 
 def requests(device: str, data_dir: str | None) -> Iterator[Request]:
-    """What is asked of the device, in this order."""
+    """The requests that the device works on, in this order."""
     available = [(d, m) for d, m in PAPER_A if data_dir and _is_there(d, data_dir)]
     grid = "natural_training" if available else "smoke"
     sizes = sorted(BATCH_SIZES if available else SMOKE_BATCH_SIZES, reverse=True)

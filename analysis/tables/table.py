@@ -180,7 +180,7 @@ def _usable(rows: pa.Table) -> tuple[pa.Table, list[Unreadable]]:
         lacking = rows["trial_id"].filter(pc.invert(pc.fill_null(finite, False)))
         reasons |= dict.fromkeys(lacking.to_pylist(), f"its {name} is null or not finite")
     unknown = pc.invert(pc.fill_null(pc.is_in(rows["status"], pa.array(STATES)), False))
-    reasons |= dict.fromkeys(rows["trial_id"].filter(unknown).to_pylist(), "its status is none that we know")
+    reasons |= dict.fromkeys(rows["trial_id"].filter(unknown).to_pylist(), "its status is unknown")
     if reasons:
         rows = rows.filter(pc.invert(pc.is_in(rows["trial_id"], pa.array(list(reasons)))))
     return rows, [Unreadable(f"trials/{trial_id}.parquet", reason) for trial_id, reason in reasons.items()]
