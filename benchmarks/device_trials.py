@@ -1,21 +1,26 @@
 """Full-size trials of paper A's small networks for as long as there is time, without ray.
 
 python -m benchmarks.device_trials --out DIR --results DIR [--seconds N] [--data-dir DIR] [--device cuda]
+                                  [--select dataset=mnist momentum=0,.9 ...] [--seeds 0,1,2] [--epsilons .1,.3]
 
 MNIST with m1_20, then Fashion-MNIST, then both with stdcnn; of each batch 1024 first, then smaller ones. The trials of
-one batch size, all regimes and seeds, are trained as one program and then probed one by one. Each row is stored in
---results as it comes and --out/results.tar.gz is renewed every few seconds, so the command can be stopped at any time;
-run again, it continues. On a CPU the trials are a small part of these; without MNIST they are those of the smoke grid.
+one batch size, all regimes and seeds, are trained as one program. On a GPU, --probers processes then answer their
+probes while the next group trains. Each row is stored in --results as it comes and --out/results.tar.gz is renewed
+every few seconds, so the command can be stopped at any time; run again, it continues. On a CPU the trials are a small
+part of these; without MNIST they are those of the smoke grid.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import tarfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -42,16 +47,29 @@ ON_CPU = {"seeds": (0,), "epochs": 1, "train_size": 300, "test_size": 100, "prob
 
 TOGETHER_ON_CPU = 3
 
+PROBERS = 6
+"""Processes that answer probes beside the training on a GPU: an attack on a small network launches kernels that keep
+the GPU busy for a small part of the time."""
 
-def requests(device: str, data_dir: str | None) -> Iterator[Request]:
-    """The requests that the device works on, in this order."""
+
+def requests(
+    device: str,
+    data_dir: str | None,
+    select: Mapping[str, tuple[str, ...]] = {},
+    seeds: tuple[int, ...] | None = None,
+    epsilons: tuple[float, ...] | None = None,
+) -> Iterator[Request]:
+    """The requests that the device works on, in this order; the last three narrow them as `Request` says."""
     available = [(d, m) for d, m in PAPER_A if data_dir and _is_there(d, data_dir)]
     grid = "natural_training" if available else "smoke"
     sizes = sorted(BATCH_SIZES if available else SMOKE_BATCH_SIZES, reverse=True)
     for dataset, model in available or [("digits", "m1_8")]:
         for size in sizes[:1] if device == "cpu" else sizes:
-            select = {"dataset": (dataset,), "model": (model,), "batch_size": (str(size),)}
-            yield Request(grid, select, **ON_CPU) if device == "cpu" else Request(grid, select)  # type: ignore[arg-type]
+            own = {"dataset": dataset, "model": model, "batch_size": str(size)}
+            if all(value in select.get(name, (value,)) for name, value in own.items()):
+                full = Request(grid, {**select, **{name: (value,) for name, value in own.items()}}, seeds)
+                full = replace(full, epsilons=epsilons)
+                yield replace(full, **ON_CPU) if device == "cpu" else full  # type: ignore[arg-type]
 
 
 def _is_there(dataset: str, data_dir: str) -> bool:
@@ -66,16 +84,15 @@ class DeviceTrials:
 
     Attributes:
         folder: the results folder.
-        archive: the .tar.gz that holds a copy of it.
+        device: "cuda" or "cpu".
+        data_dir: where the image files are.
         deadline: in seconds of `time.monotonic`; no trial begins after it.
     """
 
     folder: Path
-    archive: Path
     device: str
     data_dir: str | None
     deadline: float
-    archived: float = 0.0
 
     def __post_init__(self) -> None:
         self.results = Results(self.folder)
@@ -83,22 +100,16 @@ class DeviceTrials:
         self._images: dict[str, ImageData] = {}
         self._data: dict[object, DeviceData] = {}
 
-    def run(self) -> int:
-        """Train and probe until the deadline or the end of the work; returns the number of rows with all answers."""
-        rows = 0
-        for request in requests(self.device, self.data_dir):
+    def train(self, request: Request) -> Iterator[Planned]:
+        """Train the trials of a request, group by group; yields each trial whose probes can be answered now."""
+        grid = plan(request)
+        self._record(request)
+        for group in self._groups(list(grid.values())):
             if time.monotonic() > self.deadline:
-                break
-            grid = plan(request)
-            self._record(request)
-            for group in self._groups(list(grid.values())):
-                if len(group) > 1 and time.monotonic() < self.deadline:
-                    self._train_together(group)
-                for planned in group:
-                    if time.monotonic() < self.deadline:
-                        rows += self._finish(planned)
-        write_archive(self.folder, self.archive)
-        return rows
+                return
+            if len(group) > 1:
+                self._train_together(group)
+            yield from group
 
     def _groups(self, work: list[Planned]) -> list[list[Planned]]:
         """The trials that train together, then each of the others, such as those that are trained already."""
@@ -129,9 +140,11 @@ class DeviceTrials:
             flush=True,
         )
 
-    def _finish(self, planned: Planned) -> bool:
-        """Probe a trial, training it if its group did not; whether that worked."""
+    def finish(self, planned: Planned) -> bool:
+        """Probe a trial, training it if its group did not; whether its row has all answers."""
         started, trial = time.monotonic(), planned.trial
+        if started > self.deadline:
+            return False
         try:
             row = execute(planned, self._data_of(planned), self.results)
         except Exception as error:
@@ -144,9 +157,6 @@ class DeviceTrials:
             f"lambda1 {row['lambda1_train']}, {time.monotonic() - started:.1f} s",
             flush=True,
         )
-        if time.monotonic() - self.archived > ARCHIVE_SECONDS:
-            write_archive(self.folder, self.archive)
-            self.archived = time.monotonic()
         return True
 
     def _data_of(self, planned: Planned) -> DeviceData:
@@ -165,6 +175,64 @@ class DeviceTrials:
         others = [other for other in self.results.read_study().get("requests", []) if other != entry]
         study = {"grid": request.grid, "versions": provenance.versions(), "requests": [*others, entry]}
         self.results.write_study(study)
+
+
+_worker: DeviceTrials
+"""In a process that answers probes."""
+
+
+def _start_worker(trials: DeviceTrials, commit: str | None) -> None:
+    global _worker
+    torch.set_num_threads(1)
+    _name_commit(commit)
+    _worker = trials
+
+
+def _finish_in_worker(planned: Planned) -> bool:
+    return _worker.finish(planned)
+
+
+def _name_commit(commit: str | None) -> None:
+    """Let rows name this commit, where there is no git to tell."""
+    if commit:
+        provenance.git_sha = lambda: commit  # type: ignore[assignment]
+
+
+def run(trials: DeviceTrials, work: Iterator[Request], archive: Path, probers: int, commit: str | None) -> int:
+    """Train and probe until the deadline or the end of the work; returns the number of rows with all answers.
+
+    Args:
+        trials: what trains.
+        work: the requests.
+        archive: the .tar.gz that holds a copy of the results folder.
+        probers: processes that probe beside the training; with 0 each trial is probed here after its group's training.
+        commit: named in the rows.
+    """
+    rows, archived, waiting = 0, time.monotonic(), list[Future[bool]]()
+
+    def renew_archive() -> None:
+        nonlocal archived
+        if time.monotonic() - archived > ARCHIVE_SECONDS:
+            write_archive(trials.folder, archive)
+            archived = time.monotonic()
+
+    pool: Executor | None = None
+    if probers:
+        spawn = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(probers, spawn, initializer=_start_worker, initargs=(trials, commit))
+    with pool or nullcontext():
+        for request in work:
+            for planned in trials.train(request):
+                if pool:
+                    waiting.append(pool.submit(_finish_in_worker, planned))
+                else:
+                    rows += trials.finish(planned)
+                renew_archive()
+        for future in as_completed(waiting):
+            rows += future.exception() is None and future.result()
+            renew_archive()
+    write_archive(trials.folder, archive)
+    return rows
 
 
 def write_archive(folder: Path, archive: Path) -> None:
@@ -191,16 +259,24 @@ def main() -> None:
     )
     command.add_argument("--data-dir", default=os.environ.get("STUDY_DATA_DIR"), help="default $STUDY_DATA_DIR")
     command.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="default %(default)s")
+    command.add_argument("--select", nargs="+", default=[], metavar="FIELD=VALUES", help="as of study.run")
+    command.add_argument("--seeds", help="as of study.run")
+    command.add_argument("--epsilons", help="as of study.run")
+    command.add_argument("--probers", type=int, help=f"processes that probe; default {PROBERS} on a GPU, none on a CPU")
     command.add_argument("--commit", help="named in the rows, where there is no git to tell")
     options = command.parse_args()
     if options.device == "cpu":
         torch.set_num_threads(1)
-    if options.commit:
-        provenance.git_sha = lambda: options.commit  # type: ignore[assignment]
-    deadline = time.monotonic() + options.seconds
+    _name_commit(options.commit)
+    selected = {name: tuple(values.split(",")) for name, _, values in (item.partition("=") for item in options.select)}
+    seeds = tuple(map(int, options.seeds.split(","))) if options.seeds else None
+    epsilons = tuple(map(float, options.epsilons.split(","))) if options.epsilons else None
+    probers = options.probers if options.probers is not None else PROBERS if options.device == "cuda" else 0
     archive = options.out / "results.tar.gz"
+    trials = DeviceTrials(options.results, options.device, options.data_dir, time.monotonic() + options.seconds)
+    work = requests(options.device, options.data_dir, selected, seeds, epsilons)
     try:
-        rows = DeviceTrials(options.results, archive, options.device, options.data_dir, deadline).run()
+        rows = run(trials, work, archive, probers, options.commit)
     except DataError as error:
         raise SystemExit(str(error)) from error
     print(f"{rows} rows in {archive}")

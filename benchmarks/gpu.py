@@ -8,7 +8,9 @@ python -m benchmarks.gpu [ROW ...] [--device cuda] [--images N] [--data-dir DIR]
   against the same loop;
 - float32, tf32, bf16: an epoch of resnet18 in that precision against the same loop in float32;
 - attack: PGD-40 on m1_20 against torchattacks, also until an image is fooled;
-- lambda1: of m1 on many images, as trials measure it; seconds only.
+- lambda1: of m1 on many images, as trials measure it; seconds only;
+- product: a Hessian-vector product of m1_20, c1 and resnet20 by forward over reverse against double backward;
+- shares: PGD-40 on m1_20 in two, four and eight processes that share the GPU, seconds of one, against a process alone.
 
 Checked first: the loops end in the same weights (in lower precision: nearly), the attacks in the same predictions.
 A row that fails costs only itself: its reason is printed at the end, and the exit status is 1.
@@ -17,7 +19,10 @@ A row that fails costs only itself: its reason is printed at the end, and the ex
 
 from __future__ import annotations
 
+import multiprocessing
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from statistics import median
 
@@ -42,7 +47,7 @@ from study.arithmetic import full_precision
 from study.attacks.evaluate import images_at_once
 from study.attacks.linf import PGD_STEPS, pgd_until_fooled
 from study.attacks.losses import cross_entropy_sum
-from study.curvature import top_eigenvalues
+from study.curvature import HessianOperator, top_eigenvalues
 from study.models import build
 from study.training import precision, streams
 from study.training.batched import best_count, synchronize, throughput, train_batched
@@ -190,6 +195,70 @@ def lambda1(device: torch.device, images: int) -> Iterator[Row]:
     yield Row("lambda1", f"m1, {len(y)} images", "", seconds, [], checked)
 
 
+def product(device: torch.device, images: int) -> Iterator[Row]:
+    """A product with the Hessian in both forms, in chunks that the operator chooses."""
+    for name, shape in (("m1_20", (1, 28, 28)), ("c1", (3, 32, 32)), ("resnet20", (3, 32, 32))):
+        model = build(name, image_shape=shape, num_classes=10, generator=streams.generator(0)).to(device).eval()
+        x, y = (part.to(device) for part in random_images(shape, images))
+        forward = HessianOperator(model, x, y, forward_over_reverse=True)
+        backward = HessianOperator(
+            model, x, y, forward_over_reverse=False, chunk_size=forward.chunk_size, memory_bytes=0
+        )
+        v = torch.randn(forward.dim, generator=streams.generator(1)).to(device)
+
+        def multiply(operator: HessianOperator, v: Tensor = v) -> Tensor:
+            found = operator.matvec(v)
+            synchronize(device)
+            return found
+
+        expected = multiply(backward)
+        difference = float((multiply(forward) - expected).norm() / expected.norm())
+        work = f"{name}, {images} images, {forward.chunk_size} at once"
+        times = paired(partial(multiply, forward), partial(multiply, backward), max_pairs=5)
+        yield Row("product", work, "double backward", *times, f"same product to {difference:.0e}")
+
+
+SHARING = (2, 4, 8)
+SHARED_SECONDS = 3.0
+
+
+def shares(device: torch.device, images: int) -> Iterator[Row]:
+    """The same attack in several processes at once: how much of the GPU one process leaves to others."""
+    most = SHARING[-1] if device.type == "cuda" else SHARING[0]
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(most, spawn, initializer=_start_sharing, initargs=(device, images)) as pool:
+        list(pool.map(_attacks_in, [0.1] * most))  # all have started by then
+        found = {n: list(pool.map(_attacks_in, [SHARED_SECONDS] * n)) for n in (1, *SHARING) if n <= most}
+    (alone,) = found.pop(1)
+    for count, seconds in found.items():
+        work = f"m1_20, {images} images, {count} processes"
+        yield Row("PGD-40, one of", work, "one process", [s / count for s in seconds], [alone] * count, "")
+
+
+def _start_sharing(device: torch.device, images: int) -> None:
+    global _attack
+    torch.set_num_threads(1)
+    x, y = _images("m1_20", images, device)
+    model, pixels = network("m1_20").to(device).eval(), x.float() / 255
+    method = ours_of(model, SETTINGS["m1_20"].epsilon, PGD_STEPS)["PGD"]
+    at_once = images_at_once(model, pixels, y)
+    _attack = partial(batched, method, pixels, y, at_once)
+    _attack()
+    synchronize(device)
+
+
+_attack: Callable[[], Tensor]
+
+
+def _attacks_in(seconds: float) -> float:
+    """Seconds of one attack, as the mean over at least so many seconds."""
+    started, attacks = time.perf_counter(), 0
+    while (passed := time.perf_counter() - started) < seconds or not attacks:
+        _attack().sum().item()
+        attacks += 1
+    return passed / attacks
+
+
 def _images(name: str, images: int, device: torch.device) -> Data:
     x, y = random_images(SETTINGS[name].shape, images)
     return x.to(device), y.to(device)
@@ -212,6 +281,8 @@ ROWS: dict[str, tuple[Callable[[torch.device, int], Iterator[Row]], int, int]] =
     "bf16": (partial(resnet18, arithmetic="bf16"), 10_000, 128),
     "attack": (attack, 10_000, 64),
     "lambda1": (lambda1, 60_000, 200),
+    "product": (product, 10_000, 50),
+    "shares": (shares, 10_000, 64),
 }
 """Name -> what measures it, and how many images by default on a GPU and on a CPU."""
 

@@ -36,7 +36,7 @@ MEASURED_STEPS = 16
 """Steps between two readings of the clock, each of which waits for the GPU."""
 
 EVALUATED = 4096
-"""Images in a forward pass of an evaluation, over all networks."""
+"""Least number of images in a forward pass of an evaluation, over all networks, where a minibatch has fewer."""
 
 
 def train_batched(runs: Sequence[TrainingRun], *, train: Split, validation: Split, hooks: Sequence[Hook] = ()) -> None:
@@ -76,10 +76,10 @@ def _train_until_one_finishes(
         total_loss = torch.zeros(len(runs), dtype=torch.float64, device=train[0].device)
         for images, labels in step.epoch():
             total_loss += step(images, labels) * labels.shape[1]
-        accuracies = [found.accuracy for found in step.networks.evaluate(*validation, runs[0].recipe.precision)]
+        accuracies = [found.accuracy for found in step.evaluate(*validation, runs[0].recipe.precision)]
         train_losses = [math.nan] * len(runs)
         if any(run.recipe.target_loss is not None for run in runs):
-            train_losses = [found.loss for found in step.networks.evaluate(*train)]
+            train_losses = [found.loss for found in step.evaluate(*train)]
         losses = (total_loss / len(train[1])).tolist()
         for run, loss, accuracy, train_loss in zip(runs, losses, accuracies, train_losses, strict=True):
             record_epoch(run, loss, accuracy, train_loss)
@@ -142,6 +142,11 @@ class BatchedStep:
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
         """Train on a minibatch of every network; returns their losses (R,), which the next call may overwrite."""
         return self.graphed(images, labels)
+
+    def evaluate(self, x: Tensor, y: Tensor, precision: str = "float32") -> list[Evaluation]:
+        """Loss and accuracy of every network, on at least as many images at once as a minibatch has."""
+        at_once = max(self._runs[0].recipe.batch_size, EVALUATED // len(self._runs))
+        return self.networks.evaluate(x, y, precision, at_once=at_once)
 
 
 class StackedNetworks:
@@ -220,8 +225,13 @@ class StackedNetworks:
         return losses.detach()
 
     @torch.no_grad()
-    def evaluate(self, x: Tensor, y: Tensor, precision: str = "float32") -> list[Evaluation]:
-        """What `study.training.evaluation.evaluate` finds for each network, by one forward pass over all of them."""
+    def evaluate(
+        self, x: Tensor, y: Tensor, precision: str = "float32", *, at_once: int = EVALUATED
+    ) -> list[Evaluation]:
+        """What `study.training.evaluation.evaluate` finds for each network, by forward passes over all of them.
+
+        Each pass takes `at_once` images.
+        """
         if len(y) == 0:
             return [Evaluation(math.nan, math.nan)] * self._count
 
@@ -231,7 +241,7 @@ class StackedNetworks:
 
         loss = torch.zeros(self._count, dtype=torch.float64, device=x.device)
         correct = torch.zeros(self._count, dtype=torch.int64, device=x.device)
-        at_once, dtype = max(1, EVALUATED // self._count), next(self.template.parameters()).dtype
+        dtype = next(self.template.parameters()).dtype
         self.template.eval()
         for images, labels in zip(x.split(at_once), y.split(at_once), strict=True):
             with computing_in(precision, self.template):

@@ -35,3 +35,13 @@ def test_lambda1_on_a_gpu_is_that_of_a_cpu() -> None:
     )
     assert found.converged
     assert found.eigenvalues[0] == pytest.approx(expected.eigenvalues[0], rel=1e-3)
+
+
+@pytest.mark.gpu
+def test_in_float64_a_product_on_a_gpu_is_that_of_a_cpu_to_rounding() -> None:
+    model, x, y = problem("m1_20", "cpu")
+    v = torch.randn(sum(p.numel() for p in model.parameters()), dtype=torch.float64)
+    expected = HessianOperator(model.double(), x, y).matvec(v)
+    found = HessianOperator(model.cuda(), x, y).matvec(v)  # images of the host are moved chunk by chunk
+    assert found.is_cuda
+    assert float((found.cpu() - expected).norm() / expected.norm()) < 1e-12

@@ -180,18 +180,6 @@ def test_forward_over_reverse_with_frozen_and_unused_parameters() -> None:
         HessianOperator(model, x * float("inf"), y, forward_over_reverse=True).matvec(v)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_gpu_computes_the_same_product() -> None:
-    pixels = torch.randint(0, 256, (30, 1, 8, 8), generator=seeded(9), dtype=torch.uint8)
-    _, y = images(30)
-    model, v = conv_relu(), vector(277)
-    truth = HessianOperator(model, pixels, y).matvec(v)
-    product = HessianOperator(model.cuda(), pixels, y).matvec(v)
-    assert product.is_cuda
-    assert relative(product.cpu() - truth, truth) < 1e-12
-
-
 def test_a_chunk_on_a_gpu_is_the_largest_power_of_two_that_fits() -> None:
     # The operator chooses chunks on a GPU only; here its choice is called by hand.
     x, y = images(90)
