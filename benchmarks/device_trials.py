@@ -59,10 +59,14 @@ def requests(
     seeds: tuple[int, ...] | None = None,
     epsilons: tuple[float, ...] | None = None,
 ) -> Iterator[Request]:
-    """The requests that the device works on, in this order; the last three narrow them as `Request` says."""
+    """The requests that the device works on, in this order; the last three narrow them as `Request` says.
+
+    Batch sizes come in the order of `select`, by default from large to small.
+    """
     available = [(d, m) for d, m in PAPER_A if data_dir and _is_there(d, data_dir)]
     grid = "natural_training" if available else "smoke"
     sizes = sorted(BATCH_SIZES if available else SMOKE_BATCH_SIZES, reverse=True)
+    sizes = list(map(int, select.get("batch_size", ()))) or sizes
     for dataset, model in available or [("digits", "m1_8")]:
         for size in sizes[:1] if device == "cpu" else sizes:
             own = {"dataset": dataset, "model": model, "batch_size": str(size)}

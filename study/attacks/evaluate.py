@@ -196,8 +196,9 @@ def images_at_once(model: nn.Module, x: Tensor, y: Tensor) -> int:
 
 def bytes_per_image(model: nn.Module, pixels: Tensor, y: Tensor) -> int:
     """Bytes of the autograd graph of one image's loss, averaged over a few images: pixels (n, ...), labels (n,)."""
+    few = pixels.detach().clone().requires_grad_()  # a slice of many images would count with all of their storage
     with torch.enable_grad():
-        value = LOSSES["ce"](model(pixels.detach().requires_grad_()), y.to(pixels.device))
+        value = LOSSES["ce"](model(few), y.to(pixels.device))
     return max(1, graph_bytes([value], besides=[*model.parameters(), *model.buffers()]) // len(pixels))
 
 

@@ -19,12 +19,17 @@ def problem(name: str, device: str) -> tuple[torch.nn.Module, Tensor, Tensor]:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", ["m1_20", "resnet20"])
-def test_a_product_on_a_gpu_is_that_of_a_cpu_also_where_the_caller_allows_tf32(name: str) -> None:
+def test_a_product_on_a_gpu_is_that_of_a_cpu_also_where_the_caller_allows_tf32(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Without kinks: rounding that flips a single ReLU of millions changes a product by 3e-4, as much as TF32 does.
+    monkeypatch.setattr(torch, "relu", torch.nn.functional.silu)
+    monkeypatch.setattr(torch.nn.ReLU, "forward", lambda layer, x: torch.nn.functional.silu(x))
     torch.backends.cudnn.allow_tf32 = True  # torch's default
     on_cpu, on_gpu = (HessianOperator(*problem(name, device)) for device in ("cpu", "cuda"))
     v = torch.randn(on_cpu.dim, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     expected, found = on_cpu.matvec(v).double(), on_gpu.matvec(v.cuda()).double().cpu()
-    assert float((found - expected).norm() / expected.norm()) < 1e-4
+    assert float((found - expected).norm() / expected.norm()) < 1e-5
 
 
 @pytest.mark.gpu

@@ -209,6 +209,8 @@ def test_masks_drawn_in_advance_depend_on_the_network_alone() -> None:
         (64, lambda n: 1.0, 1),  # a large network fills the device alone
         (64, lambda n: float(n) if n <= 4 else 0.0, 4),  # more do not fit
         (64, lambda n: (GAIN * 1.01) ** (n.bit_length() - 1), 64),
+        (16, lambda n: {1: 10.0, 2: 6.0}.get(n, 3.0 * n), 16),  # one alone has faster kernels than two together
+        (64, lambda n: float(n == 1), 1),  # two do not fit
         (1, lambda n: pytest.fail("nothing to choose"), 1),
     ],
 )

@@ -139,6 +139,11 @@ def test_running_out_of_memory_in_a_capture_is_raised() -> None:
         trained(graphed(Full()))
 
 
+CALM = 1e-3
+"""At this learning rate training does not magnify rounding. At .05 weights that differ by 1e-7 at the start differ by
+.3 at the end for c1, by 2e-2 for stdcnn."""
+
+
 def on_cuda(name: str) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Random training and validation images on the GPU."""
     x, y = torch.randint(256, (512, *image_shape(name)), dtype=torch.uint8).cuda(), torch.randint(10, (512,)).cuda()
@@ -154,7 +159,7 @@ def test_cuda_graphs_replay_what_eager_steps_do(name: str, arithmetic: str) -> N
 
     def run(graphs: CudaGraphs | None) -> TrainingRun:
         model = prepare(model_of(name).cuda(), arithmetic)
-        one = graphed(graphs, model, precision=arithmetic, seed=3)
+        one = graphed(graphs, model, precision=arithmetic, seed=3, learning_rate=CALM)
         train(one, train=images, validation=few)
         return one
 
