@@ -40,20 +40,6 @@ def tf32() -> Iterator[None]:
 
 
 @contextmanager
-def tuned_convolutions() -> Iterator[None]:
-    """Within it, cuDNN measures its algorithms for each new shape of a convolution and uses the fastest.
-
-    For work that repeats a few shapes many times. It has no effect on a CPU.
-    """
-    before = backends.cudnn.benchmark
-    backends.cudnn.benchmark = True
-    try:
-        yield
-    finally:
-        backends.cudnn.benchmark = before
-
-
-@contextmanager
 def _fp32_precision(precision: str) -> Iterator[None]:
     """Set every backend and both of torch's interfaces, which do not follow each other.
 

@@ -9,7 +9,7 @@ import torch
 from torch import backends
 
 from study import arithmetic
-from study.arithmetic import full_precision, tf32, tuned_convolutions
+from study.arithmetic import full_precision, tf32
 
 
 def settings() -> tuple[object, ...]:
@@ -69,10 +69,3 @@ def test_precision_is_what_the_block_says_and_is_restored(prepare: Callable[[], 
             raise ZeroDivisionError
         assert settings() == FASTER
     assert settings() == before
-
-
-def test_convolutions_are_tuned_within_the_block() -> None:
-    before = backends.cudnn.benchmark
-    with tuned_convolutions():
-        assert backends.cudnn.benchmark
-    assert backends.cudnn.benchmark == before

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from study.arithmetic import full_precision, tuned_convolutions
+from study.arithmetic import full_precision
 from study.attacks.losses import Loss, input_gradient, logits_and_input_gradient
 
 FGSM10_STEPS = 10
@@ -98,7 +98,6 @@ def uniform_start(x: Tensor, epsilon: float, generator: torch.Generator | None) 
 
 
 @full_precision()
-@tuned_convolutions()
 def pgd(
     model: nn.Module,
     x: Tensor,

@@ -170,8 +170,8 @@ class StackedNetworks:
         Args:
             models: the networks.
             products: compute convolutions as batched matrix products (`convolution_as_product`), which is the default
-                on a GPU. Otherwise vmap makes grouped convolutions of them, for which GPUs have only slow kernels.
-                Linear layers are then batched products in any case.
+                for several networks on a GPU. Otherwise vmap makes grouped convolutions of them. Linear layers are then
+                batched products in any case.
 
         Raises:
             ValueError: the models differ in a parameter's or buffer's name or shape.
@@ -187,7 +187,7 @@ class StackedNetworks:
         for weights in self.weights.values():
             weights.requires_grad_()
         on_a_gpu = next(self.template.parameters()).device.type == "cuda"
-        if on_a_gpu if products is None else products:
+        if (on_a_gpu and len(models) > 1) if products is None else products:
             for layer in self.template.modules():
                 if isinstance(layer, nn.Conv2d) and _is_plain(layer):
                     layer.forward = partial(convolution_as_product, layer)  # type: ignore[method-assign]
@@ -320,11 +320,10 @@ def convolution_as_product(layer: nn.Conv2d, x: Tensor) -> Tensor:
     patches = patches.permute(0, 2, 3, 1, 4, 5).flatten(3)
     shape, parts = patches.shape[:3], _parts(*patches.shape[:3])
     patches = patches.unflatten(0, (parts, -1)).flatten(1, 3)
-    out = torch.bmm(layer.weight.flatten(1).expand(parts, -1, -1), patches.mT).mT.flatten(0, 1)
-    if layer.bias is not None:
-        out = out + layer.bias
-    maps: Tensor = out.unflatten(0, shape).permute(0, 3, 1, 2)
-    return maps
+    out = torch.bmm(layer.weight.flatten(1).expand(parts, -1, -1), patches.mT)
+    # Not in the order of channels last, which batch normalisation under vmap refuses on a GPU.
+    maps: Tensor = out.unflatten(2, (shape[0] // parts, *shape[1:])).transpose(1, 2).flatten(0, 1)
+    return maps if layer.bias is None else maps + layer.bias[:, None, None]
 
 
 def _parts(images: int, height: int, width: int) -> int:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from study.arithmetic import full_precision, tf32, tuned_convolutions
+from study.arithmetic import full_precision, tf32
 
 
 def check(precision: str, device: torch.device) -> None:
@@ -38,7 +38,7 @@ def computing_in(precision: str, model: nn.Module) -> Iterator[None]:
     Weights, their gradients and updates and the returned logits stay float32. "float32" and "tf32" set all of torch's
     arithmetic, not only the model's.
     """
-    with tf32() if precision == "tf32" else full_precision(), tuned_convolutions():
+    with tf32() if precision == "tf32" else full_precision():
         if precision != "bf16":
             yield
             return

@@ -13,7 +13,7 @@ from study.data import AUGMENTATIONS
 from study.models import MODELS, set_dropout_generator
 from study.optimizers import OPTIMIZERS
 from study.training import streams
-from study.training.batched import GAIN, StackedNetworks, best_count, throughput
+from study.training.batched import GAIN, StackedNetworks, best_count, convolution_as_product, throughput
 from study.training.loop import TrainingRun
 from study.training.masks import DropoutMasks
 from study.training.precision import computing_in
@@ -71,6 +71,16 @@ def test_gradients_and_evaluation_of_every_model_are_each_networks_own(name: str
         logits = network.eval()(pixels.double() / 255)
         assert together[seed].loss == pytest.approx(nn.functional.cross_entropy(logits, labels).item(), rel=1e-9)
         assert together[seed].accuracy == (logits.argmax(1) == labels).double().mean()
+
+
+@pytest.mark.parametrize("images", [3, 64])
+def test_a_convolution_as_products_is_the_convolution_in_a_memory_order_that_vmap_supports(images: int) -> None:
+    layer = nn.Conv2d(3, 5, kernel_size=5, stride=2, padding=2).double()
+    x = torch.rand(images, 3, 16, 16, dtype=torch.float64, generator=streams.generator(0))
+    found = convolution_as_product(layer, x)  # in one part, and in four
+    torch.testing.assert_close(found, layer(x))
+    # A GPU's batch normalisation asks whether its input is in the order of channels last, which vmap cannot answer.
+    assert not found.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("model", ["m1_8", "stdcnn"])

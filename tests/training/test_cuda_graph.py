@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector
 
 from study.training.batched import train_batched
 from study.training.cuda_graph import WARM_UP_STEPS, CudaGraphs, Work
@@ -139,11 +140,6 @@ def test_running_out_of_memory_in_a_capture_is_raised() -> None:
         trained(graphed(Full()))
 
 
-CALM = 1e-3
-"""At this learning rate training does not magnify rounding. At .05 weights that differ by 1e-7 at the start differ by
-.3 at the end for c1, by 2e-2 for stdcnn."""
-
-
 def on_cuda(name: str) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Random training and validation images on the GPU."""
     x, y = torch.randint(256, (512, *image_shape(name)), dtype=torch.uint8).cuda(), torch.randint(10, (512,)).cuda()
@@ -157,16 +153,16 @@ def on_cuda(name: str) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
 def test_cuda_graphs_replay_what_eager_steps_do(name: str, arithmetic: str) -> None:
     images, few = on_cuda(name)
 
-    def run(graphs: CudaGraphs | None) -> TrainingRun:
-        model = prepare(model_of(name).cuda(), arithmetic)
-        one = graphed(graphs, model, precision=arithmetic, seed=3, learning_rate=CALM)
+    def weights(graphs: CudaGraphs | None) -> Tensor:
+        one = graphed(graphs, prepare(model_of(name).cuda(), arithmetic), precision=arithmetic, seed=3)
         train(one, train=images, validation=few)
-        return one
+        assert one.state.replayed is (graphs is not None)
+        return parameters_to_vector(one.model.parameters()).detach()
 
-    replayed, eager = run(CudaGraphs()), run(None)
-    assert replayed.state.replayed and replayed.state.steps == eager.state.steps
-    for one, other in zip(replayed.model.parameters(), eager.model.parameters(), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4 if arithmetic == "float32" else 1e-2)
+    # Some kernels of a GPU add in an order that varies, and training magnifies that: by how much, two eager runs show.
+    eager, again, replayed = weights(None), weights(None), weights(CudaGraphs())
+    moved = (eager - parameters_to_vector(model_of(name).cuda().parameters()).detach()).norm()
+    assert (replayed - eager).norm() <= max(10 * (again - eager).norm(), 1e-3 * moved)
 
 
 @pytest.mark.gpu
