@@ -17,9 +17,9 @@ import multiprocessing
 import os
 import tarfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -90,13 +90,16 @@ class DeviceTrials:
         folder: the results folder.
         device: "cuda" or "cpu".
         data_dir: where the image files are.
-        deadline: in seconds of `time.monotonic`; no trial begins after it.
+        deadline: in seconds of `time.monotonic`; no trial begins after it, and a group that still trains then is given
+            up.
+        archive: called every second while a group trains.
     """
 
     folder: Path
     device: str
     data_dir: str | None
     deadline: float
+    archive: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         self.results = Results(self.folder)
@@ -132,6 +135,7 @@ class DeviceTrials:
                 self._data_of(leader),
                 self.results,
                 groups={trial.trial_id: group},
+                report=self._give_up_at_the_deadline,
                 replicas=len(group) if self.device == "cpu" else None,
             )
         except Exception as error:
@@ -143,6 +147,11 @@ class DeviceTrials:
             f"{time.monotonic() - started:.1f} s, {together[-1] if together else 0} together",
             flush=True,
         )
+
+    def _give_up_at_the_deadline(self, metrics: Mapping[str, object]) -> None:
+        self.archive()
+        if time.monotonic() > self.deadline:
+            raise TimeoutError("the time is over")
 
     def finish(self, planned: Planned) -> bool:
         """Probe a trial, training it if its group did not; whether its row has all answers."""
@@ -185,11 +194,11 @@ _worker: DeviceTrials
 """In a process that answers probes."""
 
 
-def _start_worker(trials: DeviceTrials, commit: str | None) -> None:
+def _start_worker(folder: Path, device: str, data_dir: str | None, deadline: float, commit: str | None) -> None:
     global _worker
     torch.set_num_threads(1)
     _name_commit(commit)
-    _worker = trials
+    _worker = DeviceTrials(folder, device, data_dir, deadline)
 
 
 def _finish_in_worker(planned: Planned) -> bool:
@@ -223,7 +232,9 @@ def run(trials: DeviceTrials, work: Iterator[Request], archive: Path, probers: i
     pool: Executor | None = None
     if probers:
         spawn = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(probers, spawn, initializer=_start_worker, initargs=(trials, commit))
+        started_with = (trials.folder, trials.device, trials.data_dir, trials.deadline, commit)
+        pool = ProcessPoolExecutor(probers, spawn, initializer=_start_worker, initargs=started_with)
+        trials.archive = renew_archive
     with pool or nullcontext():
         for request in work:
             for planned in trials.train(request):
@@ -249,7 +260,8 @@ def write_archive(folder: Path, archive: Path) -> None:
         for path in kept:
             size += 1024 + (path.stat().st_size if path.is_file() else 0)  # with header; compression is a reserve
             if path.parent.name != "weights" or size < ARCHIVE_BYTES:
-                tar.add(path, Path(folder.name) / path.relative_to(folder), recursive=False)
+                with suppress(FileNotFoundError):  # a process that probes has just renamed it
+                    tar.add(path, Path(folder.name) / path.relative_to(folder), recursive=False)
     temporary.replace(archive)
 
 

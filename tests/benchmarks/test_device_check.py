@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
 
 from benchmarks import device_check, device_trials
 from benchmarks.device_check import DeviceCheck
+from benchmarks.device_trials import DeviceTrials
 from search_spaces import Request, plan
 from study.results.folder import Results
 
@@ -56,6 +58,24 @@ def test_the_whole_check_takes_two_minutes(tmp_path: Path) -> None:
     rows, _ = results.read_rows(["dataset", "model", "batch_size"])
     assert rows or "stopped" in outcomes["trials"]  # a very busy machine finishes none in its minute
     assert {(row["dataset"], row["batch_size"]) for row in rows} <= {("mnist", 1024), ("fashion-mnist", 1024)}
+
+
+@pytest.mark.slow
+def test_processes_answer_the_probes_beside_the_training(tmp_path: Path) -> None:
+    trials = DeviceTrials(tmp_path / "paper_a", "cpu", None, time.monotonic() + 300)
+    (request,) = device_trials.requests("cpu", None)
+    rows = device_trials.run(trials, iter([request]), tmp_path / "results.tar.gz", probers=1, commit="abc")
+    stored, _ = trials.results.read_rows()
+    assert rows == len(stored) == len(plan(request))
+    assert all(row["git_sha"] == "abc" and row["lambda1_test"] is not None for row in stored)
+
+
+def test_a_group_that_trains_at_the_deadline_is_given_up_and_archived_before(tmp_path: Path) -> None:
+    archived = []
+    trials = DeviceTrials(tmp_path, "cpu", None, time.monotonic() - 1, archive=lambda: archived.append(1))
+    with pytest.raises(TimeoutError):
+        trials._give_up_at_the_deadline({})
+    assert archived
 
 
 def test_a_part_that_fails_or_hangs_costs_only_itself(tmp_path: Path) -> None:
