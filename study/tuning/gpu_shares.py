@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 import ray
+import torch
 
 from search_spaces import Grid, Planned
 from study.results.folder import Results
@@ -18,7 +19,7 @@ from study.tuning.cluster import SMALLEST_SHARE, Capacity, read_capacity
 from study.tuning.gpu_profile import GpuUsage, measure_on_gpu, probe_kind
 from study.tuning.progress import error_summary
 from study.tuning.settings import RunSettings
-from study.tuning.trainable import set_up_torch, tensors
+from study.tuning.trainable import tensors
 
 MAX_PER_GPU = 16
 """Trials on one GPU at most. Our choice: each keeps a CPU core busy launching kernels, and has a CUDA context."""
@@ -144,7 +145,7 @@ def _measure_all(
 
 
 def _measure(planned: Planned, references: Mapping[DataKey, tuple[Any, str]], cpus: int, measure: Measure) -> GpuUsage:
-    set_up_torch(cpus)
+    torch.set_num_threads(cpus)
     return measure(planned, tensors(planned, references))
 
 

@@ -55,7 +55,7 @@ def run_trial(
         OSError: the results folder cannot be written to; Tune tries again.
         OutOfGpuMemory: the trial's share of a GPU is too small; it gets a larger one.
     """
-    set_up_torch(settings.cpus_per_trial)
+    torch.set_num_threads(settings.cpus_per_trial)
     planned = _read_plan(plan[0])[config["trial_id"]]
     results = Results(location)
     report = throttled(lambda metrics: tune.report({**metrics, "epochs": planned.trial.epochs}))
@@ -86,12 +86,6 @@ def run_trial(
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
     tune.report({name: row[name] for name in FINAL_METRICS})
-
-
-def set_up_torch(cpus: int) -> None:
-    """Let this process compute on so many CPUs, and in full float32 on a GPU."""
-    torch.set_num_threads(cpus)
-    torch.backends.cudnn.allow_tf32 = False  # torch's default is TF32 in convolutions; curvature needs float32
 
 
 @lru_cache(maxsize=1)

@@ -4,23 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
-import torch
-
 from study.results.folder import Results
 from study.trials.execute import execute
 from study.trials.execute_batched import execute_batched
-from study.tuning.trainable import PROBE_REPORT_SECONDS, report_history, set_up_torch, throttled
+from study.tuning.trainable import PROBE_REPORT_SECONDS, report_history, throttled
 from tests.trials.small import planned, tensors, trial
-
-
-def test_torch_uses_the_trials_cpus_and_full_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    threads: list[int] = []
-    monkeypatch.setattr(torch, "set_num_threads", threads.append)
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    set_up_torch(3)
-    assert threads == [3]
-    assert not torch.backends.cudnn.allow_tf32
 
 
 def test_every_epoch_is_reported_and_probes_now_and_then() -> None:
