@@ -94,6 +94,15 @@ class TestYao:
         assert judge("A16", self.rows(fgsm=-0.2, lambda_noise=1.5)).verdict == "inconclusive"
         assert judge("A16", self.rows(fgsm=-0.2, seeds=(0,))).verdict == "not run"
 
+    def test_more_seeds_do_not_turn_an_agreement_into_a_difference(self) -> None:
+        """Yao's numbers are shifted by what one run differs from another, a little more than delta. With a confidence
+        interval eight seeds were enough to refute "clean accuracy agrees"; a run of its own may differ by as much.
+        """
+        for seeds in ((0, 1, 2), tuple(range(8))):
+            strata = judge("A16", self.rows(clean=-0.007, noise=0.009, seeds=seeds)).strata
+            (clean,) = [s for s in strata if s.part == "clean accuracy agrees" and s.verdict != "not run"]
+            assert clean.verdict == "inconclusive"
+
     def test_another_epsilon_is_no_comparison(self) -> None:
         found = judge("A16", curve_rows(regime="benchmark"))
         assert all(s.verdict == "not run" for s in found.strata if s.part == "FGSM differs")
