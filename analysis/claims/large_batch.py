@@ -14,7 +14,7 @@ from itertools import product
 
 import numpy as np
 
-from analysis.claims.claim import Claim, Rule, Source, most, universal
+from analysis.claims.claim import Claim, Rule, Ruling, Source, most, universal
 from analysis.claims.curves import Curve, Measure, Scope, Setting
 from analysis.claims.measures import (
     CLEAN,
@@ -136,10 +136,10 @@ def either_reading(rule: Rule) -> Rule:
     A reading that was not run does not keep the other one from deciding.
     """
 
-    def ruling(strata: Sequence[Stratum]) -> Stratum:
+    def ruling(strata: Sequence[Stratum]) -> Ruling:
         run = {s.model for s in strata if s.verdict != "not run"}
         choices = [[model for model in models if model in run] or [models[0]] for models in READINGS]
-        reached: dict[str, Stratum] = {}
+        reached: dict[str, Ruling] = {}
         for models in product(*choices):
             others = {model for reading in READINGS for model in reading} - set(models)
             name = " and ".join(m for m, several in zip(models, choices, strict=True) if len(several) > 1)
@@ -150,8 +150,8 @@ def either_reading(rule: Rule) -> Rule:
             return rule([s for s in strata if s.model not in unheard])
         said = "; ".join(f"as {reading}: {one.verdict}" for reading, one in reached.items())
         shown = min(reached.values(), key=lambda one: one.verdict != "inconclusive")
-        reason = f"Two readings of a network disagree ({said}). {shown.reason}"
-        return replace(shown, verdict="inconclusive", reason=reason)
+        why = f"two readings of a network disagree ({said})"
+        return replace(shown, verdict="inconclusive", reason=f"T{why[1:]}. {shown.reason}", why=why)
 
     return ruling
 

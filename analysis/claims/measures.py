@@ -22,6 +22,7 @@ from analysis.statistics.thresholds import (
     UNTRAINED,
 )
 from analysis.tables.table import StudyTable
+from analysis.tables.words import phrase
 from search_spaces import HEADLINE_EPSILON
 
 UNREACHED = "target loss not reached"
@@ -80,7 +81,14 @@ TRAINED = Measure("clean, chance where diverged", "points", clean_delta, _traine
 
 def robust_accuracy(attack: str, epsilons: Mapping[str, float], split: str = "test") -> Measure:
     """Accuracy on `split` under `attack` at `epsilons` (data set -> pixels in [0, 1])."""
-    return Measure(attack, "points", lambda _: ROBUST_DELTA, partial(_robust, attack, epsilons, split), attacked=True)
+    read = partial(_robust, attack, epsilons, split)
+    return Measure(
+        attack, "points", lambda _: ROBUST_DELTA, read, attacked=True, asked=partial(_attack_asked, attack, epsilons)
+    )
+
+
+def _attack_asked(attack: str, epsilons: Mapping[str, float], dataset: str) -> str:
+    return f"{phrase(attack)} at epsilon {epsilons[dataset]:g}" if dataset in epsilons else phrase(attack)
 
 
 def _robust(
@@ -103,8 +111,9 @@ def attack_ratio(attack: str, dataset: str, epsilon: float) -> Measure:
     Its delta is that of adversarial accuracy (our choice): the two units differ by the factor of the clean accuracy,
     which is .63 to .87 in that paper's Table 2 and about 1 on MNIST.
     """
-    read = partial(_ratio, attack, {dataset: epsilon})
-    return Measure(f"{attack} ratio at {epsilon:g}", "points", lambda _: ROBUST_DELTA, read, attacked=True)
+    name, read = f"{attack} ratio at {epsilon:g}", partial(_ratio, attack, {dataset: epsilon})
+    asked = partial(_attack_asked, attack, {dataset: epsilon})
+    return Measure(name, "points", lambda _: ROBUST_DELTA, read, attacked=True, asked=asked)
 
 
 def _ratio(

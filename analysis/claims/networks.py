@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from scipy import stats
 
 from analysis.claims.curves import Evidence, Scope
 from analysis.claims.measures import LEFT_OUT, NOT_CONVERGED, clean_delta, converged
-from analysis.claims.tests import OverNetworks, Stratum, worded
+from analysis.claims.tests import OverNetworks, Stratum, no_losses, worded
 from analysis.statistics.estimates import AT_ONE_SIZE, Decision, Sample
 from analysis.statistics.intervals import clopper_pearson, logit_accuracy, wilson
 from analysis.statistics.sample_tests import difference_by_seed, no_difference
@@ -32,6 +33,7 @@ from analysis.statistics.thresholds import (
 from analysis.tables.lookup import of_trials
 from analysis.tables.robust_networks import ORIGINAL, Network, answers, networks
 from search_spaces.large_batch import COUNT, METHODS, SUBSET
+from search_spaces.probe import LOSSES
 
 Record = Mapping[Any, Any]
 
@@ -76,15 +78,41 @@ class SeedContrast(NamedTuple):
     uncounted: str = ""
 
 
+Pairs = Callable[[Evidence, Scope], Iterable[tuple[Network, SeedContrast]]]
+"""The networks to compare, each with a contrast."""
+
+
 def by_seed(contrasts: Callable[[Network], Iterable[SeedContrast]], *, attacked: bool) -> OverNetworks:
     """On every network of section 3.3: its contrasts, each decided by the differences of seeds."""
 
-    def walk(evidence: Evidence, scope: Scope, loss: str | None) -> Iterator[Stratum]:
+    def pairs(evidence: Evidence, scope: Scope) -> Iterator[tuple[Network, SeedContrast]]:
         for network in _networks(evidence, scope):
             for one in contrasts(network):
-                yield _contrast(evidence, loss, network, one)
+                yield network, one
 
-    return OverNetworks(walk, attacked)
+    return decided_by_seed(pairs, attacked=attacked)
+
+
+def decided_by_seed(pairs: Pairs, *, attacked: bool) -> OverNetworks:
+    """These contrasts; the two losses are compared on what is attacked in them."""
+
+    def walk(evidence: Evidence, scope: Scope, loss: str | None) -> Iterator[Stratum]:
+        for network, one in pairs(evidence, scope):
+            yield _contrast(evidence, loss, network, one)
+
+    def losses(evidence: Evidence, scope: Scope) -> Iterator[Stratum]:
+        for network, one in pairs(evidence, scope):
+            for read in () if one.uncounted else (one.first, one.second):
+                first, second = (_on(loss, read) for loss in LOSSES)
+                between = one._replace(first=first, second=second, claimed=1, delta=ROBUST_DELTA)
+                yield _contrast(evidence, None, network, between)
+
+    return OverNetworks(walk, attacked, losses if attacked else no_losses)
+
+
+def _on(fixed: str, read: Read) -> Read:
+    """`read` on this attack loss, whichever is asked for."""
+    return lambda evidence, loss, run, parent: read(evidence, fixed, run, parent)
 
 
 def _networks(evidence: Evidence, scope: Scope) -> list[Network]:
@@ -108,16 +136,15 @@ def _contrast(evidence: Evidence, loss: str | None, network: Network, one: SeedC
     flags = [LEFT_OUT.get(flag, flag) for flag in _flags(network, pairs)]
     if flags and finding.verdict != "not run":
         finding = finding.undecided(f"{', '.join(flags)}; with them: {finding.verdict}")
-    uncounted = f"; not counted: {one.uncounted}" if one.uncounted else ""
+    uncounted = one.uncounted and f"not counted: {one.uncounted}"
     return replace(
-        worded(finding, "mean difference", one.unit),
+        worded(finding, "mean difference", one.unit).remarked(uncounted),
         dataset=network.dataset,
         model=network.model,
         keys={"network": network.name},
         measure=one.measure,
         details={"images": one.images},
         part=one.part,
-        reason=finding.reason + uncounted,
         protocol=network.protocol,
         closeness=network.closeness,
         counted=not one.uncounted,
@@ -285,16 +312,13 @@ def second_order_models_are_weaker() -> OverNetworks:
     own weights are shown, not counted.
     """
 
-    def walk(evidence: Evidence, scope: Scope, loss: str | None) -> Iterator[Stratum]:
+    def pairs(evidence: Evidence, scope: Scope) -> Iterator[tuple[Network, SeedContrast]]:
         here = [network for network in networks(evidence.table) if network.dataset == "cifar10"]
-        pairs = [
-            (one, other)
-            for one in here
-            for other in here
-            if one.method in SECOND_ORDER and other.method in FIRST_ORDER
-            if (one.model, one.closeness) == (other.model, other.closeness)
-        ]
-        for one, other in pairs:
+        for one, other in product(here, here):
+            if one.method not in SECOND_ORDER or other.method not in FIRST_ORDER:
+                continue
+            if (one.model, one.closeness) != (other.model, other.closeness):
+                continue
             for images in ("transfers", "attacks"):
                 read = _over_all_attacks(images)
                 compared = SeedContrast(
@@ -302,9 +326,9 @@ def second_order_models_are_weaker() -> OverNetworks:
                 )
                 if images == "attacks":
                     compared = compared._replace(images="white-box", uncounted="white-box, Table 4 transfers")
-                yield _contrast(evidence, loss, replace(one, parents=other.runs), compared)
+                yield replace(one, parents=other.runs), compared
 
-    return OverNetworks(walk, attacked=True)
+    return decided_by_seed(pairs, attacked=True)
 
 
 def second_order_looks_well() -> OverNetworks:
@@ -504,13 +528,14 @@ def input_hessians() -> OverNetworks:
         for study in scope.studies:
             asked = (trials["dataset"] == study.dataset) & (trials["model"] == study.model)
             relu = study.model in RELU_ONLY
-            found = _input_hessian(study.dataset, trials[asked], relu=relu)
-            yield replace(found, dataset=study.dataset, model=study.model, counted=relu)
+            found = _input_hessian(study.dataset, trials[asked])
+            why = "" if relu else "not counted: batch normalisation is outside Assumption 1"
+            yield replace(found.remarked(why), dataset=study.dataset, model=study.model, counted=relu)
 
     return OverNetworks(walk)
 
 
-def _input_hessian(dataset: str, trials: pd.DataFrame, *, relu: bool) -> Stratum:
+def _input_hessian(dataset: str, trials: pd.DataFrame) -> Stratum:
     classes = CLASSES.get(dataset, 10)
     checked = trials[trials["psd_violation"].notna() & trials["rank_max"].notna()]
     if not len(checked):
@@ -523,7 +548,7 @@ def _input_hessian(dataset: str, trials: pd.DataFrame, *, relu: bool) -> Stratum
     )
     return Stratum(
         "refuted" if failing else "supported",
-        text if relu else f"{text}; not counted: batch normalisation is outside Assumption 1",
+        text,
         effect=worst,
         p_supported=0.0,
         p_refuted=0.0 if failing else 1.0,

@@ -50,7 +50,7 @@ class TestCurvature:
         last = next(s for s in found.strata if s.measure == "eigenvalue 20" and s.model == "c1")
         assert found.verdict == last.verdict == "supported"
         assert "eigenvalue not positive at batch 16" in last.reason
-        assert "3 of 24 eigenvalues left out" in last.reason
+        assert "3 of 24 eigenvalues left out" in last.remarks
 
     def test_unconverged_eigenvalues_decide_nothing(self) -> None:
         rows = to_the_loss()

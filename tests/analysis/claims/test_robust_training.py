@@ -143,4 +143,4 @@ class TestInputHessian:
         rows = to_the_loss(dataset="cifar10", model="c1", seeds=(0,), rng=rng(1))
         found = judge("C13", changed(rows, psd_violation=1.0))
         assert found.verdict == "not run"
-        assert any(s.verdict == "refuted" and "outside Assumption 1" in s.reason for s in found.strata)
+        assert any(s.verdict == "refuted" and "outside Assumption 1" in s.remarks for s in found.strata)

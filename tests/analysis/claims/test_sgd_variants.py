@@ -231,7 +231,7 @@ class TestPaper:
         levels = {b.LR: level(0.8), b.HIGH_STEP: level(0.8), b.ADAM: level(0.87, 0.3, 0.2, 9.0)}
         robust = [s for s in judge("B10", rows("cifar10", levels)).strata if s.part == "less robust"]
         assert robust
-        assert all("PGD accuracy above FGSM's in every row" in s.reason for s in robust)
+        assert all("PGD accuracy above FGSM's in every row" in s.remarks for s in robust)
 
     def test_attack_claims_come_on_both_losses_and_name_their_figures(self) -> None:
         mine = {name: claim for name, claim in CLAIMS.items() if name.startswith("B")}

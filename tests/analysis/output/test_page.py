@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from analysis.claims.claim import Source, Verdict, mark_differing
+from analysis.claims.claim import Source, Verdict, relate_losses
 from analysis.figures.curve_sets import setups
 from analysis.findings import Findings, find
 from analysis.output.page import render
@@ -202,8 +202,8 @@ def test_claims_that_contradict_each_other_are_named_beside_each_other(page: str
 
 
 def test_a_claim_whose_losses_disagree_is_not_counted_as_supported() -> None:
-    both = mark_differing([verdict("A6", "supported", "ce"), verdict("A6", "refuted", "stable")])
-    text = spoken(both)
+    apart = [verdict("A6", "supported", "ce"), verdict("A6", "refuted", "stable")]
+    text = spoken(relate_losses(apart, lambda: "More images stay right."))
     assert "0 supported, 0 refuted, 0 inconclusive and 1 with different verdicts" in text
     assert "float32 saturation" in text
 
