@@ -108,7 +108,8 @@ class Test:
         settings: The settings of the curves, where not all those of the claim.
         studies: The data sets and models, where not all those of the claim.
         at: The batch sizes, every one of which is needed, where not a whole curve.
-        delta: The least effect that counts, where not the measure's own; 0: the direction decides.
+        delta: The least effect that counts, where not the measure's own: of all networks, or by model. 0: the
+            direction decides, as it must where the paper itself prints less than the measure's delta.
         unit: The unit of the effect, where not the measure's own.
         note: A remark at every stratum.
         uncounted: Why its strata are shown but not counted; "" where they are.
@@ -123,7 +124,7 @@ class Test:
     settings: tuple[Setting, ...] = ()
     studies: tuple[Trial, ...] = ()
     at: tuple[int, ...] = ()
-    delta: float | None = None
+    delta: float | Mapping[str, float] | None = None
     unit: str = ""
     note: str = ""
     uncounted: str = ""
@@ -168,8 +169,9 @@ class Test:
 
         `printed`: the reach of the paper's own batch sizes, where it has fewer than a trend otherwise needs.
         """
-        measure = curves[0].measure
-        delta = measure.delta(curves[0].dataset) if self.delta is None else self.delta
+        measure, usual = curves[0].measure, curves[0].measure.delta(curves[0].dataset)
+        given = usual if self.delta is None else self.delta
+        delta = given if isinstance(given, float) else given.get(curves[0].model, usual)
         needed = Reach(len(self.at), max(self.at) / min(self.at)) if self.at else printed
         reach = {"reach": needed} if needed else {}
         found = on_sound_cells(partial(self.decide, delta=delta, **reach), *curves, falls=self.falls)
@@ -229,9 +231,11 @@ def on_sound_cells(decide: Decide, *curves: Curve, falls: bool = False) -> Findi
     out = "; ".join(
         f"{LEFT_OUT.get(name, name)} at batch {', '.join(map(str, sorted(sizes)))}" for name, sizes in flagged.items()
     )
-    told = f"{out}; with them: {whole.verdict}; without: {finding.verdict}"
+    them = "it" if sum(map(len, flagged.values())) == 1 else "them"
+    told = f"{out}; with {them}: {whole.verdict}"
     if finding.verdict == whole.verdict:
-        return replace(finding, reason=f"{finding.reason}; left out: {out}; with them: {whole.verdict}")
+        return replace(finding, reason=f"{finding.reason}; left out: {told}")
+    told += f"; without: {finding.verdict}" if finding.verdict != "not run" else ""
     if falls and flagged.keys() == {"floor"} and whole.verdict == "supported" and finding.verdict != "refuted":
         return replace(whole, reason=f"{whole.reason}; {told}")
     shown = whole if finding.verdict == "not run" else finding
@@ -384,7 +388,7 @@ class Where(TypedDict, total=False):
     settings: tuple[Setting, ...]
     studies: tuple[Trial, ...]
     at: tuple[int, ...]
-    delta: float
+    delta: float | Mapping[str, float]
     note: str
     uncounted: str
 
