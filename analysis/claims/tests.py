@@ -28,6 +28,7 @@ from analysis.statistics.sample_tests import (
     paired_difference,
     trend,
 )
+from analysis.statistics.thresholds import CHANCE_ACCURACY
 from analysis.tables.table import PROTOCOL
 from analysis.tables.words import label, phrase, value_text
 from search_spaces import Trial
@@ -368,12 +369,15 @@ def momentum_in_two_regimes(steep: str, level: str, momenta: Pair = against_no_m
     return pair
 
 
-def paired(decide: Decide) -> Decide:
-    """`decide` on the difference of each two samples, the second less the first, at equal batch size and seed."""
+def paired(decide: Decide, *, chance: float | None = None) -> Decide:
+    """`decide` on the difference of each two samples, the second less the first, at equal batch size and seed.
+
+    `chance`: as in `paired_difference`.
+    """
 
     def on_differences(*samples: Sample, **settings: object) -> Finding:
         pairs = zip(samples[::2], samples[1::2], strict=True)
-        return decide(*(paired_difference(one, two) for one, two in pairs), **settings)
+        return decide(*(paired_difference(one, two, chance=chance) for one, two in pairs), **settings)
 
     return on_differences
 
@@ -429,14 +433,21 @@ def more_momentum(claimed: int, *measures: Measure, every: bool = False, **where
 
 
 def momentum_changes_nothing(*measures: Measure) -> Test:
-    """Is each measure the same within +-delta with momentum as without, at every batch size?"""
-    return Test(against_no_momentum, paired(no_difference), "largest difference", alone(measures))
+    """Is each measure the same within +-delta with momentum as without, at every batch size?
+
+    A run that diverged with momentum alone, or without it alone, counts as chance.
+    """
+    decide = paired(no_difference, chance=CHANCE_ACCURACY)
+    return Test(against_no_momentum, decide, "largest difference", alone(measures))
 
 
 def momentum_matters_less(level: str, steep: str, *measures: Measure) -> Test:
-    """Is momentum's effect smaller in size under regime `level` than under `steep`?"""
+    """Is momentum's effect smaller in size under regime `level` than under `steep`?
+
+    That a run diverged with momentum alone, or without it alone, is an effect on its accuracies: it counts as chance.
+    """
     pair = momentum_in_two_regimes(steep, level)
-    return Test(pair, paired(larger_in_size), "effect exceeds by", alone(measures))
+    return Test(pair, paired(larger_in_size, chance=CHANCE_ACCURACY), "effect exceeds by", alone(measures))
 
 
 def differs(claimed: int, base: Setting, other: Setting, *measures: Measure, **where: Unpack[Where]) -> Test:

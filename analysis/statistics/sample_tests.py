@@ -154,18 +154,30 @@ def falls_from_peak(sample: Sample, *, delta: float, reach: Reach = ALONG_BATCH_
 # Differences at equal batch size
 
 
-def paired_difference(first: Sample, second: Sample) -> Sample:
-    """`second` minus `first` wherever both have the same batch size and seed; NaN where either diverged."""
+def paired_difference(first: Sample, second: Sample, *, chance: float | None = None) -> Sample:
+    """`second` minus `first` wherever both have the same batch size and seed; NaN where either diverged.
+
+    `chance`: where only one of the two diverged, and values are in percent, it counts with this accuracy (a fraction):
+    that training fails under one setting alone is an effect of it.
+    """
     places = {pair: k for k, pair in enumerate(first.pairs)}
     common = [(places[pair], k) for k, pair in enumerate(second.pairs) if pair in places]
     i, j = np.array(common, dtype=int).reshape(-1, 2).T
+    value, linear = np.stack([first.value[i], second.value[j]]), np.stack([first.linear[i], second.linear[j]])
+    if chance is not None:
+        lost = np.isnan(value)
+        alone = lost & (lost.sum(axis=0) == 1) & ~np.isinf(first.room[i])
+        value, linear = (
+            np.where(alone, at_chance, values)
+            for values, at_chance in ((value, 100 * chance), (linear, np.log(chance / (1 - chance))))
+        )
     return Sample(
         first.batch_size[i],
         first.seed[i],
-        second.value[j] - first.value[i],
-        second.linear[j] - first.linear[i],
+        value[1] - value[0],
+        linear[1] - linear[0],
         max(first.rounding, second.rounding),
-        np.maximum(first.room[i], second.room[j]),
+        np.fmax(first.room[i], second.room[j]),
     )
 
 
