@@ -126,25 +126,32 @@ def universal(strata: Sequence[Stratum]) -> Ruling:
     if refuting:
         reason = f"Refuted in {len(refuting)} of {len(run)} strata run (Holm-adjusted): {_listed(refuting)}."
         shown = min(refuting, key=lambda s: s.p_refuted)
-        return Ruling("refuted", reason, shown.reason, shown, _place("strongest", refuting, run))
+        return Ruling("refuted", reason, shown.reason, shown, _place("strongest", refuting, run, "refuting"))
     supporting = [s for s in run if s.verdict == "supported"]
     if len(supporting) == len(counted):
         reason = f"Supported in all {len(counted)} strata." if len(counted) > 1 else "Supported in the only stratum."
         shown = max(run, key=lambda s: s.p)
         return Ruling("supported", reason, "", shown, _place("weakest", run, run))
-    undecided = [s for s in run if s.verdict != "supported"]
+    undecided = [_not_sure(s, len(run)) for s in run if s.verdict != "supported"]
     unrun = [s for s in counted if s.verdict == "not run"]
     said = [f"supported in {len(supporting)} of {len(counted)} strata"] if supporting else []
     if undecided:
         said.append(f"undecided in {len(undecided)} of {len(counted)}: {_listed(undecided, reasons=True)}")
-        why, shown, place = undecided[0].reason, undecided[0], _place("first undecided", undecided, counted)
+        why, shown, place = undecided[0].reason, undecided[0], _place("first", undecided, counted, "undecided")
     if unrun:
         said.append(f"not run in {len(unrun)} of {len(counted)}: {_listed(unrun, reasons=True)}")
     if not undecided:
         why = f"not run in {len(unrun)} of {len(counted)} strata, as {unrun[0].name} ({unrun[0].reason})"
-        shown, place = max(run, key=lambda s: s.p), _place("weakest", run, counted)
+        shown, place = max(run, key=lambda s: s.p), _place("weakest", run, counted, "run")
     reason = "; ".join(said)
     return Ruling("inconclusive", f"{reason[0].upper()}{reason[1:]}.", why, shown, place)
+
+
+def _not_sure(stratum: Stratum, tested: int) -> Stratum:
+    """One that is refuted by itself, but not sure enough among so many."""
+    if stratum.verdict != "refuted":
+        return stratum
+    return replace(stratum, reason=f"{stratum.reason}, by itself but not when adjusted for {tested} strata")
 
 
 def existential(strata: Sequence[Stratum]) -> Ruling:
@@ -157,7 +164,7 @@ def existential(strata: Sequence[Stratum]) -> Ruling:
     if confirmed:
         reason = f"Confirmed in {len(confirmed)} of {len(run)} strata run: {_listed(confirmed)}."
         shown = min(confirmed, key=lambda s: s.p)
-        return Ruling("supported", reason, "", shown, _place("strongest", confirmed, run))
+        return Ruling("supported", reason, "", shown, _place("strongest", confirmed, run, "confirmed"))
     if all(s.verdict == "refuted" for s in counted):
         reason = f"Every one of {len(run)} strata run contradicts it."
         shown = max(run, key=lambda s: s.p)
@@ -248,11 +255,14 @@ def _not_run(counted: Sequence[Stratum]) -> Ruling:
     return Ruling("not run", reason, counted[0].reason)
 
 
-def _place(rank: str, chosen: Sequence[Stratum], among: Sequence[Stratum]) -> str:
-    """Which stratum is shown, of how many: "weakest of 6", "strongest of 2 of 6", "only one of 6"."""
+def _place(rank: str, chosen: Sequence[Stratum], among: Sequence[Stratum], what: str = "") -> str:
+    """Which stratum is shown, of how many: "weakest of 6", "strongest of 2 refuting of 6", "only one"."""
+    if len(among) == 1:
+        return "only one"
+    kind = f" {what}" if what and len(chosen) < len(among) else ""
     if len(chosen) == 1:
-        return "only one" if len(among) == 1 else f"only one of {len(among)}"
-    return f"{rank} of {len(chosen)}" + (f" of {len(among)}" if len(chosen) < len(among) else "")
+        return f"only one{kind} of {len(among)}"
+    return f"{rank} of {len(chosen)}{kind}" + (f" of {len(among)}" if len(chosen) < len(among) else "")
 
 
 def _listed(strata: Sequence[Stratum], *, reasons: bool = False, at_most: int = 3) -> str:

@@ -45,7 +45,8 @@ def clean_delta(dataset: str) -> float:
 def in_words(effect: float, unit: str) -> str:
     """An effect in the words of its unit: "-3.1 points", "x2.4" for a change of log2, "-0.71" for a tau."""
     if unit == "doublings":
-        return f"x{2.0**effect:.2g}"
+        factor = 2.0**effect
+        return f"x{factor:.2g}" if factor < 99.5 else f"x{factor:.0f}"
     return f"{effect:+.2f}" if unit == "tau" else f"{effect:+.1f} points"
 
 

@@ -248,7 +248,8 @@ def worded(finding: Finding, label: str, unit: str) -> Stratum:
     text = "not measured"
     if np.isfinite(finding.effect):
         effect, low, high = (in_words(number, unit) for number in (finding.effect, finding.low, finding.high))
-        text = f"{label} {effect} ({100 * finding.confidence:.0f} % interval {low} to {high})"
+        text = f"{label} {effect}"
+        text += f" ({100 * finding.confidence:.0f} % interval {low} to {high})" if np.isfinite(finding.low) else ""
         text += f", measured ends {in_words(finding.observed, unit)}" if np.isfinite(finding.observed) else ""
     return Stratum.of(finding, unit=unit, text=text)
 

@@ -387,9 +387,10 @@ def _all_within(differences: Sequence[LinearContrast], delta: float) -> Finding:
     smallest = max(max(abs(low), abs(high)) for low, high in intervals)
     largest = int(np.argmax([abs(d.value) for d in differences]))
     verdict: Decision = "inconclusive"
-    reason = f"flat only within +-{smallest:.2g}, not within +-{delta:g}"
+    bound = f"+-{smallest:.2g}" if smallest < 99.5 else f"+-{smallest:.0f}"
+    reason = f"flat only within {bound}, not within +-{delta:g}"
     if p_within <= SIGNIFICANCE:
-        verdict, reason = "supported", f"flat within +-{smallest:.2g}, so within +-{delta:g}"
+        verdict, reason = "supported", f"flat within {bound}, so within +-{delta:g}"
     elif p_beyond <= SIGNIFICANCE:
         verdict, reason = "refuted", f"at least one difference exceeds {delta:g}"
     effect, (low, high) = differences[largest].value, intervals[largest]

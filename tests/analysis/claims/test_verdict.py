@@ -55,6 +55,7 @@ def test_a_universal_claim_falls_with_one_refutation_that_survives_holm() -> Non
     assert universal([*others, stratum("refuted", 0.004)]).verdict == "refuted"
     assert universal([*others, stratum("refuted", 0.006)]).verdict == "inconclusive"
     assert universal([stratum("refuted", 0.006)]).verdict == "refuted"
+    assert universal([*others, stratum("refuted", 0.006)]).why == "why, by itself but not when adjusted for 10 strata"
 
 
 def test_every_part_of_a_universal_claim_must_have_been_run() -> None:
@@ -163,9 +164,9 @@ def test_the_effect_shown_is_named_by_its_place() -> None:
     assert (found.shown.dataset, found.place) == ("mnist", "weakest of 2")
     assert universal(two[:1]).place == "only one"
     refuted = universal([*two, stratum("refuted", 0.001), stratum("refuted", 0.002)])
-    assert (refuted.shown.p_refuted, refuted.place) == (0.001, "strongest of 2 of 4")
-    assert universal([*two, stratum("inconclusive")]).place == "only one of 3"
-    assert existential([*two, stratum("inconclusive")]).place == "strongest of 2 of 3"
+    assert (refuted.shown.p_refuted, refuted.place) == (0.001, "strongest of 2 refuting of 4")
+    assert universal([*two, stratum("inconclusive")]).place == "only one undecided of 3"
+    assert existential([*two, stratum("inconclusive")]).place == "strongest of 2 confirmed of 3"
     told = verdict("A2", "supported", shown=found.shown, place=found.place)
     assert told.effect_text == "MNIST, M1 (20-20) (weakest of 2): not measured"
 
