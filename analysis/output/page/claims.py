@@ -166,8 +166,10 @@ def _beside(verdict: Verdict, claims: Mapping[str, Sequence[Verdict]]) -> Html |
 def _verdict(verdict: Verdict, *, all_losses: bool) -> Html:
     style = tone(verdict.verdict, rehearsal=verdict.rehearsal)
     word = element("span", f"{ICONS[verdict.verdict]} {verdict.verdict}", class_=f"word {style}")
-    said = [verdict.effect_text if verdict.verdict != "not run" else "", verdict.why]
-    return element("p", word, _loss(verdict, all_losses=all_losses), ": ", ". ".join(filter(None, said)), ".")
+    said = verdict.why
+    if verdict.verdict != "not run":
+        said = verdict.effect_text + (f". {said[0].upper()}{said[1:]}" if said else "")
+    return element("p", word, _loss(verdict, all_losses=all_losses), f": {said}." if said else None)
 
 
 def _grounds(verdict: Verdict, *, all_losses: bool) -> Html:
