@@ -48,6 +48,7 @@ from analysis.statistics.sample_tests import (
     fall_together,
     falls_from_peak,
     opposed,
+    opposed_by_seed,
     trend,
     unrelated,
 )
@@ -132,6 +133,7 @@ def along(
     unit: str = "",
     delta: float | Mapping[str, float] | None = None,
     falls: bool = False,
+    uncounted: str = "",
 ) -> Test:
     """`decide` on every curve of these measures, which are tested together; `labels` and `name` say of what."""
 
@@ -149,7 +151,7 @@ def along(
                 protocol_note=f"; {stopped} of {runs} runs stopped above the target loss: left out" if stopped else "",
             )
 
-    return Test(pair, decide, label, [together], part, delta=delta, unit=unit, falls=falls)
+    return Test(pair, decide, label, [together], part, delta=delta, unit=unit, falls=falls, uncounted=uncounted)
 
 
 def _trend(
@@ -245,13 +247,18 @@ CLAIMS = (
         TO_THE_LOSS,
         tests=[
             along(
-                opposed,
-                "tau",
+                decide,
+                label,
                 curvature,
                 ATTACKS["fgsm", level, "test"],
                 labels=_at(level, "test"),
                 unit="tau",
                 delta=0.0,  # the direction decides
+                uncounted=uncounted,
+            )
+            for decide, label, uncounted in (
+                (opposed, "tau", ""),
+                (opposed_by_seed, "correlation of seeds", "the captions are about batch sizes, not seeds"),
             )
             for curvature in (TRAIN, TEST)
             for level in range(3)

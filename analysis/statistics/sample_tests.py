@@ -13,7 +13,7 @@ from itertools import combinations
 import numpy as np
 from scipy import stats
 
-from analysis.statistics.correlations import kendall_tau_b
+from analysis.statistics.correlations import kendall_tau_b, pearson
 from analysis.statistics.estimates import (
     ALONG_BATCH_SIZES,
     AT_ONE_SIZE,
@@ -478,6 +478,26 @@ def _tables(*samples: Sample, linear: bool = False) -> Floats:
     kept = [sample.where(np.isin(sample.batch_size, list(sizes))) for sample in kept]
     common = sorted(set.intersection(*(set(_whole_seeds(sample)) for sample in kept)))
     return np.stack([_table(sample, common, linear=linear)[1] for sample in kept])
+
+
+def opposed_by_seed(x: Sample, y: Sample, *, delta: float = 0.0, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
+    """Decide whether the seeds of which `x` is high have a low `y`: Pearson's r of the seeds' mean deviations.
+
+    A deviation is from the mean of the cell, its mean that over batch sizes, so that each seed is one observation.
+    Supported where r is at most -`delta` with p <= .05, refuted where it is as surely positive.
+    """
+    short, *_ = _paired_means(x, y, reach)
+    if short:
+        return short
+    tables = _tables(x, y)
+    r = pearson(*(tables - tables.mean(axis=1, keepdims=True)).mean(axis=2))
+    if not np.isfinite(r.p):
+        return Finding("inconclusive", f"{tables.shape[1]} seeds with every batch size; needs {MIN_SEEDS} that differ")
+    verdict: Decision = "inconclusive"
+    if r.p <= SIGNIFICANCE:
+        verdict = "refuted" if r.estimate > 0 else ("supported" if r.estimate <= -delta else "inconclusive")
+    p_supported, p_refuted = (r.p, 1.0) if r.estimate < 0 else (1.0, r.p)
+    return Finding(verdict, f"{r.n} seeds, p = {r.p:.2g}", r.estimate, r.low, r.high, p_supported, p_refuted)
 
 
 def fall_together(x: Sample, y: Sample, *, delta: float, reach: Reach = AT_ONE_SIZE) -> Finding:
