@@ -163,6 +163,12 @@ class Test:
     def _of(self, scope: Scope) -> Scope:
         return replace(scope, settings=self.settings or scope.settings, studies=self.studies or scope.studies)
 
+    def least_effect(self, curve: Curve) -> float:
+        """The delta of this test on the network of a curve; 0: the direction decides."""
+        usual = curve.measure.delta(curve.dataset)
+        given = usual if self.delta is None else self.delta
+        return given if isinstance(given, float) else given.get(curve.model, usual)
+
     def judge(
         self, evidence: Evidence, loss: str | None, curves: Sequence[Curve], printed: Reach | None = None
     ) -> Stratum:
@@ -170,9 +176,7 @@ class Test:
 
         `printed`: the reach of the paper's own batch sizes, where it has fewer than a trend otherwise needs.
         """
-        measure, usual = curves[0].measure, curves[0].measure.delta(curves[0].dataset)
-        given = usual if self.delta is None else self.delta
-        delta = given if isinstance(given, float) else given.get(curves[0].model, usual)
+        measure, delta = curves[0].measure, self.least_effect(curves[0])
         needed = Reach(len(self.at), max(self.at) / min(self.at)) if self.at else printed
         reach = {"reach": needed} if needed else {}
         found = on_sound_cells(partial(self.decide, delta=delta, **reach), *curves, falls=self.falls)
