@@ -16,10 +16,28 @@ from analysis.statistics.multiplicity import holm
 from analysis.statistics.thresholds import MIN_CASES, SIGNIFICANCE
 from search_spaces.probe import LOSSES
 
-Rule = Callable[[Sequence[Stratum]], Stratum]
-"""Strata -> the one whose effect is shown with the claim, with the verdict and the reason of the claim."""
+ON_SATURATION = "rests on float32 saturation"
+ONE_LOSS = "decided on one loss only"
+DISAGREE = "the losses disagree"
+"""How the verdicts on the published and on the stable loss differ."""
 
-SATURATION_NOTE = "The verdicts on the published and on the stable loss differ: it rests on float32 saturation."
+
+@dataclass(frozen=True)
+class Ruling:
+    """What a rule makes of the strata of a claim.
+
+    `reason` tells of all of them, `why` what decided, in short. `shown` is the stratum whose effect stands for the
+    claim, `place` which one that is, of how many: "weakest of 6", by the p-value behind its verdict.
+    """
+
+    verdict: Decision
+    reason: str
+    why: str = ""
+    shown: Stratum = field(default_factory=lambda: Stratum("not run", ""))
+    place: str = ""
+
+
+Rule = Callable[[Sequence[Stratum]], Ruling]
 
 
 @dataclass(frozen=True)
@@ -43,12 +61,14 @@ class Coverage:
     strata: int = 0
 
     @property
-    def text(self) -> str:
-        """The counts in words."""
-        return (
-            f"{self.ok} of {self.planned} trials ok, {self.diverged} diverged, {self.failed} failed; "
-            f"{self.strata_decided} of {self.strata} strata decided"
-        )
+    def trials_text(self) -> str:
+        """The trials in words: the same on both losses."""
+        return f"{self.ok} of {self.planned} trials ok, {self.diverged} diverged, {self.failed} failed"
+
+    @property
+    def strata_text(self) -> str:
+        """The strata in words: on one loss others may be decided than on the other."""
+        return f"{self.strata_decided} of {self.strata} strata decided"
 
 
 @dataclass(frozen=True)
@@ -56,9 +76,11 @@ class Verdict:
     """A claim's verdict with everything a reader needs to judge it.
 
     `loss` is the attack's loss on which it was decided (`ce` as published, or `stable`), None for claims
-    without an attack. `shown` is the stratum whose effect stands for the claim (without a data set: none was run),
-    `protocol` the sizes at which it was reached. `differs` marks a claim whose two losses disagree; `contradicts`
-    names the claims that cannot hold beside it. `by_its_own_numbers` is what the paper's printed numbers say of it.
+    without an attack. `reason` says why, `why` in short. `shown` is the stratum whose effect stands for the claim
+    (without a data set: none was run), `place` which one it is, of how many. `protocol` has the sizes at which it was
+    reached; `rehearsal`: none of them is of the paper. `differs` marks a claim whose two losses disagree, and `losses`
+    says how; `contradicts` names the claims that cannot hold beside it. `by_its_own_numbers` is what the paper's own
+    printed numbers say of it.
     """
 
     claim: str
@@ -67,24 +89,31 @@ class Verdict:
     verdict: Decision
     reason: str
     loss: str | None = None
+    why: str = ""
     shown: Stratum = field(default_factory=lambda: Stratum("not run", ""))
+    place: str = ""
     coverage: Coverage = Coverage()
     protocol: str = ""
+    rehearsal: bool = False
     strata: tuple[Stratum, ...] = field(default=(), repr=False)
     differs: bool = False
+    losses: str = ""
     contradicts: tuple[str, ...] = ()
     by_its_own_numbers: str = ""
 
     @property
     def effect_text(self) -> str:
-        """The effect shown, in words."""
-        return f"{self.shown.name}: {self.shown.text or 'not measured'}" if self.shown.dataset else "no effect measured"
+        """The effect shown, in words: "MNIST, M1, clean (weakest of 6): end to end -1.1 points ..."."""
+        if not self.shown.dataset:
+            return "no effect measured"
+        place = f" ({self.place})" if self.place else ""
+        return f"{self.shown.name}{place}: {self.shown.text or 'not measured'}"
 
 
 # Rules: from strata to a verdict
 
 
-def universal(strata: Sequence[Stratum]) -> Stratum:
+def universal(strata: Sequence[Stratum]) -> Ruling:
     """Refuted by one Holm-refuted stratum; supported only where every one was run and supports it, in every part.
 
     One of six networks that falls is no "the accuracy falls": what was not run, or is undecided, leaves it open.
@@ -96,23 +125,36 @@ def universal(strata: Sequence[Stratum]) -> Stratum:
     refuting = [s for s, p in zip(run, adjusted, strict=True) if s.verdict == "refuted" and p <= SIGNIFICANCE]
     if refuting:
         reason = f"Refuted in {len(refuting)} of {len(run)} strata run (Holm-adjusted): {_listed(refuting)}."
-        return replace(min(refuting, key=lambda s: s.p_refuted), verdict="refuted", reason=reason)
+        shown = min(refuting, key=lambda s: s.p_refuted)
+        return Ruling("refuted", reason, shown.reason, shown, _place("strongest", refuting, run, "refuting"))
     supporting = [s for s in run if s.verdict == "supported"]
     if len(supporting) == len(counted):
         reason = f"Supported in all {len(counted)} strata." if len(counted) > 1 else "Supported in the only stratum."
-        return replace(max(run, key=lambda s: s.p), verdict="supported", reason=reason)
-    undecided = [s for s in run if s.verdict != "supported"]
+        shown = max(run, key=lambda s: s.p)
+        return Ruling("supported", reason, "", shown, _place("weakest", run, run))
+    undecided = [_not_sure(s, len(run)) for s in run if s.verdict != "supported"]
     unrun = [s for s in counted if s.verdict == "not run"]
     said = [f"supported in {len(supporting)} of {len(counted)} strata"] if supporting else []
     if undecided:
         said.append(f"undecided in {len(undecided)} of {len(counted)}: {_listed(undecided, reasons=True)}")
+        why, shown, place = undecided[0].reason, undecided[0], _place("first", undecided, counted, "undecided")
     if unrun:
         said.append(f"not run in {len(unrun)} of {len(counted)}: {_listed(unrun, reasons=True)}")
+    if not undecided:
+        why = f"not run in {len(unrun)} of {len(counted)} strata, as {unrun[0].name} ({unrun[0].reason})"
+        shown, place = max(run, key=lambda s: s.p), _place("weakest", run, counted, "run")
     reason = "; ".join(said)
-    return replace((undecided or run)[0], verdict="inconclusive", reason=f"{reason[0].upper()}{reason[1:]}.")
+    return Ruling("inconclusive", f"{reason[0].upper()}{reason[1:]}.", why, shown, place)
 
 
-def existential(strata: Sequence[Stratum]) -> Stratum:
+def _not_sure(stratum: Stratum, tested: int) -> Stratum:
+    """One that is refuted by itself, but not sure enough among so many."""
+    if stratum.verdict != "refuted":
+        return stratum
+    return replace(stratum, reason=f"{stratum.reason}, by itself but not when adjusted for {tested} strata")
+
+
+def existential(strata: Sequence[Stratum]) -> Ruling:
     """Supported by one confirmed stratum (Holm over all of them); refuted only where every stratum refutes it."""
     counted, run = _counted(strata)
     if not run:
@@ -121,14 +163,19 @@ def existential(strata: Sequence[Stratum]) -> Stratum:
     confirmed = [s for s, p in zip(run, adjusted, strict=True) if s.verdict == "supported" and p <= SIGNIFICANCE]
     if confirmed:
         reason = f"Confirmed in {len(confirmed)} of {len(run)} strata run: {_listed(confirmed)}."
-        return replace(min(confirmed, key=lambda s: s.p), verdict="supported", reason=reason)
+        shown = min(confirmed, key=lambda s: s.p)
+        return Ruling("supported", reason, "", shown, _place("strongest", confirmed, run, "confirmed"))
     if all(s.verdict == "refuted" for s in counted):
-        return replace(run[0], verdict="refuted", reason=f"Every one of {len(run)} strata run contradicts it.")
+        reason = f"Every one of {len(run)} strata run contradicts it."
+        shown = max(run, key=lambda s: s.p)
+        return Ruling("refuted", reason, shown.reason, shown, _place("weakest", run, run))
     shown = next((s for s in run if s.text), run[0])
-    return replace(shown, verdict="inconclusive", reason=f"Confirmed in 0 of {len(run)} strata run.")
+    unrun = len(counted) - len(run)
+    reason = f"Confirmed in 0 of {len(run)} strata run" + (f"; {unrun} more were not run." if unrun else ".")
+    return Ruling("inconclusive", reason, shown.reason, shown, _place("first", run, run))
 
 
-def most(strata: Sequence[Stratum]) -> Stratum:
+def most(strata: Sequence[Stratum]) -> Ruling:
     """Supported where more than half of the cases support it; refuted where more than half refute it.
 
     A case is a data set and model, with one vote, which needs more than half of its strata: two attacks on the same
@@ -158,8 +205,9 @@ def most(strata: Sequence[Stratum]) -> Stratum:
         p = min(1.0, 2 * float(stats.binomtest(len(won), tested, 0.5, alternative="greater").pvalue))
         if (few and len(won) > tested / 2) or p <= SIGNIFICANCE:
             test = "each sure by Holm's adjustment" if few else f"exact binomial p = {p:.2g}"
-            return replace(won[0], verdict=side, reason=f"{share} ({test}).")
-    return replace(run[0], verdict="inconclusive", reason=f"{share}.")
+            shown = max(won, key=lambda s: s.p)
+            return Ruling(side, f"{share} ({test}).", share, shown, f"weakest of {len(won)} {unit}")
+    return Ruling("inconclusive", f"{share}.", share, run[0], _place("first", run, run))
 
 
 def _votes(cases: Iterable[Sequence[Stratum]], side: Decision, *, sure: bool) -> list[Stratum]:
@@ -178,7 +226,7 @@ def _votes(cases: Iterable[Sequence[Stratum]], side: Decision, *, sure: bool) ->
 def by_part(rules: Mapping[str, Rule]) -> Rule:
     """Each part of a claim by its own rule; supported where all of them are, refuted where one of them is."""
 
-    def rule(strata: Sequence[Stratum]) -> Stratum:
+    def rule(strata: Sequence[Stratum]) -> Ruling:
         rulings = {part: of([s for s in strata if s.part == part]) for part, of in rules.items()}
         reached = {ruling.verdict for ruling in rulings.values()}
         verdict: Decision = "inconclusive"
@@ -187,8 +235,8 @@ def by_part(rules: Mapping[str, Rule]) -> Rule:
         elif "refuted" in reached:
             verdict = "refuted"
         reason = " ".join(f"{part[0].upper()}{part[1:]}: {ruling.reason}" for part, ruling in rulings.items())
-        shown = min(rulings.values(), key=lambda ruling: (ruling.verdict != verdict, not ruling.dataset))
-        return replace(shown, verdict=verdict, reason=reason)
+        deciding = sorted(rulings.values(), key=lambda ruling: (ruling.verdict != verdict, not ruling.shown.dataset))
+        return replace(deciding[0], verdict=verdict, reason=reason)
 
     return rule
 
@@ -198,11 +246,23 @@ def _counted(strata: Sequence[Stratum]) -> tuple[list[Stratum], list[Stratum]]:
     return counted, [s for s in counted if s.verdict != "not run"]
 
 
-def _not_run(counted: Sequence[Stratum]) -> Stratum:
+def _not_run(counted: Sequence[Stratum]) -> Ruling:
     if not counted:
-        return Stratum("not run", "No run of this kind is planned or stored.")
+        nothing = "No run of this kind is planned or stored."
+        return Ruling("not run", nothing, nothing[0].lower() + nothing[1:-1])
     reasons = list(dict.fromkeys(s.reason for s in counted if s.reason))
-    return Stratum("not run", f"None of {len(counted)} strata was run in full: {'; '.join(reasons[:2])}.")
+    reason = f"None of {len(counted)} strata was run in full: {'; '.join(reasons[:2])}."
+    return Ruling("not run", reason, counted[0].reason)
+
+
+def _place(rank: str, chosen: Sequence[Stratum], among: Sequence[Stratum], what: str = "") -> str:
+    """Which stratum is shown, of how many: "weakest of 6", "strongest of 2 refuting of 6", "only one"."""
+    if len(among) == 1:
+        return "only one"
+    kind = f" {what}" if what and len(chosen) < len(among) else ""
+    if len(chosen) == 1:
+        return f"only one{kind} of {len(among)}"
+    return f"{rank} of {len(chosen)}{kind}" + (f" of {len(among)}" if len(chosen) < len(among) else "")
 
 
 def _listed(strata: Sequence[Stratum], *, reasons: bool = False, at_most: int = 3) -> str:
@@ -234,6 +294,35 @@ class Claim:
         """The attack losses on which it is decided; (None,) for a claim without an attack."""
         return LOSSES if any(test.attacked for test in self.tests) else (None,)
 
+    def verdicts(self, evidence: Evidence) -> list[Verdict]:
+        """Its verdict on each loss."""
+        both = [self.judge(evidence, loss) for loss in self.losses]
+        return relate_losses(both, lambda: self.saturation(evidence, both))
+
+    def saturation(self, evidence: Evidence, both: Sequence[Verdict]) -> str:
+        """Where the published loss leaves more images right than the stable one on the same networks; "" if nowhere.
+
+        Of the networks on which the two verdicts differ: the mean over batch sizes of the difference, each seed one
+        observation, which must be positive by Holm's adjustment over all curves and measures and reach the measure's
+        delta at some batch size.
+        """
+        reached = [{(s.name, s.protocol): s for s in v.strata if s.counted} for v in both]
+        pairs = [(s, reached[1][key]) for key, s in reached[0].items() if key in reached[1]]
+        places = {(one.dataset, one.model) for one, other in pairs if one.verdict != other.verdict}
+        found = [
+            difference
+            for test in self.tests
+            for difference in test.between_losses(evidence, self.scope)
+            if (difference.dataset, difference.model) in places and difference.verdict != "not run"
+        ]
+        adjusted = holm([one.p_supported for one in found])
+        sure = zip(found, adjusted, strict=True)
+        shown = [one for one, p in sure if one.verdict == "supported" and p <= SIGNIFICANCE]
+        if not shown:
+            return ""
+        most = max(shown, key=lambda one: one.effect)
+        return f"On the same networks more images stay right under the published loss: {most.name}: {most.text}."
+
     def judge(self, evidence: Evidence, loss: str | None) -> Verdict:
         """The claim's verdict on one attack loss."""
         strata = prefer_papers_protocol(s for test in self.tests for s in test.strata(evidence, self.scope, loss))
@@ -245,11 +334,14 @@ class Claim:
             statement=self.statement,
             source=self.source,
             verdict=ruling.verdict,
-            reason=" ".join(filter(None, (ruling.reason, _caveat(counted)))),
+            reason=" ".join(filter(None, (ruling.reason, _caveat(counted), _remarks(counted)))),
             loss=loss,
-            shown=ruling,
+            why=ruling.why,
+            shown=ruling.shown,
+            place=ruling.place,
             coverage=Coverage(**evidence.count(self.scope), strata_decided=decided, strata=len(counted)),
             protocol=_protocols(counted),
+            rehearsal=_closeness(counted) == {2},
             strata=strata,
             contradicts=self.contradicts,
         )
@@ -266,11 +358,11 @@ def prefer_papers_protocol(strata: Iterable[Stratum]) -> tuple[Stratum, ...]:
     parts_of_paper = {s.part for s in run if s.closeness < 2}
     closest: dict[tuple[object, ...], int] = {}
     for s in run:
-        closest[_place(s)] = min(s.closeness, closest.get(_place(s), 2))
-    return tuple(_unless_closer(s, s.part in parts_of_paper, closest.get(_place(s), 2)) for s in strata)
+        closest[_network(s)] = min(s.closeness, closest.get(_network(s), 2))
+    return tuple(_unless_closer(s, s.part in parts_of_paper, closest.get(_network(s), 2)) for s in strata)
 
 
-def _place(stratum: Stratum) -> tuple[object, ...]:
+def _network(stratum: Stratum) -> tuple[object, ...]:
     return stratum.part, stratum.dataset, stratum.model
 
 
@@ -282,17 +374,27 @@ def _unless_closer(stratum: Stratum, paper_was_run: bool, closest: int) -> Strat
         why = "not counted: the paper's own protocol was run too"
     if not why or not stratum.counted:
         return stratum
-    return replace(stratum, counted=False, reason="; ".join(filter(None, (stratum.reason, why))))
+    return replace(stratum.remarked(why), counted=False)
+
+
+def _closeness(counted: Iterable[Stratum]) -> set[int]:
+    return {s.closeness for s in counted if s.verdict != "not run"}
 
 
 def _caveat(counted: Iterable[Stratum]) -> str:
-    closeness = {s.closeness for s in counted if s.verdict != "not run"}
+    closeness = _closeness(counted)
     if closeness == {2}:
         return "A rehearsal: none of the paper's data sets was run."
     if 1 in closeness:
         share = "Not" if closeness == {1} else "Not all"
         return f"{share} at the paper's protocol (see the sizes)."
     return ""
+
+
+def _remarks(counted: Iterable[Stratum]) -> str:
+    """What is remarked on strata that were run, each once."""
+    remarks = dict.fromkeys(s.remarks for s in counted if s.remarks and s.verdict != "not run")
+    return f"Remarks: {'. '.join(remarks)}." if remarks else ""
 
 
 def _protocols(counted: Iterable[Stratum]) -> str:
@@ -307,19 +409,23 @@ def _protocols(counted: Iterable[Stratum]) -> str:
 # All verdicts together
 
 
-def mark_differing(verdicts: Iterable[Verdict]) -> list[Verdict]:
-    """The same verdicts; where a claim's two losses disagree, `differs` is set and the reason says so."""
-    listed = list(verdicts)
-    reached: dict[str, set[Decision]] = {}
-    for verdict in listed:
-        if verdict.verdict != "not run":
-            reached.setdefault(verdict.claim, set()).add(verdict.verdict)
-    return [
-        replace(v, differs=True, reason=f"{v.reason} {SATURATION_NOTE}")
-        if v.verdict != "not run" and len(reached[v.claim]) > 1
-        else v
-        for v in listed
-    ]
+def relate_losses(both: Sequence[Verdict], saturation: Callable[[], str]) -> list[Verdict]:
+    """The verdicts of one claim, one a loss; where they differ, with how in `losses`, in words in `reason`.
+
+    Float32 saturation is named only where the two losses decide against each other and `saturation` shows it: what a
+    contrast of the two losses on the same networks says, "" where it shows nothing. A loss that is merely undecided
+    does not disagree.
+    """
+    reached = {v.verdict for v in both}
+    if len(reached) < 2 or "not run" in reached:
+        return list(both)
+    shown = saturation()
+    losses = ONE_LOSS
+    if "inconclusive" not in reached:
+        losses = ON_SATURATION if shown else DISAGREE
+    said = f"{losses[0].upper()}{losses[1:]}: {'; '.join(f'{v.loss} {v.verdict}' for v in both)}."
+    contrast = shown or "The same networks are not shown to be right more often under the published loss."
+    return [replace(v, differs=True, losses=losses, reason=f"{v.reason} {said} {contrast}") for v in both]
 
 
 def to_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
@@ -337,15 +443,19 @@ def _row(v: Verdict) -> dict[str, object]:
         "loss": v.loss,
         "verdict": v.verdict,
         "differs": v.differs,
+        "losses": v.losses,
+        "rehearsal": v.rehearsal,
         "contradicts": " ".join(v.contradicts),
         "by_its_own_numbers": v.by_its_own_numbers,
         "effect": v.shown.effect,
+        "observed": v.shown.observed,
         "low": v.shown.low,
         "high": v.shown.high,
         "unit": v.shown.unit,
         "effect_text": v.effect_text,
         **vars(v.coverage),
         "protocol": v.protocol,
+        "why": v.why,
         "reason": v.reason,
     }
 
@@ -356,12 +466,12 @@ CLAIM_COLUMNS = list(_row(Verdict("", "", Source("", ""), "not run", "")))
 def strata_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
     """One row a claim, loss and stratum; its keys are columns, null where a stratum has no such key."""
     keys = ("regime", "momentum", "setting")
-    numbers = ("verdict", "counted", "effect", "low", "high", "unit", "text", "p", "p_refuted", "protocol", "reason")
-    columns = ["claim", "loss", "stratum", "dataset", "model", *keys, "measure", "part", *numbers]
+    numbers = ("verdict", "counted", "effect", "observed", "low", "high", "unit", "text", "p", "p_refuted", "protocol")
+    columns = ["claim", "loss", "stratum", "dataset", "model", *keys, "measure", "part", *numbers, "told"]
     rows = [
         [v.claim, v.loss, s.name, s.dataset, s.model, *map(s.keys.get, keys), s.measure or None, s.part or None]
-        + [getattr(s, name) for name in numbers]
+        + [getattr(s, name) for name in (*numbers, "told")]
         for v in verdicts
         for s in v.strata
     ]
-    return pd.DataFrame(rows, columns=columns).rename(columns={"text": "effect_text", "reason": "note"})
+    return pd.DataFrame(rows, columns=columns).rename(columns={"text": "effect_text", "told": "note"})

@@ -19,6 +19,7 @@ from analysis.statistics.estimates import Reach, Sample
 from analysis.statistics.groups import Codes, group_codes
 from analysis.tables.cells import CELL, FLAGS, cells
 from analysis.tables.table import CURVE, PROTOCOL, QUESTION, StudyTable
+from analysis.tables.words import phrase
 from search_spaces import GRIDS, Trial
 
 PAPERS_NETWORKS = {(t.dataset, t.model) for space in GRIDS["full"] for t in space.cells}
@@ -97,7 +98,7 @@ class Measure:
     """A measured quantity: `read` takes it from the finished points of a table.
 
     `unit` is that of values and of `delta(dataset)`, the least change that counts. `attacked`: it needs an attack, so
-    it comes once for each attack loss.
+    it comes once for each attack loss. `asked` puts into words what a network is asked, by data set, where not `name`.
     """
 
     name: str
@@ -105,6 +106,11 @@ class Measure:
     delta: Callable[[str], float]
     read: Reader
     attacked: bool = False
+    asked: Callable[[str], str] | None = None
+
+    def question(self, dataset: str) -> str:
+        """What a network on this data set is asked: "FGSM at epsilon 0.3"."""
+        return self.asked(dataset) if self.asked else phrase(self.name)
 
 
 Reader = Callable[["Evidence", pd.DataFrame, str | None], pd.DataFrame]
@@ -198,6 +204,15 @@ class Evidence:
             "planned": len({*planned.loc[asked, "trial_id"], *found["trial_id"]}),
             **{state: int(states.get(state, 0)) for state in ("ok", DIVERGED, "failed")},
         }
+
+    def trained(self, curve: Curve) -> bool:
+        """Whether any network of this curve trained to the end, whatever it was asked."""
+        return curve.key in self._trained
+
+    @cached_property
+    def _trained(self) -> set[Key]:
+        ok = self.finished["status"] == "ok"
+        return {self._run[code] for code in self.finished.loc[ok, "curve"].unique()}
 
     def _keys(self, scope: Scope) -> list[Key]:
         """The curves of the table, and the paper's own where its data set and model were not even planned."""

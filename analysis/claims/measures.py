@@ -22,6 +22,7 @@ from analysis.statistics.thresholds import (
     UNTRAINED,
 )
 from analysis.tables.table import StudyTable
+from analysis.tables.words import phrase
 from search_spaces import HEADLINE_EPSILON
 
 UNREACHED = "target loss not reached"
@@ -44,7 +45,8 @@ def clean_delta(dataset: str) -> float:
 def in_words(effect: float, unit: str) -> str:
     """An effect in the words of its unit: "-3.1 points", "x2.4" for a change of log2, "-0.71" for a tau."""
     if unit == "doublings":
-        return f"x{2.0**effect:.2g}"
+        factor = 2.0**effect
+        return f"x{factor:.2g}" if factor < 99.5 else f"x{factor:.0f}"
     return f"{effect:+.2f}" if unit == "tau" else f"{effect:+.1f} points"
 
 
@@ -80,7 +82,14 @@ TRAINED = Measure("clean, chance where diverged", "points", clean_delta, _traine
 
 def robust_accuracy(attack: str, epsilons: Mapping[str, float], split: str = "test") -> Measure:
     """Accuracy on `split` under `attack` at `epsilons` (data set -> pixels in [0, 1])."""
-    return Measure(attack, "points", lambda _: ROBUST_DELTA, partial(_robust, attack, epsilons, split), attacked=True)
+    read = partial(_robust, attack, epsilons, split)
+    return Measure(
+        attack, "points", lambda _: ROBUST_DELTA, read, attacked=True, asked=partial(_attack_asked, attack, epsilons)
+    )
+
+
+def _attack_asked(attack: str, epsilons: Mapping[str, float], dataset: str) -> str:
+    return f"{phrase(attack)} at epsilon {epsilons[dataset]:g}" if dataset in epsilons else phrase(attack)
 
 
 def _robust(
@@ -103,8 +112,9 @@ def attack_ratio(attack: str, dataset: str, epsilon: float) -> Measure:
     Its delta is that of adversarial accuracy (our choice): the two units differ by the factor of the clean accuracy,
     which is .63 to .87 in that paper's Table 2 and about 1 on MNIST.
     """
-    read = partial(_ratio, attack, {dataset: epsilon})
-    return Measure(f"{attack} ratio at {epsilon:g}", "points", lambda _: ROBUST_DELTA, read, attacked=True)
+    name, read = f"{attack} ratio at {epsilon:g}", partial(_ratio, attack, {dataset: epsilon})
+    asked = partial(_attack_asked, attack, {dataset: epsilon})
+    return Measure(name, "points", lambda _: ROBUST_DELTA, read, attacked=True, asked=asked)
 
 
 def _ratio(

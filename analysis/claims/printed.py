@@ -31,7 +31,10 @@ _METRICS = {"clean": ("clean_acc", "test"), "lambda1": ("lambda1_theta", "train"
 
 
 def agrees_with_yao(measure: Measure, *, part: str) -> Test:
-    """Does `measure` equal the printed value within +-delta at every batch size in common?"""
+    """Does `measure` equal the printed value within +-delta at every batch size in common?
+
+    By the prediction interval of one more run: the printed value is one run of the paper's.
+    """
     return ReportTest(_printed_curves, _against_print, "", alone([measure]), part, note=YAO_PROTOCOL)
 
 
@@ -54,7 +57,8 @@ def _against_print(evidence: Evidence, loss: str | None, curve: Curve, *, opposi
     def decide(sample: Sample) -> Finding:
         common = sample.where(np.isin(sample.batch_size, list(printed)))
         expected = np.array([printed[size] for size in common.batch_size.tolist()])
-        found = no_difference(Sample.of(common.batch_size, common.seed, common.value - expected), delta=delta)
+        difference = Sample.of(common.batch_size, common.seed, common.value - expected, rounding=common.rounding)
+        found = no_difference(difference, delta=delta, new=True)  # a printed number has the noise of a run of its own
         return _turned(found) if opposite else found
 
     return worded(on_sound_cells(decide, curve), "largest difference from Yao", curve.measure.unit)

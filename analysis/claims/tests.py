@@ -20,6 +20,7 @@ from analysis.statistics.estimates import Decision, Finding, Reach, Sample
 from analysis.statistics.sample_tests import (
     contrast,
     end_to_end_by_seed,
+    exceeds_somewhere,
     flat,
     larger_in_size,
     no_difference,
@@ -27,9 +28,11 @@ from analysis.statistics.sample_tests import (
     paired_difference,
     trend,
 )
+from analysis.statistics.thresholds import CHANCE_ACCURACY
 from analysis.tables.table import PROTOCOL
 from analysis.tables.words import label, phrase, value_text
 from search_spaces import Trial
+from search_spaces.probe import LOSSES
 
 Decide = Callable[..., Finding]
 """(*samples, delta=) -> what they say; with `reach=` where the test names its batch sizes."""
@@ -40,9 +43,9 @@ class Stratum(Finding):
     """What a test found in one place: a data set, a model, a setting and a measure.
 
     `keys` name the setting, `details` say more of the measure, both in words. `part` tells apart what must hold
-    together for the claim to hold. `text` is the effect in words. `closeness` to the paper: 0 its own protocol, 1 its
-    data set and model at other sizes, 2 another data set. A stratum that is shown but not `counted` says why in
-    `reason`.
+    together for the claim to hold. `text` is the effect in words. `remarks` are added to the reason of the finding.
+    `closeness` to the paper: 0 its own protocol, 1 its data set and model at other sizes, 2 another data set. A stratum
+    that is shown but not `counted` says why in `remarks`.
     """
 
     dataset: str = ""
@@ -53,6 +56,7 @@ class Stratum(Finding):
     part: str = ""
     unit: str = ""
     text: str = ""
+    remarks: str = ""
     protocol: str = ""
     closeness: int = 0
     counted: bool = True
@@ -63,10 +67,22 @@ class Stratum(Finding):
         return cls(**{f.name: getattr(finding, f.name) for f in fields(Finding)}, **more)
 
     @property
+    def told(self) -> str:
+        """The reason with its remarks."""
+        return "; ".join(filter(None, (self.reason, self.remarks)))
+
+    def remarked(self, *remarks: str) -> Stratum:
+        """The same with more remarks; empty ones are none."""
+        return replace(self, remarks="; ".join(filter(None, (self.remarks, *remarks))))
+
+    @property
     def name(self) -> str:
         """The stratum in words, for sentences and tables."""
         values = (self.dataset, self.model, *self.keys.values(), self.measure, *self.details.values(), self.part)
         return ", ".join(dict.fromkeys(phrase(str(value)) for value in values if value != ""))
+
+
+MORE_RIGHT = "mean difference published less stable"
 
 
 class Arms(NamedTuple):
@@ -93,7 +109,8 @@ class Test:
         settings: The settings of the curves, where not all those of the claim.
         studies: The data sets and models, where not all those of the claim.
         at: The batch sizes, every one of which is needed, where not a whole curve.
-        delta: The least effect that counts, where not the measure's own; 0: the direction decides.
+        delta: The least effect that counts, where not the measure's own: of all networks, or by model. 0: the
+            direction decides, as it must where the paper itself prints less than the measure's delta.
         unit: The unit of the effect, where not the measure's own.
         note: A remark at every stratum.
         uncounted: Why its strata are shown but not counted; "" where they are.
@@ -108,7 +125,7 @@ class Test:
     settings: tuple[Setting, ...] = ()
     studies: tuple[Trial, ...] = ()
     at: tuple[int, ...] = ()
-    delta: float | None = None
+    delta: float | Mapping[str, float] | None = None
     unit: str = ""
     note: str = ""
     uncounted: str = ""
@@ -121,12 +138,36 @@ class Test:
 
     def strata(self, evidence: Evidence, scope: Scope, loss: str | None) -> list[Stratum]:
         """What it finds on the curves of `scope`."""
-        scope = replace(scope, settings=self.settings or scope.settings, studies=self.studies or scope.studies)
+        scope = self._of(scope)
         return [
             self._stratum(evidence, scope, loss, arms)
             for together in self.measures
             for arms in self.pair(*(evidence.curves(scope, measure, loss) for measure in together))
         ]
+
+    def between_losses(self, evidence: Evidence, scope: Scope) -> Iterator[Stratum]:
+        """Of each curve and attack: do more images stay right under the published loss than under the stable one?"""
+        scope = self._of(scope)
+        for measure in dict.fromkeys(m for together in self.measures for m in together if m.attacked):
+            for published, stable in zip(*(evidence.curves(scope, measure, loss) for loss in LOSSES), strict=True):
+                arms = (curve.at(self.at).sample for curve in (stable, published))
+                delta = measure.delta(published.dataset)
+                yield replace(
+                    worded(exceeds_somewhere(paired_difference(*arms), delta=delta), MORE_RIGHT, measure.unit),
+                    dataset=published.dataset,
+                    model=published.model,
+                    keys={"setting": published.setting.name},
+                    measure=measure.name,
+                )
+
+    def _of(self, scope: Scope) -> Scope:
+        return replace(scope, settings=self.settings or scope.settings, studies=self.studies or scope.studies)
+
+    def least_effect(self, curve: Curve) -> float:
+        """The delta of this test on the network of a curve; 0: the direction decides."""
+        usual = curve.measure.delta(curve.dataset)
+        given = usual if self.delta is None else self.delta
+        return given if isinstance(given, float) else given.get(curve.model, usual)
 
     def judge(
         self, evidence: Evidence, loss: str | None, curves: Sequence[Curve], printed: Reach | None = None
@@ -135,8 +176,7 @@ class Test:
 
         `printed`: the reach of the paper's own batch sizes, where it has fewer than a trend otherwise needs.
         """
-        measure = curves[0].measure
-        delta = measure.delta(curves[0].dataset) if self.delta is None else self.delta
+        measure, delta = curves[0].measure, self.least_effect(curves[0])
         needed = Reach(len(self.at), max(self.at) / min(self.at)) if self.at else printed
         reach = {"reach": needed} if needed else {}
         found = on_sound_cells(partial(self.decide, delta=delta, **reach), *curves, falls=self.falls)
@@ -149,16 +189,17 @@ class Test:
         exempt = (scope.uncounted.get((curve.dataset, curve.model, curve.setting)) for curve in curves)
         uncounted = self.uncounted or next(filter(None, exempt), "")
         found = self.judge(evidence, loss, curves, scope.reach.get((longest.dataset, longest.model)))
-        notes = (found.reason, arms.note, self.note, uncounted and f"not counted: {uncounted}")
+        if found.verdict == "not run":
+            asked = [c.measure.question(c.dataset) for c in curves if not len(c.sample.seed) and evidence.trained(c)]
+            found = replace(found, reason=f"{asked[0]} was not asked" if asked else found.reason)
         return replace(
-            found,
+            found.remarked(arms.note, self.note, uncounted and f"not counted: {uncounted}"),
             dataset=longest.dataset,
             model=longest.model,
             keys=arms.keys,
             measure=curves[0].measure.name if arms.measure is None else arms.measure,
             details=arms.details,
             part=self.part,
-            reason="; ".join(filter(None, notes)),
             protocol=protocol + arms.protocol_note,
             closeness=closeness,
             counted=not uncounted,
@@ -195,9 +236,11 @@ def on_sound_cells(decide: Decide, *curves: Curve, falls: bool = False) -> Findi
     out = "; ".join(
         f"{LEFT_OUT.get(name, name)} at batch {', '.join(map(str, sorted(sizes)))}" for name, sizes in flagged.items()
     )
-    told = f"{out}; with them: {whole.verdict}; without: {finding.verdict}"
+    them = "it" if sum(map(len, flagged.values())) == 1 else "them"
+    told = f"{out}; with {them}: {whole.verdict}"
     if finding.verdict == whole.verdict:
-        return replace(finding, reason=f"{finding.reason}; left out: {out}; with them: {whole.verdict}")
+        return replace(finding, reason=f"{finding.reason}; left out: {told}")
+    told += f"; without: {finding.verdict}" if finding.verdict != "not run" else ""
     if falls and flagged.keys() == {"floor"} and whole.verdict == "supported" and finding.verdict != "refuted":
         return replace(whole, reason=f"{whole.reason}; {told}")
     shown = whole if finding.verdict == "not run" else finding
@@ -209,7 +252,9 @@ def worded(finding: Finding, label: str, unit: str) -> Stratum:
     text = "not measured"
     if np.isfinite(finding.effect):
         effect, low, high = (in_words(number, unit) for number in (finding.effect, finding.low, finding.high))
-        text = f"{label} {effect} ({100 * finding.confidence:.0f} % interval {low} to {high})"
+        text = f"{label} {effect}"
+        text += f" ({100 * finding.confidence:.0f} % interval {low} to {high})" if np.isfinite(finding.low) else ""
+        text += f", measured ends {in_words(finding.observed, unit)}" if np.isfinite(finding.observed) else ""
     return Stratum.of(finding, unit=unit, text=text)
 
 
@@ -329,12 +374,15 @@ def momentum_in_two_regimes(steep: str, level: str, momenta: Pair = against_no_m
     return pair
 
 
-def paired(decide: Decide) -> Decide:
-    """`decide` on the difference of each two samples, the second less the first, at equal batch size and seed."""
+def paired(decide: Decide, *, chance: float | None = None) -> Decide:
+    """`decide` on the difference of each two samples, the second less the first, at equal batch size and seed.
+
+    `chance`: as in `paired_difference`.
+    """
 
     def on_differences(*samples: Sample, **settings: object) -> Finding:
         pairs = zip(samples[::2], samples[1::2], strict=True)
-        return decide(*(paired_difference(one, two) for one, two in pairs), **settings)
+        return decide(*(paired_difference(one, two, chance=chance) for one, two in pairs), **settings)
 
     return on_differences
 
@@ -349,7 +397,7 @@ class Where(TypedDict, total=False):
     settings: tuple[Setting, ...]
     studies: tuple[Trial, ...]
     at: tuple[int, ...]
-    delta: float
+    delta: float | Mapping[str, float]
     note: str
     uncounted: str
 
@@ -362,7 +410,7 @@ def alone(measures: Iterable[Measure]) -> tuple[tuple[Measure, ...], ...]:
 def trends(claimed: int, *measures: Measure, **where: Unpack[Where]) -> Test:
     """Does each measure rise (`claimed` +1) or fall (-1) with the batch size, on every curve?"""
     decide = partial(trend, claimed=claimed)
-    return Test(each, decide, "end to end", alone(measures), falls=claimed < 0, **where)
+    return Test(each, decide, "fitted end to end", alone(measures), falls=claimed < 0, **where)
 
 
 def flatness(*measures: Measure, **where: Unpack[Where]) -> Test:
@@ -390,14 +438,21 @@ def more_momentum(claimed: int, *measures: Measure, every: bool = False, **where
 
 
 def momentum_changes_nothing(*measures: Measure) -> Test:
-    """Is each measure the same within +-delta with momentum as without, at every batch size?"""
-    return Test(against_no_momentum, paired(no_difference), "largest difference", alone(measures))
+    """Is each measure the same within +-delta with momentum as without, at every batch size?
+
+    A run that diverged with momentum alone, or without it alone, counts as chance.
+    """
+    decide = paired(no_difference, chance=CHANCE_ACCURACY)
+    return Test(against_no_momentum, decide, "largest difference", alone(measures))
 
 
 def momentum_matters_less(level: str, steep: str, *measures: Measure) -> Test:
-    """Is momentum's effect smaller in size under regime `level` than under `steep`?"""
+    """Is momentum's effect smaller in size under regime `level` than under `steep`?
+
+    That a run diverged with momentum alone, or without it alone, is an effect on its accuracies: it counts as chance.
+    """
     pair = momentum_in_two_regimes(steep, level)
-    return Test(pair, paired(larger_in_size), "effect exceeds by", alone(measures))
+    return Test(pair, paired(larger_in_size, chance=CHANCE_ACCURACY), "effect exceeds by", alone(measures))
 
 
 def differs(claimed: int, base: Setting, other: Setting, *measures: Measure, **where: Unpack[Where]) -> Test:
@@ -442,6 +497,11 @@ class SameVerdicts:
             together.setdefault(place, []).append(one)
         return [_agreement(strata) for strata in together.values()]
 
+    def between_losses(self, evidence: Evidence, scope: Scope) -> Iterator[Stratum]:
+        """That of its tests."""
+        for test in self.tests:
+            yield from test.between_losses(evidence, scope)
+
 
 def _agreement(strata: list[Stratum]) -> Stratum:
     verdicts = {s.measure: s.verdict for s in strata}
@@ -472,13 +532,25 @@ def _agreement(strata: list[Stratum]) -> Stratum:
     )
 
 
+def no_losses(evidence: Evidence, scope: Scope) -> Iterable[Stratum]:
+    """Nothing was attacked: no two losses to compare."""
+    return ()
+
+
 @dataclass(frozen=True)
 class OverNetworks:
-    """A test that walks networks, not curves: `walk` gives its strata."""
+    """A test that walks networks, not curves: `walk` gives its strata, `losses` (evidence, scope) the contrasts of the
+    published and the stable loss on the same networks.
+    """
 
     walk: Callable[[Evidence, Scope, str | None], Iterable[Stratum]]
     attacked: bool = False
+    losses: Callable[[Evidence, Scope], Iterable[Stratum]] = no_losses
 
     def strata(self, evidence: Evidence, scope: Scope, loss: str | None) -> list[Stratum]:
         """What it finds."""
         return list(self.walk(evidence, scope, loss))
+
+    def between_losses(self, evidence: Evidence, scope: Scope) -> Iterable[Stratum]:
+        """Of each network and attack: do more images stay right under the published loss than under the stable one?"""
+        return self.losses(evidence, scope)

@@ -96,10 +96,13 @@ CLAIMS: dict[str, str] = {
     "loss": "loss of the attack on which it was decided; null: the claim speaks of no attack",
     "verdict": "supported, refuted, inconclusive or not run",
     "differs": "whether its verdicts on the two losses differ",
+    "losses": "how they differ, in words: whether it rests on float32 saturation, or one loss is undecided",
+    "rehearsal": "whether none of the networks behind it is of the paper",
     "contradicts": "claims of the same paper that cannot hold beside it, separated by spaces",
     "by_its_own_numbers": "verdict of the same tests on the numbers that the paper prints, with an assumed noise of "
     "three seeds (.2 points clean, .5 points under attack, 5 % of an eigenvalue); or: no printed numbers",
     "effect": "size of the effect in the stratum that speaks for the claim, in `unit`",
+    "observed": "where the effect is that of a line: the difference of its measured ends",
     "low": "lower limit of its interval",
     "high": "upper limit of its interval",
     "unit": "points of accuracy, doublings of lambda1, or what is counted",
@@ -111,6 +114,7 @@ CLAIMS: dict[str, str] = {
     "strata_decided": "strata that could be decided",
     "strata": "strata that the claim speaks of",
     "protocol": "sizes at which it was reached, and how they differ from the paper's",
+    "why": "what decided, in short",
     "reason": "why, in words",
 }
 
@@ -171,8 +175,8 @@ PAPER_VERSUS_OURS: dict[str, str] = {
     "paper": "what the paper prints",
     "rounding": "half of its last printed digit",
     "ours": "mean over seeds (geometric for curvatures and gradients)",
-    "low": _T_LIMIT,
-    "high": _T_LIMIT,
+    "low": "lower 95 % limit of one more network of ours (Student t prediction interval)",
+    "high": "upper 95 % limit of one more network of ours (Student t prediction interval)",
     "seeds": "networks behind ours",
     "difference": "ours less the paper's",
     "stable": "ours under the stable loss",

@@ -14,6 +14,7 @@ from analysis.statistics.correlations import (
     kendall_tau_b,
     partial_spearman,
     pearson,
+    pooled_against_within,
     repeated_measures_correlation,
     spearman,
 )
@@ -48,6 +49,7 @@ def study_associations(seen: Observations) -> pd.DataFrame:
     - tau_b_pooled, spearman_pooled, pearson_pooled: over all trials; descriptive.
     - pearson_between_curves: over the curves' means. rmcorr_within_curves: deviations of cell
       means from the curve's mean.
+    - pooled_against_within: of cell means, the pooled correlation less that within curves; p is that of opposite signs.
     - rmcorr_within_cells: over seeds, the mean of each seed's deviations from the means of its cells. The cells of one
       seed are not independent; entered one by one they give p <= .05 in 24 to 58 % of studies without a correlation.
     - partial_spearman_clean, partial_spearman_clean_loss_norm: over cell means, given the clean accuracy, and
@@ -100,6 +102,8 @@ def _one_study(cells: Columns, trials: Columns) -> Iterator[dict[str, Any]]:
     means = (np.bincount(curve, weights=trials[name]) / size for name in ("x", "logit"))
     yield _row("pearson_between_curves", pearson(*means))
     yield _row("rmcorr_within_curves", repeated_measures_correlation(cells["x"], cells["logit"], cells["stratum"]))
+    flip = pooled_against_within(cells["x"], cells["logit"], cells["stratum"])
+    yield _row("pooled_against_within", flip, "p: that the two signs differ; n counts curves")
     residuals = (mean_residuals(once[name], once["cell"], once["seed"]) for name in ("x", "logit"))
     yield _row("rmcorr_within_cells", pearson(*residuals), "one mean residual a seed")
     yield from _partial(cells)

@@ -11,7 +11,7 @@ from analysis.reports.associations import study_associations
 from analysis.reports.environments import sign_errors
 from analysis.statistics.correlations import kendall_by_group, kendall_p
 from analysis.statistics.intervals import Z_VARIANCE, continuity_tau, fisher_z_interval, random_effects
-from analysis.statistics.thresholds import MIN_BATCH_SIZES, MIN_SEEDS, MIN_SPAN
+from analysis.statistics.thresholds import MIN_BATCH_SIZES, MIN_SEEDS, MIN_SPAN, SIGNIFICANCE
 from analysis.tables.cells import cells as cells_of
 from analysis.tables.observations import (
     CURVATURES,
@@ -48,7 +48,8 @@ class CorrelationReport:
     `correlations`: everything. `forest`: the decidable strata (`scope` "stratum") with their random-effects summaries
     per study (`scope` "study") and over all studies at the headline epsilons (`scope` "all"), with `predicted_low`,
     `predicted_high`, `i2`. `simpson`: one row per study with `pooled`, `between_curves`, `within_curves`,
-    `within_cells` (all of log2 lambda1 and logit accuracy) and `simpson`: whether pooled and within-curve signs differ.
+    `within_cells` (all of log2 lambda1 and logit accuracy) and `simpson`: whether pooled and within-curve signs are
+    shown to differ (`p` at most .05, `statistics.correlations.pooled_against_within`).
     """
 
     correlations: pd.DataFrame
@@ -214,13 +215,17 @@ _LEVELS = {
 }
 
 
+FLIP = "pooled_against_within"
+
+
 def _simpson(rows: pd.DataFrame) -> pd.DataFrame:
     keys = ["curvature", "cells", *STUDY]
-    levels = rows[rows["statistic"].isin(list(_LEVELS))]
-    levels = levels.assign(level=levels["statistic"].map(_LEVELS))
+    levels = rows[rows["statistic"].isin([*_LEVELS, FLIP])]
+    levels = levels.assign(level=levels["statistic"].map(_LEVELS | {FLIP: FLIP}))
     index = levels.groupby(keys, dropna=False, sort=False).ngroup().rename("group")
     wide = levels.assign(group=index).pivot(index="group", columns="level", values="estimate")
     wide = wide.reindex(columns=list(_LEVELS.values()))
     keyed = levels.assign(group=index).drop_duplicates("group").set_index("group")[keys]
-    out = keyed.join(wide.astype(float))
-    return out.assign(simpson=out["pooled"] * out["within_curves"] < 0).reset_index(drop=True)
+    p = levels.assign(group=index).pivot(index="group", columns="level", values="p")
+    out = keyed.join(wide.astype(float)).assign(p=p.reindex(columns=[FLIP])[FLIP].astype(float))
+    return out.assign(simpson=out["p"] <= SIGNIFICANCE).reset_index(drop=True)

@@ -232,6 +232,53 @@ def repeated_measures_correlation(x: ArrayLike, y: ArrayLike, subject: ArrayLike
     return RepeatedMeasures(r, correlation_p(r, dof), *fisher_z_interval(r, dof + 2), dof, n)
 
 
+def pooled_against_within(x: ArrayLike, y: ArrayLike, group: ArrayLike) -> Correlation:
+    """How far the pooled correlation of x and y lies from that within groups, and p of "their signs differ".
+
+    The estimate is pooled less within. Both are Pearson's r, on Fisher's z; what is sampled are the groups, so each has
+    the jackknife's error over groups (Tukey 1958, Annals of Mathematical Statistics 29) and Student's t. p is the
+    larger of the two-sided ones (intersection-union), 1 where the signs agree. NaN with fewer than three groups or
+    without variation; no limits are given.
+    """
+    a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    codes = np.unique(np.asarray(group), return_inverse=True)[1].reshape(-1)
+    count = int(codes.max()) + 1 if codes.size else 0
+    nothing = Correlation(np.nan, np.nan, np.nan, np.nan, count)
+    if count < 3:
+        return nothing
+    a, b = a - a.mean(), b - b.mean()
+    chosen = np.vstack([np.ones(count), 1.0 - np.eye(count)])  # all groups, then without each
+    pooled = _r(chosen @ _products(a, b, codes), centre=True)
+    within = _r(chosen @ _products(_centred(a, codes), _centred(b, codes), codes), centre=False)
+    rs = pooled, within
+    if not all(np.isfinite(r).all() and (np.abs(r) < 1).all() for r in rs):
+        return nothing
+    difference = float(rs[0][0] - rs[1][0])
+    if rs[0][0] * rs[1][0] >= 0:
+        return Correlation(difference, 1.0, np.nan, np.nan, count)
+    p = 0.0
+    for z in map(np.arctanh, rs):
+        pseudo = count * z[0] - (count - 1) * z[1:]
+        t = abs(z[0]) / (pseudo.std(ddof=1) / np.sqrt(count))
+        p = max(p, float(2 * special.stdtr(count - 1, -t)))
+    return Correlation(difference, p, np.nan, np.nan, count)
+
+
+def _products(a: Array, b: Array, codes: np.ndarray) -> Array:
+    """Of each group the sums that a correlation is made of, shape (groups, 6)."""
+    terms = (np.ones(a.size), a, b, a * a, b * b, a * b)
+    return np.stack([np.bincount(codes, weights=term) for term in terms], axis=1)
+
+
+def _r(sums: Array, *, centre: bool) -> Array:
+    """Pearson's r of such sums (..., 6), about the mean or, with no `centre`, about 0."""
+    n, a, b, aa, bb, ab = np.moveaxis(sums, -1, 0)
+    shift = 1.0 / n if centre else 0.0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        r: Array = (ab - a * b * shift) / np.sqrt((aa - a * a * shift) * (bb - b * b * shift))
+    return r
+
+
 def _centred(values: Array, codes: np.ndarray) -> Array:
     means = np.bincount(codes, weights=values) / np.bincount(codes)
     return np.asarray(values - means[codes])

@@ -26,7 +26,7 @@ class Finding:
     `effect` and its interval (`low`, `high`) are in the unit of the measure: points of accuracy, or doublings
     of lambda1; `confidence` is that of the interval. `p_supported` and `p_refuted` are at most .05 where the
     test alone would support or refute the claim (an effect below delta still keeps it from being supported).
-    NaN: not computed.
+    Where the effect is that of a line, `observed` is the difference of the two measured ends. NaN: not computed.
     """
 
     verdict: Decision
@@ -37,6 +37,7 @@ class Finding:
     p_supported: float = float("nan")
     p_refuted: float = float("nan")
     confidence: float = 1 - SIGNIFICANCE
+    observed: float = float("nan")
 
     @property
     def p(self) -> float:

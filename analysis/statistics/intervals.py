@@ -75,8 +75,12 @@ def logit_accuracy(correct: ArrayLike, n: ArrayLike) -> Any:
     return np.log(share / (1.0 - share))
 
 
-def mean_interval(values: ArrayLike, level: float = 0.95) -> Estimate:
-    """Mean over seeds with Student's t interval; no limits (NaN) under two values, no mean under one."""
+def mean_interval(values: ArrayLike, level: float = 0.95, *, new: bool = False) -> Estimate:
+    """Mean over seeds with Student's t interval; no limits (NaN) under two values, no mean under one.
+
+    `new`: the limits are those of one more value instead (a prediction interval). They do not shrink to nothing as
+    values are added.
+    """
     data = np.asarray(values, dtype=float)
     n = data.size
     if n == 0:
@@ -84,7 +88,7 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> Estimate:
     mean = float(data.mean())
     if n == 1:
         return Estimate(mean, np.nan, np.nan, 1)
-    half = float(stats.t.ppf((1.0 + level) / 2.0, n - 1)) * float(data.std(ddof=1)) / np.sqrt(n)
+    half = float(stats.t.ppf((1.0 + level) / 2.0, n - 1)) * float(data.std(ddof=1)) * np.sqrt(1 / n + new)
     return Estimate(mean, mean - half, mean + half, n)
 
 

@@ -13,7 +13,7 @@ from itertools import combinations
 import numpy as np
 from scipy import stats
 
-from analysis.statistics.correlations import kendall_tau_b
+from analysis.statistics.correlations import kendall_tau_b, pearson
 from analysis.statistics.estimates import (
     ALONG_BATCH_SIZES,
     AT_ONE_SIZE,
@@ -28,7 +28,6 @@ from analysis.statistics.estimates import (
     directional,
     mean_by_seed,
 )
-from analysis.statistics.intervals import Z_VARIANCE, continuity_tau, fisher_z_interval
 from analysis.statistics.multiplicity import holm
 from analysis.statistics.thresholds import (
     MIN_BATCH_SIZES,
@@ -75,16 +74,17 @@ def trend(sample: Sample, *, claimed: int, delta: float, reach: Reach = ALONG_BA
     change, slope = end_to_end(cells), slope_per_doubling(kept.cells(linear=True))
     found = directional(change, slope, claimed=claimed, delta=delta, what="the end-to-end change")
     seen = float(cells.mean[-1] - cells.mean[0])
+    found = replace(found, observed=seen)
     if found.verdict == "refuted" and claimed * change.value >= -delta and _no_room(kept, claimed, delta):
         return found.undecided(f"it starts within {delta:.2g} of the end of the scale: no room for a change of delta")
     if found.verdict != "supported":
         return found
     if claimed * seen < delta:
-        return found.undecided(f"the line changes by {change.value:+.2g}, the measured ends only by {seen:+.2g}")
+        return found.undecided("the line changes by delta, the measured ends do not")
     back = reversal(cells, kept.cells(linear=True), claimed=claimed, delta=delta)
     if back:
         return found.undecided(f"it {_WAYS[claimed]}, but {back}")
-    return replace(found, reason=f"{found.reason}; the measured ends differ by {seen:+.2g}")
+    return found
 
 
 _WAYS = {1: "rises", -1: "falls"}
@@ -139,31 +139,45 @@ def falls_from_peak(sample: Sample, *, delta: float, reach: Reach = ALONG_BATCH_
     starts = means.size[: 1 - MIN_SIZES_FROM_PEAK]
     start = min(float(means.size[int(np.argmax(means.mean))]), float(starts[-1]))
     beyond = kept.where(kept.batch_size >= start)
-    return directional(
-        end_to_end(beyond.cells()),
+    cells = beyond.cells()
+    found = directional(
+        end_to_end(cells),
         slope_per_doubling(beyond.cells(linear=True)),
         claimed=-1,
         delta=delta,
         what=f"the change from batch {start:.0f} on",
         looks=len(starts),
     )
+    return replace(found, observed=float(cells.mean[-1] - cells.mean[0]))
 
 
 # Differences at equal batch size
 
 
-def paired_difference(first: Sample, second: Sample) -> Sample:
-    """`second` minus `first` wherever both have the same batch size and seed; NaN where either diverged."""
+def paired_difference(first: Sample, second: Sample, *, chance: float | None = None) -> Sample:
+    """`second` minus `first` wherever both have the same batch size and seed; NaN where either diverged.
+
+    `chance`: where only one of the two diverged, and values are in percent, it counts with this accuracy (a fraction):
+    that training fails under one setting alone is an effect of it.
+    """
     places = {pair: k for k, pair in enumerate(first.pairs)}
     common = [(places[pair], k) for k, pair in enumerate(second.pairs) if pair in places]
     i, j = np.array(common, dtype=int).reshape(-1, 2).T
+    value, linear = np.stack([first.value[i], second.value[j]]), np.stack([first.linear[i], second.linear[j]])
+    if chance is not None:
+        lost = np.isnan(value)
+        alone = lost & (lost.sum(axis=0) == 1) & ~np.isinf(first.room[i])
+        value, linear = (
+            np.where(alone, at_chance, values)
+            for values, at_chance in ((value, 100 * chance), (linear, np.log(chance / (1 - chance))))
+        )
     return Sample(
         first.batch_size[i],
         first.seed[i],
-        second.value[j] - first.value[i],
-        second.linear[j] - first.linear[i],
+        value[1] - value[0],
+        linear[1] - linear[0],
         max(first.rounding, second.rounding),
-        np.maximum(first.room[i], second.room[j]),
+        np.fmax(first.room[i], second.room[j]),
     )
 
 
@@ -186,6 +200,18 @@ def contrast(difference: Sample, *, claimed: int, delta: float, reach: Reach = A
         return found.undecided(
             f"both lie within {delta:.2g} of the end of the scale: no room for a difference of delta"
         )
+    return found
+
+
+def exceeds_somewhere(difference: Sample, *, delta: float) -> Finding:
+    """Decide whether a paired difference is positive on average over batch sizes, and at least `delta` at one of them.
+
+    The test is that of the mean over sizes, each seed one observation; the size only keeps out what is too small to
+    matter anywhere.
+    """
+    found = contrast(difference, claimed=1, delta=0.0, reach=AT_ONE_SIZE)
+    if found.verdict == "supported" and float(difference.decidable().cells().mean.max()) < delta:
+        return found.undecided(f"the difference reaches {delta:g} at no batch size")
     return found
 
 
@@ -361,9 +387,10 @@ def _all_within(differences: Sequence[LinearContrast], delta: float) -> Finding:
     smallest = max(max(abs(low), abs(high)) for low, high in intervals)
     largest = int(np.argmax([abs(d.value) for d in differences]))
     verdict: Decision = "inconclusive"
-    reason = f"flat only within +-{smallest:.2g}, not within +-{delta:g}"
+    bound = f"+-{smallest:.2g}" if smallest < 99.5 else f"+-{smallest:.0f}"
+    reason = f"flat only within {bound}, not within +-{delta:g}"
     if p_within <= SIGNIFICANCE:
-        verdict, reason = "supported", f"flat within +-{smallest:.2g}, so within +-{delta:g}"
+        verdict, reason = "supported", f"flat within {bound}, so within +-{delta:g}"
     elif p_beyond <= SIGNIFICANCE:
         verdict, reason = "refuted", f"at least one difference exceeds {delta:g}"
     effect, (low, high) = differences[largest].value, intervals[largest]
@@ -403,34 +430,100 @@ def _p_of_two_trends(x: Sample, y: Sample) -> float:
 
 
 def unrelated(x: Sample, y: Sample, *, delta: float, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
-    """Decide whether Kendall's tau of `x` and `y` lies within +-`delta`: by two one-sided tests on Fisher's z.
+    """Decide whether Kendall's tau of `x` and `y` at these batch sizes lies within +-`delta`.
 
-    Supported where the 90 % interval lies inside +-`delta`, refuted where it lies wholly outside.
+    Two things are unsure, and each has its test. What the noise of seeds does to tau: its interval is the jackknife's
+    over seeds (Tukey 1958, Annals of Mathematical Statistics 29), on Student's t. Whether so few batch sizes have this
+    order by chance: the exact p of tau. Supported where the 90 % interval lies inside +-`delta`. Refuted where it lies
+    wholly outside and p is at most .05, which four batch sizes cannot reach.
+
+    Noise alone makes tau small. So nothing is supported unless both measures are shown to change with the batch size
+    (Kruskal and Wallis 1952, Journal of the American Statistical Association 47).
     """
-    short, mean_x, mean_y = _paired_means(x, y, reach)
+    short, *_ = _paired_means(x, y, reach)
     if short:
         return short
-    n = len(mean_x)
-    tau = kendall_tau_b(mean_x, mean_y).estimate
-    if not np.isfinite(tau):
+    tables = _tables(x, y)
+    seeds, n = tables[0].shape
+    if seeds < MIN_SEEDS:
+        return Finding("inconclusive", f"{seeds} seeds with every batch size; needs {MIN_SEEDS}")
+    found = kendall_tau_b(*tables.mean(axis=1))
+    if not np.isfinite(found.estimate):
         return Finding("inconclusive", "one of the two measures does not vary")
-    if n < MIN_BATCH_SIZES:
-        return Finding("inconclusive", f"{n} batch sizes: an interval of tau needs {MIN_BATCH_SIZES}", tau)
-    low, high = fisher_z_interval(tau, n, "kendall", level=1 - 2 * SIGNIFICANCE)
-    se = float(np.sqrt(Z_VARIANCE["kendall"](tau, n)))
-    z, limit = float(np.arctanh(continuity_tau(tau, n))), float(np.arctanh(delta))
-    p_within = float(max(stats.norm.sf((limit - z) / se), stats.norm.sf((limit + z) / se)))
-    p_beyond = float(min(stats.norm.sf((z - limit) / se), stats.norm.sf((-z - limit) / se)))
-    narrowest = float(np.tanh(stats.norm.ppf(1 - SIGNIFICANCE) * se))
+    without = np.array([kendall_tau_b(*np.delete(tables, s, axis=1).mean(axis=1)).estimate for s in range(seeds)])
+    pseudo = seeds * found.estimate - (seeds - 1) * without
+    tau = LinearContrast(found.estimate, _over_seeds(pseudo, rounding=4 / (n * (n - 1))).se, seeds - 1)
+    p_within, p_beyond = tau.p_within(delta), max(tau.p_beyond(delta), found.p)
+    steady = any(stats.kruskal(*table.T).pvalue > SIGNIFICANCE for table in tables)
     verdict: Decision = "inconclusive"
     reason = f"the interval of tau is not inside +-{delta:g}"
-    if narrowest > delta:
-        reason += f", nor can it be: with {n} batch sizes it reaches +-{narrowest:.2g} at least"
-    if p_within <= SIGNIFICANCE:
+    if p_within <= SIGNIFICANCE and steady:
+        reason, p_within = "one of the two measures is not shown to change with the batch size", float("nan")
+    elif p_within <= SIGNIFICANCE:
         verdict, reason = "supported", f"the interval of tau lies inside +-{delta:g}"
     elif p_beyond <= SIGNIFICANCE:
         verdict, reason = "refuted", f"the interval of tau lies outside +-{delta:g}"
-    return Finding(verdict, reason, tau, low, high, p_within, p_beyond, confidence=1 - 2 * SIGNIFICANCE)
+    elif tau.p_beyond(delta) <= SIGNIFICANCE:
+        reason = f"by chance {n} batch sizes have such an order with p = {found.p:.2g}"
+    low, high = tau.interval(1 - 2 * SIGNIFICANCE)
+    return Finding(
+        verdict, reason, found.estimate, max(low, -1.0), min(high, 1.0), p_within, p_beyond, 1 - 2 * SIGNIFICANCE
+    )
+
+
+def _tables(*samples: Sample, linear: bool = False) -> Floats:
+    """The values of the seeds that have every batch size in every sample, shape (samples, seeds, sizes)."""
+    kept = [sample.decidable() for sample in samples]
+    sizes = set.intersection(*(set(sample.batch_size.tolist()) for sample in kept))
+    kept = [sample.where(np.isin(sample.batch_size, list(sizes))) for sample in kept]
+    common = sorted(set.intersection(*(set(_whole_seeds(sample)) for sample in kept)))
+    return np.stack([_table(sample, common, linear=linear)[1] for sample in kept])
+
+
+def opposed_by_seed(x: Sample, y: Sample, *, delta: float = 0.0, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
+    """Decide whether the seeds of which `x` is high have a low `y`: Pearson's r of the seeds' mean deviations.
+
+    A deviation is from the mean of the cell, its mean that over batch sizes, so that each seed is one observation.
+    Supported where r is at most -`delta` with p <= .05, refuted where it is as surely positive.
+    """
+    short, *_ = _paired_means(x, y, reach)
+    if short:
+        return short
+    tables = _tables(x, y)
+    r = pearson(*(tables - tables.mean(axis=1, keepdims=True)).mean(axis=2))
+    if not np.isfinite(r.p):
+        return Finding("inconclusive", f"{tables.shape[1]} seeds with every batch size; needs {MIN_SEEDS} that differ")
+    verdict: Decision = "inconclusive"
+    if r.p <= SIGNIFICANCE:
+        verdict = "refuted" if r.estimate > 0 else ("supported" if r.estimate <= -delta else "inconclusive")
+    p_supported, p_refuted = (r.p, 1.0) if r.estimate < 0 else (1.0, r.p)
+    return Finding(verdict, f"{r.n} seeds, p = {r.p:.2g}", r.estimate, r.low, r.high, p_supported, p_refuted)
+
+
+def fall_together(x: Sample, y: Sample, *, delta: float, reach: Reach = AT_ONE_SIZE) -> Finding:
+    """Decide whether both `x` and `y` fall from the smallest to the largest of their batch sizes, seed by seed.
+
+    p is the larger of the two (intersection-union); the effect is that on `y`.
+    """
+    short, *_ = _paired_means(x, y, reach)
+    if short:
+        return short
+    changes = [np.diff(_tables(x, y, linear=linear)[..., [0, -1]])[..., 0] for linear in (False, True)]
+    ends = [
+        difference_by_seed(value, linear, claimed=-1, delta=delta, rounding=sample.rounding)
+        for sample, value, linear in zip((x, y), *changes, strict=True)
+    ]
+    if "not run" in {end.verdict for end in ends}:
+        return Finding("inconclusive", ends[0].reason)
+    reasons = dict.fromkeys(end.reason for end in ends)
+    verdict: Decision = "inconclusive"
+    if all(end.verdict == "supported" for end in ends):
+        verdict = "supported"
+    p_refuted = min(1.0, 2 * min(end.p_refuted for end in ends))
+    if p_refuted <= SIGNIFICANCE:
+        verdict = "refuted"
+    p = max(end.p_supported for end in ends)
+    return replace(ends[1], verdict=verdict, reason="; ".join(reasons), p_supported=p, p_refuted=p_refuted)
 
 
 def _paired_means(x: Sample, y: Sample, reach: Reach) -> tuple[Finding | None, Floats, Floats]:

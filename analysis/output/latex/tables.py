@@ -212,9 +212,9 @@ def _published_table(one: TableComparison, split: str) -> str:
     protocols = "; ".join(filter(None, dict.fromkeys(cells.loc[cells["seeds"] > 0, "protocol"])))
     caption = (
         f"{escape(one.title)}, {SPLITS[split]} set: the printed numbers beside ours, means over seeds with "
-        r"95\,\% Student $t$ intervals (geometric for curvatures and gradients). $^\ast$: the printed number lies "
-        "outside our interval, widened by the rounding of the print; $^?$: fewer than two seeds, not decidable."
-        + (f" Not the paper's protocol: {escape(protocols)}." if protocols else "")
+        r"95\,\% Student $t$ prediction intervals of one more run (geometric for curvatures and gradients). $^\ast$: "
+        "the printed number lies outside this interval, widened by the rounding of the print; $^?$: fewer than two "
+        "seeds, not decidable." + (f" Not the paper's protocol: {escape(protocols)}." if protocols else "")
     )
     heads = [Column(_heading(*key), "r") for key in quantities]
     slug = f"{one.table.table}-{one.model}-{split}".lower().replace("_", "-")

@@ -39,21 +39,27 @@ def by_claim(verdicts: Iterable[Verdict]) -> dict[str, list[Verdict]]:
     return found
 
 
-def tone(word: str) -> str:
-    """The style class of an outcome."""
-    return "inconclusive" if word == "differs" else word.replace(" ", "-")
+def tone(word: str, *, rehearsal: bool = False) -> str:
+    """The style classes of an outcome; that of a rehearsal is grey."""
+    return ("inconclusive" if word == "differs" else word.replace(" ", "-")) + (" rehearsal" if rehearsal else "")
+
+
+def rehearsed(verdicts: Iterable[Verdict]) -> bool:
+    """Whether none of the networks behind these verdicts is of the paper."""
+    return any(v.rehearsal for v in verdicts) and all(v.rehearsal or v.verdict == "not run" for v in verdicts)
 
 
 def tally(claims: Mapping[str, Sequence[Verdict]]) -> Html:
     """The number of claims with each outcome, as a bar."""
     words = [outcome(both) for both in claims.values()]
+    grey = {word: all(rehearsed(both) for both in claims.values() if outcome(both) == word) for word in ICONS}
     entries = [
         element(
             "li",
             element("i", sign, aria_hidden="true"),
             element("b", words.count(word)),
             element("span", LABELS.get(word, word)),
-            class_=tone(word),
+            class_=tone(word, rehearsal=grey[word]),
             style=f"flex-grow: {words.count(word)}",
         )
         for word, sign in ICONS.items()
@@ -74,7 +80,8 @@ def claim_section(findings: Findings) -> Html:
         "Claims",
         note(
             "Each claim about attacks is tested twice: on the float32 cross-entropy that the papers used (published "
-            "loss) and on a cross-entropy without its rounding (stable loss). Inconclusive does not mean refuted."
+            "loss) and on a cross-entropy without its rounding (stable loss). Inconclusive does not mean refuted. "
+            f"The {len(claims)} claims are each tested at 5 % on each loss, without an adjustment for their number."
         ),
         [_tiles(paper, claims) for paper in dict.fromkeys(both[0].source.paper for both in claims.values())],
         element("ul", [lines[claim] for claim in shown], class_="claims") if shown else None,
@@ -101,8 +108,8 @@ def _tiles(paper: str, claims: Mapping[str, Sequence[Verdict]]) -> Html:
 def _tile(claim: str, both: Sequence[Verdict]) -> Html:
     word = outcome(both)
     icon = element("i", ICONS[word], aria_hidden="true")
-    said = element("span", LABELS.get(word, word))
-    return element("li", element("a", element("b", claim), icon, said, href=f"#claim-{claim}", class_=tone(word)))
+    said, style = element("span", LABELS.get(word, word)), tone(word, rehearsal=rehearsed(both))
+    return element("li", element("a", element("b", claim), icon, said, href=f"#claim-{claim}", class_=style))
 
 
 def _line(
@@ -111,14 +118,14 @@ def _line(
     first = both[0]
     same = len({(v.verdict, v.effect_text) for v in both}) == 1
     shown = both[:1] if same else both
-    badge = element("span", "depends on float32 saturation", class_="badge") if outcome(both) == "differs" else None
+    badge = element("span", first.losses, class_="badge") if first.losses else None
     return element(
         "li",
         element("span", first.claim, class_="id"),
         element(
             "div",
             element("p", first.statement, " ", badge),
-            note(first.coverage.text, _own_numbers(first)),
+            note(_coverage(both), _own_numbers(first)),
             _beside(first, claims),
         ),
         element(
@@ -132,6 +139,14 @@ def _line(
         ),
         id=f"claim-{first.claim}",
     )
+
+
+def _coverage(both: Sequence[Verdict]) -> str:
+    """The trials, and the strata decided on each loss."""
+    first = both[0].coverage
+    if len({v.coverage.strata_text for v in both}) == 1:
+        return f"{first.trials_text}; {first.strata_text}"
+    return "; ".join([first.trials_text, *(f"{v.coverage.strata_text}{_loss(v, all_losses=False)}" for v in both)])
 
 
 def _own_numbers(verdict: Verdict) -> str | None:
@@ -149,9 +164,12 @@ def _beside(verdict: Verdict, claims: Mapping[str, Sequence[Verdict]]) -> Html |
 
 
 def _verdict(verdict: Verdict, *, all_losses: bool) -> Html:
-    word = element("span", f"{ICONS[verdict.verdict]} {verdict.verdict}", class_=f"word {tone(verdict.verdict)}")
-    effect = f": {verdict.effect_text}" if verdict.verdict != "not run" else None
-    return element("p", word, _loss(verdict, all_losses=all_losses), effect)
+    style = tone(verdict.verdict, rehearsal=verdict.rehearsal)
+    word = element("span", f"{ICONS[verdict.verdict]} {verdict.verdict}", class_=f"word {style}")
+    said = verdict.why
+    if verdict.verdict != "not run":
+        said = verdict.effect_text + (f". {said[0].upper()}{said[1:]}" if said else "")
+    return element("p", word, _loss(verdict, all_losses=all_losses), f": {said}." if said else None)
 
 
 def _grounds(verdict: Verdict, *, all_losses: bool) -> Html:

@@ -103,9 +103,9 @@ def _simpson(studies: pd.DataFrame) -> Html:
         pairs = zip(flips["attack"], flips["loss"], strict=True)
         named = ", ".join(f"{name(attack)} ({name(loss)})" for attack, loss in pairs)
         badge = element("span", "Simpson's paradox", class_="badge")
-        return element("p", badge, f" The pooled sign is not the sign within curves: {named}.")
+        return element("p", badge, f" The pooled sign is not the sign within curves (p ≤ .05 over curves): {named}.")
     if studies[["pooled", "within_curves"]].notna().all(axis=None):
-        return note("Pooled and within-curve correlations have the same sign.")
+        return note("Pooled and within-curve correlations are not shown to differ in sign (p > .05 over curves).")
     return note("Too little varies to compare pooled and within-curve correlations.")
 
 

@@ -78,8 +78,9 @@ def summary(verdicts: Sequence[Verdict], *, papers_networks: bool = True) -> lis
         if with_outcome[word]
     ]
     if differing:
-        text = "Depends on float32 saturation (the verdicts on the published and on the stable loss disagree): "
-        points.append(element("li", element("strong", text), _statements(claims, differing)))
+        for how in dict.fromkeys(claims[claim][0].losses for claim in differing):
+            mine = [claim for claim in differing if claims[claim][0].losses == how]
+            points.append(element("li", element("strong", f"{how[0].upper()}{how[1:]}: "), _statements(claims, mine)))
     if not papers_networks:
         text = "No data set and model of the papers was run: these verdicts test the analysis, not the papers' claims."
         points.append(element("li", text))

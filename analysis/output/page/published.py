@@ -38,9 +38,10 @@ def published_section(comparisons: Sequence[TableComparison]) -> Html:
     run = [one for one in comparisons if one.was_run]
     absent = [one for one in comparisons if not one.was_run]
     intro = note(
-        "First line: our mean over seeds with its 95 % Student t interval (geometric for λ₁ and for the curvature and "
-        "gradient in the input). Second line: the number that the paper prints, and the difference ours − paper. "
-        "Consistent (✓, otherwise ✕): the printed number lies within our interval, widened by the rounding of the "
+        "First line: our mean over seeds, and where one more run would lie with 95 % probability (Student's t; "
+        "geometric for λ₁ and for the curvature and gradient in the input). Second line: the number that the paper "
+        "prints, and the difference ours − paper. "
+        "Consistent (✓, otherwise ✕): the printed number lies in this interval, widened by the rounding of the "
         "print. With fewer than two seeds this is not decidable (?); a wide interval is consistent with many numbers. "
         "Attacks use the published loss, as in the papers; results under the stable loss are given below."
     )

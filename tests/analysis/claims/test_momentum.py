@@ -100,6 +100,38 @@ class TestMomentum:
         without = [row for row in self.gains(0.1, 0.0) if row["batch_size"] != 64]
         assert judge("A14", without).shown.effect == judge("A14", self.gains(0.1, 0.0)).shown.effect
 
+    def test_a14_effects_of_opposite_sign_do_not_cancel(self) -> None:
+        """Under LR momentum gains 20 points at batch 16 and loses 20 at 1024, under LR/BS it gains 5 everywhere. By
+        mean differences, 0 against 5, it was said to matter more under LR/BS.
+        """
+        turning: Curve = lambda doublings: 0.6 - 0.2 * (doublings - 3) / 3  # noqa: E731
+        rows: list[Row] = []
+        for k, momentum in enumerate((0.0, 0.9)):
+            lr, lr_bs = (turning, flat(0.65)) if momentum else (flat(0.6), flat(0.6))
+            rows += regimes(
+                curve_rows(regime="lr", momentum=momentum, rng=rng(k), fgsm=lr),
+                curve_rows(regime="lr_bs", momentum=momentum, rng=rng(9 + k), fgsm=lr_bs),
+            )
+        fgsm = [s for s in judge("A14", rows).strata if s.measure == "fgsm" and s.counted and s.verdict != "not run"]
+        assert [s.verdict for s in fgsm] == ["supported"]
+        assert fgsm[0].effect > 5
+
+    def test_training_that_fails_with_momentum_alone_is_an_effect_of_momentum(self) -> None:
+        """It was left out: momentum under LR then seemed to do nothing."""
+        rows: list[Row] = []
+        for k, momentum in enumerate((0.0, 0.9)):
+            rows += regimes(
+                curve_rows(regime="lr", momentum=momentum, rng=rng(k), diverged=(16, 32) if momentum else ()),
+                curve_rows(regime="lr_bs", momentum=momentum, rng=rng(9 + k)),
+            )
+        found = {s.measure: s for s in judge("A14", rows).strata if s.counted and s.verdict != "not run"}
+        assert (found["clean"].verdict, found["fgsm"].verdict) == ("supported", "supported")
+        assert found["clean"].effect == pytest.approx(89 * 2 / 6, abs=1)  # batch 64 belongs to both regimes: left out
+        same: dict[str, Curve] = {"clean": flat(0.98)}
+        lost = [*curve_rows(regime="lr_bs", rng=rng(0), **same)]
+        lost += curve_rows(regime="lr_bs", momentum=0.9, rng=rng(1), diverged=(1024,), **same)
+        assert judge("A15", lost).verdict == "refuted"
+
     def test_a15(self) -> None:
         same: dict[str, Curve] = {"clean": flat(0.98)}
         assert judge("A15", self.pair("lr_bs", same, same)).verdict == "supported"

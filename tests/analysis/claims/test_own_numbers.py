@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.claims import CLAIMS
+from analysis.claims.curves import Evidence
 from analysis.claims.own_numbers import NOT_PRINTED, by_its_own_numbers
 from analysis.published import published
 from analysis.published.replay import ATTACK_NOISE, CLEAN_NOISE, CURVATURE_NOISE, printed_study
@@ -24,7 +25,7 @@ OWN = {
     "B25": "inconclusive",
     "C1": "supported",
     "C3": "inconclusive",
-    "C4": "inconclusive",
+    "C4": "supported",
     "C5": "supported",
     "C6": "inconclusive",
     "C8": "inconclusive",
@@ -41,6 +42,17 @@ with decay), C15 (FHSM leaves more images right than FGSM) and C17 (the ratio of
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_by_its_own_numbers(claim: str) -> None:
     assert by_its_own_numbers(CLAIMS[claim]) == OWN.get(claim, NOT_PRINTED)
+
+
+@pytest.mark.parametrize("claim", sorted(OWN))
+def test_no_delta_exceeds_what_the_paper_itself_prints(claim: str) -> None:
+    """Where a paper prints a smaller effect in the claimed direction than delta, the direction must decide."""
+    evidence = Evidence(printed_study())
+    for test in CLAIMS[claim].tests:
+        for s in test.strata(evidence, CLAIMS[claim].scope, CLAIMS[claim].losses[0]):
+            as_claimed = s.counted and s.p_supported < 1.0
+            too_small = "the claimed sign" in s.reason or "is equivalent to 0" in s.reason or "ends do not" in s.reason
+            assert not (as_claimed and too_small), f"{s.name}: {s.text}; {s.reason}"
 
 
 def test_every_printed_network_is_there_with_the_printed_mean_and_the_stated_noise() -> None:

@@ -7,13 +7,16 @@ from dataclasses import replace
 import pytest
 
 from analysis.claims.claim import (
+    DISAGREE,
+    ON_SATURATION,
+    ONE_LOSS,
     Coverage,
     Source,
     Verdict,
     existential,
-    mark_differing,
     most,
     prefer_papers_protocol,
+    relate_losses,
     strata_frame,
     to_frame,
     universal,
@@ -52,6 +55,7 @@ def test_a_universal_claim_falls_with_one_refutation_that_survives_holm() -> Non
     assert universal([*others, stratum("refuted", 0.004)]).verdict == "refuted"
     assert universal([*others, stratum("refuted", 0.006)]).verdict == "inconclusive"
     assert universal([stratum("refuted", 0.006)]).verdict == "refuted"
+    assert universal([*others, stratum("refuted", 0.006)]).why == "why, by itself but not when adjusted for 10 strata"
 
 
 def test_every_part_of_a_universal_claim_must_have_been_run() -> None:
@@ -117,7 +121,7 @@ def test_a_cheap_run_does_not_outvote_the_papers_protocol() -> None:
     cast = prefer_papers_protocol([cheap, full])
     assert [s.counted for s in cast] == [False, True]
     assert universal(cast).verdict == "supported"
-    assert "not counted" in cast[0].reason
+    assert "not counted" in cast[0].remarks
 
 
 def test_a_cheap_run_speaks_where_the_papers_protocol_was_not_run() -> None:
@@ -132,19 +136,50 @@ def test_a_rehearsal_speaks_only_where_nothing_of_the_paper_was_run() -> None:
     assert universal(prefer_papers_protocol([rehearsal, stratum("not run")])).verdict == "refuted"
 
 
-def test_a_claim_whose_losses_disagree_is_marked() -> None:
-    marked = mark_differing(
-        [
-            verdict("A2", "supported", "ce"),
-            verdict("A2", "inconclusive", "stable"),
-            verdict("A6", "refuted", "ce"),
-            verdict("A6", "refuted", "stable"),
-            verdict("A7", "refuted", "ce"),
-            verdict("A7", "not run", "stable"),
-        ]
+@pytest.mark.parametrize(
+    ("on_ce", "on_stable", "shown", "losses"),
+    [
+        ("supported", "refuted", "On the same networks ...", ON_SATURATION),
+        ("supported", "refuted", "", DISAGREE),
+        ("inconclusive", "refuted", "On the same networks ...", ONE_LOSS),
+        ("supported", "inconclusive", "", ONE_LOSS),
+        ("refuted", "refuted", "On the same networks ...", ""),
+        ("supported", "not run", "On the same networks ...", ""),
+    ],
+)
+def test_saturation_is_named_only_where_two_decisions_disagree_and_a_contrast_shows_it(
+    on_ce: Decision, on_stable: Decision, shown: str, losses: str
+) -> None:
+    """Before, every two verdicts that differed "rested on float32 saturation", inconclusive and refuted too."""
+    both = relate_losses([verdict("A2", on_ce, "ce"), verdict("A2", on_stable, "stable")], lambda: shown)
+    assert {v.losses for v in both} == {losses}
+    assert {v.differs for v in both} == {bool(losses)}
+    assert ("float32 saturation" in both[0].reason) == (losses == ON_SATURATION)
+    assert losses == "" or "The same networks are not shown" in both[0].reason or shown in both[0].reason
+
+
+def test_the_effect_shown_is_named_by_its_place() -> None:
+    two = [stratum("supported", 0.02), stratum("supported", 0.001, dataset="cifar10")]
+    found = universal(two)
+    assert (found.shown.dataset, found.place) == ("mnist", "weakest of 2")
+    assert universal(two[:1]).place == "only one"
+    refuted = universal([*two, stratum("refuted", 0.001), stratum("refuted", 0.002)])
+    assert (refuted.shown.p_refuted, refuted.place) == (0.001, "strongest of 2 refuting of 4")
+    assert universal([*two, stratum("inconclusive")]).place == "only one undecided of 3"
+    assert existential([*two, stratum("inconclusive")]).place == "strongest of 2 confirmed of 3"
+    told = verdict("A2", "supported", shown=found.shown, place=found.place)
+    assert told.effect_text == "MNIST, M1 (20-20) (weakest of 2): not measured"
+
+
+def test_what_decided_is_said_in_short_without_the_remarks() -> None:
+    remarked = stratum("inconclusive").remarked("a long remark on the paper's table")
+    found = universal([remarked])
+    assert found.why == "why"
+    assert found.shown.told == "why; a long remark on the paper's table"
+    assert universal([stratum("supported"), stratum("not run")]).why == (
+        "not run in 1 of 2 strata, as MNIST, M1 (20-20) (why)"
     )
-    assert [v.differs for v in marked] == [True, True, False, False, False, False]
-    assert "float32 saturation" in marked[0].reason
+    assert universal([stratum("not run")]).why == "why"
 
 
 def test_the_claims_table_has_one_tidy_row_per_claim_and_loss() -> None:

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from analysis.claims.claim import Source, Verdict, mark_differing
+from analysis.claims.claim import Coverage, Source, Verdict, relate_losses
 from analysis.figures.curve_sets import setups
 from analysis.findings import Findings, find
 from analysis.output.page import render
+from analysis.output.page.claims import claim_section
 from analysis.output.page.header import coverage, deviations, summary
 from analysis.output.page.html import element, table
 from analysis.tables.table import StudyTable, from_rows
@@ -202,10 +203,27 @@ def test_claims_that_contradict_each_other_are_named_beside_each_other(page: str
 
 
 def test_a_claim_whose_losses_disagree_is_not_counted_as_supported() -> None:
-    both = mark_differing([verdict("A6", "supported", "ce"), verdict("A6", "refuted", "stable")])
-    text = spoken(both)
+    apart = [verdict("A6", "supported", "ce"), verdict("A6", "refuted", "stable")]
+    text = spoken(relate_losses(apart, lambda: "More images stay right."))
     assert "0 supported, 0 refuted, 0 inconclusive and 1 with different verdicts" in text
     assert "float32 saturation" in text
+
+
+def test_a_claims_line_says_what_decided_and_counts_the_strata_of_each_loss(findings: Findings) -> None:
+    """The counts of one loss were printed for both: "0 of 7 strata decided" beside "refuted"."""
+    why = "untrained at batch 256; with it: supported"
+    on_ce = replace(verdict("A2", "inconclusive", "ce"), why=why, coverage=Coverage(strata=7))
+    on_stable = replace(
+        verdict("A2", "refuted", "stable"), coverage=Coverage(strata=7, strata_decided=1), rehearsal=True
+    )
+    section = str(claim_section(replace(findings, verdicts=relate_losses([on_ce, on_stable], lambda: ""))))
+    text = Elements(section).text
+    assert "Untrained at batch 256; with it: supported." in text
+    assert "0 of 7 strata decided (published loss); 1 of 7 strata decided (stable loss)" in text
+    assert "decided on one loss only" in text
+    assert 'class="word refuted rehearsal"' in section
+    assert 'class="word inconclusive"' in section
+    assert "1 claims are each tested at 5 %" in text
 
 
 def test_sizes_that_depart_from_the_paper_are_stated() -> None:

@@ -110,6 +110,7 @@ def test_far_from_zero_the_interaction_is_the_paired_t_test_over_seeds() -> None
 def test_effects_of_opposite_sign_do_not_cancel() -> None:
     """+20, +10, 0, -10, -20 is larger in size than +5 everywhere; the means, 0 and 5, said the opposite."""
     turning = arm(20.0, slope=-10.0)
+    assert abs(turning.value.mean()) < 1 < abs(arm(5.0, rng_seed=1).value.mean())
     assert larger_in_size(turning, arm(5.0, rng_seed=1), delta=3.0).verdict == "supported"
     assert larger_in_size(arm(5.0, rng_seed=1), turning, delta=3.0).verdict == "refuted"
 

@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from analysis.statistics.correlations import kendall_tau_b
-from analysis.statistics.estimates import Sample, cell_means
-from analysis.statistics.sample_tests import flat, slope_per_doubling, trend
+from analysis.statistics.estimates import Sample, cell_means, directional
+from analysis.statistics.sample_tests import end_to_end, flat, slope_per_doubling, trend
 
 SIZES = (16, 32, 64, 128, 256, 512, 1024)
 
@@ -150,6 +150,12 @@ def curve(means: list[float], *, noise: float, seed: int = 0, seeds: int = 3, pe
     return Sample.of(np.repeat(SIZES, seeds), np.tile(range(seeds), 7), value, percent=percent)
 
 
+def by_the_line_alone(sample: Sample, *, claimed: int) -> str:
+    """The verdict of before: the sign and size of the fitted line's change."""
+    change, slope = end_to_end(sample.cells()), slope_per_doubling(sample.cells(linear=True))
+    return directional(change, slope, claimed=claimed, delta=3.0, what="the change").verdict
+
+
 @pytest.mark.parametrize("claimed", [-1, 1], ids=["a U does not fall", "a hump does not rise"])
 @pytest.mark.parametrize("noise", [0.5, 1.5, 3.0])
 def test_a_curve_that_goes_back_is_no_trend(claimed: int, noise: float) -> None:
@@ -158,6 +164,8 @@ def test_a_curve_that_goes_back_is_no_trend(claimed: int, noise: float) -> None:
     found = [trend(curve(means, noise=noise, seed=k), claimed=claimed, delta=3.0) for k in range(100)]
     supported = sum(one.verdict == "supported" for one in found)
     assert supported / 100 < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 100)
+    straight = [by_the_line_alone(curve(means, noise=noise, seed=k), claimed=claimed) for k in range(100)]
+    assert straight.count("supported") > 25
     assert noise > 1.5 or any("but rises by" in one.reason or "but falls by" in one.reason for one in found)
 
 
@@ -172,6 +180,7 @@ def test_a_fall_cannot_be_refuted_where_it_had_no_room() -> None:
     low = curve([2.9, 2.6, 2.3, 2.0, 1.7, 1.4, 1.2], noise=0.1, percent=True)
     assert trend(low, claimed=-1, delta=3.0).verdict == "inconclusive"
     assert flat(low, delta=3.0).verdict == "inconclusive"
+    assert by_the_line_alone(low, claimed=-1) == "refuted"
     assert "no room" in trend(low, claimed=-1, delta=3.0).reason
     assert "could not fail" in flat(low, delta=3.0).reason
     higher = curve([42.9, 42.6, 42.3, 42.0, 41.7, 41.4, 41.2], noise=0.1, percent=True)
