@@ -48,7 +48,7 @@ class RandomEffects(NamedTuple):
 def clopper_pearson(correct: ArrayLike, n: ArrayLike, level: float = 0.95) -> Interval:
     """Exact two-sided interval of a proportion; arrays broadcast (Clopper & Pearson 1934, Biometrika 26).
 
-    NaN where `n` is 0.
+    scipy's `binomtest(k, n).proportion_ci` for thousands of cells at once. NaN where `n` is 0.
     """
     k, size = np.asarray(correct, dtype=float), np.asarray(n, dtype=float)
     tail = (1.0 - level) / 2.0
@@ -56,17 +56,6 @@ def clopper_pearson(correct: ArrayLike, n: ArrayLike, level: float = 0.95) -> In
     high = np.where(k < size, stats.beta.ppf(1.0 - tail, k + 1, size - k), 1.0)
     empty = ~(size > 0)
     return Interval(np.where(empty, np.nan, low)[()], np.where(empty, np.nan, high)[()])
-
-
-def wilson(k: ArrayLike, n: ArrayLike, level: float = 0.95) -> Interval:
-    """Score interval of a proportion; arrays broadcast (Wilson 1927, JASA 22). NaN where `n` is 0."""
-    size = np.asarray(n, dtype=float)
-    size = np.where(size > 0, size, np.nan)
-    share = np.asarray(k, dtype=float) / size
-    z = float(stats.norm.ppf((1.0 + level) / 2.0))
-    centre = (share + z**2 / (2 * size)) / (1 + z**2 / size)
-    half = z / (1 + z**2 / size) * np.sqrt(share * (1 - share) / size + z**2 / (4 * size**2))
-    return Interval(np.maximum(centre - half, 0.0)[()], np.minimum(centre + half, 1.0)[()])
 
 
 def logit_accuracy(correct: ArrayLike, n: ArrayLike) -> Any:
@@ -183,13 +172,17 @@ def prediction_interval(effects: Array, variances: Array, level: float) -> tuple
     error = np.sqrt(np.maximum(spread, 1.0) / weight.sum(axis=1))
     centre = mean[:, None] + np.sqrt(tau2)[:, None] * special.ndtri(SHARES)
 
-    def below(x: float, share: float) -> float:
-        return float(WEIGHTS @ special.stdtr(k - 1, (x - centre) / error[:, None]) @ WEIGHTS) - share
+    def beyond(x: float, quantile: float) -> float:
+        """In quantiles of Student's t the function is almost straight: a third fewer steps to its root."""
+        below = WEIGHTS @ special.stdtr(k - 1, (x - centre) / error[:, None]) @ WEIGHTS
+        return float(special.stdtrit(k - 1, below)) - quantile
 
     tails = (1 - level) / 2, (1 + level) / 2
     reach = float(np.ptp(centre) + error.max() * special.stdtrit(k - 1, 1 - tails[0] / 10))
     span = float(centre.min()) - reach, float(centre.max()) + reach
-    low, high = (float(optimize.brentq(below, *span, args=(tail,))) for tail in tails)
+    low, high = (
+        float(optimize.brentq(beyond, *span, args=(float(special.stdtrit(k - 1, tail)),), xtol=1e-9)) for tail in tails
+    )
     return low, high
 
 

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from analysis.reports.counterexamples import counterexample_report
-from analysis.statistics.intervals import clopper_pearson, wilson
+from analysis.statistics.intervals import clopper_pearson
 from analysis.tables.table import from_rows
 from benchmarks.calibration import coverage as c
 from benchmarks.calibration import power as p
@@ -115,7 +115,7 @@ class TestCoverage:
         p = np.linspace(0.02, 0.98, 49)
         for n in (6, 12, 30):
             assert c.proportion(clopper_pearson, n, p).min() >= 0.95
-            assert c.proportion(wilson, n, p).mean() >= 0.95
+            assert c.proportion(c.wilson, n, p).mean() >= 0.95
 
     def test_images_alone_do_not_cover_the_noise_of_seeds(self) -> None:
         found = c.count(c.seeds_accuracy, 300, rng(15))
