@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -141,7 +142,7 @@ def random_effects(effects: ArrayLike, variances: ArrayLike, level: float = 0.95
     se = float(np.sqrt(max(spread, 1.0) / w.sum()))
     half = float(stats.t.ppf((1.0 + level) / 2.0, k - 1)) * se
     p = float(2 * stats.t.sf(abs(mean) / se, k - 1))
-    predicted = prediction_interval(y, v, level) if k > 2 else (np.nan, np.nan)
+    predicted = prediction_interval(tuple(y.tolist()), tuple(v.tolist()), level) if k > 2 else (np.nan, np.nan)
     return RandomEffects(mean, mean - half, mean + half, *predicted, tau2, i2, p, k)
 
 
@@ -153,7 +154,8 @@ GRID = np.concatenate([[0.0], np.geomspace(1e-4, 1e4, 300)])
 """Values of tau2 in units of the mean variance within strata, dense enough to interpolate between."""
 
 
-def prediction_interval(effects: Array, variances: Array, level: float) -> tuple[float, float]:
+@lru_cache(maxsize=1024)
+def prediction_interval(effects: tuple[float, ...], variances: tuple[float, ...], level: float) -> tuple[float, float]:
     """The interval of a new stratum's effect (Nagashima, Noma & Furukawa 2019, Statistical Methods in Medical Research
     28), for three strata and more, all finite.
 
@@ -161,14 +163,17 @@ def prediction_interval(effects: Array, variances: Array, level: float) -> tuple
     confidence distribution, by which Cochran's Q at the true tau2 is a chi-square of k - 1 degrees of freedom. Given
     tau2 a new effect is normal about the mean, which has Student's t with Hartung & Knapp's error, not let below the
     classical one.
+
+    Taus of few batch sizes take few values, so that most studies of a report have the interval of another: it is kept.
     """
-    k = effects.size
-    grid = GRID * variances.mean()
-    weight, mean = _weighted(effects, variances, grid)
-    cochran = (weight * (effects - mean[:, None]) ** 2).sum(axis=1)
+    y, v = np.array(effects), np.array(variances)
+    k = y.size
+    grid = GRID * v.mean()
+    weight, mean = _weighted(y, v, grid)
+    cochran = (weight * (y - mean[:, None]) ** 2).sum(axis=1)
     tau2 = np.interp(SHARES, special.chdtrc(k - 1, cochran), grid)
-    weight, mean = _weighted(effects, variances, tau2)
-    spread = (weight * (effects - mean[:, None]) ** 2).sum(axis=1) / (k - 1)
+    weight, mean = _weighted(y, v, tau2)
+    spread = (weight * (y - mean[:, None]) ** 2).sum(axis=1) / (k - 1)
     error = np.sqrt(np.maximum(spread, 1.0) / weight.sum(axis=1))
     centre = mean[:, None] + np.sqrt(tau2)[:, None] * special.ndtri(SHARES)
 
