@@ -23,8 +23,6 @@ from analysis.statistics.intervals import (
 from analysis.statistics.sample_tests import (
     contrast,
     difference_by_seed,
-    flat,
-    no_difference,
     paired_difference,
     slope_per_doubling,
     trend,
@@ -103,22 +101,6 @@ def paired(rng: Random, *, seeds: int = 3, noise: float | Floats = NOISE, effect
     one = difference.value[:seeds]
     at_one = difference_by_seed(one, one, claimed=1, delta=3.0)
     return bool(along.low <= effect <= along.high), bool(at_one.low <= effect <= at_one.high)
-
-
-def largest_difference(rng: Random, *, seeds: int = 3) -> bool:
-    """Whether the 90 % interval of the largest difference on a flat curve holds 0."""
-    largest = flat(as_sample(curve(rng, seeds, 0.0, NOISE)), delta=3.0)
-    return bool(largest.low <= 0.0 <= largest.high)
-
-
-def steps(rng: Random, *, seeds: int = 3, noise: float | Floats = 0.3) -> tuple[bool, bool]:
-    """Whether a curve with a step of exactly delta at its last size is, rightly, not called flat, and whether two
-    curves with that difference at one size are not called the same.
-    """
-    step = curve(rng, seeds, 0.0, noise, 0.0)
-    step[-1] += 3.0
-    sample = as_sample(step)
-    return flat(sample, delta=3.0).verdict != "supported", no_difference(sample, delta=3.0).verdict != "supported"
 
 
 def pairwise_ninety(rng: Random, *, seeds: int = 3, noise: float | Floats = NOISE) -> bool:
