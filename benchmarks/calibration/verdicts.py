@@ -159,6 +159,8 @@ NEAR_FLOOR = np.array([2.9, 2.6, 2.3, 2.0, 1.7, 1.4, 1.2])
 AT_FLOOR = np.full(len(SIZES), 0.3)
 QUIET = Noise(0.2)
 SHARPER = np.arange(len(SIZES), dtype=float)
+SHUFFLED = 3.0 * np.array([5, 0, 6, 4, 3, 2, 1])
+"""Points: 6 of 21 pairs in the order of the batch sizes, tau = -.43."""
 
 
 def _paired(decide: Callable[..., Finding], **settings: object) -> Decide:
@@ -217,6 +219,10 @@ CASES = (
     Case(
         "does not follow lambda1", "lambda1 rises, flat", "refuted",
         partial(unrelated, delta=0.3), (SHARPER, LEVEL), curvature=True,
+    ),
+    Case(
+        "does not follow lambda1", "tau -.43", "supported",
+        partial(unrelated, delta=0.3), (SHARPER, LEVEL + SHUFFLED), curvature=True,
     ),
     Case("equals a printed number", "one run of the same kind", "refuted", _PRINTED, (LEVEL,), printed=True),
 )  # fmt: skip
