@@ -41,7 +41,7 @@ FLAT_WORLDS: dict[str, tuple[World, int]] = {
     "... noise .5 points, 2.5 at the middle size": (flat_world(Noise(HALF_MIDDLE)), 2000),
     "... noise .5 points, 5 at the middle size, twelve curves (252 pairs)": (
         flat_world(Noise(MIDDLE), curves=12),
-        500,
+        2000,
     ),
     "lambda1 flat too": (flat_world(rising=False), 500),
     "lambda1 flat, its noise .1 and 1 at the middle size; accuracy rises": (
@@ -67,7 +67,7 @@ def rate(hits: int, n: int) -> str:
 
 def verdicts(scale: float) -> Iterator[str]:
     """Wrong verdicts, claim by claim and world by world; first the highest rate of each."""
-    studies = max(round(150 * scale), 5)
+    studies = max(round(100 * scale), 5)
     lines: list[str] = []
     highest: dict[tuple[str, ...], dict[bool, Highest]] = {}
     for case, (world, noise) in [*product(CASES, NOISES.items()), *((case, FLOOR) for case in FLOOR_CASES)]:
