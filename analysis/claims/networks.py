@@ -17,7 +17,7 @@ from analysis.claims.curves import Evidence, Scope
 from analysis.claims.measures import LEFT_OUT, NOT_CONVERGED, NOT_POSITIVE, clean_delta, converged
 from analysis.claims.tests import OverNetworks, Stratum, no_losses, worded
 from analysis.statistics.estimates import AT_ONE_SIZE, Decision, Sample
-from analysis.statistics.intervals import clopper_pearson, logit_accuracy, wilson
+from analysis.statistics.intervals import clopper_pearson, logit_accuracy
 from analysis.statistics.sample_tests import difference_by_seed, no_difference
 from analysis.statistics.thresholds import (
     CURVATURE_DELTA,
@@ -493,9 +493,9 @@ def negative_samples(*, part: str) -> OverNetworks:
             run = [network for network in members if network.runs]
             spectra = [s for network in run for s in _spectra(evidence, network) if s["subset_size"] == 1]
             both = sum(_has_negative(s) and max(s["eigenvalues"]) > 0 for s in spectra)
-            low, high = wilson(both, max(len(spectra), 1))
-            support, refute = 1.0, 1.0
+            low, high, support, refute = 0.0, 1.0, 1.0, 1.0
             if spectra:
+                low, high = stats.binomtest(both, len(spectra)).proportion_ci(method="wilson")
                 support, refute = (
                     min(1.0, 2 * float(stats.binomtest(both, len(spectra), 0.5, alternative=side).pvalue))
                     for side in ("greater", "less")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import pandas as pd
@@ -26,15 +26,20 @@ def run_command(grid: str, select: Mapping[str, object], *options: str, results:
 
 
 class Rerun:
-    """Writes commands for cells of a study that was started by `requests`; each request is planned once."""
+    """Writes commands for cells of a study that was started by `requests`; they are planned at the first command."""
 
     def __init__(self, requests: Iterable[Request]) -> None:
-        self._planned: list[tuple[Request, set[str]]] = []
-        for request in requests:
+        self._requests = tuple(requests)
+
+    @cached_property
+    def _planned(self) -> list[tuple[Request, set[str]]]:
+        planned = []
+        for request in self._requests:
             try:
-                self._planned.append((request, set(plan(request))))
+                planned.append((request, set(plan(request))))
             except GridError:
                 continue
+        return planned
 
     def command(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -130,23 +131,33 @@ class Sample:
             self.room[chosen],
         )
 
+    @cached_property
+    def _cells(self) -> tuple[Floats, NDArray[np.intp], NDArray[np.intp]]:
+        """The batch sizes, the place of each measurement among them, and how many measurements each has."""
+        return np.unique(self.batch_size, return_inverse=True, return_counts=True)
+
     def decidable(self) -> Sample:
         """The finite measurements of the cells with enough of them, of which not too many others diverged."""
+        return self._decidable
+
+    @cached_property
+    def _decidable(self) -> Sample:
         finite = np.isfinite(self.value) & np.isfinite(self.linear)
-        _, cell, count = np.unique(self.batch_size, return_inverse=True, return_counts=True)
+        _, cell, count = self._cells
         left = np.bincount(cell, weights=finite)
         enough = (left >= MIN_SEEDS) & (left >= MIN_FINITE_SHARE * count - 1e-9)
         return self.where(finite & enough[cell])
 
     def cells(self, *, linear: bool = False) -> CellMeans:
         """Cell means of `value`, of which no cell is taken to be more exact than the rounding, or of `linear`."""
+        size, cell, _ = self._cells
         if linear:
-            return cell_means(self.batch_size, self.linear)
-        return cell_means(self.batch_size, self.value, rounding=self.rounding)
+            return _means(size, cell, self.linear, 0.0)
+        return _means(size, cell, self.value, self.rounding)
 
     def without_room(self, delta: float) -> bool:
         """Whether every cell mean lies within `delta` of the same end of its scale, where nothing could exceed it."""
-        cell = np.unique(self.batch_size, return_inverse=True)[1]
+        cell = self._cells[1]
         near = np.bincount(cell, weights=self.room) < delta * np.bincount(cell)
         return bool(len(near) and near.all())
 
@@ -155,13 +166,13 @@ class Sample:
 
         `not run` where the runs are not there, `inconclusive` where they are but too many diverged.
         """
-        sizes, counts = np.unique(self.batch_size, return_counts=True)
+        sizes, _, counts = self._cells
         replicated = sizes[counts >= MIN_SEEDS]
         if not reach.met(replicated):
             found = f"{len(replicated)} batch sizes with {MIN_SEEDS} seeds{_range(replicated)}"
             needed = f"needs {reach.words}"
             return Finding("not run", f"{found}; {needed}")
-        left = np.unique(self.decidable().batch_size)
+        left = self.decidable()._cells[0]
         if not reach.met(left):
             return Finding("inconclusive", f"too many seeds diverged: {len(left)} batch sizes{_range(left)} left")
         return None
@@ -210,7 +221,10 @@ def cell_means(batch_size: Floats, value: Floats, *, rounding: float = 0.0) -> C
     A variance is at least that of values rounded to multiples of `rounding`: seeds that agree to the last digit are
     not exact.
     """
-    size, cell = np.unique(batch_size, return_inverse=True)
+    return _means(*np.unique(batch_size, return_inverse=True), value, rounding)
+
+
+def _means(size: Floats, cell: NDArray[np.intp], value: Floats, rounding: float) -> CellMeans:
     count = np.bincount(cell, minlength=len(size)).astype(float)
     mean = np.bincount(cell, weights=value, minlength=len(size)) / count
     squares = np.bincount(cell, weights=(value - mean[cell]) ** 2, minlength=len(size))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,7 +49,7 @@ class RandomEffects(NamedTuple):
 def clopper_pearson(correct: ArrayLike, n: ArrayLike, level: float = 0.95) -> Interval:
     """Exact two-sided interval of a proportion; arrays broadcast (Clopper & Pearson 1934, Biometrika 26).
 
-    NaN where `n` is 0.
+    scipy's `binomtest(k, n).proportion_ci` for thousands of cells at once. NaN where `n` is 0.
     """
     k, size = np.asarray(correct, dtype=float), np.asarray(n, dtype=float)
     tail = (1.0 - level) / 2.0
@@ -56,17 +57,6 @@ def clopper_pearson(correct: ArrayLike, n: ArrayLike, level: float = 0.95) -> In
     high = np.where(k < size, stats.beta.ppf(1.0 - tail, k + 1, size - k), 1.0)
     empty = ~(size > 0)
     return Interval(np.where(empty, np.nan, low)[()], np.where(empty, np.nan, high)[()])
-
-
-def wilson(k: ArrayLike, n: ArrayLike, level: float = 0.95) -> Interval:
-    """Score interval of a proportion; arrays broadcast (Wilson 1927, JASA 22). NaN where `n` is 0."""
-    size = np.asarray(n, dtype=float)
-    size = np.where(size > 0, size, np.nan)
-    share = np.asarray(k, dtype=float) / size
-    z = float(stats.norm.ppf((1.0 + level) / 2.0))
-    centre = (share + z**2 / (2 * size)) / (1 + z**2 / size)
-    half = z / (1 + z**2 / size) * np.sqrt(share * (1 - share) / size + z**2 / (4 * size**2))
-    return Interval(np.maximum(centre - half, 0.0)[()], np.minimum(centre + half, 1.0)[()])
 
 
 def logit_accuracy(correct: ArrayLike, n: ArrayLike) -> Any:
@@ -156,7 +146,7 @@ def random_effects(effects: ArrayLike, variances: ArrayLike, level: float = 0.95
     se = float(np.sqrt(max(spread, 1.0) / w.sum()))
     half = float(stats.t.ppf((1.0 + level) / 2.0, k - 1)) * se
     p = float(2 * stats.t.sf(abs(mean) / se, k - 1))
-    predicted = prediction_interval(y, v, level) if k > 2 else (np.nan, np.nan)
+    predicted = prediction_interval(tuple(y.tolist()), tuple(v.tolist()), level) if k > 2 else (np.nan, np.nan)
     return RandomEffects(mean, mean - half, mean + half, *predicted, tau2, i2, p, k)
 
 
@@ -168,7 +158,8 @@ GRID = np.concatenate([[0.0], np.geomspace(1e-4, 1e4, 300)])
 """Values of tau2 in units of the mean variance within strata, dense enough to interpolate between."""
 
 
-def prediction_interval(effects: Array, variances: Array, level: float) -> tuple[float, float]:
+@lru_cache(maxsize=1024)
+def prediction_interval(effects: tuple[float, ...], variances: tuple[float, ...], level: float) -> tuple[float, float]:
     """The interval of a new stratum's effect (Nagashima, Noma & Furukawa 2019, Statistical Methods in Medical Research
     28), for three strata and more, all finite.
 
@@ -176,24 +167,31 @@ def prediction_interval(effects: Array, variances: Array, level: float) -> tuple
     confidence distribution, by which Cochran's Q at the true tau2 is a chi-square of k - 1 degrees of freedom. Given
     tau2 a new effect is normal about the mean, which has Student's t with Hartung & Knapp's error, not let below the
     classical one.
+
+    Taus of few batch sizes take few values, so that most studies of a report have the interval of another: it is kept.
     """
-    k = effects.size
-    grid = GRID * variances.mean()
-    weight, mean = _weighted(effects, variances, grid)
-    cochran = (weight * (effects - mean[:, None]) ** 2).sum(axis=1)
+    y, v = np.array(effects), np.array(variances)
+    k = y.size
+    grid = GRID * v.mean()
+    weight, mean = _weighted(y, v, grid)
+    cochran = (weight * (y - mean[:, None]) ** 2).sum(axis=1)
     tau2 = np.interp(SHARES, special.chdtrc(k - 1, cochran), grid)
-    weight, mean = _weighted(effects, variances, tau2)
-    spread = (weight * (effects - mean[:, None]) ** 2).sum(axis=1) / (k - 1)
+    weight, mean = _weighted(y, v, tau2)
+    spread = (weight * (y - mean[:, None]) ** 2).sum(axis=1) / (k - 1)
     error = np.sqrt(np.maximum(spread, 1.0) / weight.sum(axis=1))
     centre = mean[:, None] + np.sqrt(tau2)[:, None] * special.ndtri(SHARES)
 
-    def below(x: float, share: float) -> float:
-        return float(WEIGHTS @ special.stdtr(k - 1, (x - centre) / error[:, None]) @ WEIGHTS) - share
+    def beyond(x: float, quantile: float) -> float:
+        """In quantiles of Student's t the function is almost straight: a third fewer steps to its root."""
+        below = WEIGHTS @ special.stdtr(k - 1, (x - centre) / error[:, None]) @ WEIGHTS
+        return float(special.stdtrit(k - 1, below)) - quantile
 
     tails = (1 - level) / 2, (1 + level) / 2
     reach = float(np.ptp(centre) + error.max() * special.stdtrit(k - 1, 1 - tails[0] / 10))
     span = float(centre.min()) - reach, float(centre.max()) + reach
-    low, high = (float(optimize.brentq(below, *span, args=(tail,))) for tail in tails)
+    low, high = (
+        float(optimize.brentq(beyond, *span, args=(float(special.stdtrit(k - 1, tail)),), xtol=1e-9)) for tail in tails
+    )
     return low, high
 
 

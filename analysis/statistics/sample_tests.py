@@ -297,7 +297,8 @@ def _table(kept: Sample, seeds: list[int], *, linear: bool) -> tuple[Floats, Flo
     chosen = kept.where(np.isin(kept.seed, seeds))
     order = np.lexsort((chosen.batch_size, chosen.seed))
     values = (chosen.linear if linear else chosen.value)[order]
-    return np.unique(chosen.batch_size), values.reshape(len(seeds), -1)
+    sizes = np.unique(kept.batch_size)
+    return sizes, values.reshape(len(seeds), len(sizes))
 
 
 def _mean_size(effects: Floats) -> Floats:

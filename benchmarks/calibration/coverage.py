@@ -19,13 +19,10 @@ from analysis.statistics.intervals import (
     fisher_z_interval,
     mean_interval,
     random_effects,
-    wilson,
 )
 from analysis.statistics.sample_tests import (
     contrast,
     difference_by_seed,
-    flat,
-    no_difference,
     paired_difference,
     slope_per_doubling,
     trend,
@@ -106,22 +103,6 @@ def paired(rng: Random, *, seeds: int = 3, noise: float | Floats = NOISE, effect
     return bool(along.low <= effect <= along.high), bool(at_one.low <= effect <= at_one.high)
 
 
-def largest_difference(rng: Random, *, seeds: int = 3) -> bool:
-    """Whether the 90 % interval of the largest difference on a flat curve holds 0."""
-    largest = flat(as_sample(curve(rng, seeds, 0.0, NOISE)), delta=3.0)
-    return bool(largest.low <= 0.0 <= largest.high)
-
-
-def steps(rng: Random, *, seeds: int = 3, noise: float | Floats = 0.3) -> tuple[bool, bool]:
-    """Whether a curve with a step of exactly delta at its last size is, rightly, not called flat, and whether two
-    curves with that difference at one size are not called the same.
-    """
-    step = curve(rng, seeds, 0.0, noise, 0.0)
-    step[-1] += 3.0
-    sample = as_sample(step)
-    return flat(sample, delta=3.0).verdict != "supported", no_difference(sample, delta=3.0).verdict != "supported"
-
-
 def pairwise_ninety(rng: Random, *, seeds: int = 3, noise: float | Floats = NOISE) -> bool:
     """Whether TOST's 90 % interval of one difference, chosen beforehand, holds the truth."""
     sample = as_sample(curve(rng, seeds, SLOPE, noise))
@@ -138,7 +119,13 @@ def proportion(interval: Callable[..., tuple[Floats, Floats]], n: int, p: Floats
     return np.asarray(np.where(held, stats.binom.pmf(k[None, :], n, p[:, None]), 0.0).sum(axis=1), dtype=float)
 
 
-PROPORTIONS = {"Clopper-Pearson": clopper_pearson, "Wilson": wilson}
+def wilson(k: Floats, n: Floats) -> tuple[Floats, Floats]:
+    """scipy's Wilson intervals, which the verdicts on spectra of single samples show."""
+    found = [stats.binomtest(int(a), int(b)).proportion_ci(method="wilson") for a, b in zip(k, n, strict=True)]
+    return np.array([one.low for one in found]), np.array([one.high for one in found])
+
+
+PROPORTIONS: dict[str, Callable[..., tuple[Floats, Floats]]] = {"Clopper-Pearson": clopper_pearson, "Wilson": wilson}
 
 
 def seeds_accuracy(rng: Random, *, seeds: int = 3) -> bool:

@@ -1,46 +1,64 @@
-"""How often planted effects are found: trends, confirmed counterexamples, flat curves."""
+"""How often planted effects are found: the tests of claims and confirmed counterexamples."""
 
 from __future__ import annotations
 
-import numpy as np
+from functools import partial
+from itertools import product
+
 import pandas as pd
 
-from analysis.statistics.sample_tests import flat, no_difference, trend
-from benchmarks.calibration.coverage import Random, as_sample, curve
-from benchmarks.calibration.worlds import ACCURACY, CURVES, NOISE, SIZES, World, confirmed
+from analysis.claims.tests import paired
+from analysis.statistics.sample_tests import contrast, falls_from_peak, flat, larger_in_size, no_difference, trend
+from benchmarks.calibration.verdicts import ALONG, DELTA, LEVEL, PEAK, Case
+from benchmarks.calibration.worlds import SIZES, confirmed
 
-DELTA = 3.0
-"""Points: the smallest change of adversarial accuracy that counts as one."""
-
-
-def finds_trend(rng: Random, *, effect: float, noise: float, seeds: int) -> bool:
-    """Whether a fall of `effect` points from the first to the last batch size is supported as a trend."""
-    sample = as_sample(curve(rng, seeds, -effect / (len(SIZES) - 1), noise))
-    return trend(sample, claimed=-1, delta=DELTA).verdict == "supported"
+HALF, ONE, USUAL, LARGE = 0.5, 1.0, 1.5, 3.0
+"""Noise over seeds, in points."""
 
 
-def finds_flat(rng: Random, *, effect: float, noise: float, seeds: int) -> bool:
-    """Whether a curve that changes by `effect` points from end to end is supported as flat within 3 points."""
-    sample = as_sample(curve(rng, seeds, effect / (len(SIZES) - 1), noise))
-    return flat(sample, delta=DELTA).verdict == "supported"
+def _falls(points: float) -> Case:
+    decide = partial(trend, claimed=-1, delta=DELTA)
+    return Case("falls", f"falls by {points:g}", "supported", decide, (LEVEL - points * ALONG,), falls=True)
 
 
-def finds_none(rng: Random, *, effect: float, noise: float, seeds: int) -> bool:
-    """Whether paired differences of mean `effect` and standard deviation `noise` (points) are supported as none."""
-    difference = as_sample(curve(rng, seeds, 0.0, noise, effect))
-    return no_difference(difference, delta=DELTA).verdict == "supported"
+def _falls_from_peak(points: float) -> Case:
+    decide = partial(falls_from_peak, delta=DELTA)
+    curve = LEVEL + points / DELTA * PEAK
+    return Case("falls from its best", f"by {points:g} from batch 64 on", "supported", decide, (curve,), falls=True)
 
 
-def exception_world(*, gap: float, ratio: float, noise: float = NOISE) -> World:
-    """Four flat curves; on one of them the largest batch is sharper by `ratio` and more robust by `gap` (fraction)."""
-    accuracy = np.full((CURVES, len(SIZES)), ACCURACY)
-    sharp = np.zeros_like(accuracy)
-    accuracy[0, -1] += gap
-    sharp[0, -1] = np.log2(ratio)
-    return World(accuracy, sharp, np.full_like(accuracy, noise))
+def _flat(points: float) -> Case:
+    decide = partial(flat, delta=DELTA)
+    return Case("flat", f"changes by {points:g}", "supported", decide, (LEVEL + points * ALONG,))
+
+
+def _higher(points: float) -> Case:
+    decide = paired(partial(contrast, claimed=1, delta=DELTA))
+    return Case("higher at equal batch", f"higher by {points:g}", "supported", decide, (LEVEL, LEVEL + points))
+
+
+def _larger(points: float) -> Case:
+    decide = paired(partial(larger_in_size, delta=DELTA))
+    arms = (LEVEL, LEVEL + points, LEVEL, LEVEL)
+    return Case("effect is larger", f"{points:g} and 0", "supported", decide, arms)
+
+
+_SAME = Case(
+    "the same at every batch", "no difference", "supported", paired(partial(no_difference, delta=DELTA)), (LEVEL, LEVEL)
+)
+
+PLANTED: tuple[tuple[Case, float], ...] = (
+    *product(map(_falls, (3, 5, 10)), (HALF, USUAL, LARGE)),
+    *product(map(_falls_from_peak, (5, 10)), (USUAL,)),
+    *product(map(_flat, (0, 1.5)), (HALF, ONE, USUAL, LARGE)),
+    *product(map(_higher, (3, 5)), (USUAL, LARGE)),
+    *product([_SAME], (HALF, ONE, USUAL)),
+    *product([_larger(8)], (USUAL,)),
+)
+"""What is planted, and the noise over seeds in points."""
 
 
 def true_find(pairs: pd.DataFrame) -> pd.Series:
-    """Confirmed pairs with the planted cell in them."""
+    """Confirmed pairs with the planted cell in them (`worlds.exception_world`)."""
     planted: pd.Series = confirmed(pairs) & (pairs["curve"] == 0) & (pairs["batch_j"] == SIZES[-1])
     return planted

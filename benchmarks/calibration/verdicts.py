@@ -1,0 +1,253 @@
+"""How often a claim's verdict is wrong: the tests and rules of `analysis.claims` on curves whose truth is planted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from analysis.claims.claim import Rule, existential, most, universal
+from analysis.claims.curves import Curve
+from analysis.claims.measures import FGSM
+from analysis.claims.tests import Decide, Stratum, on_sound_cells, paired
+from analysis.reports.associations import mean_residuals
+from analysis.statistics.correlations import pearson
+from analysis.statistics.estimates import Decision, Finding, Sample
+from analysis.statistics.intervals import clopper_pearson, logit_accuracy
+from analysis.statistics.sample_tests import (
+    contrast,
+    end_to_end_by_seed,
+    falls_from_peak,
+    flat,
+    larger_in_size,
+    no_difference,
+    no_gain,
+    opposed,
+    trend,
+    unrelated,
+)
+from analysis.statistics.thresholds import FLOOR, ROBUST_DELTA
+from benchmarks.calibration.worlds import ACCURACY, IMAGES, LAMBDA_NOISE, SIZES, Floats, Noise
+
+STRATA = 6
+"""Networks of one simulated claim, each with curves of its own."""
+
+Random = np.random.Generator
+
+
+# Curves
+
+
+def curves(rng: Random, means: Floats, noise: Noise, seeds: int, *, images: int = IMAGES) -> list[Curve]:
+    """A curve for each row of `means` (shape (curves, sizes), percent): seed noise, then the sampling of `images`.
+
+    Cells at the attack's floor are flagged as `analysis.tables.cells` does. `images` 0: a measure without images.
+    """
+    values = means[..., None] + noise.draw(rng, means.shape, seeds)
+    linear, flagged = values, np.zeros(means.shape, dtype=bool)
+    if images:
+        correct = rng.binomial(images, np.clip(values / 100, 0, 1))
+        values, linear = 100 * correct / images, logit_accuracy(correct, images)
+        flagged = clopper_pearson(correct.sum(axis=2), images * correct.shape[2]).high < FLOOR
+    run, finite = noise.runs(rng, means.shape, values.shape[2])
+    values, linear = (np.where(finite, numbers, np.nan) for numbers in (values, linear))
+    seed = np.broadcast_to(np.arange(values.shape[2]), values.shape)
+    batch = np.broadcast_to(SIZES[:, None], values.shape[1:])
+    rounding = 100 / images if images else 0.0
+    flags = np.where(flagged, "floor", "").astype(object)
+    found = []
+    for k, kept in enumerate(run):
+        sample = Sample.of(
+            batch[kept], seed[k][kept], values[k][kept], linear[k][kept], percent=images > 0, rounding=rounding
+        )
+        found.append(Curve({}, FGSM, sample, np.broadcast_to(flags[k][:, None], kept.shape)[kept]))
+    return found
+
+
+# Cases: a test, what is planted, and the verdict that would be wrong
+
+
+@dataclass(frozen=True)
+class Case:
+    """A test of a claim on planted curves.
+
+    Attributes:
+        claim, planted: what is claimed and what is true, in words.
+        verdict: the verdict that is counted: here one that contradicts the truth.
+        decide: the test, of as many curves as there are `arms`.
+        arms: the planted means of each curve, shape (sizes,), in percent.
+        falls: as `analysis.claims.tests.Test.falls`.
+        curvature: the first arm is log2 lambda1, which has no images.
+        printed: the curve is compared with one printed number at each size, of one run with the same noise.
+        noise: instead of that of the worlds, where the case is about small accuracies.
+    """
+
+    claim: str
+    planted: str
+    verdict: Decision
+    decide: Decide
+    arms: tuple[Floats, ...]
+    falls: bool = False
+    curvature: bool = False
+    printed: bool = False
+    noise: Noise | None = None
+
+
+def findings(case: Case, noise: Noise, seeds: int, networks: int, rng: Random) -> list[Finding]:
+    """What the test says of each of so many simulated networks."""
+    noise = case.noise or noise
+    arms = [
+        curves(rng, np.tile(mean, (networks, 1)), LAMBDA_NOISE, seeds, images=0)
+        if case.curvature and place == 0
+        else curves(rng, np.tile(mean, (networks, 1)), noise, seeds)
+        for place, mean in enumerate(case.arms)
+    ]
+    if case.printed:
+        arms = [[_less_printed(curve, noise, rng) for curve in arms[0]]]
+    return [on_sound_cells(case.decide, *arm, falls=case.falls) for arm in zip(*arms, strict=True)]
+
+
+def reached(case: Case, noise: Noise, seeds: int, networks: int, rng: Random) -> int:
+    """For how many of so many networks the verdict is reached."""
+    return sum(one.verdict == case.verdict for one in findings(case, noise, seeds, networks, rng))
+
+
+def _less_printed(curve: Curve, noise: Noise, rng: Random) -> Curve:
+    """The curve less one run of the same kind at each size (of mean 40 %)."""
+    one = curves(rng, LEVEL[None, :], noise, 1)[0].sample.value
+    place = np.searchsorted(SIZES, curve.sample.batch_size)
+    sample = curve.sample
+    return Curve({}, FGSM, Sample.of(sample.batch_size, sample.seed, sample.value - one[place]), curve.flag)
+
+
+ONE_NETWORK = "one network"
+
+RULES: Mapping[Decision, Mapping[str, Rule]] = {
+    "supported": {"one of 6 networks suffices": existential, "most of 6 networks": most},
+    "refuted": {"every one of 6 networks": universal},
+}
+"""Verdict -> the rules that could add up errors on single networks to it."""
+
+
+def rates(case: Case, noise: Noise, seeds: int, studies: int, rng: Random) -> dict[str, tuple[int, int]]:
+    """Rule -> for how many of how many claims (of `STRATA` networks each, or one) the verdict is reached."""
+    found = findings(case, noise, seeds, studies * STRATA, rng)
+    hits = {ONE_NETWORK: (sum(one.verdict == case.verdict for one in found), len(found))}
+    for name, rule in RULES[case.verdict].items():
+        claims = (found[start : start + STRATA] for start in range(0, len(found), STRATA))
+        hits[name] = sum(_rule_reaches(rule, claim, case.verdict) for claim in claims), studies
+    return hits
+
+
+def _rule_reaches(rule: Rule, claim: list[Finding], verdict: Decision) -> bool:
+    if all(one.verdict != verdict for one in claim):
+        return False  # no rule makes a verdict that no stratum has
+    together = [Stratum.of(one, dataset=f"network {k}", unit="points") for k, one in enumerate(claim)]
+    return rule(together).verdict == verdict
+
+
+LEVEL = np.full(len(SIZES), ACCURACY)
+ALONG = np.linspace(0.0, 1.0, len(SIZES))
+LAST = np.eye(len(SIZES))[-1]
+DELTA = ROBUST_DELTA
+BEND = np.array([0.0, -4, -8, -10, -8, -6, -4])
+PEAK = np.array([-2.0, -1, 0, -0.75, -1.5, -2.25, -3])
+INTO_FLOOR = np.array([6.5, 6.4, 6.2, 6.0, 5.8, 0.3, 0.2])
+NEAR_FLOOR = np.array([2.9, 2.6, 2.3, 2.0, 1.7, 1.4, 1.2])
+AT_FLOOR = np.full(len(SIZES), 0.3)
+QUIET = Noise(0.2)
+SHARPER = np.arange(len(SIZES), dtype=float)
+SHUFFLED = 3.0 * np.array([5, 0, 6, 4, 3, 2, 1])
+"""Points: 6 of 21 pairs in the order of the batch sizes, tau = -.43."""
+
+
+def _paired(decide: Callable[..., Finding], **settings: object) -> Decide:
+    return paired(partial(decide, delta=DELTA, **settings))
+
+
+_FALLS = partial(trend, claimed=-1, delta=DELTA)
+_FLAT = partial(flat, delta=DELTA)
+_MORE = _paired(contrast, claimed=1)
+_SAME = _paired(no_difference)
+_NO_GAIN = _paired(no_gain, claimed=1)
+_STRONGER = _paired(larger_in_size)
+_STEEPER = partial(larger_in_size, delta=DELTA, effects=end_to_end_by_seed)
+_PRINTED = partial(no_difference, delta=DELTA, new=True)
+
+NOISES: dict[str, Noise] = {
+    "independent seeds, noise 1.5 points": Noise(),
+    "noise 3 points": Noise(3.0),
+    "a seed's cells correlated by .3": Noise(shared=0.3),
+    "a seed's cells correlated by .6": Noise(shared=0.6),
+    "one seed off by 6 points": Noise(outlier=6.0),
+    "heavy tails (Student's t, 3 dof)": Noise(tails=3.0),
+    "noise .5 to 4.5 points along the batch": Noise(np.array([0.5, 0.5, 1.0, 1.5, 2.0, 3.0, 4.5])),
+    "noise .5, 5 at the largest batch": Noise(np.array([0.5] * 6 + [5.0])),
+    "1 to 4 times the seeds, by batch": Noise(more=(1, 1, 2, 1, 4, 2, 1)),
+    "one run of each cell diverged": Noise(lost=True),
+}
+"""The worlds."""
+
+CASES = (
+    Case("falls", "flat", "supported", _FALLS, (LEVEL,), falls=True),
+    Case("falls", "a U that ends 4 lower", "supported", _FALLS, (LEVEL + BEND,), falls=True),
+    Case("falls", "falls by delta", "refuted", _FALLS, (LEVEL - DELTA * ALONG,), falls=True),
+    Case("falls from its best", "flat", "supported", partial(falls_from_peak, delta=DELTA), (LEVEL,), falls=True),
+    Case(
+        "falls from its best", "falls by delta from batch 64 on", "refuted",
+        partial(falls_from_peak, delta=DELTA), (LEVEL + PEAK,), falls=True,
+    ),
+    Case("flat", "a step of delta at the largest size", "supported", _FLAT, (LEVEL + DELTA * LAST,)),
+    Case("flat", "flat", "refuted", _FLAT, (LEVEL,)),
+    Case("higher at equal batch", "no difference", "supported", _MORE, (LEVEL, LEVEL)),
+    Case("higher at equal batch", "higher by delta", "refuted", _MORE, (LEVEL, LEVEL + DELTA)),
+    Case("the same at every batch", "delta at one size", "supported", _SAME, (LEVEL, LEVEL + DELTA * LAST)),
+    Case("the same at every batch", "no difference", "refuted", _SAME, (LEVEL, LEVEL)),
+    Case("gains nothing", "gains delta", "supported", _NO_GAIN, (LEVEL, LEVEL + DELTA)),
+    Case("gains nothing", "no difference", "refuted", _NO_GAIN, (LEVEL, LEVEL)),
+    Case("effect is larger", "two effects of 5", "supported", _STRONGER, (LEVEL, LEVEL + 5, LEVEL, LEVEL + 5)),
+    Case("effect is larger", "8 and 5", "refuted", _STRONGER, (LEVEL, LEVEL + 8, LEVEL, LEVEL + 5)),
+    Case("changes more along the batch", "two falls of 5", "supported", _STEEPER, (LEVEL - 5 * ALONG,) * 2),
+    Case(
+        "changes more along the batch", "falls of 8 and 5", "refuted",
+        _STEEPER, (LEVEL - 8 * ALONG, LEVEL - 5 * ALONG),
+    ),
+    Case("opposes lambda1", "lambda1 rises, flat", "supported", opposed, (SHARPER, LEVEL), curvature=True),
+    Case("opposes lambda1", "lambda1 rises, flat", "refuted", opposed, (SHARPER, LEVEL), curvature=True),
+    Case(
+        "does not follow lambda1", "lambda1 rises, flat", "refuted",
+        partial(unrelated, delta=0.3), (SHARPER, LEVEL), curvature=True,
+    ),
+    Case(
+        "does not follow lambda1", "tau -.43", "supported",
+        partial(unrelated, delta=0.3), (SHARPER, LEVEL + SHUFFLED), curvature=True,
+    ),
+    Case("equals a printed number", "one run of the same kind", "refuted", _PRINTED, (LEVEL,), printed=True),
+)  # fmt: skip
+
+FLOOR_CASES = (
+    Case("falls", "6.5 to 5.8, then .3 and .2 %", "refuted", _FALLS, (INTO_FLOOR,), falls=True, noise=QUIET),
+    Case("falls", "2.9 to 1.2 %", "refuted", _FALLS, (NEAR_FLOOR,), falls=True, noise=QUIET),
+    Case("flat", "2.9 to 1.2 %", "supported", _FLAT, (NEAR_FLOOR,), noise=QUIET),
+    Case("falls", ".3 % everywhere", "refuted", _FALLS, (AT_FLOOR,), falls=True, noise=Noise(0.05)),
+    Case("flat", ".3 % everywhere", "supported", _FLAT, (AT_FLOOR,), noise=Noise(0.05)),
+    Case("higher at equal batch", ".3 % on both", "refuted", _MORE, (AT_FLOOR, AT_FLOOR), noise=Noise(0.05)),
+)
+"""Where accuracies are so small that an attack cannot tell: neither verdict follows."""
+
+
+# The association of curvature and accuracy over seeds
+
+
+def false_association(noise: Noise, seeds: int, studies: int, rng: Random) -> int:
+    """In how many studies unrelated lambda1 and accuracy of a curve are correlated over its seeds, by p <= .05."""
+    hits = 0
+    shape = (studies, len(SIZES))
+    x, y = (noise.draw(rng, shape, seeds) for _ in range(2))
+    cell, seed = (codes.ravel() for codes in np.indices((len(SIZES), seeds)))
+    for one, other in zip(x, y, strict=True):
+        residuals = (mean_residuals(values.ravel(), cell, seed) for values in (one, other))
+        hits += pearson(*residuals).p <= 0.05
+    return hits
