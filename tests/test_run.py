@@ -178,7 +178,10 @@ def test_the_same_command_again_runs_nothing(tmp_path: Path, capsys: pytest.Capt
     results = tmp_path / "r"
     options = [*SMALL, "--select", "batch_size=32,128", "--results", str(results), "--no-report"]
     assert main([*options, "--probes", "headline"]) == 0
-    assert "5/5 done, 0 running, 0 failed" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "5/5 done, 0 running, 0 failed" in printed
+    assert "Configuration for experiment" not in printed  # Tune's own box
+    assert "/tmp/study-tune" not in printed
     first = rows(results)
     assert len(first) == 5
     shared = [r for r in first.values() if r["batch_size"] == 32 and r["momentum"] == 0]
