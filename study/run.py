@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shlex
+import shutil
 import sys
 import threading
 from collections.abc import Sequence
@@ -56,6 +57,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     arguments = options.parser().parse_args(argv)
     try:
+        if arguments.list:
+            from study import listing  # importing torch takes seconds
+
+            listing.print_all(shutil.get_terminal_size().columns if sys.stdout.isatty() else None)
+            sys.stdout.flush()
+            return OK
         request, settings = options.request(arguments), options.run_settings(arguments)
         grid = _plan(request)
         results = Results(arguments.results or f"results/{request.grid}")

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,8 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.simulated_cluster import trial_processes
-from search_spaces import Request, plan
+from search_spaces import GRIDS, Request, plan
 from study import run
+from study.attacks import ATTACKS
+from study.data import DATASETS
+from study.models import MODELS
+from study.optimizers import OPTIMIZERS
 from study.results.folder import Results
 from study.results.schema import ROW_SCHEMA, empty_row
 from study.run import main
@@ -41,7 +47,15 @@ def rows(results: Path) -> dict[str, dict[str, object]]:
         ([*SMALL, "--select", "colour=red"], "valid keys: space"),
         ([*SMALL, "--select", "batch_size"], "not KEY=VALUE"),
         ([*SMALL, "--epochs", "0"], "--epochs must be at least 1"),
-        ([*SMALL, "--seeds", "a"], "not a list of numbers such as 0,1,2"),
+        (["--grid", "smok"], "; did you mean 'smoke'?"),
+        ([], "give a grid, such as --grid smoke"),
+        ([*SMALL, "--select", "modle=m1_8"], "; did you mean 'model'?"),
+        ([*SMALL, "--select", "model=m18"], "; did you mean 'm1_8'?"),
+        ([*SMALL, "--seeds", "a"], "not a list of whole numbers such as 0,1,5 or 0-4"),
+        ([*SMALL, "--seeds", "4-0"], "--seeds '4-0' is not a list"),
+        ([*SMALL, "--seeds", "0-"], "--seeds '0-' is not a list"),
+        ([*SMALL, "--seeds", "0-99999999999999999999"], "is not a list"),
+        ([*SMALL, "--seeds=-1"], "seed -1 is out of range"),
         ([*SMALL, "--epsilons", "big"], "not a list of numbers such as 0.1,0.3"),
         ([*SMALL, "--epsilons", "0.7"], "no attack of these trials has it; valid: "),
         ([*SMALL, "--checkpoint-seconds", "-1"], "must be a number of seconds, at least 0"),
@@ -51,7 +65,7 @@ def rows(results: Path) -> dict[str, dict[str, object]]:
         ([*SMALL, "--cpus-per-trial", "0"], "must be at least 1"),
         ([*SMALL, "--replicas", "0"], "--replicas '0' is not auto or a whole number, at least 1"),
         ([*SMALL, "--replicas", "9" * 5000], "is not auto or a whole number"),
-        ([*SMALL, "--seeds", "9" * 5000], "not a list of numbers such as 0,1,2"),
+        ([*SMALL, "--seeds", "9" * 5000], "not a list of whole numbers such as 0,1,5"),
         ([*SMALL, "--mlflow", "http://[::1"], "--mlflow 'http://[::1' is not a URI"),
         ([*SMALL, "--train-size", "999999", "--dry-run"], "train_size 999999 + val_size 240 is more than the 1437"),
         ([*SMALL, "--test-size", "361", "--dry-run"], "test_size 361 is more than the 360 test images"),
@@ -140,11 +154,58 @@ def test_a_terminal_of_another_encoding_is_no_error(tmp_path: Path) -> None:
     assert "\\u03bb" in done.stdout
 
 
-def test_an_unknown_option_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("option", "suggested"),
+    [
+        ("--frobnicate", ""),
+        ("--sedes=0", "did you mean '--seeds'?"),
+        ("--dryrun", "did you mean '--dry-run'?"),
+        ("smoke", "did you mean --grid smoke?"),
+        ("--probes=headlin", "did you mean 'headline'?"),
+    ],
+)
+def test_an_unknown_option_is_one_line_and_exit_2(
+    option: str, suggested: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stop:
-        main(["--grid", "smoke", "--frobnicate"])
+        main(["--grid", "smoke", option])
     assert stop.value.code == 2
-    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    printed = capsys.readouterr().err
+    assert suggested in printed
+    assert len(printed.strip().splitlines()) == 1
+
+
+def test_help_fits_a_terminal_and_its_examples_are_commands(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    examples = re.findall(r"^  python -m study\.run (--.*)", printed.replace("\\\n", " "), re.MULTILINE)
+    assert len(examples) >= 3
+    for example in examples:
+        assert main([*shlex.split(example), *["--dry-run"] * ("--list" not in example)]) == 0
+
+
+def test_version_and_list_need_no_grid(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert re.fullmatch(r"sgd-robustness-study \d+\.\d+\.\d+\n", capsys.readouterr().out)
+    assert main(["--list"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    named = {line.split()[0] for line in printed if line.startswith("  ")}
+    assert named == {*GRIDS, *MODELS, *DATASETS, *OPTIMIZERS, *ATTACKS}
+    assert len(printed) == len(named) + 5  # a line each, and the titles
+    assert all(len(line.split()) > 3 for line in printed if line.startswith("  "))
+
+
+def test_seeds_may_be_ranges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--grid", "smoke", "--seeds", "0-2,7", "--dry-run", "--results", str(tmp_path / "r")]) == 0
+    assert "grid smoke: 56 trials in 14 cells" in capsys.readouterr().out
 
 
 def test_missing_data_is_one_line_before_any_trial(
