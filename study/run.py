@@ -8,22 +8,23 @@ import shlex
 import shutil
 import sys
 import threading
+from argparse import Namespace
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search_spaces import Grid, GridError, Planned, Request, plan
-from study import options
+from search_spaces import AttackProbe, Grid, GridError, Planned, Request, did_you_mean, plan
+from study import dry_run, options
 from study.results import provenance
 from study.results.folder import RecordsError, Results
-from study.results.run_lock import RunLock
+from study.results.run_lock import RunLock, running_command
 from study.results.schema import Row
 from study.trials import pending
 from study.tuning.costs import CostModel
 from study.tuning.ends import handle_sigterm, ignore_interrupts, terminated
-from study.tuning.progress import Progress, describe_trial, duration
-from study.tuning.settings import ClusterError
+from study.tuning.progress import Progress, duration
+from study.tuning.settings import ClusterError, RunSettings
 
 if TYPE_CHECKING:
     from study.tuning.tuner import Data
@@ -67,10 +68,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         grid = _plan(request)
         results = Results(arguments.results or f"results/{request.grid}")
         _check_answer(results)
-        if arguments.train_size or arguments.test_size:
-            _check_sizes(grid)
+        _check_place(results)
+        _check_networks(grid)
+        _check_sizes(grid)
         if arguments.dry_run:
-            _print_dry_run(request, grid, results)
+            _print_dry_run(grid, results, arguments, settings)
             sys.stdout.flush()
             return OK
         results.create()
@@ -145,6 +147,16 @@ def _check_answer(results: Results) -> None:
         raise answers[0]
 
 
+def _check_place(results: Results) -> None:
+    """Refuse a folder that cannot be made or written to."""
+    if "://" in results.location:
+        return
+    folder = Path(results.location)
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+        raise InputError(f"{folder} cannot be written to: {existing} is no folder that you may write to")
+
+
 def _check_sizes(grid: Grid) -> None:
     """Refuse more images than a data set has, before it is loaded."""
     from study.data import DATASETS  # imports torch, which takes seconds
@@ -177,18 +189,61 @@ def _read_rows(results: Results, grid: Grid, *, update_cache: bool) -> list[Row]
     return rows
 
 
-def _print_dry_run(request: Request, grid: Grid, results: Results) -> None:
+def _check_networks(grid: Grid) -> None:
+    """Refuse names that nothing has, and models and optimizers that cannot be made, before any trial starts."""
+    from study.attacks import ATTACKS  # imports torch, which takes seconds
+    from study.data import AUGMENTATIONS, DATASETS
+    from study.models import MODELS
+    from study.optimizers import OPTIMIZERS
+    from study.training.schedules import SCHEDULES
+    from study.trials.train import check
+
+    tables = {
+        "dataset": DATASETS, "model": MODELS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES,
+        "augmentation": AUGMENTATIONS, "adversarial_training": {"none", *ATTACKS},
+    }  # fmt: skip
+    named = [(name, getattr(planned.trial, name), tables[name]) for planned in grid.values() for name in tables]
+    named += [
+        ("attack", probe.attack, ATTACKS)
+        for planned in grid.values()
+        for probe in planned.probes
+        if isinstance(probe, AttackProbe)
+    ]
+    for name, value, table in named:
+        if value not in table:
+            raise InputError(f"unknown {name} {value!r}; valid: {', '.join(table)}{did_you_mean(value, table)}")
+    try:
+        check(planned.trial for planned in grid.values())
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def _print_dry_run(grid: Grid, results: Results, arguments: Namespace, settings: RunSettings) -> None:
     rows = _read_rows(results, grid, update_cache=False)
-    work, costs = pending.pending(grid, rows), CostModel(grid, rows)
-    probes = sum(len(planned.probes) for planned in grid.values())
+    work, costs = pending.pending_with_parents(grid, rows, results, set_aside=False), CostModel(grid, rows)
+    folder = _data_folder(arguments.data_dir)
+    missing = dry_run.missing_data(work, folder)
+    _load_data([planned for planned in work if planned.trial.dataset not in missing], arguments.data_dir)
+    local = arguments.address is None and not os.environ.get("RAY_ADDRESS")
+    if local:
+        dry_run.check_machine(settings, {planned.trial.precision for planned in work})
     cells = len({planned.trial.cell_id for planned in grid.values()})
-    print(f"grid {request.grid}: {len(grid)} trials in {cells} cells, {probes} probes; results in {results.location}")
+    print(f"grid {arguments.grid}: {len(grid)} trials in {cells} cells; results in {results.location}")
     probes_left = sum(len(planned.probes) for planned in work)
     print(f"answered already: {len(grid) - len(work)} trials; to do: {len(work)} trials with {probes_left} probes")
-    for planned in work:
-        trial_id, seconds = planned.trial.trial_id, costs.seconds(planned)
-        print(f"  {trial_id}  {describe_trial(planned):62s} {len(planned.probes):3d} probes  ~{duration(seconds)}")
-    print(costs.summary(work))
+    for line in dry_run.lines(grid, work, costs):
+        print(line)
+    if missing:
+        print(f"a run downloads {', '.join(missing)} to {folder} first")
+    if not local:
+        print("whether the cluster can hold the trials is checked when the run has reached it")
+    if running := running_command(results):
+        print(f"a command runs on these results now (process {running['pid']} on {running.get('host')})")
+
+
+def _data_folder(data_dir: str | None) -> Path:
+    folder = Path(data_dir or os.environ.get("STUDY_DATA_DIR") or Path.home() / ".cache" / "sgd-robustness-study")
+    return folder.expanduser()
 
 
 def _load_data(work: Sequence[Planned], data_dir: str | None) -> Data:
@@ -196,13 +251,13 @@ def _load_data(work: Sequence[Planned], data_dir: str | None) -> Data:
     from study.data import DataError, load, split
     from study.trials.device_data import data_key
 
-    folder = Path(data_dir or os.environ.get("STUDY_DATA_DIR") or Path.home() / ".cache" / "sgd-robustness-study")
+    folder = _data_folder(data_dir)
     datasets, data = {}, {}
     try:
         for planned in work:
             trial, key = planned.trial, data_key(planned)
             if trial.dataset not in datasets:
-                datasets[trial.dataset] = load(trial.dataset, folder.expanduser())
+                datasets[trial.dataset] = load(trial.dataset, folder)
             whole = datasets[trial.dataset]
             if key not in data:
                 sizes = {"train_size": trial.train_size, "val_size": trial.val_size, "test_size": trial.test_size}

@@ -1,5 +1,6 @@
 """The command line: what it prints, what it refuses, and real runs through Ray that are killed."""
 
+import fcntl
 import json
 import os
 import re
@@ -8,25 +9,33 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
+from torch import nn
 
 from benchmarks.simulated_cluster import trial_processes
 from search_spaces import GRIDS, Request, plan
+from search_spaces.smoke import DIGITS, SMOKE
+from search_spaces.space import Curve
 from study import run
 from study.attacks import ATTACKS
 from study.data import DATASETS
 from study.models import MODELS
 from study.optimizers import OPTIMIZERS
 from study.results.folder import Results
+from study.results.run_lock import RunLock
 from study.results.schema import ROW_SCHEMA, empty_row
 from study.run import main
+from study.tuning import costs
 from study.tuning.ends import LOST_RAY
 from tests.cluster.multinode import gone, in_this_process
-from tests.trials.small import timeless
+from tests.trials.small import results_in, timeless
 
 SMALL = ["--grid", "smoke", "--epochs", "2", "--train-size", "64", "--test-size", "20", "--seeds", "0"]
 
@@ -226,13 +235,113 @@ def test_missing_data_is_one_line_before_any_trial(
     assert rows(results) == {}
 
 
-def test_dry_run_prints_the_work_and_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--grid", "natural_training", "--dry-run", "--results", str(tmp_path / "r")]) == 0
-    printed = capsys.readouterr().out
-    assert "1062 trials in 354 cells" in printed
-    assert "to do: 1062 trials" in printed
-    assert "estimated:" in printed
+def test_dry_run_prints_the_work_by_curve_and_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--grid", "full", "--dry-run", "--results", str(tmp_path / "r")]) == 0
+    grid, printed = plan(Request("full")), capsys.readouterr().out.splitlines()
+    assert f"{len(grid)} trials in" in printed[0]
+    assert f"to do: {len(grid)} trials" in printed[1]
+    curves = [line for line in printed if re.match(r" *\d+/\d+ ", line)]
+    assert sum(int(line.partition("/")[0]) for line in curves) == len(grid)
+    assert len(printed) < 140
+    assert max(map(len, curves)) <= 80
+    assert " mnist m1_20 lr m 0 bs 16-1024 seeds 0-2" in "\n".join(curves)
+    assert any(line.startswith("estimated: ") for line in printed)
+    assert "?" not in "".join(printed)  # every model of the papers was measured
     assert not (tmp_path / "r").exists()
+
+
+def test_dry_run_says_which_costs_are_guesses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(costs, "IMAGE_SECONDS", {})
+    assert main([*SMALL, "--dry-run", "--results", str(tmp_path / "r")]) == 0
+    printed = capsys.readouterr().out
+    assert len(re.findall(r"^ *\d+/\d+ +~[\d:]+\? ", printed, re.MULTILINE)) == 3
+    assert "of it is a guess: nobody has measured m1_8 yet" in printed
+
+
+def test_dry_run_tells_what_is_finished_from_what_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = results_in(tmp_path)
+    for trial_id, planned in plan(Request("smoke", seeds=(0,))).items():
+        if "benchmark" in planned.regimes:
+            results.write_row(empty_row() | {"trial_id": trial_id, "status": "diverged"})
+    assert main(["--grid", "smoke", "--seeds", "0", "--dry-run", "--results", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"^ *0/5 +done  digits m1_8 benchmark m 0\.9 bs 8-128 seed 0$", printed, re.MULTILINE)
+    assert re.search(r"^ *5/5 +~[\d:]+  digits m1_8 lr m 0 bs 8-128 seed 0$", printed, re.MULTILINE)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "m1_9"}, "unknown model 'm1_9'; valid: "),
+        ({"model": "m1_9"}, "did you mean 'm1_"),
+        ({"dataset": "digit"}, "did you mean 'digits'?"),
+        ({"optimizer": "sgdd"}, "did you mean 'sgd'?"),
+        ({"schedule": "cosine"}, "unknown schedule 'cosine'"),
+        ({"augmentation": "crop"}, "unknown augmentation 'crop'"),
+        ({"model": "picky"}, "model picky: images of 3x3 pixels are too small"),
+        ({"optimizer": "adam", "momentum": 0.5}, "momentum"),
+    ],
+)
+def test_a_grid_of_ones_own_that_cannot_run_is_refused_before_anything_runs(
+    changes: dict[str, Any], message: str, dry_run: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def picky(**shapes: object) -> nn.Module:
+        raise ValueError("images of 3x3 pixels are too small")
+
+    monkeypatch.setitem(MODELS, "picky", picky)
+    wrong = replace(SMOKE, name="mine", curves=(Curve("lr", (replace(DIGITS, **changes),)),))
+    monkeypatch.setitem(GRIDS, "mine", (wrong,))
+    assert main(["--grid", "mine", "--results", str(tmp_path / "r"), *["--dry-run"] * dry_run]) == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert len(printed.strip().splitlines()) == 1
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--cpus-per-trial", "4096"], "each trial needs 4096 CPUs"),
+        (["--results", "/dev/null/results"], "cannot be written to"),
+        pytest.param(
+            ["--precision", "tf32"], "needs NVIDIA GPUs",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
+    ],
+)  # fmt: skip
+def test_dry_run_refuses_what_the_machine_cannot_run(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*SMALL, "--results", str(tmp_path / "r"), *options, "--dry-run"]) == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert len(printed.strip().splitlines()) == 1
+
+
+def test_dry_run_says_what_would_be_downloaded_and_finds_damaged_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    options = ["--grid", "natural_training", "--select", "dataset=mnist", "--data-dir", str(data), "--dry-run"]
+    options += ["--results", str(tmp_path / "r")]
+    assert main(options) == 0
+    assert f"a run downloads mnist to {data} first" in capsys.readouterr().out
+    raw = data / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (raw / f"{name}-ubyte").write_bytes(b"junk")
+    assert main(options) == 2
+    assert str(raw) in capsys.readouterr().err
+
+
+def test_dry_run_beside_a_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with RunLock(results_in(tmp_path)):
+        assert main([*SMALL, "--dry-run", "--results", str(tmp_path)]) == 0
+    assert f"a command runs on these results now (process {os.getpid()}" in capsys.readouterr().out
 
 
 def test_the_same_command_again_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -315,14 +424,16 @@ def test_an_interrupt_says_how_to_continue_and_leaves_no_process(
 
 
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
-    options = ["--grid", "natural_training", "--dry-run"]  # prints more than a pipe holds
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)  # less than the command prints
     study = subprocess.Popen(
-        [sys.executable, "-m", "study.run", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert study.stdout is not None
+        [sys.executable, "-m", "study.run", "--grid", "full", "--dry-run"],
+        stdout=writer, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    os.close(writer)
+    assert os.read(reader, 1)
+    os.close(reader)
     assert study.stderr is not None
-    study.stdout.readline()
-    study.stdout.close()
     assert study.stderr.read() == ""
     assert study.wait(60) == 141
 

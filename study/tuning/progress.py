@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search_spaces import Planned
+from search_spaces import Planned, Trial
 
 LINE_SECONDS = 30.0
 """Without a terminal: at most one line this often."""
@@ -213,17 +213,21 @@ class Progress:
 
 
 def describe_trial(planned: Planned) -> str:
-    """A trial in a few words: `mnist m1_20 lr bs 64 m 0.9 seed 0`."""
+    """A trial in a few words: `mnist m1_20 lr m 0.9 bs 64 seed 0`."""
     trial = planned.trial
+    return f"{describe_settings(trial, planned.regimes)} bs {trial.batch_size} seed {trial.seed}"
+
+
+def describe_settings(trial: Trial, regimes: Sequence[str]) -> str:
+    """What the trials of a curve share, in a few words: `mnist m1_20 lr m 0.9`."""
     settings = (
         trial.dataset,
         trial.model,
         trial.optimizer if trial.optimizer != "sgd" else "",
-        "+".join(planned.regimes),
-        f"{trial.adversarial_training} training" if trial.adversarial_training != "none" else "",
-        f"bs {trial.batch_size} m {trial.momentum:g}",
+        "+".join(regimes),
+        f"on {trial.adversarial_training}" if trial.adversarial_training != "none" else "",
+        f"m {trial.momentum:g}",
         f"wd {trial.weight_decay:g}" if trial.weight_decay else "",
-        f"seed {trial.seed}",
     )
     return " ".join(setting for setting in settings if setting)
 

@@ -8,6 +8,7 @@ import pytest
 from search_spaces import AttackProbe, Request, SpectrumProbe, plan
 from study.results.schema import Row, empty_row
 from study.tuning.costs import CostModel, probe_seconds, train_seconds
+from study.tuning.cpus import usable_cpus
 from tests.trials.small import planned, trial
 
 WORK = list(plan(Request(grid="smoke")).values())[:4]
@@ -78,5 +79,5 @@ def test_the_device_with_most_rows_scales_a_model_and_the_estimate_names_all() -
 
 
 def test_without_rows_an_estimate_is_for_a_core_of_the_authors_machine() -> None:
-    expected = "estimated: 0:00 of one CPU core (as measured on the authors' machine), 0:00 on this machine's cores"
+    expected = f"estimated: 0:00 on one core, 0:00 on {usable_cpus()} (by the authors' machine)"
     assert CostModel().summary([]) == expected
