@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import math
 import re
+import shlex
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -121,6 +122,20 @@ def _version() -> str:
         return f"sgd-robustness-study {version('sgd-robustness-study')}"
     except PackageNotFoundError:
         return "sgd-robustness-study (not installed)"
+
+
+def command(options: Sequence[str]) -> str:
+    """The command line with these options, quoted for a shell."""
+    return f"python -m study.run {shlex.join(options)}"
+
+
+def without(options: Sequence[str], name: str) -> list[str]:
+    """The options but for `name` and its value."""
+    return [
+        option
+        for option, before in zip(options, ["", *options[:-1]], strict=True)
+        if option != name and before != name and not option.startswith(f"{name}=")
+    ]
 
 
 def request(arguments: argparse.Namespace) -> Request:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import os
-import shlex
 import shutil
 import sys
+import textwrap
 import threading
 from argparse import Namespace
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search_spaces import AttackProbe, Grid, GridError, Planned, Request, did_you_mean, plan
+from search_spaces import GRIDS, AttackProbe, Grid, GridError, Planned, Request, did_you_mean, plan
 from study import dry_run, options
 from study.results import provenance
 from study.results.folder import RecordsError, Results
@@ -23,7 +23,7 @@ from study.results.schema import Row
 from study.trials import pending
 from study.tuning.costs import CostModel
 from study.tuning.ends import handle_sigterm, ignore_interrupts, terminated
-from study.tuning.progress import Progress, duration
+from study.tuning.progress import Progress
 from study.tuning.settings import ClusterError, RunSettings
 
 if TYPE_CHECKING:
@@ -36,6 +36,12 @@ INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143  # 128 and the signal's num
 SHOWN_FILES = 5
 """Files that cannot be read are named up to this number, then counted."""
 
+
+REAL = {"smoke": "mnist_quick", "mnist_quick": "natural_training --dry-run"}
+"""Grid -> what a newcomer may want next, on real images."""
+
+MORE_SEEDS = (5, 8)
+"""Numbers of seeds that confirm most counterexamples, and nearly all (docs/calibration.md)."""
 
 ANSWER_SECONDS = 30.0
 """How long an object store may take to answer its first request."""
@@ -82,23 +88,23 @@ def main(argv: Sequence[str] | None = None) -> int:
                 results, grid, update_cache=True
             )  # only under the lock: another command may just have written some
             work = pending.pending_with_parents(grid, rows, results)
+            if work:
+                print(f"{len(work)} of {len(grid)} trials to run, results in {results.location}", flush=True)
             data = _load_data(work, arguments.data_dir)
             _record_request(results, request, argv)
             if work:
-                from study.tuning import gpu_shares, tuner  # importing torch and ray takes seconds
+                from study.tuning import gpu_shares, tuner  # importing ray takes seconds
 
-                print(f"{len(work)} trials to run, results in {results.location}", flush=True)
                 costs, peaks = CostModel(grid, rows), gpu_shares.known_peaks(grid, rows)
                 progress = tuner.run_study(
                     work, data, results, address=arguments.address, settings=settings, costs=costs, peaks=peaks
                 )
-                _print_accuracy(costs, work, results)
                 _print_failures(progress, results)
                 failures = progress.failures
             else:
                 print(f"all {len(grid)} trials of grid {request.grid!r} are answered already: nothing to do")
         if not arguments.no_report:
-            _write_report(results)
+            _write_report(results, request, grid, argv, failed=bool(failures))
         sys.stdout.flush()
     except KeyboardInterrupt:
         ignore_interrupts()
@@ -234,7 +240,7 @@ def _print_dry_run(grid: Grid, results: Results, arguments: Namespace, settings:
     for line in dry_run.lines(grid, work, costs):
         print(line)
     if missing:
-        print(f"a run downloads {', '.join(missing)} to {folder} first")
+        _print_wrapped(f"a run downloads {', '.join(missing)} to {folder} first")
     if not local:
         print("whether the cluster can hold the trials is checked when the run has reached it")
     if running := running_command(results):
@@ -275,7 +281,7 @@ def _record_request(results: Results, request: Request, argv: Sequence[str]) -> 
         for entry in results.read_study().get("requests", [])
         if any(entry.get(name) != value for name, value in fields.items())
     ]
-    command = f"python -m study.run {shlex.join(argv)}"
+    command = options.command(argv)
     entry = {**fields, "command": command, "at": datetime.now(UTC).isoformat(timespec="seconds")}
     results.write_study(
         {
@@ -287,29 +293,47 @@ def _record_request(results: Results, request: Request, argv: Sequence[str]) -> 
     )
 
 
-def _print_accuracy(costs: CostModel, work: Sequence[Planned], results: Results) -> None:
-    """Print how good the estimate was; the next one is calibrated by these rows."""
-    rows, _ = results.read_rows(["trial_id", "status", "train_seconds", "probe_seconds"])
-    found = costs.accuracy(work, rows)
-    if found is not None:
-        print(
-            f"{found.trials} trained trials took {duration(found.took)} of trial time, {duration(found.expected)} were "
-            f"estimated (half of the trials within a factor of {found.typical_factor:.1f})"
-        )
-
-
 def _print_failures(progress: Progress, results: Results) -> None:
     for trial_id, reason in progress.failures.items():
         print(f"failed: {progress.labels[trial_id]}: {reason} (log: {results.location}/logs/{trial_id}.txt)")
 
 
-def _write_report(results: Results) -> None:
-    from analysis.report import ReportError, write_report
+def _write_report(results: Results, request: Request, grid: Grid, argv: Sequence[str], *, failed: bool) -> None:
+    """Write the report; print what it found, what is undecided with the next command, and its path."""
+    from analysis.output.conclusion import conclude
+    from analysis.report import ReportError, find_and_write
 
     try:
-        print(f"report: {write_report(results.location)}")
+        page, findings = find_and_write(results.location)
     except ReportError as error:
         raise InputError(str(error)) from error
+    conclusion = conclude(findings.verdicts)
+    following = _next_command(request, grid, argv, undecided=bool(conclusion.open), failed=failed)
+    _print_wrapped(f"found: {conclusion.found}")
+    _print_wrapped(f"undecided: {conclusion.undecided}" + (f"; next: {following}" if following else ""))
+    print(f"report: {page}")
+
+
+def _print_wrapped(text: str) -> None:
+    """Print a line, on a terminal between words in as many as it takes."""
+    columns = shutil.get_terminal_size().columns
+    print(textwrap.fill(text, columns, break_long_words=False, break_on_hyphens=False) if sys.stdout.isatty() else text)
+
+
+def _next_command(request: Request, grid: Grid, argv: Sequence[str], *, undecided: bool, failed: bool) -> str | None:
+    """The command that decides more: failed trials first, then real images, more seeds, the rest of the grid."""
+    if failed:
+        return options.command(argv)
+    if request.grid in REAL:
+        following = REAL[request.grid]
+        return options.command(["--grid", *(following if following in GRIDS else REAL[following]).split()])
+    seeds = {planned.trial.seed for planned in grid.values()}
+    more = next((count for count in MORE_SEEDS if max(seeds) < count - 1), None)
+    if undecided and more:
+        return options.command([*options.without(argv, "--seeds"), "--seeds", f"0-{more - 1}"])
+    if request != Request(request.grid, seeds=request.seeds):
+        return options.command(["--grid", request.grid, "--dry-run"])
+    return None
 
 
 if __name__ == "__main__":

@@ -212,6 +212,44 @@ def test_version_and_list_need_no_grid(capsys: pytest.CaptureFixture[str]) -> No
     assert all(len(line.split()) > 3 for line in printed if line.startswith("  "))
 
 
+@pytest.mark.parametrize(
+    ("options", "undecided", "failed", "following"),
+    [
+        (
+            "--grid sgd_variants --select model=m1 --seeds 0,1",
+            True,
+            True,
+            "--grid sgd_variants --select model=m1 --seeds 0,1",
+        ),
+        (
+            "--grid sgd_variants --select model=vgg11",
+            True,
+            False,
+            "--grid sgd_variants --select model=vgg11 --seeds 0-4",
+        ),
+        ("--grid sgd_variants --seeds=0-4", True, False, "--grid sgd_variants --seeds 0-7"),
+        ("--grid sgd_variants --seeds 0-7", True, False, None),
+        ("--grid sgd_variants --seeds 0-7 --epochs 1", True, False, "--grid sgd_variants --dry-run"),
+        ("--grid sgd_variants", False, False, None),
+    ],
+)
+def test_the_next_command_is_for_failures_then_seeds_then_the_rest(
+    options: str, undecided: bool, failed: bool, following: str | None
+) -> None:
+    argv = options.split()
+    request = run.options.request(run.options.parser().parse_args(argv))
+    found = run._next_command(request, plan(request), argv, undecided=undecided, failed=failed)
+    assert found == (following and f"python -m study.run {following}")
+
+
+def test_after_the_smoke_study_come_real_images() -> None:
+    argv = ["--grid", "smoke"]
+    command = run._next_command(Request("smoke"), plan(Request("smoke")), argv, undecided=True, failed=False)
+    assert command is not None
+    assert "smoke" not in command
+    assert main(command.split()[3:] + ["--dry-run"] * ("--dry-run" not in command)) == 0
+
+
 def test_seeds_may_be_ranges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--grid", "smoke", "--seeds", "0-2,7", "--dry-run", "--results", str(tmp_path / "r")]) == 0
     assert "grid smoke: 56 trials in 14 cells" in capsys.readouterr().out
@@ -358,8 +396,15 @@ def test_the_same_command_again_runs_nothing(tmp_path: Path, capsys: pytest.Capt
     assert [r["regimes"] for r in shared] == [["lr", "lr_bs"]]
     assert json.loads((results / "study.json").read_text())["requests"][0]["grid"] == "smoke"
 
-    assert main([*options, "--probes", "headline"]) == 0
-    assert "nothing to do" in capsys.readouterr().out
+    reported = [option for option in options if option != "--no-report"]
+    assert main([*reported, "--probes", "headline"]) == 0
+    nothing, found, undecided, report = capsys.readouterr().out.splitlines()
+    assert "nothing to do" in nothing
+    assert found == "found: no claim is decided"
+    assert undecided.startswith(
+        "undecided: no claim could be judged: each needs several batch sizes, seeds or settings;"
+    )
+    assert report == f"report: {results / 'report' / 'report.html'}"
     assert rows(results) == first
     assert len(json.loads((results / "study.json").read_text())["requests"]) == 1
 

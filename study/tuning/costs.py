@@ -7,7 +7,6 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from statistics import median
-from typing import NamedTuple
 
 from search_spaces import (
     AttackProbe,
@@ -129,15 +128,6 @@ def _image_seconds(model: str) -> float:
     return IMAGE_SECONDS.get(model, UNKNOWN_IMAGE_SECONDS)
 
 
-class Accuracy(NamedTuple):
-    """Estimated and measured seconds of all trials, and the median factor by which they differ, in either direction."""
-
-    trials: int
-    expected: float
-    took: float
-    typical_factor: float
-
-
 class CostModel:
     """Expected seconds of planned work: the figures above, scaled for each model by the times of stored rows.
 
@@ -212,18 +202,3 @@ class CostModel:
         source = "stored rows" if self.scale else "the authors' machine"
         cores = usable_cpus()
         return f"estimated: {duration(total)} on one core, {duration(total / cores)} on {cores} (by {source})"
-
-    def accuracy(self, work: Iterable[Planned], rows: Iterable[Row]) -> Accuracy | None:
-        """How far off the estimates for `work` were, by the rows of trials trained since; None without any."""
-        finished = {row["trial_id"]: row for row in rows if row["status"] == "ok"}
-        pairs = [
-            (self.seconds(planned), (row["train_seconds"] or 0.0) + (row["probe_seconds"] or 0.0))
-            for planned in work
-            if planned.trial.trial_id not in self.trained and (row := finished.get(planned.trial.trial_id))
-        ]
-        pairs = [(expected, seconds) for expected, seconds in pairs if seconds > 0]
-        if not pairs:
-            return None
-        factors = [max(expected / seconds, seconds / expected) for expected, seconds in pairs]
-        expected, seconds = (sum(column) for column in zip(*pairs, strict=True))
-        return Accuracy(len(pairs), expected, seconds, median(factors))

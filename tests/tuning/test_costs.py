@@ -1,4 +1,4 @@
-"""Estimates of cost: how accurate they were, which device they are for, and how often a trial should report."""
+"""Estimates of cost: which device they are for, and how often a trial should report."""
 
 import math
 from dataclasses import replace
@@ -21,27 +21,6 @@ def rows(factor: float) -> list[Row]:
         empty_row() | {"trial_id": trial_id, "status": "ok", "train_seconds": seconds, "probe_seconds": seconds}
         for trial_id, seconds in half.items()
     ]
-
-
-@pytest.mark.parametrize("factor", [0.25, 1.0, 4.0])
-def test_a_factor_means_the_same_above_and_below(factor: float) -> None:
-    found = CostModel().accuracy(WORK, rows(factor))
-    assert found is not None and found.trials == len(WORK)
-    assert found.took / found.expected == pytest.approx(factor)
-    assert found.typical_factor == pytest.approx(max(factor, 1 / factor))
-
-
-def test_trials_that_were_trained_before_do_not_count() -> None:
-    grid = {one.trial.trial_id: one for one in WORK}
-    before = rows(1.0)[:3]
-    found = CostModel(grid, before).accuracy(WORK, rows(2.0))
-    assert found is not None and found.trials == 1
-
-
-def test_failed_trials_and_an_empty_run_have_no_accuracy() -> None:
-    failed = [row | {"status": "failed"} for row in rows(1.0)]
-    assert CostModel().accuracy(WORK, failed) is None
-    assert CostModel().accuracy([], rows(1.0)) is None
 
 
 def test_the_report_interval_is_that_of_the_slower_device_and_infinite_for_an_unknown_model() -> None:
