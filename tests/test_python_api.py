@@ -62,6 +62,16 @@ def test_the_attacks_lower_the_accuracy_and_stay_in_ball_and_box(left: dict[str,
     torch.testing.assert_close(left["adversarial"], (pixels + 0.1 * gradient.sign()).clamp(0, 1).detach())
 
 
+def test_the_readmes_lines_give_the_same(left: dict[str, Any]) -> None:
+    readme = (PAGE.parents[1] / "README.md").read_text(encoding="utf-8")
+    (lines,) = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "attack_split" in block]
+    *before, attack, curvature = lines.strip().splitlines()
+    scope = {"torch": torch, "model": left["model"], "images": left["test_x"], "labels": left["test_y"]}
+    exec("\n".join(before), scope)
+    assert eval(attack, scope) == pytest.approx(left["found"].accuracy, abs=0.01)  # another random start
+    assert eval(curvature, scope) > 0
+
+
 def test_the_model_is_left_as_it_was(left: dict[str, Any]) -> None:
     assert not left["model"].training
     assert all(p.requires_grad for p in left["model"].parameters())
