@@ -58,8 +58,8 @@ def rows(results: Path) -> dict[str, dict[str, object]]:
         ([*SMALL, "--epochs", "0"], "--epochs must be at least 1"),
         (["--grid", "smok"], "; did you mean 'smoke'?"),
         ([], "give a grid, such as --grid smoke"),
-        ([*SMALL, "--select", "modle=m1_8"], "; did you mean 'model'?"),
-        ([*SMALL, "--select", "model=m18"], "; did you mean 'm1_8'?"),
+        ([*SMALL, "--select", "modle=any"], "; did you mean 'model'?"),
+        ([*SMALL, "--select", f"model={DIGITS.model}x"], f"; did you mean '{DIGITS.model}'?"),
         ([*SMALL, "--seeds", "a"], "not a list of whole numbers such as 0,1,5 or 0-4"),
         ([*SMALL, "--seeds", "4-0"], "--seeds '4-0' is not a list"),
         ([*SMALL, "--seeds", "0-"], "--seeds '0-' is not a list"),
@@ -295,7 +295,7 @@ def test_dry_run_says_which_costs_are_guesses(
     assert main([*SMALL, "--dry-run", "--results", str(tmp_path / "r")]) == 0
     printed = capsys.readouterr().out
     assert len(re.findall(r"^ *\d+/\d+ +~[\d:]+\? ", printed, re.MULTILINE)) == 3
-    assert "of it is a guess: nobody has measured m1_8 yet" in printed
+    assert f"of it is a guess: nobody has measured {DIGITS.model} yet" in printed
 
 
 def test_dry_run_tells_what_is_finished_from_what_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -305,8 +305,9 @@ def test_dry_run_tells_what_is_finished_from_what_is_left(tmp_path: Path, capsys
             results.write_row(empty_row() | {"trial_id": trial_id, "status": "diverged"})
     assert main(["--grid", "smoke", "--seeds", "0", "--dry-run", "--results", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    assert re.search(r"^ *0/5 +done  digits m1_8 benchmark m 0\.9 bs 8-128 seed 0$", printed, re.MULTILINE)
-    assert re.search(r"^ *5/5 +~[\d:]+  digits m1_8 lr m 0 bs 8-128 seed 0$", printed, re.MULTILINE)
+    network = f"{DIGITS.dataset} {DIGITS.model}"
+    assert re.search(rf"^ *0/5 +done  {network} benchmark m 0\.9 bs 8-128 seed 0$", printed, re.MULTILINE)
+    assert re.search(rf"^ *5/5 +~[\d:]+  {network} lr m 0 bs 8-128 seed 0$", printed, re.MULTILINE)
 
 
 @pytest.mark.parametrize("dry_run", [True, False])

@@ -151,6 +151,14 @@ class Progress:
         """Trials of this run."""
         return len(self.costs)
 
+    @property
+    def fraction(self) -> float:
+        """The share of the expected work that is done, running trials by their last report."""
+        total = sum(self.costs.values())
+        done = sum(self.costs.get(trial_id, 0.0) for trial_id in list(self.done))
+        done += sum(self.costs.get(trial_id, 0.0) * trial.done for trial_id, trial in list(self.running.items()))
+        return done / total if total else 1.0
+
     def eta_seconds(self) -> float | None:
         """Seconds until the last trial ends if trials start in the order of their cost, at the pace seen so far.
 
@@ -349,7 +357,7 @@ class Display:
     def _render(self) -> Group:
         progress = self.progress
         bar = Table.grid(expand=True)
-        bar.add_row(ProgressBar(total=max(1, progress.total), completed=len(progress.done)))
+        bar.add_row(ProgressBar(total=1.0, completed=progress.fraction))
         lines = progress.summary().splitlines()
         for trial_id, trial in list(progress.running.items())[:SHOWN]:
             lines.append(f"  {describe_epoch(trial.metrics)}: {progress.labels.get(trial_id, trial_id)}")

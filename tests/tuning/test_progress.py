@@ -89,6 +89,16 @@ def test_a_trial_that_goes_on_from_a_checkpoint_does_not_look_fast() -> None:
     assert progress.eta_seconds() == pytest.approx(0.7 * 30 + 30, rel=0.01)
 
 
+def test_the_bar_counts_work_not_trials() -> None:
+    progress = Progress({"a": 30.0, "b": 60.0, "c": 10.0}, {}, training={"b": 30.0})
+    progress.start("a")
+    progress.finish("a", "failed", {})
+    progress.start("b")
+    progress.metrics("b", {"epoch": 2, "epochs": 3})
+    assert progress.fraction == pytest.approx(0.3 + 0.2)
+    assert Progress({}, {}).fraction == 1.0
+
+
 def test_a_first_epoch_that_takes_long_raises_the_time_left_before_it_ends() -> None:
     clock = Clock()
     progress = Progress({"a": 100.0}, {}, clock=clock)
