@@ -257,10 +257,10 @@ def describe(metrics: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def describe_epoch(metrics: Mapping[str, Any]) -> str:
+def describe_epoch(metrics: Mapping[str, Any], *, trained: bool = False) -> str:
     """How far a running trial is: its epoch, or that it answers its probes, and the validation accuracy."""
     if not metrics.get("epoch"):
-        return "starting"
+        return "probing" if trained else "starting"
     validation = f", validation {_percent(metrics['val_acc'])}" if _finite(metrics.get("val_acc")) else ""
     epoch, epochs = metrics["epoch"], metrics.get("epochs", "?")
     return f"{'probing' if epoch == epochs else f'epoch {epoch}/{epochs}'}{validation}"
@@ -320,7 +320,7 @@ class Display:
         self.console = console or Console(file=sys.stdout)
         self._live = (
             Live(get_renderable=self._render, console=self.console, refresh_per_second=2, transient=True)
-            if self.console.is_terminal
+            if self.console.is_terminal and not self.console.is_dumb_terminal
             else None
         )
         self._printed = progress.clock()
@@ -360,7 +360,8 @@ class Display:
         bar.add_row(ProgressBar(total=1.0, completed=progress.fraction))
         lines = progress.summary().splitlines()
         for trial_id, trial in list(progress.running.items())[:SHOWN]:
-            lines.append(f"  {describe_epoch(trial.metrics)}: {progress.labels.get(trial_id, trial_id)}")
+            epoch = describe_epoch(trial.metrics, trained=progress.training.get(trial_id) == 0)
+            lines.append(f"  {epoch}: {progress.labels.get(trial_id, trial_id)}")
         if len(progress.running) > SHOWN:
             lines.append(f"  and {len(progress.running) - SHOWN} more")
         if progress.last:

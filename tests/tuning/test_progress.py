@@ -148,6 +148,7 @@ def test_the_last_result_names_epsilon_and_losses() -> None:
     assert describe({"lambda1_test": 2.0, "test_acc": float("nan")}) == "λ₁ 2 (test)"
     assert describe({}) == ""
     assert describe_epoch({"epoch": 3, "epochs": 9, "val_acc": 0.5}) == "epoch 3/9, validation 50.0%"
+    assert [describe_epoch({}), describe_epoch({}, trained=True)] == ["starting", "probing"]
     assert describe_epoch({"epoch": 9, "epochs": 9, "val_acc": 0.5}) == "probing, validation 50.0%"
 
 
