@@ -1,15 +1,13 @@
-"""What `--dry-run` prints: the work curve by curve with its cost, and what a run would find missing."""
+"""What `--dry-run` prints: the work, curve by curve, with its cost."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 
 from search_spaces import Grid, Planned, Trial
 from study.tuning.costs import CostModel
 from study.tuning.progress import describe_settings, duration
-from study.tuning.settings import RunSettings
 
 
 @dataclass
@@ -62,30 +60,3 @@ def _range(trials: Iterable[Trial]) -> str:
     if seeds == list(range(seeds[0], seeds[-1] + 1)):
         return f"{batches} seeds {seeds[0]}-{seeds[-1]}"
     return f"{batches} {len(seeds)} seeds"
-
-
-def check_machine(settings: RunSettings, precisions: Collection[str]) -> None:
-    """Refuse what this machine cannot run, as a run does once Ray has started.
-
-    Raises:
-        ClusterError: a trial needs more CPUs or GPUs than there are, or a precision that none of them has.
-    """
-    import torch
-
-    from study.tuning.cluster import Capacity, check_precision, check_trials
-    from study.tuning.cpus import usable_cpus
-
-    gpus = torch.cuda.device_count()
-    if settings.gpus_per_trial is None and not gpus:
-        settings = replace(settings, gpus_per_trial=0.0)
-    check_precision(settings, precisions)
-    check_trials(Capacity(({"CPU": usable_cpus(), "GPU": gpus},)), settings.cpus_per_trial, settings.gpus_per_trial)
-
-
-def missing_data(work: Sequence[Planned], folder: Path) -> list[str]:
-    """The data sets that a run would have to download."""
-    from study.data import DATASETS
-    from study.data.files import FromFiles
-
-    loaders = {name: DATASETS[name].loader for name in sorted({planned.trial.dataset for planned in work})}
-    return [name for name, one in loaders.items() if isinstance(one, FromFiles) and not one.is_in(folder)]

@@ -7,15 +7,13 @@ import os
 import shutil
 import sys
 import textwrap
-import threading
 from argparse import Namespace
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from search_spaces import GRIDS, AttackProbe, Grid, GridError, Planned, Request, did_you_mean, plan
-from study import dry_run, options
+from search_spaces import GRIDS, Grid, GridError, Request, plan
+from study import checks, dry_run, options
 from study.results import provenance
 from study.results.folder import RecordsError, Results
 from study.results.run_lock import RunLock, running_command
@@ -26,9 +24,6 @@ from study.tuning.ends import handle_sigterm, ignore_interrupts, terminated
 from study.tuning.progress import Progress
 from study.tuning.settings import ClusterError, RunSettings
 
-if TYPE_CHECKING:
-    from study.tuning.tuner import Data
-
 OK, SOME_FAILED, BAD_INPUT = 0, 1, 2
 INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143  # 128 and the signal's number, as shells say it
 
@@ -36,19 +31,11 @@ INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143  # 128 and the signal's num
 SHOWN_FILES = 5
 """Files that cannot be read are named up to this number, then counted."""
 
-
 REAL = {"smoke": "mnist_quick", "mnist_quick": "natural_training --dry-run"}
 """Grid -> what a newcomer may want next, on real images."""
 
 MORE_SEEDS = (5, 8)
 """Numbers of seeds that confirm most counterexamples, and nearly all (docs/calibration.md)."""
-
-ANSWER_SECONDS = 30.0
-"""How long an object store may take to answer its first request."""
-
-
-class InputError(Exception):
-    """A grid, data or results that cannot be used as given."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,10 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         request, settings = options.request(arguments), options.run_settings(arguments)
         grid = _plan(request)
         results = Results(arguments.results or f"results/{request.grid}")
-        _check_answer(results)
-        _check_place(results)
-        _check_networks(grid)
-        _check_sizes(grid)
+        checks.check_answer(results)
+        checks.check_place(results)
+        checks.check_networks(grid)
+        checks.check_sizes(grid)
         if arguments.dry_run:
             _print_dry_run(grid, results, arguments, settings)
             sys.stdout.flush()
@@ -84,13 +71,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         results.create()
         failures = {}
         with RunLock(results):
-            rows = _read_rows(
-                results, grid, update_cache=True
-            )  # only under the lock: another command may just have written some
+            # Only under the lock: another command may just have written some.
+            rows = _read_rows(results, grid, update_cache=True)
             work = pending.pending_with_parents(grid, rows, results)
             if work:
                 print(f"{len(work)} of {len(grid)} trials to run, results in {results.location}", flush=True)
-            data = _load_data(work, arguments.data_dir)
+            data = checks.load_data(work, arguments.data_dir)
             _record_request(results, request, argv)
             if work:
                 from study.tuning import gpu_shares, tuner  # importing ray takes seconds
@@ -110,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ignore_interrupts()
         print("\ninterrupted; finished trials are stored. Give the same command again to continue.", file=sys.stderr)
         return TERMINATED if terminated() else INTERRUPTED
-    except (GridError, RecordsError, options.OptionError, ClusterError, InputError) as error:
+    except (GridError, RecordsError, options.OptionError, ClusterError, checks.InputError) as error:
         print(f"study.run: {error}", file=sys.stderr)
         return BAD_INPUT
     except BrokenPipeError:  # of `| head`
@@ -126,56 +112,7 @@ def _plan(request: Request) -> Grid:
     try:
         return plan(request)
     except ValueError as error:  # no such choice, or a trial that cannot exist
-        raise InputError(str(error)) from error
-
-
-def _check_answer(results: Results) -> None:
-    """Refuse an object store that does not answer: without credentials its client tries for minutes, silently."""
-    if "://" not in results.location:
-        return
-    answers: list[bool | Exception] = []
-
-    def ask() -> None:
-        try:
-            answers.append(results.exists())
-        except Exception as error:
-            answers.append(error)
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(ANSWER_SECONDS)
-    if not answers:
-        raise InputError(
-            f"{results.location} does not answer within {ANSWER_SECONDS:.0f} s: check the network and the credentials "
-            "(AWS_PROFILE or AWS_ACCESS_KEY_ID; GOOGLE_APPLICATION_CREDENTIALS)"
-        )
-    if isinstance(answers[0], Exception):
-        raise answers[0]
-
-
-def _check_place(results: Results) -> None:
-    """Refuse a folder that cannot be made or written to."""
-    if "://" in results.location:
-        return
-    folder = Path(results.location)
-    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
-        raise InputError(f"{folder} cannot be written to: {existing} is no folder that you may write to")
-
-
-def _check_sizes(grid: Grid) -> None:
-    """Refuse more images than a data set has, before it is loaded."""
-    from study.data import DATASETS  # imports torch, which takes seconds
-
-    for planned in grid.values():
-        trial, info = planned.trial, DATASETS[planned.trial.dataset]
-        if trial.train_size + trial.val_size > info.train_count:
-            raise InputError(
-                f"{info.name}: train_size {trial.train_size} + val_size {trial.val_size} is more than the "
-                f"{info.train_count} training images"
-            )
-        if trial.test_size > info.test_count:
-            raise InputError(f"{info.name}: test_size {trial.test_size} is more than the {info.test_count} test images")
+        raise checks.InputError(str(error)) from error
 
 
 def _read_rows(results: Results, grid: Grid, *, update_cache: bool) -> list[Row]:
@@ -184,7 +121,7 @@ def _read_rows(results: Results, grid: Grid, *, update_cache: bool) -> list[Row]
     rows, unreadable = results.read_rows(pending.COLUMNS, update_cache=update_cache)
     newer = [file.name for file in unreadable if file.newer and Path(file.name).stem in grid]
     if newer:
-        raise InputError(
+        raise checks.InputError(
             f"a newer version of this program wrote {len(newer)} of these trials ({newer[0]}): use that version, or "
             "give another folder with --results"
         )
@@ -195,44 +132,15 @@ def _read_rows(results: Results, grid: Grid, *, update_cache: bool) -> list[Row]
     return rows
 
 
-def _check_networks(grid: Grid) -> None:
-    """Refuse names that nothing has, and models and optimizers that cannot be made, before any trial starts."""
-    from study.attacks import ATTACKS  # imports torch, which takes seconds
-    from study.data import AUGMENTATIONS, DATASETS
-    from study.models import MODELS
-    from study.optimizers import OPTIMIZERS
-    from study.training.schedules import SCHEDULES
-    from study.trials.train import check
-
-    tables = {
-        "dataset": DATASETS, "model": MODELS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES,
-        "augmentation": AUGMENTATIONS, "adversarial_training": {"none", *ATTACKS},
-    }  # fmt: skip
-    named = [(name, getattr(planned.trial, name), tables[name]) for planned in grid.values() for name in tables]
-    named += [
-        ("attack", probe.attack, ATTACKS)
-        for planned in grid.values()
-        for probe in planned.probes
-        if isinstance(probe, AttackProbe)
-    ]
-    for name, value, table in named:
-        if value not in table:
-            raise InputError(f"unknown {name} {value!r}; valid: {', '.join(table)}{did_you_mean(value, table)}")
-    try:
-        check(planned.trial for planned in grid.values())
-    except ValueError as error:
-        raise InputError(str(error)) from error
-
-
 def _print_dry_run(grid: Grid, results: Results, arguments: Namespace, settings: RunSettings) -> None:
     rows = _read_rows(results, grid, update_cache=False)
     work, costs = pending.pending_with_parents(grid, rows, results, set_aside=False), CostModel(grid, rows)
-    folder = _data_folder(arguments.data_dir)
-    missing = dry_run.missing_data(work, folder)
-    _load_data([planned for planned in work if planned.trial.dataset not in missing], arguments.data_dir)
+    folder = checks.data_folder(arguments.data_dir)
+    missing = checks.missing_data(work, folder)
+    checks.load_data([planned for planned in work if planned.trial.dataset not in missing], arguments.data_dir)
     local = arguments.address is None and not os.environ.get("RAY_ADDRESS")
     if local:
-        dry_run.check_machine(settings, {planned.trial.precision for planned in work})
+        checks.check_machine(settings, {planned.trial.precision for planned in work})
     cells = len({planned.trial.cell_id for planned in grid.values()})
     print(f"grid {arguments.grid}: {len(grid)} trials in {cells} cells; results in {results.location}")
     probes_left = sum(len(planned.probes) for planned in work)
@@ -245,32 +153,6 @@ def _print_dry_run(grid: Grid, results: Results, arguments: Namespace, settings:
         print("whether the cluster can hold the trials is checked when the run has reached it")
     if running := running_command(results):
         print(f"a command runs on these results now (process {running['pid']} on {running.get('host')})")
-
-
-def _data_folder(data_dir: str | None) -> Path:
-    folder = Path(data_dir or os.environ.get("STUDY_DATA_DIR") or Path.home() / ".cache" / "sgd-robustness-study")
-    return folder.expanduser()
-
-
-def _load_data(work: Sequence[Planned], data_dir: str | None) -> Data:
-    """Every data set that the work needs, loaded once, before any trial starts."""
-    from study.data import DataError, load, split
-    from study.trials.device_data import data_key
-
-    folder = _data_folder(data_dir)
-    datasets, data = {}, {}
-    try:
-        for planned in work:
-            trial, key = planned.trial, data_key(planned)
-            if trial.dataset not in datasets:
-                datasets[trial.dataset] = load(trial.dataset, folder)
-            whole = datasets[trial.dataset]
-            if key not in data:
-                sizes = {"train_size": trial.train_size, "val_size": trial.val_size, "test_size": trial.test_size}
-                data[key] = (split(whole, **sizes), whole.sha256)
-    except (DataError, ValueError) as error:
-        raise InputError(str(error)) from error
-    return data
 
 
 def _record_request(results: Results, request: Request, argv: Sequence[str]) -> None:
@@ -306,7 +188,7 @@ def _write_report(results: Results, request: Request, grid: Grid, argv: Sequence
     try:
         page, findings = find_and_write(results.location)
     except ReportError as error:
-        raise InputError(str(error)) from error
+        raise checks.InputError(str(error)) from error
     conclusion = conclude(findings.verdicts)
     following = _next_command(request, grid, argv, undecided=bool(conclusion.open), failed=failed)
     _print_wrapped(f"found: {conclusion.found}")

@@ -23,7 +23,7 @@ from benchmarks.simulated_cluster import trial_processes
 from search_spaces import GRIDS, Request, plan
 from search_spaces.smoke import DIGITS, SMOKE
 from search_spaces.space import Curve
-from study import run
+from study import checks, run
 from study.attacks import ATTACKS
 from study.data import DATASETS
 from study.models import MODELS
@@ -137,7 +137,7 @@ def test_places_that_cannot_be_meant_are_refused_before_anything_is_made(
 def test_a_store_that_does_not_answer_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(run, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(checks, "ANSWER_SECONDS", 0.2)
     monkeypatch.setattr(Results, "exists", lambda self: time.sleep(2))
     assert main([*SMALL, "--dry-run", "--results", "s3://bucket/folder?region=x"]) == 2
     assert "does not answer within 0 s: check the network and the credentials" in capsys.readouterr().err
