@@ -51,8 +51,15 @@ def _without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-@_without_garbage_collection()
 def write_report(location: str | Path, out: str | Path | None = None, formats: Sequence[str] = ()) -> Path:
+    """Write a report as `find_and_write` does; returns the path of report.html."""
+    return find_and_write(location, out, formats)[0]
+
+
+@_without_garbage_collection()
+def find_and_write(
+    location: str | Path, out: str | Path | None = None, formats: Sequence[str] = ()
+) -> tuple[Path, Findings]:
     """Write report.html, its tables (CSV, Parquet, LaTeX) and, if `formats` names any, every figure.
 
     Args:
@@ -61,7 +68,7 @@ def write_report(location: str | Path, out: str | Path | None = None, formats: S
         formats: any of `analysis.output.export.FORMATS`.
 
     Returns:
-        The path of report.html.
+        The path of report.html, and what it shows.
 
     Raises:
         ReportError: an unknown format, no readable trial, or a folder that cannot be written to.
@@ -92,7 +99,7 @@ def write_report(location: str | Path, out: str | Path | None = None, formats: S
             export_figures(findings.figures, folder / "figures", formats)
     except OSError as error:
         raise ReportError(f"cannot write the report to {folder}: {error}; give another folder with --out") from error
-    return page
+    return page, findings
 
 
 def frames(findings: Findings) -> dict[str, pd.DataFrame]:

@@ -19,7 +19,7 @@ from search_spaces.probe import (
     headline_epsilon,
 )
 from search_spaces.regimes import REGIME_NAMES
-from search_spaces.request import GridError, Request
+from search_spaces.request import GridError, Request, did_you_mean
 from search_spaces.sgd_variants import SGD_VARIANTS
 from search_spaces.smoke import SMOKE
 from search_spaces.space import Space
@@ -42,7 +42,8 @@ def plan(request: Request) -> Grid:
         GridError: an unknown grid, or a choice that the grid does not offer.
     """
     if request.grid not in GRIDS:
-        raise GridError(f"unknown grid {request.grid!r}; valid grids: {', '.join(GRIDS)}")
+        close = did_you_mean(request.grid, GRIDS)
+        raise GridError(f"unknown grid {request.grid!r}; valid grids: {', '.join(GRIDS)}{close}")
     return build(request, GRIDS[request.grid])
 
 
@@ -68,6 +69,7 @@ __all__ = [
     "Space",
     "SpectrumProbe",
     "Trial",
+    "did_you_mean",
     "fields_with_role",
     "headline_epsilon",
     "merge",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from search_spaces.probe import AttackProbe, Probe
-from search_spaces.request import GridError, Request
+from search_spaces.request import GridError, Request, did_you_mean
 from search_spaces.space import Space
 from search_spaces.trial import TRIAL_FIELDS, Trial
 
@@ -127,7 +127,8 @@ def _check_epsilons(request: Request, offered: Mapping[str, set[float]]) -> None
 
 def _parse_values(request: Request, spaces: tuple[Space, ...], key: str) -> set[object]:
     if key not in SELECTABLE:
-        raise GridError(f"--select knows no key {key!r}; valid keys: {', '.join(SELECTABLE)}")
+        close = did_you_mean(key, SELECTABLE)
+        raise GridError(f"--select knows no key {key!r}; valid keys: {', '.join(SELECTABLE)}{close}")
     offered = {values[key] for _, _, values in _candidates(request, spaces)}
     unique = sorted(offered, key=lambda value: (str(type(value)), value))
     by_text = {_text(value): value for value in unique}
@@ -137,6 +138,7 @@ def _parse_values(request: Request, spaces: tuple[Space, ...], key: str) -> set[
         if name not in by_text:
             raise GridError(
                 f"--select {key}={text}: grid {request.grid!r} has no such value; valid: {', '.join(by_text)}"
+                f"{did_you_mean(text, by_text)}"
             )
         chosen.add(by_text[name])
     return chosen

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from search_spaces.probe import AttackProbe, Probe, headline_probes
+
+
+def did_you_mean(word: str, valid: Iterable[str]) -> str:
+    """The end of an error message: `; did you mean 'smoke'?`, or nothing where no valid word is close."""
+    close = difflib.get_close_matches(word, list(valid), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 class GridError(ValueError):

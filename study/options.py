@@ -6,17 +6,21 @@ import argparse
 import importlib.util
 import math
 import re
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 from urllib.parse import urlsplit
 
-from search_spaces import GRIDS, PRECISIONS, GridError, Request
+from search_spaces import GRIDS, PRECISIONS, GridError, Request, did_you_mean
 from study.results.folder import CHECKPOINT_SECONDS
 from study.tuning.settings import RunSettings
 
-Number = TypeVar("Number", int, float)
+PROBES = ("all", "headline")
 
+MOST_SEEDS = 10_000
+"""In one range of --seeds: more is a slip."""
 
 STORES = ("s3", "gs", "gcs", "file", "hdfs", "viewfs", "abfs", "abfss")
 """The schemes of results' URIs: what pyarrow opens, but for its in-memory file system."""
@@ -30,15 +34,55 @@ TRACKER_PACKAGES = {"mlflow": "mlflow", "wandb": "wandb", "tensorboard": "tensor
 """The package that each tracker imports; the optional extra of the same name installs it."""
 
 
+EXAMPLES = """\
+examples:
+  python -m study.run --grid smoke
+      small networks on scikit-learn's digits, and their report
+  python -m study.run --grid natural_training --dry-run
+      what a paper's study consists of, what is left of it and what it costs
+  python -m study.run --grid natural_training --seeds 0-4 \\
+      --select dataset=mnist model=m1_20 regime=lr,lr_bs
+      two of its curves, with five seeds
+  python -m study.run --list
+      what --grid and --select may name
+
+The same command again continues where it was interrupted, and repeats nothing
+that is finished. All options, and the exit statuses: README.md.
+"""
+
+
 def parser() -> argparse.ArgumentParser:
     """The options of `python -m study.run`; a wrong one exits with status 2 and one line."""
     parser = _Parser(
         prog="python -m study.run",
+        usage="%(prog)s --grid NAME [options]",
         description="Run what is left to do of a grid of trials, and write the report.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    add = parser.add_argument
-    add("--grid", required=True, metavar="NAME", help=f"one of: {', '.join(GRIDS)}")
+    parser.add_argument("--version", action="version", version=_version(), help="print the version and exit")
+    what = "print grids, models, data sets, optimizers and attacks with a line each, and exit"
+    parser.add_argument("--list", action="store_true", help=what)
+
+    add = parser.add_argument_group("what to run").add_argument
+    add("--grid", metavar="NAME", help=f"one of: {', '.join(GRIDS)}")
+    example = "model=m1 batch_size=64,128"
+    add("--select", nargs="+", default=[], metavar="KEY=V[,V]", help=f"only these trials, for example {example}")
+    add(
+        "--seeds",
+        metavar="0-4",
+        help="seeds of each setting's replicates, as 0-4 or 0,1,5 (default: the grid's)",
+    )
+    add("--epochs", type=int, metavar="N", help="epochs of training instead of the paper's number")
+    add("--train-size", type=int, metavar="N", help="training images instead of the paper's number")
+    add("--test-size", type=int, metavar="N", help="test images instead of the paper's number")
+    add("--probes", choices=PROBES, default="all", help="headline: only those of the headline columns")
+    add("--epsilons", metavar="E,E", help="attack only at these epsilons (pixels in [0, 1])")
+    add("--precision", choices=PRECISIONS, help="of training on a GPU (default: float32); probes always use float32")
+    add("--dry-run", action="store_true", help="check everything, print what would run and what it costs, and exit")
+
+    add = parser.add_argument_group("where").add_argument
     add("--results", metavar="DIR|URI", help="where rows, weights and the report go (default: results/NAME)")
     add(
         "--data-dir",
@@ -46,37 +90,52 @@ def parser() -> argparse.ArgumentParser:
         help="folder of the data sets (default: $STUDY_DATA_DIR, else a cache in your home)",
     )
     add("--address", metavar="ADDR", help="a Ray cluster to run on (default: this machine)")
-    add("--seeds", metavar="0,1,2", help="random seeds of each setting's replicates (default: the grid's)")
-    example = "model=m1 batch_size=64,128"
-    add("--select", nargs="+", default=[], metavar="KEY=V[,V]", help=f"only these trials, for example {example}")
-    add("--epochs", type=int, metavar="N", help="epochs of training instead of the paper's number")
-    add("--train-size", type=int, metavar="N", help="training images instead of the paper's number")
-    add("--test-size", type=int, metavar="N", help="test images instead of the paper's number")
-    add("--probes", choices=("all", "headline"), default="all", help="headline: only those of the headline columns")
-    add("--precision", choices=PRECISIONS, help="of training on a GPU (default: float32); probes always use float32")
-    add("--epsilons", metavar="E,E", help="attack only at these epsilons (pixels in [0, 1])")
+    add("--no-report", action="store_true", help="do not write the report at the end")
+    add("--mlflow", metavar="URI", help="also log every trial to this MLflow server or folder")
+    add("--wandb", metavar="PROJECT", help="also log every trial to this project of Weights & Biases")
+    add("--tensorboard", metavar="DIR", help="also write every trial's TensorBoard files to this folder")
+
+    add = parser.add_argument_group("how").add_argument
+    add(
+        "--cpus-per-trial", type=int, default=1, metavar="N", help="CPUs, and torch threads, of each trial (default: 1)"
+    )
     add("--gpus-per-trial", default="auto", metavar="F|auto", help="fraction of a GPU for each trial (auto: measured)")
-    add("--cpus-per-trial", type=int, default=1, metavar="N", help="CPUs, and torch threads, of each trial")
+    add("--max-concurrent", type=int, metavar="N", help="number of trials that run at once at most")
     replicas = (
         "train up to N networks that differ in seed, learning rate or momentum as one program "
         "(auto: on GPUs the number with the best measured throughput; 1: never)"
     )
     add("--replicas", default="auto", metavar="N|auto", help=replicas)
     add("--no-cuda-graphs", action="store_true", help="on a GPU, do not record training steps as CUDA graphs")
-    add("--max-concurrent", type=int, metavar="N", help="number of trials that run at once at most")
-    interval = "how often to store half-trained networks"
+    interval = "how often to store half-trained networks (default: 30)"
     add("--checkpoint-seconds", type=float, default=CHECKPOINT_SECONDS, metavar="S", help=interval)
     timeout = (
         "restart a trial that has not reported for this long "
         "(default: 20 times what its longest epoch or probe should take, at least 600)"
     )
     add("--trial-timeout", type=float, metavar="S", help=timeout)
-    add("--mlflow", metavar="URI", help="also log every trial to this MLflow server or folder")
-    add("--wandb", metavar="PROJECT", help="also log every trial to this project of Weights & Biases")
-    add("--tensorboard", metavar="DIR", help="also write every trial's TensorBoard files to this folder")
-    add("--dry-run", action="store_true", help="print what would run, without running it")
-    add("--no-report", action="store_true", help="do not write the report at the end")
     return parser
+
+
+def _version() -> str:
+    try:
+        return f"sgd-robustness-study {version('sgd-robustness-study')}"
+    except PackageNotFoundError:
+        return "sgd-robustness-study (not installed)"
+
+
+def command(options: Sequence[str]) -> str:
+    """The command line with these options, quoted for a shell."""
+    return f"python -m study.run {shlex.join(options)}"
+
+
+def without(options: Sequence[str], name: str) -> list[str]:
+    """The options but for `name` and its value."""
+    return [
+        option
+        for option, before in zip(options, ["", *options[:-1]], strict=True)
+        if option != name and before != name and not option.startswith(f"{name}=")
+    ]
 
 
 def request(arguments: argparse.Namespace) -> Request:
@@ -84,16 +143,19 @@ def request(arguments: argparse.Namespace) -> Request:
 
     Raises:
         GridError: a value that cannot be read.
+        OptionError: no grid.
     """
+    if arguments.grid is None:
+        raise OptionError("give a grid, such as --grid smoke; --list shows all, --help the options")
     return Request(
         grid=arguments.grid,
         select=_select(arguments.select),
-        seeds=_numbers("--seeds", arguments.seeds, int, "0,1,2"),
+        seeds=_seeds(arguments.seeds),
         epochs=arguments.epochs,
         train_size=arguments.train_size,
         test_size=arguments.test_size,
         probes=arguments.probes,
-        epsilons=_numbers("--epsilons", arguments.epsilons, float, "0.1,0.3"),
+        epsilons=_epsilons(arguments.epsilons),
         precision=arguments.precision,
     )
 
@@ -204,17 +266,42 @@ def _select(pairs: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return select
 
 
-def _numbers(option: str, text: str | None, kind: Callable[[str], Number], example: str) -> tuple[Number, ...] | None:
+def _seeds(text: str | None) -> tuple[int, ...] | None:
+    """Seeds such as 0,1,5 or 0-4 or 0-2,7."""
+    if text is None:
+        return None
+    seeds: list[int] = []
+    try:
+        for part in text.split(","):
+            first, dash, last = part.partition("-")
+            few = range(int(first), int(last) + 1) if dash and first else [int(part)]
+            if not 1 <= len(few) <= MOST_SEEDS:
+                raise ValueError
+            seeds.extend(few)
+    except (ValueError, OverflowError):
+        raise GridError(f"--seeds {text[:40]!r} is not a list of whole numbers such as 0,1,5 or 0-4") from None
+    return tuple(dict.fromkeys(seeds))
+
+
+def _epsilons(text: str | None) -> tuple[float, ...] | None:
     if text is None:
         return None
     try:
-        return tuple(dict.fromkeys(kind(part) for part in text.split(",")))
+        return tuple(dict.fromkeys(map(float, text.split(","))))
     except ValueError:
-        raise GridError(f"{option} {text[:40]!r} is not a list of numbers such as {example}") from None
+        raise GridError(f"--epsilons {text[:40]!r} is not a list of numbers such as 0.1,0.3") from None
 
 
 class _Parser(argparse.ArgumentParser):
-    """Prints errors as one line; argparse would print its usage before it."""
+    """Prints errors as one line, with the closest valid word; argparse would print its usage before it."""
 
     def error(self, message: str) -> NoReturn:
+        unknown = re.match(r"unrecognized arguments: ([^\s=]+)", message)
+        choice = re.match(r"argument (\S+): invalid choice: '(.*?)'", message)
+        if unknown and unknown[1] in GRIDS:
+            message += f"; did you mean --grid {unknown[1]}?"
+        elif unknown:
+            message += did_you_mean(unknown[1], self._option_string_actions)
+        elif choice and "did you mean" not in message:  # Python 3.14 says it itself
+            message += did_you_mean(choice[2], self._option_string_actions[choice[1]].choices or ())
         self.exit(2, f"study.run: {message[:1000]}\n")

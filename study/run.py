@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import io
 import os
-import shlex
+import shutil
 import sys
-import threading
+import textwrap
+from argparse import Namespace
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from search_spaces import Grid, GridError, Planned, Request, plan
-from study import options
+from search_spaces import GRIDS, Grid, GridError, Request, plan
+from study import checks, dry_run, options
 from study.results import provenance
 from study.results.folder import RecordsError, Results
-from study.results.run_lock import RunLock
+from study.results.run_lock import RunLock, running_command
 from study.results.schema import Row
 from study.trials import pending
 from study.tuning.costs import CostModel
 from study.tuning.ends import handle_sigterm, ignore_interrupts, terminated
-from study.tuning.progress import Progress, describe_trial, duration
-from study.tuning.settings import ClusterError
-
-if TYPE_CHECKING:
-    from study.tuning.tuner import Data
+from study.tuning.progress import Progress
+from study.tuning.settings import ClusterError, RunSettings
 
 OK, SOME_FAILED, BAD_INPUT = 0, 1, 2
 INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143  # 128 and the signal's number, as shells say it
@@ -34,13 +31,11 @@ INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143  # 128 and the signal's num
 SHOWN_FILES = 5
 """Files that cannot be read are named up to this number, then counted."""
 
+REAL = {"smoke": "mnist_quick", "mnist_quick": "natural_training --dry-run"}
+"""Grid -> what a newcomer may want next, on real images."""
 
-ANSWER_SECONDS = 30.0
-"""How long an object store may take to answer its first request."""
-
-
-class InputError(Exception):
-    """A grid, data or results that cannot be used as given."""
+MORE_SEEDS = (5, 8)
+"""Numbers of seeds that confirm most counterexamples, and nearly all (docs/calibration.md)."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,46 +51,52 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     arguments = options.parser().parse_args(argv)
     try:
+        if arguments.list:
+            from study import listing  # importing torch takes seconds
+
+            listing.print_all(shutil.get_terminal_size().columns if sys.stdout.isatty() else None)
+            sys.stdout.flush()
+            return OK
         request, settings = options.request(arguments), options.run_settings(arguments)
         grid = _plan(request)
         results = Results(arguments.results or f"results/{request.grid}")
-        _check_answer(results)
-        if arguments.train_size or arguments.test_size:
-            _check_sizes(grid)
+        checks.check_answer(results)
+        checks.check_place(results)
+        checks.check_networks(grid)
+        checks.check_sizes(grid)
         if arguments.dry_run:
-            _print_dry_run(request, grid, results)
+            _print_dry_run(grid, results, arguments, settings)
             sys.stdout.flush()
             return OK
         results.create()
         failures = {}
         with RunLock(results):
-            rows = _read_rows(
-                results, grid, update_cache=True
-            )  # only under the lock: another command may just have written some
+            # Only under the lock: another command may just have written some.
+            rows = _read_rows(results, grid, update_cache=True)
             work = pending.pending_with_parents(grid, rows, results)
-            data = _load_data(work, arguments.data_dir)
+            if work:
+                print(f"{len(work)} of {len(grid)} trials to run, results in {results.location}", flush=True)
+            data = checks.load_data(work, arguments.data_dir)
             _record_request(results, request, argv)
             if work:
-                from study.tuning import gpu_shares, tuner  # importing torch and ray takes seconds
+                from study.tuning import gpu_shares, tuner  # importing ray takes seconds
 
-                print(f"{len(work)} trials to run, results in {results.location}", flush=True)
                 costs, peaks = CostModel(grid, rows), gpu_shares.known_peaks(grid, rows)
                 progress = tuner.run_study(
                     work, data, results, address=arguments.address, settings=settings, costs=costs, peaks=peaks
                 )
-                _print_accuracy(costs, work, results)
                 _print_failures(progress, results)
                 failures = progress.failures
             else:
                 print(f"all {len(grid)} trials of grid {request.grid!r} are answered already: nothing to do")
         if not arguments.no_report:
-            _write_report(results)
+            _write_report(results, request, grid, argv, failed=bool(failures))
         sys.stdout.flush()
     except KeyboardInterrupt:
         ignore_interrupts()
         print("\ninterrupted; finished trials are stored. Give the same command again to continue.", file=sys.stderr)
         return TERMINATED if terminated() else INTERRUPTED
-    except (GridError, RecordsError, options.OptionError, ClusterError, InputError) as error:
+    except (GridError, RecordsError, options.OptionError, ClusterError, checks.InputError) as error:
         print(f"study.run: {error}", file=sys.stderr)
         return BAD_INPUT
     except BrokenPipeError:  # of `| head`
@@ -111,46 +112,7 @@ def _plan(request: Request) -> Grid:
     try:
         return plan(request)
     except ValueError as error:  # no such choice, or a trial that cannot exist
-        raise InputError(str(error)) from error
-
-
-def _check_answer(results: Results) -> None:
-    """Refuse an object store that does not answer: without credentials its client tries for minutes, silently."""
-    if "://" not in results.location:
-        return
-    answers: list[bool | Exception] = []
-
-    def ask() -> None:
-        try:
-            answers.append(results.exists())
-        except Exception as error:
-            answers.append(error)
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(ANSWER_SECONDS)
-    if not answers:
-        raise InputError(
-            f"{results.location} does not answer within {ANSWER_SECONDS:.0f} s: check the network and the credentials "
-            "(AWS_PROFILE or AWS_ACCESS_KEY_ID; GOOGLE_APPLICATION_CREDENTIALS)"
-        )
-    if isinstance(answers[0], Exception):
-        raise answers[0]
-
-
-def _check_sizes(grid: Grid) -> None:
-    """Refuse more images than a data set has, before it is loaded."""
-    from study.data import DATASETS  # imports torch, which takes seconds
-
-    for planned in grid.values():
-        trial, info = planned.trial, DATASETS[planned.trial.dataset]
-        if trial.train_size + trial.val_size > info.train_count:
-            raise InputError(
-                f"{info.name}: train_size {trial.train_size} + val_size {trial.val_size} is more than the "
-                f"{info.train_count} training images"
-            )
-        if trial.test_size > info.test_count:
-            raise InputError(f"{info.name}: test_size {trial.test_size} is more than the {info.test_count} test images")
+        raise checks.InputError(str(error)) from error
 
 
 def _read_rows(results: Results, grid: Grid, *, update_cache: bool) -> list[Row]:
@@ -159,7 +121,7 @@ def _read_rows(results: Results, grid: Grid, *, update_cache: bool) -> list[Row]
     rows, unreadable = results.read_rows(pending.COLUMNS, update_cache=update_cache)
     newer = [file.name for file in unreadable if file.newer and Path(file.name).stem in grid]
     if newer:
-        raise InputError(
+        raise checks.InputError(
             f"a newer version of this program wrote {len(newer)} of these trials ({newer[0]}): use that version, or "
             "give another folder with --results"
         )
@@ -170,39 +132,27 @@ def _read_rows(results: Results, grid: Grid, *, update_cache: bool) -> list[Row]
     return rows
 
 
-def _print_dry_run(request: Request, grid: Grid, results: Results) -> None:
+def _print_dry_run(grid: Grid, results: Results, arguments: Namespace, settings: RunSettings) -> None:
     rows = _read_rows(results, grid, update_cache=False)
-    work, costs = pending.pending(grid, rows), CostModel(grid, rows)
-    probes = sum(len(planned.probes) for planned in grid.values())
+    work, costs = pending.pending_with_parents(grid, rows, results, set_aside=False), CostModel(grid, rows)
+    folder = checks.data_folder(arguments.data_dir)
+    missing = checks.missing_data(work, folder)
+    checks.load_data([planned for planned in work if planned.trial.dataset not in missing], arguments.data_dir)
+    local = arguments.address is None and not os.environ.get("RAY_ADDRESS")
+    if local:
+        checks.check_machine(settings, {planned.trial.precision for planned in work})
     cells = len({planned.trial.cell_id for planned in grid.values()})
-    print(f"grid {request.grid}: {len(grid)} trials in {cells} cells, {probes} probes; results in {results.location}")
+    print(f"grid {arguments.grid}: {len(grid)} trials in {cells} cells; results in {results.location}")
     probes_left = sum(len(planned.probes) for planned in work)
     print(f"answered already: {len(grid) - len(work)} trials; to do: {len(work)} trials with {probes_left} probes")
-    for planned in work:
-        trial_id, seconds = planned.trial.trial_id, costs.seconds(planned)
-        print(f"  {trial_id}  {describe_trial(planned):62s} {len(planned.probes):3d} probes  ~{duration(seconds)}")
-    print(costs.summary(work))
-
-
-def _load_data(work: Sequence[Planned], data_dir: str | None) -> Data:
-    """Every data set that the work needs, loaded once, before any trial starts."""
-    from study.data import DataError, load, split
-    from study.trials.device_data import data_key
-
-    folder = Path(data_dir or os.environ.get("STUDY_DATA_DIR") or Path.home() / ".cache" / "sgd-robustness-study")
-    datasets, data = {}, {}
-    try:
-        for planned in work:
-            trial, key = planned.trial, data_key(planned)
-            if trial.dataset not in datasets:
-                datasets[trial.dataset] = load(trial.dataset, folder.expanduser())
-            whole = datasets[trial.dataset]
-            if key not in data:
-                sizes = {"train_size": trial.train_size, "val_size": trial.val_size, "test_size": trial.test_size}
-                data[key] = (split(whole, **sizes), whole.sha256)
-    except (DataError, ValueError) as error:
-        raise InputError(str(error)) from error
-    return data
+    for line in dry_run.lines(grid, work, costs):
+        print(line)
+    if missing:
+        _print_wrapped(f"a run downloads {', '.join(missing)} to {folder} first")
+    if not local:
+        print("whether the cluster can hold the trials is checked when the run has reached it")
+    if running := running_command(results):
+        print(f"a command runs on these results now (process {running['pid']} on {running.get('host')})")
 
 
 def _record_request(results: Results, request: Request, argv: Sequence[str]) -> None:
@@ -213,7 +163,7 @@ def _record_request(results: Results, request: Request, argv: Sequence[str]) -> 
         for entry in results.read_study().get("requests", [])
         if any(entry.get(name) != value for name, value in fields.items())
     ]
-    command = f"python -m study.run {shlex.join(argv)}"
+    command = options.command(argv)
     entry = {**fields, "command": command, "at": datetime.now(UTC).isoformat(timespec="seconds")}
     results.write_study(
         {
@@ -225,29 +175,47 @@ def _record_request(results: Results, request: Request, argv: Sequence[str]) -> 
     )
 
 
-def _print_accuracy(costs: CostModel, work: Sequence[Planned], results: Results) -> None:
-    """Print how good the estimate was; the next one is calibrated by these rows."""
-    rows, _ = results.read_rows(["trial_id", "status", "train_seconds", "probe_seconds"])
-    found = costs.accuracy(work, rows)
-    if found is not None:
-        print(
-            f"{found.trials} trained trials took {duration(found.took)} of trial time, {duration(found.expected)} were "
-            f"estimated (half of the trials within a factor of {found.typical_factor:.1f})"
-        )
-
-
 def _print_failures(progress: Progress, results: Results) -> None:
     for trial_id, reason in progress.failures.items():
         print(f"failed: {progress.labels[trial_id]}: {reason} (log: {results.location}/logs/{trial_id}.txt)")
 
 
-def _write_report(results: Results) -> None:
-    from analysis.report import ReportError, write_report
+def _write_report(results: Results, request: Request, grid: Grid, argv: Sequence[str], *, failed: bool) -> None:
+    """Write the report; print what it found, what is undecided with the next command, and its path."""
+    from analysis.output.conclusion import conclude
+    from analysis.report import ReportError, find_and_write
 
     try:
-        print(f"report: {write_report(results.location)}")
+        page, findings = find_and_write(results.location)
     except ReportError as error:
-        raise InputError(str(error)) from error
+        raise checks.InputError(str(error)) from error
+    conclusion = conclude(findings.verdicts)
+    following = _next_command(request, grid, argv, undecided=bool(conclusion.open), failed=failed)
+    _print_wrapped(f"found: {conclusion.found}")
+    _print_wrapped(f"undecided: {conclusion.undecided}" + (f"; next: {following}" if following else ""))
+    print(f"report: {page}")
+
+
+def _print_wrapped(text: str) -> None:
+    """Print a line, on a terminal between words in as many as it takes."""
+    columns = shutil.get_terminal_size().columns
+    print(textwrap.fill(text, columns, break_long_words=False, break_on_hyphens=False) if sys.stdout.isatty() else text)
+
+
+def _next_command(request: Request, grid: Grid, argv: Sequence[str], *, undecided: bool, failed: bool) -> str | None:
+    """The command that decides more: failed trials first, then real images, more seeds, the rest of the grid."""
+    if failed:
+        return options.command(argv)
+    if request.grid in REAL:
+        following = REAL[request.grid]
+        return options.command(["--grid", *(following if following in GRIDS else REAL[following]).split()])
+    seeds = {planned.trial.seed for planned in grid.values()}
+    more = next((count for count in MORE_SEEDS if max(seeds) < count - 1), None)
+    if undecided and more:
+        return options.command([*options.without(argv, "--seeds"), "--seeds", f"0-{more - 1}"])
+    if request != Request(request.grid, seeds=request.seeds):
+        return options.command(["--grid", request.grid, "--dry-run"])
+    return None
 
 
 if __name__ == "__main__":

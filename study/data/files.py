@@ -46,6 +46,10 @@ class FromFiles:
             raise DataError(f"The download of {info.name} left {', '.join(lacking)} missing in {data_dir}.")
         return self.published.read(data_dir, info, verify)
 
+    def is_in(self, data_dir: Path) -> bool:
+        """Whether the data directory has all files of one layout, so that nothing is downloaded."""
+        return any(not layout.missing(data_dir) for layout in (self.published, self.shards))
+
     def advice(self, info: DatasetInfo, data_dir: Path) -> str:
         """Which files to put where, in each layout, without those already there."""
         choices = [

@@ -42,8 +42,8 @@ class RunLock:
         self._taken_over, self._last_heartbeat = "", 0.0
 
     def __enter__(self) -> RunLock:
-        other = self._results.read_run_lock()
-        if other and _alive(other):
+        other = running_command(self._results)
+        if other:
             wait = max(1.0, STALE_SECONDS - (time.time() - other["at"]))
             raise RecordsError(
                 f"another command runs on {self._results.location} (process {other['pid']} on {other.get('host')}): "
@@ -102,6 +102,12 @@ class RunLock:
         while not self._end.is_set():
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             self._end.wait(STALE_SECONDS)
+
+
+def running_command(results: Results) -> dict[str, Any] | None:
+    """The lock of the command that runs on the folder; None if none does."""
+    lock = results.read_run_lock()
+    return lock if lock and _alive(lock) else None
 
 
 def _alive(lock: dict[str, Any]) -> bool:

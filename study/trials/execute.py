@@ -26,6 +26,7 @@ FINAL_METRICS = (
     "train_loss",
     "val_acc",
     "test_acc",
+    "headline_epsilon",
     "fgsm_acc",
     "pgd_acc",
     "fgsm_acc_stable",

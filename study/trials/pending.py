@@ -64,19 +64,20 @@ def pending(grid: Grid, rows: Iterable[Row]) -> list[Planned]:
     return [work[trial_id] for trial_id in grid if trial_id in work]
 
 
-def pending_with_parents(grid: Grid, rows: Sequence[Row], results: Results) -> list[Planned]:
+def pending_with_parents(grid: Grid, rows: Sequence[Row], results: Results, *, set_aside: bool = True) -> list[Planned]:
     """As `pending`, after the stored weights of the parents that trials of the work start from were checked.
 
-    A parent whose weights are missing or damaged (they are set aside then) is trained again, before its children.
+    A parent whose weights are missing or damaged is trained again, before its children. Damaged ones are set aside
+    unless `set_aside` is False.
     """
     work = pending(grid, rows)
     again = {planned.trial.trial_id for planned in work}
     parents = {one.trial.parent.trial_id for one in work if one.trial.parent is not None} - again
-    lost = {row["trial_id"] for row in rows if row["trial_id"] in parents and not _has_weights(row, results)}
+    lost = {row["trial_id"] for row in rows if row["trial_id"] in parents and not _has_weights(row, results, set_aside)}
     return pending(grid, [row for row in rows if row["trial_id"] not in lost]) if lost else work
 
 
-def _has_weights(row: Row, results: Results) -> bool:
+def _has_weights(row: Row, results: Results, set_aside: bool) -> bool:
     """Whether the weights that the row of a trained network describes are stored."""
     from study.results.checkpoints import DamagedError, read_weights  # importing torch takes seconds
 
@@ -86,7 +87,8 @@ def _has_weights(row: Row, results: Results) -> bool:
     try:
         read_weights(content, row["trial_id"], row["weights_sha256"])
     except DamagedError as error:
-        results.set_weights_aside(row["trial_id"], str(error))
+        if set_aside:
+            results.set_weights_aside(row["trial_id"], str(error))
         return False
     return True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -40,6 +40,28 @@ def build_model(trial: Trial, data: DeviceData) -> nn.Module:
     stream = streams.generator(trial.seed, "initialization")
     model = build(trial.model, image_shape=info.image_shape, num_classes=info.num_classes, generator=stream)
     return precision.prepare(model.to(data.device), "float32")
+
+
+def check(trials: Iterable[Trial]) -> None:
+    """Make each kind of model and optimizer that the trials name, once.
+
+    Raises:
+        ValueError: images that are too small for a model, or settings that an optimizer does not support.
+    """
+    models: dict[tuple[str, str], nn.Module] = {}
+    seen = set()
+    for trial in trials:
+        info, place = DATASETS[trial.dataset], (trial.model, trial.dataset)
+        kind = (*place, trial.optimizer, trial.momentum, trial.weight_decay)
+        if kind in seen:
+            continue
+        seen.add(kind)
+        if place not in models:
+            models[place] = build(
+                trial.model, image_shape=info.image_shape, num_classes=info.num_classes, generator=torch.Generator()
+            )
+        rates = {"learning_rate": trial.learning_rate, "momentum": trial.momentum, "weight_decay": trial.weight_decay}
+        OPTIMIZERS[trial.optimizer](models[place], **rates)
 
 
 class TrialTraining:

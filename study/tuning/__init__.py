@@ -3,10 +3,14 @@
 Ray reads the environment when it is imported, so it is set before any module of this package is.
 """
 
+import logging
 import os
 
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # they write several files for each trial
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends the run at once; rows are stored by then
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "inf")  # a run is resumed from its rows, not from Tune's snapshots
 os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the other prints a box and a path whatever its verbosity
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # its error lists failed trials, which a run does itself

@@ -159,8 +159,9 @@ class StudyCallback(tune.Callback):
                 reason = self._hang_detector.reason(trial_id)
                 self._progress.note(trial_id, str(reason))
                 self._results.write_log(trial_id, f"{reason}\n")
+            self._display.refresh()
         except Exception as error:
-            self._progress.last = f"(check for hung trials: {error})"
+            self._progress.last = (f"(check for hung trials: {error})",)
 
     def record_failure(self, trial_id: str, reason: str) -> None:
         """Give up on a trial: its row says why, and the others continue."""
@@ -175,7 +176,7 @@ class StudyCallback(tune.Callback):
             update(trial.config["trial_id"])
             self._display.refresh()
         except Exception as error:
-            self._progress.last = f"(progress display: {error})"
+            self._progress.last = (f"(progress display: {error})",)
 
 
 class GpuShareScheduler(FIFOScheduler):
@@ -210,7 +211,7 @@ class GpuShareScheduler(FIFOScheduler):
             if OutOfGpuMemory.__name__ in last_traceback(trial):
                 self._enlarge(trial)
         except Exception as error:
-            self._progress.last = f"(GPU share kept: {error})"
+            self._progress.last = (f"(GPU share kept: {error})",)
 
     def _enlarge(self, trial: Any) -> None:
         trial_id = trial.config["trial_id"]

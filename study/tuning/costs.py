@@ -7,7 +7,6 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from statistics import median
-from typing import NamedTuple
 
 from search_spaces import (
     AttackProbe,
@@ -129,15 +128,6 @@ def _image_seconds(model: str) -> float:
     return IMAGE_SECONDS.get(model, UNKNOWN_IMAGE_SECONDS)
 
 
-class Accuracy(NamedTuple):
-    """Estimated and measured seconds of all trials, and the median factor by which they differ, in either direction."""
-
-    trials: int
-    expected: float
-    took: float
-    typical_factor: float
-
-
 class CostModel:
     """Expected seconds of planned work: the figures above, scaled for each model by the times of stored rows.
 
@@ -180,6 +170,16 @@ class CostModel:
             return 0.0
         return train_seconds(planned) * self._factor(planned)
 
+    def knows(self, planned: Planned) -> bool:
+        """Whether the estimate rests on measurements: of the model, and of every attack on it."""
+        trial, attacks = planned.trial, {probe.attack for probe in planned.probes if isinstance(probe, AttackProbe)}
+        attacks |= {trial.adversarial_training} - {"none"}
+        return self.knows_model(trial.model) and attacks <= ATTACK_PASSES.keys()
+
+    def knows_model(self, model: str) -> bool:
+        """Whether this model was measured, by the authors or by a stored row."""
+        return model in IMAGE_SECONDS or model in self.scale
+
     def _factor(self, planned: Planned) -> float:
         return self.scale.get(planned.trial.model, 1.0)
 
@@ -189,8 +189,7 @@ class CostModel:
         Rows of a GPU predict nothing for a run without one, so the unscaled estimate is a lower bound. Infinite for a
         model that was not measured and has no rows.
         """
-        model = planned.trial.model
-        if model not in IMAGE_SECONDS and model not in self.scale:
+        if not self.knows_model(planned.trial.model):
             return math.inf
         return longest_part_seconds(planned) * max(1.0, self._factor(planned))
 
@@ -200,21 +199,6 @@ class CostModel:
         if self.devices and self.devices != ["cpu"]:
             devices = " and ".join(self.devices)
             return f"estimated: {duration(total)} of one trial at a time, as stored rows took on {devices}"
-        source = "calibrated by stored rows" if self.scale else "as measured on the authors' machine"
-        here = f"{duration(total / usable_cpus())} on this machine's cores"
-        return f"estimated: {duration(total)} of one CPU core ({source}), {here}"
-
-    def accuracy(self, work: Iterable[Planned], rows: Iterable[Row]) -> Accuracy | None:
-        """How far off the estimates for `work` were, by the rows of trials trained since; None without any."""
-        finished = {row["trial_id"]: row for row in rows if row["status"] == "ok"}
-        pairs = [
-            (self.seconds(planned), (row["train_seconds"] or 0.0) + (row["probe_seconds"] or 0.0))
-            for planned in work
-            if planned.trial.trial_id not in self.trained and (row := finished.get(planned.trial.trial_id))
-        ]
-        pairs = [(expected, seconds) for expected, seconds in pairs if seconds > 0]
-        if not pairs:
-            return None
-        factors = [max(expected / seconds, seconds / expected) for expected, seconds in pairs]
-        expected, seconds = (sum(column) for column in zip(*pairs, strict=True))
-        return Accuracy(len(pairs), expected, seconds, median(factors))
+        source = "stored rows" if self.scale else "the authors' machine"
+        cores = usable_cpus()
+        return f"estimated: {duration(total)} on one core, {duration(total / cores)} on {cores} (by {source})"

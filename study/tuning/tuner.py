@@ -77,7 +77,8 @@ def run_study(
         trained = train_in_batches(work, costs, data, results, settings, labels=labels)
         costs_now = costs.with_trained(trained)
         expected = {planned.trial.trial_id: costs_now.seconds(planned) for planned in work}
-        progress = Progress(expected, labels)
+        training = {planned.trial.trial_id: costs_now.training_seconds(planned) for planned in work}
+        progress = Progress(expected, labels, training)
         for trial_id, row in trained.items():
             if row["status"] == "diverged":  # its probes cannot be answered
                 progress.finish(trial_id, row["status"], row)
@@ -126,6 +127,7 @@ def train_in_batches(
     progress = Progress(
         expected,
         {leader: f"{len(group)} x {labels[leader]}" for leader, group in members.items()},
+        training=expected,
         later_seconds=sum(map(costs.seconds, work)) - sum(expected.values()),
     )
     print(

@@ -41,7 +41,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def guided(folder: Path) -> dict[str, Any]:
     """The variables of the guide's code, run in the folder above the results."""
-    blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    _, results = GUIDE.read_text(encoding="utf-8").split("## The results of a study")
+    blocks = re.findall(r"```python\n(.*?)```", results, flags=re.DOTALL)
     left: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder.parent)

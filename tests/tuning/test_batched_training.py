@@ -66,7 +66,7 @@ def test_networks_that_diverged_together_are_not_trained_again(
 
 
 def test_the_work_that_follows_counts_in_the_eta() -> None:
-    done = {"costs": {"a": 1.0}, "labels": {}, "started": 0.0, "done": {"a": "ok"}}
+    done = {"costs": {"a": 1.0}, "labels": {}, "done": {"a": "ok"}}
     assert Progress(**done).eta_seconds() == 0  # type: ignore[arg-type]
     waiting = Progress(**done, later_seconds=3.0)  # type: ignore[arg-type]
     eta = waiting.eta_seconds()

@@ -68,7 +68,7 @@ def test_a_trial_that_tune_gives_up_runs_again_with_a_larger_share(out_of_memory
     assert scheduler.resources()({"trial_id": ID}) == {"cpu": 2, "gpu": 0.5}
     assert scheduler.run_again == {ID}
     assert (progress.done, progress.retries, progress.enlarged) == ({}, 1, 1)
-    assert "out of GPU memory at 0.25 of a GPU, again at 0.5" in progress.summary()
+    assert progress.last == (ID, "out of GPU memory at 0.25 of a GPU, again at 0.5")
     assert results.read_row(ID) is None
 
 

@@ -1,0 +1,68 @@
+"""What a run says at its end: which claims its results decide, and which are left open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from analysis.claims.claim import Verdict
+
+NAMED = 8
+"""Claims that a line names; more are counted."""
+
+
+class Conclusion(NamedTuple):
+    """Names of claims: those that hold or do not, whatever the attack's loss, that depend on it, and that are open."""
+
+    supported: list[str]
+    refuted: list[str]
+    differ: list[str]
+    open: list[str]
+
+    @property
+    def found(self) -> str:
+        """What is decided: `A8 holds; A2 and A3 do not`."""
+        parts = [
+            _said(self.supported, "holds", "hold"),
+            _said(self.refuted, "does not hold", "do not hold"),
+            _said(self.differ, "depends on the attack's loss", "depend on the attack's loss"),
+        ]
+        return "; ".join(filter(None, parts)) or "no claim is decided"
+
+    @property
+    def undecided(self) -> str:
+        """What is not: `2 of 5 claims that could be judged (A1 and A4)`."""
+        judged = sum(map(len, self))
+        if not judged:
+            return "no claim could be judged: each needs several batch sizes, seeds or settings"
+        claims = f"{len(self.open)} of {judged} claim{'s' if judged > 1 else ''} that could be judged"
+        return f"{claims} ({_listed(self.open)})" if self.open else claims
+
+
+def conclude(verdicts: Iterable[Verdict]) -> Conclusion:
+    """Sort the claims that were judged by what became of them."""
+    reached: dict[str, set[str]] = {}
+    for verdict in verdicts:
+        if verdict.verdict != "not run":
+            reached.setdefault(verdict.claim, set()).add(verdict.verdict)
+    found = Conclusion([], [], [], [])
+    for claim, words in reached.items():
+        if len(words) > 1:
+            found.differ.append(claim)
+        elif words == {"supported"}:
+            found.supported.append(claim)
+        elif words == {"refuted"}:
+            found.refuted.append(claim)
+        else:
+            found.open.append(claim)
+    return found
+
+
+def _said(claims: Sequence[str], one: str, several: str) -> str:
+    return f"{_listed(claims)} {one if len(claims) == 1 else several}" if claims else ""
+
+
+def _listed(claims: Sequence[str]) -> str:
+    names = list(claims[:NAMED])
+    names += [f"{len(claims) - NAMED} more"] if len(claims) > NAMED else []
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

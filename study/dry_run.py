@@ -1,0 +1,62 @@
+"""What `--dry-run` prints: the work, curve by curve, with its cost."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from search_spaces import Grid, Planned, Trial
+from study.tuning.costs import CostModel
+from study.tuning.progress import describe_settings, duration
+
+
+@dataclass
+class Curve:
+    """The trials of a grid that differ in batch size, learning rate and seed only."""
+
+    trials: list[Trial] = field(default_factory=list)
+    work: list[Planned] = field(default_factory=list)
+
+
+def lines(grid: Grid, work: Collection[Planned], costs: CostModel) -> Iterator[str]:
+    """A line for each curve, and the estimate for all of them.
+
+    Args:
+        grid: every trial; one that is on several curves is listed with the first.
+        work: those with something left to do.
+        costs: expected seconds of each.
+    """
+    curves: dict[str, Curve] = {}
+    for planned in grid.values():
+        curves.setdefault(_name(planned), Curve()).trials.append(planned.trial)
+    for planned in work:
+        curves[_name(planned)].work.append(planned)
+    rows = [("left", "one core", "curve")]
+    for name, curve in curves.items():
+        cost = f"~{duration(sum(map(costs.seconds, curve.work)))}" if curve.work else "done"
+        guess = "" if all(map(costs.knows, curve.work)) else "?"
+        rows.append((f"{len(curve.work)}/{len(curve.trials)}", f"{cost}{guess}", f"{name} {_range(curve.trials)}"))
+    left, cost_width = (max(len(row[i]) for row in rows) for i in (0, 1))
+    yield from (f"{row[0]:>{left}} {row[1]:>{cost_width}}  {row[2]}" for row in rows)
+    yield costs.summary(work)
+    guessed = [planned for planned in work if not costs.knows(planned)]
+    if guessed:
+        models = sorted({planned.trial.model for planned in guessed if not costs.knows_model(planned.trial.model)})
+        seconds = sum(map(costs.seconds, guessed))
+        reason = f"nobody has measured {', '.join(models)}" if models else "nobody has measured these attacks"
+        yield f"? {duration(seconds)} of it is a guess: {reason} yet"
+
+
+def _name(planned: Planned) -> str:
+    return describe_settings(planned.trial, planned.regimes[:1] or ("parent",))
+
+
+def _range(trials: Iterable[Trial]) -> str:
+    """The batch sizes and seeds of a curve: `bs 16-1024 seeds 0-2`."""
+    sizes, seeds = (sorted({getattr(trial, name) for trial in trials}) for name in ("batch_size", "seed"))
+    batches = f"bs {sizes[0]}" + (f"-{sizes[-1]}" if len(sizes) > 1 else "")
+    if len(seeds) == 1:
+        return f"{batches} seed {seeds[0]}"
+    if seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{batches} seeds {seeds[0]}-{seeds[-1]}"
+    return f"{batches} {len(seeds)} seeds"

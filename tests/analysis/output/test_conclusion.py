@@ -1,0 +1,31 @@
+"""The two lines at the end of a run: what is found and what is undecided, by claim and not by loss."""
+
+from analysis.claims.claim import Source, Verdict
+from analysis.output.conclusion import conclude
+from analysis.statistics.estimates import Decision
+
+
+def verdicts(**reached: tuple[Decision, ...]) -> list[Verdict]:
+    return [Verdict(claim, "", Source("", ""), one, "") for claim, both in reached.items() for one in both]
+
+
+def test_a_claim_counts_once_whatever_its_losses() -> None:
+    found = conclude(
+        verdicts(
+            A1=("supported",), A2=("supported", "refuted"), A3=("refuted", "refuted"), A4=("inconclusive",),
+            A5=("supported", "inconclusive"), A6=("not run", "not run"), A7=("supported", "supported"),
+        )
+    )  # fmt: skip
+    assert found.found == "A1 and A7 hold; A3 does not hold; A2 and A5 depend on the attack's loss"
+    assert found.undecided == "1 of 6 claims that could be judged (A4)"
+
+
+def test_a_study_that_decides_nothing_says_so() -> None:
+    assert conclude(verdicts(A1=("inconclusive",))).found == "no claim is decided"
+    nothing = conclude(verdicts(A1=("not run",)))
+    assert nothing.undecided == "no claim could be judged: each needs several batch sizes, seeds or settings"
+
+
+def test_many_claims_are_counted_not_listed() -> None:
+    found = conclude(verdicts(**{f"A{i}": ("inconclusive",) for i in range(1, 21)}))
+    assert found.undecided == ("20 of 20 claims that could be judged (A1, A2, A3, A4, A5, A6, A7, A8 and 12 more)")
