@@ -32,7 +32,7 @@ def torchattacks_of(model: nn.Module, epsilon: float, steps: int) -> dict[str, R
     """The peer's FGSM and PGD without a random start."""
     import torchattacks  # type: ignore[import-untyped]  # here, so that the other functions work without it
 
-    step = pgd_step_size(epsilon)
+    step = pgd_step_size(epsilon, steps)
     return {
         "FGSM": torchattacks.FGSM(model, eps=epsilon),
         "PGD": torchattacks.PGD(model, eps=epsilon, alpha=step, steps=steps, random_start=False),
@@ -45,7 +45,7 @@ def foolbox_of(model: nn.Module, epsilon: float, steps: int) -> dict[str, Run]:
     from foolbox.models.pytorch import PyTorchModel
 
     network = PyTorchModel(model, bounds=(0, 1), device=next(model.parameters()).device)
-    descent = foolbox.attacks.LinfPGD(abs_stepsize=pgd_step_size(epsilon), steps=steps, random_start=False)
+    descent = foolbox.attacks.LinfPGD(abs_stepsize=pgd_step_size(epsilon, steps), steps=steps, random_start=False)
 
     def run(attack: object, x: Tensor, y: Tensor) -> Tensor:
         found: Tensor = attack.run(network, x, foolbox.criteria.Misclassification(y), epsilon=epsilon)  # type: ignore[attr-defined]
@@ -103,7 +103,7 @@ def until_fooled(name: str, model: nn.Module, x: Tensor, y: Tensor, epsilon: flo
 
     draws = streams.generator(0, "start")
     run = partial(pgd_until_fooled, model, epsilon=epsilon, loss=cross_entropy_sum, generator=draws, steps=steps)
-    peer = torchattacks.PGD(model, eps=epsilon, alpha=pgd_step_size(epsilon), steps=steps, random_start=True)
+    peer = torchattacks.PGD(model, eps=epsilon, alpha=pgd_step_size(epsilon, steps), steps=steps, random_start=True)
     whole = partial(pgd, model, epsilon=epsilon, loss=cross_entropy_sum, steps=steps)
     fooled = predict(model, run(x, y, generator=streams.generator(1))) != y
     missed = (predict(model, whole(x, y, generator=streams.generator(1))) != y) & ~fooled

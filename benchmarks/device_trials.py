@@ -28,6 +28,7 @@ import torch
 from search_spaces import Planned, Request, plan
 from search_spaces.natural_training import BATCH_SIZES
 from search_spaces.smoke import BATCH_SIZES as SMOKE_BATCH_SIZES
+from search_spaces.smoke import DIGITS
 from study.data import DATASETS, DataError, ImageData, load, split
 from study.data.files import FromFiles
 from study.results import provenance
@@ -67,7 +68,7 @@ def requests(
     grid = "natural_training" if available else "smoke"
     sizes = sorted(BATCH_SIZES if available else SMOKE_BATCH_SIZES, reverse=True)
     sizes = list(map(int, select.get("batch_size", ()))) or sizes
-    for dataset, model in available or [("digits", "m1_8")]:
+    for dataset, model in available or [(DIGITS.dataset, DIGITS.model)]:
         for size in sizes[:1] if device == "cpu" else sizes:
             own = {"dataset": dataset, "model": model, "batch_size": str(size)}
             if all(value in select.get(name, (value,)) for name, value in own.items()):

@@ -167,7 +167,7 @@ def _attack(probe: AttackProbe, accuracy: float, hardness: NDArray[np.float64]) 
         **asdict(probe),
         "radius": probe.epsilon,
         "norm": "l2" if probe.attack.startswith("l2") else "linf",
-        "steps": 40 if iterated else 1,
+        "steps": probe.steps if iterated else 1,
         "step_size": probe.epsilon / 30 if iterated else probe.epsilon,
         "random_start": iterated,
         "newton_steps": probe.newton_steps if second_order else None,

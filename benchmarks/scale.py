@@ -134,7 +134,7 @@ def _run(grid: Mapping[str, Planned], results: Results, nodes: int) -> None:
 
 
 def _data(grid: Mapping[str, Planned]) -> dict[DataKey, tuple[Any, str]]:
-    whole = load("digits", "unused")
+    whole = load("digits_8x8", "unused")
     keys = {data_key(planned) for planned in grid.values()}
     return {
         key: (split(whole, train_size=key[1], val_size=key[2], test_size=key[3]), whole.sha256) for key in sorted(keys)

@@ -1,7 +1,8 @@
-"""The smoke study: paper A's three regimes on a small scale, on digits that need no download, in about a minute.
+"""The smoke study: paper A's three regimes on scikit-learn's scans of digits, which need no download, in a minute.
 
-Its settings are ours, chosen so that small networks learn 500 scans well and differ from each other. It exercises every
-step of the real studies and says nothing about the papers.
+Its settings are ours, fixed on the seeds 100 to 109, before those of the study were run: so that small networks learn
+all 1,797 scans well, and that five seeds decide most of paper A's questions about them, whichever way. Its answers are
+about these networks and say nothing about the papers'.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from search_spaces.trial import Trial
 BATCH_SIZES = (8, 16, 32, 64, 128)
 """Five sizes spanning a factor of 16: the fewest on which a claim about a trend can be decided."""
 
-LEARNING_RATE = 0.05
-"""Five times the papers' rate: with few scans, an epoch has few steps."""
+LEARNING_RATE = 0.1
+"""Ten times the papers' rate: with few scans, an epoch has few steps."""
 
 BENCHMARK_LEARNING_RATE = 0.02
 """Momentum .9 multiplies the effective rate by ten: LEARNING_RATE would be too large for small batches."""
@@ -23,20 +24,25 @@ BENCHMARK_LEARNING_RATE = 0.02
 PIVOT = 32
 """The batch size at which fixed rate and fixed ratio are the same run."""
 
+PGD_STEPS = 20
+"""Of an eighth of epsilon each, which cross the ball, so that PGD is the stronger attack, as it should be. The
+published forty cannot; they stay in the papers' grids."""
+
 DIGITS = Trial(
-    dataset="digits",
-    model="m1_8",
+    dataset="digits_8x8",
+    model="mlp_256",
     learning_rate=LEARNING_RATE,
     batch_size=PIVOT,
-    epochs=12,
-    train_size=500,
-    val_size=240,
-    test_size=200,
+    epochs=15,
+    train_size=1_024,  # a multiple of every batch size: a small last batch would add noise to the weights
+    val_size=174,
+    test_size=599,
 )
 
 
 def _probes(trial: Trial) -> frozenset[Probe]:
-    return attack_probes(("fgsm", "pgd"), (HEADLINE_EPSILON["digits"],)) | lambda1_probes(trial)
+    attacks = attack_probes(("fgsm", "pgd"), (HEADLINE_EPSILON[trial.dataset],), steps=PGD_STEPS)
+    return attacks | lambda1_probes(trial)
 
 
 SMOKE = Space(
@@ -47,6 +53,6 @@ SMOKE = Space(
         curve(fixed_ratio(LEARNING_RATE / PIVOT), DIGITS, BATCH_SIZES, 0.0),
         curve(benchmark(BENCHMARK_LEARNING_RATE), DIGITS, BATCH_SIZES, BENCHMARK_MOMENTUM),
     ),
-    seeds=(0, 1, 2),
+    seeds=(0, 1, 2, 3, 4),
     probes=_probes,
 )

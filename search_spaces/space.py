@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 
-from search_spaces.probe import LOSSES, AttackProbe, Probe, Source, SpectrumProbe, Split
+from search_spaces.probe import LOSSES, PGD_STEPS, AttackProbe, Probe, Source, SpectrumProbe, Split
 from search_spaces.regimes import Regime
 from search_spaces.trial import Trial
 
@@ -52,10 +52,16 @@ def curve(regime: Regime, base: Trial, batch_sizes: Iterable[int], momentum: flo
 
 @cache
 def attack_probes(
-    attacks: tuple[str, ...], epsilons: tuple[float, ...], *, split: Split = "test", source: Source = "self"
+    attacks: tuple[str, ...],
+    epsilons: tuple[float, ...],
+    *,
+    split: Split = "test",
+    source: Source = "self",
+    steps: int = PGD_STEPS,
 ) -> frozenset[Probe]:
-    """Each attack at each epsilon with both losses."""
-    return frozenset(AttackProbe(a, e, loss, split, source) for a in attacks for e in epsilons for loss in LOSSES)
+    """Each attack at each epsilon with both losses; PGD takes so many `steps`."""
+    probes = (AttackProbe(a, e, loss, split, source) for a in attacks for e in epsilons for loss in LOSSES)
+    return frozenset(replace(p, steps=steps) if p.attack == "pgd" else p for p in probes)
 
 
 def lambda1_probes(trial: Trial) -> frozenset[Probe]:

@@ -52,7 +52,7 @@ def rows(results: Path) -> dict[str, dict[str, object]]:
     ("options", "message"),
     [
         (["--grid", "nope"], "unknown grid 'nope'; valid grids: smoke"),
-        ([*SMALL, "--select", "model=vgg"], "valid: m1_8"),
+        ([*SMALL, "--select", "model=vgg"], "valid: mlp_256"),
         ([*SMALL, "--select", "colour=red"], "valid keys: space"),
         ([*SMALL, "--select", "batch_size"], "not KEY=VALUE"),
         ([*SMALL, "--epochs", "0"], "--epochs must be at least 1"),

@@ -351,10 +351,13 @@ def prefer_papers_protocol(strata: Iterable[Stratum]) -> tuple[Stratum, ...]:
     """The strata, with those not counted for which one closer to the paper was run.
 
     A cheap run never outvotes the paper's protocol on the same data set and model, and a data set that the
-    paper does not have counts only where none of the paper's does.
+    paper does not have counts only where none of the paper's does. Where no network of the paper was run at all, its
+    strata are not missing from a claim about others: the rehearsal is judged by itself, and its verdict says so.
     """
     strata = tuple(strata)
     run = [s for s in strata if s.verdict != "not run" and s.counted]
+    if run and all(s.closeness == 2 for s in run):
+        return tuple(s if s.closeness == 2 else _uncounted(s, "not counted: this is a rehearsal") for s in strata)
     parts_of_paper = {s.part for s in run if s.closeness < 2}
     closest: dict[tuple[object, ...], int] = {}
     for s in run:
@@ -372,7 +375,12 @@ def _unless_closer(stratum: Stratum, paper_was_run: bool, closest: int) -> Strat
         why = "not counted: not in the paper"
     elif stratum.verdict != "not run" and stratum.closeness > closest:
         why = "not counted: the paper's own protocol was run too"
-    if not why or not stratum.counted:
+    return _uncounted(stratum, why) if why else stratum
+
+
+def _uncounted(stratum: Stratum, why: str) -> Stratum:
+    """The stratum, shown but not counted, with the reason; one that is not counted anyway as it is."""
+    if not stratum.counted:
         return stratum
     return replace(stratum.remarked(why), counted=False)
 

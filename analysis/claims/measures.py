@@ -33,7 +33,7 @@ NOT_CONVERGED = "eigenvalue not converged"
 LEFT_OUT = {"floor": "at its floor", "untrained": "untrained", "suspect": "the attack is suspect"}
 """Flag -> the reason in words, where the flag does not say it itself."""
 
-EASY_DATA = ("mnist", "fashion-mnist", "digits")
+EASY_DATA = ("mnist", "fashion-mnist", "digits", "digits_8x8")
 """Digits and garments: all networks are close to perfect on them."""
 
 

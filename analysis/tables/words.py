@@ -17,6 +17,8 @@ NAMES: dict[str, str] = {
     "cifar10": "CIFAR-10",
     "cifar100": "CIFAR-100",
     "digits": "Digits",
+    "digits_8x8": "Digits 8×8",
+    "mlp_256": "MLP",
     "m1": "M1",
     "m1_20": "M1 (20-20)",
     "stdcnn": "StdCNN",

@@ -10,24 +10,24 @@ from study.attacks.linf import (
     PGD_STEPS,
     fgsm,
     fgsm10,
-    fgsm10_step_size,
     pgd,
     pgd_step_size,
     pgd_until_fooled,
 )
 from study.attacks.newton import NEWTON_STEPS, NEWTON_TOLERANCE, fhsm, l2hess
-from study.attacks.spec import AttackSpec, one_step
+from study.attacks.spec import AttackSpec, straight
 
+_STEPS = {"steps": PGD_STEPS}
 _NEWTON = {"newton_steps": NEWTON_STEPS, "newton_tolerance": NEWTON_TOLERANCE}
 
 ATTACKS: dict[str, AttackSpec] = {
-    "fgsm": AttackSpec(fgsm, norm="linf", steps=1, step_size=one_step, random_start=False),
-    "fgsm10": AttackSpec(fgsm10, norm="linf", steps=FGSM10_STEPS, step_size=fgsm10_step_size, random_start=False),
-    "pgd": AttackSpec(pgd, norm="linf", steps=PGD_STEPS, step_size=pgd_step_size, random_start=True),
+    "fgsm": AttackSpec(fgsm, norm="linf", steps=1, step_size=straight, random_start=False),
+    "fgsm10": AttackSpec(fgsm10, norm="linf", steps=FGSM10_STEPS, step_size=straight, random_start=False),
+    "pgd": AttackSpec(pgd, norm="linf", steps=PGD_STEPS, step_size=pgd_step_size, random_start=True, settings=_STEPS),
     "pgd_until_fooled": AttackSpec(
         pgd_until_fooled, norm="linf", steps=PGD_STEPS, step_size=pgd_step_size, random_start=True
     ),
-    "l2grad": AttackSpec(l2grad, norm="l2", steps=1, step_size=one_step, random_start=False),
-    "fhsm": AttackSpec(fhsm, norm="linf", steps=1, step_size=one_step, random_start=False, settings=_NEWTON),
-    "l2hess": AttackSpec(l2hess, norm="l2", steps=1, step_size=one_step, random_start=False, settings=_NEWTON),
+    "l2grad": AttackSpec(l2grad, norm="l2", steps=1, step_size=straight, random_start=False),
+    "fhsm": AttackSpec(fhsm, norm="linf", steps=1, step_size=straight, random_start=False, settings=_NEWTON),
+    "l2hess": AttackSpec(l2hess, norm="l2", steps=1, step_size=straight, random_start=False, settings=_NEWTON),
 }

@@ -165,6 +165,7 @@ def attack_split(
         raise ValueError(f"{attack} met logits that are not finite: the weights have diverged, there is no accuracy")
     n_correct = int(correct.sum())
     used = {**spec.settings, **settings}
+    steps = int(used.get("steps", spec.steps))
     newton_steps, newton_tolerance = used.get("newton_steps"), used.get("newton_tolerance")
     return AttackResult(
         attack=attack,
@@ -172,8 +173,8 @@ def attack_split(
         epsilon=epsilon,
         radius=spec.radius(epsilon, x[0].numel()),
         norm=spec.norm,
-        steps=spec.steps,
-        step_size=spec.step_size(epsilon),
+        steps=steps,
+        step_size=spec.step_size(epsilon, steps),
         random_start=spec.random_start,
         newton_steps=None if newton_steps is None else int(newton_steps),
         newton_tolerance=newton_tolerance,

@@ -39,8 +39,8 @@ class AttackSpec:
     Attributes:
         run: the attack. It checks nothing of its input: `study.attacks.inputs.check_split` does.
         norm: norm of the perturbation that epsilon bounds.
-        steps: number of gradient steps.
-        step_size: epsilon -> length of one step, in the units of epsilon.
+        steps: number of gradient steps, where the setting `steps` does not change it.
+        step_size: (epsilon, steps) -> length of one step, in the units of epsilon.
         random_start: whether it starts from a random point of the ball.
         settings: the further keywords that `run` takes, with their defaults; most attacks have none.
     """
@@ -48,7 +48,7 @@ class AttackSpec:
     run: Attack
     norm: Literal["linf", "l2"]
     steps: int
-    step_size: Callable[[float], float]
+    step_size: Callable[[float, int], float]
     random_start: bool
     settings: Mapping[str, float] = field(default_factory=dict)
 
@@ -70,6 +70,6 @@ class AttackSpec:
         return partial(self.run, **chosen)
 
 
-def one_step(epsilon: float) -> float:
-    """Step size of an attack that takes a single step: epsilon."""
-    return epsilon
+def straight(epsilon: float, steps: int) -> float:
+    """Step size of an attack whose steps add up to the radius: epsilon / steps."""
+    return epsilon / steps

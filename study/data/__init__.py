@@ -10,7 +10,7 @@ from pathlib import Path
 
 from study.data.augmentation import AUGMENTATIONS
 from study.data.cifar_batches import CIFAR10, CIFAR100
-from study.data.digits import load_digits
+from study.data.digits import load_digits, load_scans
 from study.data.files import FromFiles
 from study.data.idx import FASHION_MNIST_MD5, MNIST_MD5, IdxFiles
 from study.data.image_data import DataError, DatasetInfo, ImageData
@@ -30,6 +30,7 @@ CIFAR_100 = FromFiles("CIFAR100", CIFAR100, ParquetShards(("cifar100",), "fine_l
 
 DATASETS = {
     "digits": DatasetInfo("digits", 10, (1, 28, 28), 1_437, 360, load_digits),
+    "digits_8x8": DatasetInfo("digits_8x8", 10, (1, 8, 8), 1_198, 599, load_scans),
     "mnist": DatasetInfo("mnist", 10, (1, 28, 28), 60_000, 10_000, MNIST),
     "fashion-mnist": DatasetInfo("fashion-mnist", 10, (1, 28, 28), 60_000, 10_000, FASHION_MNIST),
     "cifar10": DatasetInfo("cifar10", 10, (3, 32, 32), 50_000, 10_000, CIFAR_10),
@@ -41,7 +42,7 @@ def load(name: str, data_dir: str | PathLike[str], *, verify: bool = True) -> Im
     """The official training and test sets of one of DATASETS, as uint8 arrays.
 
     They are read from `data_dir`, in torchvision's layout or else as Hugging Face Parquet shards. If neither is there,
-    torchvision downloads them. `digits` needs no directory.
+    torchvision downloads them. `digits` and `digits_8x8` need no directory.
 
     Args:
         name: a key of DATASETS.

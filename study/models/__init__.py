@@ -17,6 +17,7 @@ from study.models.c2 import c2, c3
 from study.models.dropout import Dropout, set_dropout_generator, use_masks
 from study.models.initialization import drawing_from
 from study.models.m1 import m1, m1_8, m1_20, m1_lenet
+from study.models.mlp import mlp_256
 from study.models.resnet import resnet18, resnet20
 from study.models.stdcnn import stdcnn
 from study.models.vgg11 import vgg11
@@ -38,6 +39,7 @@ MODELS: Mapping[str, Builder] = {
     "m1_8": m1_8,
     "stdcnn": stdcnn,
     "m1_lenet": m1_lenet,
+    "mlp_256": mlp_256,
     "c1": c1,
     "c2": c2,
     "c3": c3,

@@ -29,7 +29,7 @@ def m1_20(*, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
 def m1_8(*, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
     """Normalisation, Conv5 s2 p2 8, Conv5 s2 p2 8, FC, no hidden layer: 5,746 parameters at 1x28x28.
 
-    From no paper: it has a tenth of m1_20's arithmetic, so that a laptop runs the smoke study in a minute.
+    From no paper: it has a tenth of m1_20's arithmetic, for tests and quick studies of your own.
     """
     network = with_classifier(_strided((8, 8), image_shape), [], image_shape, num_classes)
     return nn.Sequential(Normalize(DIGITS_MEAN, DIGITS_STD), *network)

@@ -9,6 +9,7 @@ from typing import Literal
 from search_spaces import (
     NEWTON_STEPS,
     NEWTON_TOLERANCE,
+    PGD_STEPS,
     AttackProbe,
     Grid,
     InputCurvatureProbe,
@@ -134,6 +135,7 @@ def _attack(entry: Row) -> AttackProbe:
         source=entry.get("source") or "self",
         newton_steps=entry.get("newton_steps") or NEWTON_STEPS,
         newton_tolerance=entry.get("newton_tolerance") or NEWTON_TOLERANCE,
+        steps=entry["steps"] if entry["attack"] == "pgd" else PGD_STEPS,
     )
 
 

@@ -47,9 +47,9 @@ def report_timeout(expected_interval: float, trial_timeout: float | None) -> flo
 class HangDetector:
     """Kills the workers of trials that have not reported for too long.
 
-    Training reports every epoch, and probing every few seconds or at the end of each probe. A worker that hangs looks
-    healthy to Ray, and one that is stopped or holds Python's lock cannot check itself, so the driver does. For Tune
-    a killed worker is a lost one, and the trial is restarted.
+    Training reports at the end of an epoch and probing at the end of a probe, but at most every few seconds. A worker
+    that hangs looks healthy to Ray, and one that is stopped or holds Python's lock cannot check itself, so the driver
+    does. For Tune a killed worker is a lost one, and the trial is restarted.
     """
 
     def __init__(self, timeouts: Mapping[str, float], kill: Callable[[Any], None] | None = None) -> None:

@@ -22,13 +22,14 @@ from study.results.schema import Row
 from study.tuning.cpus import usable_cpus
 from study.tuning.progress import duration
 
-STEP_SECONDS = 2e-3
+STEP_SECONDS = 1e-3
 """Overhead of one optimizer step on one CPU core, whatever the batch size. Measured by benchmarks/costs.py."""
 
 IMAGE_SECONDS: Mapping[str, float] = {
     "m1": 3.5e-4,
     "m1_20": 1.4e-4,
     "m1_8": 7e-5,
+    "mlp_256": 2e-6,
     "m1_lenet": 5e-4,
     "stdcnn": 5e-4,
     "c1": 4.5e-3,
@@ -52,7 +53,7 @@ HVP_SHARE = 2.4
 """A Hessian-vector product relative to a training pass. Measured by benchmarks/costs.py: 1.7 to 3.6."""
 
 MATVECS = {1: 9, 20: 60}
-"""Lanczos products by number of eigenvalues: 5 to 12 for lambda1 in the smoke study; 49 to 63 for 20 of an m1."""
+"""Lanczos products by number of eigenvalues: 5 to 12 for lambda1 of an m1_8; 49 to 63 for 20 of an m1."""
 
 UNKNOWN_PASSES = 41
 """Passes of an attack that was not measured."""
@@ -104,7 +105,8 @@ def probe_passes(trial: Trial, probes: Iterable[Probe]) -> float:
 def _passes(probe: Probe, sizes: Mapping[str, int]) -> float:
     match probe:
         case AttackProbe():
-            return sizes[probe.split] * ATTACK_PASSES.get(probe.attack, UNKNOWN_PASSES) * ATTACK_SHARE
+            passes = probe.steps + 1 if probe.attack == "pgd" else ATTACK_PASSES.get(probe.attack, UNKNOWN_PASSES)
+            return sizes[probe.split] * passes * ATTACK_SHARE
         case SpectrumProbe():
             return probe.subset_size * HVP_SHARE * MATVECS.get(probe.count, 3 * probe.count)
         case InputCurvatureProbe():

@@ -28,8 +28,8 @@ Execute = Callable[..., Row]
 STORAGE_PAUSE_SECONDS = 10.0
 """How long a worker waits after an error of the storage, which so has half a minute to recover over all restarts."""
 
-PROBE_REPORT_SECONDS = 5.0
-"""How often a worker reports that probes are answered, at most."""
+REPORT_SECONDS = 2.0
+"""How often a worker reports an epoch or a probe, at most."""
 
 
 def run_trial(
@@ -58,7 +58,11 @@ def run_trial(
     torch.set_num_threads(settings.cpus_per_trial)
     planned = _read_plan(plan[0])[config["trial_id"]]
     results = Results(location)
-    report = throttled(lambda metrics: tune.report({**metrics, "epochs": planned.trial.epochs}))
+
+    def report_now(metrics: Mapping[str, Any]) -> None:
+        tune.report({**metrics, "epochs": planned.trial.epochs})
+
+    report = report_now if settings.trackers else throttled(report_now)
     if settings.trackers:
         report_history(results, planned, report)
     try:
@@ -96,12 +100,12 @@ def _read_plan(reference: Any) -> Mapping[str, Planned]:
 
 
 def throttled(report: Report, now: Callable[[], float] = time.monotonic) -> Report:
-    """`report` for every epoch, but for probes only every PROBE_REPORT_SECONDS: each report waits for the driver."""
+    """`report`, but only every REPORT_SECONDS: each report waits for the driver, longer than a small epoch takes."""
     last = now()
 
     def report_some(metrics: Mapping[str, Any]) -> None:
         nonlocal last
-        if "epoch" in metrics or now() - last >= PROBE_REPORT_SECONDS:
+        if now() - last >= REPORT_SECONDS:
             last = now()
             report(metrics)
 

@@ -50,19 +50,30 @@ def test_pgd_on_a_two_class_linear_model_ends_in_the_corner_of_fgsm(epsilon: flo
     corner = fgsm(model, x, y, epsilon=epsilon, loss=LOSSES["ce"])
     reached = pgd(model, x, y, epsilon=epsilon, loss=LOSSES["ce"], random_start=False)
     torch.testing.assert_close(reached, corner, rtol=0, atol=1e-12)
-    # From the opposite corner the distance is 2 epsilon: 60 steps of epsilon / 30, and one for rounding.
-    far = 2 * x - corner
-    from_afar = pgd(model, x, y, epsilon=epsilon, loss=LOSSES["ce"], start=far, steps=61)
-    torch.testing.assert_close(from_afar, corner, rtol=0, atol=1e-12)
 
 
-def test_one_pgd_step_at_epsilon_three_tenths_is_one_hundredth() -> None:
+@pytest.mark.parametrize("steps", [2, 20, 100])
+def test_all_steps_but_the_published_forty_cross_the_ball(steps: int) -> None:
+    """From the opposite corner the distance is 2 epsilon; the published steps travel 1.33 epsilon."""
+    model, _ = linear_model(2)
+    x, y = images(20, 2)
+    corner = fgsm(model, x, y, epsilon=0.1, loss=LOSSES["ce"])
+
+    def from_afar(steps: int) -> Tensor:
+        return pgd(model, x, y, epsilon=0.1, loss=LOSSES["ce"], start=2 * x - corner, steps=steps)
+
+    torch.testing.assert_close(from_afar(steps), corner, rtol=0, atol=1e-12)
+    assert float((from_afar(40) - corner).abs().max()) > 0.05
+
+
+def test_one_published_pgd_step_at_epsilon_three_tenths_is_one_hundredth() -> None:
     model, _ = linear_model(2)
     x, y = images(5, 2)
-    moved = pgd(model, x, y, epsilon=0.3, loss=LOSSES["ce"], random_start=False, steps=1)
+    step_size = ATTACKS["pgd"].step_size(0.3, 40)
+    moved = pgd(model, x, y, epsilon=0.3, loss=LOSSES["ce"], random_start=False, steps=1, step_size=step_size)
     inside = (x > 0.01) & (x < 0.99)
     torch.testing.assert_close((moved - x).abs()[inside], torch.full_like(x, 0.01)[inside], rtol=0, atol=1e-15)
-    assert ATTACKS["pgd"].step_size(0.3) == 0.01
+    assert step_size == 0.01
 
 
 def test_every_attack_runs_the_network_once_for_each_step() -> None:
@@ -148,7 +159,7 @@ def test_fgsm10_is_ten_small_clipped_fgsm_steps(epsilon: float) -> None:
     for _ in range(10):
         expected = fgsm(model, expected, y, epsilon=epsilon / 10, loss=LOSSES["ce"])
     torch.testing.assert_close(fgsm10(model, x, y, epsilon=epsilon, loss=LOSSES["ce"]), expected, rtol=0, atol=1e-12)
-    assert ATTACKS["fgsm10"].step_size(epsilon) == epsilon / 10
+    assert ATTACKS["fgsm10"].step_size(epsilon, 10) == epsilon / 10
 
 
 @settings(max_examples=50, deadline=None)

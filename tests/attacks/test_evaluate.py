@@ -80,6 +80,8 @@ def test_settings_reach_the_attack_and_the_result(network: nn.Module, split: Spl
     assert (one.newton_steps, one.newton_tolerance) == (1, 0.1)
     assert one.correct_bits == result("fgsm", {}).correct_bits != result("fhsm", {}).correct_bits
     assert result("l2hess", {"newton_tolerance": 0.01}).newton_tolerance == 0.01
+    twenty = result("pgd", {"steps": 20})
+    assert (twenty.steps, twenty.step_size) == (20, 0.1 / 8)
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

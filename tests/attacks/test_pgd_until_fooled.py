@@ -36,7 +36,7 @@ def test_each_image_is_the_first_iterate_of_pgd_that_is_misclassified_or_its_las
     iterate = pgd(exact, x, y, **common, generator=seeded(), steps=0)
     for steps in range(PGD_STEPS + 1):
         if steps:
-            iterate = pgd(exact, x, y, **common, start=iterate, steps=1)
+            iterate = pgd(exact, x, y, **common, start=iterate, steps=1, step_size=EPSILON / 30)
         with torch.no_grad():
             wrong = exact(iterate).argmax(dim=1) != y
         stops = waiting & (wrong if steps < PGD_STEPS else torch.ones_like(wrong))

@@ -88,8 +88,8 @@ def undisturbed() -> dict[str, dict[str, object]]:
 
 def in_this_process(request: Request) -> dict[str, dict[str, object]]:
     """The rows of a request's trials, of TRAIN and TEST images, run one after the other in this process."""
-    whole = load("digits", "unused")
-    parts = split(whole, train_size=TRAIN, val_size=240, test_size=TEST)
+    whole = load("digits_8x8", "unused")
+    parts = split(whole, train_size=TRAIN, val_size=174, test_size=TEST)
     pairs = [(parts.train_x, parts.train_y), (parts.val_x, parts.val_y), (parts.test_x, parts.test_y)]
     tensors = [(torch.from_numpy(x), torch.from_numpy(y)) for x, y in pairs]
     with tempfile.TemporaryDirectory() as folder:

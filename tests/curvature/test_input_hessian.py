@@ -129,7 +129,7 @@ def test_a_sample_that_is_not_finite_is_nan_and_the_others_are_not_affected() ->
 
 
 GREY, SMALL = (1, 28, 28), (3, 16, 16)
-IMAGE_SHAPES = {"m1": GREY, "m1_20": GREY, "m1_8": GREY, "m1_lenet": GREY, "stdcnn": GREY}
+IMAGE_SHAPES = {"m1": GREY, "m1_20": GREY, "m1_8": GREY, "m1_lenet": GREY, "stdcnn": GREY, "mlp_256": (1, 8, 8)}
 # The networks for CIFAR take images of any size that survives their pooling; small ones make the products cheap.
 IMAGE_SHAPES |= {"c2": SMALL, "c3": SMALL}
 TINY = (3, 4, 4)

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from study.models import MODELS, build, set_dropout_generator
 from study.models.resnet import BasicBlock
 
-GREY, COLOUR = (1, 28, 28), (3, 32, 32)
+SCAN, GREY, COLOUR = (1, 8, 8), (1, 28, 28), (3, 32, 32)
 SHAPES = {
     "m1": GREY,
     "m1_20": GREY,
     "m1_8": GREY,
     "m1_lenet": GREY,
+    "mlp_256": SCAN,
     "stdcnn": GREY,
     "c1": COLOUR,
     "c2": COLOUR,
@@ -61,6 +62,7 @@ def outputs(model: nn.Module, x: Tensor, kind: type[nn.Module]) -> list[tuple[in
         ("m1_20", 10, 506_050),
         ("m1_8", 10, 5_746),
         ("m1_lenet", 10, 431_080),
+        ("mlp_256", 10, 19_210),
         ("stdcnn", 10, 56_010),
         ("c1", 10, 1_756_682),
         ("c2", 10, 1_148_746),

@@ -1,6 +1,6 @@
 """Constants that are written twice, because one room must not import the other, are equal."""
 
-from search_spaces import NEWTON_STEPS, NEWTON_TOLERANCE, SpectrumProbe
+from search_spaces import NEWTON_STEPS, NEWTON_TOLERANCE, PGD_STEPS, SpectrumProbe
 from study.attacks import ATTACKS
 from study.curvature.eigen import RELATIVE_RESIDUAL
 from study.curvature.landscape import INTERPOLATION_FRACTIONS, LINE_OFFSETS, PLANE_OFFSETS
@@ -8,9 +8,10 @@ from study.trials.probes import LANDSCAPES
 from study.tuning.costs import LANDSCAPE_POINTS
 
 
-def test_a_probe_asks_by_default_for_the_newton_settings_of_the_attacks() -> None:
+def test_a_probe_asks_by_default_for_the_settings_of_the_attacks() -> None:
     defaults = {"newton_steps": NEWTON_STEPS, "newton_tolerance": NEWTON_TOLERANCE}
     assert {name: dict(spec.settings) for name, spec in ATTACKS.items() if spec.settings} == {
+        "pgd": {"steps": PGD_STEPS},
         "fhsm": defaults,
         "l2hess": defaults,
     }

@@ -48,7 +48,7 @@ def test_networks_that_cannot_be_one_program_are_trained_one_by_one(
     monkeypatch.setattr(tuner, "execute_batched", no_batched_training)
     status, rows = run(tmp_path, "--replicas", "8")
     printed = capsys.readouterr()
-    assert "not trained as one program, but one by one: 4 x digits m1_8" in printed.err
+    assert "not trained as one program, but one by one: 4 x digits_8x8 mlp_256" in printed.err
     assert "this model branches on its data (planted)" in printed.err
     assert status == 0 and {row["status"] for row in rows.values()} == {"ok"}
     assert {row["replicas"] for row in rows.values()} == {1}

@@ -167,8 +167,8 @@ from tests.tuning.faults import (
 
 grid = plan(Request("smoke", select={"batch_size": ("32", "128"), "regime": ("benchmark",)}, seeds=(0, 1, 2, 3, 4),
                     epochs=1, train_size=64, test_size=20, probes="headline"))
-whole = load("digits", "unused")
-data = {data_key(p): (split(whole, train_size=64, val_size=240, test_size=20), whole.sha256) for p in grid.values()}
+whole = load("digits_8x8", "unused")
+data = {data_key(p): (split(whole, train_size=64, val_size=174, test_size=20), whole.sha256) for p in grid.values()}
 ray.init(num_cpus=8, num_gpus=2, log_to_driver=False, include_dashboard=False)
 references = {key: (ray.put(splits), sha256) for key, (splits, sha256) in data.items()}
 """

@@ -26,8 +26,8 @@ results = Results(sys.argv[1]); results.create()
 grid = plan(Request("smoke", select={"batch_size": ("32",), "regime": ("benchmark",)}, seeds=tuple(range(32)),
                     epochs=1, train_size=64, test_size=20, probes="headline"))
 work = list(grid.values())
-whole = load("digits", "unused")
-data = {data_key(p): (split(whole, train_size=64, val_size=240, test_size=20), whole.sha256) for p in work}
+whole = load("digits_8x8", "unused")
+data = {data_key(p): (split(whole, train_size=64, val_size=174, test_size=20), whole.sha256) for p in work}
 shown = progress.Progress({t: 1.0 for t in grid}, {})
 with connected(None):
     tuner.run_trials(work, data, results, shown, settings=RunSettings(gpus_per_trial=.25),

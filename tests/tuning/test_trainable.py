@@ -7,20 +7,21 @@ from typing import Any
 from study.results.folder import Results
 from study.trials.execute import execute
 from study.trials.execute_batched import execute_batched
-from study.tuning.trainable import PROBE_REPORT_SECONDS, report_history, throttled
+from study.tuning.trainable import REPORT_SECONDS, report_history, throttled
 from tests.trials.small import planned, tensors, trial
 
 
-def test_every_epoch_is_reported_and_probes_now_and_then() -> None:
+def test_epochs_and_probes_are_reported_now_and_then() -> None:
     reported: list[Mapping[str, Any]] = []
     seconds = 0.0
     report = throttled(reported.append, lambda: seconds)
     report({"epoch": 1})
+    seconds = REPORT_SECONDS
+    report({"epoch": 2})
     report({"probes_answered": 1})
-    seconds = PROBE_REPORT_SECONDS
+    seconds = 2 * REPORT_SECONDS
     report({"probes_answered": 2})
-    report({"probes_answered": 3})
-    assert reported == [{"epoch": 1}, {"probes_answered": 2}]
+    assert reported == [{"epoch": 2}, {"probes_answered": 2}]
 
 
 def test_epochs_of_batched_training_are_reported_once(tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ seeds = tuple(map(int, sys.argv[2].split(",")))
 grid = plan(Request("smoke", select={"batch_size": ("32",), "regime": ("benchmark",)}, seeds=seeds,
                     epochs=1, train_size=64, test_size=20, probes="headline"))
 work = list(grid.values())
-whole = load("digits", "unused")
-data = {data_key(p): (split(whole, train_size=64, val_size=240, test_size=20), whole.sha256) for p in work}
+whole = load("digits_8x8", "unused")
+data = {data_key(p): (split(whole, train_size=64, val_size=174, test_size=20), whole.sha256) for p in work}
 progress = Progress({t: 1.0 for t in grid}, {})
 settings = RunSettings(gpus_per_trial=0.0, trial_timeout=float(sys.argv[3]))
 with connected(None):

@@ -74,7 +74,7 @@ def report(folder: Path, rows: list[Row]) -> tuple[pd.Series, str]:
 def test_the_report_contains_its_verdict(tmp_path: Path, clean_slope: float, verdict: str) -> None:
     found, page = report(tmp_path, digits(clean_slope))
     assert found["verdict"] == verdict
-    assert "the paper's protocol: 12 epochs, 500 training images" in found["protocol"]
+    assert "the paper's protocol: 15 epochs, 1,024 training images" in found["protocol"]
     assert "2 of 2 strata decided" in page
     assert 'id="claim-K1"' in page
 

@@ -136,6 +136,17 @@ def test_a_rehearsal_speaks_only_where_nothing_of_the_paper_was_run() -> None:
     assert universal(prefer_papers_protocol([rehearsal, stratum("not run")])).verdict == "refuted"
 
 
+def test_a_rehearsal_is_judged_by_itself_and_a_part_of_the_paper_is_not() -> None:
+    """Before, a rehearsal could refute a claim, but not support it: the paper's networks were missing from it."""
+    rehearsal, missing = stratum("supported", dataset="digits", closeness=2), stratum("not run")
+    cast = prefer_papers_protocol([rehearsal, missing])
+    assert [s.counted for s in cast] == [True, False]
+    assert universal(cast).verdict == "supported"
+    half_run = stratum("inconclusive", dataset="digits", closeness=2, part="flat")
+    assert universal(prefer_papers_protocol([rehearsal, half_run, missing])).verdict == "inconclusive"
+    assert universal(prefer_papers_protocol([stratum("supported", closeness=1), missing])).verdict == "inconclusive"
+
+
 @pytest.mark.parametrize(
     ("on_ce", "on_stable", "shown", "losses"),
     [
