@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from search_spaces.grid import Grid, Planned, build, merge
 from search_spaces.large_batch import LARGE_BATCH
+from search_spaces.mnist_quick import MNIST_QUICK
 from search_spaces.natural_training import NATURAL_TRAINING
 from search_spaces.probe import (
     HEADLINE_ATTACKS,
@@ -28,6 +29,7 @@ from search_spaces.trial import PLAIN, PRECISIONS, TRIAL_FIELDS, Trial, fields_w
 
 GRIDS: dict[str, tuple[Space, ...]] = {
     "smoke": (SMOKE,),
+    "mnist_quick": (MNIST_QUICK,),
     "natural_training": (NATURAL_TRAINING,),
     "large_batch": (LARGE_BATCH,),
     "sgd_variants": (SGD_VARIANTS,),

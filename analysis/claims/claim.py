@@ -392,7 +392,7 @@ def _closeness(counted: Iterable[Stratum]) -> set[int]:
 def _caveat(counted: Iterable[Stratum]) -> str:
     closeness = _closeness(counted)
     if closeness == {2}:
-        return "A rehearsal: none of the paper's data sets was run."
+        return "A rehearsal: none of the paper's networks was run."
     if 1 in closeness:
         share = "Not" if closeness == {1} else "Not all"
         return f"{share} at the paper's protocol (see the sizes)."

@@ -20,7 +20,7 @@ from analysis.statistics.groups import Codes, group_codes
 from analysis.tables.cells import CELL, FLAGS, cells
 from analysis.tables.table import CURVE, PROTOCOL, QUESTION, StudyTable
 from analysis.tables.words import phrase
-from search_spaces import GRIDS, Trial
+from search_spaces import GRIDS, HEADLINE_EPSILON, Trial
 
 PAPERS_NETWORKS = {(t.dataset, t.model) for space in GRIDS["full"] for t in space.cells}
 """The data sets and models of all papers."""
@@ -252,7 +252,9 @@ class Evidence:
         return points[points["status"].isin(("ok", DIVERGED))].copy()  # in few blocks: every reader chooses from it
 
     def answers(self, attack: str, loss: str, split: str) -> pd.DataFrame:
-        """What finished points answered, by their labels: `dataset`, `epsilon`, `correct`, `n`, their cell's `flag`."""
+        """What finished points answered, by their labels: `dataset`, `model`, `epsilon`, `correct`, `n`, and the `flag`
+        of their cell.
+        """
         whole, by_question = self._answers
         return by_question.get((attack, loss, split), whole.iloc[:0])
 
@@ -265,13 +267,25 @@ class Evidence:
         flag = np.select([flags[name].eq(True).to_numpy() for name in FLAGS], FLAGS, "").astype(object)
         flags = flags.assign(flag=flag).merge(codes, on=list(CELL))[["cell", *QUESTION, "flag"]]
         points = self.finished[["trial_id", "regime", "cell"]].assign(point=self.finished.index)
-        attacks = self.table.attacks[["trial_id", "regime", "dataset", *QUESTION, "correct", "n"]]
+        attacks = self.table.attacks[["trial_id", "regime", "dataset", "model", *QUESTION, "correct", "n"]]
         whole = attacks.astype({"epsilon": float}).merge(points, on=["trial_id", "regime"])
         whole = whole.merge(flags, on=["cell", *QUESTION], how="left").set_index("point")
         whole["flag"] = whole["flag"].astype(object).fillna("")
-        columns = ["dataset", "epsilon", "correct", "n", "flag"]
+        columns = ["dataset", "model", "epsilon", "correct", "n", "flag"]
         parts: Any = whole.groupby(["attack", "loss", "split"])
         return whole[columns], {question: part[columns] for question, part in parts}
+
+
+def headline_epsilons(frame: pd.DataFrame) -> pd.Series:
+    """Where paper A's claims are judged, for each row: the epsilon of its figures on the row's data set.
+
+    A network of no paper, which was never attacked at that one, rehearses them at the largest it was attacked at.
+    """
+    usual, epsilon = frame["dataset"].map(HEADLINE_EPSILON).astype(float), frame["epsilon"].astype(float)
+    network = [frame["dataset"], frame["model"]]
+    attacked = pd.Series(np.isclose(epsilon, usual), frame.index).groupby(network).transform("any").astype(bool)
+    of_a_paper = pd.MultiIndex.from_arrays(network).isin(list(PAPERS_NETWORKS))
+    return usual.where(attacked | of_a_paper, epsilon.groupby(network).transform("max"))
 
 
 def curve_codes(frame: pd.DataFrame) -> tuple[list[Key], Codes]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.claims.curves import DIVERGED, Evidence, Measure, Reader
+from analysis.claims.curves import DIVERGED, Evidence, Measure, Reader, headline_epsilons
 from analysis.statistics.intervals import logit_accuracy
 from analysis.statistics.thresholds import (
     CHANCE_ACCURACY,
@@ -97,7 +97,8 @@ def _robust(
 ) -> pd.DataFrame:
     """Data sets without an epsilon were not asked."""
     answers = evidence.answers(attack, str(loss), split)
-    epsilon = answers["dataset"].map(epsilons).astype(float)
+    headline = epsilons is HEADLINE_EPSILON
+    epsilon = headline_epsilons(answers) if headline else answers["dataset"].map(epsilons).astype(float)
     asked = answers.loc[np.isclose(answers["epsilon"], epsilon), ["correct", "n", "flag"]]
     frame = points.join(asked)
     frame = frame[frame["n"].notna() | (frame["status"] == DIVERGED)]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.claims.curves import Curve, Evidence, Key, Measure, Setting, by_study, curve_keys
+from analysis.claims.curves import Curve, Evidence, Key, Measure, Setting, by_study, curve_keys, headline_epsilons
 from analysis.claims.measures import CLEAN, FGSM, LAMBDA1, PGD, in_words
 from analysis.claims.tests import Arms, ReportTest, Stratum, Test, against, alone, each, each_setting, on_sound_cells
 from analysis.reports.correlation import stratum_taus
@@ -32,7 +32,6 @@ from analysis.statistics.thresholds import CHANCE_SIGN_ERROR, FALSE_DISCOVERY_RA
 from analysis.tables.cells import cells
 from analysis.tables.observations import keyed, observe
 from analysis.tables.table import CURVE
-from search_spaces import HEADLINE_EPSILON
 
 CURVATURE = "lambda1_train"
 """Claims on lambda1 are decided on the training Hessian, that of the loss that was minimised."""
@@ -46,10 +45,6 @@ def _asked(evidence: Evidence, loss: str | None, epsilon: Any) -> pd.DataFrame:
     found = cells(evidence.table)
     asked = (found["loss"] == loss) & (found["split"] == "test")
     return found[asked & np.isclose(found["epsilon"].astype(float), epsilon)].reset_index(drop=True)
-
-
-def _headline(frame: pd.DataFrame) -> pd.Series:
-    return frame["dataset"].map(HEADLINE_EPSILON).astype(float)
 
 
 def _left_out(curve: Curve, otherwise: str) -> Stratum:
@@ -97,7 +92,7 @@ def _sign_error(evidence: Evidence, loss: str | None, curve: Curve) -> Stratum:
 
 def _environments(evidence: Evidence, loss: str | None) -> dict[tuple[object, ...], dict[Any, Any]]:
     """(*curve key, attack) -> its sign-error along the batch size at the headline epsilon."""
-    seen = observe(keyed(_asked(evidence, loss, _headline(cells(evidence.table)))), CURVATURE, "sound")
+    seen = observe(keyed(_asked(evidence, loss, headline_epsilons(cells(evidence.table)))), CURVATURE, "sound")
     if not len(seen.trials):
         return {}
     errors = sign_errors(seen)
@@ -245,7 +240,7 @@ def _pairs(evidence: Evidence, loss: str | None, every_epsilon: bool) -> pd.Data
     asked = (found["loss"] == loss) & (found["split"] == "test") & found["label"].isin(["confirmed", "candidate"])
     asked &= (found["curvature"] == CURVATURE) & (found["direction"] == COUNTEREXAMPLE)
     if not every_epsilon:
-        asked &= np.isclose(found["epsilon"].astype(float), _headline(found))
+        asked &= np.isclose(found["epsilon"].astype(float), headline_epsilons(found))
     pairs = found[asked].sort_values("severity", ascending=False)
     keys = [(*key, attack) for key, attack in zip(curve_keys(pairs), pairs["attack"], strict=True)]
     return pairs.assign(curve=pd.Series(keys, index=pairs.index, dtype=object))

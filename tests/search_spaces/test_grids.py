@@ -80,6 +80,13 @@ def test_smoke_spans_16x_in_five_sizes_with_three_regimes_and_five_seeds() -> No
     assert {p.trial.seed for p in grid.values()} == {0, 1, 2, 3, 4}
 
 
+@pytest.mark.parametrize("name", ["smoke", "mnist_quick"])
+def test_no_epoch_of_a_small_study_ends_with_a_smaller_batch(name: str) -> None:
+    """Its last step would be as long as any other and far noisier, at some batch sizes and not at others."""
+    trials = [planned.trial for planned in plan(Request(name)).values()]
+    assert {trial.train_size % trial.batch_size for trial in trials} == {0}
+
+
 def test_pgd_crosses_the_ball_in_the_smoke_study_and_takes_the_published_steps_in_the_papers() -> None:
     def steps(grid: str) -> set[int]:
         probes = (probe for planned in plan(Request(grid)).values() for probe in planned.probes)
@@ -149,7 +156,9 @@ def test_a_chosen_child_brings_its_parent_which_is_asked_nothing() -> None:
 
 
 def test_an_unknown_grid_names_the_grids() -> None:
-    with pytest.raises(GridError, match="valid grids: smoke, natural_training, large_batch, sgd_variants, full"):
+    with pytest.raises(
+        GridError, match="valid grids: smoke, mnist_quick, natural_training, large_batch, sgd_variants, f"
+    ):
         plan(Request("nope"))
 
 

@@ -45,6 +45,15 @@ def test_the_row_answers_everything(results: Results) -> None:
     assert results.read_checkpoint(one.trial.trial_id) is None
 
 
+def test_pgd_of_other_steps_is_another_probe(results: Results) -> None:
+    published = AttackProbe("pgd", 0.1, "stable")
+    crossing = replace(published, steps=3)
+    execute(planned(asked=frozenset({published})), tensors(), results)
+    row = execute(planned(asked=frozenset({published, crossing})), tensors(), results)
+    assert pending.answered(row) == {published.key, crossing.key}
+    assert [(a["steps"], a["step_size"]) for a in row["attacks"]] == [(40, 0.1 / 30), (3, 2.5 * 0.1 / 3)]
+
+
 @pytest.mark.parametrize(
     ("model", "asked"), [("m1_8", probes()), ("stdcnn", frozenset([AttackProbe("fgsm", 0.1, "ce")]))]
 )
