@@ -76,9 +76,9 @@ def rows(results: Path) -> dict[str, dict[str, object]]:
         ([*SMALL, "--replicas", "9" * 5000], "is not auto or a whole number"),
         ([*SMALL, "--seeds", "9" * 5000], "not a list of whole numbers such as 0,1,5"),
         ([*SMALL, "--mlflow", "http://[::1"], "--mlflow 'http://[::1' is not a URI"),
-        ([*SMALL, "--train-size", "999999", "--dry-run"], "train_size 999999 + val_size 240 is more than the 1437"),
-        ([*SMALL, "--test-size", "361", "--dry-run"], "test_size 361 is more than the 360 test images"),
-        ([*SMALL, "--train-size", "5000"], "train_size 5000 + val_size 240 is more than the 1437"),
+        ([*SMALL, "--train-size", "999999", "--dry-run"], "train_size 999999 + val_size 174 is more than the 1198"),
+        ([*SMALL, "--test-size", "600", "--dry-run"], "test_size 600 is more than the 599 test images"),
+        ([*SMALL, "--train-size", "5000"], "train_size 5000 + val_size 174 is more than the 1198"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(
@@ -411,7 +411,7 @@ def test_the_same_command_again_runs_nothing(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_kills_of_the_driver_of_ray_and_of_a_worker_lose_nothing_and_change_no_bit(tmp_path: Path) -> None:
-    options = ["--select", "batch_size=8", "--epochs", "40", "--checkpoint-seconds", "0"]
+    options = ["--select", "batch_size=8", "--epochs", "120", "--checkpoint-seconds", "0"]
     folder = tmp_path / "r"
     driver = subprocess.Popen(command(folder, *options), stdout=subprocess.DEVNULL, start_new_session=True)
     _wait_for(lambda: any((folder / "checkpoints").glob("*.pt")))
@@ -437,7 +437,7 @@ def test_kills_of_the_driver_of_ray_and_of_a_worker_lose_nothing_and_change_no_b
     assert last.returncode == 0, printed
 
     request = Request(
-        "smoke", select={"batch_size": ("8",)}, epochs=40, train_size=64, test_size=20, seeds=(0,), probes="all"
+        "smoke", select={"batch_size": ("8",)}, epochs=120, train_size=64, test_size=20, seeds=(0,), probes="all"
     )
     expected, found = in_this_process(request), rows(folder)
     assert {trial_id: timeless(row) for trial_id, row in found.items()} == expected
@@ -450,7 +450,7 @@ def test_an_interrupt_says_how_to_continue_and_leaves_no_process(
     tmp_path: Path, number: signal.Signals, times: int, status: int
 ) -> None:
     driver = subprocess.Popen(
-        command(tmp_path / "r", "--epochs", "60"),
+        command(tmp_path / "r", "--epochs", "180"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

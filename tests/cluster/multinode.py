@@ -21,7 +21,7 @@ from study.trials.device_data import DeviceData
 from study.trials.execute import execute
 from tests.trials.small import timeless
 
-TRAIN, TEST, EPOCHS, BATCH = 64, 20, 60, "8"
+TRAIN, TEST, EPOCHS, BATCH = 64, 20, 120, "8"
 REQUEST = Request(
     "smoke",
     select={"batch_size": (BATCH,)},
