@@ -114,8 +114,7 @@ class Progress:
         if epoch and epochs:
             cost = self.costs.get(trial_id, 0.0)
             share = self.training[trial_id] / cost if cost and trial_id in self.training else TRAINING_SHARE
-            if not trial.done:
-                trial.first = share * (epoch - 1) / epochs
+            trial.first = share * metrics.get("resumed_at", 0) / epochs
             trial.reported, trial.done = self.clock(), share * epoch / epochs
             trial.step = share / epochs if epoch < epochs else 1 - share
 
