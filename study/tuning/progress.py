@@ -35,6 +35,10 @@ UNKNOWN_SECONDS = 60.0
 PRIOR_SECONDS = 3.0
 """The estimates of the costs count as this many seconds of observed work: they are right until trials report."""
 
+OVERDUE_SHARE = 0.1
+"""A trial whose report is overdue is expected to take this share of its wait longer. Our choice: nothing is known then,
+and 0 would say that it ends now."""
+
 TRAINING_SHARE = 0.7
 """Of a trial's expected seconds, where the share of training is not given."""
 
@@ -191,9 +195,10 @@ class Progress:
         return spent / worked
 
     def _seconds_left(self, trial_id: str, trial: Running, pace: float, now: float) -> float:
-        """Of a running trial: since its last report it has worked at the pace, but has not come to the next one."""
-        cost = self.costs.get(trial_id, 0.0) * pace
-        return cost * (1 - trial.done) - min(now - trial.reported, cost * trial.step)
+        """Of a running trial, which has worked at the pace since its last report."""
+        cost, since = self.costs.get(trial_id, 0.0) * pace, now - trial.reported
+        to_report = cost * trial.step - since
+        return cost * (1 - trial.done - trial.step) + (to_report if to_report > 0 else since * OVERDUE_SHARE)
 
     def summary(self) -> str:
         """The state in a line of at most 80 columns, and in a second one what else there is to say."""

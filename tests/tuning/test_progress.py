@@ -99,16 +99,16 @@ def test_the_bar_counts_work_not_trials() -> None:
     assert Progress({}, {}).fraction == 1.0
 
 
-def test_a_first_epoch_that_takes_long_raises_the_time_left_before_it_ends() -> None:
+def test_a_trial_that_is_overdue_does_not_end_now() -> None:
     clock = Clock()
     progress = Progress({"a": 100.0}, {}, clock=clock)
     progress.start("a")
     clock.now += 1
     assert progress.eta_seconds() is None
-    clock.now += 139  # an epoch should take 7 s, but nothing tells the driver how many there are
+    clock.now += 139  # longer than the whole trial should take
     eta = progress.eta_seconds()
     assert eta is not None
-    assert eta < 1
+    assert 10 < eta < 20
     clock.now += 10
     progress.metrics("a", {"epoch": 1, "epochs": 10})
     assert progress.eta_seconds() == pytest.approx(150 / 7 * 93, rel=0.3)
