@@ -112,15 +112,16 @@ class Progress:
         """A trial has reported."""
         if trial_id not in self.running:
             self.start(trial_id)
-        trial = self.running[trial_id]
+        trial, epochs = self.running[trial_id], metrics.get("epochs", 1)
         trial.metrics.update(metrics)
-        epoch, epochs = metrics.get("epoch"), metrics.get("epochs")
-        if epoch and epochs:
-            cost = self.costs.get(trial_id, 0.0)
-            share = self.training[trial_id] / cost if cost and trial_id in self.training else TRAINING_SHARE
-            trial.first = share * metrics.get("resumed_at", 0) / epochs
-            trial.reported, trial.done = self.clock(), share * epoch / epochs
-            trial.step = share / epochs if epoch < epochs else 1 - share
+        cost = self.costs.get(trial_id, 0.0)
+        share = self.training[trial_id] / cost if cost and trial_id in self.training else TRAINING_SHARE
+        done = share if "probes_answered" in metrics else share * metrics.get("epoch", 0) / epochs
+        if done > trial.done:
+            trial.first = share * trial.metrics.get("resumed_at", 0) / epochs
+            # The next report comes after as much work as this one, which may be several epochs.
+            trial.step = done - max(trial.done, trial.first) if done < share else 1 - share
+            trial.reported, trial.done = self.clock(), done
 
     def retry(self, trial_id: str) -> None:
         """A trial's worker was lost; it will be started again."""
@@ -264,10 +265,10 @@ def describe(metrics: Mapping[str, Any]) -> str:
 def describe_epoch(metrics: Mapping[str, Any], *, trained: bool = False) -> str:
     """How far a running trial is: its epoch, or that it answers its probes, and the validation accuracy."""
     if not metrics.get("epoch"):
-        return "probing" if trained else "starting"
+        return "probing" if trained or "probes_answered" in metrics else "starting"
     validation = f", validation {_percent(metrics['val_acc'])}" if _finite(metrics.get("val_acc")) else ""
     epoch, epochs = metrics["epoch"], metrics.get("epochs", "?")
-    return f"{'probing' if epoch == epochs else f'epoch {epoch}/{epochs}'}{validation}"
+    return f"{'probing' if epoch == epochs or 'probes_answered' in metrics else f'epoch {epoch}/{epochs}'}{validation}"
 
 
 def describe_gpus(use: Mapping[str, tuple[float, float]]) -> str:
