@@ -56,7 +56,8 @@ def execute(
         planned: the trial and the probes to answer.
         data: its images.
         results: the results folder.
-        report: called with each epoch's metrics, and with the number of answered probes after each.
+        report: called with each epoch's metrics and the number of epochs that a checkpoint had, and with the number of
+            answered probes after each.
         checkpoint_seconds: least time between two checkpoints.
         replay: on a GPU, capture the training step as a CUDA graph and replay it.
         memory_fraction: the trial's share of the device's free memory, for the Hessian's products.
@@ -73,12 +74,13 @@ def execute(
 
         def report_epoch(run: TrainingRun) -> None:
             if not run.state.diverged:
-                report(asdict(run.state.history[-1]))
+                report({**asdict(run.state.history[-1]), "resumed_at": resumed_at})
 
         planned = _with_lost_answers(planned, stored)
         training = TrialTraining(
             planned, data, results, parent=parent, checkpoint_seconds=checkpoint_seconds, replay=replay
         )
+        resumed_at = training.run.state.epochs_done
         hooks = [training.store_checkpoint, report_epoch]
         train(training.run, train=data.train, validation=data.validation, hooks=hooks)
         trained = training.run.model, training.finish()

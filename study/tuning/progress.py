@@ -35,6 +35,10 @@ UNKNOWN_SECONDS = 60.0
 PRIOR_SECONDS = 3.0
 """The estimates of the costs count as this many seconds of observed work: they are right until trials report."""
 
+OVERDUE_SHARE = 0.1
+"""A trial whose report is overdue is expected to take this share of its wait longer. Our choice: nothing is known then,
+and 0 would say that it ends now."""
+
 TRAINING_SHARE = 0.7
 """Of a trial's expected seconds, where the share of training is not given."""
 
@@ -108,16 +112,16 @@ class Progress:
         """A trial has reported."""
         if trial_id not in self.running:
             self.start(trial_id)
-        trial = self.running[trial_id]
+        trial, epochs = self.running[trial_id], metrics.get("epochs", 1)
         trial.metrics.update(metrics)
-        epoch, epochs = metrics.get("epoch"), metrics.get("epochs")
-        if epoch and epochs:
-            cost = self.costs.get(trial_id, 0.0)
-            share = self.training[trial_id] / cost if cost and trial_id in self.training else TRAINING_SHARE
-            if not trial.done:
-                trial.first = share * (epoch - 1) / epochs
-            trial.reported, trial.done = self.clock(), share * epoch / epochs
-            trial.step = share / epochs if epoch < epochs else 1 - share
+        cost = self.costs.get(trial_id, 0.0)
+        share = self.training[trial_id] / cost if cost and trial_id in self.training else TRAINING_SHARE
+        done = share if "probes_answered" in metrics else share * metrics.get("epoch", 0) / epochs
+        if done > trial.done:
+            trial.first = share * trial.metrics.get("resumed_at", 0) / epochs
+            # The next report comes after as much work as this one, which may be several epochs.
+            trial.step = done - max(trial.done, trial.first) if done < share else 1 - share
+            trial.reported, trial.done = self.clock(), done
 
     def retry(self, trial_id: str) -> None:
         """A trial's worker was lost; it will be started again."""
@@ -192,9 +196,10 @@ class Progress:
         return spent / worked
 
     def _seconds_left(self, trial_id: str, trial: Running, pace: float, now: float) -> float:
-        """Of a running trial: since its last report it has worked at the pace, but has not come to the next one."""
-        cost = self.costs.get(trial_id, 0.0) * pace
-        return cost * (1 - trial.done) - min(now - trial.reported, cost * trial.step)
+        """Of a running trial, which has worked at the pace since its last report."""
+        cost, since = self.costs.get(trial_id, 0.0) * pace, now - trial.reported
+        to_report = cost * trial.step - since
+        return cost * (1 - trial.done - trial.step) + (to_report if to_report > 0 else since * OVERDUE_SHARE)
 
     def summary(self) -> str:
         """The state in a line of at most 80 columns, and in a second one what else there is to say."""
@@ -260,10 +265,10 @@ def describe(metrics: Mapping[str, Any]) -> str:
 def describe_epoch(metrics: Mapping[str, Any], *, trained: bool = False) -> str:
     """How far a running trial is: its epoch, or that it answers its probes, and the validation accuracy."""
     if not metrics.get("epoch"):
-        return "probing" if trained else "starting"
+        return "probing" if trained or "probes_answered" in metrics else "starting"
     validation = f", validation {_percent(metrics['val_acc'])}" if _finite(metrics.get("val_acc")) else ""
     epoch, epochs = metrics["epoch"], metrics.get("epochs", "?")
-    return f"{'probing' if epoch == epochs else f'epoch {epoch}/{epochs}'}{validation}"
+    return f"{'probing' if epoch == epochs or 'probes_answered' in metrics else f'epoch {epoch}/{epochs}'}{validation}"
 
 
 def describe_gpus(use: Mapping[str, tuple[float, float]]) -> str:
