@@ -91,7 +91,7 @@ def test_every_template_draws_on_a_logarithmic_batch_axis() -> None:
         if slug not in ("pgd-eps0.15", "lambda1"):
             continue
         figure.chart.to_dict(validate=True)
-        x = figure.spec()["layer"][0]["encoding"]["x"]
+        x = figure.spec()["encoding"]["x"]
         assert (x["scale"]["type"], x["scale"]["base"], x["axis"]["values"]) == ("log", 2, list(SIZES))
         svg = vl_convert.vegalite_to_svg(figure.export_spec(), vl_version="6.4")
         assert OPTIMIZERS["svrg"].colour.lower() in svg.lower()
