@@ -21,11 +21,11 @@ from analysis.figures.figure import (
     POWERS,
     Figure,
     Spec,
+    all_rounded,
     curve_channels,
     encoded,
     layer,
     layered,
-    rounded,
 )
 from analysis.figures.figure_data import FigureData
 from analysis.figures.labels import END_LABELS, ROOM, end_labels, fits_beside, label_layers
@@ -197,7 +197,7 @@ def curve_figure(
 def limits(cells: pd.DataFrame, *, logarithmic: bool = False) -> tuple[float, float]:
     """Limits of an axis that shows every seed, and the intervals as far as `REACH` allows."""
     seeds = np.fromiter(chain.from_iterable(cells["values"]), dtype=float)
-    drawn = cells.loc[cells["drawn"], ["low", "high"]].to_numpy(dtype=float)
+    drawn = np.concatenate([cells[side].to_numpy(dtype=float)[cells["drawn"].to_numpy()] for side in ("low", "high")])
     drawn = drawn[np.isfinite(drawn)]
     if not seeds.size:
         return (0.1, 10.0) if logarithmic else (0.0, 1.0)
@@ -245,29 +245,31 @@ _READ = {
 
 def records(cells: pd.DataFrame, curves: CurveSet, kind: str, show: Callable[[float], str]) -> list[Record]:
     """One record per cell (a row of `FigureData`), with None where there is no number; `show` formats a value."""
-    out = []
     read = cells[[name for name in cells if name in _READ]]  # converting the other columns would take twice as long
-    for cell, style in zip(read.to_dict("records"), curves.styles_of(cells), strict=True):
-        drawn = bool(cell["drawn"])
-        has_interval = drawn and math.isfinite(cell["low"])
-        out.append(
-            {
-                **({"epsilon": cell["epsilon"]} if "epsilon" in cell else {}),
-                "cell": str(cell["cell_id"]),
-                "curve": style.label,
-                "kind": kind,
-                "batch_size": int(cell["batch_size"]),
-                **{key: rounded(cell[key]) if drawn else None for key in ("mean", "low", "high")},
-                "values": [rounded(value, 4) for value in cell["values"]],
-                "seeds": int(cell["n"]),
-                "state": "ok" if drawn else next((s for s in _UNFINISHED if cell[s]), "no value"),
-                "line": f"{style.label} {kind} {cell['segment']}",
-                "doubtful": bool(cell["doubtful"]),
-                "interval": f"{show(cell['low'])} to {show(cell['high'])}" if has_interval else "–",
-                "note": _note(cell),
-            }
-        )
-    return out
+    drawn = cells["drawn"].to_numpy(dtype=bool)
+    shown = [all_rounded(np.where(drawn, cells[key].to_numpy(dtype=float), np.nan)) for key in ("mean", "low", "high")]
+    seeds = iter(all_rounded(np.fromiter(chain.from_iterable(cells["values"]), dtype=float), 4))
+    rows = zip(read.to_dict("records"), curves.styles_of(cells), *shown, strict=True)
+    return [
+        {
+            **({"epsilon": cell["epsilon"]} if "epsilon" in cell else {}),
+            "cell": str(cell["cell_id"]),
+            "curve": style.label,
+            "kind": kind,
+            "batch_size": int(cell["batch_size"]),
+            "mean": mean,
+            "low": low,
+            "high": high,
+            "values": [next(seeds) for _ in cell["values"]],
+            "seeds": int(cell["n"]),
+            "state": "ok" if cell["drawn"] else next((s for s in _UNFINISHED if cell[s]), "no value"),
+            "segment": int(cell["segment"]),
+            "doubtful": bool(cell["doubtful"]),
+            "interval": "–" if low is None else f"{show(cell['low'])} to {show(cell['high'])}",
+            "note": _note(cell),
+        }
+        for cell, style, mean, low, high in rows
+    ]
 
 
 def _note(cell: dict[Any, Any]) -> str:
@@ -385,8 +387,17 @@ class ValueAxis:
     def _domain(self) -> list[Any]:
         if not self.epsilons:
             return list(self.limits[0])
+        return [{"expr": "lowest"}, {"expr": "highest"}]
+
+    @property
+    def parameters(self) -> list[Spec]:
+        """The parameters of the chart: the chosen epsilon and the limits that belong to it."""
+        if not self.epsilons:
+            return []
         chosen = f"indexof({list(self.epsilons)}, epsilon)"
-        return [{"expr": f"{list(side)}[{chosen}]"} for side in zip(*self.limits, strict=True)]
+        sides = zip(("lowest", "highest"), zip(*self.limits, strict=True), strict=True)
+        limits = [{"name": name, "expr": f"{list(side)}[{chosen}]"} for name, side in sides]
+        return [{"name": "epsilon", "value": self.epsilons[0]}, *limits]
 
     def position(self, value: float, epsilon: float | None = None) -> float:
         """How far below the upper limit a value is drawn, as a fraction of the axis."""
@@ -420,8 +431,8 @@ def template(
     beside = fits_beside(styles)
     colour, shape, fill = (encoded(channel) for channel in curve_channels(styles, legend=not beside))
     mean, low, high = value_axis.encode("mean", axis=True), value_axis.encode("low"), {"field": "high"}
-    line = {"field": "line", "type": "nominal"}
-    near = {"name": "near", "select": {"type": "point", "on": "pointerover", "clear": "pointerout", "fields": ["line"]}}
+    line = [{"field": field, "type": "nominal"} for field in _LINE]
+    near = {"name": "near", "select": {"type": "point", "on": "pointerover", "clear": "pointerout", "fields": _LINE}}
     band = {"condition": {"param": "near", "empty": False, "value": 0.16}, "value": 0}
     aside, tooltip = {"xOffset": {"expr": "datum.dodge"}}, _tooltip(kinds, value_axis)
     quiet = {**aside, "aria": False, "clip": True}
@@ -437,7 +448,7 @@ def template(
               y=mean, shape=shape, fill=hollow(fill, kinds), opacity=_unless_doubtful(1), tooltip=tooltip)
         | {"params": [near]},
         layer({"type": "text", **aside, "text": "✕", "fontWeight": "bold"},
-              "datum.state == 'diverged'", y={"value": HEIGHT - 7}, tooltip=tooltip),
+              "datum.state == 'diverged'", y={"value": HEIGHT - 7}, tooltip=[*tooltip[:-4], tooltip[-1]]),
     ]  # fmt: skip
     chosen = [{"filter": "datum.epsilon == epsilon"}] if value_axis.epsilons else []
     if beside:
@@ -445,9 +456,11 @@ def template(
     moved = {"calculate": _dodge([style.label for style in styles], kinds), "as": "dodge"}
     shared: Spec = {"encoding": {"x": _batch_axis(sizes), "color": colour}, "transform": [*chosen, moved]}
     spec = layered(*marks, **shared, **(ROOM if beside else {}))
-    params = [{"name": "epsilon", "value": value_axis.epsilons[0]}] if value_axis.epsilons else []
-    return spec | ({"params": params} if params else {})
+    return spec | ({"params": value_axis.parameters} if value_axis.epsilons else {})
 
+
+_LINE = ["curve", "kind", "segment"]
+"""The fields that tell lines apart."""
 
 SEEDS = {"flatten": ["values"], "as": ["value"]}
 """The transform that makes a record for each seed of a cell."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import altair as alt
+import numpy as np
+from numpy.typing import NDArray
 
 from analysis import theme
 from analysis.theme import SeriesStyle
@@ -121,6 +123,18 @@ def kinds_of(figures: Sequence[Figure]) -> tuple[str, ...]:
 def rounded(value: float, digits: int = 6) -> float | None:
     """A finite value to `digits` significant digits, which keeps the page small; None for any other."""
     return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+
+
+def all_rounded(values: NDArray[np.float64], digits: int = 6) -> list[float | None]:
+    """`rounded` for many values at once."""
+    known = np.isfinite(values) & (values != 0)
+    powers = np.zeros(len(values))
+    np.log10(np.abs(values), out=powers, where=known)
+    places = digits - 1 - np.floor(powers)
+    shift = 10.0 ** np.abs(places)
+    filled = np.where(known, values, 0.0)
+    found = np.where(places >= 0, np.round(filled * shift) / shift, np.round(filled / shift) * shift)
+    return [value if ok else None for value, ok in zip(found.tolist(), np.isfinite(values).tolist(), strict=True)]
 
 
 def specification(chart: alt.TopLevelMixin) -> Spec:

@@ -85,7 +85,7 @@ def _spread(places: Sequence[float]) -> list[float]:
 LETTER, LINE_HEIGHT, MARK = 7.0, 12.0, 5.0
 """Pixels: width of a digit, height of a line of text, half the side of a mark."""
 
-SIDES = ((0, -1), (0, 1), (1, 0), (-1, 0))
+SIDES = np.array([(0, -1), (0, 1), (1, 0), (-1, 0)])
 """Where a mark's text may stand: above, below, right, left."""
 
 
@@ -94,20 +94,23 @@ def beside_marks(x: Array, y: Array, texts: Sequence[str]) -> list[tuple[float, 
 
     `x`, `y`: the marks in pixels from the upper left, those with the more important texts first.
     """
-    boxes = np.stack([x - MARK, y - MARK, x + MARK, y + MARK], axis=1)
+    count = len(texts)
+    boxes = np.empty((2 * count, 4))
+    boxes[:count] = np.stack([x - MARK, y - MARK, x + MARK, y + MARK], axis=1)
+    filled = count
     places: list[tuple[float, float] | None] = []
     for here_x, here_y, text in zip(x, y, texts, strict=True):
-        half = LETTER * len(text) / 2, LINE_HEIGHT / 2
-        away = [(right * (half[0] + MARK + 1), down * (half[1] + MARK)) for right, down in SIDES]
-        free = None
-        for dx, dy in away:
-            box = np.array([here_x + dx - half[0], here_y + dy - half[1], here_x + dx + half[0], here_y + dy + half[1]])
-            inside = box[0] >= 0 and box[2] <= WIDTH
-            if inside and not ((boxes[:, :2] < box[2:]) & (boxes[:, 2:] > box[:2])).all(axis=1).any():
-                free = dx, dy
-                boxes = np.vstack([boxes, box])
-                break
-        places.append(free)
+        half = np.array([LETTER * len(text) / 2, LINE_HEIGHT / 2])
+        away = SIDES * (half + MARK)
+        middle = np.array([here_x, here_y]) + away
+        low, high = middle - half, middle + half
+        apart = (boxes[:filled, None, :2] >= high) | (boxes[:filled, None, 2:] <= low)
+        free = apart.any(axis=2).all(axis=0) & (low[:, 0] >= 0) & (high[:, 0] <= WIDTH)
+        side = int(free.argmax())
+        places.append((float(away[side, 0]), float(away[side, 1])) if free[side] else None)
+        if free[side]:
+            boxes[filled] = (*low[side], *high[side])
+            filled += 1
     return places
 
 

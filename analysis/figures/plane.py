@@ -117,11 +117,16 @@ def _cells(data: FigureData, setup: Setup, *, attack: str, loss: str, epsilon: f
 
 
 def _with_lambda1(data: FigureData, setup: Setup, cells: pd.DataFrame, curvature: str) -> pd.DataFrame:
-    eigenvalues = data.rows("lambda1", setup)
-    below = (eigenvalues["split"] == curvature.removeprefix("lambda1_")) & (eigenvalues["not_positive"] > 0)
-    not_positive = cells["cell_id"].isin(set(eigenvalues.loc[below, "cell_id"]))
+    not_positive = cells["cell_id"].isin(data.once(_not_positive, setup, curvature))
     lambda1 = (2.0 ** cells[f"log2_{curvature}"].astype(float)).mask(not_positive)
     return cells.assign(lambda1=lambda1, not_positive=not_positive)
+
+
+def _not_positive(data: FigureData, setup: Setup, curvature: str) -> set[str]:
+    """The ids of the cells with an eigenvalue at or below 0."""
+    eigenvalues = data.rows("lambda1", setup)
+    below = (eigenvalues["split"] == curvature.removeprefix("lambda1_")) & (eigenvalues["not_positive"] > 0)
+    return set(eigenvalues.loc[below, "cell_id"])
 
 
 def _with_a_place(cells: pd.DataFrame) -> pd.DataFrame:
@@ -187,10 +192,15 @@ def _rank(regime: str) -> tuple[int, str]:
 
 def _records(cells: pd.DataFrame, spans: tuple[Limits, Limits]) -> list[dict[str, Any]]:
     """A record per cell. Batch sizes are written where there is room, the ends of the curves first."""
-    curve = cells.groupby(["regime", "momentum"])["batch_size"]
-    inner = (cells["batch_size"] != curve.transform("min")) & (cells["batch_size"] != curve.transform("max"))
-    cells = cells.assign(inner=inner).sort_values(["inner", "regime", "momentum", "batch_size"], kind="stable")
-    places = beside_marks(*_pixels(cells, spans), cells["batch_size"].astype(str).tolist())
+    curves = list(zip(cells["regime"], cells["momentum"], strict=True))
+    sizes = cells["batch_size"].tolist()
+    ends: dict[Any, tuple[int, int]] = {}
+    for curve, size in zip(curves, sizes, strict=True):
+        low, high = ends.get(curve, (size, size))
+        ends[curve] = min(low, size), max(high, size)
+    keys = [(size not in ends[curve], curve, size) for curve, size in zip(curves, sizes, strict=True)]
+    cells = cells.iloc[sorted(range(len(keys)), key=lambda n: keys[n])]
+    places = beside_marks(*_pixels(cells, spans), list(map(str, cells["batch_size"])))
     columns = ("cell_id", "regime", "momentum", "batch_size", "lambda1", "accuracy", "n_seeds", "sound")
     return [
         {

@@ -119,7 +119,7 @@ def test_no_line_crosses_a_diverged_cell_and_a_lone_cell_keeps_its_interval() ->
     shown = cells(under_attack(table), "LR constant", PUBLISHED)
     assert shown[128]["mean"] is None
     assert shown[128]["state"] == "diverged"
-    assert shown[16]["line"] == shown[64]["line"] != shown[256]["line"]
+    assert shown[16]["segment"] == shown[64]["segment"] != shown[256]["segment"]
     assert shown[256]["low"] is not None
     assert "diverged" in under_attack(table).caption
 
@@ -129,7 +129,7 @@ def test_a_missing_cell_is_a_gap_too() -> None:
     grid = planned(rows, [trial(batch_size=size, seed=seed) for size in (16, 32, 64) for seed in (0, 1, 2)])
     shown = cells(clean(from_rows(rows, grid=grid)), "LR constant", "clean")
     assert (shown[32]["mean"], shown[32]["state"]) == (None, "missing")
-    assert shown[16]["line"] != shown[64]["line"]
+    assert shown[16]["segment"] != shown[64]["segment"]
 
 
 def test_a_cell_most_of_whose_seeds_diverged_is_not_the_mean_of_its_survivors() -> None:
@@ -277,7 +277,7 @@ def test_every_epsilon_is_in_the_chart_of_its_picker() -> None:
     group = study_figures(FigureData(from_rows(rows)))[0]
     spec = group.figures[1].spec()
     assert group.epsilons == (0.1, 0.3)
-    assert spec["params"] == [{"name": "epsilon", "value": 0.3}]
+    assert spec["params"][0] == {"name": "epsilon", "value": 0.3}
     assert {r["epsilon"] for r in spec["datasets"][DATA]} == {0.1, 0.3}
     assert {r["epsilon"] for r in spec["datasets"][END_LABELS]} == {0.1, 0.3}
     draws(group.figures[1])
