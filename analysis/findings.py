@@ -113,8 +113,8 @@ def _forests(report: CorrelationReport) -> list[Figure]:
     sound = pd.concat([at_headline, forest[forest["scope"] != "stratum"]])
     sound = sound[sound["cells"] == "sound"]
     figures = []
-    for attack, loss in sorted(set(zip(at_headline["attack"], at_headline["loss"], strict=True))):
-        figure = forest_figure(sound, attack=attack, loss=loss, curvature=CURVATURE)
+    for attack in sorted(at_headline["attack"].unique()):
+        figure = forest_figure(sound, attack=attack, curvature=CURVATURE)
         figures += [figure] if figure is not None else []
     return figures
 

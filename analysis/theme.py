@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.tables.words import OPTIMIZER_NAMES
+from analysis.tables.words import OPTIMIZER_NAMES, name
 from search_spaces import REGIME_NAMES
 
 INK = "currentColor"
@@ -40,8 +40,12 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, s
 PRINT_FONT = "Roboto, Arial, sans-serif"
 """Font of exported figures; vl-convert includes Roboto."""
 
-CLEAN_DASH = [1, 0]
-ADVERSARIAL_DASH = [5, 3]
+SOLID = [1, 0]
+DASHES: dict[str, list[int]] = {name("stable"): SOLID, name("ce"): [4, 3]}
+"""Loss that an attack follows -> the dashes of its lines. Marks on dashed lines are hollow."""
+
+OTHER_DASHES = [1, 3]
+"""Dashes of any other loss."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,11 @@ class SeriesStyle:
     label: str
     colour: str
     shape: str
+
+    @property
+    def short(self) -> str:
+        """Its name beside the curve: "LR/BS" for "LR/BS constant, m=0", "m=0.9" for "momentum 0.9"."""
+        return self.label.partition(", ")[0].removesuffix(" constant").replace("momentum ", "m=")
 
 
 REGIMES: dict[str, SeriesStyle] = {
@@ -147,5 +156,5 @@ def config() -> dict[str, Any]:
             "symbolSize": 70, "symbolStrokeWidth": 1.8, "symbolOpacity": 1, "titleFontSize": 11,
         },
         "title": {"color": INK, "fontSize": 13, "fontWeight": 600, "anchor": "start", "offset": 10},
-        "text": {"color": INK},
+        "text": {"color": INK, "fontSize": 11},
     }  # fmt: skip

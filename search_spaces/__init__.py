@@ -20,7 +20,7 @@ from search_spaces.probe import (
     SpectrumProbe,
     headline_epsilon,
 )
-from search_spaces.regimes import REGIME_NAMES
+from search_spaces.regimes import REGIME_NAMES, REGIME_RULES
 from search_spaces.request import GridError, Request, did_you_mean
 from search_spaces.sgd_variants import SGD_VARIANTS
 from search_spaces.smoke import SMOKE
@@ -60,6 +60,7 @@ __all__ = [
     "PLAIN",
     "PRECISIONS",
     "REGIME_NAMES",
+    "REGIME_RULES",
     "TRIAL_FIELDS",
     "AttackProbe",
     "Grid",

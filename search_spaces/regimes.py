@@ -60,3 +60,11 @@ REGIME_NAMES: dict[str, str] = {
     "lr_0.0005": "LR 0.0005 constant",
 }
 """Label of a curve in rows -> its name in text."""
+
+REGIME_RULES: dict[str, str] = {
+    "lr": "one learning rate for every batch size",
+    "lr_bs": "the learning rate grows in proportion to the batch size",
+    "benchmark": "the learning rate is halved every 5 epochs, with momentum",
+    "adversarial": "trained on adversarial images",
+}
+"""Label -> its rule in words, where its name does not say it."""

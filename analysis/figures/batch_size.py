@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import altair as alt
@@ -13,20 +15,59 @@ import numpy as np
 import pandas as pd
 
 from analysis.figures.curve_sets import CurveSet, Setup
-from analysis.figures.figure import DATA, HEIGHT, Figure, Spec, curve_channels, encoded, layer, layered, rounded
+from analysis.figures.figure import (
+    DATA,
+    HEIGHT,
+    POWERS,
+    Figure,
+    Spec,
+    all_rounded,
+    curve_channels,
+    encoded,
+    layer,
+    layered,
+)
 from analysis.figures.figure_data import FigureData
+from analysis.figures.labels import END_LABELS, ROOM, end_labels, fits_beside, label_layers
 from analysis.tables.words import name
-from analysis.theme import ADVERSARIAL_DASH, CLEAN_DASH, PAPER, SeriesStyle, number, percent
+from analysis.theme import DASHES, OTHER_DASHES, PAPER, SOLID, SeriesStyle, number, percent
 
 Record = dict[str, Any]
 
 SPLITS = {"train": "training", "test": "test"}
 
-MAX_OVERHANG = 4.0
-"""The interval of two or three seeds can span decades: the log axis extends at most by this factor beyond the means."""
+WITHOUT_LOSS = ("clean", "eigenvalue")
+"""Kinds of lines that do not stand for a loss."""
+
+REACH = 0.2
+"""The interval of a few seeds can be much wider than all their values: the axis follows it by at most this fraction of
+the span of the values."""
+
+MOST_FINE = 400
+"""A log axis that spans less is labelled at 1, 2 and 5 times powers of ten."""
+
+DODGE = 14.0
+"""Pixels over which the marks of one batch size are spread, so that curves do not hide each other."""
 
 
-# -- the two figures
+# -- the figures
+
+
+def clean_figure(data: FigureData, setup: Setup, curves: CurveSet) -> Figure | None:
+    """Clean test accuracy of a setup; None if it is not known."""
+    cells = curves.select(data.rows("clean", setup))
+    if not cells["drawn"].any():
+        return None
+    return curve_figure(
+        {"clean": cells},
+        curves,
+        ValueAxis("clean test accuracy", "~%", ".2%", (limits(cells),)),
+        percent,
+        name="-".join((*setup.slug, curves.slug, "clean")),
+        title=f"{setup.title}: Clean accuracy",
+        caption="Clean test accuracy.",
+        description=f"{setup.title}, {curves.title}: clean test accuracy against batch size.",
+    )
 
 
 def accuracy_figure(
@@ -36,118 +77,156 @@ def accuracy_figure(
     *,
     attack: str,
     epsilon: float,
-    loss: str,
     others: tuple[float, ...] = (),
 ) -> Figure | None:
-    """Clean (solid) and adversarial (dashed) test accuracy of a setup; None if no network has the attack's result.
+    """Adversarial test accuracy of a setup under each loss; None if no network has the attack's result.
 
-    A picker on the page can set the chart's parameter `epsilon` to one of `others`.
+    All attacks of one epsilon have the same axis. A picker on the page can set the chart's parameter `epsilon` to one
+    of `others`.
     """
-    clean = curves.select(data.rows("clean", setup))
-    adversarial = {
-        e: curves.select(data.answers("adversarial", setup, attack=attack, loss=loss, split="test", epsilon=e))
+    under = {"attack": attack, "split": "test"}
+    found = {
+        (loss, e): curves.select(data.answers("adversarial", setup, loss=loss, epsilon=e, **under))
+        for loss in data.losses
         for e in (epsilon, *others)
     }
-    shown = adversarial[epsilon]
-    if not shown["drawn"].any():
+    shown = {loss: found[loss, epsilon] for loss in data.losses if found[loss, epsilon]["drawn"].any()}
+    if not shown:
         return None
-    values = records(clean, curves, "clean", percent)
-    for cells in adversarial.values():
-        values += records(cells, curves, "adversarial", percent)
-    axis = ValueAxis("test accuracy", ".0%", ".2%")
-    kinds = ("clean", "adversarial")
-    under = f"{name(attack)} at ε = {epsilon:g}, {name(loss)}"
-    strength = ", ε as chosen above" if others else f", ε = {epsilon:g}"
-    return Figure(
-        name="-".join((*setup.slug, curves.slug, attack, f"eps{epsilon:g}", loss)),
-        title=f"{setup.title}: accuracy under {under}",
-        template=template(batch_sizes(values), kinds, curves.styles, axis, epsilon if others else None),
-        data={DATA: values},
-        caption=f"Clean (solid) and {name(attack)} (dashed) test accuracy{strength}, {name(loss)}. "
-        f"{replicates(shown)}{gaps_and_marks(clean, shown)}",
-        description=f"{setup.title}, {curves.title}: clean and adversarial test accuracy against batch size under "
-        f"{under}. Adversarial accuracy: {ends(shown, curves, percent)}",
-        legend=curves.styles,
-        attack=attack,
+    spans = data.once(_accuracy_limits, setup, curves)
+    epsilons = tuple(dict.fromkeys((epsilon, *others)))
+    axis = ValueAxis(
+        "adversarial accuracy", "~%", ".2%", tuple(spans[e] for e in epsilons), epsilons=epsilons if others else ()
     )
+    strength = "at the chosen ε" if others else f"at ε = {epsilon:g}"
+    figure = curve_figure(
+        {name(loss): cells for loss, cells in shown.items()},
+        curves,
+        axis,
+        percent,
+        hidden=[(name(loss), found[loss, e]) for loss in shown for e in others if e != epsilon],
+        name="-".join((*setup.slug, curves.slug, attack, f"eps{epsilon:g}")),
+        title=f"{setup.title}: accuracy under {name(attack)} at ε = {epsilon:g}",
+        caption=f"Test accuracy under {name(attack)} {strength}.",
+        description=f"{setup.title}, {curves.title}: adversarial test accuracy against batch size under {name(attack)} "
+        f"at ε = {epsilon:g}.",
+    )
+    return replace(figure, attack=attack)
+
+
+def _accuracy_limits(data: FigureData, setup: Setup, curves: CurveSet) -> dict[float, tuple[float, float]]:
+    """Epsilon -> limits of the axis of all attacks."""
+    cells = data.rows("adversarial", setup)
+    cells = curves.select(cells[cells["split"] == "test"])
+    return {float(str(epsilon)): limits(mine) for epsilon, mine in cells.groupby("epsilon")}
 
 
 def lambda1_figure(data: FigureData, setup: Setup, curves: CurveSet, *, split: str) -> Figure | None:
-    """lambda1 of a setup on a split, log axis; None if no eigenvalue is known."""
-    eigenvalues = data.rows("lambda1", setup)
-    cells = curves.select(eigenvalues[eigenvalues["split"] == split])
+    """lambda1 of a setup on a split, on a log axis that both splits share; None if no eigenvalue is known."""
+    both = data.once(_eigenvalues, setup, curves)
+    cells = both[both["split"] == split]
     figure_name = "-".join((*setup.slug, curves.slug, f"lambda1-{split}"))
-    return eigenvalue_figure(cells, curves, split, setup.title, figure_name) if cells["drawn"].any() else None
+    if not cells["drawn"].any():
+        return None
+    return eigenvalue_figure(cells, curves, split, setup.title, figure_name, limits(both, logarithmic=True))
 
 
-def eigenvalue_figure(cells: pd.DataFrame, curves: CurveSet, split: str, where: str, figure_name: str) -> Figure:
+def _eigenvalues(data: FigureData, setup: Setup, curves: CurveSet) -> pd.DataFrame:
+    return curves.select(data.rows("lambda1", setup))
+
+
+def eigenvalue_figure(
+    cells: pd.DataFrame, curves: CurveSet, split: str, where: str, figure_name: str, span: tuple[float, float]
+) -> Figure:
     """lambda1 of `cells` (rows of `FigureData.lambda1`) on a log axis; `where` names their data set and model.
 
-    Means are geometric. A cell with an eigenvalue that is not positive is a gap.
+    Means are geometric. Eigenvalues that are not positive are counted in the caption; their cells have no mean.
     """
-    low, high = _log_limits(cells)
     on_split = f"on the {SPLITS[split]} set"
-    return single_figure(
-        cells,
+    return curve_figure(
+        {"eigenvalue": cells},
         curves,
-        ValueAxis(f"λ₁ ({SPLITS[split]} set)", "~g", ".4~g", (low, high), _log_ticks(low, high)),
-        "eigenvalue",
+        ValueAxis(f"λ₁ ({SPLITS[split]} set)", "", ".4~g", (span,), ticks=log_ticks(*span)),
         number,
         name=figure_name,
         title=f"{where}: λ₁ {on_split}",
-        caption=f"Top eigenvalue λ₁ of the loss Hessian on the whole {SPLITS[split]} set, log axis, geometric means.",
+        caption=f"Top eigenvalue λ₁ of the loss Hessian on the whole {SPLITS[split]} set, log axis, geometric means."
+        f"{not_positive(cells, curves)}",
         description=f"{where}, {curves.title}: top Hessian eigenvalue {on_split} against batch size, log axis.",
-        hollow="the eigenvalue has not converged",
-        no_value="no value, or one that is not positive",
+        doubtful="the eigenvalue has not converged",
     )
 
 
-def single_figure(
-    cells: pd.DataFrame,
+def curve_figure(
+    parts: Mapping[str, pd.DataFrame],
     curves: CurveSet,
     axis: ValueAxis,
-    kind: str,
     show: Callable[[float], str],
     *,
     name: str,
     title: str,
     caption: str,
     description: str,
+    hidden: Sequence[tuple[str, pd.DataFrame]] = (),
     **marks: str,
 ) -> Figure:
-    """A figure of one quantity; seeds, gaps and the ends of the curves are added to its texts.
+    """A figure of one quantity; kinds of lines, seeds, gaps and the ends of the curves are added to its texts.
 
-    `kind` names the quantity in the records, `show` formats its values, `marks` are options of `gaps_and_marks`.
+    `parts` holds the cells of each kind of line (a loss, if there are several), `hidden` further ones that a picker
+    shows. `show` formats a value, `marks` are options of `gaps_and_marks`.
     """
-    values = records(cells, curves, kind, show)
+    kinds, cells = tuple(parts), list(parts.values())
+    values = [r for kind, mine in (*parts.items(), *hidden) for r in records(mine, curves, kind, show)]
+    sentences = [caption, kinds_in_words(kinds), replicates(*cells), gaps_and_marks(*cells, **marks)]
+    first = f"{kinds[0].capitalize()}: " if len(kinds) > 1 else ""
     return Figure(
         name=name,
         title=title,
-        template=template(batch_sizes(values), (kind,), curves.styles, axis),
-        data={DATA: values},
-        caption=f"{caption} {replicates(cells)}{gaps_and_marks(cells, **marks)}",
-        description=f"{description} {ends(cells, curves, show)}",
+        template=template(batch_sizes(values), kinds, curves.styles, axis),
+        data={DATA: values, END_LABELS: end_labels(values, curves.styles, kinds, axis.position, axis.value)},
+        caption=" ".join(sentence for sentence in sentences if sentence),
+        description=f"{description} {first}{ends(cells[0], curves, show)}",
         legend=curves.styles,
+        kinds=kinds if len(kinds) > 1 else (),
     )
 
 
-def _log_limits(cells: pd.DataFrame) -> tuple[float, float]:
-    """Limits of the log axis: all means and intervals with a small margin; a very wide interval is cut."""
-    drawn = cells[cells["drawn"]]
-    means, limits = (drawn[columns].to_numpy(dtype=float) for columns in ("mean", ["mean", "low", "high"]))
-    low = max(float(np.nanmin(limits)), float(means.min()) / MAX_OVERHANG)
-    high = min(float(np.nanmax(limits)), float(means.max()) * MAX_OVERHANG)
-    return low / 1.15, high * 1.15
+# -- limits and ticks
 
 
-def _log_ticks(low: float, high: float) -> tuple[float, ...]:
+def limits(cells: pd.DataFrame, *, logarithmic: bool = False) -> tuple[float, float]:
+    """Limits of an axis that shows every seed, and the intervals as far as `REACH` allows."""
+    seeds = np.fromiter(chain.from_iterable(cells["values"]), dtype=float)
+    drawn = np.concatenate([cells[side].to_numpy(dtype=float)[cells["drawn"].to_numpy()] for side in ("low", "high")])
+    drawn = drawn[np.isfinite(drawn)]
+    if not seeds.size:
+        return (0.1, 10.0) if logarithmic else (0.0, 1.0)
+    scale = np.log10 if logarithmic else np.asarray
+    seeds, drawn = scale(seeds), scale(drawn)
+    least, most = float(seeds.min()), float(seeds.max())
+    reach = max(REACH * (most - least), 0.15 if logarithmic else 0.01)
+    low = max(drawn.min(initial=least), least - reach)
+    high = min(drawn.max(initial=most), most + reach)
+    pad = max(0.05 * (high - low), 1e-3)
+    if logarithmic:
+        return _short(10 ** (low - pad)), _short(10 ** (high + pad))
+    return _short(max(0.0, low - pad)), _short(min(max(1.0, most), high + pad))
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def log_ticks(low: float, high: float) -> tuple[float, ...]:
     """1, 2 and 5 times powers of ten between the limits, powers of ten alone when they are far apart.
 
     When the limits are so close that fewer than two of these lie between them: numbers of two digits.
     """
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    steps = (1, 2, 5) if len(decades) <= 4 else (1,)
-    ticks = tuple(t for t in (float(f"{step}e{decade}") for decade in decades for step in steps) if low <= t <= high)
+    steps = (1, 2, 5) if high / low < MOST_FINE else (1,)
+    every = max(1, round(len(decades) / 6))
+    powers = [decade for decade in decades if decade % every == 0]
+    ticks = tuple(t for t in (float(f"{step}e{power}") for power in powers for step in steps) if low <= t <= high)
     if len(ticks) > 1:
         return ticks
     fine = [t for t in (float(f"{n}e{decade - 1}") for decade in decades for n in range(10, 100)) if low <= t <= high]
@@ -159,41 +238,44 @@ def _log_ticks(low: float, high: float) -> tuple[float, ...]:
 _FLAGS = {"floor": "attack at its floor", "untrained": "untrained", "suspect": "suspect attack"}
 _UNFINISHED = ("diverged", "failed", "missing")
 _READ = {
-    *("epsilon", "cell_id", "batch_size", "mean", "low", "high", "n", "drawn", "segment", "alone", "hollow"),
-    *("converged", *_UNFINISHED, *_FLAGS),
+    *("epsilon", "cell_id", "batch_size", "mean", "low", "high", "n", "values", "drawn", "segment", "doubtful"),
+    *("converged", "not_positive", *_UNFINISHED, *_FLAGS),
 }
 
 
 def records(cells: pd.DataFrame, curves: CurveSet, kind: str, show: Callable[[float], str]) -> list[Record]:
     """One record per cell (a row of `FigureData`), with None where there is no number; `show` formats a value."""
-    out = []
     read = cells[[name for name in cells if name in _READ]]  # converting the other columns would take twice as long
-    for cell, style in zip(read.to_dict("records"), curves.styles_of(cells), strict=True):
-        drawn = bool(cell["drawn"])
-        has_interval = drawn and math.isfinite(cell["low"])
-        out.append(
-            {
-                **({"epsilon": cell["epsilon"]} if "epsilon" in cell else {}),
-                "cell": str(cell["cell_id"]),
-                "curve": style.label,
-                "kind": kind,
-                "batch_size": int(cell["batch_size"]),
-                **{key: rounded(cell[key]) if drawn else None for key in ("mean", "low", "high")},
-                "seeds": int(cell["n"]),
-                "state": "ok" if drawn else next((s for s in _UNFINISHED if cell[s]), "no value"),
-                "line": f"{style.label} {kind} {cell['segment']}",
-                "alone": bool(cell["alone"]),
-                "hollow": bool(cell["hollow"]),
-                "interval": f"{show(cell['low'])} to {show(cell['high'])}" if has_interval else "–",
-                "note": _note(cell),
-            }
-        )
-    return out
+    drawn = cells["drawn"].to_numpy(dtype=bool)
+    shown = [all_rounded(np.where(drawn, cells[key].to_numpy(dtype=float), np.nan)) for key in ("mean", "low", "high")]
+    seeds = iter(all_rounded(np.fromiter(chain.from_iterable(cells["values"]), dtype=float), 4))
+    rows = zip(read.to_dict("records"), curves.styles_of(cells), *shown, strict=True)
+    return [
+        {
+            **({"epsilon": cell["epsilon"]} if "epsilon" in cell else {}),
+            "cell": str(cell["cell_id"]),
+            "curve": style.label,
+            "kind": kind,
+            "batch_size": int(cell["batch_size"]),
+            "mean": mean,
+            "low": low,
+            "high": high,
+            "values": [next(seeds) for _ in cell["values"]],
+            "seeds": int(cell["n"]),
+            "state": "ok" if cell["drawn"] else next((s for s in _UNFINISHED if cell[s]), "no value"),
+            "segment": int(cell["segment"]),
+            "doubtful": bool(cell["doubtful"]),
+            "interval": "–" if low is None else f"{show(cell['low'])} to {show(cell['high'])}",
+            "note": _note(cell),
+        }
+        for cell, style, mean, low, high in rows
+    ]
 
 
 def _note(cell: dict[Any, Any]) -> str:
     notes = [f"{cell[state]} {state}" for state in _UNFINISHED if cell[state]]
     notes += [text for flag, text in _FLAGS.items() if cell.get(flag)]
+    notes += [f"λ₁ ≤ 0 in {cell['not_positive']} of {cell['n']}"] if cell.get("not_positive") else []
     if cell.get("converged") is False:
         notes.append("eigenvalue not converged")
     return ", ".join(notes) or "–"
@@ -207,32 +289,55 @@ def batch_sizes(data: Iterable[Record]) -> tuple[int, ...]:
 # -- sentences for captions and for screen readers, from the cells that are drawn
 
 
-def replicates(cells: pd.DataFrame) -> str:
-    """How many seeds are behind the means, and what the bands are."""
-    counts = cells.loc[cells["drawn"], "n"]
-    low, high = int(counts.min()), int(counts.max())
-    if high == 1:
+def kinds_in_words(kinds: Sequence[str]) -> str:
+    """Which marks belong to which loss; empty for what has no loss."""
+    drawn = {tuple(SOLID): "Filled marks, solid lines", (4, 3): "Hollow marks, dashed lines"}
+    losses = [kind for kind in kinds if kind not in WITHOUT_LOSS]
+    return " ".join(f"{drawn.get(tuple(_dashes(kind)), 'Hollow marks, dotted lines')}: {kind}." for kind in losses)
+
+
+def replicates(*parts: pd.DataFrame) -> str:
+    """How many seeds are behind the means, and how seeds and intervals are drawn."""
+    counts = np.concatenate([part.loc[part["drawn"], "n"].to_numpy() for part in parts])
+    low, high = (int(counts.min()), int(counts.max())) if counts.size else (0, 0)
+    if high <= 1:
         return "One seed, so no interval."
     seeds = f"{low} seeds" if low == high else f"{low} to {high} seeds"
-    return f"Means of {seeds}; bands are 95 % Student t intervals over seeds."
+    return f"Dots are seeds, marks the means of {seeds}. Thin bars are 95 % Student t intervals over seeds."
 
 
 def gaps_and_marks(
-    *parts: pd.DataFrame,
-    hollow: str = "the attack is at its floor, or the cell is untrained or suspect",
-    no_value: str = "no value",
+    *parts: pd.DataFrame, doubtful: str = "the attack is at its floor, or the cell is untrained or suspect"
 ) -> str:
-    """What gaps, crosses and hollow marks in a panel mean; empty if it has none."""
-    columns = ("drawn", "hollow", "diverged", "missing")
-    drawn, marked, diverged, missing = (np.concatenate([part[c].to_numpy() for part in parts]) for c in columns)
-    other = ~drawn & (diverged == 0)
+    """What gaps, crosses and pale marks in a panel mean; empty if it has none."""
+    columns = ("drawn", "doubtful", "diverged", "missing")
+    drawn, doubted, diverged, missing = (np.concatenate([part[c].to_numpy() for part in parts]) for c in columns)
+    below = np.concatenate([part.get("not_positive", pd.Series(0, part.index)).to_numpy() > 0 for part in parts])
+    other = ~drawn & (diverged == 0) & ~below
     sentences = {
-        " ✕ and a gap: training diverged.": ~drawn & (diverged > 0),
-        " Other gaps: not run yet.": other & (missing > 0),
-        f" Other gaps: {no_value}.": other & (missing == 0),
-        f" Hollow marks: {hollow}.": drawn & marked.astype(bool),
+        "✕ and a gap: training diverged.": ~drawn & (diverged > 0),
+        "Other gaps: not run yet.": other & (missing > 0),
+        "Other gaps: no value.": other & (missing == 0),
+        f"Pale marks: {doubtful}.": drawn & doubted.astype(bool),
     }
-    return "".join(sentence for sentence, cells in sentences.items() if cells.any())
+    return " ".join(sentence for sentence, cells in sentences.items() if cells.any())
+
+
+def not_positive(cells: pd.DataFrame, curves: CurveSet) -> str:
+    """How many networks have an eigenvalue that a log axis cannot show, and which; empty if none has."""
+    mine = cells[cells["not_positive"] > 0]
+    if mine.empty:
+        return ""
+    places: dict[str, list[str]] = {}
+    for style, size in zip(curves.styles_of(mine), mine["batch_size"], strict=True):
+        places.setdefault(style.short, []).append(f"{size}")
+    where = "; ".join(f"{curve} at batch {', '.join(sizes)}" for curve, sizes in places.items())
+    # a cell on two curves counts once
+    count, all_of_them = (int(f.drop_duplicates("cell_id")[c].sum()) for f, c in ((mine, "not_positive"), (cells, "n")))
+    return (
+        f" λ₁ ≤ 0 in {count} of {all_of_them} networks ({where}): they have no place on a log axis, and their cells no "
+        "mean."
+    )
 
 
 def ends(cells: pd.DataFrame, curves: CurveSet, show: Callable[[float], str]) -> str:
@@ -253,69 +358,146 @@ def ends(cells: pd.DataFrame, curves: CurveSet, show: Callable[[float], str]) ->
 
 @dataclass(frozen=True)
 class ValueAxis:
-    """The vertical axis: its title, d3 formats of labels and tooltips, and its limits (`domain`).
+    """The vertical axis: its title, d3 formats of labels and tooltips, and its limits.
 
-    With `ticks` it is logarithmic and labelled there, else linear.
+    With `ticks` it is logarithmic and labelled there, else linear. With `epsilons` the chart has a parameter `epsilon`,
+    at first the first of them, and `limits` holds a pair for each; otherwise `limits` is a single pair.
     """
 
     title: str
     label_format: str
     value_format: str
-    domain: tuple[float, float] = (0.0, 1.0)
+    limits: tuple[tuple[float, float], ...]
     ticks: tuple[float, ...] = ()
+    epsilons: tuple[float, ...] = ()
 
-    def encode(self, field: str) -> Spec:
-        """The encoding of `field` along this axis."""
-        scale = alt.Scale(type="log" if self.ticks else "linear", domain=list(self.domain), nice=False)
-        labels = {"values": list(self.ticks)} if self.ticks else {"tickCount": 5}
-        axis = alt.Axis(format=self.label_format, **labels)
-        return encoded(alt.Y(field, title=self.title, scale=scale, axis=axis))
+    def encode(self, field: str, *, axis: bool = False) -> Spec:
+        """The encoding of `field` along this axis; one layer of a chart draws the axis."""
+        scale = {"type": "log"} if self.ticks else {"type": "linear", "zero": False}
+        numbers = {"format": self.label_format, "tickCount": 5}
+        drawn = {"labelExpr": POWERS, "values": list(self.ticks)} if self.ticks else numbers
+        return {
+            "field": field,
+            "type": "quantitative",
+            "scale": scale | {"domain": self._domain(), "nice": False},
+            "title": self.title,
+            **({"axis": drawn} if axis else {}),
+        }
+
+    def _domain(self) -> list[Any]:
+        if not self.epsilons:
+            return list(self.limits[0])
+        return [{"expr": "lowest"}, {"expr": "highest"}]
+
+    @property
+    def parameters(self) -> list[Spec]:
+        """The parameters of the chart: the chosen epsilon and the limits that belong to it."""
+        if not self.epsilons:
+            return []
+        chosen = f"indexof({list(self.epsilons)}, epsilon)"
+        sides = zip(("lowest", "highest"), zip(*self.limits, strict=True), strict=True)
+        limits = [{"name": name, "expr": f"{list(side)}[{chosen}]"} for name, side in sides]
+        return [{"name": "epsilon", "value": self.epsilons[0]}, *limits]
+
+    def position(self, value: float, epsilon: float | None = None) -> float:
+        """How far below the upper limit a value is drawn, as a fraction of the axis."""
+        low, high = self._between(epsilon)
+        return float((high - self._scaled(value)) / (high - low))
+
+    def value(self, position: float, epsilon: float | None = None) -> float:
+        """The value at such a position."""
+        low, high = self._between(epsilon)
+        found = high - position * (high - low)
+        return 10**found if self.ticks else found
+
+    def _between(self, epsilon: float | None) -> tuple[float, float]:
+        low, high = self.limits[self.epsilons.index(epsilon) if self.epsilons and epsilon is not None else 0]
+        return self._scaled(low), self._scaled(high)
+
+    def _scaled(self, value: float) -> float:
+        return math.log10(value) if self.ticks else value
 
 
 @cache
 def template(
-    sizes: tuple[int, ...],
-    kinds: tuple[str, ...],
-    styles: tuple[SeriesStyle, ...],
-    value_axis: ValueAxis,
-    epsilon: float | None = None,
+    sizes: tuple[int, ...], kinds: tuple[str, ...], styles: tuple[SeriesStyle, ...], value_axis: ValueAxis
 ) -> Spec:
-    """The panel: intervals, lines, marks (hollow where the record says so) and a cross where training diverged.
+    """The panel: seeds, intervals, lines, means (pale where the record is doubtful), a cross where training diverged.
 
-    It reads the records of the data set `DATA`. With `epsilon` the chart has a parameter of that name with this
-    initial value, which selects the adversarial records to show.
+    It reads the records of the data set `DATA` and the names of the curves in `END_LABELS`. The band of a curve is
+    seen while the pointer is on one of its marks.
     """
-    every = [] if epsilon is None else ["!isValid(datum.epsilon) || datum.epsilon == epsilon"]
     drawn, seeded = "isValid(datum.mean)", "isValid(datum.low)"
-    x, y = _batch_axis(sizes), value_axis.encode("mean:Q")
-    limits = {"x": x, "y": value_axis.encode("low:Q"), "y2": encoded(alt.Y2("high:Q"))}
-    channels = curve_channels(styles)
-    colour, shape, fill = encoded(channels.color), encoded(channels.shape), encoded(channels.fill)
-    fill["condition"] = {"test": "datum.hollow", "value": PAPER}
-    detail, dash, tooltip = encoded(alt.Detail("line:N")), _dash(kinds), _tooltip(kinds, value_axis)
-    spec = layered(
-            layer({"type": "area", "opacity": 0.13, "clip": True}, *every, f"{seeded} && !datum.alone",
-                  **limits, color=colour, detail=detail),
-            layer({"type": "rule", "opacity": 0.6, "strokeWidth": 1.5, "clip": True},
-                  *every, f"{seeded} && datum.alone", **limits, color=colour),
-            layer({"type": "line", "strokeWidth": 1.9, "clip": True}, *every, drawn,
-                  x=x, y=y, color=colour, strokeDash=dash, detail=detail),
-            layer({"type": "point", "size": 46, "strokeWidth": 1.6, "opacity": 1, "clip": False}, *every, drawn,
-                  x=x, y=y, color=colour, shape=shape, fill=fill, tooltip=tooltip),
-            layer({"type": "text", "text": "✕", "fontSize": 11, "fontWeight": "bold", "clip": False},
-                  *every, "datum.state == 'diverged'", x=x, y={"value": HEIGHT - 7}, color=colour, tooltip=tooltip),
-    )  # fmt: skip
-    return spec if epsilon is None else spec | {"params": [{"name": "epsilon", "value": epsilon}]}
+    beside = fits_beside(styles)
+    colour, shape, fill = (encoded(channel) for channel in curve_channels(styles, legend=not beside))
+    mean, low, high = value_axis.encode("mean", axis=True), value_axis.encode("low"), {"field": "high"}
+    line = [{"field": field, "type": "nominal"} for field in _LINE]
+    near = {"name": "near", "select": {"type": "point", "on": "pointerover", "clear": "pointerout", "fields": _LINE}}
+    band = {"condition": {"param": "near", "empty": False, "value": 0.16}, "value": 0}
+    aside, tooltip = {"xOffset": {"expr": "datum.dodge"}}, _tooltip(kinds, value_axis)
+    quiet = {**aside, "aria": False, "clip": True}
+    marks = [
+        layer({"type": "area", **quiet}, seeded, y=low, y2=high, detail=line, fillOpacity=band),
+        layer({"type": "rule", **quiet, "strokeWidth": 1}, seeded,
+              y=low, y2=high, opacity=_unless_doubtful(0.45)),
+        layer({"type": "line", **quiet, "strokeWidth": 1.7}, drawn,
+              y=mean, strokeDash=stroke_dash(kinds), detail=line),
+        layer({"type": "circle", **quiet, "size": 11},
+              y=value_axis.encode("value"), opacity=_unless_doubtful(0.6)) | {"transform": [SEEDS]},
+        layer({"type": "point", **aside, "size": 44, "strokeWidth": 1.6}, drawn,
+              y=mean, shape=shape, fill=hollow(fill, kinds), opacity=_unless_doubtful(1), tooltip=tooltip)
+        | {"params": [near]},
+        layer({"type": "text", **aside, "text": "✕", "fontWeight": "bold"},
+              "datum.state == 'diverged'", y={"value": HEIGHT - 7}, tooltip=[*tooltip[:-4], tooltip[-1]]),
+    ]  # fmt: skip
+    chosen = [{"filter": "datum.epsilon == epsilon"}] if value_axis.epsilons else []
+    if beside:
+        marks += label_layers(value_axis.encode("at"), shape, chosen)
+    moved = {"calculate": _dodge([style.label for style in styles], kinds), "as": "dodge"}
+    shared: Spec = {"encoding": {"x": _batch_axis(sizes), "color": colour}, "transform": [*chosen, moved]}
+    spec = layered(*marks, **shared, **(ROOM if beside else {}))
+    return spec | ({"params": value_axis.parameters} if value_axis.epsilons else {})
 
 
-def _dash(kinds: Sequence[str]) -> Spec:
-    dashes = [CLEAN_DASH, ADVERSARIAL_DASH][: len(kinds)]
+_LINE = ["curve", "kind", "segment"]
+"""The fields that tell lines apart."""
+
+SEEDS = {"flatten": ["values"], "as": ["value"]}
+"""The transform that makes a record for each seed of a cell."""
+
+
+def _unless_doubtful(opacity: float) -> Spec:
+    return {"condition": {"test": "datum.doubtful", "value": 0.3 * opacity}, "value": opacity}
+
+
+def _dodge(curves: Sequence[str], kinds: Sequence[str]) -> str:
+    """The expression of a mark's distance in pixels from its batch size."""
+    count = len(curves) * len(kinds)
+    step = min(4.0, DODGE / max(1, count - 1))
+    place = f"indexof({json.dumps(curves)}, datum.curve) * {len(kinds)} + indexof({json.dumps(kinds)}, datum.kind)"
+    return f"({place} - {(count - 1) / 2:g}) * {step:.3g}"
+
+
+def _dashes(kind: str) -> list[int]:
+    return SOLID if kind in WITHOUT_LOSS else DASHES.get(kind, OTHER_DASHES)
+
+
+def hollow(fill: Spec, kinds: Sequence[str]) -> Spec:
+    """The fill of a curve's marks, hollow for the kinds whose lines are dashed."""
+    dashed = [kind for kind in kinds if _dashes(kind) != SOLID]
+    test = {"test": f"indexof({json.dumps(dashed)}, datum.kind) >= 0", "value": PAPER}
+    return fill | ({"condition": test} if dashed else {})
+
+
+def stroke_dash(kinds: Sequence[str]) -> Spec:
+    """The channel that draws each kind of line in its dashes."""
     legend = alt.Legend(title=None, symbolType="stroke") if len(kinds) > 1 else None
-    return encoded(alt.StrokeDash("kind:N", scale=alt.Scale(domain=list(kinds), range=dashes), legend=legend))
+    scale = alt.Scale(domain=list(kinds), range=[_dashes(kind) for kind in kinds])
+    return encoded(alt.StrokeDash("kind:N", scale=scale, legend=legend))
 
 
 def _tooltip(kinds: Sequence[str], value_axis: ValueAxis) -> list[Spec]:
-    kind = [alt.Tooltip("kind:N", title="accuracy")] if len(kinds) > 1 else []
+    kind = [alt.Tooltip("kind:N", title="attacked")] if len(kinds) > 1 else []
     lines = [
         alt.Tooltip("curve:N", title="curve"),
         *kind,

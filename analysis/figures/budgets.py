@@ -8,6 +8,7 @@ from typing import Any
 
 import altair as alt
 
+from analysis.figures.batch_size import REACH, SEEDS
 from analysis.figures.figure import DATA, Figure, Spec, curve_channels, encoded, layer, layered, rounded
 from analysis.reports.budgets import BASELINE, OptimizerComparison, OptimizerRun
 from analysis.statistics.intervals import mean_interval
@@ -63,7 +64,8 @@ def budget_figure(comparison: OptimizerComparison, measure: str, budget: Budget)
     regime = regime_style(comparison.regime).label
     place, slug = [str(v) for v in comparison.place if v is not None], measure.replace(" ", "-eps")
     count = min(int(v["seeds"]) for v in values)
-    seeds = f"Means of at least {count} seeds with 95 % Student t intervals" if count > 1 else "One seed, no interval"
+    dots = f"Dots are seeds, marks the means of at least {count}; thin bars are 95 % Student t intervals"
+    seeds = dots if count > 1 else "One seed, no interval"
     return Figure(
         name="-".join(["optimizers", *place, f"b{comparison.batch_size}", comparison.regime, slug, budget.slug]),
         title=f"{where}, {regime}: {shown} against {budget.title}",
@@ -86,6 +88,7 @@ def _record(run: OptimizerRun, measure: str, budget: Budget) -> dict[str, Any]:
         "mean": rounded(found.estimate),
         "low": rounded(found.low) if known else None,
         "high": rounded(found.high) if known else None,
+        "values": [rounded(float(value), 4) for value in run.accuracy[measure]],
         "epochs": run.epochs,
         "gradients": rounded(run.gradient_epochs, 4),
         "seeds": found.n,
@@ -94,12 +97,12 @@ def _record(run: OptimizerRun, measure: str, budget: Budget) -> dict[str, Any]:
 
 
 def _span(values: list[dict[str, Any]]) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Limits of both axes: all means, and the intervals up to a distance, so that a wide one does not flatten all."""
+    """Limits of both axes: all seeds, and the intervals up to a distance, so that a wide one does not flatten all."""
     x = [v["x"] for v in values]
-    means = [v["mean"] for v in values]
-    reach = max(max(means) - min(means), 0.004)
-    low = max(min(v["mean"] if v["low"] is None else v["low"] for v in values), min(means) - reach)
-    high = min(max(v["mean"] if v["high"] is None else v["high"] for v in values), max(means) + reach)
+    seeds = [seed for v in values for seed in v["values"]]
+    reach = max(REACH * (max(seeds) - min(seeds)), 0.002)
+    low = max(min([*seeds, *(v["low"] for v in values if v["low"] is not None)]), min(seeds) - reach)
+    high = min(max([*seeds, *(v["high"] for v in values if v["high"] is not None)]), max(seeds) + reach)
     pad = 0.08 * (high - low)
     return (min(x) / 1.3, max(x) * 1.3), (max(0.0, low - pad), min(1.0, high + pad))
 
@@ -121,7 +124,8 @@ def _template(
     )
     y_scale = alt.Scale(domain=list(span[1]), nice=False, zero=False)
     y = encoded(alt.Y("mean:Q", title=shown.split(",")[0], scale=y_scale, axis=alt.Axis(format="~%", tickCount=5)))
-    low, high = encoded(alt.Y("low:Q", scale=y_scale)), encoded(alt.Y2("high:Q"))
+    low, seeds = (encoded(alt.Y(f"{field}:Q", scale=y_scale)) for field in ("low", "value"))
+    high = encoded(alt.Y2("high:Q"))
     colour, shape = encoded(channels.color), encoded(channels.shape)
     tooltip = [
         alt.Tooltip("curve:N", title="optimizer"),
@@ -139,9 +143,10 @@ def _template(
         level | {"data": {"name": LEVEL}},
         layer({"type": "line", "strokeWidth": 1.9, "clip": True}, x=x, y=y, color=colour),
         layer(
-            {"type": "rule", "strokeWidth": 1.7, "opacity": 0.7, "clip": True}, "isValid(datum.low)",
+            {"type": "rule", "strokeWidth": 1, "opacity": 0.45, "clip": True}, "isValid(datum.low)",
             x=x, y=low, y2=high, color=colour,
         ),
+        layer({"type": "circle", "size": 11, "opacity": 0.6}, x=x, y=seeds, color=colour) | {"transform": [SEEDS]},
         layer(
             {"type": "point", "size": 80, "filled": True, "opacity": 1},
             x=x, y=y, color=colour, shape=shape, tooltip=[encoded(one) for one in tooltip],

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import altair as alt
+import numpy as np
+from numpy.typing import NDArray
 
 from analysis import theme
 from analysis.theme import SeriesStyle
@@ -21,6 +23,15 @@ DATA = "cells"
 """Name of the data set that templates read."""
 
 Spec = dict[str, Any]
+
+_SIZE = "floor(log(abs(datum.value)) / LN10 + 1e-9)"
+_RAISED = "'⁰¹²³⁴⁵⁶⁷⁸⁹'"
+POWERS = (
+    "datum.value == 0 || (abs(datum.value) > 9e-4 && abs(datum.value) < 9999) ? format(datum.value, '~g') : "
+    f"replace(format(datum.value / pow(10, {_SIZE}), '.2~g') + '×', /^(−?)1×/, '$1') + '10' + ({_SIZE} < 0 ? '⁻' : '') "
+    f"+ (abs({_SIZE}) > 9 ? {_RAISED}[floor(abs({_SIZE}) / 10)] : '') + {_RAISED}[abs({_SIZE}) % 10]"
+)
+"""Vega expression for the labels of a logarithmic axis: plain numbers from 0.001 to 9,999, else "10⁹" or "2×10⁻⁴"."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,7 @@ class Figure:
         caption: What is drawn and how the intervals are computed.
         description: The same for screen readers, with the main numbers.
         legend: The curves, for a legend outside the chart.
+        kinds: What its solid and dashed lines stand for, if they differ.
         missing: What the paper's panel shows and was not run.
         attack: The attack that is shown, if any.
         cell: Id of the cell to which the whole figure belongs; in other figures each record has its own `cell`.
@@ -47,6 +59,7 @@ class Figure:
     caption: str
     description: str
     legend: tuple[SeriesStyle, ...] = ()
+    kinds: tuple[str, ...] = ()
     missing: str = ""
     attack: str = ""
     cell: str = ""
@@ -61,9 +74,8 @@ class Figure:
         """The Vega-Lite specification for the page, as wide as its container, without configuration and legend."""
         spec = self._bare() | {"width": "container"}
         del spec["description"]  # the page has it as the label of the chart's container
-        if "layer" in spec:
-            return spec | {"layer": [_without_legends(layer) for layer in spec["layer"]]}
-        return _without_legends(spec)
+        layers = {"layer": [_without_legends(layer) for layer in spec["layer"]]} if "layer" in spec else {}
+        return _without_legends(spec) | layers
 
     def export_spec(self) -> Spec:
         """The Vega-Lite specification for a file: titled, with its legend, black on white."""
@@ -86,14 +98,14 @@ class CurveChannels(NamedTuple):
     fill: alt.Fill
 
 
-def curve_channels(styles: Sequence[SeriesStyle]) -> CurveChannels:
+def curve_channels(styles: Sequence[SeriesStyle], *, legend: bool = True) -> CurveChannels:
     """The channels for curves with these styles, in this order."""
     names = [style.label for style in styles]
     colours = alt.Scale(domain=names, range=[style.colour for style in styles])
     shapes = alt.Scale(domain=names, range=[style.shape for style in styles])
     return CurveChannels(
-        alt.Color("curve:N", scale=colours, legend=alt.Legend(title=None, symbolOpacity=1)),
-        alt.Shape("curve:N", scale=shapes, legend=alt.Legend(title=None)),
+        alt.Color("curve:N", scale=colours, legend=alt.Legend(title=None, symbolOpacity=1) if legend else None),
+        alt.Shape("curve:N", scale=shapes, legend=alt.Legend(title=None) if legend else None),
         alt.Fill("curve:N", scale=colours, legend=None),
     )
 
@@ -103,9 +115,26 @@ def styles_of(figures: Sequence[Figure]) -> tuple[SeriesStyle, ...]:
     return tuple(dict.fromkeys(style for figure in figures for style in figure.legend))
 
 
+def kinds_of(figures: Sequence[Figure]) -> tuple[str, ...]:
+    """The kinds of lines in some figures, each once."""
+    return tuple(dict.fromkeys(kind for figure in figures for kind in figure.kinds))
+
+
 def rounded(value: float, digits: int = 6) -> float | None:
     """A finite value to `digits` significant digits, which keeps the page small; None for any other."""
     return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+
+
+def all_rounded(values: NDArray[np.float64], digits: int = 6) -> list[float | None]:
+    """`rounded` for many values at once."""
+    known = np.isfinite(values) & (values != 0)
+    powers = np.zeros(len(values))
+    np.log10(np.abs(values), out=powers, where=known)
+    places = digits - 1 - np.floor(powers)
+    shift = 10.0 ** np.abs(places)
+    filled = np.where(known, values, 0.0)
+    found = np.where(places >= 0, np.round(filled * shift) / shift, np.round(filled / shift) * shift)
+    return [value if ok else None for value, ok in zip(found.tolist(), np.isfinite(values).tolist(), strict=True)]
 
 
 def specification(chart: alt.TopLevelMixin) -> Spec:
@@ -127,15 +156,18 @@ def layer(mark: Spec, *filters: str, **channels: Spec | list[Spec]) -> Spec:
     return {"mark": mark, "encoding": channels, **shown}
 
 
-def layered(*layers: Spec) -> Spec:
-    """The specification of a panel with these layers, which read `DATA` unless they name other data."""
+def layered(*layers: Spec, **shared: Any) -> Spec:
+    """The specification of a panel with these layers, which read `DATA` unless they name other data.
+
+    `shared` are further parts of it: an `encoding` of all layers, a `transform` of their records.
+    """
     return {
         "$schema": alt.SCHEMA_URL,
         "data": {"name": DATA},
         "layer": list(layers),
         "width": WIDTH,
         "height": HEIGHT,
-    }
+    } | shared
 
 
 def encoded(channel: Any) -> Spec:
@@ -145,9 +177,10 @@ def encoded(channel: Any) -> Spec:
 
 
 def _without_legends(view: Spec) -> Spec:
+    if "encoding" not in view:
+        return view
     encoding = {
-        channel: coding | {"legend": None} if "legend" in coding else coding
-        for channel, coding in view.get("encoding", {}).items()
-        if channel != "tooltip"
+        channel: coding | {"legend": None} if channel != "tooltip" and "legend" in coding else coding
+        for channel, coding in view["encoding"].items()
     }
-    return view | {"encoding": view.get("encoding", {}) | encoding}
+    return view | {"encoding": encoding}

@@ -1,4 +1,4 @@
-"""The cells as figures draw them: mean over seeds, interval, gaps and hollow marks."""
+"""The cells as figures draw them: the seeds, their mean and interval, gaps, and marks in doubt."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class FigureData:
     """The frames that the figures read, each computed from a table on first use.
 
     Every frame has one row per cell (or per cell and attack question) with the `CELL` columns, `cell_id`, the number
-    of its runs in each of `STATES`, `mean`, `low`, `high` (95 % Student t interval over `n` seeds; NaN limits for a
-    single seed), `drawn` and `hollow`. All but `cells` are sorted as a panel draws them and have two more columns:
-    `segment` (a line joins only cells of one segment of its curve; a gap starts a new segment) and `alone` (the only
-    drawn cell of its segment, which neither a line nor a band can show).
+    of its runs in each of `STATES`, `values` (a tuple of numbers, one per seed), `mean`, `low`, `high` (95 % Student t
+    interval over `n` seeds; NaN limits for a single seed), `drawn` and `doubtful`. All but `cells` are sorted as a
+    panel draws them and have a column `segment`: a line joins only cells of one segment of its curve, and a gap starts
+    a new one.
     """
 
     def __init__(self, table: StudyTable) -> None:
@@ -71,6 +71,11 @@ class FigureData:
         return setups(self.table)
 
     @cached_property
+    def losses(self) -> list[str]:
+        """The losses that attacks followed, the stable one first."""
+        return sorted(self.cells["loss"].unique(), key=lambda loss: (loss != "stable", loss))
+
+    @cached_property
     def cells(self) -> pd.DataFrame:
         """The cells as `analysis.tables.cells` defines them, with `cell_id`."""
         return in_plain_text(self._identified(cells(self.table)))
@@ -82,18 +87,22 @@ class FigureData:
 
     @cached_property
     def lambda1(self) -> pd.DataFrame:
-        """Top Hessian eigenvalue with a column `split`; geometric means and intervals of the logarithm."""
+        """Top Hessian eigenvalue with a column `split`; geometric means and intervals of the logarithm.
+
+        An eigenvalue at or below 0 has no logarithm: a cell with one has no mean, `values` holds the others, and
+        `not_positive` counts it.
+        """
         parts = []
         for split in ("train", "test"):
             cells_of_split = self._along_batch_size(f"lambda1_{split}", logarithmic=True)
             converged = self._ok.groupby(_CELL, dropna=False)[f"lambda1_{split}_converged"].all()
             cells_of_split = cells_of_split.merge(converged.rename("converged").reset_index(), how="left", on=_CELL)
-            parts.append(cells_of_split.assign(split=split, hollow=cells_of_split["converged"].eq(False)))
+            parts.append(cells_of_split.assign(split=split, doubtful=cells_of_split["converged"].eq(False)))
         return _in_segments(pd.concat(parts, ignore_index=True), "split")
 
     @cached_property
     def adversarial(self) -> pd.DataFrame:
-        """Adversarial accuracy (fraction), with the `QUESTION` columns and `FLAGS`; a flagged cell is hollow."""
+        """Adversarial accuracy (fraction), with the `QUESTION` columns and `FLAGS`; a flagged cell is doubtful."""
         return self._answered(self.cells["accuracy_seeds"])
 
     @cached_property
@@ -127,9 +136,9 @@ class FigureData:
     def _answered(self, seeds: Iterable[object]) -> pd.DataFrame:
         columns = [*_CELL, "cell_id", *_QUESTION, *FLAGS, *(f"n_{state}" for state in STATES)]
         frame = self.cells[columns].rename(columns={f"n_{state}": state for state in STATES})
-        means = pd.DataFrame(map(_summary, seeds), columns=["mean", "low", "high", "n"], index=frame.index)
+        means = pd.DataFrame(map(_summary, seeds), columns=_SUMMARY, index=frame.index)
         frame = pd.concat([frame, means], axis=1)
-        return _in_segments(_drawn(frame.assign(hollow=frame[list(FLAGS)].any(axis=1))), *QUESTION)
+        return _in_segments(_drawn(frame.assign(doubtful=frame[list(FLAGS)].any(axis=1))), *QUESTION)
 
     @cached_property
     def _ok(self) -> pd.DataFrame:
@@ -149,18 +158,17 @@ class FigureData:
         ok = self._ok.dropna(subset=column)
         values = ok[column].astype(float)
         values = values.where(np.isfinite(values))
-        if logarithmic:
-            values = values.where(values > 0).map(np.log)
+        summary = _summary_of_logarithms if logarithmic else _summary
         grouped = values.groupby([ok[key] for key in _CELL], dropna=False)
-        summaries = [(*key, *_summary(group.to_numpy())) for key, group in grouped]
-        means = pd.DataFrame(summaries, columns=[*_CELL, "mean", "low", "high", "n"])
-        if logarithmic:
-            means[["mean", "low", "high"]] = np.exp(means[["mean", "low", "high"]].astype(float))
+        summaries = [(*key, *summary(group.to_numpy(dtype=float)), int((group <= 0).sum())) for key, group in grouped]
+        means = pd.DataFrame(summaries, columns=[*_CELL, *_SUMMARY, "not_positive"])
         means = means.astype(
             {key: self._states[key].dtype for key in _CELL}
         )  # a column without a value would have another type
         frame = self._states.merge(means, on=_CELL, how="left")
-        return _drawn(frame.assign(n=frame["n"].fillna(0).astype(int), hollow=False))
+        counts = {name: frame[name].fillna(0).astype(int) for name in ("n", "not_positive")}
+        measured = frame["values"].map(lambda found: found if isinstance(found, tuple) else ())
+        return _drawn(frame.assign(**counts, values=measured, doubtful=False))
 
 
 def curve_id(values: Mapping[Any, Any]) -> str:
@@ -192,16 +200,29 @@ def _by_question(data: FigureData, name: str, setup: Setup) -> dict[Hashable, pd
     return dict(iter(data.rows(name, setup).groupby(_QUESTION, sort=False)))
 
 
-def _summary(values: object) -> tuple[float, float, float, int]:
-    """Mean, t interval and count; NaN if any value is NaN (the logarithm of an eigenvalue that is not positive is)."""
+_SUMMARY = ["mean", "low", "high", "n", "values"]
+
+Summary = tuple[float, float, float, int, tuple[float, ...]]
+"""The values of the columns `_SUMMARY`."""
+
+
+def _summary(values: object) -> Summary:
+    """Mean, t interval, count and the finite values themselves; mean and interval are NaN if any value is."""
     data = np.asarray(values, dtype=float)
     if data.ndim == 0 or data.size == 0:
-        return np.nan, np.nan, np.nan, 0
-    mean = float(data.mean())
+        return np.nan, np.nan, np.nan, 0, ()
+    mean, kept = float(data.mean()), tuple(data[np.isfinite(data)].tolist())
     if data.size == 1:
-        return mean, np.nan, np.nan, 1
+        return mean, np.nan, np.nan, 1, kept
     reach = _t(data.size) * float(data.std(ddof=1)) / data.size**0.5
-    return mean, mean - reach, mean + reach, data.size
+    return mean, mean - reach, mean + reach, data.size, kept
+
+
+def _summary_of_logarithms(values: NDArray[np.floating[Any]]) -> Summary:
+    """Geometric mean with the t interval of the logarithm; NaN if any value is not positive."""
+    logarithms = np.log(values, out=np.full(len(values), np.nan), where=values > 0)
+    mean, low, high, n, _ = _summary(logarithms)
+    return float(np.exp(mean)), float(np.exp(low)), float(np.exp(high)), n, tuple(values[values > 0].tolist())
 
 
 @cache
@@ -217,9 +238,7 @@ def _drawn(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _in_segments(frame: pd.DataFrame, *question: str) -> pd.DataFrame:
-    """The rows in the order of a panel, with `segment` and `alone`; each attack question has its own curves."""
+    """The rows in the order of a panel, with `segment`; each attack question has its own curves."""
     ordered = frame.sort_values([*_DRAWING_ORDER, "batch_size"], ignore_index=True)
     curve = ordered.groupby([*CURVE, *question], dropna=False, sort=False).ngroup()
-    segment = (~ordered["drawn"]).groupby(curve).cumsum()
-    size = ordered["drawn"].groupby([curve, segment]).transform("sum")
-    return in_plain_text(ordered.assign(segment=segment, alone=ordered["drawn"] & (size == 1)))
+    return in_plain_text(ordered.assign(segment=(~ordered["drawn"]).groupby(curve).cumsum()))

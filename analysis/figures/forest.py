@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,44 +10,45 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from analysis.figures.figure import DATA, WIDTH, Figure, specification
+from analysis.figures.batch_size import hollow, kinds_in_words, stroke_dash
+from analysis.figures.figure import DATA, Figure, Spec, curve_channels, encoded, layer, layered
 from analysis.figures.figure_data import curve_id
 from analysis.tables.words import name
-from analysis.theme import INK, OTHER, SeriesStyle, regime_style
+from analysis.theme import OTHER, REGIMES, SeriesStyle, optimizer_style, regime_style
 
-ROW_HEIGHT = 24
+ROW_HEIGHT = 28
 ZERO = "zero"
 
 MEAN = "random-effects mean"
 
+DODGE = 9
+"""Pixels between the two losses of one stratum."""
 
-def forest_figure(forest: pd.DataFrame, *, attack: str, loss: str, curvature: str) -> Figure | None:
-    """Strata (with 95 % intervals) and their random-effects mean (with its prediction interval).
+
+def forest_figure(forest: pd.DataFrame, *, attack: str, curvature: str) -> Figure | None:
+    """Strata (with 95 % intervals) and their random-effects mean (with its prediction interval), under each loss.
 
     `forest`: rows of `CorrelationReport.forest` on sound cells at the headline epsilons.
     """
-    mine = forest[(forest["attack"] == attack) & (forest["loss"] == loss) & (forest["curvature"] == curvature)].dropna(
-        subset="estimate"
-    )
-    strata = mine[mine["scope"] == "stratum"]
-    if strata.empty:
+    mine = forest[(forest["attack"] == attack) & (forest["curvature"] == curvature)].dropna(subset="estimate")
+    losses = sorted(mine.loc[mine["scope"] == "stratum", "loss"].unique(), key=lambda loss: (loss != "stable", loss))
+    if not losses:
         return None
-    means = mine[mine["scope"] == "all"] if (mine["scope"] == "all").any() else mine[mine["scope"] == "study"]
-    records = [_record(row) for row in strata.to_dict("records")]
-    records += [_mean_record(row) for row in means.to_dict("records")[:1]]
-    styles = _styles(records)
-    under = f"{name(attack)}, {name(loss)}"
-    mean = next((r for r in records if r["stratum"] == MEAN), None)
-    said = f" Their mean is {mean['tau']:.2f} [{mean['low']:.2f}, {mean['high']:.2f}]." if mean else ""
-    split = curvature.removeprefix("lambda1_")
+    strata = [_record(row) for row in mine[mine["scope"] == "stratum"].to_dict("records")]
+    means = [mean for loss in losses if (mean := _mean(mine[mine["loss"] == loss]))]
+    kinds = tuple(map(name, losses))
+    records = [*strata, *means]
+    said = "".join(f" {m['kind']}: mean {m['tau']:.2f} [{m['low']:.2f}, {m['high']:.2f}]." for m in means)
+    count = len({record["stratum"] for record in strata})
     return Figure(
-        name=f"forest-{attack}-{loss}-{split}",
-        title=f"Kendall's τ of λ₁ and accuracy under {under}",
-        template=specification(_chart(records, styles)),
+        name=f"forest-{attack}-{curvature.removeprefix('lambda1_')}",
+        title=f"Kendall's τ of λ₁ and accuracy under {name(attack)}",
+        template=_template(records, _styles(records), kinds),
         data={DATA: records, ZERO: [{"zero": 0}]},
-        caption=f"{under}. Kendall's τ along batch size, 95 % intervals; thin line: prediction interval for a new "
-        "stratum. Left of zero: the sharper, the less robust.",
-        description=f"Forest plot of Kendall's tau per stratum under {under}: {len(strata)} strata.{said}",
+        caption="Kendall's τ of λ₁ and adversarial accuracy along batch size, 95 % intervals; the thin line is the "
+        f"prediction interval of a new stratum. {kinds_in_words(kinds)}",
+        description=f"Forest plot of Kendall's tau per stratum under {name(attack)}: {count} strata.{said}",
+        kinds=kinds if len(kinds) > 1 else (),
         attack=attack,
     )
 
@@ -54,17 +56,26 @@ def forest_figure(forest: pd.DataFrame, *, attack: str, loss: str, curvature: st
 def _record(row: Mapping[Any, Any]) -> dict[str, Any]:
     where = f"{name(str(row['dataset']))} {name(str(row['model']))}"
     curve = regime_style(str(row["regime"])).label
+    trained = [] if row["optimizer"] == "sgd" else [optimizer_style(str(row["optimizer"])).label]
+    trained += [f"weight decay {row['weight_decay']:g}"] if row["weight_decay"] else []
     return {
-        "stratum": f"{where} · {curve.removesuffix(' constant')}, m={row['momentum']:g}",
+        "stratum": f"{where} · {', '.join([curve.removesuffix(' constant'), *trained])}, m={row['momentum']:g}",
         "along": curve_id(row),
         "curve": curve,
+        "kind": name(str(row["loss"])),
         **_estimate(row, "low", "high"),
     }
 
 
-def _mean_record(row: Mapping[Any, Any]) -> dict[str, Any]:
+def _mean(rows: pd.DataFrame) -> dict[str, Any] | None:
+    """The mean over all studies, or that of the only study."""
+    scope = "all" if (rows["scope"] == "all").any() else "study"
+    means = rows[rows["scope"] == scope].to_dict("records")
+    if not means:
+        return None
     limits = ("low", "high", "predicted_low", "predicted_high")
-    return {"stratum": MEAN, "curve": OTHER.label, **_estimate(row, *limits)}
+    loss = name(str(means[0]["loss"]))
+    return {"stratum": MEAN, "curve": OTHER.label, "kind": loss, **_estimate(means[0], *limits)}
 
 
 def _estimate(row: Mapping[Any, Any], *limits: str) -> dict[str, Any]:
@@ -73,49 +84,48 @@ def _estimate(row: Mapping[Any, Any], *limits: str) -> dict[str, Any]:
 
 
 def _styles(records: list[dict[str, Any]]) -> list[SeriesStyle]:
-    known = [regime_style(r) for r in ("lr", "lr_bs", "benchmark")]
     labels = {record["curve"] for record in records}
-    found = [style for style in known if style.label in labels]
+    found = [style for style in REGIMES.values() if style.label in labels]
     left = sorted(labels - {style.label for style in found} - {OTHER.label})
     unknown = [SeriesStyle(label, OTHER.colour, OTHER.shape) for label in left]
     return [*found, *unknown, SeriesStyle(OTHER.label, OTHER.colour, "diamond")]
 
 
-def _chart(records: list[dict[str, Any]], styles: list[SeriesStyle]) -> alt.TopLevelMixin:
+def _template(records: list[dict[str, Any]], styles: list[SeriesStyle], kinds: tuple[str, ...]) -> Spec:
     order = list(dict.fromkeys(record["stratum"] for record in records))
-    base = alt.Chart(alt.NamedData(name=DATA))
-    labels = [style.label for style in styles]
-    colour = alt.Color("curve:N", scale=alt.Scale(domain=labels, range=[s.colour for s in styles]), legend=None)
-    shape = alt.Shape("curve:N", scale=alt.Scale(domain=labels, range=[s.shape for s in styles]), legend=None)
-    y = alt.Y(
-        "stratum:N",
-        sort=order,
-        title=None,
-        axis=alt.Axis(labelLimit=320, labelPadding=8, ticks=False, domain=False),
-    )
-    zero = alt.Chart(alt.NamedData(name=ZERO)).mark_rule(color=INK, opacity=0.4, strokeDash=[2, 3])
-    prediction = base.transform_filter("isValid(datum.predicted_low)").mark_rule(strokeWidth=1, opacity=0.9)
-    interval = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2.5, opacity=0.75)
+    colour, shape, fill = (encoded(channel) for channel in curve_channels(styles, legend=False))
+    rows = alt.Axis(labelLimit=320, labelPadding=8, ticks=False, domain=False)
+    y = encoded(alt.Y("stratum:N", sort=order, title=None, axis=rows))
     tooltip = [
         alt.Tooltip("stratum:N"),
+        alt.Tooltip("kind:N", title="attacked"),
         alt.Tooltip("tau:Q", title="τ", format=".3f"),
         alt.Tooltip("low:Q", title="95 % from", format=".3f"),
         alt.Tooltip("high:Q", title="95 % to", format=".3f"),
         alt.Tooltip("n:Q", title="points"),
     ]
-    point = base.mark_point(size=60, filled=True, opacity=1)
-    return alt.layer(
-        zero.encode(x=_tau("zero:Q")),
-        prediction.encode(x=_tau("predicted_low:Q"), x2="predicted_high:Q", y=y, color=colour),
-        interval.encode(x=_tau("low:Q"), x2="high:Q", y=y, color=colour),
-        point.encode(x=_tau("tau:Q"), y=y, color=colour, shape=shape, tooltip=tooltip),
-    ).properties(width=WIDTH, height=ROW_HEIGHT * len(order))
+    place = f"(indexof({json.dumps(kinds)}, datum.kind) - {(len(kinds) - 1) / 2}) * {DODGE}"
+    aside = {"yOffset": {"expr": place}}
+    zero = layer({"type": "rule", "color": "currentColor", "opacity": 0.4, "strokeDash": [2, 3]}, x=_tau("zero"))
+    spec = layered(
+        zero | {"data": {"name": ZERO}},
+        layer({"type": "rule", **aside, "strokeWidth": 1, "opacity": 0.9}, "isValid(datum.predicted_low)",
+              x=_tau("predicted_low"), x2={"field": "predicted_high"}, y=y, color=colour),
+        layer({"type": "rule", **aside, "strokeWidth": 2, "opacity": 0.75}, "isValid(datum.low)",
+              x=_tau("low"), x2={"field": "high"}, y=y, color=colour, strokeDash=stroke_dash(kinds)),
+        layer({"type": "point", **aside, "size": 52, "strokeWidth": 1.6, "opacity": 1},
+              x=_tau("tau"), y=y, color=colour, shape=shape, fill=hollow(fill, kinds),
+              tooltip=[encoded(one) for one in tooltip]),
+    )  # fmt: skip
+    return spec | {"height": ROW_HEIGHT * len(order)}
 
 
-def _tau(field: str) -> alt.X:
-    return alt.X(
-        field,
-        title="Kendall's τ (λ₁, adversarial accuracy)",
-        scale=alt.Scale(domain=[-1.08, 1.08], nice=False),
-        axis=alt.Axis(values=[-1, -0.5, 0, 0.5, 1], grid=False),
+def _tau(field: str) -> Spec:
+    return encoded(
+        alt.X(
+            f"{field}:Q",
+            title=["Kendall's τ", "← the sharper, the less robust"],
+            scale=alt.Scale(domain=[-1.08, 1.08], nice=False),
+            axis=alt.Axis(values=[-1, -0.5, 0, 0.5, 1], grid=False),
+        )
     )

@@ -10,7 +10,7 @@ import altair as alt
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.figures.figure import DATA, HEIGHT, WIDTH, Figure, Spec, curve_channels, rounded, specification
+from analysis.figures.figure import DATA, HEIGHT, POWERS, WIDTH, Figure, Spec, curve_channels, rounded, specification
 from analysis.figures.representatives import LANDSCAPE, Representative, arrays, decades, entries
 from analysis.tables.table import StudyTable
 from analysis.theme import SeriesStyle
@@ -121,7 +121,7 @@ def _lines(styles: tuple[SeriesStyle, ...], x_title: str, span: tuple[float, flo
     base = alt.Chart(alt.NamedData(name=DATA)).transform_filter("isValid(datum.loss)")
     x = alt.X("offset:Q", title=x_title, axis=alt.Axis(grid=False, tickCount=5), scale=alt.Scale(nice=False))
     scale = alt.Scale(type="log", domain=[span[0] / 1.3, span[1] * 1.3], nice=False)
-    axis = alt.Axis(format="~r", values=decades(*span))
+    axis = alt.Axis(labelExpr=POWERS, values=decades(*span))
     y = alt.Y("loss:Q", title="cross-entropy", scale=scale, axis=axis)
     channels = curve_channels(styles)
     chart = alt.layer(
@@ -192,7 +192,7 @@ def _heat(limits: tuple[float, float]) -> Spec:
             x2="v1_end:Q",
             y=alt.Y("v2:Q", title="distance along v₂", **plain),
             y2="v2_end:Q",
-            color=alt.Color("loss:Q", title="cross-entropy", scale=colours),
+            color=alt.Color("loss:Q", title="cross-entropy", scale=colours, legend=alt.Legend(labelExpr=POWERS)),
             tooltip=[
                 alt.Tooltip("v1:Q", title="from v₁", format=".3~g"),
                 alt.Tooltip("v2:Q", title="from v₂", format=".3~g"),

@@ -9,7 +9,15 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from analysis.figures.batch_size import ValueAxis, accuracy_figure, eigenvalue_figure, lambda1_figure, single_figure
+from analysis.figures.batch_size import (
+    ValueAxis,
+    accuracy_figure,
+    clean_figure,
+    curve_figure,
+    eigenvalue_figure,
+    lambda1_figure,
+    limits,
+)
 from analysis.figures.curve_sets import CurveSet, Setup
 from analysis.figures.figure import Figure
 from analysis.figures.figure_data import FigureData
@@ -18,6 +26,8 @@ from analysis.tables.table import PROTOCOL
 from analysis.tables.words import name
 from analysis.theme import percent
 from search_spaces.natural_training import BATCH_SIZES
+
+CLEAN, LAMBDA1 = "clean", "lambda1"
 
 MIN_CURVES = {"regime": 1, "momentum": 2, "configuration": 2}
 """`CurveSet.by` -> the least number of curves that make a panel: a single momentum, for instance, compares nothing."""
@@ -81,7 +91,10 @@ def _joined(rows: list[dict[str, str]], column: str) -> list[dict[str, str]]:
 
 @dataclass(frozen=True, kw_only=True)
 class NaturalTrainingPanel(Panel):
-    """A panel of paper A: clean and adversarial accuracy under `attacks` at `epsilon`; without attacks lambda1."""
+    """A panel of paper A: clean and adversarial accuracy under `attacks` at `epsilon`; without attacks lambda1.
+
+    The paper draws clean and adversarial accuracy on one axis; here each has its own.
+    """
 
     grid = "natural_training"
     epsilon: float = 0.0
@@ -101,30 +114,34 @@ class NaturalTrainingPanel(Panel):
         drawn: list[Figure] = []
         not_run = []
         for model in self.models:
-            figures = [(attack, self._draw(data, model, attack)) for attack in self.attacks or ("",)]
+            figures = [(shown, self._draw(data, model, shown)) for shown in self._shown]
             not_run += [] if any(figure for _, figure in figures) else [name(model)]
-            for attack, figure in figures:
+            for shown, figure in figures:
                 if figure is not None:
-                    parts = [self.id]
-                    parts += [model] if len(self.models) > 1 else []
-                    parts += [attack] if len(self.attacks) > 1 else []
+                    parts = [self.id, *([model] if len(self.models) > 1 else [])]
+                    parts += [shown] if shown == CLEAN or len(self.attacks) > 1 else []
                     drawn.append(replace(figure, name="-".join(parts)))
         if drawn and not_run:
             drawn[0] = replace(drawn[0], missing=", ".join(filter(None, (*not_run, drawn[0].missing))))
         return drawn
 
-    def _draw(self, data: FigureData, model: str, attack: str) -> Figure | None:
+    @property
+    def _shown(self) -> tuple[str, ...]:
+        return (CLEAN, *self.attacks) if self.attacks else (LAMBDA1,)
+
+    def _draw(self, data: FigureData, model: str, shown: str) -> Figure | None:
         for setup in data.setups:
             if (setup["dataset"], setup["model"]) != (self.dataset, model):
                 continue
             absent, sizes = self._absent(data, setup)
             if len(self.curves.curves) - len(absent) < MIN_CURVES[self.curves.by]:
                 continue
-            if attack:
-                options = {"attack": attack, "epsilon": self.epsilon, "loss": "ce"}
-                figure = data.once(accuracy_figure, setup, self.curves, **options)
-            else:
+            if shown == LAMBDA1:
                 figure = data.once(lambda1_figure, setup, self.curves, split="train")
+            elif shown == CLEAN:
+                figure = data.once(clean_figure, setup, self.curves)
+            else:
+                figure = data.once(accuracy_figure, setup, self.curves, attack=shown, epsilon=self.epsilon)
             if figure is not None:
                 return _with_missing(figure, [*absent, *(f"batch size {size}" for size in sizes)], setup.protocol)
         return None
@@ -188,30 +205,32 @@ class VariantPanel(Panel):
 
     def _figures(self, data: FigureData, setup: Setup, clean: pd.DataFrame) -> Iterator[Figure]:
         first, *others = ([*self._ratios(data, setup, epsilon)] for epsilon in self.epsilons)
-        yield self._fraction("clean", clean, "clean test accuracy", "Clean test accuracy")
+        yield self._fraction({CLEAN: clean}, CLEAN, "clean test accuracy", "Clean test accuracy")
         yield from first
         eigenvalues = self._cells(data.lambda1[data.lambda1["split"] == "train"], setup)
         if eigenvalues["drawn"].any():
-            yield eigenvalue_figure(eigenvalues, self.curves, "train", self.where, f"{self.id}-lambda1")
+            span = limits(eigenvalues, logarithmic=True)
+            yield eigenvalue_figure(eigenvalues, self.curves, "train", self.where, f"{self.id}-lambda1", span)
         for ratios in others:
             yield from ratios
 
     def _ratios(self, data: FigureData, setup: Setup, epsilon: float) -> Iterator[Figure]:
         ratios = data.attack_ratio
-        ratios = ratios[(ratios["loss"] == "ce") & (ratios["split"] == "test") & np.isclose(ratios["epsilon"], epsilon)]
+        ratios = self._cells(ratios[(ratios["split"] == "test") & np.isclose(ratios["epsilon"], epsilon)], setup)
         for attack in self.attacks:
-            cells = self._cells(ratios[ratios["attack"] == attack], setup)
-            if cells["drawn"].any():
+            mine = ratios[ratios["attack"] == attack]
+            parts = {name(loss): mine[mine["loss"] == loss] for loss in data.losses}
+            parts = {loss: cells for loss, cells in parts.items() if cells["drawn"].any()}
+            if parts:
                 what = f"{name(attack)} attack ratio, ε = {epsilon:g}"
-                caption = f"Accuracy under {name(attack)} at ε = {epsilon:g}, {name('ce')}, over clean accuracy"
-                yield replace(self._fraction(f"{attack}-eps{epsilon:g}", cells, what, caption), attack=attack)
+                caption = f"Accuracy under {name(attack)} at ε = {epsilon:g} over clean accuracy"
+                yield replace(self._fraction(parts, f"{attack}-eps{epsilon:g}", what, caption), attack=attack)
 
-    def _fraction(self, slug: str, cells: pd.DataFrame, what: str, caption: str) -> Figure:
-        return single_figure(
-            cells,
+    def _fraction(self, parts: dict[str, pd.DataFrame], slug: str, what: str, caption: str) -> Figure:
+        return curve_figure(
+            parts,
             self.curves,
-            ValueAxis(what.split(", ")[0], "~%", ".2%", _limits(cells)),
-            slug,
+            ValueAxis(what.split(", ")[0], "~%", ".2%", (limits(pd.concat(parts.values())),)),
             percent,
             name=f"{self.id}-{slug}",
             title=f"{self.where}: {what}",
@@ -224,14 +243,3 @@ def _with_missing(figure: Figure, absent: list[str], protocol: str) -> Figure:
     missing = ", ".join(absent)
     not_run = f" Not run: {missing}." if missing else ""
     return replace(figure, caption=f"{figure.caption}{not_run} {protocol}.", missing=missing)
-
-
-def _limits(cells: pd.DataFrame) -> tuple[float, float]:
-    """Limits of the axis: all means, and the intervals up to a distance, so that a wide one does not flatten all."""
-    drawn = cells[cells["drawn"]]
-    least, most = float(drawn["mean"].min()), float(drawn["mean"].max())
-    reach = max(most - least, 0.01)
-    limits = drawn[["mean", "low", "high"]].to_numpy(dtype=float)
-    low, high = max(float(np.nanmin(limits)), least - reach), min(float(np.nanmax(limits)), most + reach)
-    pad = 0.06 * (high - low)
-    return max(0.0, low - pad), high + pad

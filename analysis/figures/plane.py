@@ -1,4 +1,4 @@
-"""The plane of curvature and robustness: cells as points, counterexamples as arrows."""
+"""The plane of curvature and robustness: cells as points joined to curves, counterexamples as arrows."""
 
 from __future__ import annotations
 
@@ -6,93 +6,179 @@ from functools import cache
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from analysis.figures.batch_size import SPLITS
+from analysis.figures.batch_size import SPLITS, log_ticks
 from analysis.figures.curve_sets import Setup
-from analysis.figures.figure import DATA, HEIGHT, WIDTH, Figure, Spec, curve_channels, rounded, specification
+from analysis.figures.figure import (
+    DATA,
+    HEIGHT,
+    POWERS,
+    WIDTH,
+    Figure,
+    Spec,
+    curve_channels,
+    encoded,
+    layer,
+    layered,
+    rounded,
+)
 from analysis.figures.figure_data import FigureData
+from analysis.figures.labels import beside_marks
 from analysis.tables.words import name
-from analysis.theme import PAPER, SeriesStyle, regime_style
+from analysis.theme import SeriesStyle, regime_style
 
 PAIRS = "pairs"
 
-CONFIRMED, UNCONFIRMED = "#C2378A", "#7A7A7A"
+CONFIRMED = "#C2378A"
 
-MAX_ARROWS = 6
-"""A curve along which everything rises has a pair for every two of its cells: only the most severe are drawn."""
+COVERED = 5.0
+"""Two marks at most so many pixels apart hide each other."""
+
+Array = NDArray[np.float64]
+Limits = tuple[float, float]
 
 
 def scatter_figure(
     data: FigureData, setup: Setup, *, attack: str, loss: str, epsilon: float, curvature: str
 ) -> Figure | None:
-    """The cells of one setup under one attack: lambda1 (log axis) against adversarial accuracy, by regime."""
+    """The cells of one setup under one attack: lambda1 (log axis) against adversarial accuracy, curve by curve.
+
+    All attacks and losses of a setup have the same axes.
+    """
     cells = _cells(data, setup, attack=attack, loss=loss, epsilon=epsilon, curvature=curvature)
-    if cells.empty:
+    shown = _with_a_place(cells)
+    if shown.empty:
         return None
-    styles, split = _styles(cells), curvature.removeprefix("lambda1_")
+    styles, split = _styles(shown), curvature.removeprefix("lambda1_")
+    spans = data.once(_limits, setup, epsilon, curvature)
     under = f"{name(attack)} at ε = {epsilon:g}, {name(loss)}"
     return Figure(
         name="-".join((*setup.slug, "plane", attack, loss, split)),
         title=f"{setup.title}: λ₁ and accuracy under {under}",
-        template=_plane(styles, split),
-        data={DATA: _records(cells)},
-        caption=f"{under}. One point per cell ({len(cells)} cells, means over seeds).",
-        description=f"Scatter plot. {setup.title}: top Hessian eigenvalue against adversarial accuracy under {under}.",
+        template=_plane(styles, split, *spans),
+        data={DATA: _records(shown, spans)},
+        caption=f"{under}. {_counted(cells, shown, spans)} {_MARKS}",
+        description=f"Scatter plot. {setup.title}: top Hessian eigenvalue against adversarial accuracy under {under}, "
+        "a line for each curve along the batch size.",
         legend=styles,
         attack=attack,
     )
 
 
 def arrow_figure(data: FigureData, setup: Setup, pairs: pd.DataFrame) -> Figure | None:
-    """The pairs of one setup, attack and curvature as arrows from the smaller batch size to the larger.
+    """The most severe confirmed pair of each curve, as arrows from the smaller batch size to the larger.
 
-    `pairs`: rows of `CounterexampleReport.found` that agree in everything but regime, momentum and batch sizes.
+    `pairs`: rows of `CounterexampleReport.found` that agree in everything but regime, momentum and batch sizes. None if
+    none of them is confirmed.
     """
-    first, found = pairs.iloc[0], len(pairs)
-    counts = ", ".join(f"{n} {label}" for label, n in pairs["label"].value_counts().items())
-    pairs = pairs.sort_values("severity", ascending=False, kind="stable").head(MAX_ARROWS)
+    confirmed = pairs[pairs["label"] == "confirmed"].sort_values("severity", ascending=False, kind="stable")
+    if confirmed.empty:
+        return None
+    first = confirmed.iloc[0]
     attack, loss, epsilon = str(first["attack"]), str(first["loss"]), float(first["epsilon"])
     curvature = str(first["curvature"])
     cells = _cells(data, setup, attack=attack, loss=loss, epsilon=epsilon, curvature=curvature)
-    if cells.empty:
+    shown = _with_a_place(cells)
+    if shown.empty:
         return None
-    styles, split = _styles(cells), curvature.removeprefix("lambda1_")
+    styles, split = _styles(shown), curvature.removeprefix("lambda1_")
+    spans = data.once(_limits, setup, epsilon, curvature)
     under = f"{name(attack)} at ε = {epsilon:g}, {name(loss)}"
-    shown = f"; the {len(pairs)} most severe are drawn" if len(pairs) < found else ""
+    arrows = _arrow_ends(_placed(confirmed, shown, data).drop_duplicates(["regime", "momentum"]), data)
+    if not arrows:
+        return None
+    count = f"{len(confirmed)} confirmed pair{'s' * (len(confirmed) > 1)}"
+    most = "; the most severe of each curve is drawn" if len(arrows) < 2 * len(confirmed) else ""
+    others = len(pairs) - len(confirmed)
+    left = f" Not drawn: {others} that are not confirmed." if others else ""
     return Figure(
         name="-".join((*setup.slug, "counterexamples", attack, f"eps{epsilon:g}", loss, split)),
         title=f"{setup.title}: counterexamples under {under}",
-        template=_arrows(styles, split),
-        data={DATA: _records(cells), PAIRS: _arrow_ends(pairs, data)},
-        caption=f"{under}: {counts}{shown}. Each arrow runs from the smaller batch (thin) to the larger (thick).",
+        template=_arrows(styles, split, *spans),
+        data={DATA: _records(shown, spans), PAIRS: arrows},
+        caption=f"{under}: {count}{most}.{left} Arrows run from the smaller to the larger batch. {_MARKS}",
         description=f"Scatter plot with arrows. {setup.title}: pairs of cells of which the sharper is the more "
-        f"robust, under {under}: {counts}.",
+        f"robust, under {under}: {count}.",
         legend=styles,
         attack=attack,
     )
 
 
-@cache
-def _plane(styles: tuple[SeriesStyle, ...], split: str) -> Spec:
-    return specification(_points(styles, _axes(split)).properties(width=WIDTH, height=HEIGHT))
-
-
-@cache
-def _arrows(styles: tuple[SeriesStyle, ...], split: str) -> Spec:
-    axes = _axes(split)
-    ends = alt.Chart(alt.NamedData(name=PAIRS))
-    colour = alt.condition("datum.label == 'confirmed'", alt.value(CONFIRMED), alt.value(UNCONFIRMED))
-    width = alt.Size("end:Q", scale=alt.Scale(domain=[0, 1], range=[0.5, 4.5]), legend=None)
-    arrows = ends.mark_trail(opacity=0.85).encode(
-        x=axes[0], y=axes[1], detail="pair:N", order="end:Q", fill=colour, size=width
-    )
-    return specification(alt.layer(arrows, _points(styles, axes)).properties(width=WIDTH, height=HEIGHT))
+# -- cells
 
 
 def _cells(data: FigureData, setup: Setup, *, attack: str, loss: str, epsilon: float, curvature: str) -> pd.DataFrame:
+    """The planned cells. `lambda1` is NaN where a network has none or one at or below 0: `not_positive` says which."""
     cells = data.answers("cells", setup, attack=attack, loss=loss, split="test", epsilon=epsilon)
-    return cells.assign(lambda1=2.0 ** cells[f"log2_{curvature}"]).dropna(subset=["lambda1", "accuracy"])
+    return _with_lambda1(data, setup, cells, curvature)
+
+
+def _with_lambda1(data: FigureData, setup: Setup, cells: pd.DataFrame, curvature: str) -> pd.DataFrame:
+    not_positive = cells["cell_id"].isin(data.once(_not_positive, setup, curvature))
+    lambda1 = (2.0 ** cells[f"log2_{curvature}"].astype(float)).mask(not_positive)
+    return cells.assign(lambda1=lambda1, not_positive=not_positive)
+
+
+def _not_positive(data: FigureData, setup: Setup, curvature: str) -> set[str]:
+    """The ids of the cells with an eigenvalue at or below 0."""
+    eigenvalues = data.rows("lambda1", setup)
+    below = (eigenvalues["split"] == curvature.removeprefix("lambda1_")) & (eigenvalues["not_positive"] > 0)
+    return set(eigenvalues.loc[below, "cell_id"])
+
+
+def _with_a_place(cells: pd.DataFrame) -> pd.DataFrame:
+    return cells.dropna(subset=["lambda1", "accuracy"])
+
+
+def _limits(data: FigureData, setup: Setup, epsilon: float, curvature: str) -> tuple[Limits, Limits]:
+    """The limits of lambda1 and of adversarial accuracy over all attacks and losses."""
+    cells = data.rows("cells", setup)
+    cells = cells[(cells["split"] == "test") & (cells["epsilon"] == epsilon)]
+    shown = _with_a_place(_with_lambda1(data, setup, cells, curvature))
+    logs, accuracy = np.log10(shown["lambda1"].to_numpy()), shown["accuracy"].to_numpy()
+    x = 10.0 ** _padded(logs, 0.05)
+    y = np.clip(_padded(accuracy, 0.005), 0.0, 1.0)
+    return (_short(x[0]), _short(x[1])), (_short(y[0]), _short(y[1]))
+
+
+def _padded(values: Array, least: float) -> Array:
+    pad = max(0.08 * float(np.ptp(values)), least)
+    return np.array([values.min() - pad, values.max() + pad])
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def _counted(cells: pd.DataFrame, shown: pd.DataFrame, spans: tuple[Limits, Limits]) -> str:
+    """How many points there are, how many of them lie under others, and which cells have none."""
+    covered = _covered(shown, spans)
+    under = f", {covered} of them under another" if covered else ""
+    out = cells[~cells.index.isin(shown.index)]
+    why = {
+        "not run": int((out["n_seeds"] == 0).sum()),
+        "with λ₁ ≤ 0": int(((out["n_seeds"] > 0) & out["not_positive"]).sum()),
+    }
+    why["without λ₁"] = len(out) - sum(why.values())
+    left = ", ".join(f"{count} {words}" for words, count in why.items() if count)
+    points = f"{len(shown)} points, means over seeds{under}."
+    return f"{points} Cells left out: {left}." if left else points
+
+
+def _covered(shown: pd.DataFrame, spans: tuple[Limits, Limits]) -> int:
+    x, y = _pixels(shown, spans)
+    near = np.hypot(x[:, None] - x, y[:, None] - y) <= COVERED
+    return int(np.triu(near, 1).any(axis=0).sum())
+
+
+def _pixels(shown: pd.DataFrame, spans: tuple[Limits, Limits]) -> tuple[Array, Array]:
+    """Where the cells are in the plot, from its upper left."""
+    (low, high), (bottom, top) = spans
+    x = WIDTH * np.log(shown["lambda1"].to_numpy(dtype=float) / low) / np.log(high / low)
+    return x, HEIGHT * (top - shown["accuracy"].to_numpy(dtype=float)) / (top - bottom)
 
 
 def _styles(cells: pd.DataFrame) -> tuple[SeriesStyle, ...]:
@@ -104,7 +190,17 @@ def _rank(regime: str) -> tuple[int, str]:
     return (order.index(regime) if regime in order else len(order), regime)
 
 
-def _records(cells: pd.DataFrame) -> list[dict[str, Any]]:
+def _records(cells: pd.DataFrame, spans: tuple[Limits, Limits]) -> list[dict[str, Any]]:
+    """A record per cell. Batch sizes are written where there is room, the ends of the curves first."""
+    curves = list(zip(cells["regime"], cells["momentum"], strict=True))
+    sizes = cells["batch_size"].tolist()
+    ends: dict[Any, tuple[int, int]] = {}
+    for curve, size in zip(curves, sizes, strict=True):
+        low, high = ends.get(curve, (size, size))
+        ends[curve] = min(low, size), max(high, size)
+    keys = [(size not in ends[curve], curve, size) for curve, size in zip(curves, sizes, strict=True)]
+    cells = cells.iloc[sorted(range(len(keys)), key=lambda n: keys[n])]
+    places = beside_marks(*_pixels(cells, spans), list(map(str, cells["batch_size"])))
     columns = ("cell_id", "regime", "momentum", "batch_size", "lambda1", "accuracy", "n_seeds", "sound")
     return [
         {
@@ -115,64 +211,131 @@ def _records(cells: pd.DataFrame) -> list[dict[str, Any]]:
             "lambda1": rounded(lambda1),
             "accuracy": rounded(accuracy),
             "seeds": int(n_seeds),
-            "hollow": not sound,
+            "doubtful": not sound,
+            "text": place,
         }
-        for cell_id, regime, momentum, batch_size, lambda1, accuracy, n_seeds, sound in zip(
-            *(cells[column].tolist() for column in columns), strict=True
+        for cell_id, regime, momentum, batch_size, lambda1, accuracy, n_seeds, sound, place in zip(
+            *(cells[column].tolist() for column in columns), places, strict=True
         )
     ]
 
 
+def _placed(pairs: pd.DataFrame, shown: pd.DataFrame, data: FigureData) -> pd.DataFrame:
+    """The pairs of which both cells are drawn."""
+    found = set(shown["cell_id"])
+    both = [
+        all(data.cell_id(pair | {"batch_size": pair[f"batch_{side}"]}) in found for side in "ij")
+        for pair in pairs.to_dict("records")
+    ]
+    return pairs[both]
+
+
 def _arrow_ends(pairs: pd.DataFrame, data: FigureData) -> list[dict[str, Any]]:
+    """Two records per pair, one for either end, each with the places of both."""
     return [
         {
             "pair": number,
             "end": end,
             "cell": data.cell_id(pair | {"batch_size": pair[f"batch_{side}"]}),
-            "lambda1": rounded(pair[f"lambda1_{side}"]),
-            "accuracy": rounded(pair[f"accuracy_{side}"]),
-            "label": str(pair["label"]),
+            **{f"{axis}{n}": rounded(pair[f"{field}_{s}"]) for n, s in enumerate("ij") for axis, field in _FIELDS},
         }
         for number, pair in enumerate(pairs.to_dict("records"))
-        for end, side in enumerate(("i", "j"))
+        for end, side in enumerate("ij")
     ]
 
 
-def _axes(split: str) -> tuple[alt.X, alt.Y]:
-    x = alt.X(
+_FIELDS = (("x", "lambda1"), ("y", "accuracy"))
+
+
+# -- charts
+
+_MARKS = "Lines join the cells of one curve; numbers are batch sizes. Pale: at its floor, untrained or suspect."
+
+
+@cache
+def _plane(styles: tuple[SeriesStyle, ...], split: str, x: Limits, y: Limits) -> Spec:
+    return layered(*_points(styles), encoding=_axes(split, x, y))
+
+
+@cache
+def _arrows(styles: tuple[SeriesStyle, ...], split: str, x: Limits, y: Limits) -> Spec:
+    line, *points = _points(styles)
+    return layered(line, *_arrow_marks(), *points, encoding=_axes(split, x, y))
+
+
+def _axes(split: str, x: Limits, y: Limits) -> Spec:
+    along = alt.X(
         "lambda1:Q",
         title=f"λ₁ ({SPLITS[split]} set)",
-        scale=alt.Scale(type="log", base=2, nice=False, padding=12),
-        axis=alt.Axis(format="~g", tickCount=5, grid=False),
+        scale=alt.Scale(type="log", domain=list(x), nice=False),
+        axis=alt.Axis(labelExpr=POWERS, values=list(log_ticks(*x)), grid=False),
     )
-    y = alt.Y(
+    up = alt.Y(
         "accuracy:Q",
         title="adversarial accuracy",
-        scale=alt.Scale(zero=False, padding=10, nice=True),
+        scale=alt.Scale(zero=False, domain=list(y), nice=False),
         axis=alt.Axis(format="~%", tickCount=5),
     )
-    return x, y
+    return {"x": encoded(along), "y": encoded(up)}
 
 
-def _points(styles: tuple[SeriesStyle, ...], axes: tuple[alt.X, alt.Y]) -> alt.Chart:
-    channels = curve_channels(styles)
-    points: alt.Chart = (
-        alt.Chart(alt.NamedData(name=DATA))
-        .mark_point(size=52, strokeWidth=1.5, opacity=1)
-        .encode(
-            x=axes[0],
-            y=axes[1],
-            color=channels.color,
-            shape=channels.shape,
-            fill=alt.condition("datum.hollow", alt.value(PAPER), channels.fill),
-            tooltip=[
-                alt.Tooltip("curve:N", title="regime"),
-                alt.Tooltip("momentum:Q"),
-                alt.Tooltip("batch_size:Q", title="batch size", format="d"),
-                alt.Tooltip("lambda1:Q", title="λ₁", format=".4~g"),
-                alt.Tooltip("accuracy:Q", format=".2%"),
-                alt.Tooltip("seeds:Q"),
-            ],
-        )
-    )
-    return points
+def _points(styles: tuple[SeriesStyle, ...]) -> list[Spec]:
+    """The curves, their cells, and the batch sizes above these."""
+    colour, shape, fill = (encoded(channel) for channel in curve_channels(styles))
+    shown = [
+        alt.Tooltip("curve:N", title="regime"),
+        alt.Tooltip("momentum:Q"),
+        alt.Tooltip("batch_size:Q", title="batch size", format="d"),
+        alt.Tooltip("lambda1:Q", title="λ₁", format=".4~g"),
+        alt.Tooltip("accuracy:Q", format=".2%"),
+        alt.Tooltip("seeds:Q"),
+    ]
+    order = encoded(alt.Order("batch_size:Q"))
+    pale = {"condition": {"test": "datum.doubtful", "value": 0.3}, "value": 1}
+    return [
+        layer({"type": "line", "strokeWidth": 1.2, "opacity": 0.45}, color=colour, detail=_MOMENTUM, order=order),
+        layer(
+            {"type": "point", "size": 46, "strokeWidth": 1.5},
+            color=colour, shape=shape, fill=fill, opacity=pale, tooltip=[encoded(one) for one in shown],
+        ),
+        layer(
+            {"type": "text", "opacity": 0.75, **_TEXT_PLACE},
+            "datum.text", text={"field": "batch_size"},
+        ),
+    ]  # fmt: skip
+
+
+_TEXT_PLACE = {f"{axis}Offset": {"expr": f"datum.text[{n}]"} for n, axis in enumerate("xy")}
+
+_MOMENTUM = {"field": "momentum", "type": "nominal"}
+
+_ACROSS, _DOWN = (f"(scale('{axis}', datum.{axis}1) - scale('{axis}', datum.{axis}0))" for axis in "xy")
+_LENGTH = f"max(1, sqrt({_ACROSS} * {_ACROSS} + {_DOWN} * {_DOWN}))"
+
+GAP, BESIDE = 8, -6
+"""Pixels from the middle of a mark to its arrow's end: along the arrow, and to its side."""
+
+
+HEAD = "M0.4,0L-1,0.5L-1,-0.5Z"
+"""An arrow's head that points right, with its tip near the shaft's end."""
+
+
+def _arrow_marks() -> list[Spec]:
+    """Shafts and heads, beside the line between two marks."""
+    inwards = f"(datum.end == 0 ? {GAP} : {-GAP})"
+    aside = {
+        "xOffset": {"expr": f"({_ACROSS} * {inwards} + {_DOWN} * {BESIDE}) / {_LENGTH}"},
+        "yOffset": {"expr": f"({_DOWN} * {inwards} - {_ACROSS} * {BESIDE}) / {_LENGTH}"},
+    }
+    place = {axis: {"field": f"{axis}e", "type": "quantitative"} for axis in "xy"}
+    own = [{"calculate": f"datum.end == 0 ? datum.{axis}0 : datum.{axis}1", "as": f"{axis}e"} for axis in "xy"]
+    data: Spec = {"data": {"name": PAIRS}, "transform": own}
+    angle = {"expr": f"atan2({_DOWN}, {_ACROSS}) * 180 / PI"}
+    head: Spec = {"type": "point", "shape": HEAD, "size": 220, "filled": True, "opacity": 1}
+    return [
+        layer({"type": "line", "strokeWidth": 1.8, "color": CONFIRMED, **aside}, **place, detail={"field": "pair"})
+        | data,
+        layer(head | {"angle": angle, "color": CONFIRMED, **aside}, **place)
+        | data
+        | {"transform": [*own, {"filter": "datum.end == 1"}]},
+    ]

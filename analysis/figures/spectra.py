@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 
 from analysis.claims.measures import converged
-from analysis.figures.figure import DATA, Figure, Spec, curve_channels, encoded, layer, layered, rounded
+from analysis.figures.figure import DATA, POWERS, Figure, Spec, curve_channels, encoded, layer, layered, rounded
 from analysis.figures.representatives import SPECTRUM, Representative, decades, entries
 from analysis.tables.table import StudyTable
 from analysis.theme import PAPER, SeriesStyle
@@ -87,7 +87,7 @@ def _template(styles: Sequence[SeriesStyle], values: Sequence[float]) -> Spec:
         scale = alt.Scale(type="symlog", constant=float(f"{LINEAR_SHARE * largest:.2g}"), nice=False, padding=8)
     channels = curve_channels(styles)
     x = encoded(alt.X("index:Q", title="index of the eigenvalue", axis=alt.Axis(values=[1, 5, 10, 15, 20], grid=False)))
-    ticks = alt.Axis(format="~r", values=_ticks(values), labelOverlap=min(values) > 0)
+    ticks = alt.Axis(labelExpr=POWERS, values=_ticks(values), labelOverlap=min(values) > 0)
     y = encoded(alt.Y("value:Q", title="eigenvalue", scale=scale, axis=ticks))
     colour, shape = encoded(channels.color), encoded(channels.shape)
     fill = {"condition": {"test": "datum.converged", **encoded(channels.fill)}, "value": PAPER}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.figures.batch_size import accuracy_figure, lambda1_figure
+from analysis.figures.batch_size import accuracy_figure, clean_figure, lambda1_figure
 from analysis.figures.curve_sets import CurveSet, Setup, curve_sets
 from analysis.figures.figure import Figure
 from analysis.figures.figure_data import FigureData
@@ -15,7 +15,7 @@ from search_spaces import HEADLINE_EPSILON
 
 @dataclass(frozen=True)
 class FigureGroup:
-    """The figures of one setup and curve set: for each loss the accuracies, then lambda1.
+    """The figures of one setup and curve set: clean accuracy, accuracy under each attack, lambda1 on both splits.
 
     `epsilons` are those that a picker on the page offers, `epsilon` the one drawn first.
     """
@@ -51,10 +51,8 @@ def _group(data: FigureData, setup: Setup, curves: CurveSet) -> FigureGroup:
     headline = HEADLINE_EPSILON.get(str(setup["dataset"]), 0.0)
     epsilon = headline if headline in epsilons or not epsilons else epsilons[-1]
     others = epsilons if len(epsilons) > 1 else ()
-    figures: list[Figure | None] = []
-    for loss, split in (("ce", "train"), ("stable", "test")):
-        for attack in sorted(measured["attack"].unique()):
-            options = {"attack": attack, "epsilon": epsilon, "loss": loss, "others": others}
-            figures.append(data.once(accuracy_figure, setup, curves, **options))
-        figures.append(data.once(lambda1_figure, setup, curves, split=split))
+    figures = [data.once(clean_figure, setup, curves)]
+    for attack in sorted(measured["attack"].unique()):
+        figures.append(data.once(accuracy_figure, setup, curves, attack=attack, epsilon=epsilon, others=others))
+    figures += [data.once(lambda1_figure, setup, curves, split=split) for split in ("train", "test")]
     return FigureGroup(setup, curves, tuple(f for f in figures if f is not None), epsilons, epsilon)

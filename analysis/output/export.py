@@ -55,6 +55,7 @@ STYLES: dict[str, Spec] = {
         "rowPadding": 3, "columnPadding": 14, "layout": {"bottom": {"direction": "vertical", "anchor": "start"}},
     },
     "title": {"fontSize": _pixels(8), "offset": 8, "frame": "bounds"},
+    "text": {"fontSize": _pixels(7.5)},
 }  # fmt: skip
 """Configuration for print: text of 7.5 and 8 points, legend entries in two columns."""
 

@@ -204,8 +204,8 @@ def test_diverged_and_floor_cells_are_told_apart_by_mark_and_word() -> None:
     made = curve_rows(batch_sizes=(16, 64, 256), fgsm=line(0.001, 0.0), noise=0.0, diverged=(256,))
     (group,) = study_figures(FigureData(from_rows(made)))
     figure = next(f for f in group.figures if f.attack == "fgsm")
-    shown = {r["batch_size"]: r for r in figure.data[DATA] if r["kind"] == "adversarial"}
-    assert (shown[16]["hollow"], shown[16]["note"]) == (True, "attack at its floor")
+    shown = {r["batch_size"]: r for r in figure.data[DATA] if r["kind"] == "stable loss"}
+    assert (shown[16]["doubtful"], shown[16]["note"]) == (True, "attack at its floor")
     assert (shown[256]["mean"], shown[256]["state"], shown[256]["note"]) == (None, "diverged", "3 diverged")
 
 
@@ -287,7 +287,8 @@ def test_text_of_rows_is_text_in_charts_tooltips_and_data_tables(hostile: Path, 
         chart = "document.querySelector('#figures .chart')"
         page.run(f"{chart}.scrollIntoView({{behavior: 'instant'}})")
         page.until(f"{chart}.querySelector('svg')")
-        page.point(f"{chart}.querySelector('.mark-symbol.role-mark > path')")
+        marks = f"[...{chart}.querySelectorAll('.mark-symbol.role-mark > path')]"
+        page.point(f"{marks}.find((mark) => mark.__data__.tooltip)")
         page.until("!document.querySelector('.tip').hidden")
         assert EVIL in page.run("document.querySelector('.tip').textContent")
         page.run("document.querySelector('#figures details.data summary').click()")

@@ -113,8 +113,8 @@ def group(
 ) -> Html:
     """Charts with one legend and one row of pickers; the attack picker is added if `figures` show several attacks.
 
-    `lines`: whether solid lines are clean and dashed lines adversarial accuracy. `columns`: "two" for two charts in a
-    row instead of three. The page's script adds a picker for each axis and hides an empty row of pickers.
+    `lines`: whether solid lines are the stable loss and dashed lines the published one. `columns`: "two" for two charts
+    in a row instead of three. The page's script adds a picker for each axis and hides an empty row of pickers.
     """
     attacks = list(dict.fromkeys(figure.attack for figure in figures if figure.attack))
     chosen = [*pickers, _attack_picker(attacks) if len(attacks) > 1 else None]
@@ -143,7 +143,7 @@ def epsilon_picker(epsilons: Sequence[float], shown: float) -> Html | None:
 def _legend(styles: Sequence[SeriesStyle], *, lines: bool) -> Html:
     """A button per curve, with colour and shape, that switches the curve off and on; `lines`: also solid and dashed."""
     entries = [element("li", _switch(glyph(style), style.label, data_curve=style.label)) for style in styles]
-    kinds = (("clean", ""), ("adversarial", "5 3")) if lines else ()
+    kinds = (("stable loss", ""), ("published loss", "4 3")) if lines else ()
     entries += [element("li", _switch(_stroke(dashes), kind, data_kind=kind)) for kind, dashes in kinds]
     return element("ul", entries, class_="legend", aria_label="Curves: press one to switch it off or on")
 

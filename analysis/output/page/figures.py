@@ -30,10 +30,7 @@ def study_section(findings: Findings, charts: Charts) -> Html:
     if not findings.groups:
         text = "Nothing to draw: no network has finished training and been attacked."
         return section("figures", title, element("p", text))
-    intro = note(
-        "Top row: the loss that the papers attacked. Bottom row: the same networks under the stable loss. "
-        "λ₁ is the top eigenvalue of the loss Hessian."
-    )
+    intro = note("λ₁ is the top eigenvalue of the loss Hessian. The papers attacked the published loss.")
     return section("figures", title, intro, [_group(found, charts) for found in findings.groups])
 
 

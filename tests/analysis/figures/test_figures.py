@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import numpy as np
@@ -10,16 +12,19 @@ import vl_convert
 from scipy import stats
 
 from analysis.figures import FIGURES, Figure, FigureData, study_figures
-from analysis.figures.batch_size import accuracy_figure, lambda1_figure
+from analysis.figures.batch_size import accuracy_figure, clean_figure, lambda1_figure
 from analysis.figures.curve_sets import setups
-from analysis.figures.figure import DATA
+from analysis.figures.figure import DATA, HEIGHT
 from analysis.figures.figure_data import curve_id
 from analysis.figures.forest import forest_figure
+from analysis.figures.labels import END_LABELS, LINE
 from analysis.figures.natural_training import REGIMES
-from analysis.figures.plane import arrow_figure, scatter_figure
+from analysis.figures.plane import CONFIRMED, arrow_figure, scatter_figure
 from analysis.reports.correlation import correlation_report
 from analysis.reports.counterexamples import counterexample_report
 from analysis.tables.table import StudyTable, from_rows
+from analysis.theme import PAPER
+from analysis.theme import REGIMES as THEME
 from search_spaces.large_batch import LARGE_BATCH
 from tests.analysis.synthetic import curve_rows, flat, line, planned, trial
 
@@ -35,15 +40,25 @@ def regimes(**choices: Any) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def acc(table: StudyTable, **choices: Any) -> Figure:
+STABLE, PUBLISHED = "stable loss", "published loss"
+
+
+def clean(table: StudyTable) -> Figure:
     data = FigureData(table)
-    asked: dict[str, Any] = {"attack": "fgsm", "epsilon": 0.3, "loss": "ce"} | choices
+    figure = clean_figure(data, data.setups[0], REGIMES)
+    assert figure is not None
+    return figure
+
+
+def under_attack(table: StudyTable, **choices: Any) -> Figure:
+    data = FigureData(table)
+    asked: dict[str, Any] = {"attack": "fgsm", "epsilon": 0.3} | choices
     figure = accuracy_figure(data, data.setups[0], REGIMES, **asked)
     assert figure is not None
     return figure
 
 
-def lam(table: StudyTable, split: str = "train") -> Figure:
+def lambda1(table: StudyTable, split: str = "train") -> Figure:
     data = FigureData(table)
     figure = lambda1_figure(data, data.setups[0], REGIMES, split=split)
     assert figure is not None
@@ -53,6 +68,17 @@ def lam(table: StudyTable, split: str = "train") -> Figure:
 def cells(figure: Figure, curve: str, kind: str) -> dict[int, dict[str, Any]]:
     records = figure.data[DATA]
     return {r["batch_size"]: dict(r) for r in records if r["curve"].startswith(curve) and r["kind"] == kind}
+
+
+def domain(figure: Figure) -> list[float]:
+    """The limits of the vertical axis."""
+    (found,) = {
+        str(layer["encoding"]["y"]["scale"]["domain"])
+        for layer in figure.spec()["layer"]
+        if "scale" in layer["encoding"]["y"]
+    }
+    limits: list[float] = json.loads(found)
+    return limits
 
 
 def draws(figure: Figure) -> str:
@@ -66,85 +92,151 @@ def test_a_cell_shows_the_mean_of_its_seeds_and_their_t_interval() -> None:
     seeds = table.attacks.query("regime == 'lr' and batch_size == 32 and attack == 'fgsm' and loss == 'ce'")[
         "accuracy"
     ].to_numpy(dtype=float)
-    shown = cells(acc(table), "LR constant", "adversarial")[32]
+    shown = cells(under_attack(table), "LR constant", PUBLISHED)[32]
     low, high = stats.t.interval(0.95, 2, loc=seeds.mean(), scale=stats.sem(seeds))
     assert [shown["mean"], shown["low"], shown["high"]] == pytest.approx([seeds.mean(), low, high], rel=1e-4)
     assert shown["seeds"] == 3
+    assert shown["values"] == pytest.approx(list(seeds), rel=1e-3)
 
 
 def test_lambda1_shows_the_geometric_mean_and_the_interval_of_the_logarithm() -> None:
     table = from_rows(regimes(lambda_noise=0.3))
     seeds = np.log(table.points.query("regime == 'benchmark' and batch_size == 128")["lambda1_test"].astype(float))
     low, high = stats.t.interval(0.95, 2, loc=seeds.mean(), scale=stats.sem(seeds))
-    shown = cells(lam(table, "test"), "Benchmark", "eigenvalue")[128]
+    shown = cells(lambda1(table, "test"), "Benchmark", "eigenvalue")[128]
     expected = np.exp([seeds.mean(), low, high])
     assert [shown["mean"], shown["low"], shown["high"]] == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_run_at_batch_64_is_on_both_curves() -> None:
-    figure = acc(from_rows(regimes()))
+    figure = clean(from_rows(regimes()))
     lr, lr_bs = (cells(figure, curve, "clean")[64] for curve in ("LR constant", "LR/BS"))
     assert lr["mean"] == lr_bs["mean"]
 
 
 def test_no_line_crosses_a_diverged_cell_and_a_lone_cell_keeps_its_interval() -> None:
     table = from_rows(curve_rows(regime="lr", batch_sizes=SIZES, diverged=(128,)))
-    shown = cells(acc(table), "LR constant", "adversarial")
+    shown = cells(under_attack(table), "LR constant", PUBLISHED)
     assert shown[128]["mean"] is None
     assert shown[128]["state"] == "diverged"
-    assert shown[16]["line"] == shown[64]["line"] != shown[256]["line"]
-    assert shown[256]["alone"]
-    assert "diverged" in acc(table).caption
+    assert shown[16]["segment"] == shown[64]["segment"] != shown[256]["segment"]
+    assert shown[256]["low"] is not None
+    assert "diverged" in under_attack(table).caption
 
 
 def test_a_missing_cell_is_a_gap_too() -> None:
     rows = curve_rows(regime="lr", batch_sizes=(16, 64))
     grid = planned(rows, [trial(batch_size=size, seed=seed) for size in (16, 32, 64) for seed in (0, 1, 2)])
-    shown = cells(acc(from_rows(rows, grid=grid)), "LR constant", "clean")
+    shown = cells(clean(from_rows(rows, grid=grid)), "LR constant", "clean")
     assert (shown[32]["mean"], shown[32]["state"]) == (None, "missing")
-    assert shown[16]["line"] != shown[64]["line"]
+    assert shown[16]["segment"] != shown[64]["segment"]
 
 
 def test_a_cell_most_of_whose_seeds_diverged_is_not_the_mean_of_its_survivors() -> None:
     rows = curve_rows(regime="lr", batch_sizes=SIZES)
     lost = curve_rows(regime="lr", batch_sizes=(32,), diverged=(32,))[:2]
     rows = [r for r in rows if r["trial_id"] not in {x["trial_id"] for x in lost}] + lost
-    assert cells(acc(from_rows(rows)), "LR constant", "adversarial")[32]["mean"] is None
+    assert cells(under_attack(from_rows(rows)), "LR constant", PUBLISHED)[32]["mean"] is None
 
 
-def test_marks_are_hollow_only_where_the_attack_is_at_its_floor() -> None:
+def test_a_cell_is_pale_where_its_attack_is_at_the_floor() -> None:
     table = from_rows(curve_rows(regime="lr", batch_sizes=SIZES, pgd=line(0.1, -0.03), noise=0.0))
-    hollow = {b: c["hollow"] for b, c in cells(acc(table, attack="pgd"), "LR constant", "adversarial").items()}
-    assert hollow == {16: False, 32: False, 64: False, 128: False, 256: True}
-    assert not any(c["hollow"] for c in cells(acc(table, attack="pgd"), "LR constant", "clean").values())
-    assert "Hollow" in acc(table, attack="pgd").caption
+    figure = under_attack(table, attack="pgd")
+    pale = {b: c["doubtful"] for b, c in cells(figure, "LR constant", PUBLISHED).items()}
+    assert pale == {16: False, 32: False, 64: False, 128: False, 256: True}
+    assert not any(c["doubtful"] for c in cells(clean(table), "LR constant", "clean").values())
+    assert "Pale" in figure.caption
+
+
+def test_both_losses_are_on_one_axis_the_stable_one_solid_and_the_published_one_hollow() -> None:
+    rows = regimes(noise=0.0)
+    for row in rows:
+        for attack in row["attacks"]:
+            attack["accuracy"] += 0.1 * (attack["loss"] == "ce")
+    figure = under_attack(from_rows(rows))
+    stable, published = (cells(figure, "LR constant", kind)[32]["mean"] for kind in (STABLE, PUBLISHED))
+    assert published - stable == pytest.approx(0.1)
+    assert figure.kinds == (STABLE, PUBLISHED)
+    svg = draws(figure)
+    assert 'stroke-dasharray="4,3"' in svg
+    assert f'fill="{PAPER}" stroke="{THEME["lr"].colour}"' in svg
+    assert f'fill="{THEME["lr"].colour}" stroke="{THEME["lr"].colour}"' in svg
+
+
+def test_all_attacks_of_one_strength_have_the_same_axis_which_shows_every_seed() -> None:
+    table = from_rows(regimes(noise=0.02))
+    spans = [domain(under_attack(table, attack=attack)) for attack in ("fgsm", "pgd")]
+    assert spans[0] == spans[1]
+    seeds = table.attacks["accuracy"].astype(float)
+    assert spans[0][0] < seeds.min() < seeds.max() < spans[0][1] < 0.9
+
+
+def test_a_wide_interval_does_not_flatten_the_curves() -> None:
+    rows = curve_rows(regime="lr", batch_sizes=SIZES, lambda_noise=0.0, seeds=(0, 1))
+    rows[0]["lambda1_train"] = 2.0 * rows[1]["lambda1_train"]  # two seeds: the interval spans decades
+    shown = cells(lambda1(from_rows(rows)), "LR constant", "eigenvalue")[16]
+    low, high = domain(lambda1(from_rows(rows)))
+    assert shown["high"] / shown["low"] > 1000
+    assert high / low < 10
+
+
+def test_lambda1_on_both_splits_has_the_same_axis() -> None:
+    table = from_rows(regimes())
+    assert domain(lambda1(table, "train")) == domain(lambda1(table, "test"))
 
 
 def test_one_seed_has_no_interval_and_the_caption_says_so() -> None:
-    figure = acc(from_rows(curve_rows(regime="lr", batch_sizes=SIZES, seeds=(0,))))
+    figure = clean(from_rows(curve_rows(regime="lr", batch_sizes=SIZES, seeds=(0,))))
     assert all(c["low"] is None for c in cells(figure, "LR constant", "clean").values())
     assert "One seed, so no interval" in figure.caption
 
 
-def test_an_eigenvalue_that_is_not_positive_has_no_place_on_a_log_axis() -> None:
+def test_eigenvalues_at_or_below_zero_are_counted_and_the_other_seeds_keep_their_place() -> None:
     rows = curve_rows(regime="lr", batch_sizes=SIZES)
-    rows[3]["lambda1_train"] = -2.0
-    shown = cells(lam(from_rows(rows)), "LR constant", "eigenvalue")
+    rows[3]["lambda1_train"], rows[4]["lambda1_train"] = -2.0, 0.0
+    table = from_rows(rows)
+    shown = cells(lambda1(table), "LR constant", "eigenvalue")
     assert shown[32]["mean"] is None
+    assert shown[32]["values"] == pytest.approx([rows[5]["lambda1_train"]], rel=1e-3)
     assert shown[16]["mean"] is not None
+    assert "λ₁ ≤ 0 in 2 of 15 networks (LR at batch 32)" in lambda1(table).caption
+    data = FigureData(table)
+    plane = scatter_figure(data, data.setups[0], attack="fgsm", loss="ce", epsilon=0.3, curvature="lambda1_train")
+    assert plane is not None
+    assert {r["batch_size"] for r in plane.data[DATA]} == set(SIZES) - {32}
+    assert "Cells left out: 1 with λ₁ ≤ 0." in plane.caption
+
+
+def test_curves_are_named_at_their_ends_without_overlap() -> None:
+    table = from_rows(regimes(log2_lambda1=lambda d: {0: 4.0, 4: 2.0}.get(int(d), 0.0), lambda_noise=0.0))
+    figure = lambda1(table)
+    labels = sorted(figure.data[END_LABELS], key=lambda label: label["at"])
+    assert {label["label"] for label in labels} == {"LR", "LR/BS", "Benchmark"}
+    low, high = np.log(domain(figure))
+    heights = HEIGHT * (np.log([label["at"] for label in labels]) - low) / (high - low)
+    assert np.diff(heights).min() == pytest.approx(HEIGHT * LINE, rel=1e-3)
+    assert heights.mean() == pytest.approx(HEIGHT * (np.log(4.0) - low) / (high - low), abs=1.0)
+    assert ">LR/BS<" in draws(figure)
+
+
+def test_large_and_small_ticks_are_powers_of_ten() -> None:
+    figure = lambda1(from_rows(regimes(log2_lambda1=line(30.0, -15.0))))
+    texts = re.findall(r">([^<]+)</text>", draws(figure))
+    assert "10⁸" in texts
+    assert "10⁻⁸" in texts
+    assert not any("e+" in text or "0000" in text for text in texts)
 
 
 def test_both_templates_are_valid_vega_lite_and_draw_curves_in_the_papers_colours() -> None:
     table = from_rows(regimes())
-    for figure in (acc(table), lam(table)):
+    for figure in (under_attack(table), lambda1(table)):
         svg = draws(figure)
         for colour in ("#2E9BD6", "#6A1B9A", "#D62728"):
             assert colour.lower() in svg.lower()
-    assert 'stroke-dasharray="5,3"' in draws(acc(table))
 
 
 def test_the_batch_axis_is_logarithmic_and_labelled_with_the_batch_sizes() -> None:
-    x = acc(from_rows(regimes())).spec()["layer"][0]["encoding"]["x"]
+    x = clean(from_rows(regimes())).spec()["encoding"]["x"]
     assert x["scale"]["type"] == "log"
     assert x["scale"]["base"] == 2
     assert x["axis"]["values"] == list(SIZES)
@@ -172,7 +264,10 @@ def test_momenta_become_a_group_of_their_own() -> None:
     table = from_rows(regimes() + curve_rows(regime="lr", batch_sizes=SIZES, momentum=0.9))
     groups = study_figures(FigureData(table))
     assert [group.curves.title for group in groups] == ["Regimes", "Momentum under LR constant"]
-    assert len(groups[0].figures) == 6
+    assert [figure.title.split(": ")[1] for figure in groups[0].figures] == [
+        "Clean accuracy", "accuracy under FGSM at ε = 0.3", "accuracy under PGD at ε = 0.3",
+        "λ₁ on the training set", "λ₁ on the test set",
+    ]  # fmt: skip
 
 
 def test_every_epsilon_is_in_the_chart_of_its_picker() -> None:
@@ -180,10 +275,12 @@ def test_every_epsilon_is_in_the_chart_of_its_picker() -> None:
     for row in rows:
         row["attacks"] += [a | {"epsilon": 0.1} for a in row["attacks"]]
     group = study_figures(FigureData(from_rows(rows)))[0]
-    spec = group.figures[0].spec()
+    spec = group.figures[1].spec()
     assert group.epsilons == (0.1, 0.3)
-    assert spec["params"] == [{"name": "epsilon", "value": 0.3}]
-    assert {r.get("epsilon") for r in spec["datasets"][DATA]} == {None, 0.1, 0.3}
+    assert spec["params"][0] == {"name": "epsilon", "value": 0.3}
+    assert {r["epsilon"] for r in spec["datasets"][DATA]} == {0.1, 0.3}
+    assert {r["epsilon"] for r in spec["datasets"][END_LABELS]} == {0.1, 0.3}
+    draws(group.figures[1])
 
 
 def test_the_papers_panels_are_83_and_numbered_once() -> None:
@@ -197,7 +294,7 @@ def test_the_papers_panels_are_83_and_numbered_once() -> None:
 
 def test_a_panel_is_drawn_when_its_curves_were_run_and_names_its_command_otherwise() -> None:
     data = FigureData(from_rows(regimes()))
-    assert [figure.name for figure in FIGURES["A-1L"](data)] == ["A-1L"]
+    assert [figure.name for figure in FIGURES["A-1L"](data)] == ["A-1L-clean", "A-1L"]
     assert FIGURES["A-4R"](data) == []
     assert FIGURES["A-4R"].commands("my results") == [
         "python -m study.run --grid natural_training --results 'my results' --select dataset=cifar10 model=c1 "
@@ -219,8 +316,8 @@ def test_what_a_panel_lacks_is_said() -> None:
 def test_a_panel_of_momenta_needs_more_than_one_of_them() -> None:
     assert FIGURES["A-7L"](FigureData(from_rows(regimes()))) == []
     two = from_rows(regimes() + curve_rows(regime="lr", batch_sizes=SIZES, momentum=0.9))
-    (figure,) = FIGURES["A-7L"](FigureData(two))
-    assert "Not run: momentum 0.2, momentum 0.5" in figure.caption
+    figures = FIGURES["A-7L"](FigureData(two))
+    assert all("Not run: momentum 0.2, momentum 0.5" in figure.caption for figure in figures)
 
 
 def test_where_caption_and_text_disagree_both_attacks_are_drawn() -> None:
@@ -228,7 +325,7 @@ def test_where_caption_and_text_disagree_both_attacks_are_drawn() -> None:
         curve_rows(regime="lr", dataset="fashion-mnist") + curve_rows(regime="benchmark", dataset="fashion-mnist")
     )
     panel = FIGURES["A-3L"]
-    assert [figure.name for figure in panel(FigureData(table))] == ["A-3L-fgsm", "A-3L-pgd"]
+    assert [figure.name for figure in panel(FigureData(table))] == ["A-3L-clean", "A-3L-fgsm", "A-3L-pgd"]
     assert "both are drawn" in panel.note
 
 
@@ -241,29 +338,70 @@ def test_counterexamples_are_arrows_between_their_two_cells() -> None:
     figure = arrow_figure(data, data.setups[0], mine)
     assert figure is not None
     worst = mine.sort_values("severity", ascending=False).iloc[0]
-    start, end = figure.data["pairs"][:2]
-    assert (start["accuracy"], end["accuracy"]) == pytest.approx((worst["accuracy_i"], worst["accuracy_j"]), rel=1e-5)
-    assert "<path" in draws(figure)
+    start, end = figure.data["pairs"]
+    for record in (start, end):
+        assert (record["y0"], record["y1"]) == pytest.approx((worst["accuracy_i"], worst["accuracy_j"]), rel=1e-5)
+    assert start["cell"] != end["cell"]
+    assert f"{len(mine)} confirmed pairs; the most severe of each curve is drawn" in figure.caption
+    svg = draws(figure)
+    (head,) = re.findall(rf'translate\(([\d.]+),([\d.]+)\) rotate\(([-\d.]+)\)"[^>]*fill="{CONFIRMED}"', svg)
+    shaft = re.search(rf'd="M([\d.]+),([\d.]+)L([\d.]+),([\d.]+)"[^>]*stroke="{CONFIRMED}"', svg)
+    assert shaft
+    x0, y0, x1, y1 = map(float, shaft.groups())
+    assert tuple(map(float, head[:2])) == pytest.approx((x1, y1), abs=0.01)
+    assert float(head[2]) == pytest.approx(np.degrees(np.arctan2(y1 - y0, x1 - x0)), abs=0.1)
 
 
-def test_plane_and_forest_draw_what_the_reports_say() -> None:
-    table = from_rows(regimes(fgsm=line(0.5, -0.05), log2_lambda1=line(1.0, 0.8)))
+def test_pairs_that_are_not_confirmed_have_no_arrows() -> None:
+    rows = curve_rows(regime="lr", batch_sizes=SIZES, seeds=(0,), fgsm=line(0.3, 0.1), log2_lambda1=line(1.0, 1.0))
+    found = counterexample_report(from_rows(rows)).found
+    data = FigureData(from_rows(rows))
+    assert set(found["label"]) == {"candidate"}
+    assert arrow_figure(data, data.setups[0], found.query("attack == 'fgsm' and curvature == 'lambda1_test'")) is None
+
+
+def plane(table: StudyTable, **choices: Any) -> Figure:
     data = FigureData(table)
-    plane = scatter_figure(data, data.setups[0], attack="fgsm", loss="ce", epsilon=0.3, curvature="lambda1_test")
+    asked: dict[str, Any] = {"attack": "fgsm", "loss": "ce", "epsilon": 0.3, "curvature": "lambda1_test"} | choices
+    figure = scatter_figure(data, data.setups[0], **asked)
+    assert figure is not None
+    return figure
+
+
+def test_scatter_plots_of_one_setup_share_both_axes_and_join_each_curve() -> None:
+    table = from_rows(regimes(fgsm=line(0.5, -0.05), log2_lambda1=line(1.0, 0.8)))
+    figures = [plane(table, attack=attack, loss=loss) for attack in ("fgsm", "pgd") for loss in ("ce", "stable")]
+    axes = [str([f.spec()["encoding"][axis]["scale"]["domain"] for axis in "xy"]) for f in figures]
+    assert len(set(axes)) == 1
+    assert len(figures[0].data[DATA]) == 15
+    lines = re.findall(r'aria-roledescription="line mark" d="(M[^"]*)"', draws(figures[0]))
+    assert [line.count("L") for line in lines] == [4, 4, 4]
+
+
+def test_scatter_plots_write_batch_sizes_apart_and_count_the_points_that_are_covered() -> None:
+    rows = curve_rows(regime="lr", batch_sizes=SIZES, noise=0.0, lambda_noise=0.0)  # batch 64 is on two curves
+    figure = plane(from_rows(rows))
+    assert "6 points, means over seeds, 5 of them under another." in figure.caption
+    written = [r["text"] for r in figure.data[DATA] if r["text"]]
+    assert 1 <= len(written) <= 4  # around the one place where all marks are
+    assert len(set(written)) == len(written)
+
+
+def test_the_forest_shows_the_tau_of_every_stratum_under_both_losses() -> None:
+    table = from_rows(regimes(fgsm=line(0.5, -0.05), log2_lambda1=line(1.0, 0.8)))
     forest = correlation_report(table).forest.query("cells == 'sound'")
-    tree = forest_figure(forest, attack="fgsm", loss="ce", curvature="lambda1_test")
-    assert plane is not None
-    assert tree is not None
-    assert len(plane.data[DATA]) == 15
-    strata = forest.query("scope == 'stratum' and attack == 'fgsm' and loss == 'ce' and curvature == 'lambda1_test'")
-    assert [r["tau"] for r in tree.data[DATA]][:3] == pytest.approx(list(strata["estimate"]))
-    draws(plane)
-    draws(tree)
+    figure = forest_figure(forest, attack="fgsm", curvature="lambda1_test")
+    assert figure is not None
+    strata = forest.query("scope == 'stratum' and attack == 'fgsm' and curvature == 'lambda1_test'")
+    for loss, kind in (("ce", PUBLISHED), ("stable", STABLE)):
+        shown = [r["tau"] for r in figure.data[DATA] if r["kind"] == kind]
+        assert shown[:-1] == pytest.approx(list(strata[strata["loss"] == loss]["estimate"]))  # the last is their mean
+    draws(figure)
 
 
 def test_flat_noise_free_curves_draw_without_a_value_to_spread() -> None:
     table = from_rows(curve_rows(regime="lr", batch_sizes=SIZES, noise=0.0, lambda_noise=0.0, log2_lambda1=flat(0.0)))
-    assert "<path" in draws(lam(table))
+    assert "<path" in draws(lambda1(table))
 
 
 def test_networks_of_one_adversarial_training_at_two_strengths_are_on_two_curves() -> None:

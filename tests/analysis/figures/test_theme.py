@@ -6,7 +6,7 @@ import pytest
 
 from analysis import theme
 from analysis.figures.landscapes import SURFACES
-from analysis.figures.plane import CONFIRMED, UNCONFIRMED
+from analysis.figures.plane import CONFIRMED
 from analysis.figures.representatives import COLOURS, SHAPES
 from analysis.output.page.charts import _GLYPHS
 
@@ -14,7 +14,7 @@ LIGHT, DARK = 0, 1
 
 TEXT = ("ink", "soft", "link", "supported", "refuted", "inconclusive", "not-run")
 
-MARKS = theme.marks() | set(COLOURS) | {s.colour for s in SURFACES.values()} | {CONFIRMED, UNCONFIRMED}
+MARKS = theme.marks() | set(COLOURS) | {s.colour for s in SURFACES.values()} | {CONFIRMED}
 
 
 def luminance(colour: str) -> float:

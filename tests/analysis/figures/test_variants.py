@@ -75,8 +75,8 @@ def test_curves_of_other_optimizers_stay_apart_and_a_diverged_cell_is_a_gap() ->
     assert sgd[64]["mean"] == pytest.approx(0.9, abs=0.01)
     assert svrg[64]["mean"] == pytest.approx(0.7, abs=0.01)
     assert (svrg[128]["mean"], svrg[128]["state"]) == (None, "diverged")
-    assert len({cell["line"] for cell in sgd.values()}) == 1
-    assert svrg[64]["line"] != svrg[256]["line"]
+    assert len({cell["segment"] for cell in sgd.values()}) == 1
+    assert svrg[64]["segment"] != svrg[256]["segment"]
     assert "diverged" in figures["clean"].caption
     assert "Not run: noisy SGD, selective backprop, Adam, AdamW." in figures["clean"].caption
 
@@ -91,7 +91,7 @@ def test_every_template_draws_on_a_logarithmic_batch_axis() -> None:
         if slug not in ("pgd-eps0.15", "lambda1"):
             continue
         figure.chart.to_dict(validate=True)
-        x = figure.spec()["layer"][0]["encoding"]["x"]
+        x = figure.spec()["encoding"]["x"]
         assert (x["scale"]["type"], x["scale"]["base"], x["axis"]["values"]) == ("log", 2, list(SIZES))
         svg = vl_convert.vegalite_to_svg(figure.export_spec(), vl_version="6.4")
         assert OPTIMIZERS["svrg"].colour.lower() in svg.lower()
