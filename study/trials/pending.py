@@ -23,13 +23,18 @@ from study.results.schema import TRAINED, Row
 
 SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
 
+ENTRIES = {
+    "attacks": ("attack", "epsilon", "loss", "split", "source", "newton_steps", "newton_tolerance"),
+    "spectra": ("split", "subset_size", "eigenvalues", "tolerance", "draw", "method"),
+    "landscapes": ("kind", "split", "subset_size", "hessian_size"),
+}
+"""What says which probe an entry of these columns answers."""
+
 COLUMNS = (
     "trial_id",
     "status",
     "status_reason",
-    "attacks",
-    "spectra",
-    "landscapes",
+    *(f"{column}.{name}" for column, names in ENTRIES.items() for name in names),
     "lambda1_x_train",
     "lambda1_x_test",
     "psd_violation",
