@@ -164,7 +164,8 @@ class Results:
         if update_cache and len(read) >= MIN_READ_FILES:
             with suppress(OSError):  # of a folder that cannot be written to, every file is read again
                 self._storage.write_once(CACHE, encode_cache(rows, stamps))
-        return chosen(rows, schema), unreadable
+        pa.default_memory_pool().release_unused()  # decoding took more memory than the rows need
+        return chosen(rows, schema).combine_chunks(), unreadable
 
     def _read_copy(self) -> bytes | None:
         try:

@@ -85,7 +85,7 @@ def decode_row(content: bytes, trial_id: str, schema: pa.Schema = ROW_SCHEMA) ->
         file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=not has_digest)
         _check_kind(file.metadata, has_digest)
         read = schema if has_digest else ROW_SCHEMA
-        table = file.read(parquet_columns(schema) if has_digest else None, use_threads=False)
+        table = file.read(None if read is ROW_SCHEMA else parquet_columns(read), use_threads=False)
         if not has_digest:
             table.validate(full=True)  # finds text that is not UTF-8 as well
         found = table["trial_id"][0].as_py() if "trial_id" in table.schema.names else trial_id
