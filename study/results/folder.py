@@ -240,25 +240,21 @@ class Results:
 
     def write_arrays(self, trial_id: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Store a trial's named arrays; its arrays of other names are kept."""
-        name, stored = f"arrays/{trial_id}.npz", {}
-        content = self._storage.read(name)
-        if content is not None:
-            try:
-                stored = decode_arrays(content)
-            except digests.DamagedError as error:
-                self.set_aside(name, str(error))
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **(stored | dict(arrays)))
-        self._storage.write(name, digests.add_to_zip(buffer.getvalue()))
+        np.savez_compressed(buffer, allow_pickle=False, **(self.read_arrays(trial_id) | dict(arrays)))
+        self._storage.write(f"arrays/{trial_id}.npz", digests.add_to_zip(buffer.getvalue()))
 
     def read_arrays(self, trial_id: str) -> dict[str, npt.NDArray[Any]]:
-        """A trial's named arrays; empty if there are none, or if they are damaged, which is said in a line."""
+        """A trial's named arrays; empty if there are none, or if they are damaged: their file is set aside then."""
         name = f"arrays/{trial_id}.npz"
         try:
             content = self._storage.read(name)
             return {} if content is None else decode_arrays(content)
         except digests.DamagedError as error:
-            print(f"left out {self.location}/{name}: {error}", file=sys.stderr)
+            try:
+                self.set_aside(name, str(error))
+            except OSError:  # in a folder that can only be read
+                print(f"left out {self.location}/{name}: {error}", file=sys.stderr)
             return {}
 
     def write_log(self, trial_id: str, text: str) -> None:
