@@ -34,6 +34,9 @@ T = TypeVar("T")
 
 NESTED = ("attacks", "spectra", "landscapes", "history")
 
+READ = tuple(name for name in ROW_SCHEMA.names if name != "history")
+"""The columns that are read of a folder."""
+
 TRIALS_ONLY = ("spaces", "regimes", "status_reason", *(field.name for field in PROVENANCE))
 """Columns of trials and points that attacks, spectra and landscapes do not repeat."""
 
@@ -106,7 +109,7 @@ def load(location: str | Path) -> StudyTable:
         RecordsError: there are no results at `location`.
     """
     results = Results(location)
-    rows, unreadable = results.read_table()
+    rows, unreadable = results.read_table(READ)
     rows, unusable = _usable(rows)
     unreadable += unusable
     requests, grid = _plan(results.read_study())

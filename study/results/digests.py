@@ -8,9 +8,8 @@ have one valid form, so that no bit of a file can change unnoticed. Weights carr
 from __future__ import annotations
 
 import hashlib
+import io
 import struct
-
-import pyarrow as pa
 
 SIZE = 32
 
@@ -31,18 +30,16 @@ class DamagedError(ValueError):
     """Stored bytes are not those that were written; the message says how that is known."""
 
 
-def add_to_parquet(content: pa.Buffer) -> pa.Buffer:
-    """A Parquet file with a digest of all its bytes in its footer; its metadata should have PARQUET_MARK."""
-    whole = memoryview(content)
-    footer_size = int.from_bytes(whole[-8:-4], "little")
-    digest = hashlib.sha256(whole[:-9])  # all but the footer's stop byte, its size and the end mark
-    sink = pa.BufferOutputStream()
-    sink.write(whole[:-9])
-    sink.write(_parquet_tail(digest.digest(), footer_size + len(_PARQUET_FIELD) + SIZE))
-    return sink.getvalue()
+def add_to_parquet(file: io.BytesIO) -> None:
+    """Add a digest of all its bytes to the footer of a Parquet file; its metadata should have PARQUET_MARK."""
+    with file.getbuffer() as whole:
+        footer_size = int.from_bytes(whole[-8:-4], "little")
+        digest = hashlib.sha256(whole[:-9]).digest()  # all but the footer's stop byte, its size and the end mark
+    file.seek(-9, io.SEEK_END)
+    file.write(_parquet_tail(digest, footer_size + len(_PARQUET_FIELD) + SIZE))
 
 
-def check_parquet(content: bytes | pa.Buffer) -> bool:
+def check_parquet(content: bytes) -> bool:
     """Whether a Parquet file has a digest: one of an older version has none.
 
     Raises:

@@ -22,9 +22,17 @@ import pyarrow.compute as pc
 
 from study.results import digests
 from study.results.row_cache import CACHE, MIN_READ_FILES, decode_cache, encode_cache
-from study.results.row_files import NewerRowError, RowError, decode_row, encode_row, flaws
+from study.results.row_files import (
+    NewerRowError,
+    RowError,
+    chosen,
+    decode_row,
+    encode_row,
+    flaws,
+    part_of_schema,
+)
 from study.results.schema import ROW_SCHEMA, Row
-from study.results.storage import Storage, masked, masked_in, shown_name
+from study.results.storage import Stamp, Storage, masked, masked_in, shown_name
 
 _RENAME = "rename it and run again (rows are kept; what was asked before is forgotten)"
 
@@ -114,32 +122,35 @@ class Results:
         self, columns: Sequence[str] | None = None, *, update_cache: bool = False, use_cache: bool = True
     ) -> tuple[list[Row], list[Unreadable]]:
         """As `read_table`, each row as a dictionary of `columns` (all by default), in their order."""
-        chosen = list(columns or ROW_SCHEMA.names)
-        table, unreadable = self.read_table(chosen, update_cache=update_cache, use_cache=use_cache)
-        return table.select(chosen).to_pylist(), unreadable
+        table, unreadable = self.read_table(columns, update_cache=update_cache, use_cache=use_cache)
+        names = dict.fromkeys(name.partition(".")[0] for name in columns or ROW_SCHEMA.names)
+        return table.select(list(names)).to_pylist(), unreadable
 
     def read_table(
-        self, columns: Collection[str] = ROW_SCHEMA.names, *, update_cache: bool = True, use_cache: bool = True
+        self, columns: Collection[str] | None = None, *, update_cache: bool = True, use_cache: bool = True
     ) -> tuple[pa.Table, list[Unreadable]]:
         """All rows, ordered by trial id, and the files in `trials/` that are not rows of this version.
 
         Rows that are in the copy of a large study (`study.results.row_cache`) are taken from there.
 
         Args:
-            columns: what to read, in the order of `ROW_SCHEMA`; `trial_id` is always among them.
+            columns: what to read at least, as `row_files.part_of_schema` takes it; None: everything.
             update_cache: renew the copy if many rows had to be read from their own files; all columns are read then.
             use_cache: whether rows may be taken from the copy.
 
         Raises:
             RecordsError: there is no results folder, or it cannot be read.
         """
-        names = [name for name in ROW_SCHEMA.names if update_cache or name == "trial_id" or name in columns]
+        schema = part = ROW_SCHEMA if columns is None else part_of_schema(columns)
         try:
             stamps = self._storage.list("trials")
-            cached = decode_cache(self._read_copy() if use_cache else None, stamps, names)
-            known = set() if cached is None else {f"{trial_id}.parquet" for trial_id in cached["trial_id"].to_pylist()}
-            files = sorted(name for name in stamps if name.endswith(".parquet") and name not in known)
-            read, unreadable = self._read_files(files, names)
+            copy = self._read_copy() if use_cache else None
+            cached = decode_cache(copy, stamps, part)
+            files = _not_in(cached, stamps)
+            if update_cache and len(files) >= MIN_READ_FILES and columns is not None:
+                part, cached = ROW_SCHEMA, decode_cache(copy, stamps)
+            del copy
+            read, unreadable = self._read_files(files, part)
         except FileNotFoundError as error:
             raise RecordsError(f"{self.location} holds no results (no trials/ in it)") from error
         except OSError as error:
@@ -147,13 +158,14 @@ class Results:
         if cached is None:
             rows = read
         elif not len(read):
-            return cached, unreadable
+            rows = cached
         else:
             rows = pa.concat_tables([cached, read]).sort_by("trial_id")
         if update_cache and len(read) >= MIN_READ_FILES:
             with suppress(OSError):  # of a folder that cannot be written to, every file is read again
                 self._storage.write_once(CACHE, encode_cache(rows, stamps))
-        return rows, unreadable
+        pa.default_memory_pool().release_unused()  # decoding took more memory than the rows need
+        return chosen(rows, schema).combine_chunks(), unreadable
 
     def _read_copy(self) -> bytes | None:
         try:
@@ -163,28 +175,32 @@ class Results:
                 raise
             return None  # whatever it is, it is not our copy
 
-    def _read_files(self, files: Sequence[str], columns: Sequence[str]) -> tuple[pa.Table, list[Unreadable]]:
+    def _read_files(self, files: Sequence[str], schema: pa.Schema) -> tuple[pa.Table, list[Unreadable]]:
         """The rows in these files of `trials/`, in their order."""
-        parts, unreadable = [ROW_SCHEMA.empty_table().select(columns)], []
+        parts, unreadable = [schema.empty_table()], []
+
+        def read_file(file: str) -> pa.Table | Unreadable | None:
+            return self._read_file(file, schema)
+
         with ThreadPoolExecutor(_REMOTE_READERS if self._storage.remote else _LOCAL_READERS) as pool:
             for start in range(0, len(files), _BATCH):  # many small buffers: those of a batch are merged and freed
-                found = list(pool.map(self._read_file, files[start : start + _BATCH]))
+                found = list(pool.map(read_file, files[start : start + _BATCH]))
                 read = [table for table in found if isinstance(table, pa.Table)]
-                rows = pa.concat_tables([ROW_SCHEMA.empty_table(), *read]).combine_chunks()
+                rows = pa.concat_tables([schema.empty_table(), *read]).combine_chunks()
                 if bad := flaws(rows):
                     rows = rows.filter(pc.invert(pc.is_in(rows["trial_id"], pa.array(list(bad)))))
-                parts.append(rows.select(columns))
+                parts.append(rows)
                 unreadable += [file for file in found if isinstance(file, Unreadable)]
                 unreadable += [Unreadable(f"trials/{trial_id}.parquet", reason) for trial_id, reason in bad.items()]
         return pa.concat_tables(parts), unreadable
 
-    def _read_file(self, file: str) -> pa.Table | Unreadable | None:
+    def _read_file(self, file: str, schema: pa.Schema) -> pa.Table | Unreadable | None:
         name = f"trials/{shown_name(file)}"
         if not file.isprintable():
             return Unreadable(name, "its name is not that of a row")
         try:
             content = self._storage.read(name)
-            return None if content is None else decode_row(content, file.removesuffix(".parquet"))
+            return None if content is None else decode_row(content, file.removesuffix(".parquet"), schema)
         except RowError as error:
             return Unreadable(name, str(error), isinstance(error, NewerRowError))
         except OSError as error:
@@ -224,25 +240,21 @@ class Results:
 
     def write_arrays(self, trial_id: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Store a trial's named arrays; its arrays of other names are kept."""
-        name, stored = f"arrays/{trial_id}.npz", {}
-        content = self._storage.read(name)
-        if content is not None:
-            try:
-                stored = decode_arrays(content)
-            except digests.DamagedError as error:
-                self.set_aside(name, str(error))
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **(stored | dict(arrays)))
-        self._storage.write(name, digests.add_to_zip(buffer.getvalue()))
+        np.savez_compressed(buffer, allow_pickle=False, **(self.read_arrays(trial_id) | dict(arrays)))
+        self._storage.write(f"arrays/{trial_id}.npz", digests.add_to_zip(buffer.getvalue()))
 
     def read_arrays(self, trial_id: str) -> dict[str, npt.NDArray[Any]]:
-        """A trial's named arrays; empty if there are none, or if they are damaged, which is said in a line."""
+        """A trial's named arrays; empty if there are none, or if they are damaged: their file is set aside then."""
         name = f"arrays/{trial_id}.npz"
         try:
             content = self._storage.read(name)
             return {} if content is None else decode_arrays(content)
         except digests.DamagedError as error:
-            print(f"left out {self.location}/{name}: {error}", file=sys.stderr)
+            try:
+                self.set_aside(name, str(error))
+            except OSError:  # in a folder that can only be read
+                print(f"left out {self.location}/{name}: {error}", file=sys.stderr)
             return {}
 
     def write_log(self, trial_id: str, text: str) -> None:
@@ -332,7 +344,7 @@ class Results:
             except (ValueError, OSError) as error:
                 yield name, f"damaged, and therefore ignored: {error}"
         copy = self._read_copy()
-        if copy is not None and decode_cache(copy, self._storage.list("trials"), ["trial_id"]) is None:
+        if copy is not None and decode_cache(copy, self._storage.list("trials")) is None:
             yield CACHE, "damaged or of another version, and therefore ignored; it may be deleted"
 
     # -- the folder ------------------------------------------------------------------------------------------
@@ -368,6 +380,12 @@ class Results:
                 f"cannot look into the results folder {self.location}: {error}; check the credentials, the bucket and "
                 "the network, or give another folder with --results"
             ) from error
+
+
+def _not_in(cached: pa.Table | None, stamps: Mapping[str, Stamp]) -> list[str]:
+    """The row files, in order, that were not taken from the copy."""
+    known = set() if cached is None else {f"{trial_id}.parquet" for trial_id in cached["trial_id"].to_pylist()}
+    return sorted(name for name in stamps if name.endswith(".parquet") and name not in known)
 
 
 def decode_arrays(content: bytes) -> dict[str, npt.NDArray[Any]]:

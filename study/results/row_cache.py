@@ -7,14 +7,16 @@ digest does not match is not used.
 
 from __future__ import annotations
 
+import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from study.results import digests
+from study.results.row_files import parquet_columns
 from study.results.schema import ROW_SCHEMA
 from study.results.storage import Stamp
 
@@ -34,7 +36,7 @@ _SCHEMA = pa.schema(
 _NO_FILE = Stamp(-1, -1)
 
 
-def encode_cache(rows: pa.Table, stamps: Mapping[str, Stamp]) -> pa.Buffer:
+def encode_cache(rows: pa.Table, stamps: Mapping[str, Stamp]) -> memoryview:
     """The content of the copy: the rows whose files have settled, with the stamps of these files.
 
     Args:
@@ -45,18 +47,19 @@ def encode_cache(rows: pa.Table, stamps: Mapping[str, Stamp]) -> pa.Buffer:
     table = rows.append_column(_SIZE, size).append_column(_CHANGED, changed).replace_schema_metadata(_SCHEMA.metadata)
     latest = time.time_ns() - int(SETTLED_SECONDS * 1e9)
     settled = pc.and_(pc.greater(changed, 0), pc.less(changed, latest))
-    sink = pa.BufferOutputStream()
+    sink = io.BytesIO()  # grows in place, where Arrow's own buffer would be doubled and copied
     pq.write_table(_where(settled, table), sink, use_dictionary=False, write_statistics=False, row_group_size=1000)
-    return digests.add_to_parquet(sink.getvalue())
+    digests.add_to_parquet(sink)
+    return sink.getbuffer()
 
 
-def decode_cache(content: bytes | None, stamps: Mapping[str, Stamp], columns: Sequence[str]) -> pa.Table | None:
-    """These columns of the rows whose files are unchanged; None if there is no copy of this version.
+def decode_cache(content: bytes | None, stamps: Mapping[str, Stamp], schema: pa.Schema = ROW_SCHEMA) -> pa.Table | None:
+    """The rows whose files are unchanged; None if there is no copy of this version.
 
     Args:
         content: of the copy; None if there is none.
         stamps: name -> stamp of each file in `trials/`, as it is now.
-        columns: names of `ROW_SCHEMA`, `trial_id` among them.
+        schema: what to decode, `ROW_SCHEMA` or a part of it (`row_files.part_of_schema`).
     """
     if content is None:
         return None
@@ -66,12 +69,13 @@ def decode_cache(content: bytes | None, stamps: Mapping[str, Stamp], columns: Se
         file = pq.ParquetFile(pa.BufferReader(content))
         if not file.schema_arrow.equals(_SCHEMA) or file.schema_arrow.metadata != _SCHEMA.metadata:
             return None
-        table = file.read(columns=[*columns, _SIZE, _CHANGED])
+        table = file.read(columns=[*parquet_columns(schema), _SIZE, _CHANGED])
     except (pa.ArrowException, OSError, ValueError):
         return None
     size, changed = _stamps_of(table, stamps)
     same = pc.and_(pc.equal(table[_SIZE], size), pc.equal(table[_CHANGED], changed))
-    return _where(same, table.drop_columns([_SIZE, _CHANGED]).replace_schema_metadata(ROW_SCHEMA.metadata))
+    rows = _where(same, table.drop_columns([_SIZE, _CHANGED]).replace_schema_metadata(ROW_SCHEMA.metadata))
+    return rows if rows.schema.equals(schema) else None  # another version of Arrow may name nested columns otherwise
 
 
 def _stamps_of(rows: pa.Table, stamps: Mapping[str, Stamp]) -> tuple[pa.Array, pa.Array]:

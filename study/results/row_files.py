@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Collection
+
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -20,6 +23,35 @@ REQUIRED = {
 """List column -> the fields that each entry has; `epsilon` and `tolerance` are finite as well."""
 
 
+def part_of_schema(columns: Collection[str]) -> pa.Schema:
+    """What to read of a row for these columns.
+
+    Args:
+        columns: names of `ROW_SCHEMA`, or single fields of a list column as `attacks.epsilon`.
+
+    Returns:
+        The part of `ROW_SCHEMA` that holds them, `trial_id` and the fields of REQUIRED, by which `flaws` judges a row:
+        what counts as a row does not depend on what is read of it.
+    """
+    wanted = {"trial_id", *columns} | {f"{name}.{field}" for name, fields in REQUIRED.items() for field in fields}
+    return pa.schema(
+        [
+            field
+            if field.name in wanted
+            else field.with_type(pa.list_(pa.struct([one for one in field.type.value_type if one.name in parts])))
+            for field in ROW_SCHEMA
+            if (parts := {name.partition(".")[2] for name in wanted if name.partition(".")[0] == field.name})
+        ],
+        metadata=ROW_SCHEMA.metadata,
+    )
+
+
+def parquet_columns(schema: pa.Schema) -> list[str]:
+    """The columns of a Parquet file that hold a part of `ROW_SCHEMA`."""
+    parts = {name: [f".list.element.{one.name}" for one in schema.field(name).type.value_type] for name in REQUIRED}
+    return [f"{name}{part}" for name in schema.names for part in parts.get(name, [""])]
+
+
 class RowError(Exception):
     """A file is not the row of its trial; the message says why."""
 
@@ -28,19 +60,21 @@ class NewerRowError(RowError):
     """The row of a newer version of this program: it must not be replaced."""
 
 
-def encode_row(row: Row) -> pa.Buffer:
+def encode_row(row: Row) -> memoryview:
     """The content of the file of one row."""
-    sink = pa.BufferOutputStream()
+    sink = io.BytesIO()
     table = pa.Table.from_pylist([row], schema=WRITTEN)
     # with one value a column, dictionaries and statistics only make the file larger and slower to read
     pq.write_table(table, sink, use_dictionary=False, write_statistics=False, write_page_checksum=True)
-    return digests.add_to_parquet(sink.getvalue())
+    digests.add_to_parquet(sink)
+    return sink.getbuffer()
 
 
-def decode_row(content: bytes, trial_id: str) -> pa.Table:
-    """The row of `trial_id` as a table of the columns of `ROW_SCHEMA`.
+def decode_row(content: bytes, trial_id: str, schema: pa.Schema = ROW_SCHEMA) -> pa.Table:
+    """The row of `trial_id` as a table of `schema`, which is `ROW_SCHEMA` or a `part_of_schema`.
 
-    A column that an older version did not write is null; a column that this version does not know is dropped.
+    A column that an older version did not write is null; a column that this version does not know is dropped. Without
+    a digest all columns are decoded, to find damage in any.
 
     Raises:
         NewerRowError: a newer version wrote it.
@@ -50,7 +84,8 @@ def decode_row(content: bytes, trial_id: str) -> pa.Table:
         has_digest = digests.check_parquet(content)
         file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=not has_digest)
         _check_kind(file.metadata, has_digest)
-        table = file.read(use_threads=False)
+        read = schema if has_digest else ROW_SCHEMA
+        table = file.read(None if read is ROW_SCHEMA else parquet_columns(read), use_threads=False)
         if not has_digest:
             table.validate(full=True)  # finds text that is not UTF-8 as well
         found = table["trial_id"][0].as_py() if "trial_id" in table.schema.names else trial_id
@@ -58,12 +93,17 @@ def decode_row(content: bytes, trial_id: str) -> pa.Table:
         raise RowError(f"torn or damaged: {_first_line(error)}") from error
     if found != trial_id:
         raise RowError(f"a copy: it holds the row of trial {found}")
-    if not table.schema.equals(ROW_SCHEMA):
+    if not table.schema.equals(read):
         try:
-            table = pa.table([_column(table, field) for field in ROW_SCHEMA], schema=ROW_SCHEMA)
+            table = pa.table([_column(table, field) for field in read], schema=read)
         except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
             raise RowError(f"its columns are of other types than ours: {_first_line(error)}") from error
-    return table.replace_schema_metadata(ROW_SCHEMA.metadata)
+    return chosen(table, schema).replace_schema_metadata(ROW_SCHEMA.metadata)
+
+
+def chosen(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The part `schema` (see `part_of_schema`) of rows that were read with more columns."""
+    return rows if rows.schema.equals(schema) else rows.select(schema.names).cast(schema)
 
 
 def flaws(rows: pa.Table) -> dict[str, str]:

@@ -123,6 +123,8 @@ class Storage:
 
         def read() -> bytes | None:
             try:
+                if not self.remote:  # a tenth of the time that Arrow takes for a small file
+                    return Path(self._path(name)).read_bytes()
                 with self._fs.open_input_file(self._path(name)) as source:
                     content: bytes = source.read()
             except FileNotFoundError:
@@ -131,11 +133,11 @@ class Storage:
 
         return self._retry(read)
 
-    def write(self, name: str, content: bytes | pa.Buffer) -> None:
+    def write(self, name: str, content: bytes | memoryview) -> None:
         """Store a file in place of an older one."""
         self._retry(lambda: self.write_once(name, content))
 
-    def write_once(self, name: str, content: bytes | pa.Buffer) -> None:
+    def write_once(self, name: str, content: bytes | memoryview) -> None:
         """As `write`, without retries."""
         if self.remote:
             with self._fs.open_output_stream(self._path(name)) as sink:

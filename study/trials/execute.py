@@ -85,7 +85,8 @@ def execute(
         train(training.run, train=data.train, validation=data.validation, hooks=hooks)
         trained = training.run.model, training.finish()
     model, row = trained
-    planned = pending.unanswered(planned, row)
+    known = pending.without_lost_arrays(row, results.read_arrays(trial.trial_id))
+    row["landscapes"], planned = known["landscapes"], pending.unanswered(planned, known)
     if row["status"] == "ok" and planned.probes:
         started = time.perf_counter()
         splits = {"train": data.train, "test": data.test}

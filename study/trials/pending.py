@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Literal
 
@@ -24,13 +24,18 @@ from study.results.schema import TRAINED, Row
 
 SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
 
+ENTRIES = {
+    "attacks": ("attack", "epsilon", "loss", "split", "source", "newton_steps", "newton_tolerance"),
+    "spectra": ("split", "subset_size", "eigenvalues", "tolerance", "draw", "method"),
+    "landscapes": ("kind", "split", "subset_size", "hessian_size"),
+}
+"""What says which probe an entry of these columns answers."""
+
 COLUMNS = (
     "trial_id",
     "status",
     "status_reason",
-    "attacks",
-    "spectra",
-    "landscapes",
+    *(f"{column}.{name}" for column, names in ENTRIES.items() for name in names),
     "lambda1_x_train",
     "lambda1_x_test",
     "psd_violation",
@@ -66,16 +71,31 @@ def pending(grid: Grid, rows: Iterable[Row]) -> list[Planned]:
 
 
 def pending_with_parents(grid: Grid, rows: Sequence[Row], results: Results, *, set_aside: bool = True) -> list[Planned]:
-    """As `pending`, after the stored weights of the parents that trials of the work start from were checked.
+    """As `pending`, after a look at what the rows refer to.
 
-    A parent whose weights are missing or damaged is trained again, before its children. Damaged ones are set aside
-    unless `set_aside` is False.
+    A parent that trials of the work start from is trained again, before its children, if its weights are missing or
+    damaged. Damaged ones are set aside unless `set_aside` is False. Answers whose arrays are gone are computed again.
     """
+    rows = _with_arrays(rows, results)
     work = pending(grid, rows)
     again = {planned.trial.trial_id for planned in work}
     parents = {one.trial.parent.trial_id for one in work if one.trial.parent is not None} - again
     lost = {row["trial_id"] for row in rows if row["trial_id"] in parents and not _has_weights(row, results, set_aside)}
     return pending(grid, [row for row in rows if row["trial_id"] not in lost]) if lost else work
+
+
+def _with_arrays(rows: Sequence[Row], results: Results) -> list[Row]:
+    """The rows without the answers whose file of arrays is gone, or was set aside because it was damaged."""
+    stored = {name.removesuffix(".npz") for name in results.files("arrays")}
+    return [row if row["trial_id"] in stored else without_lost_arrays(row, ()) for row in rows]
+
+
+def without_lost_arrays(row: Row, arrays: Collection[str]) -> Row:
+    """The row without the answers that have an array which is not among the names of the stored `arrays`."""
+    if row["landscapes"]:
+        kept = [one for one in row["landscapes"] if arrays and {one["offsets"], one["losses"]} <= set(arrays)]
+        row = row | {"landscapes": kept}
+    return row | {f"lambda1_x_{split}": None for split in SPLITS if f"lambda1_x_{split}" not in arrays}
 
 
 def _has_weights(row: Row, results: Results, set_aside: bool) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from ray.exceptions import RayError
 from study.data import Splits
 from study.trials.device_data import DataKey
 from study.tuning.cpus import usable_cpus
-from study.tuning.ends import exit_without_ray, handle_sigterm, ignore_interrupts, watch_children
+from study.tuning.ends import exit_without_ray, handle_sigterm, ignore_interrupts, watch_children, watch_server
 from study.tuning.settings import ClusterError, RunSettings
 
 Node = Mapping[str, float]
@@ -27,6 +27,9 @@ Node = Mapping[str, float]
 GPU_NODE_SECONDS = 900.0
 """How long to wait for an autoscaler's first node with a GPU. Our choice: machines boot and pull images in minutes."""
 
+
+RECONNECT, RECONNECT_SECONDS = "RAY_gcs_rpc_server_reconnect_timeout_s", 60.0
+"""Ray's setting and its default: without the cluster's head for so long, Ray ends this process."""
 
 SMALLEST_SHARE = 1e-4
 """Of a GPU: Ray's resolution."""
@@ -49,7 +52,7 @@ def connected(address: str | None) -> Iterator[None]:
                 "cluster's"
             ) from error
         handle_sigterm()  # Ray has replaced the handler
-        stop_watching = watch_children(_ray_processes(), exit_without_ray)
+        stop_watching = _watch_ray()
         try:
             yield
         finally:
@@ -78,6 +81,21 @@ def _on_loopback() -> Iterator[None]:
         ray_constants.ENABLE_RAY_CLUSTER = before
         with suppress(OSError):
             (folder / "auth_token").chmod(0o600)  # Ray writes it for everyone to read
+
+
+def _watch_ray() -> Callable[[], None]:
+    """End this process when Ray is lost, with a line: Ray itself would end it without. Returns what stops the watch."""
+    own = _ray_processes()
+    if own:
+        return watch_children(own, lambda name: exit_without_ray(f"Ray's {name} has died (killed, or out of memory)"))
+    patience = 0.8 * float(os.environ.get(RECONNECT, RECONNECT_SECONDS))
+    return watch_server(
+        ray.get_runtime_context().gcs_address,
+        patience,
+        lambda address: exit_without_ray(
+            f"the head of the Ray cluster at {address} has not answered for {patience:.0f} s"
+        ),
+    )
 
 
 def _ray_processes() -> list[tuple[str, int]]:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable
 from types import FrameType
 
 LOST_RAY = 3
 """Exit status when a process of Ray that every trial needs has died."""
 
+
+ASK_SECONDS = 1.0
+"""How often a watched server is asked."""
 
 _terminated = threading.Event()
 
@@ -62,13 +67,44 @@ def watch_children(children: Iterable[tuple[str, int]], lost: Callable[[str], No
     return stopped.set
 
 
-def exit_without_ray(name: str) -> None:
-    """End this process with LOST_RAY and a line. Ray cannot be shut down any more; what is left of it ends with us."""
+def watch_server(address: str, patience: float, lost: Callable[[str], None]) -> Callable[[], None]:
+    """Call `lost` with the address when nothing listens there any more, until the returned function is called.
+
+    Args:
+        address: host:port.
+        patience: seconds without a connection after which it counts as lost: it may be started again.
+        lost: is called in a thread.
+    """
+    stopped = threading.Event()
+    host, _, port = address.rpartition(":")
+
+    def watch() -> None:
+        failing_since = None
+        while not stopped.wait(ASK_SECONDS):
+            try:
+                socket.create_connection((host.strip("[]"), int(port)), timeout=patience).close()
+                failing_since = None
+            except OSError:
+                now = time.monotonic()
+                failing_since = failing_since or now
+                if now - failing_since > patience and not stopped.is_set():
+                    lost(address)
+                    return
+
+    threading.Thread(target=watch, daemon=True).start()
+    return stopped.set
+
+
+def exit_without_ray(what: str) -> None:
+    """End this process with LOST_RAY and a line. Ray cannot be shut down any more; what is left of it ends with us.
+
+    Args:
+        what: a sentence's beginning that says what has happened.
+    """
     show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
     sys.stdout.flush()
     print(
-        f"{show_cursor}\nstudy.run: Ray's {name} has died (killed, or out of memory); finished trials are stored. "
-        "Give the same command again to continue.",
+        f"{show_cursor}\nstudy.run: {what}; finished trials are stored. Give the same command again to continue.",
         file=sys.stderr,
         flush=True,
     )

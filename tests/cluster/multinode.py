@@ -12,8 +12,6 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-import torch
-
 from search_spaces import Request, plan
 from study.data import load, split
 from study.results.folder import Results
@@ -89,14 +87,12 @@ def undisturbed() -> dict[str, dict[str, object]]:
 def in_this_process(request: Request) -> dict[str, dict[str, object]]:
     """The rows of a request's trials, of TRAIN and TEST images, run one after the other in this process."""
     whole = load("digits_8x8", "unused")
-    parts = split(whole, train_size=TRAIN, val_size=174, test_size=TEST)
-    pairs = [(parts.train_x, parts.train_y), (parts.val_x, parts.val_y), (parts.test_x, parts.test_y)]
-    tensors = [(torch.from_numpy(x), torch.from_numpy(y)) for x, y in pairs]
+    data = DeviceData.of(split(whole, train_size=TRAIN, val_size=174, test_size=TEST), whole.sha256)
     with tempfile.TemporaryDirectory() as folder:
         results = Results(folder)
         results.create()
         for planned in plan(request).values():
-            execute(planned, DeviceData(tensors[0], tensors[1], tensors[2], whole.sha256), results)
+            execute(planned, data, results)
         return {row["trial_id"]: timeless(row) for row in results.read_rows()[0]}
 
 

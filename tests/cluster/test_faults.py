@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.simulated_cluster import SimulatedCluster
+from study.tuning.ends import LOST_RAY
 from tests.cluster.multinode import Study, assert_complete, freeze, gone, run, wait_for
 
 pytestmark = [
@@ -69,7 +70,8 @@ def test_the_head_is_lost_and_the_same_command_on_a_new_cluster_finishes(tmp_pat
         study = Study(cluster.address, tmp_path)
         study.wait_for_checkpoints(2)
         cluster.kill_head()
-        assert study.finish() != 0
+        assert study.finish() == LOST_RAY
+        assert "the head of the Ray cluster" in study.printed.splitlines()[-1]
     with SimulatedCluster(2) as cluster:
         run(cluster.address, tmp_path)
     assert_complete(tmp_path)

@@ -18,7 +18,6 @@ from study.results.folder import RecordsError, Results, decode_arrays
 from study.results.row_cache import CACHE, decode_cache
 from study.results.row_files import RowError, decode_row, flaws
 from study.results.run_lock import RunLock
-from study.results.schema import ROW_SCHEMA
 from tests.results import small
 
 ID = small.TRIAL.trial_id
@@ -71,7 +70,7 @@ def reader_of_copies(where: Path) -> Reader:
     stamps = Results(where)._storage.list("trials")
 
     def read(content: bytes) -> Any:
-        table = decode_cache(content, stamps, ROW_SCHEMA.names)
+        table = decode_cache(content, stamps)
         return None if table is None else repr(table.to_pylist())
 
     return read

@@ -92,6 +92,29 @@ def test_a_file_of_the_last_minute_is_not_copied(results: Results, tmp_path: Pat
     assert pq.read_table(tmp_path / CACHE)["trial_id"].to_pylist() == ["a", "b"]
 
 
+PARTS = ("attacks.epsilon", "spectra.draw", "test_acc")
+
+
+def test_single_fields_of_entries_are_read_from_files_and_from_the_copy(results: Results, tmp_path: Path) -> None:
+    attack = {"attack": "fgsm", "loss": "ce", "split": "test", "epsilon": 0.1}
+    store(results, tmp_path, row("a", test_acc=0.5, attacks=[attack | {"correct_bits": b"long"}], history=[]))
+    for copied in (False, True):
+        table, unreadable = results.read_table(PARTS, update_cache=copied)
+        found = table.to_pylist()
+        assert found[0]["attacks"] == [attack] and found[1]["attacks"] is None and unreadable == []
+        assert (tmp_path / CACHE).exists() == copied
+    assert results.read_table(PARTS)[0].equals(table)
+    assert [list(one) for one in results.read_rows(PARTS)[0]] == [["attacks", "spectra", "test_acc"]] * 2
+
+
+def test_what_counts_as_a_row_does_not_depend_on_what_is_read_of_it(results: Results, tmp_path: Path) -> None:
+    history = [{"epoch": None, "lr": 0.1, "train_loss": 0.5, "val_acc": 0.9}]
+    store(results, tmp_path, row("a", history=history))
+    for columns in (None, ("trial_id",), PARTS):
+        table, unreadable = results.read_table(columns)
+        assert table["trial_id"].to_pylist() == ["b"] and [one.name for one in unreadable] == ["trials/a.parquet"]
+
+
 def without_descriptions(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_list(kind):
         return pa.list_(without_descriptions(kind.value_type))

@@ -79,6 +79,32 @@ def test_every_kind_of_probe_is_answered_once_and_stored(results: Results) -> No
     assert arrays[landscapes["line"]["losses"]].min() > 0
 
 
+def test_answers_whose_arrays_are_damaged_are_computed_again_and_the_others_stay(
+    results: Results, tmp_path: Path
+) -> None:
+    probes: frozenset[Probe] = frozenset(
+        {InputCurvatureProbe("test"), LandscapeProbe("line", "train", 30, hessian_size=30)}
+    )
+    grid: dict[str, Planned] = {PARENT.trial_id: planned(PARENT, probes | {AttackProbe("fgsm", 0.1, "ce")})}
+    execute(grid[PARENT.trial_id], tensors(), results)
+    (first,), arrays = results.read_rows()[0], results.read_arrays(PARENT.trial_id)
+    assert pending.pending_with_parents(grid, results.read_rows(pending.COLUMNS)[0], results) == []
+
+    file = tmp_path / f"results/arrays/{PARENT.trial_id}.npz"
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    assert results.read_arrays(PARENT.trial_id) == {} and not file.exists()  # as a report finds it
+    (work,) = pending.pending_with_parents(grid, results.read_rows(pending.COLUMNS)[0], results)
+    assert work.probes == probes
+    execute(work, tensors(), results)
+
+    (again,) = results.read_rows()[0]
+    again["landscapes"][0]["seconds"] = first["landscapes"][0]["seconds"]
+    assert timeless(again) == timeless(first)
+    assert {name: a.tolist() for name, a in results.read_arrays(PARENT.trial_id).items()} == {
+        name: a.tolist() for name, a in arrays.items()
+    }
+
+
 def test_a_childs_row_is_the_same_bits_when_it_is_interrupted(results: Results, tmp_path: Path) -> None:
     run(PARENT, results)
     attack = frozenset({AttackProbe("fgsm", 0.1, "ce")})

@@ -1,10 +1,14 @@
 """A process of Ray that dies is noticed at once, and not when Ray is shut down on purpose."""
 
+import socket
 import subprocess
 import sys
 import threading
 
-from study.tuning.ends import LOST_RAY, watch_children
+import pytest
+
+from study.tuning import ends
+from study.tuning.ends import LOST_RAY, watch_children, watch_server
 from tests.cluster.scripts import run_script
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(100)"]
@@ -29,7 +33,30 @@ def test_a_killed_child_is_named_and_remains_for_whoever_started_it() -> None:
     assert lost == ["raylet"]
 
 
+def test_a_server_that_is_gone_for_good_is_noticed_and_one_that_comes_back_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ends, "ASK_SECONDS", 0.05)
+    noticed, lost = threading.Event(), []
+
+    def note(address: str) -> None:
+        lost.append(address)
+        noticed.set()
+
+    server = socket.create_server(("127.0.0.1", 0))
+    port = server.getsockname()[1]
+    stop = watch_server(f"127.0.0.1:{port}", 2.0, note)
+    server.close()
+    assert not noticed.wait(0.5)
+    with socket.create_server(("127.0.0.1", port)):
+        assert not noticed.wait(3.0)
+    assert noticed.wait(30) and lost == [f"127.0.0.1:{port}"]
+    stop()
+
+
 def test_the_end_without_ray_has_a_line_and_a_status() -> None:
-    done = run_script("from study.tuning.ends import exit_without_ray; exit_without_ray('raylet')", status=LOST_RAY)
-    assert "Ray's raylet has died" in done.stderr
+    done = run_script(
+        "from study.tuning.ends import exit_without_ray; exit_without_ray('the raylet has died')", status=LOST_RAY
+    )
+    assert "study.run: the raylet has died; finished trials are stored" in done.stderr
     assert "Give the same command again to continue" in done.stderr
