@@ -41,7 +41,7 @@ DIGITS = Trial(
 
 
 def _probes(trial: Trial) -> frozenset[Probe]:
-    attacks = attack_probes(("fgsm", "pgd"), (HEADLINE_EPSILON[trial.dataset],), steps=PGD_STEPS)
+    attacks = attack_probes(("fgsm", "pgd"), (HEADLINE_EPSILON[DIGITS.dataset],), steps=PGD_STEPS)
     return attacks | lambda1_probes(trial)
 
 

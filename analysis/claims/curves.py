@@ -125,7 +125,7 @@ class Curve:
     """One measure along one curve, sorted by batch size and seed.
 
     `keys` holds the values of `CURVE`; `flag` (shape (n,)) is "" where sound. `sample`, `flag` and `trial_id` are
-    aligned.
+    aligned. `epsilon`: of the attack, if it is measured under one.
     """
 
     keys: dict[str, Any]
@@ -133,6 +133,7 @@ class Curve:
     sample: Sample = field(default_factory=lambda: Sample.of([], [], []))
     flag: NDArray[np.object_] = field(default_factory=lambda: np.array([], dtype=object))
     trial_id: NDArray[np.object_] = field(default_factory=lambda: np.array([], dtype=object))
+    epsilon: float | None = None
 
     def sound(self) -> Sample:
         """The measurements without those of flagged cells."""
@@ -230,6 +231,9 @@ class Evidence:
             rows = rows.sort_values(["curve", "batch_size", "seed", "trial_id"])
             columns = ("batch_size", "seed", "value", "linear", "flag", "trial_id", "step")
             rows = rows.assign(step=rows["step"].fillna(0.0))
+            epsilons: dict[Any, float] = {}
+            if "epsilon" in rows:
+                epsilons = rows.groupby("curve")["epsilon"].max().dropna().to_dict()
             codes, first = np.unique(rows["curve"].to_numpy(dtype=np.intp), return_index=True)
             parts = zip(*(np.split(rows[name].to_numpy(), first[1:]) for name in columns), strict=True)
             self._read[measure, loss] = {
@@ -239,6 +243,7 @@ class Evidence:
                     Sample.of(*values, percent=measure.unit == "points", rounding=float(step.max())),
                     flag,
                     trial_id,
+                    epsilons.get(code),
                 )
                 for code, (*values, flag, trial_id, step) in zip(codes, parts, strict=False)
             }

@@ -99,7 +99,7 @@ def _robust(
     answers = evidence.answers(attack, str(loss), split)
     headline = epsilons is HEADLINE_EPSILON
     epsilon = headline_epsilons(answers) if headline else answers["dataset"].map(epsilons).astype(float)
-    asked = answers.loc[np.isclose(answers["epsilon"], epsilon), ["correct", "n", "flag"]]
+    asked = answers.loc[np.isclose(answers["epsilon"], epsilon), ["epsilon", "correct", "n", "flag"]]
     frame = points.join(asked)
     frame = frame[frame["n"].notna() | (frame["status"] == DIVERGED)]
     correct, n = frame["correct"].astype(float), frame["n"].astype(float)

@@ -268,7 +268,8 @@ def describe_protocol(scope: Scope, curve: Curve) -> tuple[str, int]:
         f"{value_text(keys['test_size'])} test images, {seeds} seeds"
     )
     if own is None:
-        return f"a rehearsal, for {curve.dataset} with {curve.model} is not in the paper: {sizes}", 2
+        at = f", attacked at epsilon {curve.epsilon:g}" if curve.epsilon else ""
+        return f"a rehearsal, for {curve.dataset} with {curve.model} is not in the paper: {sizes}{at}", 2
     paper = own.to_dict()
     deviations = [
         f"{value_text(keys[name])} instead of {value_text(paper[name])} {label(name)}"

@@ -28,7 +28,7 @@ STEP_SECONDS = 1e-3
 IMAGE_SECONDS: Mapping[str, float] = {
     "m1": 3.5e-4,
     "m1_20": 1.4e-4,
-    "m1_8": 7e-5,
+    "m1_8": 3.2e-5,
     "mlp_256": 2e-6,
     "m1_lenet": 5e-4,
     "stdcnn": 5e-4,

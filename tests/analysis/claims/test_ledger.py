@@ -51,6 +51,17 @@ class TestProtocol:
         assert "digits with m1_20 is not in the paper" in judge("A1", rehearsal).protocol
         assert judge("A1", rehearsal + curve_rows(regime="benchmark", clean=RISES)).verdict == "refuted"
 
+    def test_a_network_of_no_paper_rehearses_at_its_own_epsilon_and_one_of_a_paper_does_not(self) -> None:
+        def at_a_tenth(model: str) -> Verdict:
+            rows = curve_rows(regime="benchmark", model=model, fgsm=line(0.6, -0.02))
+            rows = [*attacked_on(attacked_on(rows, "ce", epsilon=0.1), "stable", epsilon=0.1)]
+            return judge("A2", rows)
+
+        rehearsal = at_a_tenth("m1_8")
+        assert (rehearsal.verdict, rehearsal.rehearsal) == ("supported", True)
+        assert "attacked at epsilon 0.1" in rehearsal.protocol
+        assert at_a_tenth("m1_20").verdict == "not run"
+
     def test_planned_trials_that_are_missing_are_covered(self) -> None:
         grid = plan(Request("natural_training", select={"dataset": ("mnist",), "regime": ("benchmark",)}))
         table = from_rows(curve_rows(regime="benchmark", clean=FALLS), grid=grid)
