@@ -28,8 +28,8 @@ OK, SOME_FAILED, BAD_INPUT = 0, 1, 2
 INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143  # 128 and the signal's number, as shells say it
 
 
-SHOWN_FILES = 5
-"""Files that cannot be read are named up to this number, then counted."""
+SHOWN = 5
+"""Files that cannot be read, and trials that failed, are named up to this number, then counted."""
 
 REAL = {"smoke": "mnist_quick", "mnist_quick": "natural_training --dry-run"}
 """Grid -> what a newcomer may want next, on real images."""
@@ -125,10 +125,10 @@ def _read_rows(results: Results, grid: Grid, *, update_cache: bool) -> list[Row]
             f"a newer version of this program wrote {len(newer)} of these trials ({newer[0]}): use that version, or "
             "give another folder with --results"
         )
-    for file in unreadable[:SHOWN_FILES]:
+    for file in unreadable[:SHOWN]:
         print(f"left out {file.name}: {file.reason}", file=sys.stderr)
-    if len(unreadable) > SHOWN_FILES:
-        print(f"left out {len(unreadable) - SHOWN_FILES} more files in trials/ that cannot be read", file=sys.stderr)
+    if len(unreadable) > SHOWN:
+        print(f"left out {len(unreadable) - SHOWN} more files in trials/ that cannot be read", file=sys.stderr)
     return rows
 
 
@@ -176,8 +176,10 @@ def _record_request(results: Results, request: Request, argv: Sequence[str]) -> 
 
 
 def _print_failures(progress: Progress, results: Results) -> None:
-    for trial_id, reason in progress.failures.items():
+    for trial_id, reason in list(progress.failures.items())[:SHOWN]:
         print(f"failed: {progress.labels[trial_id]}: {reason} (log: {results.location}/logs/{trial_id}.txt)")
+    if len(progress.failures) > SHOWN:
+        print(f"failed: {len(progress.failures) - SHOWN} more; their logs are in {results.location}/logs")
 
 
 def _write_report(results: Results, request: Request, grid: Grid, argv: Sequence[str], *, failed: bool) -> None:

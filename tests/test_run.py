@@ -34,6 +34,7 @@ from study.results.schema import ROW_SCHEMA, empty_row
 from study.run import main
 from study.tuning import costs
 from study.tuning.ends import LOST_RAY
+from study.tuning.progress import Progress
 from tests.cluster.multinode import gone, in_this_process
 from tests.trials.small import results_in, timeless
 
@@ -151,6 +152,18 @@ def test_many_damaged_files_are_counted_not_listed(tmp_path: Path, capsys: pytes
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 6
     assert lines[-1] == "left out 25 more files in trials/ that cannot be read"
+
+
+def test_many_failures_are_counted_not_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"trial{i}" for i in range(30)]
+    progress = Progress(dict.fromkeys(names, 1.0), dict.fromkeys(names, "digits"))
+    for name in names:
+        progress.finish(name, "failed", {"status_reason": "planted"})
+    run._print_failures(progress, Results(tmp_path))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 6
+    assert lines[0] == f"failed: digits: planted (log: {tmp_path}/logs/trial0.txt)"
+    assert lines[-1] == f"failed: 25 more; their logs are in {tmp_path}/logs"
 
 
 def test_a_terminal_of_another_encoding_is_no_error(tmp_path: Path) -> None:
