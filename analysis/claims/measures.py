@@ -42,12 +42,21 @@ def clean_delta(dataset: str) -> float:
     return CLEAN_DELTA_OF_EASY_DATA if dataset in EASY_DATA else CLEAN_DELTA
 
 
+def times(factor: float) -> str:
+    """A factor with two digits: "0.31x", "2.4x", "2,100x"."""
+    return f"{float(f'{factor:.2g}'):,.15g}x"
+
+
 def in_words(effect: float, unit: str) -> str:
-    """An effect in the words of its unit: "-3.1 points", "x2.4" for a change of log2, "-0.71" for a tau."""
+    """An effect in the words of its unit: "-3.1 points", "2.4x" for a change of log2, "-0.71" for a tau."""
     if unit == "doublings":
-        factor = 2.0**effect
-        return f"x{factor:.2g}" if factor < 99.5 else f"x{factor:.0f}"
+        return times(2.0**effect)
     return f"{effect:+.2f}" if unit == "tau" else f"{effect:+.1f} points"
+
+
+def interval_in_words(low: float, high: float, unit: str) -> str:
+    """Two limits whose unit is named with their effect: "-4.0 to -2.2", "14 to 2,100"."""
+    return " to ".join(in_words(limit, unit).removesuffix("x").removesuffix(" points") for limit in (low, high))
 
 
 # Clean accuracy

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.claims.curves import Curve, Evidence, Key, Measure, Setting, by_study, curve_keys, headline_epsilons
-from analysis.claims.measures import CLEAN, FGSM, LAMBDA1, PGD, in_words
+from analysis.claims.measures import CLEAN, FGSM, LAMBDA1, PGD, in_words, times
 from analysis.claims.tests import Arms, ReportTest, Stratum, Test, against, alone, each, each_setting, on_sound_cells
 from analysis.reports.correlation import stratum_taus
 from analysis.reports.counterexamples import COUNTEREXAMPLE, REVERSE, counterexample_report
@@ -227,7 +227,7 @@ def _confirmed(evidence: Evidence, loss: str | None, *study: Curve, every_epsilo
     gap = 100 * float(best["accuracy_gap"])
     text = (
         f"{best['regime']}, {best['attack']} at {best['epsilon']:g}: batch {best['batch_j']:.0f} has lambda1 "
-        f"x{best['lambda1_ratio']:.2g} and {gap:+.1f} points over batch {best['batch_i']:.0f}"
+        f"{times(best['lambda1_ratio'])} and {gap:+.1f} points over batch {best['batch_i']:.0f}"
         + (f" ({best['note']})" if best["note"] else "")
     )
     reason, q = f"{len(confirmed)} confirmed pairs", float(best["q"])
@@ -319,7 +319,7 @@ def _reverse(evidence: Evidence, loss: str | None, robust: Curve, curvature: Cur
     if len(pairs):
         best = pairs.sort_values("severity", ascending=False).iloc[0]
         gap = 100 * float(best["accuracy_gap"])
-        text = f"batch {batch_size} has lambda1 x{best['lambda1_ratio']:.2g} and {gap:+.1f} points"
+        text = f"batch {batch_size} has lambda1 {times(best['lambda1_ratio'])} and {gap:+.1f} points"
         text += f" over batch {best['batch_i']:.0f}"
         reason = f"{len(pairs)} confirmed reverse pairs"
         return Stratum("supported", reason, effect=gap, p_supported=float(best["q"]), unit="points", text=text)

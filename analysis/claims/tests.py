@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypedDict, Unpack
 import numpy as np
 
 from analysis.claims.curves import Curve, Evidence, Measure, Scope, Setting, by_study
-from analysis.claims.measures import LEFT_OUT, in_words
+from analysis.claims.measures import LEFT_OUT, in_words, interval_in_words
 from analysis.statistics.estimates import Decision, Finding, Reach, Sample
 from analysis.statistics.sample_tests import (
     contrast,
@@ -248,12 +248,12 @@ def on_sound_cells(decide: Decide, *curves: Curve, falls: bool = False) -> Findi
 
 
 def worded(finding: Finding, label: str, unit: str) -> Stratum:
-    """A finding with its effect in words: "end to end -3.1 points (95 % interval -4.0 points to -2.2 points)"."""
+    """A finding with its effect in words: "end to end -3.1 points (95 % interval -4.0 to -2.2)"."""
     text = "not measured"
     if np.isfinite(finding.effect):
-        effect, low, high = (in_words(number, unit) for number in (finding.effect, finding.low, finding.high))
-        text = f"{label} {effect}"
-        text += f" ({100 * finding.confidence:.0f} % interval {low} to {high})" if np.isfinite(finding.low) else ""
+        text = f"{label} {in_words(finding.effect, unit)}"
+        limits = interval_in_words(finding.low, finding.high, unit)
+        text += f" ({100 * finding.confidence:.0f} % interval {limits})" if np.isfinite(finding.low) else ""
         text += f", measured ends {in_words(finding.observed, unit)}" if np.isfinite(finding.observed) else ""
     return Stratum.of(finding, unit=unit, text=text)
 

@@ -92,14 +92,14 @@ SIDES = np.array([(0, -1), (0, 1), (1, 0), (-1, 0)])
 def beside_marks(x: Array, y: Array, texts: Sequence[str]) -> list[tuple[float, float] | None]:
     """How far from its mark each text stands, in pixels; None for a text that would cover a mark or another text.
 
-    `x`, `y`: the marks in pixels from the upper left, those with the more important texts first.
+    `x`, `y`: the marks in pixels from the upper left, of which the first have texts, the more important ones first.
     """
-    count = len(texts)
-    boxes = np.empty((2 * count, 4))
+    count = len(x)
+    boxes = np.empty((count + len(texts), 4))
     boxes[:count] = np.stack([x - MARK, y - MARK, x + MARK, y + MARK], axis=1)
     filled = count
     places: list[tuple[float, float] | None] = []
-    for here_x, here_y, text in zip(x, y, texts, strict=True):
+    for here_x, here_y, text in zip(x, y, texts, strict=False):
         half = np.array([LETTER * len(text) / 2, LINE_HEIGHT / 2])
         away = SIDES * (half + MARK)
         middle = np.array([here_x, here_y]) + away

@@ -34,6 +34,9 @@ PAIRS = "pairs"
 
 CONFIRMED = "#C2378A"
 
+MOST_LABELLED = 30
+"""With more points than this, batch sizes are written only at the ends of the curves."""
+
 COVERED = 5.0
 """Two marks at most so many pixels apart hide each other."""
 
@@ -117,9 +120,13 @@ def _cells(data: FigureData, setup: Setup, *, attack: str, loss: str, epsilon: f
 
 
 def _with_lambda1(data: FigureData, setup: Setup, cells: pd.DataFrame, curvature: str) -> pd.DataFrame:
-    not_positive = cells["cell_id"].isin(data.once(_not_positive, setup, curvature))
-    lambda1 = (2.0 ** cells[f"log2_{curvature}"].astype(float)).mask(not_positive)
-    return cells.assign(lambda1=lambda1, not_positive=not_positive)
+    below = data.once(_not_positive, setup, curvature)
+    not_positive = np.array([cell in below for cell in cells["cell_id"]], dtype=bool)
+    lambda1 = np.where(not_positive, np.nan, np.exp2(cells[f"log2_{curvature}"].to_numpy(dtype=float)))
+    return cells[_READ].assign(lambda1=lambda1, not_positive=not_positive)
+
+
+_READ = ["cell_id", "regime", "momentum", "batch_size", "accuracy", "n_seeds", "sound"]
 
 
 def _not_positive(data: FigureData, setup: Setup, curvature: str) -> set[str]:
@@ -130,7 +137,9 @@ def _not_positive(data: FigureData, setup: Setup, curvature: str) -> set[str]:
 
 
 def _with_a_place(cells: pd.DataFrame) -> pd.DataFrame:
-    return cells.dropna(subset=["lambda1", "accuracy"])
+    known = np.isfinite(cells["lambda1"].to_numpy()) & np.isfinite(cells["accuracy"].to_numpy(dtype=float))
+    placed: pd.DataFrame = cells.loc[known]
+    return placed
 
 
 def _limits(data: FigureData, setup: Setup, epsilon: float, curvature: str) -> tuple[Limits, Limits]:
@@ -157,6 +166,9 @@ def _counted(cells: pd.DataFrame, shown: pd.DataFrame, spans: tuple[Limits, Limi
     """How many points there are, how many of them lie under others, and which cells have none."""
     covered = _covered(shown, spans)
     under = f", {covered} of them under another" if covered else ""
+    points = f"{len(shown)} points, means over seeds{under}."
+    if len(shown) == len(cells):
+        return points
     out = cells[~cells.index.isin(shown.index)]
     why = {
         "not run": int((out["n_seeds"] == 0).sum()),
@@ -164,8 +176,7 @@ def _counted(cells: pd.DataFrame, shown: pd.DataFrame, spans: tuple[Limits, Limi
     }
     why["without λ₁"] = len(out) - sum(why.values())
     left = ", ".join(f"{count} {words}" for words, count in why.items() if count)
-    points = f"{len(shown)} points, means over seeds{under}."
-    return f"{points} Cells left out: {left}." if left else points
+    return f"{points} Cells left out: {left}."
 
 
 def _covered(shown: pd.DataFrame, spans: tuple[Limits, Limits]) -> int:
@@ -191,7 +202,7 @@ def _rank(regime: str) -> tuple[int, str]:
 
 
 def _records(cells: pd.DataFrame, spans: tuple[Limits, Limits]) -> list[dict[str, Any]]:
-    """A record per cell. Batch sizes are written where there is room, the ends of the curves first."""
+    """A record per cell. Batch sizes are written where there is room: those of all cells or of the curves' ends."""
     curves = list(zip(cells["regime"], cells["momentum"], strict=True))
     sizes = cells["batch_size"].tolist()
     ends: dict[Any, tuple[int, int]] = {}
@@ -200,7 +211,9 @@ def _records(cells: pd.DataFrame, spans: tuple[Limits, Limits]) -> list[dict[str
         ends[curve] = min(low, size), max(high, size)
     keys = [(size not in ends[curve], curve, size) for curve, size in zip(curves, sizes, strict=True)]
     cells = cells.iloc[sorted(range(len(keys)), key=lambda n: keys[n])]
-    places = beside_marks(*_pixels(cells, spans), list(map(str, cells["batch_size"])))
+    few = len(keys) if len(keys) <= MOST_LABELLED else sum(not inner for inner, *_ in keys)
+    written = beside_marks(*_pixels(cells, spans), list(map(str, cells["batch_size"].iloc[:few])))
+    places = [*written, *([None] * (len(keys) - few))]
     columns = ("cell_id", "regime", "momentum", "batch_size", "lambda1", "accuracy", "n_seeds", "sound")
     return [
         {

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from analysis import theme
 from analysis.figures.landscapes import SURFACES
@@ -60,6 +64,40 @@ def test_axes_are_read_and_controls_seen(mode: int) -> None:
     assert contrast(over(ink, paper, theme.config()["axis"]["labelOpacity"]), paper) >= 4.5
     for ground in ("paper", "wash"):
         assert contrast(theme.PAGE["edge"][mode], theme.PAGE[ground][mode]) >= 3
+
+
+SEEN = {
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+"""What the colour blind see of linear RGB: Machado, Oliveira & Fernandes 2009 (IEEE TVCG 15), severity 1."""
+
+
+def seen_as(colour: str, by: str) -> NDArray[np.float64]:
+    """A colour in CIELAB as the colour blind see it."""
+    channels = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(np.array(SEEN[by]) @ linear, 0, 1)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    x, y, z = np.cbrt(to_xyz @ seen / [0.9505, 1.0, 1.089])
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+CURVES = {
+    "the papers' regimes": [theme.REGIMES[regime] for regime in ("lr", "lr_bs", "benchmark")],
+    "momenta": list(theme.MOMENTA.values()),
+    "optimizers": list(theme.OPTIMIZERS.values()),
+}
+
+
+@pytest.mark.parametrize("mode", [LIGHT, DARK], ids=["light", "dark"])
+@pytest.mark.parametrize("by", SEEN)
+@pytest.mark.parametrize("curves", CURVES)
+def test_the_colour_blind_tell_the_curves_of_a_figure_apart(curves: str, by: str, mode: int) -> None:
+    colours = [theme.IN_THE_DARK.get(s.colour, s.colour) if mode == DARK else s.colour for s in CURVES[curves]]
+    for one, other in combinations(colours, 2):
+        assert np.linalg.norm(seen_as(one, by) - seen_as(other, by)) > 10, (one, other)  # 2.3 can just be noticed
 
 
 @pytest.mark.parametrize("styles", [theme.MOMENTA, theme.OPTIMIZERS], ids=["momenta", "optimizers"])
