@@ -138,7 +138,7 @@ def test_how_many_train_together_is_measured_unless_given(results: Results, monk
 
     monkeypatch.setattr(module, "throughput", measured)
     together(results, replicas=None)
-    assert asked == [1, 2, 3]
+    assert asked == [2, 3, 1]
     assert [results.read_row(one.trial.trial_id)["replicas"] for one in GROUP] == [2, 2, 1]  # type: ignore[index]
 
 
