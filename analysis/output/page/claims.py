@@ -175,10 +175,11 @@ def _line(verdict: Verdict, axis: Axis, *, same: bool) -> Context:
 def _share(verdict: Verdict) -> str:
     """How many of the claim's strata bear its verdict out: "12 of 13 strata"."""
     counted = [s.verdict for s in verdict.strata if s.counted]
+    strata = "stratum" if len(counted) == 1 else "strata"
     if verdict.verdict in ("supported", "refuted"):
-        return f"{counted.count(verdict.verdict)} of {len(counted)} strata"
+        return f"{counted.count(verdict.verdict)} of {len(counted)} {strata}"
     decided = counted.count("supported") + counted.count("refuted")
-    return f"{decided} of {len(counted)} strata decided"
+    return f"{decided} of {len(counted)} {strata} decided"
 
 
 def _strip(verdict: Verdict, axis: Axis) -> Context:
