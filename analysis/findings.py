@@ -16,6 +16,7 @@ from analysis.figures import FIGURES, Figure, FigureData, FigureGroup, study_fig
 from analysis.figures.curve_sets import SHARED, Setup, shared_values
 from analysis.figures.forest import forest_figure
 from analysis.figures.large_batch import LANDSCAPES
+from analysis.figures.lead import Lead, lead
 from analysis.figures.plane import arrow_figure, scatter_figure
 from analysis.published.paper_versus_ours import TableComparison, compare
 from analysis.published.printed_rows import PRINTED
@@ -41,6 +42,7 @@ class Findings:
     verdicts: list[Verdict]
     correlations: CorrelationReport
     counterexamples: CounterexampleReport
+    lead: Lead | None
     groups: list[FigureGroup]
     panels: dict[str, list[Figure]]
     planes: list[Figure]
@@ -52,10 +54,11 @@ class Findings:
     @property
     def figures(self) -> list[Figure]:
         """All figures, those of the study before the papers' panels."""
+        first = self.lead.figures if self.lead else ()
         grouped = [figure for group in self.groups for figure in group.figures]
         numbered = [figure for figures in self.panels.values() for figure in figures]
         shapes = [figure for figures in self.landscapes.values() for figure in figures]
-        return [*grouped, *self.planes, *self.forests, *self.arrows, *numbered, *shapes]
+        return [*first, *grouped, *self.planes, *self.forests, *self.arrows, *numbered, *shapes]
 
 
 def find(table: StudyTable) -> Findings:
@@ -70,6 +73,7 @@ def find(table: StudyTable) -> Findings:
             verdicts=evaluate(table),
             correlations=correlations,
             counterexamples=counterexamples,
+            lead=lead(data),
             groups=study_figures(data),
             panels={panel_id: panel(data) for panel_id, panel in FIGURES.items()},
             planes=_planes(data),

@@ -41,7 +41,7 @@ from analysis.claims.networks import (
     second_order_looks_well,
     second_order_models_are_weaker,
 )
-from analysis.claims.tests import Arms, Decide, SameVerdicts, Stratum, Test, paired
+from analysis.claims.tests import Arms, Decide, SameVerdicts, Stratum, Test, as_claimed, paired
 from analysis.statistics.estimates import Reach
 from analysis.statistics.sample_tests import (
     exceeds_at_large_batch,
@@ -162,7 +162,8 @@ def _trend(
     delta: float | Mapping[str, float] | None = None,
 ) -> Test:
     decide = partial(trend, claimed=claimed)
-    return along(decide, "fitted end to end", measure, labels=labels, part=part, delta=delta, falls=claimed < 0)
+    test = along(decide, "fitted end to end", measure, labels=labels, part=part, delta=delta, falls=claimed < 0)
+    return replace(test, margin=as_claimed(claimed))
 
 
 def _robustness_falls(attack: str, level: int, split: str) -> Test:
@@ -222,12 +223,15 @@ CLAIMS = (
         Source(PAPER, "3.1", ("Table 1", "Table 7")),
         TO_THE_LOSS,
         tests=[
-            along(
-                falls_from_peak,
-                "from the peak to the largest batch",
-                CLEAN_TO_LOSS,
-                delta=LESS_THAN_DELTA["C3"],
-                falls=True,
+            replace(
+                along(
+                    falls_from_peak,
+                    "from the peak to the largest batch",
+                    CLEAN_TO_LOSS,
+                    delta=LESS_THAN_DELTA["C3"],
+                    falls=True,
+                ),
+                margin=as_claimed(-1),
             )
         ],
         rule=EVERY,

@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.claims.curves import Curve, Evidence, Measure
 from analysis.claims.measures import robust_accuracy
-from analysis.claims.tests import Arms, ReportTest, Stratum, Test, alone, on_sound_cells, worded
+from analysis.claims.tests import Arms, ReportTest, Stratum, Test, alone, on_sound_cells, within, worded
 from analysis.published import published
 from analysis.statistics.estimates import Decision, Finding, Sample
 from analysis.statistics.sample_tests import no_difference
@@ -35,7 +35,7 @@ def agrees_with_yao(measure: Measure, *, part: str) -> Test:
 
     By the prediction interval of one more run: the printed value is one run of the paper's.
     """
-    return ReportTest(_printed_curves, _against_print, "", alone([measure]), part, note=YAO_PROTOCOL)
+    return ReportTest(_printed_curves, _against_print, "", alone([measure]), part, note=YAO_PROTOCOL, margin=within)
 
 
 def differs_from_yao(attack: str, *, part: str) -> Test:

@@ -21,7 +21,18 @@ from analysis.claims.reported import (
     opposed_along_batch_size,
     sharper_yet_more_robust,
 )
-from analysis.claims.tests import Arms, Test, against, alone, differs, equal, flatness, gains_nothing, trends
+from analysis.claims.tests import (
+    Arms,
+    Test,
+    against,
+    alone,
+    as_claimed,
+    differs,
+    equal,
+    flatness,
+    gains_nothing,
+    trends,
+)
 from analysis.statistics.estimates import Finding, Sample
 from analysis.statistics.sample_tests import contrast, paired_difference
 from search_spaces import Trial
@@ -129,7 +140,8 @@ def gains_more(base: tuple[Setting, Setting], other: tuple[Setting, Setting], *m
         for one, two in zip(against(*base)(curves), against(*other)(curves), strict=True):
             yield Arms({"setting": f"gain of {base[1].name} over that of {other[1].name}"}, two.curves + one.curves)
 
-    return Test(pair, _difference_of_gains, "gain exceeds by", alone(measures), part, settings=(*base, *other))
+    settings = (*base, *other)
+    return Test(pair, _difference_of_gains, "gain exceeds by", alone(measures), part, settings, margin=as_claimed(+1))
 
 
 def _difference_of_gains(*samples: Sample, delta: float) -> Finding:

@@ -38,6 +38,39 @@ Decide = Callable[..., Finding]
 """(*samples, delta=) -> what they say; with `reach=` where the test names its batch sizes."""
 
 
+Margin = tuple[float, float, float]
+"""An effect and the limits of its interval over delta, the least effect that counts; above 0: as claimed."""
+
+NO_MARGIN: Margin = (float("nan"), float("nan"), float("nan"))
+
+
+def as_claimed(claimed: int) -> Callable[[Finding, float], Margin]:
+    """The margin of an effect that is claimed to be positive (+1) or negative (-1)."""
+
+    def margin(found: Finding, delta: float) -> Margin:
+        low, high = sorted((claimed * found.low / delta, claimed * found.high / delta))
+        return claimed * found.effect / delta, low, high
+
+    return margin
+
+
+def below(claimed: int) -> Callable[[Finding, float], Margin]:
+    """The margin by which an effect in the direction `claimed` stays below delta."""
+
+    def margin(found: Finding, delta: float) -> Margin:
+        value, low, high = as_claimed(claimed)(found, delta)
+        return 1 - value, 1 - high, 1 - low
+
+    return margin
+
+
+def within(found: Finding, delta: float) -> Margin:
+    """The margin by which an effect stays within +-delta: 1 where there is none, below 0 where it exceeds delta."""
+    value, low, high = as_claimed(+1)(found, delta)
+    least = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
+    return 1 - abs(value), 1 - max(abs(low), abs(high)), 1 - least
+
+
 @dataclass(frozen=True)
 class Stratum(Finding):
     """What a test found in one place: a data set, a model, a setting and a measure.
@@ -45,7 +78,9 @@ class Stratum(Finding):
     `keys` name the setting, `details` say more of the measure, both in words. `part` tells apart what must hold
     together for the claim to hold. `text` is the effect in words. `remarks` are added to the reason of the finding.
     `closeness` to the paper: 0 its own protocol, 1 its data set and model at other sizes, 2 another data set. A stratum
-    that is shown but not `counted` says why in `remarks`.
+    that is shown but not `counted` says why in `remarks`. `margin` is the effect with its interval over the least
+    effect that counts, signed so that the claim points right (NaN where the test has no such scale). `flagged`: some of
+    its cells are left out of tests.
     """
 
     dataset: str = ""
@@ -60,6 +95,8 @@ class Stratum(Finding):
     protocol: str = ""
     closeness: int = 0
     counted: bool = True
+    margin: Margin = NO_MARGIN
+    flagged: bool = False
 
     @classmethod
     def of(cls, finding: Finding, **more: Any) -> Stratum:
@@ -115,6 +152,7 @@ class Test:
         note: A remark at every stratum.
         uncounted: Why its strata are shown but not counted; "" where they are.
         falls: Whether it is tested that one measure falls, so that a cell at its floor is evidence.
+        margin: Its effect over delta, signed so that the claim points right; None: its effect has no such scale.
     """
 
     pair: Callable[..., Iterable[Arms]]
@@ -130,6 +168,7 @@ class Test:
     note: str = ""
     uncounted: str = ""
     falls: bool = False
+    margin: Callable[[Finding, float], Margin] | None = None
 
     @property
     def attacked(self) -> bool:
@@ -203,7 +242,14 @@ class Test:
             protocol=protocol + arms.protocol_note,
             closeness=closeness,
             counted=not uncounted,
+            margin=self._margin(found, longest),
+            flagged=any(curve.flagged for curve in curves),
         )
+
+    def _margin(self, found: Finding, curve: Curve) -> Margin:
+        if self.margin is None or not np.isfinite(found.effect):
+            return NO_MARGIN
+        return self.margin(found, self.least_effect(curve) or curve.measure.delta(curve.dataset))
 
 
 @dataclass(frozen=True)
@@ -411,12 +457,13 @@ def alone(measures: Iterable[Measure]) -> tuple[tuple[Measure, ...], ...]:
 def trends(claimed: int, *measures: Measure, **where: Unpack[Where]) -> Test:
     """Does each measure rise (`claimed` +1) or fall (-1) with the batch size, on every curve?"""
     decide = partial(trend, claimed=claimed)
-    return Test(each, decide, "fitted end to end", alone(measures), falls=claimed < 0, **where)
+    margin = as_claimed(claimed)
+    return Test(each, decide, "fitted end to end", alone(measures), falls=claimed < 0, margin=margin, **where)
 
 
 def flatness(*measures: Measure, **where: Unpack[Where]) -> Test:
     """Is each measure the same within +-delta at every two batch sizes, on every curve?"""
-    return Test(each, flat, "largest difference", alone(measures), **where)
+    return Test(each, flat, "largest difference", alone(measures), margin=within, **where)
 
 
 def flatter_than(steep: str, level: str, measure: Measure, **where: Unpack[Where]) -> Test:
@@ -426,7 +473,9 @@ def flatter_than(steep: str, level: str, measure: Measure, **where: Unpack[Where
     where it hardly tilts either line; taking the two as independent widens the interval by under 4 %.
     """
     decide = partial(larger_in_size, effects=end_to_end_by_seed)
-    return Test(two_regimes(steep, level), decide, "change exceeds by", alone([measure]), **where)
+    return Test(
+        two_regimes(steep, level), decide, "change exceeds by", alone([measure]), margin=as_claimed(+1), **where
+    )
 
 
 def more_momentum(claimed: int, *measures: Measure, every: bool = False, **where: Unpack[Where]) -> Test:
@@ -435,7 +484,8 @@ def more_momentum(claimed: int, *measures: Measure, every: bool = False, **where
     The largest momentum that was run is compared with none; with `every`, so is each of them.
     """
     decide = paired(partial(contrast, claimed=claimed))
-    return Test(partial(against_no_momentum, every=every), decide, "mean difference", alone(measures), **where)
+    pair = partial(against_no_momentum, every=every)
+    return Test(pair, decide, "mean difference", alone(measures), margin=as_claimed(claimed), **where)
 
 
 def momentum_changes_nothing(*measures: Measure) -> Test:
@@ -444,7 +494,7 @@ def momentum_changes_nothing(*measures: Measure) -> Test:
     A run that diverged with momentum alone, or without it alone, counts as chance.
     """
     decide = paired(no_difference, chance=CHANCE_ACCURACY)
-    return Test(against_no_momentum, decide, "largest difference", alone(measures))
+    return Test(against_no_momentum, decide, "largest difference", alone(measures), margin=within)
 
 
 def momentum_matters_less(level: str, steep: str, *measures: Measure) -> Test:
@@ -453,31 +503,38 @@ def momentum_matters_less(level: str, steep: str, *measures: Measure) -> Test:
     That a run diverged with momentum alone, or without it alone, is an effect on its accuracies: it counts as chance.
     """
     pair = momentum_in_two_regimes(steep, level)
-    return Test(pair, paired(larger_in_size, chance=CHANCE_ACCURACY), "effect exceeds by", alone(measures))
+    decide = paired(larger_in_size, chance=CHANCE_ACCURACY)
+    return Test(pair, decide, "effect exceeds by", alone(measures), margin=as_claimed(+1))
 
 
 def differs(claimed: int, base: Setting, other: Setting, *measures: Measure, **where: Unpack[Where]) -> Test:
     """Is each measure higher (`claimed` +1) or lower (-1) under `other` than under `base`, on average over sizes?"""
     decide = paired(partial(contrast, claimed=claimed))
-    return _two_settings(base, other, decide, "mean difference", measures, where)
+    return _two_settings(base, other, decide, "mean difference", measures, where, as_claimed(claimed))
 
 
 def equal(base: Setting, other: Setting, *measures: Measure, **where: Unpack[Where]) -> Test:
     """Is each measure the same within +-delta under `base` and `other`, at every batch size?"""
-    return _two_settings(base, other, paired(no_difference), "largest difference", measures, where)
+    return _two_settings(base, other, paired(no_difference), "largest difference", measures, where, within)
 
 
 def gains_nothing(claimed: int, base: Setting, other: Setting, *measures: Measure, **where: Unpack[Where]) -> Test:
     """Does `other` raise (`claimed` +1) or lower (-1) each measure by less than delta, if at all?"""
     decide = paired(partial(no_gain, claimed=claimed))
-    return _two_settings(base, other, decide, "mean difference", measures, where)
+    return _two_settings(base, other, decide, "mean difference", measures, where, below(claimed))
 
 
 def _two_settings(
-    base: Setting, other: Setting, decide: Decide, label: str, measures: tuple[Measure, ...], where: Where
+    base: Setting,
+    other: Setting,
+    decide: Decide,
+    label: str,
+    measures: tuple[Measure, ...],
+    where: Where,
+    margin: Callable[[Finding, float], Margin],
 ) -> Test:
     options: Where = {"settings": (base, other), **where}
-    return Test(against(base, other), decide, label, alone(measures), **options)
+    return Test(against(base, other), decide, label, alone(measures), margin=margin, **options)
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def end_labels(
         ]
         shown = [(style, record, position(record["mean"], epsilon)) for style, record in found if record]
         shown.sort(key=lambda label: label[2])
-        for (style, record, _), place in zip(shown, _spread([label[2] for label in shown]), strict=True):
+        for (style, record, _), place in zip(shown, spread([label[2] for label in shown]), strict=True):
             labels.append(
                 {
                     **({"epsilon": epsilon} if epsilon is not None else {}),
@@ -74,12 +74,12 @@ def end_labels(
     return labels
 
 
-def _spread(places: Sequence[float]) -> list[float]:
+def spread(places: Sequence[float]) -> list[float]:
     """The nearest places, `LINE` apart and within the plot. Ascending fractions of the axis."""
     steps = LINE * np.arange(len(places))
     moved = isotonic_regression(np.asarray(places) - steps).x
-    spread: list[float] = (np.clip(moved, 0.0, max(0.0, 1.0 - steps[-1])) + steps).tolist()
-    return spread
+    apart: list[float] = (np.clip(moved, 0.0, max(0.0, 1.0 - steps[-1])) + steps).tolist()
+    return apart
 
 
 LETTER, LINE_HEIGHT, MARK = 7.0, 12.0, 5.0

@@ -69,7 +69,7 @@ def _options(cell: Mapping[Any, Any], request: Request | None) -> list[str]:
     sizes = ("epochs", "train_size", "test_size")
     values = {name: getattr(request, name) if request else int(cell[name]) for name in sizes}
     values["precision"] = cell["precision"] if cell["precision"] != Trial.precision else None
-    options = [f"--{n.replace('_', '-')} {value}" for n, value in values.items() if value is not None]
+    options = [f"--{n.replace('_', '-')} {shlex.quote(str(v))}" for n, v in values.items() if v is not None]
     if request and request.seeds is not None:
         options.append(f"--seeds {','.join(map(str, request.seeds))}")
     if request and request.probes == "headline":

@@ -54,8 +54,9 @@ class CounterexampleReport:
     Columns: the curve (`CURVE`) and attack (`QUESTION`) keys, `curvature`, `direction` ("sharper, yet more
     robust"; the reverse, "flatter, yet less robust", is a family apart), `batch_i` < `batch_j`; for both
     cells `lambda1_i/_j` (geometric mean over seeds) with 95 % Student limits `lambda1_low_*`, `lambda1_high_*`
-    (log scale, the cell's own seeds), `accuracy_*` with likewise `accuracy_low_*`, `accuracy_high_*` (logit
-    scale; the images alone would hide the noise of training), `clean_*`, `train_loss_*`, `n_seeds_*`;
+    (log scale, the cell's own seeds), `accuracy_*` with likewise `accuracy_low_*`, `accuracy_high_*` (those of the
+    figures and of `cells.csv`; the images alone would hide the noise of training), `clean_*`, `train_loss_*`,
+    `n_seeds_*`;
     `lambda1_ratio` (j over i), `accuracy_gap` (fraction), `image_errors` (gap in paired standard errors),
     `p_lambda1`, `p_accuracy`, `p` (the larger), `q`, `severity`, `label`, `reason` (why it is not confirmed),
     `note`, `rerun` (the command).
@@ -228,12 +229,8 @@ def _describe(cells: pd.DataFrame, shown: pd.DataFrame, curvature: str, directio
         half = _half_width(cell[f"log2_{curvature}_seeds"])
         out[f"lambda1_low_{side}"] = out[f"lambda1_{side}"] * 2.0**-half
         out[f"lambda1_high_{side}"] = out[f"lambda1_{side}"] * 2.0**half
-        half = _half_width(cell["logit_seeds"])
-        logit = cell["logit"].to_numpy(dtype=float)
-        out[f"accuracy_low_{side}"], out[f"accuracy_high_{side}"] = (
-            special.expit(logit - half),
-            special.expit(logit + half),
-        )
+        half = _half_width(cell["accuracy_seeds"])
+        out[f"accuracy_low_{side}"], out[f"accuracy_high_{side}"] = cell["accuracy"] - half, cell["accuracy"] + half
         for source, name in _COPIED.items():
             out[f"{name}_{side}"] = cell[source]
     out["lambda1_ratio"] = 2.0 ** shown["lambda1_gap"].to_numpy()

@@ -1,21 +1,24 @@
-"""Figures on the page: containers of charts, legends and pickers of a group, and the data block that draws them."""
+"""Figures on the page: the places of charts, groups of them, and the data block that draws them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
+
+from markupsafe import Markup
 
 from analysis import theme
 from analysis.figures import Figure
 from analysis.figures.figure_data import curve_id
-from analysis.output.page.html import Content, Html, element
 from analysis.tables.table import CURVE, StudyTable
 from analysis.tables.words import name
 from analysis.theme import SeriesStyle, optimizer_style, regime_style
 
-_GLYPHS = {
+GLYPHS = {
     "circle": "M8 8m-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0",
     "square": "M4 4h8v8h-8z",
     "triangle-up": "M8 3l5 9.5h-10z",
@@ -25,6 +28,20 @@ _GLYPHS = {
     "triangle-left": "M3 8l9.5 5v-10z",
     "cross": "M6.5 3h3v3.5h3.5v3h-3.5v3.5h-3v-3.5h-3.5v-3h3.5z",
 }
+"""Shape of a mark -> the path that draws it in a legend."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a chart is drawn: the key of the chart in the data block, and the texts around it."""
+
+    chart: str
+    heading: str
+    caption: str
+    description: str
+    id: str
+    cell: str
+    attack: str
 
 
 class Charts:
@@ -40,23 +57,16 @@ class Charts:
         self._charts: dict[str, str] = {}
         self._used: set[str] = set()
 
-    def figure(self, figure: Figure, heading: str = "") -> Html:
-        """The container of the figure's chart, with heading and caption."""
-        return element(
-            "figure",
-            element("h4", heading) if heading else None,
-            # Vega labels its own element anew, so the description sits on one around it.
-            element(
-                "div",
-                element("div", class_="chart", data_chart=self._chart(figure), data_cell=figure.cell or None),
-                role="img",
-                aria_label=figure.description,
-                class_="frame",
-            ),
-            element("figcaption", figure.caption),
-            class_="panel",
+    def place(self, figure: Figure, heading: str = "", caption: str | None = None) -> Place:
+        """The place of the figure's chart; `caption`: instead of the figure's own."""
+        return Place(
+            chart=self._chart(figure),
+            heading=heading,
+            caption=figure.caption if caption is None else caption,
+            description=figure.description,
             id=self._identifier(figure.name),
-            data_attack=figure.attack or None,
+            cell=figure.cell,
+            attack=figure.attack,
         )
 
     def _chart(self, figure: Figure) -> str:
@@ -65,19 +75,18 @@ class Charts:
         data = {name: _key(self._data, "d", packed(records)) for name, records in spec.pop("datasets").items()}
         return _key(self._charts, "c", {"template": _key(self._templates, "t", spec), "data": data})
 
-    def _identifier(self, figure: str) -> str | None:
+    def _identifier(self, figure: str) -> str:
         if figure in self._used:
-            return None
+            return ""
         self._used.add(figure)
         return f"figure-{figure}"
 
-    def data(self, cells: str = "{}") -> Html:
-        """The data block: all specifications, and `cells` (JSON), in a script element that no text in it can end."""
+    def data(self, cells: str = "{}") -> Markup:
+        """The JSON of all specifications, and `cells` (JSON): no character in it can end its script element."""
         parts = {"templates": self._templates, "data": self._data, "charts": self._charts}
         blocks = ["{" + ",".join(f'"{key}":{text}' for text, key in known.items()) + "}" for known in parts.values()]
         named = ",".join(f'"{name}":{block}' for name, block in zip(parts, blocks, strict=True))
-        content = f'{{"config":{_json(theme.config())},"cells":{cells},{named}}}'
-        return element("script", Html(embedded(content)), type="application/json", id="charts")
+        return Markup(embedded(f'{{"config":{_json(theme.config())},"cells":{cells},{named}}}'))
 
 
 def packed(records: Sequence[Mapping[str, Any]]) -> list[dict[str, list[Any]]]:
@@ -102,65 +111,55 @@ def embedded(content: str) -> str:
     return content.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def group(
-    places: Sequence[Content],
-    styles: Sequence[SeriesStyle] = (),
-    *,
-    lines: bool = False,
-    figures: Iterable[Figure] = (),
-    pickers: Sequence[Content] = (),
-    columns: str = "",
-) -> Html:
-    """Charts with one legend and one row of pickers; the attack picker is added if `figures` show several attacks.
+@dataclass(frozen=True)
+class Group:
+    """Charts with one legend, one row of pickers and the caption that they share.
 
-    `lines`: whether solid lines are the stable loss and dashed lines the published one. `columns`: "two" for two charts
-    in a row instead of three. The page's script adds a picker for each axis and hides an empty row of pickers.
+    Attributes:
+        places: The charts.
+        styles: The curves of the legend; a press switches one off and on.
+        lines: Whether solid lines are the stable loss and dashed lines the published one.
+        attacks: The attacks that a picker offers.
+        epsilons: The attack strengths that a picker offers; `epsilon` is shown first.
+        columns: "two" for two charts in a row instead of three.
+        caption: What the captions of all charts say.
     """
-    attacks = list(dict.fromkeys(figure.attack for figure in figures if figure.attack))
-    chosen = [*pickers, _attack_picker(attacks) if len(attacks) > 1 else None]
-    return element(
-        "div",
-        _legend(styles, lines=lines) if styles else None,
-        element("div", chosen, class_="controls", hidden=True),
-        element("div", places, class_=f"grid {columns}".strip()),
-        data_group="",
-    )
+
+    places: Sequence[Place]
+    styles: Sequence[SeriesStyle] = ()
+    lines: bool = False
+    attacks: Sequence[str] = ()
+    epsilons: Sequence[float] = ()
+    epsilon: float = 0.0
+    columns: str = ""
+    caption: str = ""
 
 
-def _attack_picker(attacks: Sequence[str]) -> Html:
-    options = [element("option", "all", value=""), *(element("option", name(a), value=a) for a in sorted(attacks))]
-    return element("label", "Attack ", element("select", options, data_attack=""))
+def group(
+    charts: Charts,
+    figures: Sequence[Figure],
+    headings: Sequence[str],
+    **options: Any,
+) -> Group:
+    """The charts of these figures under `headings`; what all captions say is said once.
+
+    `options` are further fields of `Group`.
+
+    A picker of the attack is added where they show several, and on the page one for each logarithmic axis.
+    """
+    shared, own = split_captions([figure.caption for figure in figures])
+    places = [charts.place(*each) for each in zip(figures, headings, own, strict=True)]
+    attacks = sorted({figure.attack for figure in figures if figure.attack})
+    return Group(places, attacks=attacks if len(attacks) > 1 else (), caption=shared, **options)
 
 
-def epsilon_picker(epsilons: Sequence[float], shown: float) -> Html | None:
-    """A picker of the attack strength, if there are several."""
-    if len(epsilons) < 2:
-        return None
-    options = [element("option", f"{e:g}", value=f"{e:g}", selected=e == shown) for e in epsilons]
-    return element("label", "Attack strength ε ", element("select", options, data_epsilon=""))
-
-
-def _legend(styles: Sequence[SeriesStyle], *, lines: bool) -> Html:
-    """A button per curve, with colour and shape, that switches the curve off and on; `lines`: also solid and dashed."""
-    entries = [element("li", _switch(glyph(style), style.label, data_curve=style.label)) for style in styles]
-    kinds = (("stable loss", ""), ("published loss", "4 3")) if lines else ()
-    entries += [element("li", _switch(_stroke(dashes), kind, data_kind=kind)) for kind, dashes in kinds]
-    return element("ul", entries, class_="legend", aria_label="Curves: press one to switch it off or on")
-
-
-def _switch(picture: Html, words: str, **what: str) -> Html:
-    return element("button", picture, element("span", words), type="button", aria_pressed="true", **what)
-
-
-def glyph(style: SeriesStyle) -> Html:
-    """A curve's mark as a small picture."""
-    path = Html(f'<path d="{_GLYPHS.get(style.shape, _GLYPHS["circle"])}" fill="{style.colour}"></path>')
-    return element("svg", path, viewBox="0 0 16 16", width="14", height="14", aria_hidden="true")
-
-
-def _stroke(dashes: str) -> Html:
-    line = Html(f'<path d="M0 8h26" stroke="currentColor" stroke-width="2" stroke-dasharray="{dashes}"></path>')
-    return element("svg", line, viewBox="0 0 26 16", width="26", height="14", aria_hidden="true")
+def split_captions(captions: Sequence[str]) -> tuple[str, list[str]]:
+    """The sentences that all of several captions have, and what is left of each."""
+    if len(captions) < 2:
+        return "", list(captions)
+    told = [re.split(r"(?<=[.!?]) +(?=[^a-z])", caption) for caption in captions]
+    shared = [sentence for sentence in told[0] if all(sentence in others for others in told[1:])]
+    return " ".join(shared), [" ".join(one for one in sentences if one not in shared) for sentences in told]
 
 
 Run = dict[Any, Any]

@@ -1,15 +1,19 @@
-"""The claims on the page: how many came out how, and each with its verdict on both losses, effect and coverage."""
+"""The claims on the page: each once, with its strata on one axis of effect over delta, its verdict and its grounds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from analysis.claims.claim import Verdict
+from analysis.claims.tests import Stratum
 from analysis.figures import FIGURES
 from analysis.figures.large_batch import LANDSCAPES
 from analysis.findings import Findings
-from analysis.output.page.html import Content, Html, details, element, note, section
 from analysis.output.page.published import table_id
+from analysis.output.page.templates import Section
 from analysis.tables.words import name
 
 ICONS = {"supported": "✓", "refuted": "✕", "differs": "≠", "inconclusive": "?", "not run": "○"}
@@ -20,6 +24,17 @@ LABELS = {"differs": "losses differ"}
 
 PAPERS = {"Yao": "C", "Choudhary": "B"}
 """Paper of a printed table -> the letter of its claims."""
+
+TICKS = (-30, -10, -3, -1, 0, 1, 3, 10, 30)
+"""Where the axis is labelled, in units of delta."""
+
+STRIP = 110.0
+"""Pixels that the strata of a claim may take, one above the other."""
+
+LANES = (2.0, 9.0)
+"""The least and the largest height of one of them."""
+
+Context = dict[str, Any]
 
 
 def outcome(verdicts: Iterable[Verdict]) -> str:
@@ -39,9 +54,10 @@ def by_claim(verdicts: Iterable[Verdict]) -> dict[str, list[Verdict]]:
     return found
 
 
-def tone(word: str, *, rehearsal: bool = False) -> str:
-    """The style classes of an outcome; that of a rehearsal is grey."""
-    return ("inconclusive" if word == "differs" else word.replace(" ", "-")) + (" rehearsal" if rehearsal else "")
+def word(reached: str, *, rehearsal: bool = False) -> Context:
+    """An outcome as the page writes it: its text, sign and style classes; that of a rehearsal is grey."""
+    tone = ("inconclusive" if reached == "differs" else reached.replace(" ", "-")) + (" rehearsal" if rehearsal else "")
+    return {"text": LABELS.get(reached, reached), "sign": ICONS[reached], "tone": tone}
 
 
 def rehearsed(verdicts: Iterable[Verdict]) -> bool:
@@ -49,96 +65,83 @@ def rehearsed(verdicts: Iterable[Verdict]) -> bool:
     return any(v.rehearsal for v in verdicts) and all(v.rehearsal or v.verdict == "not run" for v in verdicts)
 
 
-def tally(claims: Mapping[str, Sequence[Verdict]]) -> Html:
-    """The number of claims with each outcome, as a bar."""
-    words = [outcome(both) for both in claims.values()]
-    grey = {word: all(rehearsed(both) for both in claims.values() if outcome(both) == word) for word in ICONS}
-    entries = [
-        element(
-            "li",
-            element("i", sign, aria_hidden="true"),
-            element("b", words.count(word)),
-            element("span", LABELS.get(word, word)),
-            class_=tone(word, rehearsal=grey[word]),
-            style=f"flex-grow: {words.count(word)}",
-        )
-        for word, sign in ICONS.items()
-        if word in words
+def tally(claims: Mapping[str, Sequence[Verdict]]) -> list[Context]:
+    """The number of claims with each outcome."""
+    reached = {one: [both for both in claims.values() if outcome(both) == one] for one in ICONS}
+    return [
+        word(one, rehearsal=all(map(rehearsed, found))) | {"count": len(found)}
+        for one, found in reached.items()
+        if found
     ]
-    return element("ul", entries, class_="tally", aria_label="Claims by verdict")
 
 
-def claim_section(findings: Findings) -> Html:
-    """A tile per claim, then a line per claim; claims that were not run are folded away."""
+def claim_section(findings: Findings) -> Section:
+    """A row a claim with what was found of its strata; claims that were not run are folded to one line."""
     claims = by_claim(findings.verdicts)
     targets = _citations(findings)
-    lines = {claim: _line(both, targets, claims) for claim, both in claims.items()}
-    not_run = [claim for claim, both in claims.items() if outcome(both) == "not run"]
-    shown = [claim for claim in claims if claim not in not_run]
-    return section(
-        "claims",
-        "Claims",
-        note(
-            "Each claim about attacks is tested twice: on the float32 cross-entropy that the papers used (published "
-            "loss) and on a cross-entropy without its rounding (stable loss). Inconclusive does not mean refuted. "
-            f"The {len(claims)} claims are each tested at 5 % on each loss, without an adjustment for their number."
-        ),
-        [_tiles(paper, claims) for paper in dict.fromkeys(both[0].source.paper for both in claims.values())],
-        element("ul", [lines[claim] for claim in shown], class_="claims") if shown else None,
-        details(
-            f"{len(not_run)} claims were not run",
-            element("ul", [lines[claim] for claim in not_run], class_="claims"),
-        )
-        if not_run
-        else None,
-    )
+    run = {claim: both for claim, both in claims.items() if outcome(both) != "not run"}
+    axis = Axis.of(stratum for both in run.values() for verdict in both for stratum in verdict.strata)
+    papers: dict[str, list[Context]] = {}
+    for both in run.values():
+        papers.setdefault(both[0].source.paper, []).append(_row(both, axis, targets, claims))
+    context = {
+        "axis": axis,
+        "papers": {f"{paper[0].upper()}{paper[1:]}": rows for paper, rows in papers.items()},
+        "claims": len(claims),
+        "not_run": [_not_run(both, targets, claims) for claim, both in claims.items() if claim not in run],
+    }
+    return Section("claims", "Claims", "The papers' claims", context, absent=not run)
 
 
-def _tiles(paper: str, claims: Mapping[str, Sequence[Verdict]]) -> Html:
-    """The tiles of one paper, or a line if none of its claims was run."""
-    mine = {claim: both for claim, both in claims.items() if both[0].source.paper == paper}
-    if all(outcome(both) == "not run" for both in mine.values()):
-        first, last = next(iter(mine)), next(reversed(mine))
-        span = f"{first} was" if first == last else f"{first} to {last} were"
-        return note(f"{paper[0].upper()}{paper[1:]}: {span} not run.")
-    title = element("h3", f"{paper[0].upper()}{paper[1:]}")
-    return element("div", title, element("ul", [_tile(claim, both) for claim, both in mine.items()], class_="tiles"))
+# -- the axis that all claims share
 
 
-def _tile(claim: str, both: Sequence[Verdict]) -> Html:
-    word = outcome(both)
-    icon = element("i", ICONS[word], aria_hidden="true")
-    said, style = element("span", LABELS.get(word, word)), tone(word, rehearsal=rehearsed(both))
-    return element("li", element("a", element("b", claim), icon, said, href=f"#claim-{claim}", class_=style))
+@dataclass(frozen=True)
+class Axis:
+    """Effects over delta from `low` to `high`, compressed away from 0 (the inverse hyperbolic sine)."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, strata: Iterable[Stratum]) -> Axis:
+        """An axis that holds the effects of these strata and some of their intervals."""
+        effects = [s.margin[0] for s in strata if _is_drawn(s)]
+        return cls(min(-3.5, *effects, -3.5) * 1.15, max(3.5, *effects, 3.5) * 1.15)
+
+    def percent(self, value: float) -> float:
+        """Where a value is, in percent of the width; values beyond the ends are at the ends."""
+        low, here, high = (math.asinh(v) for v in (self.low, min(max(value, self.low), self.high), self.high))
+        return round(100 * (here - low) / (high - low), 2)
+
+    @property
+    def ticks(self) -> list[tuple[str, float]]:
+        """The labels and where they are."""
+        return [(f"{tick:d}".replace("-", "−"), self.percent(tick)) for tick in TICKS if self.low < tick < self.high]
 
 
-def _line(
-    both: Sequence[Verdict], targets: Mapping[tuple[str, str], str], claims: Mapping[str, Sequence[Verdict]]
-) -> Html:
+def _is_drawn(stratum: Stratum) -> bool:
+    return stratum.counted and stratum.verdict != "not run" and math.isfinite(stratum.margin[0])
+
+
+# -- one claim
+
+
+def _row(
+    both: Sequence[Verdict], axis: Axis, targets: Mapping[tuple[str, str], str], claims: Mapping[str, Sequence[Verdict]]
+) -> Context:
     first = both[0]
     same = len({(v.verdict, v.effect_text) for v in both}) == 1
-    shown = both[:1] if same else both
-    badge = element("span", first.losses, class_="badge") if first.losses else None
-    return element(
-        "li",
-        element("span", first.claim, class_="id"),
-        element(
-            "div",
-            element("p", first.statement, " ", badge),
-            note(_coverage(both), _own_numbers(first)),
-            _beside(first, claims),
-        ),
-        element(
-            "div",
-            [_verdict(v, all_losses=same) for v in shown],
-            details(
-                "Reason, sizes and source",
-                [_grounds(v, all_losses=same) for v in shown],
-                element("p", f"{first.source.paper}, section {first.source.section}", _links(first, targets), "."),
-            ),
-        ),
-        id=f"claim-{first.claim}",
-    )
+    return {
+        "claim": first.claim,
+        "statement": first.statement,
+        "losses": first.losses,
+        "lines": [_line(verdict, axis, same=same) for verdict in (both[:1] if same else both)],
+        "coverage": _coverage(both),
+        "by_its_own_numbers": first.by_its_own_numbers,
+        "beside": _beside(first, claims),
+        "source": _source(first, targets),
+    }
 
 
 def _coverage(both: Sequence[Verdict]) -> str:
@@ -146,42 +149,82 @@ def _coverage(both: Sequence[Verdict]) -> str:
     first = both[0].coverage
     if len({v.coverage.strata_text for v in both}) == 1:
         return f"{first.trials_text}; {first.strata_text}"
-    return "; ".join([first.trials_text, *(f"{v.coverage.strata_text}{_loss(v, all_losses=False)}" for v in both)])
+    return "; ".join([first.trials_text, *(f"{v.coverage.strata_text} ({name(v.loss or '')})" for v in both)])
 
 
-def _own_numbers(verdict: Verdict) -> str | None:
-    """What the paper's printed numbers say of its claim."""
-    return f". By its paper's own numbers: {verdict.by_its_own_numbers}." if verdict.by_its_own_numbers else None
+def _beside(verdict: Verdict, claims: Mapping[str, Sequence[Verdict]]) -> list[tuple[str, str]]:
+    """The claims of the same paper that contradict this one, each with its outcome in words."""
+    return [(one, word(outcome(claims[one]))["text"]) for one in verdict.contradicts if one in claims]
 
 
-def _beside(verdict: Verdict, claims: Mapping[str, Sequence[Verdict]]) -> Html | None:
-    """The claims of the same paper that contradict this one, each with its outcome."""
-    told: list[Content] = []
-    for claim in verdict.contradicts:
-        word = outcome(claims[claim]) if claim in claims else "not run"
-        told += [", " if told else None, element("a", claim, href=f"#claim-{claim}"), f" ({LABELS.get(word, word)})"]
-    return note("The paper contradicts this claim itself: ", told, ".") if told else None
+def _line(verdict: Verdict, axis: Axis, *, same: bool) -> Context:
+    """One verdict: on one loss, or on both where they are the `same`."""
+    loss = ("both losses" if same else name(verdict.loss)) if verdict.loss else ""
+    return {
+        "loss": loss,
+        "word": word(verdict.verdict, rehearsal=verdict.rehearsal),
+        "why": verdict.why if verdict.verdict != "supported" else "",
+        "share": _share(verdict),
+        "strip": _strip(verdict, axis),
+        "effect": verdict.effect_text if verdict.verdict != "not run" else "",
+        "reason": verdict.reason,
+        "protocol": verdict.protocol,
+    }
 
 
-def _verdict(verdict: Verdict, *, all_losses: bool) -> Html:
-    style = tone(verdict.verdict, rehearsal=verdict.rehearsal)
-    word = element("span", f"{ICONS[verdict.verdict]} {verdict.verdict}", class_=f"word {style}")
-    said = verdict.why
-    if verdict.verdict != "not run":
-        said = verdict.effect_text + (f". {said[0].upper()}{said[1:]}" if said else "")
-    return element("p", word, _loss(verdict, all_losses=all_losses), f": {said}." if said else None)
+def _share(verdict: Verdict) -> str:
+    """How many of the claim's strata bear its verdict out: "12 of 13 strata"."""
+    counted = [s.verdict for s in verdict.strata if s.counted]
+    strata = "stratum" if len(counted) == 1 else "strata"
+    if verdict.verdict in ("supported", "refuted"):
+        return f"{counted.count(verdict.verdict)} of {len(counted)} {strata}"
+    decided = counted.count("supported") + counted.count("refuted")
+    return f"{decided} of {len(counted)} {strata} decided"
 
 
-def _grounds(verdict: Verdict, *, all_losses: bool) -> Html:
-    sizes = f" Decided at {verdict.protocol}." if verdict.protocol else ""
-    loss = _loss(verdict, all_losses=all_losses).strip(" ()")
-    return element("p", f"{loss[0].upper()}{loss[1:]}: " if loss else None, f"{verdict.reason}{sizes}")
+def _strip(verdict: Verdict, axis: Axis) -> Context:
+    """The strata of a verdict as dots with intervals, one above the other, largest effects first."""
+    drawn = sorted((s for s in verdict.strata if _is_drawn(s)), key=lambda s: -s.margin[0])
+    lane = min(max(STRIP / max(len(drawn), 1), LANES[0]), LANES[1])
+    unmeasured = sum(s.counted and s.verdict != "not run" for s in verdict.strata) - len(drawn)
+    return {
+        "height": round(lane * len(drawn) + 8, 1),
+        "radius": round(min(3.6, max(1.6, lane * 0.45)), 1),
+        "dots": list(_dots(drawn, axis, lane)),
+        "not_run": sum(s.counted and s.verdict == "not run" for s in verdict.strata),
+        "unmeasured": unmeasured,
+    }
 
 
-def _loss(verdict: Verdict, *, all_losses: bool) -> str:
-    if not verdict.loss:
-        return ""
-    return " (both losses)" if all_losses else f" ({name(verdict.loss)})"
+def _dots(strata: Sequence[Stratum], axis: Axis, lane: float) -> Iterator[Context]:
+    for n, stratum in enumerate(strata):
+        value, low, high = stratum.margin
+        yield {
+            "x": axis.percent(value),
+            "y": round(4 + lane * (n + 0.5), 1),
+            "low": axis.percent(low) if math.isfinite(low) else axis.percent(value),
+            "high": axis.percent(high) if math.isfinite(high) else axis.percent(value),
+            "flagged": stratum.flagged,
+            "tone": stratum.verdict.replace(" ", "-"),
+            "title": f"{stratum.name}: {stratum.verdict}. {stratum.text}",
+        }
+
+
+def _not_run(
+    both: Sequence[Verdict], targets: Mapping[tuple[str, str], str], claims: Mapping[str, Sequence[Verdict]]
+) -> Context:
+    first = both[0]
+    return {
+        "claim": first.claim,
+        "statement": first.statement,
+        "reason": first.reason,
+        "by_its_own_numbers": first.by_its_own_numbers,
+        "beside": _beside(first, claims),
+        "source": _source(first, targets),
+    }
+
+
+# -- where a paper makes it
 
 
 def _citations(findings: Findings) -> dict[tuple[str, str], str]:
@@ -198,11 +241,12 @@ def _citations(findings: Findings) -> dict[tuple[str, str], str]:
     return targets
 
 
-def _links(verdict: Verdict, targets: Mapping[tuple[str, str], str]) -> list[Content]:
+def _source(verdict: Verdict, targets: Mapping[tuple[str, str], str]) -> Context:
+    """Paper, section and cited figures; a figure on this page has the id of its element as `target`."""
     paper = verdict.claim.rstrip("0123456789")  # "A9" is a claim of paper A
-    links: list[Content] = []
-    for cited in verdict.source.figures:
-        target = targets.get((paper, cited))
-        first = "; figures " if cited[0].isdigit() else "; "
-        links += [", " if links else first, element("a", cited, href=f"#{target}") if target else cited]
-    return links
+    figures = verdict.source.figures
+    return {
+        "where": f"{verdict.source.paper}, section {verdict.source.section}",
+        "kind": "figures " if figures and figures[0][0].isdigit() else "",
+        "figures": [{"number": cited, "target": targets.get((paper, cited))} for cited in figures],
+    }

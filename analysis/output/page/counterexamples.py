@@ -12,9 +12,8 @@ from analysis.claims.claim import Verdict
 from analysis.figures import FIGURES
 from analysis.figures.figure import styles_of
 from analysis.findings import CURVATURE, Findings
-from analysis.output.page.charts import Charts, group
-from analysis.output.page.figures import commands
-from analysis.output.page.html import Content, Html, code_block, element, note, section, table
+from analysis.output.page.charts import Charts, Group, group
+from analysis.output.page.templates import Section
 from analysis.reports.counterexamples import COUNTEREXAMPLE, REVERSE
 from analysis.tables.words import name
 from analysis.theme import number, percent, regime_style
@@ -35,77 +34,54 @@ HEAD = (
 )
 
 
-def counterexample_section(findings: Findings, charts: Charts) -> Html:
+Context = dict[str, Any]
+
+
+def counterexample_section(findings: Findings, charts: Charts) -> Section:
     """The counts for both losses, the arrows, the table and how to run a pair again."""
     report = findings.counterexamples
-    losses = list(dict.fromkeys(report.families["loss"])) or ["ce"]
-    statements = [
-        element(
-            "li",
-            element("strong", report.summary(CURVATURE, loss, COUNTEREXAMPLE)),
-            f" ({name(loss)}). The reverse, {REVERSE}: {report.summary(CURVATURE, loss, REVERSE)}.",
-        )
-        for loss in losses
-    ]
     found = report.found
     shown = found[(found["curvature"] == CURVATURE) & (found["direction"] == COUNTEREXAMPLE)] if len(found) else found
-    return section(
-        "counterexamples",
-        "Higher curvature, yet more robust",
-        note(
-            "Pairs of cells on one curve, at equal attack and protocol. Confirmed: both differences pass a one-sided t "
-            "test over seeds after Benjamini–Yekutieli adjustment over all testable pairs, and the noise of either "
-            "cell alone does not explain them (q ≤ .05); λ₁ differs by 1.25× and accuracy by a point and two standard "
-            "errors. With fewer than three seeds a pair is only a candidate."
-        ),
-        element("ul", statements),
-        group(
-            [charts.figure(f, f.title.replace(": counterexamples under", ",")) for f in findings.arrows],
-            styles_of(findings.arrows),
-            figures=findings.arrows,
-            columns="two",
-        )
-        if findings.arrows
-        else None,
-        pair_table(shown),
-    )
+    headings = [figure.title.replace(": counterexamples under", ",") for figure in findings.arrows]
+    context = {
+        "losses": [
+            {"loss": loss, "found": report.summary(CURVATURE, loss, COUNTEREXAMPLE)}
+            | {"reverse": report.summary(CURVATURE, loss, REVERSE)}
+            for loss in list(dict.fromkeys(report.families["loss"])) or ["ce"]
+        ],
+        "reverse": REVERSE,
+        "arrows": group(charts, findings.arrows, headings, styles=styles_of(findings.arrows), columns="two"),
+        "shown": pair_table(shown),
+    }
+    return Section("counterexamples", "Counterexamples", "Higher curvature, yet more robust", context)
 
 
-def pair_table(shown: pd.DataFrame) -> Content:
+def pair_table(shown: pd.DataFrame) -> Context:
     """The most severe of the pairs and the command that trains the first of them again."""
     rows, found = shown.head(MAX_ROWS).to_dict("records"), len(shown)
-    if not rows:
-        return element("p", "No pair of cells on one curve is a confirmed or candidate counterexample.")
     more = f" The {len(rows)} most severe of {found}; counterexamples.csv holds them all." if found > len(rows) else ""
-    first = rows[0]
-    return [
-        table(
-            HEAD,
-            [_row(row) for row in rows],
-            caption=f"Pairs, most severe first.{more} Accuracies with 95 % intervals over seeds.",
-            class_="pairs",
-        ),
-        note("To train the first pair again:"),
-        code_block(str(first["rerun"])),
-    ]
+    return {
+        "head": HEAD,
+        "rows": [_row(row) for row in rows],
+        "caption": f"Pairs, most severe first.{more} Accuracies with 95 % intervals over seeds.",
+        "rerun": str(rows[0]["rerun"]) if rows else "",
+    }
 
 
-def _row(row: dict[Any, Any]) -> list[Content]:
+def _row(row: dict[Any, Any]) -> Context:
     regime = regime_style(str(row["regime"])).label
-    curve = f"{name(row['dataset'])} {name(row['model'])}, {regime}, m={row['momentum']:g}"
-    attack = f"{name(row['attack'])}, ε = {row['epsilon']:g}, {name(row['loss'])}"
-    label = " · ".join(part for part in (row["label"], row["reason"], row["note"]) if part)
-    return [
-        [curve, element("br"), attack],
-        f"{row['batch_i']} → {row['batch_j']}",
-        f"{number(row['lambda1_i'])} → {number(row['lambda1_j'])}",
-        [_accuracy(row, "i"), element("br"), "→ ", _accuracy(row, "j")],
-        f"{100 * row['clean_i']:.1f} → {percent(row['clean_j'])}",
-        f"{number(row['train_loss_i'], 2)} → {number(row['train_loss_j'], 2)}",
-        number(row["q"], 2),
-        number(row["severity"], 2),
-        label,
-    ]
+    return {
+        "curve": f"{name(row['dataset'])} {name(row['model'])}, {regime}, m={row['momentum']:g}",
+        "attack": f"{name(row['attack'])}, ε = {row['epsilon']:g}, {name(row['loss'])}",
+        "batch": f"{row['batch_i']} → {row['batch_j']}",
+        "lambda1": f"{number(row['lambda1_i'])} → {number(row['lambda1_j'])}",
+        "accuracy": [_accuracy(row, "i"), _accuracy(row, "j")],
+        "clean": f"{100 * row['clean_i']:.1f} → {percent(row['clean_j'])}",
+        "train_loss": f"{number(row['train_loss_i'], 2)} → {number(row['train_loss_j'], 2)}",
+        "q": number(row["q"], 2),
+        "severity": number(row["severity"], 2),
+        "label": " · ".join(part for part in (row["label"], row["reason"], row["note"]) if part),
+    }
 
 
 def _accuracy(row: dict[Any, Any], side: str) -> str:
@@ -122,7 +98,7 @@ PAPER_PANELS = ("A-18L", "A-18R", "A-6R")
 PAPER_CURVE = {"dataset": "fashion-mnist", "model": "stdcnn", "regime": "lr"}
 
 
-def paper_counterexample_section(findings: Findings, charts: Charts) -> Html | None:
+def paper_counterexample_section(findings: Findings, charts: Charts) -> Section | None:
     """The natural-training paper's own counterexample: StdCNN on Fashion-MNIST at a constant learning rate.
 
     Shows the verdict on claim A9, its three panels, and every pair of batch sizes on its curves. None if no network
@@ -132,46 +108,37 @@ def paper_counterexample_section(findings: Findings, charts: Charts) -> Html | N
     found = {pair for frame in frames for pair in zip(frame["dataset"], frame["model"], strict=True)}
     if not found & {(study.dataset, study.model) for study in STUDIES}:
         return None
-    return section(
-        "exception",
-        "The paper's own counterexample",
-        note(
-            "Section 3.2 of the natural-training paper: StdCNN on Fashion-MNIST at a constant learning rate becomes "
-            "more robust with the batch size although λ₁ rises."
-        ),
-        element("ul", [_verdict(verdict) for verdict in findings.verdicts if verdict.claim == PAPER_CLAIM]),
-        _paper_panels(findings, charts),
-        _paper_pairs(findings.counterexamples.found),
+    pairs = _paper_pairs(findings.counterexamples.found)
+    counts = Counter(zip(pairs["loss"], pairs["label"], strict=True)) if len(pairs) else {}
+    context = {
+        "verdicts": [_verdict(verdict) for verdict in findings.verdicts if verdict.claim == PAPER_CLAIM],
+        "panels": _paper_panels(findings, charts),
+        "commands": FIGURES[PAPER_PANELS[-1]].commands(findings.table.location),
+        "counts": "; ".join(f"{name(loss)}: {count} {label}" for (loss, label), count in counts.items()),
+        "shown": pair_table(pairs),
+    }
+    return Section("exception", "The paper's own counterexample", "The paper's own counterexample", context)
+
+
+def _verdict(verdict: Verdict) -> Context:
+    text = ". ".join(part.rstrip(".") for part in (verdict.effect_text, verdict.reason) if part)
+    return {"claim": verdict.claim, "loss": verdict.loss, "verdict": verdict.verdict, "text": text}
+
+
+def _paper_panels(findings: Findings, charts: Charts) -> Group:
+    shown = [(FIGURES[panel], figure) for panel in PAPER_PANELS for figure in findings.panels[panel]]
+    return group(
+        charts,
+        [figure for _, figure in shown],
+        [f"Figure {panel.number}: {figure.title.split(': ', 1)[-1]}" for panel, figure in shown],
+        styles=FIGURES[PAPER_PANELS[0]].curves.styles,
+        lines=True,
     )
 
 
-def _verdict(verdict: Verdict) -> Html:
-    text = ". ".join(part.rstrip(".") for part in (verdict.effect_text, verdict.reason) if part)
-    loss = f" ({name(verdict.loss)}): " if verdict.loss else ": "
-    link = element("a", verdict.claim, href=f"#claim-{verdict.claim}")
-    return element("li", link, loss, element("strong", verdict.verdict), f". {text}.")
-
-
-def _paper_panels(findings: Findings, charts: Charts) -> Content:
-    places = [
-        charts.figure(figure, f"Figure {FIGURES[panel].number}: {figure.title.split(': ', 1)[-1]}")
-        for panel in PAPER_PANELS
-        for figure in findings.panels[panel]
-    ]
-    if not places:
-        command = commands(FIGURES[PAPER_PANELS[-1]], findings.table.location)
-        return [note("Its cells were not run. This runs them:"), command]
-    return group(places, FIGURES[PAPER_PANELS[0]].curves.styles, lines=True)
-
-
-def _paper_pairs(found: pd.DataFrame) -> Content:
+def _paper_pairs(found: pd.DataFrame) -> pd.DataFrame:
     """The pairs on the paper's curves, for all momenta that were run."""
-    if len(found):
-        here = (found[list(PAPER_CURVE)] == pd.Series(PAPER_CURVE)).all(axis=1)
-        found = found[here & (found["curvature"] == CURVATURE) & (found["direction"] == COUNTEREXAMPLE)]
-    if not len(found):
-        return element("p", "No pair of batch sizes on its curves is sharper and yet more robust.")
-    counts = Counter(zip(found["loss"], found["label"], strict=True))
-    said = "; ".join(f"{name(loss)}: {count} {label}" for (loss, label), count in counts.items())
-    text = f"Pairs of batch sizes, over all momenta, attacks and ε that were run: {said}."
-    return [element("p", text), pair_table(found)]
+    if found.empty:
+        return found
+    here = (found[list(PAPER_CURVE)] == pd.Series(PAPER_CURVE)).all(axis=1)
+    return found[here & (found["curvature"] == CURVATURE) & (found["direction"] == COUNTEREXAMPLE)]

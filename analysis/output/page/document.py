@@ -7,6 +7,8 @@ import hashlib
 from collections.abc import Sequence
 from importlib.resources import files
 
+from markupsafe import Markup
+
 from analysis import theme
 from analysis.findings import Findings
 from analysis.output.page.charts import Charts, cells_block
@@ -14,77 +16,63 @@ from analysis.output.page.claims import claim_section
 from analysis.output.page.correlations import correlation_section
 from analysis.output.page.counterexamples import counterexample_section, paper_counterexample_section
 from analysis.output.page.figures import landscape_section, paper_section, study_section
-from analysis.output.page.header import header_section
-from analysis.output.page.html import Html, element
+from analysis.output.page.header import header
 from analysis.output.page.libraries import libraries
 from analysis.output.page.missing import missing_section
 from analysis.output.page.optimizers import optimizer_section
 from analysis.output.page.provenance import downloads_section, provenance_section
 from analysis.output.page.published import published_section
-
-PARTS = {
-    "claims": "Claims",
-    "figures": "Figures",
-    "correlations": "Correlations",
-    "counterexamples": "Counterexamples",
-    "exception": "The paper's own counterexample",
-    "optimizers": "Optimizers",
-    "papers": "The papers' figures",
-    "landscapes": "Landscapes and spectra",
-    "published": "Paper versus ours",
-    "missing": "Missing cells",
-    "provenance": "Provenance",
-    "downloads": "Downloads",
-}
+from analysis.output.page.templates import Section, rendered
 
 SCRIPTS = ("charts", "tips", "highlight", "controls", "tables", "sections")
 """The page's own scripts, in the order in which they need each other."""
 
 
+STYLES = ("page", "charts", "header", "claims", "tables", "print")
+"""The page's style sheets, in the order in which they overrule each other."""
+
+
 def render(findings: Findings, downloads: Sequence[str]) -> str:
     """The whole page; `downloads` are the files written beside it."""
     charts = Charts()
-    optimizers = optimizer_section(findings.table, charts)
-    own_counterexample = paper_counterexample_section(findings, charts)
-    absent = {
-        "exception": not own_counterexample,
-        "optimizers": not optimizers,
-        "landscapes": not any(findings.landscapes.values()),
-    }
-    parts = {part: text for part, text in PARTS.items() if not absent.get(part)}
-    body = element(
-        "main",
-        header_section(findings),
-        element(
-            "nav",
-            element("ul", [element("li", element("a", text, href=f"#{part}")) for part, text in parts.items()]),
-            aria_label="Sections",
-        ),
-        claim_section(findings),
-        study_section(findings, charts),
+    top = header(findings, charts)
+    sections = _sections(findings, downloads, charts)
+    scripts = [libraries(), _script()]
+    page = rendered(
+        "page.html",
+        {
+            "title": f"Report: {findings.table.location}",
+            "policy": _policy(scripts),
+            "style": Markup(theme.style_sheet() + "".join(_asset(f"{name}.css") for name in STYLES)),
+            "header": rendered("header.html", top),
+            "sections": sections,
+            "data": charts.data(cells_block(findings.table)),
+            "scripts": [Markup(script) for script in scripts],
+        },
+    )
+    return str(page)
+
+
+def _sections(findings: Findings, downloads: Sequence[str], charts: Charts) -> list[Section]:
+    """The sections in their order. Where no claim is decided, what the results do show comes before the claims."""
+    claims = claim_section(findings)
+    published = published_section(findings.comparisons)
+    figures = study_section(findings, charts)
+    decided = any(verdict.verdict in ("supported", "refuted") for verdict in findings.verdicts)
+    first = [claims, figures] if decided else [figures, published, claims]
+    rest = [
         correlation_section(findings, charts),
         counterexample_section(findings, charts),
-        own_counterexample,
-        optimizers,
+        paper_counterexample_section(findings, charts),
+        optimizer_section(findings.table, charts),
         paper_section(findings, charts),
         landscape_section(findings, charts),
-        published_section(findings.comparisons),
+        published if decided else None,
         missing_section(findings.table),
         provenance_section(findings),
         downloads_section(downloads),
-    )
-    scripts = [libraries(), _script()]
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=_policy(scripts)),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", f"Report: {findings.table.location}"),
-        element("style", Html(theme.style_sheet() + _asset("page.css"))),
-    )
-    run = [element("script", Html(script)) for script in scripts]
-    data = charts.data(cells_block(findings.table))
-    return f"<!DOCTYPE html>\n{element('html', head, element('body', body, data, *run), lang='en')}\n"
+    ]
+    return [*first, *(section for section in rest if section is not None)]
 
 
 def _policy(scripts: Sequence[str]) -> str:

@@ -1,42 +1,142 @@
-"""The top of the page: what was studied, what came out, and how much of the plan was run."""
+"""The top of the page: what was found, the first picture, and how far it can be trusted."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from analysis.claims.claim import Verdict
 from analysis.figures.curve_sets import Setup, setups
 from analysis.findings import Findings
-from analysis.output.page.claims import by_claim, outcome, tally
-from analysis.output.page.html import Content, Html, element, note
-from analysis.statistics.estimates import DECISIONS
+from analysis.output.page.charts import Charts, group
+from analysis.output.page.claims import by_claim, tally
+from analysis.output.page.finding import finding
+from analysis.statistics.thresholds import MIN_SEEDS, ZERO_GRADIENT
+from analysis.tables.cells import cells
 from analysis.tables.table import PROTOCOL, StudyTable, versions
-from analysis.tables.words import said, value_text
-from search_spaces import GRIDS, Trial
+from analysis.tables.words import name, said, value_text
+from search_spaces import GRIDS, REGIME_NAMES, REGIME_RULES, Trial
+
+FEW_SEEDS = 5
+"""With fewer seeds than this only large effects are decided (docs/calibration.md)."""
 
 
-def header_section(findings: Findings) -> Html:
-    """Title, summary and coverage."""
+def header(findings: Findings, charts: Charts) -> dict[str, Any]:
+    """What the top of the page shows."""
     table = findings.table
-    return element(
-        "header",
-        element("button", type="button", class_="theme", hidden=True),
-        element("h1", _title(table)),
-        element("p", provenance_line(findings), class_="meta"),
-        tally(by_claim(findings.verdicts)),
-        *summary(findings.verdicts, papers_networks=_has_papers_networks(table)),
-        coverage(table),
-    )
+    return {
+        "kicker": _kicker(table),
+        "title": finding(findings.verdicts, findings.comparisons, _rehearsal(table)),
+        **_lead(findings, charts),
+        "trust": [coverage(table), *_seeds(table), *_suspects(table)],
+        "partial": _is_partial(table),
+        "weaker": why_pgd_is_weaker(table),
+        "tally": tally(by_claim(findings.verdicts)),
+        "deviations": deviations(setups(table)),
+        "provenance": provenance_line(findings),
+    }
 
 
-def _title(table: StudyTable) -> str:
+def _kicker(table: StudyTable) -> str:
     grids = list(dict.fromkeys(request.grid for request in table.requests))
-    name = " + ".join(grids) or PurePosixPath(table.location).name or "results"
-    return f"Batch size, curvature and robustness: {name}"
+    title = " + ".join(grids) or PurePosixPath(table.location).name or "results"
+    return f"Batch size, curvature and adversarial robustness: {title}"
+
+
+def _rehearsal(table: StudyTable) -> str:
+    """The data sets, where no data set and model of the papers was run; else ""."""
+    if table.trials.empty or _has_papers_networks(table):
+        return ""
+    return _listed([name(str(one)) for one in sorted(table.trials["dataset"].unique())])
+
+
+def _lead(findings: Findings, charts: Charts) -> dict[str, Any]:
+    """The first picture with its curves explained; none where no network was attacked."""
+    if findings.lead is None:
+        return {"charts": None, "regimes": [], "others": 0}
+    figures = findings.lead.figures
+    told = [
+        (replace(style, shape="circle"), REGIME_NAMES.get(regime, regime), REGIME_RULES.get(regime, ""))
+        for regime, style in findings.lead.regimes
+    ]
+    return {
+        "charts": group(charts, figures, [figure.title for figure in figures], columns="two"),
+        "regimes": [one for one in told if one[2]],
+        "others": findings.lead.setups - 1,
+    }
+
+
+def coverage(table: StudyTable) -> str:
+    """How many networks were planned and trained."""
+    planned = table.planned.drop_duplicates("trial_id")
+    states = (planned if len(planned) else table.trials.rename(columns={"status": "state"}))["state"].value_counts()
+    done = {state: int(states.get(state, 0)) for state in ("ok", "diverged", "failed", "missing")}
+    others = ", ".join(f"{count} {state}" for state, count in done.items() if count and state != "ok")
+    told = f" ({others})" if others else ""
+    if not len(planned):
+        line = f"{done['ok']} networks trained{told}; what was planned is not known (no study.json)"
+    else:
+        line = f"{done['ok']} of {len(planned)} networks trained{told}"
+        outside = len(set(table.trials["trial_id"]) - set(planned["trial_id"]))
+        line += f", {outside} more outside the plan" if outside else ""
+    return line if done["ok"] else f"{line}: nothing to measure yet"
+
+
+def _is_partial(table: StudyTable) -> bool:
+    """Whether something that was planned has no network, or the plan is not known."""
+    return table.planned.empty or bool(table.planned["state"].isin(("missing", "failed")).any())
+
+
+def _seeds(table: StudyTable) -> list[str]:
+    """How many seeds a setting has, and what so many can decide."""
+    found = cells(table)
+    counts = found.loc[found["n_seeds"] > 0, "n_seeds"]
+    if counts.empty:
+        return []
+    usual, most = int(counts.median()), int(counts.max())
+    told = f"{usual} seed{'s' if usual > 1 else ''} a setting"
+    if most < MIN_SEEDS:
+        return [f"{told}: too few to decide a claim, {MIN_SEEDS} are needed"]
+    return [f"{told}: large effects are decided, small ones stay open" if usual < FEW_SEEDS else told]
+
+
+def _suspects(table: StudyTable) -> list[str]:
+    """How many attacked cells cannot be trusted, and why."""
+    found = cells(table)
+    asked = found[found["n_seeds"] > 0]
+    if asked.empty:
+        return []
+    blind = asked["zero_grad_fraction"] > ZERO_GRADIENT
+    weaker = asked["suspect"] & ~blind & (asked["attack"] == "pgd")
+    kinds = {"PGD weaker than FGSM": int(weaker.sum()), "no gradient to follow": int(blind.sum())}
+    told = [f"{why} in {count}" for why, count in kinds.items() if count]
+    if not told:
+        return ["no suspect attack"]
+    return [f"suspect attacks: {', '.join(told)} of {len(asked)} attacked cells; left out of tests, drawn hollow"]
+
+
+def why_pgd_is_weaker(table: StudyTable) -> str:
+    """Why PGD, which takes many steps, can leave more images right than FGSM, where it did; else ""."""
+    found = cells(table)
+    weaker = found["suspect"] & (found["attack"] == "pgd") & ~(found["zero_grad_fraction"] > ZERO_GRADIENT)
+    attacks = table.attacks[table.attacks["attack"] == "pgd"]
+    if not weaker.any() or attacks.empty:
+        return ""
+    steps = attacks["steps_probe"].astype(float)
+    reach = float((steps * attacks["step_size"] / attacks["epsilon"]).median())
+    if not np.isfinite(reach):
+        return ""
+    if reach >= 1:
+        return "PGD left more images right than FGSM in places although its steps can cross the whole ball of radius ε."
+    return (
+        f"Why PGD can be the weaker attack: its {steps.median():.0f} published steps move a pixel by at most "
+        f"{reach:.2g} ε from a random start, the one step of FGSM by the whole ε."
+    )
 
 
 def provenance_line(findings: Findings) -> str:
@@ -55,79 +155,13 @@ def provenance_line(findings: Findings) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def summary(verdicts: Sequence[Verdict], *, papers_networks: bool = True) -> list[Html]:
-    """The verdicts in plain words. `papers_networks`: whether any data set and model of the papers was run."""
-    claims = by_claim(verdicts)
-    reached = {claim: outcome(both) for claim, both in claims.items()}
-    with_outcome = {word: [c for c, w in reached.items() if w == word] for word in (*DECISIONS, "differs")}
-    not_run, differing = with_outcome["not run"], with_outcome["differs"]
-    run = len(claims) - len(not_run)
-    judged = [v for v in verdicts if v.verdict != "not run"] or verdicts
-    papers = _listed([f"the {paper}" if "paper" in paper else paper for paper in _papers(judged)])
-    if not run:
-        lead = f"None of the {len(claims)} claims of {papers} can be judged from these results."
-        return [element("p", lead, class_="lead")]
-    counts = [f"{len(with_outcome[word])} {word}" for word in ("supported", "refuted", "inconclusive")]
-    counts += [f"{len(differing)} with different verdicts on the two attack losses"] if differing else []
-    lead = f"Of {run} claim{'s' if run > 1 else ''} of {papers} that these results can judge: {_listed(counts)}."
-    if not_run:
-        lead += f" {len(not_run)} {'were' if len(not_run) > 1 else 'was'} not run."
-    points = [
-        element("li", element("strong", f"{word.capitalize()}: "), _statements(claims, with_outcome[word]))
-        for word in ("refuted", "supported")
-        if with_outcome[word]
-    ]
-    if differing:
-        for how in dict.fromkeys(claims[claim][0].losses for claim in differing):
-            mine = [claim for claim in differing if claims[claim][0].losses == how]
-            points.append(element("li", element("strong", f"{how[0].upper()}{how[1:]}: "), _statements(claims, mine)))
-    if not papers_networks:
-        text = "No data set and model of the papers was run: these verdicts test the analysis, not the papers' claims."
-        points.append(element("li", text))
-    return [element("p", lead, class_="lead"), element("ul", points) if points else Html("")]
-
-
-def _papers(verdicts: Iterable[Verdict]) -> list[str]:
-    return list(dict.fromkeys(verdict.source.paper for verdict in verdicts))
-
-
 def _has_papers_networks(table: StudyTable) -> bool:
     papers = {(trial.dataset, trial.model) for trial in _of_papers()}
     return not papers.isdisjoint(zip(table.trials["dataset"], table.trials["model"], strict=True))
 
 
-def _statements(claims: Mapping[str, Sequence[Verdict]], chosen: Sequence[str]) -> Content:
-    return [
-        [element("a", claim, href=f"#claim-{claim}"), f" {claims[claim][0].statement}{'; ' if n else '.'}"]
-        for n, claim in zip(range(len(chosen) - 1, -1, -1), chosen, strict=True)
-    ]
-
-
 def _listed(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def coverage(table: StudyTable) -> Html:
-    """The trials that were planned and run, and how their sizes differ from the papers'."""
-    planned = table.planned.drop_duplicates("trial_id")
-    states = (planned if len(planned) else table.trials.rename(columns={"status": "state"}))["state"].value_counts()
-    done = {state: int(states.get(state, 0)) for state in ("ok", "diverged", "failed", "missing")}
-    counts = f"{done['ok']} ok, {done['diverged']} diverged, {done['failed']} failed"
-    if len(planned):
-        line = f"{len(planned)} trials planned: {counts}, {done['missing']} missing."
-        if done["missing"] or done["failed"]:
-            line = f"Only part of the plan has been run. {line}"
-        outside = len(set(table.trials["trial_id"]) - set(planned["trial_id"]))
-        line += f" {outside} more rows lie outside the plan." if outside else ""
-    else:
-        line = f"{len(table.trials)} trials found: {counts}. What was planned is not known (no study.json)."
-    if not (table.trials["status"] == "ok").any():
-        line += " No network finished training, so there is nothing to measure yet."
-    partial = bool(done["missing"] or done["failed"] or not len(planned))
-    sentences = [note(text) for text in deviations(setups(table))]
-    return element(
-        "div", element("p", line), sentences, class_="coverage partial" if partial else "coverage", id="coverage"
-    )
 
 
 def deviations(found: Sequence[Setup]) -> list[str]:

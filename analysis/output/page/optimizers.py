@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from itertools import groupby
+from typing import Any
 
 from analysis.claims.sgd_variants import TABLE_2
 from analysis.figures.budgets import EPOCHS, GRADIENTS, budget_figure, measure_words, run_style, styles
-from analysis.output.page.charts import Charts, glyph, group
-from analysis.output.page.html import Content, Html, details, element, note, section
-from analysis.output.page.html import table as data_table
+from analysis.output.page.charts import Charts, Group, group
+from analysis.output.page.templates import Section
 from analysis.reports.budgets import (
     BASELINE,
     OptimizerComparison,
@@ -26,8 +26,15 @@ from analysis.tables.words import name, said
 from analysis.theme import percent, regime_style
 from search_spaces.sgd_variants import CIFAR, CIFAR_BATCH_SIZE
 
+HEAD = (
+    *("Optimizer", "Epochs", "Epochs of gradients", "Updates", "Seeds", "Accuracy"),
+    *("Gain per epoch", "Gain at equal compute", "The gain"),
+)
 
-def optimizer_section(table: StudyTable, charts: Charts) -> Html | None:
+Context = dict[str, Any]
+
+
+def optimizer_section(table: StudyTable, charts: Charts) -> Section | None:
     """Each comparison with its charts per epoch and per gradient and a table; None if only one optimizer was run.
 
     Charts are drawn at one batch size a data set and model, the one with most optimizers (nearest to 128 among
@@ -36,69 +43,62 @@ def optimizer_section(table: StudyTable, charts: Charts) -> Html | None:
     found = comparisons(table)
     if not found:
         return None
-    places = [list(group) for _, group in groupby(found, key=lambda c: c.place)]
-    intro = note(
-        "Accuracy at equal epochs and at equal numbers of gradients: SVRG computes about three gradients for each that "
-        "SGD computes, selective backprop fewer. A gain per epoch survives if it remains against SGD trained with as "
-        "many gradients. Networks without momentum; robust accuracies under the published loss."
-    )
-    return section(
-        "optimizers",
-        "Optimizers at equal epochs and at equal compute",
-        intro,
-        [_place(place, charts) for place in places],
-    )
+    places = [_place(list(here), charts) for _, here in groupby(found, key=lambda c: c.place)]
+    title = "Optimizers at equal epochs and at equal compute"
+    return Section("optimizers", "Optimizers", title, {"places": places})
 
 
-def _place(here: list[OptimizerComparison], charts: Charts) -> Html:
+def _place(here: list[OptimizerComparison], charts: Charts) -> Context:
     shown = min(here, key=lambda c: (-len({run.optimizer for run in c.runs}), abs(c.batch_size - CIFAR_BATCH_SIZE)))
-    drawn = [c for c in here if c.batch_size == shown.batch_size]
-    rest = [c for c in here if c.batch_size != shown.batch_size]
     first = here[0]
     sizes = f"{first['train_size']:,} training images, {first['test_size']:,} test images"
     of_paper = (first["dataset"], first["model"]) == (CIFAR.dataset, CIFAR.model)
-    return element(
-        "div",
-        element("h3", f"{name(str(first['dataset']))} · {name(str(first['model']))}"),
-        note(f"{sizes}, {said('augmentation', first['augmentation'])}."),
-        note(f"Against Choudhary (2020): {TABLE_2}.") if of_paper else None,
-        [_drawn(c, charts, opened=n == 0) for n, c in enumerate(drawn)],
-        details("Other batch sizes", [_table(c, m) for c in rest for m in _measures(c)]) if rest else None,
-    )
+    return {
+        "title": f"{name(str(first['dataset']))} · {name(str(first['model']))}",
+        "sizes": f"{sizes}, {said('augmentation', first['augmentation'])}.",
+        "against": f"Against Choudhary (2020): {TABLE_2}." if of_paper else "",
+        "drawn": [_drawn(c, charts) for c in here if c.batch_size == shown.batch_size],
+        "rest": [_table(c, m) for c in here if c.batch_size != shown.batch_size for m in _measures(c)],
+    }
 
 
-def _drawn(comparison: OptimizerComparison, charts: Charts, *, opened: bool) -> Html:
+def _drawn(comparison: OptimizerComparison, charts: Charts) -> Context:
     """One regime: clean and the strongest attack, each per epoch (left), per gradient (right) and as a table."""
     measures = _measures(comparison)
-    return details(
-        _title(comparison),
-        [
-            (_summary(comparison, measure), _charts(comparison, measure, charts), _table(comparison, measure))
-            for measure in measures
-        ],
-        [details(measure_words(m), _table(comparison, m)) for m in comparison.measures if m not in measures],
-        open=opened,
-    )
+    return {
+        "title": _title(comparison),
+        "measures": [_measure(comparison, measure, charts) for measure in measures],
+        "others": [(measure_words(m), _table(comparison, m)) for m in comparison.measures if m not in measures],
+    }
 
 
-def _summary(comparison: OptimizerComparison, measure: str) -> Html:
+def _measure(comparison: OptimizerComparison, measure: str, charts: Charts) -> Context:
+    words = measure_words(measure)
+    return {
+        "title": f"{words[0].upper()}{words[1:]}",
+        "gains": _gains(comparison, measure),
+        "charts": _charts(comparison, measure, charts),
+        "table": _table(comparison, measure),
+    }
+
+
+def _gains(comparison: OptimizerComparison, measure: str) -> list[Context]:
     """The gain of each optimizer over SGD at the longest budget that both have, per epoch and at equal compute."""
     budgets = {run.epochs for run in comparison.of(BASELINE)}
-    items = []
+    gains = []
     for style in styles(comparison):
         mine = [r for r in comparison.runs if run_style(r) == style and r.optimizer != BASELINE and r.epochs in budgets]
         if mine:
-            items.append(element("li", glyph(style), " ", _verdict(comparison, mine[-1], measure)))
-    words = measure_words(measure)
-    return element("div", element("h4", f"{words[0].upper()}{words[1:]}"), element("ul", items, class_="legend"))
+            gains.append({"style": style, **_gain(comparison, mine[-1], measure)})
+    return gains
 
 
-def _verdict(comparison: OptimizerComparison, run: OptimizerRun, measure: str) -> list[Content]:
+def _gain(comparison: OptimizerComparison, run: OptimizerRun, measure: str) -> Context:
     per_epoch, equal = (gain(comparison, run, measure) for gain in (gain_per_epoch, gain_at_equal_compute))
     gained = f"{_signed(per_epoch)} points after {run.epochs:,} epochs" if per_epoch else "not comparable"
     paid = f", {_signed(equal)} at equal compute" if equal else ""
     said = _said(comparison, run, per_epoch, equal, measure)
-    return [f"{run_style(run).label}: {gained}{paid}: ", element("strong", said)]
+    return {"text": f"{run_style(run).label}: {gained}{paid}", "said": said}
 
 
 def _signed(gain: LinearContrast) -> str:
@@ -109,31 +109,27 @@ def _measures(comparison: OptimizerComparison) -> list[str]:
     return ["clean", *([comparison.strongest] if comparison.strongest else [])]
 
 
-def _charts(comparison: OptimizerComparison, measure: str, charts: Charts) -> Html:
-    places = [
-        charts.figure(budget_figure(comparison, measure, budget), words)
-        for budget, words in ((EPOCHS, "Per epoch"), (GRADIENTS, "Per unit of compute"))
-    ]
-    return group(places, styles(comparison), columns="two")
+def _charts(comparison: OptimizerComparison, measure: str, charts: Charts) -> Group:
+    figures = [budget_figure(comparison, measure, budget) for budget in (EPOCHS, GRADIENTS)]
+    return group(charts, figures, ["Per epoch", "Per unit of compute"], styles=styles(comparison), columns="two")
 
 
 def _title(comparison: OptimizerComparison) -> str:
     return f"{regime_style(comparison.regime).label}, batch size {comparison.batch_size}"
 
 
-def _table(comparison: OptimizerComparison, measure: str) -> Html:
-    head = (
-        *("Optimizer", "Epochs", "Epochs of gradients", "Updates", "Seeds", "Accuracy"),
-        *("Gain per epoch", "Gain at equal compute", "The gain"),
-    )
+def _table(comparison: OptimizerComparison, measure: str) -> Context:
     runs = sorted(comparison.runs, key=lambda r: (r.optimizer != BASELINE, r.optimizer, r.own, r.epochs))
-    said = measure_words(measure)
-    caption = f"{_title(comparison)}, {said}: gains over SGD in points, with 95 % intervals (Welch)"
-    return data_table(head, [_row(comparison, run, measure) for run in runs], caption=caption, class_="pairs")
+    return {
+        "head": HEAD,
+        "caption": f"{_title(comparison)}, {measure_words(measure)}: gains over SGD in points, with 95 % intervals "
+        "(Welch)",
+        "rows": [_row(comparison, run, measure) for run in runs],
+    }
 
 
-def _row(comparison: OptimizerComparison, run: OptimizerRun, measure: str) -> list[Content]:
-    cells: list[Content] = [
+def _row(comparison: OptimizerComparison, run: OptimizerRun, measure: str) -> list[str]:
+    cells = [
         run_style(run).label,
         f"{run.epochs:,}",
         f"{run.gradient_epochs:,.4g}",
@@ -145,7 +141,7 @@ def _row(comparison: OptimizerComparison, run: OptimizerRun, measure: str) -> li
         return [*cells, "–", "–", "–"]
     per_epoch, equal = (gain(comparison, run, measure) for gain in (gain_per_epoch, gain_at_equal_compute))
     said = _said(comparison, run, per_epoch, equal, measure)
-    return [*cells, _points(per_epoch), _points(equal), element("strong", said)]
+    return [*cells, _points(per_epoch), _points(equal), said]
 
 
 def _mean(run: OptimizerRun, measure: str) -> str:

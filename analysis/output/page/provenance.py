@@ -9,45 +9,37 @@ from pathlib import PurePosixPath
 import pandas as pd
 
 from analysis.findings import Findings
-from analysis.output.page.html import Content, Html, element, note, section
+from analysis.output.page.templates import Section
 from analysis.tables.table import versions
 
 
-def provenance_section(findings: Findings) -> Html:
+def provenance_section(findings: Findings) -> Section:
     """Commands, versions, commits, devices, data and time."""
     trials = findings.table.trials
-    facts: list[tuple[str, Content]] = [
-        ("Results", element("code", findings.table.location)),
-        ("Commands", [element("div", element("code", _command(r.to_dict()))) for r in findings.table.requests]),
-        ("Packages", ", ".join(f"{package} {' / '.join(found)}" for package, found in versions(trials).items())),
-        ("Code", ", ".join(f"commit {sha}" for sha in _values(trials, "git_sha"))),
-        ("Device", ", ".join(_values(trials, "device"))),
-        ("Number type", ", ".join(_values(trials, "dtype"))),
-        ("Deterministic", ", ".join("yes" if flag else "no" for flag in trials["deterministic"].dropna().unique())),
-        ("Data (SHA-256)", ", ".join(_data_sets(trials))),
-        ("Trained", _span(trials)),
-        ("Time", _time(trials)),
-    ]
-    rows = [[element("dt", term), element("dd", fact)] for term, fact in facts if fact]
-    return section("provenance", "Provenance", element("dl", rows))
+    facts = {
+        "Packages": ", ".join(f"{package} {' / '.join(found)}" for package, found in versions(trials).items()),
+        "Code": ", ".join(f"commit {sha}" for sha in _values(trials, "git_sha")),
+        "Device": ", ".join(_values(trials, "device")),
+        "Number type": ", ".join(_values(trials, "dtype")),
+        "Deterministic": ", ".join("yes" if flag else "no" for flag in trials["deterministic"].dropna().unique()),
+        "Data (SHA-256)": ", ".join(_data_sets(trials)),
+        "Trained": _span(trials),
+        "Time": _time(trials),
+    }
+    context = {
+        "location": findings.table.location,
+        "commands": [_command(request.to_dict()) for request in findings.table.requests],
+        "facts": {term: fact for term, fact in facts.items() if fact},
+    }
+    return Section("provenance", "Provenance", "Provenance", context)
 
 
-def downloads_section(files: Sequence[str]) -> Html:
+def downloads_section(files: Sequence[str]) -> Section:
     """Links to the files written beside the page, a line for each table."""
     tables: dict[str, list[str]] = {}
     for file in files:
         tables.setdefault(PurePosixPath(file).stem, []).append(file)
-    items = [element("li", [_link(file) for file in of_table]) for of_table in tables.values()]
-    return section(
-        "downloads",
-        "Downloads",
-        note("The tables behind this page; the Parquet files describe each column."),
-        element("ul", items),
-    )
-
-
-def _link(file: str) -> list[Content]:
-    return [element("a", file, href=file, download=True), " "]
+    return Section("downloads", "Downloads", "Downloads", {"tables": tables})
 
 
 def _values(trials: pd.DataFrame, column: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.figures.batch_size import SPLITS
-from analysis.output.page.html import Content, Html, details, element, note, section, table
+from analysis.output.page.templates import Section
 from analysis.published.paper_versus_ours import (
     CONSISTENT,
     NOT_CONSISTENT,
@@ -33,25 +33,22 @@ QUANTITIES = {
 }
 
 
-def published_section(comparisons: Sequence[TableComparison]) -> Html:
+Context = dict[str, Any]
+
+
+def published_section(comparisons: Sequence[TableComparison]) -> Section:
     """Tables of which something was run, and one line with the command for each of the others."""
     run = [one for one in comparisons if one.was_run]
-    absent = [one for one in comparisons if not one.was_run]
-    intro = note(
-        "First line: our mean over seeds, and where one more run would lie with 95 % probability (Student's t; "
-        "geometric for λ₁ and for the curvature and gradient in the input). Second line: the number that the paper "
-        "prints, and the difference ours − paper. "
-        "Consistent (✓, otherwise ✕): the printed number lies in this interval, widened by the rounding of the "
-        "print. With fewer than two seeds this is not decidable (?); a wide interval is consistent with many numbers. "
-        "Attacks use the published loss, as in the papers; results under the stable loss are given below."
-    )
-    return section(
-        "published",
-        "The papers' tables: paper versus ours",
-        intro if run else None,
-        [_comparison(one) for one in run],
-        _absent(absent),
-    )
+    context = {
+        "tables": [_comparison(one) for one in run],
+        "absent": [
+            {"id": table_id(one), "title": one.title, "note": "", "commands": [one.table.command(one.model)]}
+            for one in comparisons
+            if not one.was_run
+        ],
+    }
+    title = "The papers' tables: paper versus ours"
+    return Section("published", "Paper versus ours", title, context, absent=not run)
 
 
 def table_id(one: TableComparison) -> str:
@@ -59,27 +56,14 @@ def table_id(one: TableComparison) -> str:
     return f"table-{one.table.table}-{one.table.printed_model}-{one.model}"
 
 
-def _absent(absent: Sequence[TableComparison]) -> Html | None:
-    if not absent:
-        return None
-    items = [
-        element("li", f"{one.title}: not run. ", element("code", one.table.command(one.model)), id=table_id(one))
-        for one in absent
-    ]
-    return element("ul", items, class_="panels")
-
-
-def _comparison(one: TableComparison) -> Html:
+def _comparison(one: TableComparison) -> Context:
     counts = one.cells["verdict"].value_counts()
-    verdicts = ", ".join(f"{counts[word]} {word}" for word in MARKS if word in counts)
-    remarks = [*one.table.notes, *dict.fromkeys(_misprints(one.cells))]
-    return details(
-        f"{one.title}: {verdicts}",
-        [note(remark) for remark in remarks],
-        [_table(one, split) for split in one.splits],
-        open=True,
-        id=table_id(one),
-    )
+    return {
+        "id": table_id(one),
+        "title": f"{one.title}: {', '.join(f'{counts[word]} {word}' for word in MARKS if word in counts)}",
+        "notes": [*one.table.notes, *dict.fromkeys(_misprints(one.cells))],
+        "splits": [_split(one, split) for split in one.splits],
+    }
 
 
 def _misprints(cells: pd.DataFrame) -> list[str]:
@@ -98,44 +82,49 @@ def _quantity(metric: str, epsilon: float | None) -> str:
     return f"{name(metric.removesuffix('_acc'))}{at}, %"
 
 
-def _table(one: TableComparison, split: str) -> Html:
+def _split(one: TableComparison, split: str) -> Context:
     cells = one.cells[one.cells["split"] == split]
     quantities = list(dict.fromkeys(map(quantity, cells.to_dict("records"))))
-    rows: list[Sequence[Content]] = []
+    rows, not_run = [], []
     for label, of_row in cells.groupby("row", sort=False):
+        if not (of_row["seeds"] > 0).any():
+            not_run.append(str(label))
+            continue
         found = {quantity(cell): cell for cell in of_row.to_dict("records")}
         seeds = sorted({int(n) for n in of_row["seeds"] if n})
-        count = "not run" if not seeds else f"{'–'.join(map(str, seeds))} seed{'s' if seeds != [1] else ''}"
         protocol = next((p for p, n in zip(of_row["protocol"], of_row["seeds"], strict=True) if n and p), "")
-        same = "–" if not seeds else (protocol or "the paper's")
         rows.append(
-            [
-                [str(label), element("br"), element("span", count, class_="note")],
-                element("span", same, class_="note"),
-                *(_cell(found.get(key)) for key in quantities),
-            ]
+            {
+                "label": label,
+                "seeds": f"{'–'.join(map(str, seeds))} seed{'s' if seeds != [1] else ''}",
+                "protocol": protocol or "the paper's",
+                "cells": [_cell(found.get(key)) for key in quantities],
+            }
         )
     first = "Batch size" if one.by_batch_size else "Network"
-    heads = [first, "Protocol", *(_quantity(metric, epsilon) for metric, epsilon in quantities)]
-    return table(heads, rows, caption=f"{one.title}: {SPLITS[split]} set", class_="versus")
+    return {
+        "head": [first, "Protocol", *(_quantity(metric, epsilon) for metric, epsilon in quantities)],
+        "caption": f"{one.title}: {SPLITS[split]} set",
+        "rows": rows,
+        "not_run": not_run,
+    }
 
 
-def _cell(cell: Mapping[Any, Any] | None) -> Content:
+def _cell(cell: Mapping[Any, Any] | None) -> Context | None:
     if cell is None:
-        return "–"
+        return None
     word = str(cell["verdict"])
-    mark = element("span", MARKS[word], class_=f"word {TONES[word]}", title=word, role="img", aria_label=word)
-    printed = f"paper {_shown(cell['paper'])}"
-    if not cell["seeds"]:
-        return [mark, " not run", element("br"), printed]
-    interval = "" if pd.isna(cell["low"]) else f" [{_shown(cell['low'])}, {_shown(cell['high'])}]"
-    content: list[Content] = [
-        element("strong", _shown(cell["ours"])), interval, " ", mark, element("br"),
-        f"{printed} ({_signed(cell['difference'])})",
-    ]  # fmt: skip
-    if not pd.isna(cell["stable"]):
-        content += [element("br"), element("span", f"stable {_shown(cell['stable'])}", class_="note")]
-    return content
+    run = bool(cell["seeds"])
+    return {
+        "word": word,
+        "mark": MARKS[word],
+        "tone": TONES[word],
+        "ours": _shown(cell["ours"]) if run else "",
+        "interval": "" if pd.isna(cell["low"]) else f"[{_shown(cell['low'])}, {_shown(cell['high'])}]",
+        "paper": _shown(cell["paper"]),
+        "difference": _signed(cell["difference"]) if run else "",
+        "stable": "" if pd.isna(cell["stable"]) else _shown(cell["stable"]),
+    }
 
 
 def _shown(value: float) -> str:

@@ -75,7 +75,7 @@ def test_the_report_contains_its_verdict(tmp_path: Path, clean_slope: float, ver
     found, page = report(tmp_path, digits(clean_slope))
     assert found["verdict"] == verdict
     assert "the paper's protocol: 15 epochs, 1,024 training images" in found["protocol"]
-    assert "2 of 2 strata decided" in page
+    assert "2 of 2 strata" in page
     assert 'id="claim-K1"' in page
 
 
@@ -83,4 +83,4 @@ def test_the_report_contains_its_verdict(tmp_path: Path, clean_slope: float, ver
 def test_a_paper_whose_only_claim_was_not_run_breaks_no_report(tmp_path: Path) -> None:
     found, page = report(tmp_path, curve_rows(batch_sizes=(16, 64), seeds=(0,)))
     assert found["verdict"] == "not run"
-    assert "Keskar et al. (2017): K1 was not run." in page
+    assert '<li id="claim-K1">' in page.split("claims were not run", 1)[1]

@@ -12,7 +12,7 @@ from analysis import theme
 from analysis.figures.landscapes import SURFACES
 from analysis.figures.plane import CONFIRMED
 from analysis.figures.representatives import COLOURS, SHAPES
-from analysis.output.page.charts import _GLYPHS
+from analysis.output.page.charts import GLYPHS
 
 LIGHT, DARK = 0, 1
 
@@ -108,13 +108,13 @@ def test_curves_of_a_figure_differ_in_shape(styles: dict[object, theme.SeriesSty
 @pytest.mark.parametrize("styles", [theme.REGIMES, theme.OPTIMIZERS], ids=["regimes", "optimizers"])
 def test_curves_differ_in_colour_and_legends_can_draw_their_shapes(styles: dict[str, theme.SeriesStyle]) -> None:
     assert len({style.colour for style in styles.values()}) == len(styles)
-    assert {style.shape for style in styles.values()} <= set(_GLYPHS)
+    assert {style.shape for style in styles.values()} <= set(GLYPHS)
 
 
 def test_the_papers_three_regimes_and_the_networks_differ_in_shape() -> None:
     assert len({theme.REGIMES[regime].shape for regime in ("lr", "lr_bs", "benchmark")}) == 3
     assert len(set(SHAPES)) == len(set(COLOURS)) == len(SHAPES) == len(COLOURS) == 8
-    assert set(SHAPES) <= set(_GLYPHS)
+    assert set(SHAPES) <= set(GLYPHS)
 
 
 def test_the_style_sheet_has_every_colour_in_both_themes() -> None:

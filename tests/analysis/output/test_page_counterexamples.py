@@ -4,13 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from analysis.findings import find
+from analysis.output.downloads import aggregated
 from analysis.output.page.charts import Charts
 from analysis.output.page.counterexamples import paper_counterexample_section
-from analysis.tables.table import from_rows
+from analysis.reports.counterexamples import counterexample_report
+from analysis.tables.cells import cells
+from analysis.tables.table import CURVE, QUESTION, from_rows
 from tests.analysis.synthetic import curve_rows, line, planned, trial
 
 SIZES = (16, 32, 64, 128, 256)
+
+
+def test_a_cell_has_the_interval_that_it_has_in_every_other_table() -> None:
+    planted: dict[str, Any] = {"fgsm": line(0.2, 0.08), "pgd": line(0.2, 0.08), "log2_lambda1": line(1, 1)}
+    table = from_rows(curve_rows(regime="lr", batch_sizes=SIZES, noise=0.002, **planted))
+    found = counterexample_report(table).found
+    keys = [*CURVE, *QUESTION]
+    for side in ("i", "j"):
+        pairs = found.rename(columns={f"batch_{side}": "batch_size"})
+        both = pairs.merge(aggregated(cells(table)), on=[*keys, "batch_size"])
+        assert len(both) == len(found) > 0
+        for limit in ("low", "high"):
+            assert both[f"accuracy_{limit}_{side}"].to_numpy() == pytest.approx(both[f"accuracy_{limit}"].to_numpy())
+            lambda1 = [f"lambda1_{split}_{limit}" for split in ("train", "test")]
+            ours = both[lambda1[0]].where(both["curvature"] == "lambda1_train", both[lambda1[1]])
+            assert both[f"lambda1_{limit}_{side}"].to_numpy() == pytest.approx(ours.to_numpy())
 
 
 def section(*, dataset: str, model: str, slope: float) -> str:
@@ -26,7 +47,10 @@ def section(*, dataset: str, model: str, slope: float) -> str:
         for batch_size in SIZES
         for seed in (0, 1, 2)
     ]
-    return str(paper_counterexample_section(find(from_rows(rows, grid=planned(rows, trials), requests=[])), Charts()))
+    found = find(from_rows(rows, grid=planned(rows, trials), requests=[]))
+    shown = paper_counterexample_section(found, Charts())
+    assert shown is not None
+    return str(shown.body)
 
 
 def test_a_planted_exception_is_drawn_and_its_pairs_are_confirmed() -> None:

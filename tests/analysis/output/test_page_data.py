@@ -15,11 +15,11 @@ def test_it_gives_each_chart_its_own_specification_and_holds_nothing_twice() -> 
     findings = find(from_rows([row for regime in ("lr", "lr_bs") for row in curve_rows(regime=regime)]))
     drawn, again = Charts(), Charts()
     for figure in findings.figures:
-        drawn.figure(figure)
-        again.figure(figure)
-        again.figure(figure)
+        drawn.place(figure)
+        again.place(figure)
+        again.place(figure)
     assert drawn.data() == again.data()
-    embedded = charts(f"{drawn.data()}").values()
+    embedded = charts(f'<script type="application/json" id="charts">{drawn.data()}</script>').values()
     assert [json.dumps(spec) for spec in embedded] == list(
         dict.fromkeys(json.dumps(figure.spec()) for figure in findings.figures)
     )

@@ -279,6 +279,24 @@ def test_nothing_is_wider_than_a_phone(browser: Browser, report: Path) -> None:
     assert page.run("document.documentElement.scrollWidth") <= 390
 
 
+def test_what_is_wider_than_its_box_says_that_it_scrolls(browser: Browser, report: Path) -> None:
+    page = browser.open(report, width=390, height=844)
+    box = "document.querySelector('#published .scroll')"
+    page.until(f"{box}.previousElementSibling.matches('.sideways')")
+    assert page.run(f"{box}.scrollWidth > {box}.clientWidth")
+    wide = browser.open(report)
+    narrow = "document.querySelector('#downloads')"
+    assert wide.run(f"{narrow}.querySelectorAll('.sideways').length") == 0
+
+
+def test_what_was_not_run_is_left_out_on_paper(page: Page) -> None:
+    left_out = "[...document.querySelectorAll('.absent')].filter((e) => e.checkVisibility()).length"
+    assert page.run(left_out) > 0
+    page.send("Emulation.setEmulatedMedia", media="print")
+    assert page.run(left_out) == 0
+    page.send("Emulation.setEmulatedMedia", media="")
+
+
 def test_a_link_into_a_folded_section_opens_it(page: Page) -> None:
     link = "document.querySelector('#claims a[href=\"#panel-C-6\"]')"
     assert page.run(f"Boolean({link})")

@@ -47,6 +47,7 @@ const onPick = (event) => {
 const addAxisPickers = (group) => {
   const words = new Set(placesIn(group).flatMap((place) => logAxes(templateOf(place)).map(([axis]) => axis)));
   const controls = group.querySelector(".controls");
+  if (!controls) return;
   for (const axis of words) {
     const picker = make("select", {}, new Option("logarithmic", "log"), new Option("linear", "linear"));
     picker.dataset.axis = axis;

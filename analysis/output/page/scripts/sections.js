@@ -1,4 +1,4 @@
-// Links into folded sections open them, paper gets everything; then the charts begin to be drawn.
+// Links into folded sections open them, paper gets what was run; then the charts begin to be drawn.
 
 const open = (target) => {
   for (let element = target; element; element = element.parentElement) {
@@ -18,10 +18,10 @@ window.addEventListener("hashchange", follow);
 let folded = [];
 window.addEventListener("beforeprint", () => {
   letGo();
-  folded = [...document.querySelectorAll("details:not([open]):not(.data)")];
+  folded = [...document.querySelectorAll("details:not([open]):not(.data, .claim, .absent)")];
   folded.forEach((details) => { details.open = true; });
   for (const place of places()) {
-    if (jobs.has(place)) continue;
+    if (jobs.has(place) || place.closest(".absent")) continue;
     nearby.unobserve(place);
     redraw(place);
   }

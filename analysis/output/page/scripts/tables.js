@@ -47,3 +47,14 @@ const addTable = (figure) => {
 };
 
 document.querySelectorAll("figure.panel").forEach(addTable);
+
+// What is wider than its box says so; a box in a closed section is measured when that opens.
+const hints = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    const wide = target.scrollWidth > target.clientWidth + 1;
+    const hint = target.previousElementSibling?.matches(".sideways") ? target.previousElementSibling : null;
+    if (wide && !hint) target.before(make("p", { className: "sideways", textContent: "Scroll sideways for more →" }));
+    if (!wide) hint?.remove();
+  }
+});
+document.querySelectorAll(".scroll, pre").forEach((box) => hints.observe(box));

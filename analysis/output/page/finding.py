@@ -1,0 +1,98 @@
+"""The title of the report: what was found, in plain words, and never more than the verdicts say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from analysis.claims.claim import Verdict
+from analysis.output.page.claims import by_claim, outcome
+from analysis.published.paper_versus_ours import CONSISTENT, NOT_CONSISTENT, NOT_DECIDABLE, TableComparison
+
+PLAIN: dict[str, tuple[str, str]] = {
+    "A7": (
+        "adversarial accuracy falls as the batch grows, at a constant learning rate and in the benchmark",
+        "adversarial accuracy does not always fall as the batch grows",
+    ),
+    "A6": (
+        "adversarial accuracy stays level where the learning rate grows with the batch size",
+        "adversarial accuracy does not always stay level where the learning rate grows with the batch size",
+    ),
+    "A8": (
+        "the Hessian's top eigenvalue does not always explain adversarial robustness",
+        "the Hessian's top eigenvalue goes with adversarial robustness on every curve that was tested",
+    ),
+    "A2": (
+        "accuracy under FGSM falls with the batch size in the benchmark",
+        "accuracy under FGSM does not always fall with the batch size in the benchmark",
+    ),
+    "A3": (
+        "curvature rises with the batch size in the benchmark",
+        "curvature does not always rise with the batch size in the benchmark",
+    ),
+    "A4": (
+        "a constant ratio of learning rate to batch size leads to flatter minima",
+        "a constant ratio of learning rate to batch size does not always lead to flatter minima",
+    ),
+    "C1": (
+        "large batches reach areas of higher curvature",
+        "large batches do not always reach areas of higher curvature",
+    ),
+    "C4": (
+        "networks trained with large batches are more prone to FGSM",
+        "networks trained with large batches are not always more prone to FGSM",
+    ),
+    "A11": (
+        "at a constant learning rate, momentum makes most networks more robust",
+        "at a constant learning rate, momentum does not make most networks more robust",
+    ),
+    "B11": (
+        "SVRG, noisy SGD and selective backprop are mostly no more robust than minibatch SGD",
+        "SVRG, noisy SGD and selective backprop are mostly more robust than minibatch SGD",
+    ),
+}
+"""Claim -> what can be said of it in a title when it is supported, and when it is refuted; the foremost first.
+
+A claim of all networks is refuted by one of them, so its refutation says "not always".
+"""
+
+MOST = 2
+"""The most claims that a title speaks of."""
+
+
+def finding(verdicts: Sequence[Verdict], comparisons: Sequence[TableComparison] = (), rehearsal: str = "") -> str:
+    """The title: what the foremost decided claims say, else what is undecided.
+
+    `rehearsal` names the data set where no network of the papers was run.
+    """
+    claims = by_claim(verdicts)
+    said = [PLAIN[claim][word == "refuted"] for claim, word in _decided(claims).items() if claim in PLAIN][:MOST]
+    if said:
+        text = "; ".join(said)
+        return f"In a rehearsal on {rehearsal}, {text}" if rehearsal else f"{text[0].upper()}{text[1:]}"
+    decided, run = _decided(claims), [claim for claim, both in claims.items() if outcome(both) != "not run"]
+    if decided:
+        held = sum(word == "supported" for word in decided.values())
+        return f"Of {_claims(len(run))} that could be judged, {held} held, {len(decided) - held} did not"
+    if run:
+        return f"No claim is decided yet{_agreement(comparisons) or f': {_claims(len(run))} could be judged'}"
+    return f"No claim can be judged from these results{_agreement(comparisons)}"
+
+
+def _decided(claims: Mapping[str, Sequence[Verdict]]) -> dict[str, str]:
+    """Claim -> supported or refuted, on every loss on which it was judged; in the order of `PLAIN`."""
+    reached = {claim: {v.verdict for v in both} for claim, both in claims.items()}
+    order = [*(claim for claim in PLAIN if claim in claims), *(claim for claim in claims if claim not in PLAIN)]
+    return {claim: str(next(iter(reached[claim]))) for claim in order if reached[claim] in ({"supported"}, {"refuted"})}
+
+
+def _claims(count: int) -> str:
+    return "1 claim" if count == 1 else f"{count} claims"
+
+
+def _agreement(comparisons: Sequence[TableComparison]) -> str:
+    """How many printed numbers agree with ours, where any has one beside it."""
+    words = [word for one in comparisons for word in one.cells["verdict"]]
+    tested, open_ = words.count(CONSISTENT) + words.count(NOT_CONSISTENT), words.count(NOT_DECIDABLE)
+    if tested:
+        return f"; {words.count(CONSISTENT)} of {tested} numbers that the papers print agree with ours"
+    return f"; {open_} numbers that the papers print stand beside ours" if open_ else ""
