@@ -32,7 +32,12 @@ PAGE: dict[str, tuple[str, str]] = {
 """Role -> its colour in the light and in the dark theme. Text has a contrast of at least 4.5:1 on paper and on wash,
 the edge of a control 3:1; lines need none, for the layout alone separates what they separate."""
 
-IN_THE_DARK: dict[str, str] = {PAPER: PAGE["paper"][1], "#6A1B9A": "#e3c2fb", "#D62728": "#ef5350"}
+IN_THE_DARK: dict[str, str] = {
+    PAPER: PAGE["paper"][1],
+    "#6A1B9A": "#e3c2fb",
+    "#8A6D1A": "#d9b84a",
+    "#D62728": "#ef5350",
+}
 """Colour of a mark -> its replacement in the dark theme; colours that are not here serve both themes."""
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"

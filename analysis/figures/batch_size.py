@@ -440,11 +440,11 @@ def template(
     marks = [
         layer({"type": "area", **quiet}, seeded, y=low, y2=high, detail=line, fillOpacity=band),
         layer({"type": "rule", **quiet, "strokeWidth": 1}, seeded,
-              y=low, y2=high, opacity=_unless_doubtful(0.45)),
+              y=low, y2=high, opacity=_unless_doubtful(0.55)),
         layer({"type": "line", **quiet, "strokeWidth": 1.7}, drawn,
               y=mean, strokeDash=stroke_dash(kinds), detail=line),
         layer({"type": "circle", **quiet, "size": 11},
-              y=value_axis.encode("value"), opacity=_unless_doubtful(0.6)) | {"transform": [SEEDS]},
+              y=value_axis.encode("value"), opacity=_unless_doubtful(0.8)) | {"transform": [SEEDS]},
         layer({"type": "point", **aside, "size": 44, "strokeWidth": 1.6}, drawn,
               y=mean, shape=shape, fill=hollow(fill, kinds), opacity=_unless_doubtful(1), tooltip=tooltip)
         | {"params": [near]},

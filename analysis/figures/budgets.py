@@ -136,17 +136,17 @@ def _template(
         alt.Tooltip("seeds:Q"),
     ]
     level = layer(
-        {"type": "rule", "strokeWidth": 1, "opacity": 0.45, "color": "currentColor"},
+        {"type": "rule", "strokeWidth": 1, "opacity": 0.55, "color": "currentColor"},
         y=encoded(alt.Y("mean:Q", scale=y_scale)),
     )
     return layered(
         level | {"data": {"name": LEVEL}},
         layer({"type": "line", "strokeWidth": 1.9, "clip": True}, x=x, y=y, color=colour),
         layer(
-            {"type": "rule", "strokeWidth": 1, "opacity": 0.45, "clip": True}, "isValid(datum.low)",
+            {"type": "rule", "strokeWidth": 1, "opacity": 0.55, "clip": True}, "isValid(datum.low)",
             x=x, y=low, y2=high, color=colour,
         ),
-        layer({"type": "circle", "size": 11, "opacity": 0.6}, x=x, y=seeds, color=colour) | {"transform": [SEEDS]},
+        layer({"type": "circle", "size": 11, "opacity": 0.8}, x=x, y=seeds, color=colour) | {"transform": [SEEDS]},
         layer(
             {"type": "point", "size": 80, "filled": True, "opacity": 1},
             x=x, y=y, color=colour, shape=shape, tooltip=[encoded(one) for one in tooltip],
