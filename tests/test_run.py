@@ -182,6 +182,7 @@ def test_a_terminal_of_another_encoding_is_no_error(tmp_path: Path) -> None:
         ("--frobnicate", ""),
         ("--sedes=0", "did you mean '--seeds'?"),
         ("--dryrun", "did you mean '--dry-run'?"),
+        ("--epochs=--", "argument --epochs: expected one argument"),
         ("smoke", "did you mean --grid smoke?"),
         ("--probes=headlin", "did you mean 'headline'?"),
     ],
