@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,36 +15,9 @@ from study.tuning.settings import RunSettings
 if TYPE_CHECKING:
     from study.tuning.tuner import Data
 
-ANSWER_SECONDS = 30.0
-"""How long an object store may take to answer its first request."""
-
 
 class InputError(Exception):
     """A grid, data or results that cannot be used as given."""
-
-
-def check_answer(results: Results) -> None:
-    """Refuse an object store that does not answer: without credentials its client tries for minutes, silently."""
-    if "://" not in results.location:
-        return
-    answers: list[bool | Exception] = []
-
-    def ask() -> None:
-        try:
-            answers.append(results.exists())
-        except Exception as error:
-            answers.append(error)
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(ANSWER_SECONDS)
-    if not answers:
-        raise InputError(
-            f"{results.location} does not answer within {ANSWER_SECONDS:.0f} s: check the network and the credentials "
-            "(AWS_PROFILE or AWS_ACCESS_KEY_ID; GOOGLE_APPLICATION_CREDENTIALS)"
-        )
-    if isinstance(answers[0], Exception):
-        raise answers[0]
 
 
 def check_place(results: Results) -> None:

@@ -49,7 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal of another encoding shows \\u03b5 for ε
     argv = sys.argv[1:] if argv is None else argv
-    arguments = options.parser().parse_args(argv)
+    parser = options.parser()
+    for argument in argv:
+        if argument.startswith("--") and argument.endswith("=--"):  # argparse gives an empty list for it
+            parser.error(f"argument {argument.removesuffix('=--')}: expected one argument")
+    arguments = parser.parse_args(argv)
     try:
         if arguments.list:
             from study import listing  # importing torch takes seconds
@@ -60,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         request, settings = options.request(arguments), options.run_settings(arguments)
         grid = _plan(request)
         results = Results(arguments.results or f"results/{request.grid}")
-        checks.check_answer(results)
+        results.exists()  # refuses a store that cannot be reached
         checks.check_place(results)
         checks.check_networks(grid)
         checks.check_sizes(grid)

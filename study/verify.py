@@ -57,6 +57,7 @@ def verify(results: Results, counts: Counter[str]) -> Iterator[Problem]:
     Raises:
         RecordsError, OSError: there are no results here, or they cannot be reached.
     """
+    results.exists()  # refuses a store that cannot be reached
     rows, unreadable = results.read_rows(COLUMNS, use_cache=False)  # the copy is checked below
     by_id = {row["trial_id"]: row for row in rows}
     counts["rows"] = len(rows)

@@ -19,18 +19,21 @@ import pytest
 import torch
 from torch import nn
 
+from analysis import report
 from benchmarks.simulated_cluster import trial_processes
 from search_spaces import GRIDS, Request, plan
 from search_spaces.smoke import DIGITS, SMOKE
 from search_spaces.space import Curve
-from study import checks, run
+from study import run, verify
 from study.attacks import ATTACKS
 from study.data import DATASETS
 from study.models import MODELS
 from study.optimizers import OPTIMIZERS
+from study.results import folder
 from study.results.folder import Results
 from study.results.run_lock import RunLock
 from study.results.schema import ROW_SCHEMA, empty_row
+from study.results.storage import Storage
 from study.run import main
 from study.tuning import costs
 from study.tuning.ends import LOST_RAY
@@ -110,7 +113,6 @@ def test_rows_of_a_newer_version_are_never_overwritten(tmp_path: Path, capsys: p
     ("option", "value", "message"),
     [
         ("--results", "", "is not a folder"),
-        ("--results", "--", "is not a folder"),
         ("--results", "-x", "is not a folder"),
         ("--results", "/dev/null", "is a file, not a folder"),
         ("--results", __file__, "is a file, not a folder"),
@@ -138,10 +140,12 @@ def test_places_that_cannot_be_meant_are_refused_before_anything_is_made(
 def test_a_store_that_does_not_answer_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(checks, "ANSWER_SECONDS", 0.2)
-    monkeypatch.setattr(Results, "exists", lambda self: time.sleep(2))
-    assert main([*SMALL, "--dry-run", "--results", "s3://bucket/folder?region=x"]) == 2
-    assert "does not answer within 0 s: check the network and the credentials" in capsys.readouterr().err
+    monkeypatch.setattr(folder, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(Storage, "has_folder", lambda self, name: time.sleep(2))
+    store = "s3://bucket/folder?region=x"
+    for command, arguments in ((main, [*SMALL, "--dry-run", "--results"]), (report.main, []), (verify.main, [])):
+        assert command([*arguments, store]) == 2
+        assert "does not answer within 0 s: check the network and the credentials" in capsys.readouterr().err
 
 
 def test_many_damaged_files_are_counted_not_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -182,6 +186,7 @@ def test_a_terminal_of_another_encoding_is_no_error(tmp_path: Path) -> None:
         ("--frobnicate", ""),
         ("--sedes=0", "did you mean '--seeds'?"),
         ("--dryrun", "did you mean '--dry-run'?"),
+        ("--epochs=--", "argument --epochs: expected one argument"),
         ("smoke", "did you mean --grid smoke?"),
         ("--probes=headlin", "did you mean 'headline'?"),
     ],

@@ -109,6 +109,7 @@ def load(location: str | Path) -> StudyTable:
         RecordsError: there are no results at `location`.
     """
     results = Results(location)
+    results.exists()  # refuses a store that cannot be reached
     rows, unreadable = results.read_table(READ)
     rows, unusable = _usable(rows)
     unreadable += unusable

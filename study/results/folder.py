@@ -6,10 +6,11 @@ import io
 import json
 import math
 import sys
+import threading
 import time
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,9 @@ WEIGHT_FILES = ("safetensors", "pt")
 
 CHECKPOINT_SECONDS = 30.0
 """A crash loses at most this much training, or one epoch if that is longer."""
+
+ANSWER_SECONDS = 30.0
+"""How long an object store may take to answer its first request."""
 
 _LOCAL_READERS, _REMOTE_READERS = 2, 32  # threads; decoding takes the time on a disk, waiting on an object store
 _BATCH = 500
@@ -371,15 +375,35 @@ class Results:
         """Whether there is a results folder here.
 
         Raises:
-            RecordsError: its storage cannot be reached or denies access.
+            RecordsError: its storage cannot be reached, does not answer within ANSWER_SECONDS or denies access.
         """
         try:
-            return self._storage.has_folder("trials")
+            return self._within_limit(lambda: self._storage.has_folder("trials"))
         except OSError as error:
             raise RecordsError(
                 f"cannot look into the results folder {self.location}: {error}; check the credentials, the bucket and "
                 "the network, or give another folder with --results"
             ) from error
+
+    def _within_limit(self, ask: Callable[[], bool]) -> bool:
+        """The answer of an object store, whose client tries for minutes, silently, without credentials."""
+        if not self._storage.remote:
+            return ask()
+        answer: Future[bool] = Future()
+
+        def work() -> None:
+            try:
+                answer.set_result(ask())
+            except BaseException as error:
+                answer.set_exception(error)
+
+        threading.Thread(target=work, daemon=True).start()  # one of a pool would keep the program from ending
+        if not wait([answer], ANSWER_SECONDS).done:
+            raise RecordsError(
+                f"{self.location} does not answer within {ANSWER_SECONDS:.0f} s: check the network and the credentials "
+                "(AWS_PROFILE or AWS_ACCESS_KEY_ID; GOOGLE_APPLICATION_CREDENTIALS)"
+            )
+        return answer.result()
 
 
 def _not_in(cached: pa.Table | None, stamps: Mapping[str, Stamp]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -74,6 +75,8 @@ def _on_loopback() -> Iterator[None]:
     folder = Path.home() / ".ray"
     with suppress(OSError):
         folder.mkdir(mode=0o700, exist_ok=True)
+    if not os.access(folder, os.W_OK):  # Ray could not store a token: it and its workers get one that is not stored
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
     try:
         yield

@@ -67,3 +67,7 @@ def test_local_ray_listens_on_loopback_only_and_its_token_is_its_users(tmp_path:
     assert len(found) >= 4  # GCS, raylet, driver, worker
     assert set(found) <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
     assert stat.S_IMODE((tmp_path / ".ray" / "auth_token").stat().st_mode) == 0o600
+
+
+def test_a_home_that_cannot_be_written_to_is_no_obstacle() -> None:
+    assert "listens" in run_script(SOCKETS, HOME="/dev/null/none").stdout
