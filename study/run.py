@@ -189,6 +189,7 @@ def _print_failures(progress: Progress, results: Results) -> None:
 def _write_report(results: Results, request: Request, grid: Grid, argv: Sequence[str], *, failed: bool) -> None:
     """Write the report; print what it found, what is undecided with the next command, and its path."""
     from analysis.output.conclusion import conclude
+    from analysis.output.page.header import title
     from analysis.report import ReportError, find_and_write
 
     try:
@@ -197,7 +198,8 @@ def _write_report(results: Results, request: Request, grid: Grid, argv: Sequence
         raise checks.InputError(str(error)) from error
     conclusion = conclude(findings.verdicts)
     following = _next_command(request, grid, argv, undecided=bool(conclusion.open), failed=failed)
-    _print_wrapped(f"found: {conclusion.found}")
+    decided = conclusion.supported or conclusion.refuted
+    _print_wrapped(f"found: {title(findings)} ({conclusion.found})" if decided else f"found: {conclusion.found}")
     _print_wrapped(f"undecided: {conclusion.undecided}" + (f"; next: {following}" if following else ""))
     print(f"report: {page}")
 

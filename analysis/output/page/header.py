@@ -31,7 +31,7 @@ def header(findings: Findings, charts: Charts) -> dict[str, Any]:
     table = findings.table
     return {
         "kicker": _kicker(table),
-        "title": finding(findings.verdicts, findings.comparisons, _rehearsal(table)),
+        "title": title(findings),
         **_lead(findings, charts),
         "trust": [coverage(table), *_seeds(table), *_suspects(table)],
         "partial": _is_partial(table),
@@ -42,10 +42,15 @@ def header(findings: Findings, charts: Charts) -> dict[str, Any]:
     }
 
 
+def title(findings: Findings) -> str:
+    """What was found, in a sentence."""
+    return finding(findings.verdicts, findings.comparisons, _rehearsal(findings.table))
+
+
 def _kicker(table: StudyTable) -> str:
     grids = list(dict.fromkeys(request.grid for request in table.requests))
-    title = " + ".join(grids) or PurePosixPath(table.location).name or "results"
-    return f"Batch size, curvature and adversarial robustness: {title}"
+    studied = " + ".join(grids) or PurePosixPath(table.location).name or "results"
+    return f"Batch size, curvature and adversarial robustness: {studied}"
 
 
 def _rehearsal(table: StudyTable) -> str:
