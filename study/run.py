@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from search_spaces import GRIDS, Grid, GridError, Request, plan
+from search_spaces import Grid, GridError, Request, plan
 from study import checks, dry_run, options
 from study.results import provenance
 from study.results.folder import RecordsError, Results
@@ -31,8 +31,8 @@ INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143  # 128 and the signal's num
 SHOWN = 5
 """Files that cannot be read, and trials that failed, are named up to this number, then counted."""
 
-REAL = {"smoke": "mnist_quick", "mnist_quick": "natural_training --dry-run"}
-"""Grid -> what a newcomer may want next, on real images."""
+REAL = {"smoke": "mnist_quick"}
+"""Grid -> the grid that a newcomer may want next, on real images."""
 
 MORE_SEEDS = (5, 8)
 """Numbers of seeds that confirm most counterexamples, and nearly all (docs/calibration.md)."""
@@ -215,8 +215,7 @@ def _next_command(request: Request, grid: Grid, argv: Sequence[str], *, undecide
     if failed:
         return options.command(argv)
     if request.grid in REAL:
-        following = REAL[request.grid]
-        return options.command(["--grid", *(following if following in GRIDS else REAL[following]).split()])
+        return options.command(["--grid", REAL[request.grid]])
     seeds = {planned.trial.seed for planned in grid.values()}
     more = next((count for count in MORE_SEEDS if max(seeds) < count - 1), None)
     if undecided and more:

@@ -249,6 +249,8 @@ def test_version_and_list_need_no_grid(capsys: pytest.CaptureFixture[str]) -> No
         ("--grid sgd_variants --seeds 0-7", True, False, None),
         ("--grid sgd_variants --seeds 0-7 --epochs 1", True, False, "--grid sgd_variants --dry-run"),
         ("--grid sgd_variants", False, False, None),
+        ("--grid smoke", True, False, "--grid mnist_quick"),
+        ("--grid mnist_quick", True, False, "--grid mnist_quick --seeds 0-4"),
     ],
 )
 def test_the_next_command_is_for_failures_then_seeds_then_the_rest(
