@@ -20,12 +20,12 @@ from study.results.run_lock import RunLock, running_command
 from study.results.schema import Row
 from study.trials import pending
 from study.tuning.costs import CostModel
-from study.tuning.ends import handle_sigterm, ignore_interrupts, terminated
+from study.tuning.ends import BROKEN_PIPE, handle_sigterm, ignore_interrupts, terminated
 from study.tuning.progress import Progress
 from study.tuning.settings import ClusterError, RunSettings
 
 OK, SOME_FAILED, BAD_INPUT = 0, 1, 2
-INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143  # 128 and the signal's number, as shells say it
+INTERRUPTED, TERMINATED = 130, 143  # 128 and the signal's number, as shells say it
 
 
 SHOWN = 5

@@ -15,6 +15,9 @@ LOST_RAY = 3
 """Exit status when a process of Ray that every trial needs has died."""
 
 
+BROKEN_PIPE = 141
+"""Exit status when nobody reads the output any more: 128 and the number of SIGPIPE, as shells say it."""
+
 ASK_SECONDS = 1.0
 """How often a watched server is asked."""
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search_spaces import Planned, Trial
+from study.tuning.ends import BROKEN_PIPE
 
 LINE_SECONDS = 30.0
 """Without a terminal: at most one line this often."""
@@ -317,12 +318,22 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:.1f}%"
 
 
+class _Console(Console):
+    """Ends the program with BROKEN_PIPE, not 1, when nobody reads its output any more."""
+
+    def on_broken_pipe(self) -> None:
+        try:
+            super().on_broken_pipe()
+        except SystemExit:
+            raise SystemExit(BROKEN_PIPE) from None
+
+
 class Display:
     """Shows a Progress: continuously on a terminal, else in a line now and then when something has changed."""
 
     def __init__(self, progress: Progress, console: Console | None = None) -> None:
         self.progress = progress
-        self.console = console or Console(file=sys.stdout)
+        self.console = console or _Console(file=sys.stdout)
         self._live = (
             Live(get_renderable=self._render, console=self.console, refresh_per_second=2, transient=True)
             if self.console.is_terminal and not self.console.is_dumb_terminal

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from study.tuning import ends
-from study.tuning.ends import LOST_RAY, watch_children, watch_server
+from study.tuning.ends import BROKEN_PIPE, LOST_RAY, watch_children, watch_server
 from tests.cluster.scripts import run_script
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(100)"]
@@ -60,3 +60,12 @@ def test_the_end_without_ray_has_a_line_and_a_status() -> None:
     )
     assert "study.run: the raylet has died; finished trials are stored" in done.stderr
     assert "Give the same command again to continue" in done.stderr
+
+
+def test_progress_that_nobody_reads_ends_the_program_as_a_shell_expects() -> None:
+    code = "from study.tuning.progress import Display, Progress\nwith Display(Progress({}, {})): input()"
+    driver = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert driver.stdin is not None and driver.stdout is not None
+    driver.stdout.close()
+    driver.communicate(b"\n")
+    assert driver.returncode == BROKEN_PIPE
