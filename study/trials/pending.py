@@ -25,7 +25,7 @@ from study.results.schema import TRAINED, Row
 SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
 
 ENTRIES = {
-    "attacks": ("attack", "epsilon", "loss", "split", "source", "newton_steps", "newton_tolerance"),
+    "attacks": ("attack", "epsilon", "loss", "split", "source", "steps", "newton_steps", "newton_tolerance"),
     "spectra": ("split", "subset_size", "eigenvalues", "tolerance", "draw", "method"),
     "landscapes": ("kind", "split", "subset_size", "hessian_size"),
 }
