@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +17,10 @@ SELECTABLE = ("space", "regime", *(name for name in TRIAL_FIELDS if name not in 
 
 RESIZED = ("epochs", "train_size", "test_size", "precision")
 """Fields of a request that replace those of every trial."""
+
+
+SAME_EPSILON = 1e-5
+"""Relative difference of two spellings of one epsilon, such as 8/255 and 0.0313725."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +50,13 @@ def build(request: Request, spaces: Iterable[Space]) -> Grid:
     """Merge the trials of `spaces` under the request's choices.
 
     Raises:
-        GridError: a key or value of `select`, or an epsilon, that this grid does not have; a size below 1; no trial.
+        GridError: a key or value of `select` that this grid does not have; a size below 1; an epsilon outside (0, 1]; a
+            data set without an attack; no trial.
     """
     spaces = tuple(spaces)
     request.check()
     wanted = {key: _parse_values(request, spaces, key) for key in request.select}
-    grid: Grid = {}
+    chosen = []
     offered: dict[str, set[float]] = {}
     for space, cell, values in _candidates(request, spaces):
         if any(values[key] not in allowed for key, allowed in wanted.items()):
@@ -59,12 +65,16 @@ def build(request: Request, spaces: Iterable[Space]) -> Grid:
         probes = space.probes(trial)
         epsilons = offered.setdefault(trial.dataset, set())
         epsilons.update(p.epsilon for p in probes if isinstance(p, AttackProbe))
-        _plan_ancestors(grid, trial, space.name)
-        _add(grid, Planned(trial, request.narrowed(probes, trial.dataset), (space.name,), (values["regime"],)))
+        chosen.append((space.name, trial, probes, values["regime"]))
+    asked = _asked_epsilons(request, offered)
+    grid: Grid = {}
+    for name, trial, probes, regime in chosen:
+        _plan_ancestors(grid, trial, name)
+        probes = request.narrowed(probes, trial.dataset, asked.get(trial.dataset))
+        _add(grid, Planned(trial, probes, (name,), (regime,)))
     if not grid:
-        chosen = " ".join(f"{key}={','.join(values)}" for key, values in request.select.items())
-        raise GridError(f"no trial of grid {request.grid!r} has {chosen}: these values never occur together")
-    _check_epsilons(request, offered)
+        selected = " ".join(f"{key}={','.join(values)}" for key, values in request.select.items())
+        raise GridError(f"no trial of grid {request.grid!r} has {selected}: these values never occur together")
     return grid
 
 
@@ -109,20 +119,27 @@ def _resized(trial: Trial, request: Request) -> Trial:
     return replace(trial, **chosen)
 
 
-def _check_epsilons(request: Request, offered: Mapping[str, set[float]]) -> None:
-    """Every requested epsilon must belong to an attack, and every data set must keep at least one."""
+def _asked_epsilons(request: Request, offered: Mapping[str, set[float]]) -> dict[str, set[float]]:
+    """The requested epsilons of each data set: its own among them, and those that are no data set's own.
+
+    Numbers that agree to SAME_EPSILON are one epsilon: the grid's, or k/255 for a whole number k.
+    """
     if request.epsilons is None:
-        return
-    valid = "; ".join(f"{name}: {', '.join(f'{e:g}' for e in sorted(own))}" for name, own in offered.items())
-    unknown = [f"{epsilon:g}" for epsilon in request.epsilons if not any(epsilon in own for own in offered.values())]
-    if unknown:
-        raise GridError(f"--epsilons {','.join(unknown)}: no attack of these trials has it; valid: {valid}")
-    bare = [name for name, own in offered.items() if not own & set(request.epsilons)]
+        return {}
+    own = sorted(set().union(*offered.values()))
+    known = [*own, *(k / 255 for k in range(1, 256))]
+    asked = {next((k for k in known if math.isclose(k, e, rel_tol=SAME_EPSILON)), e) for e in request.epsilons}
+    wanted = {name: asked & epsilons | asked - set(own) for name, epsilons in offered.items()}
+    bare = [name for name, epsilons in wanted.items() if not epsilons]
     if bare:
+        valid = "; ".join(
+            f"{name}: {', '.join(f'{e:g}' for e in sorted(epsilons))}" for name, epsilons in offered.items()
+        )
         raise GridError(
             f"--epsilons leaves {', '.join(bare)} without an attack; leave it out with --select dataset=..., or add "
-            f"one of its own; valid: {valid}"
+            f"another epsilon; the grid's: {valid}"
         )
+    return wanted
 
 
 def _parse_values(request: Request, spaces: tuple[Space, ...], key: str) -> set[object]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from search_spaces.probe import AttackProbe, Probe, headline_probes
@@ -63,16 +63,22 @@ class Request:
         )
 
     def check(self) -> None:
-        """Raises GridError for a size below 1 or an empty list of seeds."""
+        """Raises GridError for a size below 1, an epsilon that is none, or an empty list of seeds."""
         for option in ("epochs", "train_size", "test_size"):
             value = getattr(self, option)
             if value is not None and value < 1:
                 raise GridError(f"--{option.replace('_', '-')} must be at least 1, got {value}")
+        for epsilon in self.epsilons or ():
+            if not 0 < epsilon <= 1:
+                raise GridError(f"--epsilons {epsilon:g} is not in (0, 1]: pixels are in [0, 1]")
         if self.seeds is not None and not self.seeds:
             raise GridError("--seeds names no seed; give whole numbers such as 0,1,2")
 
-    def narrowed(self, probes: frozenset[Probe], dataset: str) -> frozenset[Probe]:
-        """The probes, of a network trained on `dataset`, that the request asks for."""
-        if self.epsilons is not None:
-            probes = frozenset(p for p in probes if not isinstance(p, AttackProbe) or p.epsilon in self.epsilons)
+    def narrowed(
+        self, probes: frozenset[Probe], dataset: str, epsilons: Collection[float] | None = None
+    ) -> frozenset[Probe]:
+        """The probes, of a network trained on `dataset`, that the request asks for; its attacks at these `epsilons`."""
+        if epsilons is not None:
+            attacks = [p for p in probes if isinstance(p, AttackProbe)]
+            probes = probes - set(attacks) | {replace(p, epsilon=epsilon) for p in attacks for epsilon in epsilons}
         return headline_probes(probes, dataset) if self.probes == "headline" else probes

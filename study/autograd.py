@@ -13,11 +13,14 @@ Hessian, whose rank is at most classes - 1 (Yao et al. 2018, arXiv:1802.08241, T
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import Node
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 def margin_jacobian(logits: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -79,6 +82,31 @@ def largest_eigenvalue(jacobian_gram: Tensor, root: Tensor) -> Tensor:
 
 def _other_classes(y: Tensor, n_classes: int) -> Tensor:
     return (y.unsqueeze(1) + torch.arange(1, n_classes, device=y.device)) % n_classes
+
+
+def twice_differentiable() -> AbstractContextManager[None]:
+    """Within it, attention is computed by plain products: torch's fused kernels have no second derivative."""
+    context: AbstractContextManager[None] = sdpa_kernel(SDPBackend.MATH)
+    return context
+
+
+def call_with(model: nn.Module, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """The model's output with other parameters and buffers, by name; the model is not changed.
+
+    Unlike `torch.func.functional_call`, it leaves a model that has one layer under two names as it was: each tensor is
+    exchanged once in every layer that holds it. One of the names of a shared tensor is enough.
+    """
+    given: dict[int, Tensor] = {}
+    for named in (model.named_parameters, model.named_buffers):
+        given |= {id(own): tensors[name] for name, own in named(remove_duplicate=False) if name in tensors}
+    places = {
+        f"{prefix}.{name}" if prefix else name: given[id(own)]
+        for prefix, module in model.named_modules()
+        for name, own in (*module._parameters.items(), *module._buffers.items())
+        if id(own) in given
+    }
+    output: Tensor = functional_call(model, places, (x,), tie_weights=False)
+    return output
 
 
 def graph_bytes(outputs: Iterable[Tensor], *, besides: Iterable[Tensor] = ()) -> int:

@@ -22,6 +22,9 @@ PROBES = ("all", "headline")
 MOST_SEEDS = 10_000
 """In one range of --seeds: more is a slip."""
 
+MOST_EPSILONS = 255
+"""In one range of --epsilons."""
+
 STORES = ("s3", "gs", "gcs", "file", "hdfs", "viewfs", "abfs", "abfss")
 """The schemes of results' URIs: what pyarrow opens, but for its in-memory file system."""
 
@@ -78,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
     add("--train-size", type=int, metavar="N", help="training images instead of the paper's number")
     add("--test-size", type=int, metavar="N", help="test images instead of the paper's number")
     add("--probes", choices=PROBES, default="all", help="headline: only those of the headline columns")
-    add("--epsilons", metavar="E,E", help="attack only at these epsilons (pixels in [0, 1])")
+    add("--epsilons", metavar="E,E", help="attack at these epsilons (pixels in [0, 1]), as .1,8/255 or 1/255-8/255")
     add("--precision", choices=PRECISIONS, help="of training on a GPU (default: float32); probes always use float32")
     add("--dry-run", action="store_true", help="check everything, print what would run and what it costs, and exit")
 
@@ -284,12 +287,23 @@ def _seeds(text: str | None) -> tuple[int, ...] | None:
 
 
 def _epsilons(text: str | None) -> tuple[float, ...] | None:
+    """Epsilons such as .1,8/255 or 1/255-8/255."""
     if text is None:
         return None
+    epsilons: list[float] = []
     try:
-        return tuple(dict.fromkeys(map(float, text.split(","))))
-    except ValueError:
-        raise GridError(f"--epsilons {text[:40]!r} is not a list of numbers such as 0.1,0.3") from None
+        for part in text.split(","):
+            fraction = re.fullmatch(r"(\d{1,9})/(\d{1,9})(?:-(\d{1,9})/\2)?", part.strip())
+            first, last = (int(fraction[1]), int(fraction[3] or fraction[1])) if fraction else (0, 0)
+            if not 0 <= last - first < MOST_EPSILONS:
+                raise ValueError
+            few = [k / int(fraction[2]) for k in range(first, last + 1)] if fraction else [float(part)]
+            epsilons.extend(few)
+    except (ValueError, ZeroDivisionError):
+        raise GridError(
+            f"--epsilons {text[:40]!r} is not a list of numbers such as 0.1,0.3 or 8/255 or 1/255-8/255"
+        ) from None
+    return tuple(dict.fromkeys(epsilons))
 
 
 class _Parser(argparse.ArgumentParser):

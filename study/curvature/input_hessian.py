@@ -15,7 +15,13 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from study.arithmetic import full_precision
-from study.autograd import curvature_root, error_probabilities, largest_eigenvalue, margin_jacobian
+from study.autograd import (
+    curvature_root,
+    error_probabilities,
+    largest_eigenvalue,
+    margin_jacobian,
+    twice_differentiable,
+)
 from study.curvature.inputs import as_pixels, check_data, refuse_training_mode
 
 BATCH_SIZE = 512
@@ -196,7 +202,7 @@ def _product(model: nn.Module, image: Tensor, label: Tensor, directions: Tensor)
     k = directions.shape[1]
     copies = image.expand(k, *image.shape).clone().requires_grad_(True)
     true_class = label.expand(k, 1)
-    with torch.enable_grad():
+    with torch.enable_grad(), twice_differentiable():
         logits = model(copies)
         if not logits.isfinite().all():
             raise ValueError("the model's output is not finite: it has diverged and has no Hessian")

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional
 
 from study.arithmetic import full_precision
+from study.autograd import call_with
 from study.curvature.inputs import as_pixels, check_data, refuse_training_mode
 
 LINE_OFFSETS: tuple[float, ...] = tuple(k / 40 for k in range(-20, 21))
@@ -178,7 +178,7 @@ def _loss(model: nn.Module, weights: Mapping[str, Tensor], x: Tensor, y: Tensor,
     with full_precision():
         for start in range(0, len(y), chunk_size):
             inputs = as_pixels(x[start : start + chunk_size], some)
-            logits = functional_call(model, dict(weights), (inputs,))
+            logits = call_with(model, weights, inputs)
             labels = y[start : start + chunk_size].to(some.device, torch.long)
             total += functional.cross_entropy(logits.double(), labels, reduction="sum")
     return total.cpu() / len(y)

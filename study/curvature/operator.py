@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, jvp
+from torch.func import grad, jvp
 from torch.nn import functional
 
 from study.arithmetic import full_precision
-from study.autograd import graph_bytes
+from study.autograd import call_with, graph_bytes, twice_differentiable
 from study.curvature.inputs import as_pixels, check_data, refuse_training_mode
 
 HOST_CHUNK = 500
@@ -153,7 +153,7 @@ class HessianOperator:
             raise ValueError("the weights have changed since this operator was made: make a new one")
         total = torch.zeros(self.dim, dtype=torch.float64, device=self.device)
         parts = total.split(self._sizes())
-        with full_precision():
+        with full_precision(), twice_differentiable():
             for start in range(0, len(self._x), self.chunk_size):
                 for part, value in zip(parts, term(start), strict=True):
                     part += value.detach().reshape(-1)
@@ -194,7 +194,7 @@ class HessianOperator:
         x, y = self._chunk(start, self.chunk_size)
 
         def loss(weights: Mapping[str, Tensor]) -> Tensor:
-            return _summed_loss(functional_call(self._model, dict(weights), (x,)), y)
+            return _summed_loss(call_with(self._model, weights, x), y)
 
         weights = {name: p.detach() for name, p in self._named_parameters.items()}
         along = dict(zip(self._named_parameters, pieces, strict=True))
@@ -210,7 +210,7 @@ class HessianOperator:
     def _largest_chunk(self) -> int:
         """The largest power of two, up to LARGEST_CHUNK, of images whose product fits into the budget; at least 1."""
         some = min(PROBE_IMAGES, len(self._x))
-        with full_precision():
+        with full_precision(), twice_differentiable():
             graph = graph_bytes(self._gradient(0, some, create_graph=True), besides=self._parameters)
         images = self._memory_bytes * some / (PEAK_OVER_GRAPH * max(graph, 1))
         return min(LARGEST_CHUNK, 1 << max(0, int(images).bit_length() - 1))

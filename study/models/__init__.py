@@ -18,11 +18,12 @@ from study.models.dropout import Dropout, set_dropout_generator, use_masks
 from study.models.initialization import drawing_from
 from study.models.m1 import m1, m1_8, m1_20, m1_lenet
 from study.models.mlp import mlp_256
+from study.models.randomness import check_network
 from study.models.resnet import resnet18, resnet20
 from study.models.stdcnn import stdcnn
 from study.models.vgg11 import vgg11
 
-__all__ = ["MODELS", "Builder", "Dropout", "build", "set_dropout_generator", "use_masks"]
+__all__ = ["MODELS", "Builder", "Dropout", "build", "check_network", "set_dropout_generator", "use_masks"]
 
 
 class Builder(Protocol):
@@ -63,8 +64,7 @@ def build(name: str, *, image_shape: tuple[int, int, int], num_classes: int, gen
         generator: a generator on the CPU; it advances.
 
     Raises:
-        ValueError: an unknown name, images that are too small for the model, or a dropout layer that draws from torch's
-            global generator.
+        ValueError: an unknown name, or images that are too small for the model.
     """
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}; choose one of {', '.join(MODELS)}")
@@ -73,6 +73,4 @@ def build(name: str, *, image_shape: tuple[int, int, int], num_classes: int, gen
             model = MODELS[name](image_shape=image_shape, num_classes=num_classes)
         except ValueError as error:
             raise ValueError(f"model {name}: {error}") from error
-    if any(type(module).__module__ == nn.Dropout.__module__ for module in model.modules()):
-        raise ValueError(f"model {name} uses a dropout of torch's, which no trial can seed: use study.models.Dropout")
     return model

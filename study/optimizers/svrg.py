@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 
+from study.autograd import call_with
 from study.optimizers.optimizer import Batches
 from study.optimizers.torch_optimizers import SGD
 
@@ -71,7 +71,7 @@ class SVRG(SGD):
     def _snapshot_gradient(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         """The gradient of the minibatch's mean loss at the snapshot, parameter by parameter."""
         buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-        loss = F.cross_entropy(functional_call(self.model, {**self._snapshot, **buffers}, (x,)), y)
+        loss = F.cross_entropy(call_with(self.model, {**self._snapshot, **buffers}, x), y)
         return torch.autograd.grad(loss, list(self._snapshot.values()), allow_unused=True, materialize_grads=True)
 
 

@@ -15,8 +15,9 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
+from study.autograd import call_with
 from study.models import use_masks
 from study.optimizers import SGD
 from study.training import streams
@@ -206,8 +207,7 @@ class StackedNetworks:
         def forward(tensors: dict[str, Tensor], images: Tensor, own_masks: tuple[Tensor, ...]) -> Tensor:
             if self._masks is not None:
                 use_masks(self._masks.calls, own_masks)
-            logits: Tensor = functional_call(self.template, tensors, (images,))
-            return logits
+            return call_with(self.template, tensors, images)
 
         batched: Tensor = vmap(forward)(self._stacked, x, self._own_masks)
         return batched
@@ -240,8 +240,7 @@ class StackedNetworks:
             return [Evaluation(math.nan, math.nan)] * self._count
 
         def forward(tensors: dict[str, Tensor], images: Tensor) -> Tensor:
-            logits: Tensor = functional_call(self.template, tensors, (images,))
-            return logits
+            return call_with(self.template, tensors, images)
 
         loss = torch.zeros(self._count, dtype=torch.float64, device=x.device)
         correct = torch.zeros(self._count, dtype=torch.int64, device=x.device)

@@ -117,7 +117,11 @@ class GraphedStep:
             return self._descend(x, *others)
         self._steps += 1
         if self._steps <= WARM_UP_STEPS:
-            return self._graphs.warm_up(lambda: self._descend(x, *others))
+            states = _global_states(x.device)
+            loss = self._graphs.warm_up(lambda: self._descend(x, *others))
+            if any(not torch.equal(*pair) for pair in zip(states, _global_states(x.device), strict=True)):
+                self._run_eagerly("layers draw from torch's global generators")
+            return loss
         if self._captured is None or self._captured.learning_rates != self._learning_rates():
             self._captured = None  # free its memory before the next capture
             try:
@@ -183,6 +187,11 @@ class _CapturedStep:
             own.copy_(given)
         self.graph_replay()
         return self.loss
+
+
+def _global_states(device: torch.device) -> list[Tensor]:
+    on_gpu = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+    return [torch.get_rng_state(), *on_gpu]
 
 
 def _copy(state: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:

@@ -138,6 +138,9 @@ def train(run: TrainingRun, *, train: Split, validation: Split, hooks: Sequence[
     Each epoch visits a fresh permutation of the training set; its last minibatch may be smaller. Training ends early
     when the loss is no longer finite or reaches the recipe's target.
 
+    Layers that draw from torch's global generators (`nn.Dropout`, `nn.RReLU`, stochastic depth) are seeded, epoch by
+    epoch, from the recipe's seed; these generators are afterwards as before.
+
     Raises:
         ValueError: the recipe has `perturb` and the optimizer passes over each epoch before its steps.
     """
@@ -147,32 +150,35 @@ def train(run: TrainingRun, *, train: Split, validation: Split, hooks: Sequence[
     set_dropout_generator(model, dropout)
     model.train()
     step = _step(run, train[0].shape[1:], dropout)
-    while not run.finished:
-        started, epoch = time.perf_counter(), state.epochs_done
-        optimizer.learning_rate = recipe.schedule(recipe.learning_rate, epoch)
-        batches = partial(minibatches, recipe, train, epoch) if recipe.perturb is None else _no_first_pass
-        streams.restart(dropout, recipe.seed, "dropout", epoch)
-        with computing_in(recipe.precision, model):
-            optimizer.begin_epoch(batches, streams.generator(recipe.seed, "optimizer", epoch, device=device))
-        streams.restart(dropout, recipe.seed, "dropout", epoch)  # the steps draw the masks that a first pass drew
-        if isinstance(step, GraphedStep):
-            step.masks.restart()
-        random_starts = streams.generator(recipe.seed, "perturb", epoch)
-        total_loss = torch.zeros((), dtype=torch.float64, device=device)
-        for images, labels in minibatches(recipe, train, epoch):
-            if recipe.perturb is not None:
-                images = _perturbed(model, images, labels, recipe.perturb, random_starts)
-            total_loss += step(images, labels) * len(labels)
-        with computing_in(recipe.precision, model):
-            optimizer.end_epoch()
-        accuracy = evaluate(model, *validation, precision=recipe.precision).accuracy
-        train_loss = math.nan if recipe.target_loss is None else evaluate(model, *train).loss
-        record_epoch(run, float(total_loss) / len(train[1]), accuracy, train_loss)
-        if isinstance(step, GraphedStep):
-            state.replayed, state.not_replayed = step.replayed, step.not_replayed
-        state.seconds += time.perf_counter() - started
-        for hook in hooks:
-            hook(run)
+    with streams.own_global_generators(device) as layers:
+        while not run.finished:
+            started, epoch = time.perf_counter(), state.epochs_done
+            optimizer.learning_rate = recipe.schedule(recipe.learning_rate, epoch)
+            batches = partial(minibatches, recipe, train, epoch) if recipe.perturb is None else _no_first_pass
+            for generator in (dropout, *layers):
+                streams.restart(generator, recipe.seed, "dropout", epoch)
+            with computing_in(recipe.precision, model):
+                optimizer.begin_epoch(batches, streams.generator(recipe.seed, "optimizer", epoch, device=device))
+            for generator in (dropout, *layers):  # the steps draw the masks that a first pass drew
+                streams.restart(generator, recipe.seed, "dropout", epoch)
+            if isinstance(step, GraphedStep):
+                step.masks.restart()
+            random_starts = streams.generator(recipe.seed, "perturb", epoch)
+            total_loss = torch.zeros((), dtype=torch.float64, device=device)
+            for images, labels in minibatches(recipe, train, epoch):
+                if recipe.perturb is not None:
+                    images = _perturbed(model, images, labels, recipe.perturb, random_starts)
+                total_loss += step(images, labels) * len(labels)
+            with computing_in(recipe.precision, model):
+                optimizer.end_epoch()
+            accuracy = evaluate(model, *validation, precision=recipe.precision).accuracy
+            train_loss = math.nan if recipe.target_loss is None else evaluate(model, *train).loss
+            record_epoch(run, float(total_loss) / len(train[1]), accuracy, train_loss)
+            if isinstance(step, GraphedStep):
+                state.replayed, state.not_replayed = step.replayed, step.not_replayed
+            state.seconds += time.perf_counter() - started
+            for hook in hooks:
+                hook(run)
 
 
 def _step(run: TrainingRun, image_shape: Sequence[int], dropout: torch.Generator) -> Step:

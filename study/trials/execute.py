@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import torch
 from torch import nn
 
-from search_spaces import Planned, Trial
+from search_spaces import Planned, Probe, Trial
 from study.results import checkpoints, provenance
 from study.results.folder import CHECKPOINT_SECONDS, Results
 from study.results.rows import relabel, union
@@ -35,6 +36,10 @@ FINAL_METRICS = (
     "lambda1_test",
 )
 """The columns of a finished row that are reported to Tune."""
+
+
+class ProbeError(RuntimeError):
+    """Some probes could not be answered; what the others found is stored."""
 
 
 def execute(
@@ -65,6 +70,8 @@ def execute(
     Raises:
         OSError: the results folder cannot be written to.
         ValueError: the trial names something that does not exist, or its model cannot take its data.
+        ProbeError: a probe cannot be answered. The row, with all other answers, is stored first; its `status_reason`
+            says why this one is missing.
     """
     trial = planned.trial
     parent = _load_parent(trial, data, results)
@@ -85,6 +92,7 @@ def execute(
         train(training.run, train=data.train, validation=data.validation, hooks=hooks)
         trained = training.run.model, training.finish()
     model, row = trained
+    failures: list[tuple[Probe, Exception]] = []
     known = pending.without_lost_arrays(row, results.read_arrays(trial.trial_id))
     row["landscapes"], planned = known["landscapes"], pending.unanswered(planned, known)
     if row["status"] == "ok" and planned.probes:
@@ -99,13 +107,26 @@ def execute(
         row |= found.columns
         row["probe_seconds"] = (row["probe_seconds"] or 0.0) + time.perf_counter() - started
         row |= headline(row)
+        failures, row["status_reason"] = found.failures, _unanswered(found.failures)
     relabel(row, planned)
     row["finished_at"] = datetime.now(UTC)
     if row["device"] == data.device_name:  # the peak over all runs of this trial on the device that trained it
         row["peak_memory_bytes"] = max(row["peak_memory_bytes"] or 0, _peak_memory(data.device))
     results.write_row(row)
     results.delete_checkpoint(trial.trial_id)
+    if failures:
+        raise ProbeError(row["status_reason"]) from failures[0][1]
     return row
+
+
+def _unanswered(failures: Sequence[tuple[Probe, Exception]]) -> str | None:
+    """Which probes have no answer and why, in a line."""
+    if not failures:
+        return None
+    first, error = failures[0]
+    names = "; ".join(" ".join(map(str, probe.key)) for probe, _ in failures)
+    reason = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__} in probe {' '.join(map(str, first.key))}: {reason}; not answered: {names}"[:500]
 
 
 def _load_parent(trial: Trial, data: DeviceData, results: Results) -> nn.Module | None:

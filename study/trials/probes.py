@@ -27,6 +27,7 @@ from study.curvature import check_input_hessian, draw_subset, input_curvature, t
 from study.curvature.landscape import INTERPOLATION_FRACTIONS, LINE_OFFSETS, PLANE_OFFSETS, interpolation, line, plane
 from study.results.schema import Row
 from study.training import streams
+from study.training.gpu_memory import out_of_gpu_memory
 
 LANDSCAPE_DIRECTIONS = 2
 """Eigenvectors that are computed for a Hessian: a line needs the first, a plane both."""
@@ -67,11 +68,15 @@ class ProbedNetwork:
 
 @dataclass
 class ProbeResults:
-    """Answers of one trial's probes: entries of list columns, scalar columns, and arrays stored beside the row."""
+    """Answers of one trial's probes: entries of list columns, scalar columns, and arrays stored beside the row.
+
+    `failures` holds the probes that could not be answered, with their errors.
+    """
 
     lists: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     columns: dict[str, float | int] = field(default_factory=dict)
     arrays: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+    failures: list[tuple[Probe, Exception]] = field(default_factory=list)
 
     def add(self, column: str, entry: dict[str, Any]) -> None:
         """Append an entry to a list column."""
@@ -85,11 +90,17 @@ def run_probes(
 
     Every probe draws from a random stream named by its settings, so its answer does not depend on the other probes.
     Both losses of an attack share one random start: they differ by the loss alone. It is drawn on the device that
-    attacks, so a GPU's is not a CPU's.
+    attacks, so a GPU's is not a CPU's. A probe that cannot be answered costs no other its answer: its error is among
+    the `failures`. Errors of the storage or for want of a GPU's memory, which may pass, are raised.
     """
     results = ProbeResults()
     for number, probe in enumerate(sorted(probes, key=lambda probe: tuple(map(str, probe.key))), 1):
-        PROBES[type(probe)](network, probe, results)
+        try:
+            PROBES[type(probe)](network, probe, results)
+        except Exception as error:
+            if isinstance(error, OSError) or out_of_gpu_memory(error):
+                raise
+            results.failures.append((probe, error))
         on_answer(number)
     return results
 

@@ -16,7 +16,7 @@ from search_spaces import Planned, Trial
 from study.attacks import ATTACKS
 from study.attacks.losses import LOSSES
 from study.data import AUGMENTATIONS, DATASETS
-from study.models import build
+from study.models import build, check_network
 from study.optimizers import OPTIMIZERS
 from study.results import checkpoints
 from study.results.digests import DamagedError
@@ -43,10 +43,11 @@ def build_model(trial: Trial, data: DeviceData) -> nn.Module:
 
 
 def check(trials: Iterable[Trial]) -> None:
-    """Make each kind of model and optimizer that the trials name, once.
+    """Make each kind of model and optimizer that the trials name, once, and try the model on two images.
 
     Raises:
-        ValueError: images that are too small for a model, or settings that an optimizer does not support.
+        ValueError: images that a model cannot take, a model that draws random numbers which no trial can seed, or
+            settings that an optimizer does not support.
     """
     models: dict[tuple[str, str], nn.Module] = {}
     seen = set()
@@ -57,9 +58,12 @@ def check(trials: Iterable[Trial]) -> None:
             continue
         seen.add(kind)
         if place not in models:
-            models[place] = build(
-                trial.model, image_shape=info.image_shape, num_classes=info.num_classes, generator=torch.Generator()
-            )
+            shape, classes = info.image_shape, info.num_classes
+            models[place] = build(trial.model, image_shape=shape, num_classes=classes, generator=torch.Generator())
+            try:
+                check_network(models[place], shape, classes)
+            except ValueError as error:
+                raise ValueError(f"model {trial.model}: {error}") from error
         rates = {"learning_rate": trial.learning_rate, "momentum": trial.momentum, "weight_decay": trial.weight_decay}
         OPTIMIZERS[trial.optimizer](models[place], **rates)
 

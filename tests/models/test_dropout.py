@@ -98,12 +98,3 @@ def test_a_model_without_dropout_is_not_changed() -> None:
     model = nn.Sequential(nn.Linear(2, 2))
     set_dropout_generator(model, stream())
     assert model(torch.ones(1, 2)).shape == (1, 2)
-
-
-def test_a_model_with_torchs_own_dropout_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def careless(*, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
-        return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(784, num_classes))
-
-    monkeypatch.setattr("study.models.MODELS", {"careless": careless})
-    with pytest.raises(ValueError, match=r"use study\.models\.Dropout"):
-        build("careless", image_shape=(1, 28, 28), num_classes=10, generator=torch.Generator())

@@ -4,6 +4,7 @@ import hashlib
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -52,9 +53,23 @@ def test_epsilons_narrow_the_attacks_and_nothing_else() -> None:
     assert len([p for p in probes if isinstance(p, SpectrumProbe)]) == 2
 
 
-def test_an_epsilon_that_is_never_asked_names_those_that_are() -> None:
-    with pytest.raises(GridError, match=r"0\.07.*valid: mnist: 0\.03, 0\.05, 0\.1, 0\.15, 0\.2, 0\.3"):
-        plan(Request("natural_training", select={"dataset": ("mnist",)}, epsilons=(0.07,)))
+def test_any_epsilon_is_asked_of_every_attack_of_the_grid() -> None:
+    def attacks(*epsilons: float) -> set[AttackProbe]:
+        grid = plan(Request("natural_training", select={"dataset": ("mnist",)}, epsilons=epsilons or None))
+        return {p for planned in grid.values() for p in planned.probes if isinstance(p, AttackProbe)}
+
+    assert attacks(0.07) == {replace(probe, epsilon=0.07) for probe in attacks()}
+    assert attacks(0.07, 0.3) == attacks(0.07) | attacks(0.3)
+
+
+def test_equal_numbers_are_one_epsilon_whatever_their_spelling() -> None:
+    def epsilons(*asked: float) -> set[float]:
+        grid = plan(Request("natural_training", select={"dataset": ("mnist",)}, epsilons=asked))
+        return {p.epsilon for one in grid.values() for p in one.probes if isinstance(p, AttackProbe)}
+
+    assert epsilons(0.0313725) == epsilons(8 / 255) == epsilons(8 / 255, 0.0313725) == {8 / 255}
+    assert epsilons(0.3000001) == {0.3}
+    assert epsilons(0.031) == {0.031}
 
 
 def test_every_data_set_keeps_an_epsilon() -> None:

@@ -22,7 +22,7 @@ from study.models import MODELS
 from study.results import checkpoints
 from study.results.folder import Results
 from study.trials import pending
-from study.trials.execute import execute
+from study.trials.execute import ProbeError, execute
 from tests.trials.small import planned, results_in, tensors, timeless, trial
 
 PARENT = trial(momentum=0.9, learning_rate=0.01, epochs=15)
@@ -175,5 +175,5 @@ def test_a_damaged_parent_is_trained_again_before_its_child_and_only_once(
 
 
 def test_a_probe_of_the_parent_needs_one(results: Results) -> None:
-    with pytest.raises(ValueError, match="this trial has no parent"):
+    with pytest.raises(ProbeError, match="this trial has no parent"):
         run(PARENT, results, frozenset({AttackProbe("fgsm", 0.1, "ce", source="parent")}))

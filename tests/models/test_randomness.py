@@ -1,0 +1,90 @@
+"""Networks that draw random numbers which no trial can seed are refused before any trial starts."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
+
+from search_spaces import Trial
+from study.models import MODELS, Dropout, check_network
+from study.trials.train import check
+from tests.trials.small import trial
+
+SHAPE = (1, 6, 6)
+
+
+class Noisy(nn.Module):
+    """Adds what `draw` gives; `training_only` as a dropout does."""
+
+    def __init__(self, draw: Callable[[], float], *, training_only: bool = False) -> None:
+        super().__init__()
+        self.draw, self.training_only = draw, training_only
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.draw() if self.training or not self.training_only else x
+
+
+class AlwaysDropped(nn.Module):
+    """The mistake of leaving out `training=self.training`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(x, 0.5)
+
+
+def network(*layers: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Sequential(*layers), nn.Linear(36, 3))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Dropout(0.5),
+        nn.RReLU(),
+        StochasticDepth(0.5, "row"),
+        Dropout(0.5),
+        nn.Dropout(0.0),
+        nn.ReLU(inplace=True),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_layers_that_training_can_seed_are_accepted(layer: nn.Module) -> None:
+    model, before = network(nn.ReLU(), layer), torch.get_rng_state()
+    check_network(model, SHAPE, 3)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (AlwaysDropped(), r"its layer 1\.1 \(AlwaysDropped\) draws from torch's global generator in eval mode"),
+        (Noisy(random.random, training_only=True), r"layer 1\.1 \(Noisy\) draws from Python's .* in training"),
+        (Noisy(np.random.rand, training_only=True), r"layer 1\.1 \(Noisy\) draws from numpy's .* in training"),
+    ],
+)
+def test_others_are_refused_by_name(layer: nn.Module, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_network(network(nn.ReLU(), layer), SHAPE, 3)
+
+
+def test_outputs_that_are_no_logits_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"returns \(2, 3\) for 2 images in eval mode, not logits \(2, 4\)"):
+        check_network(network(nn.ReLU()), SHAPE, 4)
+    with pytest.raises(ValueError, match=r"cannot take images of shape \(1, 5, 5\)"):
+        check_network(network(nn.ReLU()), (1, 5, 5), 3)
+
+
+def test_a_plan_with_such_a_model_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def careless(*, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), AlwaysDropped(), nn.Linear(784, num_classes))
+
+    monkeypatch.setattr("study.models.MODELS", {**MODELS, "careless": careless})
+    one: Trial = trial(model="careless")
+    with pytest.raises(ValueError, match=r"model careless: its layer 1 \(AlwaysDropped\) draws"):
+        check([one])
