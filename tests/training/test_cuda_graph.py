@@ -103,6 +103,19 @@ def test_a_graph_that_fails_or_errs_is_dropped_with_one_line(graphs: StandIn, wh
     assert not run.state.replayed and why in run.state.not_replayed
 
 
+def test_layers_that_draw_by_themselves_are_not_replayed() -> None:
+    def network() -> nn.Module:
+        model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(28 * 28, 10))
+        model.load_state_dict({name: torch.zeros_like(value) for name, value in model.state_dict().items()})
+        return model
+
+    graphs = StandIn()
+    with pytest.warns(RuntimeWarning, match="layers draw from torch's global generators"):
+        run = trained(graphed(graphs, network()))
+    assert graphs.captured == 0
+    assert same_bits(run.model, trained(graphed(None, network())).model)
+
+
 def test_a_batched_step_is_captured_like_a_single_one() -> None:
     def runs(graphs: CudaGraphs | None) -> list[TrainingRun]:
         return [graphed(graphs, epochs=6 + seed, seed=seed) for seed in range(2)]  # the rate is halved after 5
