@@ -32,11 +32,15 @@ def check_network(model: nn.Module, image_shape: tuple[int, int, int], num_class
     for training in (False, True):
         drew = _Draws(model.train(training), seeded=("torch",) if training else ())
         with torch.random.fork_rng(devices=[]), torch.no_grad(), drew:
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)  # several that wait for each other on a busy machine take 10 times as long
             try:
                 logits = model(images)
             except (RuntimeError, ValueError, TypeError) as error:
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 raise ValueError(f"it cannot take images of shape {image_shape}: {reason}") from error
+            finally:
+                torch.set_num_threads(threads)
         if drew.layer:
             when = "in training" if training else "in eval mode"
             remedy = "use study.models.Dropout, or draw with torch" if training else "draw only while self.training"
