@@ -93,13 +93,16 @@ _WAYS = {1: "rises", -1: "falls"}
 def _given_room(found: Finding, p_room: float, *, claimed: int, delta: float, what: str) -> Finding:
     """No refutation of a change by `delta` where room for one is not shown; its p-value is the larger of the two.
 
-    A change by `delta` and more the other way is a refutation whatever the room.
+    The p-value is kept where nothing is decided, so that rules over several networks count this one as tested. A change
+    by `delta` and more the other way is a refutation whatever the room.
     """
     if found.verdict != "refuted" or claimed * found.effect < -delta:
         return found
-    if p_room > SIGNIFICANCE:
-        return found.undecided(f"{what} within {delta:.2g} of the end of the scale: no room for delta")
-    return replace(found, p_refuted=max(found.p_refuted, p_room))
+    found = replace(found, p_refuted=max(found.p_refuted, p_room))
+    if p_room <= SIGNIFICANCE:
+        return found
+    reason = f"{what} within {delta:.2g} of the end of the scale: no room for delta"
+    return replace(found, verdict="inconclusive", reason=reason)
 
 
 def _given_room_ahead(found: Finding, start: Sample, *, claimed: int, delta: float, looks: int = 1) -> Finding:
@@ -241,14 +244,16 @@ def no_gain(difference: Sample, *, claimed: int, delta: float, reach: Reach = AL
     there = contrast(difference, claimed=claimed, delta=delta, reach=reach)
     if there.verdict == "not run" or not there.p_supported >= 0.0:
         return there
-    p = mean_over_sizes(difference.decidable())[0].times(claimed).p_below(delta)
+    kept = difference.decidable()
+    p = mean_over_sizes(kept)[0].times(claimed).p_below(delta)
     verdict: Decision = "inconclusive"
     reason = f"neither a difference of {delta:g} nor its absence is shown"
     if p <= SIGNIFICANCE:
         verdict, reason = "supported", f"the mean difference is below {delta:g}"
     elif there.verdict == "supported":
         verdict, reason = "refuted", f"the mean difference reaches {delta:g}"
-    return replace(there, verdict=verdict, reason=reason, p_supported=p, p_refuted=there.p_supported)
+    found = replace(there, verdict=verdict, reason=reason, p_supported=p, p_refuted=there.p_supported)
+    return _could_fail(found, kept, delta)
 
 
 Effects = Callable[[Floats, Floats], Floats]
@@ -392,9 +397,11 @@ def _could_fail(found: Finding, kept: Sample, delta: float) -> Finding:
     if found.verdict != "supported":
         return found
     p_room = kept.p_room(delta)
-    if p_room > SIGNIFICANCE:
-        return found.undecided(f"all may lie within {delta:.2g} of the end of the scale, where it could not fail")
-    return replace(found, p_supported=max(found.p_supported, p_room))
+    found = replace(found, p_supported=max(found.p_supported, p_room))
+    if p_room <= SIGNIFICANCE:
+        return found
+    reason = f"all may lie within {delta:.2g} of the end of the scale, where it could not fail"
+    return replace(found, verdict="inconclusive", reason=reason)
 
 
 def _all_within(differences: Sequence[LinearContrast], delta: float) -> Finding:
