@@ -178,10 +178,10 @@ class TestVerdicts:
     @pytest.mark.parametrize("case", FLOOR_CASES, ids=lambda case: f"{case.claim}; {case.planted}")
     @pytest.mark.parametrize("seeds", [3, 8])
     def test_a_curve_without_room_decides_nothing(self, case: Case, seeds: int) -> None:
-        """More than 24 of 200 networks are chance in one of 10,000 runs if the truth is 5 %."""
-        hits = reached(case, Noise(), seeds, 200, rng(22))
-        assert stats.binom.sf(hits - 1, 200, 0.05) > 1e-4
-        assert hits == 0 or "2.9" in case.planted
+        """Not more often than a rate of 5 % gives in all but one of 10,000 runs: 240 networks, and 40 claims of six."""
+        for hits, n in rates(case, Noise(), seeds, 40, rng(22)).values():
+            assert stats.binom.sf(hits - 1, n, 0.05) > 1e-4
+            assert hits == 0 or "2.9" in case.planted
 
     def test_a_curve_with_room_is_decided_as_before(self) -> None:
         """30 to 10 % falls, 30 % everywhere does not, 6 % everywhere is flat: found in nearly every network."""
