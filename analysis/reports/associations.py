@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.statistics.correlations import (
+    Correlation,
     granulated_by_group,
     kendall_tau_b,
     partial_spearman,
@@ -19,6 +20,7 @@ from analysis.statistics.correlations import (
     spearman,
 )
 from analysis.statistics.groups import Codes
+from analysis.statistics.thresholds import MIN_SEEDS_TO_PERMUTE
 from analysis.tables.observations import (
     ALONGSIDE,
     UNDECIDABLE,
@@ -52,6 +54,7 @@ def study_associations(seen: Observations) -> pd.DataFrame:
     - pooled_against_within: of cell means, the pooled correlation less that within curves; p is that of opposite signs.
     - rmcorr_within_cells: over seeds, the mean of each seed's deviations from the means of its cells. The cells of one
       seed are not independent; entered one by one they give p <= .05 in 24 to 58 % of studies without a correlation.
+      See `over_seeds`.
     - partial_spearman_clean, partial_spearman_clean_loss_norm: over cell means, given the clean accuracy, and
       given also log training loss and log weight norm.
     - granulated_tau: Jiang et al. (2020) per axis of `AXES`, and their mean (axis "mean"). `n` counts groups.
@@ -105,7 +108,9 @@ def _one_study(cells: Columns, trials: Columns) -> Iterator[dict[str, Any]]:
     flip = pooled_against_within(cells["x"], cells["logit"], cells["stratum"])
     yield _row("pooled_against_within", flip, "p: that the two signs differ; n counts curves")
     residuals = (mean_residuals(once[name], once["cell"], once["seed"]) for name in ("x", "logit"))
-    yield _row("rmcorr_within_cells", pearson(*residuals), "one mean residual a seed")
+    within = over_seeds(*residuals)
+    few = "" if within.n >= MIN_SEEDS_TO_PERMUTE else f"; no p: {within.n} seeds cannot reach .05 by permutation"
+    yield _row("rmcorr_within_cells", within, f"Spearman's rho of one mean residual a seed{few}")
     yield from _partial(cells)
 
 
@@ -129,6 +134,17 @@ def mean_residuals(values: NDArray[Any], cell: NDArray[Any], seed: NDArray[Any])
     kept = count[cells] > 1
     shared = np.bincount(seeds[kept])
     return np.asarray(np.bincount(seeds[kept], weights=residual[kept])[shared > 0] / shared[shared > 0])
+
+
+def over_seeds(x: NDArray[Any], y: NDArray[Any]) -> Correlation:
+    """Spearman's rho of mean residuals, shape (seeds,), with p over permutations; NaN under `MIN_SEEDS_TO_PERMUTE`.
+
+    Of Pearson's r a single seed that is off in both decides by itself. No limits are given (NaN): those of so few ranks
+    have no width where all agree.
+    """
+    found = spearman(x, y)
+    p = found.p if found.n >= MIN_SEEDS_TO_PERMUTE else np.nan
+    return found._replace(p=p, low=np.nan, high=np.nan)
 
 
 def _first_seen(codes: Codes) -> Codes:

@@ -153,22 +153,25 @@ def _tied_null(x: tuple[int, ...], y: tuple[int, ...]) -> Codes:
 def spearman(x: ArrayLike, y: ArrayLike) -> Correlation:
     """Spearman's rho with the interval of Bonett & Wright (2000).
 
-    Up to `EXACT_WITH_TIES` points p is that of all permutations (scipy's `permutation_test`): the t approximation, used
+    Up to `EXACT_WITH_TIES` points p is that of all permutations (`permutation_p`): the t approximation, used
     beyond, says 2e-16 of four points in order, where chance does it in 2 of 24.
     """
     found = partial_spearman(x, y, np.empty((np.size(x), 0)))
     if not np.isfinite(found.estimate) or found.n > EXACT_WITH_TIES:
         return found
-    a, b = _ranks(np.asarray(x, dtype=float)), _ranks(np.asarray(y, dtype=float))
-    b = b - b.mean()
-    exact = stats.permutation_test(
-        (a,),
-        lambda one, axis: one @ b,
-        permutation_type="pairings",
-        vectorized=True,
-        n_resamples=40_320,  # 8!: all of them
-    )
-    return found._replace(p=float(exact.pvalue))
+    return found._replace(p=permutation_p(_ranks(np.asarray(x, dtype=float)), _ranks(np.asarray(y, dtype=float))))
+
+
+def permutation_p(x: Array, y: Array) -> float:
+    """Two-sided p of the correlation of x and y, shape (n,), over all n! orders of y: twice the smaller tail.
+
+    scipy's `permutation_test` gives the same; orders that are kept take a tenth of its time.
+    """
+    a, b = x - x.mean(), y - y.mean()
+    products = b[_orders(a.size)] @ a
+    rounding = 1e-12 * float(np.sqrt((a @ a) * (b @ b)))
+    tails = (products >= products[0] - rounding).mean(), (products <= products[0] + rounding).mean()
+    return min(1.0, 2 * float(min(tails)))
 
 
 def partial_spearman(x: ArrayLike, y: ArrayLike, controls: ArrayLike) -> Correlation:

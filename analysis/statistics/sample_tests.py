@@ -63,8 +63,8 @@ def trend(sample: Sample, *, claimed: int, delta: float, reach: Reach = ALONG_BA
     mistaken for noise, and cell by cell, so that the cells need not be equally noisy.
 
     Support also needs that the cell means themselves change by `delta` from the smallest to the largest batch, and
-    that no part of the curve goes back by as much (`reversal`). A curve that starts within `delta` of the end of its
-    scale has no room to change by more: that it does not is no refutation.
+    that no part of the curve goes back by as much (`reversal`). A curve that is not shown to start further than `delta`
+    from the end of its scale may have no room to change by more: that it does not is no refutation.
     """
     short = sample.shortfall(reach)
     if short:
@@ -75,8 +75,8 @@ def trend(sample: Sample, *, claimed: int, delta: float, reach: Reach = ALONG_BA
     found = directional(change, slope, claimed=claimed, delta=delta, what="the end-to-end change")
     seen = float(cells.mean[-1] - cells.mean[0])
     found = replace(found, observed=seen)
-    if found.verdict == "refuted" and claimed * change.value >= -delta and _no_room(kept, claimed, delta):
-        return found.undecided(f"it starts within {delta:.2g} of the end of the scale: no room for a change of delta")
+    start = kept.where(kept.batch_size == cells.size[0])
+    found = _given_room_ahead(found, start, claimed=claimed, delta=delta)
     if found.verdict != "supported":
         return found
     if claimed * seen < delta:
@@ -90,11 +90,29 @@ def trend(sample: Sample, *, claimed: int, delta: float, reach: Reach = ALONG_BA
 _WAYS = {1: "rises", -1: "falls"}
 
 
-def _no_room(kept: Sample, claimed: int, delta: float) -> bool:
-    """Whether the curve starts so near the end of its scale that it cannot change by `delta` in this direction."""
-    first = kept.batch_size == kept.batch_size.min()
-    room, start = float(kept.room[first].mean()), float(kept.value[first].mean())
-    return room < delta and (start < delta if claimed < 0 else start > delta)
+def _given_room(found: Finding, p_room: float, *, claimed: int, delta: float, what: str) -> Finding:
+    """No refutation of a change by `delta` where room for one is not shown; its p-value is the larger of the two.
+
+    The p-value is kept where nothing is decided, so that rules over several networks count this one as tested. A change
+    by `delta` and more the other way is a refutation whatever the room.
+    """
+    if found.verdict != "refuted" or claimed * found.effect < -delta:
+        return found
+    found = replace(found, p_refuted=max(found.p_refuted, p_room))
+    if p_room <= SIGNIFICANCE:
+        return found
+    reason = f"{what} within {delta:.2g} of the end of the scale: no room for delta"
+    return replace(found, verdict="inconclusive", reason=reason)
+
+
+def _given_room_ahead(found: Finding, start: Sample, *, claimed: int, delta: float, looks: int = 1) -> Finding:
+    """The finding of a change from `start` on, one of so many `looks` (Bonferroni), given room for it.
+
+    Values with an end are percentages, so the end ahead is the nearer one in one half of the scale.
+    """
+    ahead = (float(start.value.mean()) < 50) == (claimed < 0)
+    p_room = min(1.0, looks * start.p_room(delta)) if ahead else 0.0
+    return _given_room(found, p_room, claimed=claimed, delta=delta, what="it may start")
 
 
 def reversal(cells: CellMeans, linear: CellMeans, *, claimed: int, delta: float) -> str:
@@ -148,7 +166,9 @@ def falls_from_peak(sample: Sample, *, delta: float, reach: Reach = ALONG_BATCH_
         what=f"the change from batch {start:.0f} on",
         looks=len(starts),
     )
-    return replace(found, observed=float(cells.mean[-1] - cells.mean[0]))
+    found = replace(found, observed=float(cells.mean[-1] - cells.mean[0]))
+    best = kept.where(kept.batch_size == start)
+    return _given_room_ahead(found, best, claimed=-1, delta=delta, looks=len(starts))
 
 
 # Differences at equal batch size
@@ -159,6 +179,9 @@ def paired_difference(first: Sample, second: Sample, *, chance: float | None = N
 
     `chance`: where only one of the two diverged, and values are in percent, it counts with this accuracy (a fraction):
     that training fails under one setting alone is an effect of it.
+
+    The room of a difference is the mean of both rooms, or that of the one that is finite: the larger of two noisy
+    values would be too large on average.
     """
     places = {pair: k for k, pair in enumerate(first.pairs)}
     common = [(places[pair], k) for k, pair in enumerate(second.pairs) if pair in places]
@@ -171,13 +194,14 @@ def paired_difference(first: Sample, second: Sample, *, chance: float | None = N
             np.where(alone, at_chance, values)
             for values, at_chance in ((value, 100 * chance), (linear, np.log(chance / (1 - chance))))
         )
+    room = first.room[i], second.room[j]
     return Sample(
         first.batch_size[i],
         first.seed[i],
         value[1] - value[0],
         linear[1] - linear[0],
         max(first.rounding, second.rounding),
-        np.fmax(first.room[i], second.room[j]),
+        (np.fmax(*room) + np.fmin(*room)) / 2,
     )
 
 
@@ -196,11 +220,7 @@ def contrast(difference: Sample, *, claimed: int, delta: float, reach: Reach = A
         return short
     kept = difference.decidable()
     found = directional(*mean_over_sizes(kept), claimed=claimed, delta=delta, what="the mean difference")
-    if found.verdict == "refuted" and claimed * found.effect >= -delta and kept.without_room(delta):
-        return found.undecided(
-            f"both lie within {delta:.2g} of the end of the scale: no room for a difference of delta"
-        )
-    return found
+    return _given_room(found, kept.p_room(delta), claimed=claimed, delta=delta, what="both may lie")
 
 
 def exceeds_somewhere(difference: Sample, *, delta: float) -> Finding:
@@ -224,14 +244,16 @@ def no_gain(difference: Sample, *, claimed: int, delta: float, reach: Reach = AL
     there = contrast(difference, claimed=claimed, delta=delta, reach=reach)
     if there.verdict == "not run" or not there.p_supported >= 0.0:
         return there
-    p = mean_over_sizes(difference.decidable())[0].times(claimed).p_below(delta)
+    kept = difference.decidable()
+    p = mean_over_sizes(kept)[0].times(claimed).p_below(delta)
     verdict: Decision = "inconclusive"
     reason = f"neither a difference of {delta:g} nor its absence is shown"
     if p <= SIGNIFICANCE:
         verdict, reason = "supported", f"the mean difference is below {delta:g}"
     elif there.verdict == "supported":
         verdict, reason = "refuted", f"the mean difference reaches {delta:g}"
-    return replace(there, verdict=verdict, reason=reason, p_supported=p, p_refuted=there.p_supported)
+    found = replace(there, verdict=verdict, reason=reason, p_supported=p, p_refuted=there.p_supported)
+    return _could_fail(found, kept, delta)
 
 
 Effects = Callable[[Floats, Floats], Floats]
@@ -271,13 +293,14 @@ def larger_in_size(
     value, linear = (
         np.subtract(*(_mean_size(effects(*_table(s, common, linear=linear))) for s in kept)) for linear in (False, True)
     )
-    return directional(
+    found = directional(
         _over_seeds(value, max(first.rounding, second.rounding)),
         _over_seeds(linear),
         claimed=1,
         delta=delta,
         what="the difference of absolute effects",
     )
+    return _given_room(found, kept[0].p_room(delta), claimed=1, delta=delta, what="the first may lie")
 
 
 def _over_seeds(value: Floats, rounding: float = 0.0) -> LinearContrast:
@@ -370,10 +393,15 @@ def no_difference(difference: Sample, *, delta: float, reach: Reach = ALONG_BATC
 
 
 def _could_fail(found: Finding, kept: Sample, delta: float) -> Finding:
-    """No verdict for what could not fail: all values within `delta` of the end of their scale."""
-    if found.verdict == "supported" and kept.without_room(delta):
-        return found.undecided(f"all lie within {delta:.2g} of the end of the scale, where it could not fail")
-    return found
+    """No support for what could not fail: values that are not shown to lie further than `delta` from the end."""
+    if found.verdict != "supported":
+        return found
+    p_room = kept.p_room(delta)
+    found = replace(found, p_supported=max(found.p_supported, p_room))
+    if p_room <= SIGNIFICANCE:
+        return found
+    reason = f"all may lie within {delta:.2g} of the end of the scale, where it could not fail"
+    return replace(found, verdict="inconclusive", reason=reason)
 
 
 def _all_within(differences: Sequence[LinearContrast], delta: float) -> Finding:

@@ -12,8 +12,7 @@ from analysis.claims.claim import Rule, existential, most, universal
 from analysis.claims.curves import Curve
 from analysis.claims.measures import FGSM
 from analysis.claims.tests import Decide, Stratum, on_sound_cells, paired
-from analysis.reports.associations import mean_residuals
-from analysis.statistics.correlations import pearson
+from analysis.reports.associations import mean_residuals, over_seeds
 from analysis.statistics.estimates import Decision, Finding, Sample
 from analysis.statistics.intervals import clopper_pearson, logit_accuracy
 from analysis.statistics.sample_tests import (
@@ -156,6 +155,7 @@ BEND = np.array([0.0, -4, -8, -10, -8, -6, -4])
 PEAK = np.array([-2.0, -1, 0, -0.75, -1.5, -2.25, -3])
 INTO_FLOOR = np.array([6.5, 6.4, 6.2, 6.0, 5.8, 0.3, 0.2])
 NEAR_FLOOR = np.array([2.9, 2.6, 2.3, 2.0, 1.7, 1.4, 1.2])
+BELOW_DELTA = np.full(len(SIZES), 2.9)
 AT_FLOOR = np.full(len(SIZES), 0.3)
 QUIET = Noise(0.2)
 SHARPER = np.arange(len(SIZES), dtype=float)
@@ -230,11 +230,20 @@ CASES = (
 FLOOR_CASES = (
     Case("falls", "6.5 to 5.8, then .3 and .2 %", "refuted", _FALLS, (INTO_FLOOR,), falls=True, noise=QUIET),
     Case("falls", "2.9 to 1.2 %", "refuted", _FALLS, (NEAR_FLOOR,), falls=True, noise=QUIET),
+    Case(
+        "falls from its best", "2.9 to 1.2 %", "refuted",
+        partial(falls_from_peak, delta=DELTA), (NEAR_FLOOR,), falls=True, noise=QUIET,
+    ),
     Case("flat", "2.9 to 1.2 %", "supported", _FLAT, (NEAR_FLOOR,), noise=QUIET),
+    Case("higher at equal batch", "2.9 % on both", "refuted", _MORE, (BELOW_DELTA,) * 2, noise=QUIET),
+    Case("the same at every batch", "2.9 % on both", "supported", _SAME, (BELOW_DELTA,) * 2, noise=QUIET),
+    Case("gains nothing", "2.9 % on both", "supported", _NO_GAIN, (BELOW_DELTA,) * 2, noise=QUIET),
+    Case("effect is larger", "2.9 % on all four", "refuted", _STRONGER, (BELOW_DELTA,) * 4, noise=QUIET),
+    Case("changes more along the batch", "2.9 to 1.2 % on both", "refuted", _STEEPER, (NEAR_FLOOR,) * 2, noise=QUIET),
     Case("falls", ".3 % everywhere", "refuted", _FALLS, (AT_FLOOR,), falls=True, noise=Noise(0.05)),
     Case("flat", ".3 % everywhere", "supported", _FLAT, (AT_FLOOR,), noise=Noise(0.05)),
     Case("higher at equal batch", ".3 % on both", "refuted", _MORE, (AT_FLOOR, AT_FLOOR), noise=Noise(0.05)),
-)
+)  # fmt: skip
 """Where accuracies are so small that an attack cannot tell: neither verdict follows."""
 
 
@@ -249,5 +258,5 @@ def false_association(noise: Noise, seeds: int, studies: int, rng: Random) -> in
     cell, seed = (codes.ravel() for codes in np.indices((len(SIZES), seeds)))
     for one, other in zip(x, y, strict=True):
         residuals = (mean_residuals(values.ravel(), cell, seed) for values in (one, other))
-        hits += pearson(*residuals).p <= 0.05
+        hits += over_seeds(*residuals).p <= 0.05
     return hits

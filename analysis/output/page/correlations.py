@@ -24,7 +24,7 @@ ROWS: tuple[tuple[str, str, str], ...] = (
     ("spearman_pooled", "", "Spearman's ρ, pooled (descriptive)"),
     ("pearson_between_curves", "", "Between curves (Pearson of curve means)"),
     ("rmcorr_within_curves", "", "Within curves (repeated measures)"),
-    ("rmcorr_within_cells", "", "Within cells (seed residuals)"),
+    ("rmcorr_within_cells", "", "Within cells (Spearman of seed residuals)"),
     ("granulated_tau", "mean", "Granulated τ, mean over axes"),
     ("partial_spearman_clean", "", "Partial ρ given clean accuracy"),
     ("partial_spearman_clean_loss_norm", "", "… given also training loss and weight norm"),
@@ -36,7 +36,7 @@ ROWS: tuple[tuple[str, str, str], ...] = (
 Context = dict[str, Any]
 
 _QUESTION = ("statistic", "axis", "attack", "loss", "epsilon")
-_SHOWN = [*_QUESTION, "estimate", "low", "high", "note"]
+_SHOWN = [*_QUESTION, "estimate", "low", "high", "p", "note"]
 
 
 def correlation_section(findings: Findings, charts: Charts) -> Section:
@@ -97,8 +97,10 @@ def _agreeing(frame: pd.DataFrame, values: dict[str, Any]) -> pd.DataFrame:
 def _answer(row: Mapping[Any, Any] | None) -> dict[str, str]:
     if row is None or pd.isna(row["estimate"]):
         return {"text": "–", "note": str(row["note"] or "") if row else ""}
-    interval = "" if pd.isna(row["low"]) else f" [{_signed(row['low'])}, {_signed(row['high'])}]"
-    return {"text": f"{_signed(row['estimate'])}{interval}", "note": ""}
+    text = _signed(row["estimate"])
+    if pd.notna(row["low"]):
+        return {"text": f"{text} [{_signed(row['low'])}, {_signed(row['high'])}]", "note": ""}
+    return {"text": text + (f" (p = {row['p']:.2g})" if pd.notna(row["p"]) else ""), "note": str(row["note"] or "")}
 
 
 def _signed(value: float) -> str:

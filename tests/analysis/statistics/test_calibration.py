@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -174,9 +175,25 @@ class TestVerdicts:
         for case in CASES:
             assert rates(case, Noise(lost=True), 3, 4, rng(21))[ONE_NETWORK][0] == 0
 
-    @pytest.mark.parametrize("case", [case for case in FLOOR_CASES if "2.9" not in case.planted])
-    def test_a_floor_decides_nothing_against_a_fall(self, case: Case) -> None:
-        assert reached(case, Noise(), 3, 60, rng(22)) == 0
+    @pytest.mark.parametrize("case", FLOOR_CASES, ids=lambda case: f"{case.claim}; {case.planted}")
+    @pytest.mark.parametrize("seeds", [3, 8])
+    def test_a_curve_without_room_decides_nothing(self, case: Case, seeds: int) -> None:
+        """Not more often than a rate of 5 % gives in all but one of 10,000 runs: 240 networks, and 40 claims of six."""
+        for hits, n in rates(case, Noise(), seeds, 40, rng(22)).values():
+            assert stats.binom.sf(hits - 1, n, 0.05) > 1e-4
+            assert hits == 0 or "2.9" in case.planted
+
+    def test_a_curve_with_room_is_decided_as_before(self) -> None:
+        """30 to 10 % falls, 30 % everywhere does not, 6 % everywhere is flat: found in nearly every network."""
+        cases = {case.planted: case for case in CASES if case.claim in ("falls", "flat")}
+        falls, level = cases["falls by delta"], cases["flat"]
+        planted = (
+            (replace(falls, verdict="supported", arms=(np.linspace(30, 10, 7),)), 1.5),
+            (replace(falls, arms=(np.full(7, 30.0),)), 0.5),
+            (replace(level, verdict="supported", arms=(np.full(7, 6.0),)), 0.5),
+        )
+        for case, noise in planted:
+            assert reached(case, Noise(noise), 3, 100, rng(25)) >= 90
 
     def test_curves_have_the_planted_noise(self) -> None:
         """10,000 images at 40 % add a variance of .49 squared; a seed's cells are correlated as told."""

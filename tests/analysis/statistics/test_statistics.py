@@ -13,6 +13,7 @@ from analysis.statistics.correlations import (
     kendall_tau_b,
     partial_spearman,
     pearson,
+    permutation_p,
     repeated_measures_correlation,
     sign_error,
     spearman,
@@ -98,6 +99,15 @@ def test_the_p_of_spearman_is_exact_for_few_points() -> None:
     found = spearman(x, y)
     tails = [np.mean(np.array(null) * side >= found.estimate * side - 1e-12) for side in (1, -1)]
     assert found.p == pytest.approx(min(1.0, 2 * min(tails)))
+
+
+@pytest.mark.parametrize("n", [5, 7])
+def test_the_p_of_permutations_is_scipys(n: int) -> None:
+    """All orders are taken, so that the two agree exactly; two points are equal, for ties."""
+    x, y = RNG(n).normal(size=(2, n))
+    y[1] = y[0]
+    exact = stats.permutation_test((y,), lambda order: float(x @ order), permutation_type="pairings", n_resamples=5040)
+    assert permutation_p(x, y) == pytest.approx(exact.pvalue)
 
 
 def test_spearman_is_scipys() -> None:
