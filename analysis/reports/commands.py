@@ -51,7 +51,7 @@ class Rerun:
         """`python -m study.run` for the cells that differ from `cell` only in their batch size.
 
         Grid, sizes and seeds are those of the request that planned all of `trial_ids`. Without such a request they
-        are the first grid with this data set and the sizes in the rows.
+        are the first grid with this data set and model and the sizes in the rows.
         """
         wanted = set(trial_ids)
         request = next((r for r, planned in self._planned if wanted <= planned), None)
@@ -61,7 +61,7 @@ class Rerun:
         }
         plain = {field.name: field.default for field in fields(Trial)}
         select |= {n: cell[n] for n in _USUALLY_PLAIN if not pd.isna(cell[n]) and cell[n] != plain[n]}
-        grid = request.grid if request else _grid_of(str(cell["dataset"]))
+        grid = request.grid if request else _grid_of(str(cell["dataset"]), str(cell["model"]))
         return run_command(grid, select, *_options(cell, request), f"--results {shlex.quote(results)}")
 
 
@@ -78,9 +78,9 @@ def _options(cell: Mapping[Any, Any], request: Request | None) -> list[str]:
 
 
 @cache
-def _grid_of(dataset: str) -> str:
-    """The first grid that trains on `dataset`; else the full one."""
+def _grid_of(dataset: str, model: str) -> str:
+    """The first grid that trains this model on this data set; else the full one."""
     for name, spaces in GRIDS.items():
-        if any(cell.dataset == dataset for space in spaces for cell in space.cells):
+        if any((cell.dataset, cell.model) == (dataset, model) for space in spaces for cell in space.cells):
             return name
     return "full"
