@@ -338,7 +338,7 @@ def directional(
     elif p_none <= SIGNIFICANCE and p_for <= SIGNIFICANCE:
         verdict, reason = "refuted", f"{what} has the claimed sign, but is less than {delta:.2g}"
     elif p_none <= SIGNIFICANCE:
-        verdict, reason = "refuted", f"{what} is equivalent to 0 (within +-{delta:.2g})"
+        verdict, reason = "refuted", f"{what} is equivalent to 0 (within ±{delta:.2g})"
     elif p_for <= SIGNIFICANCE and signed.value >= delta:
         verdict, reason = "supported", f"{what} is as claimed"
     elif p_for <= SIGNIFICANCE:

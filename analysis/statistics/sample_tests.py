@@ -416,10 +416,10 @@ def _all_within(differences: Sequence[LinearContrast], delta: float) -> Finding:
     smallest = max(max(abs(low), abs(high)) for low, high in intervals)
     largest = int(np.argmax([abs(d.value) for d in differences]))
     verdict: Decision = "inconclusive"
-    bound = f"+-{smallest:.2g}" if smallest < 99.5 else f"+-{smallest:.0f}"
-    reason = f"flat only within {bound}, not within +-{delta:g}"
+    bound = f"±{smallest:.2g}" if smallest < 99.5 else f"±{smallest:.0f}"
+    reason = f"flat only within {bound}, not within ±{delta:g}"
     if p_within <= SIGNIFICANCE:
-        verdict, reason = "supported", f"flat within {bound}, so within +-{delta:g}"
+        verdict, reason = "supported", f"flat within {bound}, so within ±{delta:g}"
     elif p_beyond <= SIGNIFICANCE:
         verdict, reason = "refuted", f"at least one difference exceeds {delta:g}"
     effect, (low, high) = differences[largest].value, intervals[largest]
@@ -486,13 +486,13 @@ def unrelated(x: Sample, y: Sample, *, delta: float, reach: Reach = ALONG_BATCH_
     tau = LinearContrast(found.estimate, _over_seeds(pseudo, rounding=4 / (n * (n - 1))).se, seeds - 1)
     p_within, p_beyond = tau.p_within(delta), max(tau.p_beyond(delta), found.p)
     verdict: Decision = "inconclusive"
-    reason = f"the interval of tau is not inside +-{delta:g}"
+    reason = f"the interval of tau is not inside ±{delta:g}"
     if p_within <= SIGNIFICANCE and any(stats.kruskal(*table.T).pvalue > SIGNIFICANCE for table in tables):
         reason, p_within = "one of the two measures is not shown to change with the batch size", float("nan")
     elif p_within <= SIGNIFICANCE:
-        verdict, reason = "supported", f"the interval of tau lies inside +-{delta:g}"
+        verdict, reason = "supported", f"the interval of tau lies inside ±{delta:g}"
     elif p_beyond <= SIGNIFICANCE:
-        verdict, reason = "refuted", f"the interval of tau lies outside +-{delta:g}"
+        verdict, reason = "refuted", f"the interval of tau lies outside ±{delta:g}"
     elif tau.p_beyond(delta) <= SIGNIFICANCE:
         reason = f"by chance {n} batch sizes have such an order with p = {found.p:.2g}"
     low, high = tau.interval(1 - 2 * SIGNIFICANCE)

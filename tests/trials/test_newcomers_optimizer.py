@@ -15,9 +15,11 @@ import pytest
 import search_spaces
 from search_spaces import Planned, Request, plan
 from study import optimizers
+from study.data import load, split
+from study.trials.device_data import DeviceData
 from study.trials.execute import execute
 from study.trials.pending import answered
-from tests.trials.small import results_in, tensors, timeless
+from tests.trials.small import results_in, timeless
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "your_own_optimizer.md"
 
@@ -55,6 +57,13 @@ def planned() -> Planned:
     )
     (one,) = plan(request).values()
     return one
+
+
+def tensors() -> DeviceData:
+    """The images of that trial."""
+    images, trial = load("digits_8x8", "unused"), planned().trial
+    parts = split(images, train_size=trial.train_size, val_size=trial.val_size, test_size=trial.test_size)
+    return DeviceData.of(parts, images.sha256)
 
 
 class _KilledError(Exception):

@@ -60,7 +60,7 @@ def test_the_smallest_delta_is_where_the_verdict_turns() -> None:
     groups = [sample.value[sample.batch_size == size] for size in SIZES]
     pairs = [stats.ttest_ind(b, a, equal_var=False) for a, b in combinations(groups, 2)]
     turn = np.abs([pair.confidence_interval(0.9) for pair in pairs]).max()
-    assert f"flat within +-{turn:.2g}" in flat(sample, delta=3.0).reason
+    assert f"flat within ±{turn:.2g}" in flat(sample, delta=3.0).reason
     assert flat(sample, delta=turn * 1.001).verdict == "supported"
     assert flat(sample, delta=turn * 0.999).verdict != "supported"
 
