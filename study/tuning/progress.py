@@ -298,7 +298,8 @@ def rate(per_second: float) -> str:
     """Trials a second in the unit in which there is at least one: `20/min`, `1.3/h`, `2/day`."""
     units = {"min": 60, "h": 3600, "day": 86_400}
     unit = next((unit for unit, seconds in units.items() if per_second * seconds >= 1), "day")
-    return f"{per_second * units[unit]:.2g}/{unit}"
+    value = per_second * units[unit]
+    return f"{value:.0f}/{unit}" if value >= 10 else f"{value:.2g}/{unit}"
 
 
 def error_summary(error: BaseException) -> str:

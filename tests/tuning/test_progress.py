@@ -195,7 +195,9 @@ def test_a_generation_that_another_follows_is_not_the_end() -> None:
     assert "1/2 done" in out.getvalue()
 
 
-@pytest.mark.parametrize(("per_second", "text"), [(1 / 3, "20/min"), (1 / 2800, "1.3/h"), (1 / 50_000, "1.7/day")])
+@pytest.mark.parametrize(
+    ("per_second", "text"), [(4.1, "246/min"), (1 / 3, "20/min"), (1 / 2800, "1.3/h"), (1 / 50_000, "1.7/day")]
+)
 def test_rates_have_the_unit_in_which_there_is_at_least_one(per_second: float, text: str) -> None:
     assert rate(per_second) == text
 
