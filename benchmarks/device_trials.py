@@ -72,8 +72,8 @@ def requests(
         for size in sizes[:1] if device == "cpu" else sizes:
             own = {"dataset": dataset, "model": model, "batch_size": str(size)}
             if all(value in select.get(name, (value,)) for name, value in own.items()):
-                full = Request(grid, {**select, **{name: (value,) for name, value in own.items()}}, seeds)
-                full = replace(full, epsilons=epsilons)
+                chosen = {**select, **{name: (value,) for name, value in own.items()}}
+                full = Request(grid, chosen, seeds, epsilons=epsilons)
                 yield replace(full, **ON_CPU) if device == "cpu" else full  # type: ignore[arg-type]
 
 

@@ -115,11 +115,6 @@ def styles_of(figures: Sequence[Figure]) -> tuple[SeriesStyle, ...]:
     return tuple(dict.fromkeys(style for figure in figures for style in figure.legend))
 
 
-def kinds_of(figures: Sequence[Figure]) -> tuple[str, ...]:
-    """The kinds of lines in some figures, each once."""
-    return tuple(dict.fromkeys(kind for figure in figures for kind in figure.kinds))
-
-
 def rounded(value: float, digits: int = 6) -> float | None:
     """A finite value to `digits` significant digits, which keeps the page small; None for any other."""
     return float(f"{value:.{digits}g}") if math.isfinite(value) else None

@@ -17,7 +17,6 @@ from analysis.statistics.thresholds import MIN_BATCH_SIZES, MIN_FINITE_SHARE, MI
 Floats = NDArray[np.float64]
 
 Decision = Literal["supported", "refuted", "inconclusive", "not run"]
-DECISIONS: tuple[Decision, ...] = ("supported", "refuted", "inconclusive", "not run")
 
 
 @dataclass(frozen=True)
