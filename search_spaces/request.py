@@ -63,7 +63,7 @@ class Request:
         )
 
     def check(self) -> None:
-        """Raises GridError for a size below 1, an epsilon that is none, or an empty list of seeds."""
+        """Raises GridError for a size below 1, an epsilon outside (0, 1], or an empty list of seeds."""
         for option in ("epochs", "train_size", "test_size"):
             value = getattr(self, option)
             if value is not None and value < 1:
