@@ -18,7 +18,17 @@ import torch
 
 from benchmarks.row import HEADER, Row, machine, parser
 
-GROUPS = ("training", "attacks", "curvature", "input_curvature", "trial_overhead", "smoke", "report", "gpu")
+GROUPS = (
+    "training",
+    "host_memory",
+    "attacks",
+    "curvature",
+    "input_curvature",
+    "trial_overhead",
+    "smoke",
+    "report",
+    "gpu",
+)
 
 
 def group_rows(group: str, data_dir: str | None) -> Iterator[Row]:
