@@ -94,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--address", metavar="ADDR", help="a Ray cluster to run on (default: this machine)")
     add("--no-report", action="store_true", help="do not write the report at the end")
-    add("--mlflow", metavar="URI", help="also log every trial to this MLflow server or folder")
+    add("--mlflow", metavar="URI", help="also log every trial to MLflow: a server, or a file as sqlite:///mlflow.db")
     add("--wandb", metavar="PROJECT", help="also log every trial to this project of Weights & Biases")
     add("--tensorboard", metavar="DIR", help="also write every trial's TensorBoard files to this folder")
 

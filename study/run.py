@@ -22,7 +22,7 @@ from study.trials import pending
 from study.tuning.costs import CostModel
 from study.tuning.ends import BROKEN_PIPE, handle_sigterm, ignore_interrupts, terminated
 from study.tuning.progress import Progress
-from study.tuning.settings import ClusterError, RunSettings
+from study.tuning.settings import ClusterError, RunSettings, TrackerError
 
 OK, SOME_FAILED, BAD_INPUT = 0, 1, 2
 INTERRUPTED, TERMINATED = 130, 143  # 128 and the signal's number, as shells say it
@@ -79,19 +79,28 @@ def main(argv: Sequence[str] | None = None) -> int:
             rows = _read_rows(results, grid, update_cache=True)
             work = pending.pending_with_parents(grid, rows, results)
             if work:
-                print(f"{len(work)} of {len(grid)} trials to run, results in {results.location}", flush=True)
-            data = checks.load_data(work, arguments.data_dir)
-            _record_request(results, request, argv)
-            if work:
-                from study.tuning import gpu_shares, tuner  # importing ray takes seconds
+                from study.tuning.trackers import Trackers  # importing torch takes seconds
 
-                costs, peaks = CostModel(grid, rows), gpu_shares.known_peaks(grid, rows)
-                progress = tuner.run_study(
-                    work, data, results, address=arguments.address, settings=settings, costs=costs, peaks=peaks
-                )
+                print(f"{len(work)} of {len(grid)} trials to run, results in {results.location}", flush=True)
+                with Trackers(settings.trackers, results) as trackers:
+                    data = checks.load_data(work, arguments.data_dir)
+                    _record_request(results, request, argv)
+                    from study.tuning import gpu_shares, tuner  # importing ray takes seconds
+
+                    progress = tuner.run_study(
+                        work,
+                        data,
+                        results,
+                        address=arguments.address,
+                        settings=settings,
+                        costs=CostModel(grid, rows),
+                        peaks=gpu_shares.known_peaks(grid, rows),
+                        trackers=trackers,
+                    )
                 _print_failures(progress, results)
                 failures = progress.failures
             else:
+                _record_request(results, request, argv)
                 print(f"all {len(grid)} trials of grid {request.grid!r} are answered already: nothing to do")
         if not arguments.no_report:
             _write_report(results, request, grid, argv, failed=bool(failures))
@@ -100,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ignore_interrupts()
         print("\ninterrupted; finished trials are stored. Give the same command again to continue.", file=sys.stderr)
         return TERMINATED if terminated() else INTERRUPTED
-    except (GridError, RecordsError, options.OptionError, ClusterError, checks.InputError) as error:
+    except (GridError, RecordsError, options.OptionError, ClusterError, TrackerError, checks.InputError) as error:
         print(f"study.run: {error}", file=sys.stderr)
         return BAD_INPUT
     except BrokenPipeError:  # of `| head`

@@ -23,9 +23,9 @@ MNIST = FromFiles("MNIST", IdxFiles("MNIST/raw", MNIST_MD5), ParquetShards(("mni
 FASHION_MNIST = FromFiles(
     "FashionMNIST",
     IdxFiles("FashionMNIST/raw", FASHION_MNIST_MD5),
-    ParquetShards(("fashion-mnist", "fashion_mnist"), "label"),
+    ParquetShards(("fashion-mnist",), "label"),
 )
-CIFAR_10 = FromFiles("CIFAR10", CIFAR10, ParquetShards(("cifar10",), "label"))
+CIFAR_10 = FromFiles("CIFAR10", CIFAR10, ParquetShards(("cifar10", "plain_text"), "label"))
 CIFAR_100 = FromFiles("CIFAR100", CIFAR100, ParquetShards(("cifar100",), "fine_label"))
 
 DATASETS = {

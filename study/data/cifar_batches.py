@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy._core.multiarray import _reconstruct
 
-from study.data.image_data import DatasetInfo, Part, check_labels, check_md5, damaged, read_bytes
+from study.data.image_data import PUBLISHED_REMEDY, DatasetInfo, Part, check_labels, check_md5, damaged, read_bytes
 
 # The published files were pickled by Python 2 with numpy.core, a module that numpy 2 has renamed.
 ARRAY_NAMES = {
@@ -47,11 +47,16 @@ class CifarBatches:
     test: Mapping[str, str]
     label_key: str
     description = "as published"
+    remedy = PUBLISHED_REMEDY
+
+    @property
+    def files(self) -> list[str]:
+        """The files, relative to the data directory."""
+        return [f"{self.folder}/{name}" for name in (*self.train, *self.test)]
 
     def missing(self, data_dir: Path) -> list[str]:
         """Names, relative to the data directory, of the files that are not there."""
-        names = [f"{self.folder}/{name}" for name in (*self.train, *self.test)]
-        return [name for name in names if not (data_dir / name).is_file()]
+        return [name for name in self.files if not (data_dir / name).is_file()]
 
     def read(self, data_dir: Path, info: DatasetInfo, verify: bool) -> tuple[Part, Part]:
         """The training and test parts; with `verify` the md5 of each file is checked. Raises `DataError`."""

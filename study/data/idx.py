@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from study.data.image_data import DatasetInfo, Part, check_labels, check_md5, damaged, read_bytes
+from study.data.image_data import PUBLISHED_REMEDY, DatasetInfo, Part, check_labels, check_md5, damaged, read_bytes
 
 UNSIGNED_BYTE = 8
 
@@ -67,14 +67,17 @@ class IdxFiles:
     folder: str
     md5: Mapping[str, str]
     description = "as published, unpacked or .gz"
+    remedy = PUBLISHED_REMEDY
+
+    @property
+    def files(self) -> list[str]:
+        """The files, unpacked, relative to the data directory."""
+        return [f"{self.folder}/{name}" for name in self.md5]
 
     def missing(self, data_dir: Path) -> list[str]:
         """Names, relative to the data directory, of the files that are not there."""
-        folder = data_dir / self.folder
         return [
-            f"{self.folder}/{name}"
-            for name in self.md5
-            if not (folder / name).is_file() and not (folder / f"{name}.gz").is_file()
+            name for name in self.files if not (data_dir / name).is_file() and not (data_dir / f"{name}.gz").is_file()
         ]
 
     def read(self, data_dir: Path, info: DatasetInfo, verify: bool) -> tuple[Part, Part]:

@@ -15,14 +15,17 @@ Labels = npt.NDArray[np.int64]
 Part = tuple[Images, Labels]
 """Images (N, C, H, W) uint8 and labels (N,) int64, both contiguous."""
 
+PUBLISHED_REMEDY = "Move it away and run again to download it, or put an undamaged copy there"
+"""What to do about a published file that cannot be used. Nothing is deleted: it may be whole, of another version."""
+
 
 class DataError(Exception):
-    """A data file is missing, damaged or has unexpected content. The message names it and says what to do."""
+    """A data file is missing, damaged or has unexpected content. The message names it."""
 
 
 def damaged(path: Path, fault: str) -> DataError:
     """The error for a file that exists but cannot be used; `fault` completes the sentence "<path> ..."."""
-    return DataError(f"{path} {fault}. Delete it and run again to download it, or put an undamaged copy there.")
+    return DataError(f"{path} {fault}")
 
 
 def read_bytes(path: Path) -> bytes:
@@ -40,10 +43,11 @@ def check_md5(path: Path, content: bytes, expected: str) -> None:
         raise damaged(path, f"has md5 {actual}, not {expected} as published")
 
 
-def check_labels(path: Path, labels: npt.NDArray[np.generic], num_classes: int) -> None:
-    """Raise `DataError` unless every label is in 0 .. num_classes - 1."""
-    if labels.size and (labels.min() < 0 or labels.max() >= num_classes):
-        raise damaged(path, f"holds labels {labels.min()} to {labels.max()}, not 0 to {num_classes - 1}")
+def check_labels(path: Path, labels: npt.NDArray[np.generic], num_classes: int | None) -> None:
+    """Raise `DataError` unless every label is in 0 .. num_classes - 1, or at least 0 where that is None."""
+    if labels.size and (labels.min() < 0 or (num_classes is not None and labels.max() >= num_classes)):
+        valid = "at least 0" if num_classes is None else f"0 to {num_classes - 1}"
+        raise damaged(path, f"holds labels {labels.min()} to {labels.max()}, not {valid}")
 
 
 @dataclass(frozen=True)

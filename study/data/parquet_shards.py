@@ -1,30 +1,110 @@
-"""Hugging Face Parquet shards, with one encoded image and one label in each row."""
+"""Hugging Face Parquet shards, with one encoded image and one label in each row, in the layouts of its hub.
+
+The official sets lie there as `plain_text/train-00000-of-00001.parquet`, `mnist/...` or `cifar100/...`, uploads of
+users as `data/train-00000-of-00001.parquet`, and the hub's own conversions as `default/train/0000.parquet`.
+"""
 
 from __future__ import annotations
 
 import io
+import re
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from study.data.image_data import DataError, DatasetInfo, Images, Part, check_labels, damaged
+from study.data.image_data import DataError, DatasetInfo, Images, Labels, Part, check_labels, damaged
 
 IMAGE_COLUMNS = ("img", "image")
 PIL_MODES = {1: "L", 3: "RGB"}  # channels -> mode
+GREY_MODES = ("1", "L", "LA")
+DEEP_MODES = ("I", "F")  # how PIL's names of modes with more than 8 bits begin
 
-IMAGE_FORMATS = ("PNG", "WEBP")
+IMAGE_FORMATS = ("PNG", "WEBP", "JPEG")
 """The only decoders that PIL tries, which is 1.6 times as fast as trying all: 60,000 WebP images take 9 to 14 s on one
 core. Decoding in a thread pool was slower (measured)."""
+
+JPEG_START = b"\xff\xd8"
+
+DEPTH = 3
+"""How many folders below a data set's own its shards may lie: the hub's cache has `snapshots/REVISION/CONFIG`."""
+
+OFFICIAL = {"mnist", "fashionmnist", "cifar10", "cifar100"}
+"""Folders in which another data set is not looked for."""
+
+
+def shards_of(folder: Path, split: str) -> list[Path]:
+    """The shards of a split in a folder: `train-*.parquet`, `train.parquet` or `train/*.parquet`, in order."""
+    patterns = (f"{split}-*.parquet", f"{split}.parquet", f"{split}/*.parquet")
+    return next((found for pattern in patterns if (found := sorted(folder.glob(pattern)))), [])
+
+
+def shard_folders(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
+    """The folder and those below it that hold shards of a training set, the nearest first, then by name."""
+    level = [folder]
+    for _ in range(depth + 1):
+        yield from (one for one in level if shards_of(one, "train"))
+        level = [below for one in level for below in _folders_in(one)]
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError:  # no folder, or none that may be read
+        return []
+
+
+def read_shards(
+    paths: Sequence[Path],
+    label_column: str,
+    *,
+    image_shape: tuple[int, int, int] | None = None,
+    num_classes: int | None = None,
+    published: str = "",
+) -> Part:
+    """Images and labels of shards, in this order; images are bytes of PNG, JPEG or WebP in `img` or `image`.
+
+    Args:
+        paths: at least one shard.
+        label_column: the column of the classes, integers from 0.
+        image_shape: (channels, height, width) of every image; None: that of the first one.
+        num_classes: classes that labels may name; None: any number.
+        published: the name of a data set whose published pixels these should be: JPEG images are warned of.
+
+    Returns:
+        Images uint8 (N, C, H, W) and labels int64 (N,).
+
+    Raises:
+        DataError: a file is damaged, lacks a column or holds something else.
+    """
+    parts: list[Part] = []
+    for path in paths:
+        encoded, labels = _columns(path, label_column)
+        check_labels(path, labels, num_classes)
+        image_shape = image_shape or _shape(path, encoded)
+        if published and any((content or b"").startswith(JPEG_START) for content in encoded):
+            message = f"{path.parent}: JPEG images; their pixels are not quite {published}'s published ones"
+            warnings.warn(message, stacklevel=2)
+        parts.append((decode(path, encoded, image_shape), labels))
+    return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
 
 
 @dataclass(frozen=True)
 class ParquetShards:
-    """`train-*.parquet` and `test-*.parquet` in the first of `folders` that exists in the data directory."""
+    """Shards of a training and a test set in a folder named as the data set, or in one below it.
 
-    folders: tuple[str, ...]
+    Attributes:
+        names: of the folder; case, `-` and `_` do not matter, nor the owner that the hub's cache puts before a name.
+            Users are told the first.
+        label_column: of the classes.
+    """
+
+    names: tuple[str, ...]
     label_column: str
+    remedy = "Put the shards of one version there and no others, or rename the folder to have the data downloaded"
 
     @property
     def description(self) -> str:
@@ -33,55 +113,83 @@ class ParquetShards:
 
     def missing(self, data_dir: Path) -> list[str]:
         """The patterns, relative to the data directory, that no file matches."""
-        folder = self._folder(data_dir)
-        patterns = [f"{folder}/train-*.parquet", f"{folder}/test-*.parquet"]
-        return [pattern for pattern in patterns if not any(data_dir.glob(pattern))]
+        if self._folder(data_dir):
+            return []
+        folder = next(self._training_folders(data_dir), data_dir / self.names[0])
+        within = folder.relative_to(data_dir).as_posix()
+        return [
+            f"{'' if within == '.' else f'{within}/'}{split}-*.parquet"
+            for split in ("train", "test")
+            if not shards_of(folder, split)
+        ]
+
+    def seen(self, data_dir: Path) -> str:
+        """What to rename if shards in a folder of no data set's name are meant: a sentence, empty if there are none."""
+        others = (
+            folder
+            for folder in shard_folders(data_dir, depth=2)
+            if shards_of(folder, "test") and not OFFICIAL.intersection(map(_plain, folder.relative_to(data_dir).parts))
+        )
+        place, target = next(others, None), data_dir / self.names[0]
+        if place is None:
+            return ""
+        what = f"move them to {target}" if place == data_dir else f"rename this folder to {target}"
+        return f". There are Parquet shards in {place}: if they are those of {self.names[0]}, {what}"
 
     def read(self, data_dir: Path, info: DatasetInfo, verify: bool) -> tuple[Part, Part]:
         """The training and test parts; with `verify` their sizes must be the published ones. Raises `DataError`."""
-        folder = data_dir / self._folder(data_dir)
+        folder = self._folder(data_dir) or data_dir / self.names[0]
         train = self._part(folder, "train", info, info.train_count if verify else None)
         test = self._part(folder, "test", info, info.test_count if verify else None)
         return train, test
 
-    def _folder(self, data_dir: Path) -> str:
-        return next((name for name in self.folders if any((data_dir / name).glob("*.parquet"))), self.folders[0])
+    def _folder(self, data_dir: Path) -> Path | None:
+        return next((folder for folder in self._training_folders(data_dir) if shards_of(folder, "test")), None)
+
+    def _training_folders(self, data_dir: Path) -> Iterator[Path]:
+        for name in self.names:
+            for folder in (*_folders_in(data_dir), data_dir):
+                if _plain(folder.name) == _plain(name):
+                    yield from shard_folders(folder)
 
     def _part(self, folder: Path, split: str, info: DatasetInfo, expected: int | None) -> Part:
-        paths = sorted(folder.glob(f"{split}-*.parquet"))
+        paths = shards_of(folder, split)
         # The footers show whether a shard is missing, before any time is spent on decoding.
         rows = sum(open_shard(path).metadata.num_rows for path in paths)
         if expected is not None and rows != expected:
-            raise DataError(
-                f"{folder}/{split}-*.parquet: {len(paths)} file(s) hold {rows} images, "
-                f"{info.name} has {expected}. "
-                f"Put all the shards of one version there and no others."
-            )
-        shards = [self._shard(path, info) for path in paths]
-        return np.concatenate([x for x, _ in shards]), np.concatenate([y for _, y in shards])
+            raise DataError(f"{folder}: {len(paths)} {split} shard(s) hold {rows} images, {info.name} has {expected}")
+        return read_shards(
+            paths, self.label_column, image_shape=info.image_shape, num_classes=info.num_classes, published=info.name
+        )
 
-    def _shard(self, path: Path, info: DatasetInfo) -> Part:
-        import pyarrow as pa
 
-        shard = open_shard(path)
-        names = shard.schema_arrow.names
-        image_column = next((name for name in IMAGE_COLUMNS if name in names), None)
-        if image_column is None or self.label_column not in names:
-            raise damaged(path, f"has the columns {', '.join(names)}, not img or image and {self.label_column}")
-        try:
-            table = shard.read([image_column, self.label_column])
-        except (OSError, pa.ArrowException) as error:
-            raise damaged(path, f"cannot be read ({first_line(error)})") from error
-        labels = table[self.label_column]
-        if labels.null_count or not pa.types.is_integer(labels.type):
-            raise damaged(path, f"has a column {self.label_column} that is not all integers")
-        kind = table.schema.field(image_column).type
-        if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
-            raise damaged(path, f"has a column {image_column} of type {kind}, not struct<bytes, path>")
-        encoded = [row.as_py() for chunk in table[image_column].chunks for row in chunk.field("bytes")]
-        label_array = labels.to_numpy().astype(np.int64)
-        check_labels(path, label_array, info.num_classes)
-        return decode(path, encoded, info.image_shape), label_array
+def _plain(name: str) -> str:
+    """A folder's name without its owner, case, `-` and `_`: `datasets--uoft-cs--cifar10` is `cifar10`."""
+    return re.sub("[-_]", "", name.rsplit("--", 1)[-1].lower())
+
+
+def _columns(path: Path, label_column: str) -> tuple[list[bytes | None], Labels]:
+    """The encoded images of a shard and their labels."""
+    import pyarrow as pa
+
+    shard = open_shard(path)
+    names = shard.schema_arrow.names
+    image_column = next((name for name in IMAGE_COLUMNS if name in names), None)
+    if image_column is None or label_column not in names:
+        raise damaged(path, f"has the columns {', '.join(names)}, not img or image and {label_column}")
+    try:
+        table = shard.read([image_column, label_column])
+    except (OSError, pa.ArrowException) as error:
+        raise damaged(path, f"cannot be read ({first_line(error)})") from error
+    labels = table[label_column]
+    if labels.null_count or not pa.types.is_integer(labels.type):
+        raise damaged(path, f"has a column {label_column} that is not all integers")
+    kind, chunks = table.schema.field(image_column).type, table[image_column].chunks
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        chunks = [chunk.field("bytes") for chunk in chunks]
+    elif not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        raise damaged(path, f"has a column {image_column} of type {kind}, not struct<bytes, path> or binary")
+    return [cell.as_py() for chunk in chunks for cell in chunk], labels.to_numpy().astype(np.int64)
 
 
 def open_shard(path: Path) -> Any:
@@ -95,26 +203,45 @@ def open_shard(path: Path) -> Any:
         raise damaged(path, f"is not a readable Parquet file ({first_line(error)})") from error
 
 
-def decode(path: Path, encoded: list[bytes | None], image_shape: tuple[int, int, int]) -> Images:
-    """PNG or WebP images of shape (C, H, W) as uint8 (N, C, H, W); `DataError` for any other content."""
-    from PIL import Image
+def _shape(path: Path, encoded: Sequence[bytes | None]) -> tuple[int, int, int]:
+    """(channels, height, width) of the first image of a shard."""
+    if not encoded:
+        raise damaged(path, "holds no images")
+    with _open_image(path, encoded[0], 0) as image:
+        return (1 if image.mode in GREY_MODES else 3, image.height, image.width)
 
+
+def decode(path: Path, encoded: Sequence[bytes | None], image_shape: tuple[int, int, int]) -> Images:
+    """Encoded images of shape (C, H, W) as uint8 (N, C, H, W); `DataError` for any other content."""
     channels, height, width = image_shape
     mode = PIL_MODES[channels]
     images = np.empty((len(encoded), height, width, channels), np.uint8)
     for i, content in enumerate(encoded):
-        try:
-            with Image.open(io.BytesIO(content or b""), formats=IMAGE_FORMATS) as image:
-                size = image.size
-                if size == (width, height):
-                    # WebP returns a grey image as RGB with equal channels, so converting it to grey is exact.
-                    pixels = np.asarray(image if image.mode == mode else image.convert(mode))
-                    images[i] = pixels.reshape(height, width, channels)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise damaged(path, f"holds an image that cannot be decoded, in row {i}") from error
-        if size != (width, height):
-            raise damaged(path, f"holds an image of {size[0]}x{size[1]} pixels in row {i}, not {width}x{height}")
+        with _open_image(path, content, i) as image:
+            if image.size != (width, height):
+                size = f"{image.width}x{image.height}"
+                raise damaged(path, f"holds an image of {size} pixels in row {i}, not {width}x{height}")
+            try:
+                # WebP returns a grey image as RGB with equal channels, so converting it to grey is exact.
+                pixels = np.asarray(image if image.mode == mode else image.convert(mode))
+            except (OSError, SyntaxError, ValueError) as error:
+                raise damaged(path, f"holds an image that cannot be decoded, in row {i}") from error
+            images[i] = pixels.reshape(height, width, channels)
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+
+
+def _open_image(path: Path, content: bytes | None, row: int) -> Any:
+    from PIL import Image
+
+    if content is None:
+        raise damaged(path, f"holds no image in row {row}, perhaps the path of one")
+    try:
+        image = Image.open(io.BytesIO(content), formats=IMAGE_FORMATS)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise damaged(path, f"holds an image that cannot be decoded, in row {row}") from error
+    if image.mode.startswith(DEEP_MODES):
+        raise damaged(path, f"holds an image of more than 8 bits a channel, in row {row}")
+    return image
 
 
 def first_line(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from study.results.folder import Results
 from study.training.gpu_memory import OutOfGpuMemory
 from study.tuning.gpu_shares import larger_share
 from study.tuning.progress import Display, Progress
+from study.tuning.trackers import Trackers
 from study.tuning.trainable import store_failure
 
 MIN_TIMEOUT_SECONDS = 600.0
@@ -106,10 +107,12 @@ class StudyCallback(tune.Callback):
         plan: Mapping[str, Planned],
         hang_detector: HangDetector,
         run_again: Container[str] = (),
+        trackers: Trackers | None = None,
     ) -> None:
-        """`run_again`: trials that run once more even if Tune gives them up."""
+        """`run_again`: trials that run once more even if Tune gives them up. `trackers` also get every event."""
         self._progress, self._display, self._results, self._plan = progress, display, results, plan
         self._hang_detector, self._run_again = hang_detector, run_again
+        self._trackers = trackers or Trackers({}, results)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles callbacks; this one is used in the driver only
@@ -118,11 +121,13 @@ class StudyCallback(tune.Callback):
         """A worker has started the trial."""
         self._hang_detector.reported(trial)
         self._guard(self._progress.start, trial)
+        self._guard(lambda trial_id: self._trackers.started(self._plan[trial_id]), trial)
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
         """The trial has reported."""
         self._hang_detector.reported(trial)
         self._guard(lambda trial_id: self._progress.metrics(trial_id, result), trial)
+        self._guard(lambda trial_id: self._trackers.reported(trial_id, result), trial)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The trial's worker was lost; Tune starts it again."""
@@ -137,6 +142,7 @@ class StudyCallback(tune.Callback):
             status = (trial.last_result or {}).get("status")
             if status is not None:
                 self._progress.finish(trial_id, status, trial.last_result)
+                self._trackers.ended(trial_id, trial.last_result)
 
         self._guard(finish, trial)
 
@@ -170,6 +176,7 @@ class StudyCallback(tune.Callback):
         except Exception as error:
             reason = f"{reason}; and its row could not be written: {error}"
         self._progress.finish(trial_id, "failed", {"status_reason": reason})
+        self._trackers.ended(trial_id, {"status": "failed", "status_reason": reason})
 
     def _guard(self, update: Callable[[str], None], trial: Any) -> None:
         try:

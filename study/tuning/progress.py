@@ -304,7 +304,7 @@ def rate(per_second: float) -> str:
 
 def error_summary(error: BaseException) -> str:
     """The first line of an error, or of the one that caused it: Tune's own wrapper says nothing."""
-    cause = error.__cause__ or error.__context__
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if cause is not None:
         return error_summary(cause)
     lines = str(error).strip().splitlines()

@@ -12,6 +12,10 @@ class ClusterError(Exception):
     """Ray cannot be started or reached, or its nodes cannot hold the trials or the data."""
 
 
+class TrackerError(Exception):
+    """A tracker cannot start; the message names its option."""
+
+
 @dataclass(frozen=True)
 class RunSettings:
     """How the trials of a run are executed.

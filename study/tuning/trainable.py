@@ -19,7 +19,6 @@ from study.results.schema import TRAINED, Row
 from study.training.gpu_memory import OutOfGpuMemory, out_of_gpu_memory, too_large
 from study.trials.device_data import DataKey, DeviceData, data_key
 from study.trials.execute import FINAL_METRICS
-from study.trials.pending import answered_probes
 from study.trials.train import Report
 from study.tuning.settings import RunSettings
 
@@ -63,8 +62,6 @@ def run_trial(
         tune.report({**metrics, "epochs": planned.trial.epochs})
 
     report = report_now if settings.trackers else throttled(report_now)
-    if settings.trackers:
-        report_history(results, planned, report)
     try:
         row = execute_trial(
             planned,
@@ -110,14 +107,6 @@ def throttled(report: Report, now: Callable[[], float] = time.monotonic) -> Repo
             report(metrics)
 
     return report_some
-
-
-def report_history(results: Results, planned: Planned, report: Report) -> None:
-    """Report the epochs of a network that was trained in a batch with others, before its own trial ran."""
-    row = results.read_row(planned.trial.trial_id)
-    if row is not None and (row["replicas"] or 1) > 1 and not answered_probes(row):
-        for epoch in row["history"]:
-            report(epoch)
 
 
 def tensors(planned: Planned, references: Mapping[DataKey, tuple[Any, str]]) -> DeviceData:

@@ -27,7 +27,7 @@ from study.tuning.gpu_profile import measure_on_gpu
 from study.tuning.gpu_shares import Measure, Peaks, trial_shares
 from study.tuning.progress import Display, Progress, describe_trial, error_summary
 from study.tuning.settings import RunSettings
-from study.tuning.trackers import tracker_callbacks
+from study.tuning.trackers import Trackers
 from study.tuning.trainable import Execute, run_trial
 
 MAX_FAILURES = 3
@@ -52,6 +52,7 @@ def run_study(
     settings: RunSettings,
     costs: CostModel,
     peaks: Peaks,
+    trackers: Trackers | None = None,
 ) -> Progress:
     """Run every trial of `work` on Ray, a parent before its children, expensive trials first.
 
@@ -63,6 +64,7 @@ def run_study(
         settings: how trials are executed.
         costs: expected seconds of each trial.
         peaks: GPU memory that stored trials took.
+        trackers: what also logs every trial.
 
     Returns:
         The trials that are done, and the reasons of those that failed.
@@ -79,9 +81,13 @@ def run_study(
         expected = {planned.trial.trial_id: costs_now.seconds(planned) for planned in work}
         training = {planned.trial.trial_id: costs_now.training_seconds(planned) for planned in work}
         progress = Progress(expected, labels, training)
-        for trial_id, row in trained.items():
-            if row["status"] == "diverged":  # its probes cannot be answered
-                progress.finish(trial_id, row["status"], row)
+        for planned in work:
+            row = trained.get(planned.trial.trial_id, {})
+            if row.get("status") == "diverged":  # its probes cannot be answered
+                progress.finish(planned.trial.trial_id, row["status"], row)
+                if trackers:
+                    trackers.started(planned)
+                    trackers.ended(planned.trial.trial_id, row)
         left = [planned for planned in work if planned.trial.trial_id not in progress.done]
         left.sort(key=lambda planned: -expected[planned.trial.trial_id])
         for generation in sorted({planned.trial.generation for planned in left}):
@@ -93,6 +99,7 @@ def run_study(
                 settings=settings,
                 report_intervals={planned.trial.trial_id: costs.report_interval(planned) for planned in left},
                 peaks=peaks,
+                trackers=trackers,
             )
     return progress
 
@@ -145,7 +152,7 @@ def train_in_batches(
             settings,
             gpus_per_trial=1.0 if settings.gpus_per_trial is None else settings.gpus_per_trial,
             trial_timeout=None if timeout is None else timeout * max(map(len, batches)),
-            trackers={},  # they log single trials
+            trackers={},  # they log single trials, which follow
         ),
         report_intervals={leader: sum(map(costs.report_interval, group)) for leader, group in members.items()},
         execute_trial=partial(_train_group, execute_batched, groups=members, replicas=settings.replicas),
@@ -171,6 +178,7 @@ def run_trials(
     settings: RunSettings,
     report_intervals: Mapping[str, float] | None = None,
     peaks: Peaks | None = None,
+    trackers: Trackers | None = None,
     execute_trial: Execute = execute,
     measure: Measure = measure_on_gpu,
 ) -> None:
@@ -187,6 +195,7 @@ def run_trials(
         settings: how trials are executed; with `gpus_per_trial` None, the cluster has GPUs.
         report_intervals: seconds that should pass at most between two reports of a trial, by trial id.
         peaks: GPU memory that stored trials took; what is not known of the others is measured first.
+        trackers: what also logs every trial.
         execute_trial: what a worker runs.
         measure: what measures a trial on a GPU.
     """
@@ -200,7 +209,9 @@ def run_trials(
     with Display(progress) as display:
         while left := [trial_id for trial_id in plan if trial_id not in progress.done]:
             scheduler = GpuShareScheduler(shares, settings.cpus_per_trial, progress)
-            callback = StudyCallback(progress, display, results, plan, HangDetector(timeouts), scheduler.run_again)
+            callback = StudyCallback(
+                progress, display, results, plan, HangDetector(timeouts), scheduler.run_again, trackers
+            )
             now, at_once = next_round(left, crashes, running_at_crash, settings.max_concurrent)
             trainable = tune.with_parameters(
                 run_trial,
@@ -211,11 +222,10 @@ def run_trials(
                 execute_trial=execute_trial,
             )
             trainable = tune.with_resources(trainable, scheduler.resources())
-            callbacks = [callback, *tracker_callbacks(settings.trackers, plan)]
             reason = "the trial ended without a result"
             with tempfile.TemporaryDirectory(prefix="study-tune-", ignore_cleanup_errors=True) as storage:
                 try:
-                    _tuner(trainable, now, at_once, scheduler, callbacks, storage).fit()
+                    _tuner(trainable, now, at_once, scheduler, callback, storage).fit()
                 except Exception as error:  # whatever ended Tune, the study continues with the trials that are left
                     reason = error_summary(error)
             lost = [trial_id for trial_id in now if trial_id not in {*progress.done, *scheduler.run_again}]
@@ -235,7 +245,7 @@ def _tuner(
     trial_ids: Sequence[str],
     at_once: int | None,
     scheduler: GpuShareScheduler,
-    callbacks: Sequence[tune.Callback],
+    callback: tune.Callback,
     storage: str,
 ) -> tune.Tuner:
     """An experiment with one Tune trial for each of ours."""
@@ -253,7 +263,7 @@ def _tuner(
             name="study",
             storage_path=storage,
             verbose=0,
-            callbacks=list(callbacks),
+            callbacks=[callback],
             failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
         ),
     )

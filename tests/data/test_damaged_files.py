@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from study.data import DataError, load
 from tests.data.conftest import Parts, Writer
@@ -48,7 +50,7 @@ def test_a_damaged_idx_file_is_refused(
     message = failure("mnist", tmp_path)
     assert message.startswith(str(path))
     assert fault in message
-    assert "Delete it and run again to download it" in message
+    assert "Move it away and run again to download it" in message
 
 
 def test_idx_images_of_another_size_are_refused(tmp_path: Path, grey: Parts, write_idx: Writer) -> None:
@@ -125,6 +127,12 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path: Path, colour:
     assert not witness.exists()
 
 
+def deep_png() -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(np.full((32, 32), 60_000, np.uint16)).save(content, "PNG")
+    return content.getvalue()
+
+
 def shard(images: list[bytes | None], labels: list[object]) -> pa.Table:
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     cells = [{"bytes": image, "path": None} for image in images]
@@ -136,12 +144,13 @@ def shard(images: list[bytes | None], labels: list[object]) -> pa.Table:
     [
         (lambda good: shard([good, b"no image"], [1, 2]), "cannot be decoded, in row 1"),
         (lambda good: shard([good, good[:100]], [1, 2]), "cannot be decoded, in row 1"),
-        (lambda good: shard([None], [1]), "cannot be decoded, in row 0"),
+        (lambda good: shard([None], [1]), "holds no image in row 0, perhaps the path of one"),
+        (lambda good: shard([deep_png()], [1]), "more than 8 bits a channel, in row 0"),
         (lambda good: shard([good], [10]), "holds labels 10 to 10, not 0 to 9"),
         (lambda good: shard([good], [-1]), "holds labels -1 to -1, not 0 to 9"),
         (lambda good: shard([good, good], [1, None]), "a column label that is not all integers"),
         (lambda good: shard([good], ["cat"]), "a column label that is not all integers"),
-        (lambda good: pa.table({"img": [good], "label": [1]}), "a column img of type binary, not struct"),
+        (lambda good: pa.table({"img": ["a.png"], "label": [1]}), "a column img of type string, not struct"),
         (lambda good: pa.table({"x": [good], "label": [1]}), "has the columns x, label, not img or image"),
         (lambda good: shard([good], [1]).drop_columns("label"), "has the columns img, not img or image and"),
     ],
@@ -156,6 +165,7 @@ def test_damaged_rows_of_a_shard_are_refused(
     message = failure("cifar10", tmp_path)
     assert message.startswith(str(path))
     assert fault in message
+    assert "elete" not in message  # the file may be whole
 
 
 def test_images_of_another_size_in_a_shard_are_refused(tmp_path: Path, colour: Parts, write_shards: Writer) -> None:
@@ -183,4 +193,4 @@ def test_a_missing_shard_is_found_by_the_number_of_images(tmp_path: Path, colour
     write_shards(tmp_path / "cifar10", colour, shards=3)
     (tmp_path / "cifar10/train-00001-of-00003.parquet").unlink()
     message = failure("cifar10", tmp_path, verify=True)
-    assert f"{tmp_path}/cifar10/train-*.parquet: 2 file(s) hold 10 images, cifar10 has 50000" in message
+    assert f"{tmp_path}/cifar10: 2 train shard(s) hold 10 images, cifar10 has 50000" in message

@@ -1,8 +1,11 @@
-"""Missing data is downloaded by torchvision, or an error of one line says what to put where."""
+"""Missing data is downloaded by torchvision, whole or not at all, or an error of one line says what to put where."""
 
 from __future__ import annotations
 
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from urllib.error import URLError
 
 import numpy as np
@@ -78,5 +81,82 @@ def test_a_data_directory_that_cannot_be_created_is_an_error(tmp_path: Path) -> 
 
 def test_an_incomplete_download_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torchvision.datasets, "CIFAR100", lambda **arguments: None)
-    with pytest.raises(DataError, match="left cifar-100-python/train, cifar-100-python/test missing in"):
+    with pytest.raises(DataError, match="The download left cifar-100-python/train, cifar-100-python/test missing"):
         load("cifar100", tmp_path)
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_download_that_is_cut_leaves_nothing_behind_and_the_next_one_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colour: Parts, write_cifar10: Writer
+) -> None:
+    def cut(*, root: str, train: bool, download: bool) -> None:
+        write_cifar10(Path(root), colour)
+        (Path(root) / "cifar-10-batches-py/test_batch").write_bytes(b"half")
+        raise URLError("connection reset")
+
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", cut)
+    with pytest.raises(DataError, match="connection reset"):
+        load("cifar10", tmp_path)
+    assert files_in(tmp_path) == []
+
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", lambda *, root, **_: write_cifar10(Path(root), colour))
+    np.testing.assert_array_equal(load("cifar10", tmp_path, verify=False).test_x, colour[1][0])
+
+
+def test_two_downloads_at_once_show_each_other_no_partial_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grey: Parts, write_idx: Writer
+) -> None:
+    both_have_half = Barrier(2, timeout=60)
+
+    def slow(*, root: str, train: bool, download: bool) -> None:
+        folder = Path(root) / "MNIST/raw"
+        folder.mkdir(parents=True)
+        (folder / "train-images-idx3-ubyte").write_bytes(b"half")
+        both_have_half.wait()
+        shutil.rmtree(folder)
+        write_idx(folder, grey)
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: load("mnist", tmp_path, verify=False), range(2))
+    assert first.sha256 == second.sha256
+    names = [f"{part}-{kind}-ubyte" for part in ("t10k", "train") for kind in ("images-idx3", "labels-idx1")]
+    assert files_in(tmp_path) == [f"MNIST/raw/{name}" for name in names]
+
+
+def test_an_archive_that_the_user_put_there_is_unpacked_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colour: Parts, write_cifar10: Writer
+) -> None:
+    class Cifar10:
+        filename = "cifar-10-python.tar.gz"
+
+        def __init__(self, *, root: str, train: bool, download: bool) -> None:
+            archive = Path(root) / self.filename
+            assert archive.read_bytes() == b"archive"
+            archive.write_bytes(b"torchvision may replace it")
+            write_cifar10(Path(root), colour)
+
+    (tmp_path / Cifar10.filename).write_bytes(b"archive")
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", Cifar10)
+    load("cifar10", tmp_path, verify=False)
+    assert (tmp_path / Cifar10.filename).read_bytes() == b"archive"
+
+
+def test_shards_under_another_name_are_named_with_the_rename_that_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grey: Parts, write_shards: Writer
+) -> None:
+    monkeypatch.setattr(torchvision.datasets, "MNIST", refuse_network)
+    hub = tmp_path / "hub"
+    write_shards(hub / "data", grey)
+    with pytest.raises(DataError) as caught:
+        load("mnist", hub)
+    advice = f"There are Parquet shards in {hub}/data: if they are those of mnist, rename this folder to {hub}/mnist"
+    assert advice in str(caught.value)
+    with pytest.raises(DataError, match=r"/hub/data: if they are those of mnist, move them to .*/hub/data/mnist"):
+        load("mnist", hub / "data")
+
+    (hub / "data").rename(hub / "mnist")
+    np.testing.assert_array_equal(load("mnist", hub, verify=False).train_x, grey[0][0])

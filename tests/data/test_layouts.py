@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from study.data import DATASETS, ImageData, load
+from study.data.parquet_shards import read_shards, shards_of
 from tests.data.conftest import Parts, Writer
 
 
@@ -87,7 +90,13 @@ def test_parquet_shards_of_cifar100_give_the_fine_labels(
 
 @pytest.mark.parametrize(
     ("name", "folder"),
-    [("mnist", "mnist"), ("fashion-mnist", "fashion-mnist"), ("fashion-mnist", "fashion_mnist")],
+    [
+        ("mnist", "mnist"),
+        ("mnist", "MNIST/mnist"),
+        ("fashion-mnist", "fashion-mnist"),
+        ("fashion-mnist", "fashion_mnist/fashion_mnist"),
+        ("fashion-mnist", "FashionMNIST/data"),
+    ],
 )
 @pytest.mark.parametrize("image_format", ["PNG", "WEBP"])  # WebP has no grey images: they come back as RGB
 def test_parquet_shards_of_grey_images_are_read(
@@ -95,6 +104,64 @@ def test_parquet_shards_of_grey_images_are_read(
 ) -> None:
     write_shards(tmp_path / folder, grey, image_format=image_format)
     assert_holds(load(name, tmp_path, verify=False), grey)
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "plain_text",
+        "cifar10/plain_text",
+        "CIFAR-10/data",
+        "datasets--uoft-cs--cifar10/snapshots/0b2714987fa478483af9968de7c934580d0bb9a2/plain_text",
+    ],
+)
+def test_cifar10_is_read_where_its_hub_puts_it(
+    tmp_path: Path, colour: Parts, write_shards: Writer, folder: str
+) -> None:
+    write_shards(tmp_path / folder, colour, shards=2)
+    assert_holds(load("cifar10", tmp_path, verify=False), colour)
+
+
+def test_a_data_directory_that_is_the_data_sets_own_folder_is_read(
+    tmp_path: Path, colour100: Parts, write_shards: Writer
+) -> None:
+    write_shards(tmp_path / "cifar100/cifar100", colour100, label_column="fine_label")
+    assert_holds(load("cifar100", tmp_path / "cifar100", verify=False), colour100)
+
+
+def test_a_folder_for_each_split_and_bytes_without_a_struct_are_read(
+    tmp_path: Path, colour: Parts, write_shards: Writer
+) -> None:
+    """As the hub's own conversion writes the folders, and pandas the column."""
+    write_shards(tmp_path / "written", colour)
+    for split in ("train", "test"):
+        table = pq.read_table(tmp_path / f"written/{split}-00000-of-00001.parquet")
+        images = pa.array([cell["bytes"] for cell in table["img"].to_pylist()])
+        (tmp_path / "cifar10/default" / split).mkdir(parents=True)
+        path = tmp_path / "cifar10/default" / split / "0000.parquet"
+        pq.write_table(table.set_column(0, "image", images), path)
+    assert_holds(load("cifar10", tmp_path, verify=False), colour)
+
+
+def test_jpeg_images_are_read_and_said_to_differ_from_the_published_ones(
+    tmp_path: Path, grey: Parts, write_shards: Writer
+) -> None:
+    smooth = tuple((np.sort(images, axis=-1), labels) for images, labels in grey)
+    write_shards(tmp_path / "mnist", smooth, image_format="JPEG")
+    with pytest.warns(UserWarning, match="JPEG images; their pixels are not quite mnist's published ones"):
+        data = load("mnist", tmp_path, verify=False)
+    assert data.train_x.shape == smooth[0][0].shape
+    assert 0 < np.abs(data.train_x.astype(int) - smooth[0][0]).mean() < 20
+
+
+def test_shards_of_unknown_shape_have_that_of_their_first_image(
+    tmp_path: Path, colour: Parts, grey: Parts, write_shards: Writer
+) -> None:
+    for name, parts in (("colour", colour), ("grey", grey)):
+        write_shards(tmp_path / name, parts, shards=2)
+        images, labels = read_shards(shards_of(tmp_path / name, "train"), "label")
+        np.testing.assert_array_equal(images, parts[0][0])
+        np.testing.assert_array_equal(labels, parts[0][1])
 
 
 def test_the_sha256_of_the_same_images_is_the_same_in_any_layout(
