@@ -133,6 +133,7 @@ def _read_rows(results: Results, grid: Grid, *, update_cache: bool) -> list[Row]
         print(f"left out {file.name}: {file.reason}", file=sys.stderr)
     if len(unreadable) > SHOWN:
         print(f"left out {len(unreadable) - SHOWN} more files in trials/ that cannot be read", file=sys.stderr)
+    checks.check_functions(grid, rows)
     return rows
 
 

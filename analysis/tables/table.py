@@ -43,6 +43,9 @@ TRIALS_ONLY = ("spaces", "regimes", "status_reason", *(field.name for field in P
 _IF_MISSING = {"dataset": "unknown", "model": "unknown"} | {n: value for n, value in PLAIN.items() if value is not None}
 """Column -> what a missing value means. Rows written before a field existed were trained with its plain value."""
 
+_CLASSES = {"cifar100": 100}
+"""Data set -> classes of rows from before the column `num_classes`, where they are not ten."""
+
 PROTOCOL = fields_with_role("protocol")
 """The fields of a training protocol; trials of different protocols never share a curve or a test."""
 
@@ -149,6 +152,8 @@ def from_table(
     grid = grid or {}
     trials = frame(rows.drop_columns(list(NESTED)))
     trials = trials.fillna(_IF_MISSING)
+    classes = [_CLASSES.get(name, 10) for name in trials["dataset"]]
+    trials["num_classes"] = trials["num_classes"].fillna(pd.Series(classes, dtype=float)).astype(int).clip(lower=2)
     spectra = unrolled(rows, "spectra")
     for split in ("train", "test"):
         trials[f"lambda1_{split}_converged"] = _lambda1_converged(trials, *spectra, split)
