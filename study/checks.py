@@ -40,7 +40,7 @@ def check_networks(grid: Grid) -> None:
     from study.training.schedules import SCHEDULES
     from study.trials.train import check
 
-    tables = {
+    tables: dict[str, Collection[str]] = {
         "dataset": DATASETS, "model": MODELS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES,
         "augmentation": AUGMENTATIONS, "adversarial_training": {"none", *ATTACKS},
     }  # fmt: skip

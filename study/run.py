@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from search_spaces import Grid, GridError, Request, plan
+from search_spaces.outside import is_file
 from study import checks, dry_run, options
 from study.results import provenance
 from study.results.folder import RecordsError, Results
@@ -62,8 +63,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
             return OK
         request, settings = options.request(arguments), options.run_settings(arguments)
+        outside = None
+        if is_file(arguments.grid) or request.model or request.dataset:
+            from study.trials.outside import bring, sized  # importing torch takes seconds
+
+            outside = bring(arguments.grid, request.model, request.dataset, checks.data_folder(arguments.data_dir))
+            request = sized(request)
         grid = _plan(request)
-        results = Results(arguments.results or f"results/{request.grid}")
+        results = Results(arguments.results or f"results/{request.grid.removesuffix('.py')}")
         results.exists()  # refuses a store that cannot be reached
         checks.check_place(results)
         checks.check_networks(grid)
@@ -82,13 +89,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"{len(work)} of {len(grid)} trials to run, results in {results.location}", flush=True)
             data = checks.load_data(work, arguments.data_dir)
             _record_request(results, request, argv)
+            if outside:
+                results.write_sources(outside.sources)
             if work:
                 from study.tuning import gpu_shares, tuner  # importing ray takes seconds
 
                 costs, peaks = CostModel(grid, rows), gpu_shares.known_peaks(grid, rows)
                 progress = tuner.run_study(
-                    work, data, results, address=arguments.address, settings=settings, costs=costs, peaks=peaks
-                )
+                    work, data, results, address=arguments.address, settings=settings, costs=costs, peaks=peaks,
+                    outside=outside,
+                )  # fmt: skip
                 _print_failures(progress, results)
                 failures = progress.failures
             else:

@@ -5,7 +5,6 @@ To add a model, write a builder in a file of its own and add one line to MODELS.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache, partial
 from typing import Protocol
 
@@ -45,7 +44,7 @@ class Builder(Protocol):
         ...
 
 
-MODELS: Mapping[str, Builder] = {
+MODELS: dict[str, Builder] = {
     "m1": m1,
     "m1_20": m1_20,
     "m1_8": m1_8,

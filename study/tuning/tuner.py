@@ -20,6 +20,7 @@ from study.results.schema import TRAINED, Row
 from study.trials.device_data import DataKey
 from study.trials.execute import execute
 from study.trials.execute_batched import MAX_GROUP, execute_batched, group_trials
+from study.trials.outside import Outside
 from study.tuning.callbacks import GpuShareScheduler, HangDetector, StudyCallback, report_timeout
 from study.tuning.cluster import check_capacity, connected, decide_gpus, gpu_use, read_capacity
 from study.tuning.costs import CostModel
@@ -52,6 +53,7 @@ def run_study(
     settings: RunSettings,
     costs: CostModel,
     peaks: Peaks,
+    outside: Outside | None = None,
 ) -> Progress:
     """Run every trial of `work` on Ray, a parent before its children, expensive trials first.
 
@@ -63,6 +65,7 @@ def run_study(
         settings: how trials are executed.
         costs: expected seconds of each trial.
         peaks: GPU memory that stored trials took.
+        outside: models and other code that workers do not have.
 
     Returns:
         The trials that are done, and the reasons of those that failed.
@@ -71,10 +74,11 @@ def run_study(
         ClusterError: the cluster cannot be reached, or cannot run the trials.
     """
     labels = {planned.trial.trial_id: describe_trial(planned) for planned in work}
+    outside = outside or Outside()
     with connected(address):
         settings = decide_gpus(settings)
         check_capacity(settings, data, {planned.trial.precision for planned in work})
-        trained = train_in_batches(work, costs, data, results, settings, labels=labels)
+        trained = train_in_batches(work, costs, data, results, settings, labels=labels, outside=outside)
         costs_now = costs.with_trained(trained)
         expected = {planned.trial.trial_id: costs_now.seconds(planned) for planned in work}
         training = {planned.trial.trial_id: costs_now.training_seconds(planned) for planned in work}
@@ -93,6 +97,8 @@ def run_study(
                 settings=settings,
                 report_intervals={planned.trial.trial_id: costs.report_interval(planned) for planned in left},
                 peaks=peaks,
+                execute_trial=outside.around(execute),
+                measure=outside.around(measure_on_gpu),
             )
     return progress
 
@@ -105,6 +111,7 @@ def train_in_batches(
     settings: RunSettings,
     *,
     labels: Mapping[str, str],
+    outside: Outside,
 ) -> dict[str, Row]:
     """Train small networks several at a time, each group as one Tune trial on a whole GPU (or the given share).
 
@@ -148,7 +155,9 @@ def train_in_batches(
             trackers={},  # they log single trials
         ),
         report_intervals={leader: sum(map(costs.report_interval, group)) for leader, group in members.items()},
-        execute_trial=partial(_train_group, execute_batched, groups=members, replicas=settings.replicas),
+        execute_trial=outside.around(
+            partial(_train_group, execute_batched, groups=members, replicas=settings.replicas)
+        ),
     )
     for leader, reason in progress.failures.items():
         print(f"not trained as one program, but one by one: {progress.labels[leader]}: {reason}", file=sys.stderr)
