@@ -205,7 +205,7 @@ def _write_report(results: Results, request: Request, grid: Grid, argv: Sequence
 
     try:
         page, findings = find_and_write(results.location)
-    except ReportError as error:
+    except (ReportError, GridError) as error:
         raise checks.InputError(str(error)) from error
     conclusion = conclude(findings.verdicts)
     following = _next_command(request, grid, argv, undecided=bool(conclusion.open), failed=failed)
@@ -225,13 +225,14 @@ def _next_command(request: Request, grid: Grid, argv: Sequence[str], *, undecide
     """The command that decides more: failed trials first, then real images, more seeds, the rest of the grid."""
     if failed:
         return options.command(argv)
-    if request.grid in REAL:
+    if request.grid in REAL and not (request.model or request.dataset):
         return options.command(["--grid", REAL[request.grid]])
     seeds = {planned.trial.seed for planned in grid.values()}
     more = next((count for count in MORE_SEEDS if max(seeds) < count - 1), None)
     if undecided and more:
         return options.command([*options.without(argv, "--seeds"), "--seeds", f"0-{more - 1}"])
-    if request != Request(request.grid, seeds=request.seeds):
+    brought = request.model or request.dataset or is_file(request.grid)
+    if not brought and request != Request(request.grid, seeds=request.seeds):
         return options.command(["--grid", request.grid, "--dry-run"])
     return None
 
