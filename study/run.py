@@ -11,8 +11,9 @@ from argparse import Namespace
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from search_spaces import Grid, GridError, Request, plan
+from search_spaces import Grid, GridError, Planned, Request, plan
 from search_spaces.outside import is_file
 from study import checks, dry_run, options
 from study.results import provenance
@@ -24,6 +25,9 @@ from study.tuning.costs import CostModel
 from study.tuning.ends import BROKEN_PIPE, handle_sigterm, ignore_interrupts, terminated
 from study.tuning.progress import Progress
 from study.tuning.settings import ClusterError, RunSettings
+
+if TYPE_CHECKING:
+    from study.trials.outside import Outside
 
 OK, SOME_FAILED, BAD_INPUT = 0, 1, 2
 INTERRUPTED, TERMINATED = 130, 143  # 128 and the signal's number, as shells say it
@@ -76,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         checks.check_networks(grid)
         checks.check_sizes(grid)
         if arguments.dry_run:
-            _print_dry_run(grid, results, arguments, settings)
+            _print_dry_run(grid, results, arguments, settings, outside)
             sys.stdout.flush()
             return OK
         results.create()
@@ -94,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if work:
                 from study.tuning import gpu_shares, tuner  # importing ray takes seconds
 
-                costs, peaks = CostModel(grid, rows), gpu_shares.known_peaks(grid, rows)
+                costs, peaks = _costs(grid, rows, work, outside), gpu_shares.known_peaks(grid, rows)
                 progress = tuner.run_study(
                     work, data, results, address=arguments.address, settings=settings, costs=costs, peaks=peaks,
                     outside=outside,
@@ -147,9 +151,20 @@ def _read_rows(results: Results, grid: Grid, *, update_cache: bool) -> list[Row]
     return rows
 
 
-def _print_dry_run(grid: Grid, results: Results, arguments: Namespace, settings: RunSettings) -> None:
+def _costs(grid: Grid, rows: Sequence[Row], work: Sequence[Planned], outside: Outside | None) -> CostModel:
+    """What trials cost; a model that nobody has measured is timed."""
+    from study.tuning.timing import time_unknown  # importing torch takes seconds
+
+    timed = time_unknown(work, CostModel(grid, rows), outside.datasets if outside else ())
+    return CostModel(grid, rows, timed)
+
+
+def _print_dry_run(
+    grid: Grid, results: Results, arguments: Namespace, settings: RunSettings, outside: Outside | None
+) -> None:
     rows = _read_rows(results, grid, update_cache=False)
-    work, costs = pending.pending_with_parents(grid, rows, results, set_aside=False), CostModel(grid, rows)
+    work = pending.pending_with_parents(grid, rows, results, set_aside=False)
+    costs = _costs(grid, rows, work, outside)
     folder = checks.data_folder(arguments.data_dir)
     missing = checks.missing_data(work, folder)
     checks.load_data([planned for planned in work if planned.trial.dataset not in missing], arguments.data_dir)
