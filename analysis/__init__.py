@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 
-def load(location: str | Path) -> Study:
+def load(location: str | Path, grid: str | Path | None = None) -> Study:
     """The study in a results folder or at a URI, whole or half-finished.
+
+    `grid` is the study file that made the results, if one did; it is executed, for what it planned and claims.
 
     Raises:
         RecordsError: there are no results at `location`.
+        GridError: the study file cannot be executed.
     """
     from analysis.notebook import Study
 
-    return Study(location)
+    return Study(location, grid)

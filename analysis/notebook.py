@@ -16,6 +16,7 @@ from analysis.output.downloads import aggregated, comparisons_frame, networks
 from analysis.output.latex import latex_tables
 from analysis.report import write_report
 from analysis.tables.table import StudyTable, load
+from search_spaces.outside import load_study
 
 
 class Study:
@@ -24,11 +25,16 @@ class Study:
     Attributes:
         table: the rows themselves in long form (`analysis.tables.table.StudyTable`).
 
+    `grid` is the study file that made the results, if one did; it is executed, for what it planned and claims.
+
     Raises:
         RecordsError: there are no results at `location`.
+        GridError: the study file cannot be executed.
     """
 
-    def __init__(self, location: str | Path) -> None:
+    def __init__(self, location: str | Path, grid: str | Path | None = None) -> None:
+        if grid is not None:
+            load_study(grid)
         self.table: StudyTable = load(location)
 
     def __repr__(self) -> str:

@@ -20,6 +20,8 @@ from analysis.output.latex import TABLES, write_latex
 from analysis.output.page import render
 from analysis.tables.cells import cells
 from analysis.tables.table import load
+from search_spaces import GridError
+from search_spaces.outside import load_study
 from study.results.folder import RecordsError
 from study.results.storage import masked
 
@@ -124,15 +126,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status, 2 if no report could be made."""
     parser = argparse.ArgumentParser(prog="python -m analysis.report", description=DESCRIPTION)
     parser.add_argument("results", metavar="RESULTS", help="a results folder or URI that study.run wrote")
+    parser.add_argument("--grid", metavar="FILE", help="the study file that made the results, for its plan and claims")
     parser.add_argument("--out", metavar="DIR", help="where the report goes (default: RESULTS/report)")
     parser.add_argument("--formats", default="", metavar="LIST", help=FORMATS_HELP)
     arguments = parser.parse_args(argv)
     formats = [name.strip() for name in arguments.formats.split(",") if name.strip()]
     try:
-        page = write_report(arguments.results, arguments.out, formats)
-    except ReportError as error:
+        if arguments.grid:
+            load_study(arguments.grid)
+        page, findings = find_and_write(arguments.results, arguments.out, formats)
+    except (ReportError, GridError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if files := findings.table.not_given:
+        print(f"without what {', '.join(files)} planned and claims: give it with --grid", file=sys.stderr)
     print(page)
     return 0
 

@@ -102,7 +102,11 @@ OTHER = SeriesStyle("other", "#7A7A7A", "cross")
 
 
 def regime_style(regime: str) -> SeriesStyle:
-    """The style of a regime's curve; grey for an unknown one."""
+    """The style of a regime's curve. Those named by a study file take the marks of the papers' in turn, others grey."""
+    own = [name for name in REGIME_NAMES if name not in REGIMES]
+    if regime in own:
+        marks = list(REGIMES.values())[own.index(regime) % len(REGIMES)]
+        return SeriesStyle(REGIME_NAMES[regime], marks.colour, marks.shape)
     return REGIMES.get(regime, SeriesStyle(regime, OTHER.colour, OTHER.shape))
 
 

@@ -6,6 +6,7 @@ from search_spaces.grid import Grid, Planned, build, merge
 from search_spaces.large_batch import LARGE_BATCH
 from search_spaces.mnist_quick import MNIST_QUICK
 from search_spaces.natural_training import NATURAL_TRAINING
+from search_spaces.outside import STUDIES, is_file
 from search_spaces.probe import (
     HEADLINE_ATTACKS,
     HEADLINE_EPSILON,
@@ -44,9 +45,13 @@ def plan(request: Request) -> Grid:
     Raises:
         GridError: an unknown grid, or a choice that the grid does not offer.
     """
+    if request.grid in STUDIES:
+        return build(request, STUDIES[request.grid].SPACES)
+    if is_file(request.grid):
+        raise GridError(f"the study file {request.grid} is not loaded")
     if request.grid not in GRIDS:
         close = did_you_mean(request.grid, GRIDS)
-        raise GridError(f"unknown grid {request.grid!r}; valid grids: {', '.join(GRIDS)}{close}")
+        raise GridError(f"unknown grid {request.grid!r}; valid grids: {', '.join(GRIDS)}, or a study file{close}")
     return build(request, GRIDS[request.grid])
 
 

@@ -15,7 +15,7 @@ from search_spaces.trial import TRIAL_FIELDS, Trial
 SELECTABLE = ("space", "regime", *(name for name in TRIAL_FIELDS if name not in ("parent", "precision")))
 """What `select` may name. All trials of a grid have one precision, that of the request."""
 
-RESIZED = ("epochs", "train_size", "test_size", "precision")
+RESIZED = ("epochs", "train_size", "val_size", "test_size", "precision")
 """Fields of a request that replace those of every trial."""
 
 
@@ -51,21 +51,31 @@ def build(request: Request, spaces: Iterable[Space]) -> Grid:
 
     Raises:
         GridError: a key or value of `select` that this grid does not have; a size below 1; an epsilon outside (0, 1]; a
-            data set without an attack; no trial.
+            data set without an attack; another model or data set in place of several; no trial.
     """
     spaces = tuple(spaces)
     request.check()
     wanted = {key: _parse_values(request, spaces, key) for key in request.select}
     chosen = []
     offered: dict[str, set[float]] = {}
+    replaced: dict[str, set[str]] = {"dataset": set(), "model": set()}
     for space, cell, values in _candidates(request, spaces):
         if any(values[key] not in allowed for key, allowed in wanted.items()):
             continue
         trial = _resized(cell, request)
         probes = space.probes(trial)
+        for name, known in replaced.items():
+            known.add(getattr(trial, name))
+        trial = _replaced(trial, request)
         epsilons = offered.setdefault(trial.dataset, set())
         epsilons.update(p.epsilon for p in probes if isinstance(p, AttackProbe))
         chosen.append((space.name, trial, probes, values["regime"]))
+    for name, known in replaced.items():
+        if getattr(request, name) is not None and len(known) > 1:
+            raise GridError(
+                f"--{name} stands in for one {name}, and this grid has {len(known)}: choose one with --select "
+                f"{name}={sorted(known)[0]} (or {', '.join(sorted(known)[1:])})"
+            )
     asked = _asked_epsilons(request, offered)
     grid: Grid = {}
     for name, trial, probes, regime in chosen:
@@ -117,6 +127,16 @@ def _resized(trial: Trial, request: Request) -> Trial:
         chosen["parent"] = _resized(trial.parent, request)
         chosen["epochs"] = min(trial.epochs, chosen.get("epochs", trial.epochs))
     return replace(trial, **chosen)
+
+
+def _replaced(trial: Trial, request: Request) -> Trial:
+    """The trial with the model and the data set that the request brings."""
+    own: dict[str, Any] = {} if request.model is None else {"model": request.model}
+    if request.dataset is not None:
+        own["dataset"] = Request.dataset_name(request.dataset)
+    if own and trial.parent is not None:
+        own["parent"] = _replaced(trial.parent, request)
+    return replace(trial, **own) if own else trial
 
 
 def _asked_epsilons(request: Request, offered: Mapping[str, set[float]]) -> dict[str, set[float]]:

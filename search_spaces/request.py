@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import PurePath
 from typing import Any, Literal
 
 from search_spaces.probe import AttackProbe, Probe, headline_probes
@@ -23,7 +25,10 @@ class GridError(ValueError):
 
 @dataclass(frozen=True)
 class Request:
-    """A grid's name and how to narrow it. It is stored in study.json, so that a report can plan the same grid again."""
+    """A grid's name and how to narrow it. It is stored in study.json, so that a report can plan the same grid again.
+
+    `model` (`package.module:function`) and `dataset` (a path) stand in for those of the grid.
+    """
 
     grid: str
     select: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -34,6 +39,36 @@ class Request:
     probes: Literal["all", "headline"] = "all"
     epsilons: tuple[float, ...] | None = None
     precision: str | None = None
+    val_size: int | None = None
+    model: str | None = None
+    dataset: str | None = None
+
+    @staticmethod
+    def split_dataset(dataset: str) -> tuple[str, tuple[int, int, int] | None]:
+        """The path and the image shape (C, H, W) of `DIR@3x64x64`; no shape without an @.
+
+        Raises:
+            GridError: what follows the @ is no shape of images with 1 or 3 colours.
+        """
+        path, at, text = dataset.rpartition("@")
+        if not at:
+            return dataset, None
+        shape = re.fullmatch(r"([13])x([1-9]\d{0,3})x([1-9]\d{0,3})", text)
+        if not (path and shape):
+            raise GridError(f"--dataset {dataset!r}: {text!r} is no shape of images such as 3x64x64")
+        return path, (int(shape[1]), int(shape[2]), int(shape[3]))
+
+    @staticmethod
+    def dataset_name(dataset: str) -> str:
+        """What the data set of `--dataset` is called: `cats` for `images/cats` and `images/cats.npz@3x64x64`.
+
+        Raises:
+            GridError: the path has no name.
+        """
+        name = PurePath(Request.split_dataset(dataset)[0]).name.removesuffix(".npz")
+        if name in ("", ".."):
+            raise GridError(f"--dataset {dataset!r} has no name: name the folder itself")
+        return name
 
     def to_dict(self) -> dict[str, Any]:
         """The request as it is read back from JSON: with lists for tuples."""
@@ -60,6 +95,9 @@ class Request:
             probes="headline" if values.get("probes") == "headline" else "all",
             epsilons=None if epsilons is None else tuple(float(e) for e in epsilons),
             precision=values.get("precision"),
+            val_size=values.get("val_size"),
+            model=values.get("model"),
+            dataset=values.get("dataset"),
         )
 
     def check(self) -> None:

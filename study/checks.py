@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search_spaces import AttackProbe, Grid, Planned, did_you_mean
 from study.results.folder import Results
+from study.results.schema import TRAINED, Row
 from study.tuning.settings import RunSettings
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def check_networks(grid: Grid) -> None:
     from study.training.schedules import SCHEDULES
     from study.trials.train import check
 
-    tables = {
+    tables: dict[str, Collection[str]] = {
         "dataset": DATASETS, "model": MODELS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES,
         "augmentation": AUGMENTATIONS, "adversarial_training": {"none", *ATTACKS},
     }  # fmt: skip
@@ -57,6 +58,16 @@ def check_networks(grid: Grid) -> None:
         check(planned.trial for planned in grid.values())
     except ValueError as error:
         raise InputError(str(error)) from error
+
+
+def check_functions(grid: Grid, rows: Iterable[Row]) -> None:
+    """Refuse a model whose function is not the one that trained its stored networks."""
+    from study.trials.train import changed_model, is_changed  # imports torch, which takes seconds
+
+    for row in rows:
+        planned = grid.get(row["trial_id"])
+        if planned is not None and row["status"] in TRAINED and is_changed(planned.trial, row):
+            raise InputError(changed_model(planned.trial))
 
 
 def check_sizes(grid: Grid) -> None:

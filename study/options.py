@@ -9,11 +9,12 @@ import re
 import shlex
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NoReturn
 from urllib.parse import urlsplit
 
 from search_spaces import GRIDS, PRECISIONS, GridError, Request, did_you_mean
+from search_spaces.outside import is_file
 from study.results.folder import CHECKPOINT_SECONDS
 from study.tuning.settings import RunSettings
 
@@ -58,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     """The options of `python -m study.run`; a wrong one exits with status 2 and one line."""
     parser = _Parser(
         prog="python -m study.run",
-        usage="%(prog)s --grid NAME [options]",
+        usage="%(prog)s --grid NAME|FILE [options]",
         description="Run what is left to do of a grid of trials, and write the report.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -69,7 +70,10 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help=what)
 
     add = parser.add_argument_group("what to run").add_argument
-    add("--grid", metavar="NAME", help=f"one of: {', '.join(GRIDS)}")
+    add("--grid", metavar="NAME|FILE", help=f"one of: {', '.join(GRIDS)}; or a study file of your own, my_study.py")
+    add("--model", metavar="PACKAGE.MODULE:FUNCTION", help="a model of your own in place of the grid's")
+    own = "images of your own in place of the grid's: a folder for each class, .npz, or Parquet; scaled to a shape"
+    add("--dataset", metavar="DIR[@CxHxW]", help=own)
     example = "model=m1 batch_size=64,128"
     add("--select", nargs="+", default=[], metavar="KEY=V[,V]", help=f"only these trials, for example {example}")
     add(
@@ -151,7 +155,9 @@ def request(arguments: argparse.Namespace) -> Request:
     if arguments.grid is None:
         raise OptionError("give a grid, such as --grid smoke; --list shows all, --help the options")
     return Request(
-        grid=arguments.grid,
+        grid=PurePath(arguments.grid).name if is_file(arguments.grid) else arguments.grid,
+        model=arguments.model,
+        dataset=arguments.dataset,
         select=_select(arguments.select),
         seeds=_seeds(arguments.seeds),
         epochs=arguments.epochs,

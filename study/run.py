@@ -11,8 +11,10 @@ from argparse import Namespace
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from search_spaces import Grid, GridError, Request, plan
+from search_spaces import Grid, GridError, Planned, Request, plan
+from search_spaces.outside import is_file
 from study import checks, dry_run, options
 from study.results import provenance
 from study.results.folder import RecordsError, Results
@@ -23,6 +25,9 @@ from study.tuning.costs import CostModel
 from study.tuning.ends import BROKEN_PIPE, handle_sigterm, ignore_interrupts, terminated
 from study.tuning.progress import Progress
 from study.tuning.settings import ClusterError, RunSettings, TrackerError
+
+if TYPE_CHECKING:
+    from study.trials.outside import Outside
 
 OK, SOME_FAILED, BAD_INPUT = 0, 1, 2
 INTERRUPTED, TERMINATED = 130, 143  # 128 and the signal's number, as shells say it
@@ -62,14 +67,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
             return OK
         request, settings = options.request(arguments), options.run_settings(arguments)
+        outside = None
+        if is_file(arguments.grid) or request.model or request.dataset:
+            from study.trials.outside import bring, sized  # importing torch takes seconds
+
+            outside = bring(arguments.grid, request.model, request.dataset, checks.data_folder(arguments.data_dir))
+            request = sized(request)
         grid = _plan(request)
-        results = Results(arguments.results or f"results/{request.grid}")
+        results = Results(arguments.results or f"results/{request.grid.removesuffix('.py')}")
         results.exists()  # refuses a store that cannot be reached
         checks.check_place(results)
         checks.check_networks(grid)
         checks.check_sizes(grid)
         if arguments.dry_run:
-            _print_dry_run(grid, results, arguments, settings)
+            _print_dry_run(grid, results, arguments, settings, outside)
             sys.stdout.flush()
             return OK
         results.create()
@@ -84,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"{len(work)} of {len(grid)} trials to run, results in {results.location}", flush=True)
                 with Trackers(settings.trackers, results) as trackers:
                     data = checks.load_data(work, arguments.data_dir)
-                    _record_request(results, request, argv)
+                    _record_request(results, request, argv, outside)
                     from study.tuning import gpu_shares, tuner  # importing ray takes seconds
 
                     progress = tuner.run_study(
@@ -93,14 +104,15 @@ def main(argv: Sequence[str] | None = None) -> int:
                         results,
                         address=arguments.address,
                         settings=settings,
-                        costs=CostModel(grid, rows),
+                        costs=_costs(grid, rows, work, outside),
                         peaks=gpu_shares.known_peaks(grid, rows),
                         trackers=trackers,
+                        outside=outside,
                     )
                 _print_failures(progress, results)
                 failures = progress.failures
             else:
-                _record_request(results, request, argv)
+                _record_request(results, request, argv, outside)
                 print(f"all {len(grid)} trials of grid {request.grid!r} are answered already: nothing to do")
         if not arguments.no_report:
             _write_report(results, request, grid, argv, failed=bool(failures))
@@ -142,12 +154,24 @@ def _read_rows(results: Results, grid: Grid, *, update_cache: bool) -> list[Row]
         print(f"left out {file.name}: {file.reason}", file=sys.stderr)
     if len(unreadable) > SHOWN:
         print(f"left out {len(unreadable) - SHOWN} more files in trials/ that cannot be read", file=sys.stderr)
+    checks.check_functions(grid, rows)
     return rows
 
 
-def _print_dry_run(grid: Grid, results: Results, arguments: Namespace, settings: RunSettings) -> None:
+def _costs(grid: Grid, rows: Sequence[Row], work: Sequence[Planned], outside: Outside | None) -> CostModel:
+    """What trials cost; a model that nobody has measured is timed."""
+    from study.tuning.timing import time_unknown  # importing torch takes seconds
+
+    timed = time_unknown(work, CostModel(grid, rows), outside.datasets if outside else ())
+    return CostModel(grid, rows, timed)
+
+
+def _print_dry_run(
+    grid: Grid, results: Results, arguments: Namespace, settings: RunSettings, outside: Outside | None
+) -> None:
     rows = _read_rows(results, grid, update_cache=False)
-    work, costs = pending.pending_with_parents(grid, rows, results, set_aside=False), CostModel(grid, rows)
+    work = pending.pending_with_parents(grid, rows, results, set_aside=False)
+    costs = _costs(grid, rows, work, outside)
     folder = checks.data_folder(arguments.data_dir)
     missing = checks.missing_data(work, folder)
     checks.load_data([planned for planned in work if planned.trial.dataset not in missing], arguments.data_dir)
@@ -168,8 +192,10 @@ def _print_dry_run(grid: Grid, results: Results, arguments: Namespace, settings:
         print(f"a command runs on these results now (process {running['pid']} on {running.get('host')})")
 
 
-def _record_request(results: Results, request: Request, argv: Sequence[str]) -> None:
-    """Store what was requested in study.json, so that the report knows what is missing."""
+def _record_request(results: Results, request: Request, argv: Sequence[str], outside: Outside | None) -> None:
+    """Store what was requested in study.json, so that the report knows what is missing, and outside code as text."""
+    if outside:
+        results.write_sources(outside.sources)
     fields = request.to_dict()
     others = [
         entry
@@ -203,7 +229,7 @@ def _write_report(results: Results, request: Request, grid: Grid, argv: Sequence
 
     try:
         page, findings = find_and_write(results.location)
-    except ReportError as error:
+    except (ReportError, GridError) as error:
         raise checks.InputError(str(error)) from error
     conclusion = conclude(findings.verdicts)
     following = _next_command(request, grid, argv, undecided=bool(conclusion.open), failed=failed)
@@ -223,13 +249,14 @@ def _next_command(request: Request, grid: Grid, argv: Sequence[str], *, undecide
     """The command that decides more: failed trials first, then real images, more seeds, the rest of the grid."""
     if failed:
         return options.command(argv)
-    if request.grid in REAL:
+    if request.grid in REAL and not (request.model or request.dataset):
         return options.command(["--grid", REAL[request.grid]])
     seeds = {planned.trial.seed for planned in grid.values()}
     more = next((count for count in MORE_SEEDS if max(seeds) < count - 1), None)
     if undecided and more:
         return options.command([*options.without(argv, "--seeds"), "--seeds", f"0-{more - 1}"])
-    if request != Request(request.grid, seeds=request.seeds):
+    brought = request.model or request.dataset or is_file(request.grid)
+    if not brought and request != Request(request.grid, seeds=request.seeds):
         return options.command(["--grid", request.grid, "--dry-run"])
     return None
 

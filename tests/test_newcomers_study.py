@@ -1,92 +1,106 @@
-"""A newcomer's model, data set and grid: docs/your_own_study.md, word for word, from its files to a report."""
+"""A newcomer's study file: docs/your_own_study.md, word for word, from the file to a report."""
 
 from __future__ import annotations
 
-import importlib
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
-import numpy as np
 import pytest
 
-import search_spaces
+import analysis
 from analysis.report import find_and_write
+from analysis.report import main as report
 from search_spaces import Request, plan
-from study.data import DATASETS, load, split
-from study.models import MODELS
+from search_spaces.outside import STUDIES
+from study.data import load, split
+from study.results.folder import Results
 from study.run import main
 from study.trials.device_data import DeviceData
 from study.trials.execute import execute
+from study.trials.outside import bring
 from study.trials.pending import answered
+from tests.outside import forgotten, write_images
 from tests.trials.small import results_in
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "your_own_study.md"
-NAMES = ("newcomers_model", "newcomers_data", "newcomers_grid")
 
+CLAIM = """
+from analysis.claims.claim import Claim, Source
+from analysis.claims.curves import Scope, Setting
+from analysis.claims.measures import CLEAN
+from analysis.claims.tests import trends
 
-def blocks() -> list[str]:
-    """The page's Python: a file and a line of the model, the data set and the grid."""
-    return re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-
-
-def module(folder: Path, name: str, source: str) -> ModuleType:
-    (folder / f"{name}.py").write_text(source, encoding="utf-8")
-    return importlib.import_module(name)
+CLAIMS = (
+    Claim("OWN", "Accuracy falls with the batch size", Source("Nobody (2026)", "1"),
+          Scope((BASE,), (Setting("gentle"),), only=True), tests=[trends(-1, CLEAN)]),
+)
+"""
 
 
 @pytest.fixture
-def newcomer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """What the page says to do: three new modules, a line in each dictionary, and a file of images in this folder."""
-    monkeypatch.syspath_prepend(tmp_path)
-    tables = (MODELS, DATASETS, search_spaces.GRIDS)
-    parts = blocks()
-    assert len(parts) == 6
-    for table, name, file, line in zip(tables, NAMES, parts[::2], parts[1::2], strict=True):
-        made = module(tmp_path, name, file)
-        scope = {**vars(importlib.import_module("study.data")), **vars(made)}
-        for key, value in eval(f"{{{line}}}", scope).items():
-            monkeypatch.setitem(table, key, value)  # type: ignore[arg-type]
-    rng = np.random.default_rng(0)
-    arrays = {}
-    for part, count in (("train", 300), ("test", 90)):
-        labels = np.arange(count) % 3
-        images = rng.integers(0, 120, (count, 1, 12, 12))
-        for label in range(3):  # a bright third
-            images[labels == label, :, :, 4 * label : 4 * label + 4] += 40
-        arrays |= {f"{part}_x": images.astype(np.uint8), f"{part}_y": labels.astype(np.int64)}
-    np.savez(tmp_path / "mine.npz", **arrays)
-    yield tmp_path
-    for name in NAMES:
-        del sys.modules[name]
+def newcomer(tmp_path: Path) -> Iterator[Path]:
+    """A folder with the page's file and images."""
+    (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "my_study.py").write_text(block, encoding="utf-8")
+    write_images(tmp_path / "mine.npz")
+    with forgotten():
+        yield tmp_path
 
 
-def test_the_dry_run_lists_its_curves_and_calls_its_cost_a_guess(
-    newcomer: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    options = ["--grid", "mine", "--data-dir", str(newcomer), "--results", str(newcomer / "r"), "--dry-run"]
-    assert main(options) == 0
-    printed = capsys.readouterr().out
-    assert "grid mine: 45 trials in 9 cells" in printed
-    assert re.search(r"^25/25 +~[\d:]+\?  mine softmax lr m 0 bs 4-64 seeds 0-4$", printed, re.MULTILINE)
-    assert "nobody has measured softmax yet" in printed
-    (newcomer / "mine.npz").unlink()
-    assert main(options) == 2
-    assert "mine.npz cannot be read" in capsys.readouterr().err
-
-
-def test_its_networks_are_trained_probed_and_reported(newcomer: Path) -> None:
-    whole = load("mine", newcomer)
+def train(folder: Path) -> Results:
+    """Three seeds of its networks, trained and probed in this process."""
+    bring(str(folder / "my_study.py"), None, None, folder)
+    whole = load("mine", folder)
     data = DeviceData.of(split(whole, train_size=240, val_size=60, test_size=90), whole.sha256)
-    results = results_in(newcomer / "r")
-    for one in plan(Request("mine", seeds=(0, 1, 2))).values():
+    results, request = results_in(folder / "r"), Request("my_study.py", seeds=(0, 1, 2))
+    for one in plan(request).values():
         row = execute(one, data, results)
         assert row["status"] == "ok"
         assert answered(row) == {probe.key for probe in one.probes}
-        assert row["test_acc"] > 0.8
+        assert (row["num_classes"], row["test_acc"] > 0.8) == (3, True)
+    results.write_study({"grid": "my_study.py", "requests": [request.to_dict()]})
+    return results
+
+
+def test_the_dry_run_lists_its_curves_and_times_its_model(newcomer: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--grid", str(newcomer / "my_study.py"), "--data-dir", str(newcomer), "--results", str(newcomer / "r")]
+    assert main([*options, "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert "grid my_study.py: 70 trials in 14 cells" in printed
+    assert re.search(r"^25/25 +~[\d:]+  mine softmax lr m 0 bs 4-64 seeds 0-4$", printed, re.MULTILINE)
+    assert "steps timed here" in printed
+    assert "guess" not in printed
+    (newcomer / "mine.npz").unlink()
+    assert main([*options, "--dry-run"]) == 2
+    assert "mine.npz cannot be read" in capsys.readouterr().err
+    assert not list(newcomer.glob("__pycache__")), "nothing is left beside the file"
+
+
+def test_its_networks_are_reported_with_its_plan_names_and_claims_where_the_file_is_given(
+    newcomer: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = newcomer / "my_study.py"
+    file.write_text(file.read_text(encoding="utf-8") + CLAIM, encoding="utf-8")
+    results = train(newcomer)
     page, findings = find_and_write(results.location)
-    assert "softmax" in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert "softmax" in text
+    assert "LR 0.02 constant" in text
     assert any(figure.name for figure in findings.figures)
     assert set(findings.table.trials["dataset"]) == {"mine"}
+    (own,) = (verdict for verdict in findings.verdicts if verdict.claim == "OWN")
+    assert own.verdict in ("supported", "refuted", "inconclusive")
+
+    STUDIES.clear()
+    (newcomer / "r" / "my_study.py").write_text("raise SystemExit('the folder was executed')")
+    assert report([results.location]) == 0
+    assert "without what my_study.py planned and claims: give it with --grid" in capsys.readouterr().err
+    study = analysis.load(results.location)
+    assert len(study.networks) == 42
+    assert study.table.planned.empty
+    assert "OWN" not in set(study.claims()["claim"])
+    assert report([results.location, "--grid", str(file)]) == 0
+    assert capsys.readouterr().err == ""
+    assert "OWN" in set(analysis.load(results.location, grid=file).claims()["claim"])
+    assert report([results.location, "--grid", str(newcomer / "gone.py")]) == 2

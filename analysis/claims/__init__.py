@@ -6,6 +6,7 @@ A claim is data (`claim.Claim`): what a paper says, the curves it is about, its 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from analysis.claims import large_batch, natural_training, sgd_variants
@@ -13,6 +14,8 @@ from analysis.claims.claim import Claim, Verdict
 from analysis.claims.curves import Evidence
 from analysis.claims.own_numbers import by_its_own_numbers
 from analysis.tables.table import StudyTable
+from search_spaces import GridError
+from search_spaces.outside import STUDIES
 
 PAPERS = (natural_training, sgd_variants, large_batch)
 """A file a paper, in the order of the ledger."""
@@ -22,9 +25,21 @@ CLAIMS: dict[str, Claim] = {claim.name: claim for paper in PAPERS for claim in p
 
 
 def evaluate(table: StudyTable) -> list[Verdict]:
-    """The verdict of every claim, once per attack loss where it speaks of attacks, in the order of the ledger."""
+    """The verdict of every claim, once per attack loss where it speaks of attacks, in the order of the ledger.
+
+    The claims of the study files that made these results come after the papers'.
+    """
     evidence = Evidence(table)
-    return [verdict for claim in CLAIMS.values() for verdict in _judge(claim, evidence)]
+    claims = [*CLAIMS.values(), *_own_claims(table)]
+    return [verdict for claim in claims for verdict in _judge(claim, evidence)]
+
+
+def _own_claims(table: StudyTable) -> Iterator[Claim]:
+    for file in dict.fromkeys(request.grid for request in table.requests if request.grid in STUDIES):
+        for claim in getattr(STUDIES[file], "CLAIMS", ()):
+            if not isinstance(claim, Claim) or claim.name in CLAIMS:
+                raise GridError(f"{file}: {claim!r:.80} in CLAIMS is no claim, or has the name of a paper's")
+            yield claim
 
 
 def _judge(claim: Claim, evidence: Evidence) -> list[Verdict]:

@@ -31,7 +31,7 @@ Key = tuple[str | float | None, ...]
 """The values of `CURVE` on one curve: numbers as floats, a missing target loss as None."""
 
 _POINT_COLUMNS = (
-    *("trial_id", "status", "seed", *CELL, "test_acc", "reached_target"),
+    *("trial_id", "status", "seed", *CELL, "num_classes", "test_acc", "reached_target"),
     *(f"lambda1_{split}{what}" for split in ("train", "test") for what in ("", "_converged")),
     *(f"{name}_{split}" for name in ("lambda1_x", "grad_x_norm") for split in ("train", "test")),
 )
@@ -229,7 +229,7 @@ class Evidence:
         if (measure, loss) not in self._read:
             rows = measure.read(self, self.finished, loss)
             rows = rows.sort_values(["curve", "batch_size", "seed", "trial_id"])
-            columns = ("batch_size", "seed", "value", "linear", "flag", "trial_id", "step")
+            columns = ("batch_size", "seed", "value", "linear", "flag", "trial_id", "step", "num_classes")
             rows = rows.assign(step=rows["step"].fillna(0.0))
             epsilons: dict[Any, float] = {}
             if "epsilon" in rows:
@@ -240,12 +240,14 @@ class Evidence:
                 self._run[code]: Curve(
                     dict(zip(CURVE, self._run[code], strict=True)),
                     measure,
-                    Sample.of(*values, percent=measure.unit == "points", rounding=float(step.max())),
+                    Sample.of(
+                        *values, percent=measure.unit == "points", rounding=float(step.max()), chance=1 / classes[0]
+                    ),
                     flag,
                     trial_id,
                     epsilons.get(code),
                 )
-                for code, (*values, flag, trial_id, step) in zip(codes, parts, strict=False)
+                for code, (*values, flag, trial_id, step, classes) in zip(codes, parts, strict=False)
             }
         return self._read[measure, loss]
 

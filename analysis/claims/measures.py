@@ -13,13 +13,12 @@ import pandas as pd
 from analysis.claims.curves import DIVERGED, Evidence, Measure, Reader, headline_epsilons
 from analysis.statistics.intervals import logit_accuracy
 from analysis.statistics.thresholds import (
-    CHANCE_ACCURACY,
     CLEAN_DELTA,
     CLEAN_DELTA_OF_EASY_DATA,
     CURVATURE_DELTA,
     CURVATURE_STEP,
     ROBUST_DELTA,
-    UNTRAINED,
+    untrained_accuracy,
 )
 from analysis.tables.table import StudyTable
 from analysis.tables.words import phrase
@@ -70,15 +69,15 @@ def _clean(evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.Dat
 
 def _trained(evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.DataFrame:
     asked = points[points["test_acc"].notna() | (points["status"] == DIVERGED)]
-    accuracy = asked["test_acc"].astype(float).where(asked["status"] != DIVERGED, CHANCE_ACCURACY)
+    accuracy = asked["test_acc"].astype(float).where(asked["status"] != DIVERGED, 1 / asked["num_classes"])
     linear = logit_accuracy((accuracy * asked["test_size"]).round(), asked["test_size"])
     return asked.assign(value=100 * accuracy, linear=linear, step=100 / asked["test_size"], flag="")
 
 
 def _flag_untrained(frame: pd.DataFrame) -> pd.DataFrame:
     """`frame` with a column `flag`: "untrained" in cells whose mean clean accuracy is near chance, else empty."""
-    mean = frame.groupby("cell")["test_acc"].transform("mean")
-    return frame.assign(flag=pd.Series("", index=frame.index, dtype=object).mask(mean <= UNTRAINED, "untrained"))
+    untrained = frame.groupby("cell")["test_acc"].transform("mean") <= untrained_accuracy(frame["num_classes"])
+    return frame.assign(flag=pd.Series("", index=frame.index, dtype=object).mask(untrained, "untrained"))
 
 
 CLEAN = Measure("clean", "points", clean_delta, _clean)

@@ -28,8 +28,8 @@ from analysis.statistics.thresholds import (
     PSD_TOLERANCE,
     ROBUST_DELTA,
     SIGNIFICANCE,
-    UNTRAINED,
     ZERO_GRADIENT,
+    untrained_accuracy,
 )
 from analysis.tables.lookup import of_trials
 from analysis.tables.robust_networks import ORIGINAL, Network, answers, networks
@@ -40,9 +40,6 @@ Record = Mapping[Any, Any]
 
 SECOND_ORDER = {"fhsm": "fgsm", "l2hess": "l2grad"}
 """Second-order attack -> the first-order one in the same norm (Table 5)."""
-
-CLASSES = {"cifar100": 100}
-"""Data set -> classes, where they are not ten."""
 
 RELU_ONLY = ("m1", "m1_lenet", "c3")
 """Networks of convolutions, fully connected layers and ReLUs (Assumption 1; pooling is linear almost everywhere).
@@ -166,8 +163,8 @@ def _flags(network: Network, pairs: list[tuple[Reading, Reading]]) -> Iterator[s
     shares = [answer["zero_grad_fraction"] for arm in arms for answer in arm]
     if any(share is not None and float(share) > ZERO_GRADIENT for share in shares):
         yield "suspect"
-    clean = [float(run["test_acc"]) for run in network.runs.values() if run["status"] == "ok"]
-    if clean and np.mean(clean) <= UNTRAINED:
+    trained = [run for run in network.runs.values() if run["status"] == "ok"]
+    if trained and np.mean([run["test_acc"] for run in trained]) <= untrained_accuracy(trained[0]["num_classes"]):
         yield "untrained"
 
 
@@ -575,23 +572,23 @@ def input_hessians() -> OverNetworks:
         for study in scope.studies:
             asked = (trials["dataset"] == study.dataset) & (trials["model"] == study.model)
             relu = study.model in RELU_ONLY
-            found = _input_hessian(study.dataset, trials[asked])
+            found = _input_hessian(trials[asked])
             why = "" if relu else "not counted: batch normalisation is outside Assumption 1"
             yield replace(found.remarked(why), dataset=study.dataset, model=study.model, counted=relu)
 
     return OverNetworks(walk)
 
 
-def _input_hessian(dataset: str, trials: pd.DataFrame) -> Stratum:
-    classes = CLASSES.get(dataset, 10)
+def _input_hessian(trials: pd.DataFrame) -> Stratum:
     checked = trials[trials["psd_violation"].notna() & trials["rank_max"].notna()]
     if not len(checked):
         return Stratum("not run", "no network's input Hessian was checked")
     worst, rank = float(checked["psd_violation"].max()), int(checked["rank_max"].max())
+    classes = checked["num_classes"]
     failing = int(((checked["psd_violation"] > PSD_TOLERANCE) | (checked["rank_max"] > classes)).sum())
     text = (
         f"{len(checked) - failing} of {len(checked)} networks: largest −λmin / λmax {worst:.1g} "
-        f"(at most {PSD_TOLERANCE:g} is rounding), largest rank {rank} of at most {classes}"
+        f"(at most {PSD_TOLERANCE:g} is rounding), largest rank {rank} of at most {classes.max()}"
     )
     return Stratum(
         "refuted" if failing else "supported",

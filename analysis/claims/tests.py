@@ -28,7 +28,6 @@ from analysis.statistics.sample_tests import (
     paired_difference,
     trend,
 )
-from analysis.statistics.thresholds import CHANCE_ACCURACY
 from analysis.tables.table import PROTOCOL
 from analysis.tables.words import label, phrase, value_text
 from search_spaces import Trial
@@ -421,15 +420,15 @@ def momentum_in_two_regimes(steep: str, level: str, momenta: Pair = against_no_m
     return pair
 
 
-def paired(decide: Decide, *, chance: float | None = None) -> Decide:
+def paired(decide: Decide, *, lost_is_chance: bool = False) -> Decide:
     """`decide` on the difference of each two samples, the second less the first, at equal batch size and seed.
 
-    `chance`: as in `paired_difference`.
+    `lost_is_chance`: as in `paired_difference`.
     """
 
     def on_differences(*samples: Sample, **settings: object) -> Finding:
         pairs = zip(samples[::2], samples[1::2], strict=True)
-        return decide(*(paired_difference(one, two, chance=chance) for one, two in pairs), **settings)
+        return decide(*(paired_difference(one, two, lost_is_chance=lost_is_chance) for one, two in pairs), **settings)
 
     return on_differences
 
@@ -493,7 +492,7 @@ def momentum_changes_nothing(*measures: Measure) -> Test:
 
     A run that diverged with momentum alone, or without it alone, counts as chance.
     """
-    decide = paired(no_difference, chance=CHANCE_ACCURACY)
+    decide = paired(no_difference, lost_is_chance=True)
     return Test(against_no_momentum, decide, "largest difference", alone(measures), margin=within)
 
 
@@ -503,7 +502,7 @@ def momentum_matters_less(level: str, steep: str, *measures: Measure) -> Test:
     That a run diverged with momentum alone, or without it alone, is an effect on its accuracies: it counts as chance.
     """
     pair = momentum_in_two_regimes(steep, level)
-    decide = paired(larger_in_size, chance=CHANCE_ACCURACY)
+    decide = paired(larger_in_size, lost_is_chance=True)
     return Test(pair, decide, "effect exceeds by", alone(measures), margin=as_claimed(+1))
 
 

@@ -79,7 +79,7 @@ CELLS: dict[str, str] = {
     "correct": "images still classified correctly, all seeds",
     "n": "images attacked, all seeds",
     "floor": "attack at its floor: Clopper-Pearson upper limit below 1 %",
-    "untrained": "clean accuracy at most 20 %",
+    "untrained": "clean accuracy at most twice a guess's (20 % on ten classes); of fewer than ten, (C + 8) / 9C",
     "suspect": "PGD left more images right than FGSM, or saw no gradient on over 1 % of them",
     "sound": "answered, and none of floor, untrained, suspect",
     "converged_train": "lambda1_train converged for every seed",

@@ -55,7 +55,8 @@ class Rerun:
         """
         wanted = set(trial_ids)
         request = next((r for r, planned in self._planned if wanted <= planned), None)
-        select = {key: cell[key] for key in ("dataset", "model", "regime")} | {
+        own = {} if request is None else {"dataset": request.dataset, "model": request.model}
+        select = {key: cell[key] for key in ("dataset", "model", "regime") if own.get(key) is None} | {
             "momentum": f"{float(cell['momentum']):g}",
             "batch_size": ",".join(str(int(size)) for size in batch_sizes),
         }
@@ -70,6 +71,9 @@ def _options(cell: Mapping[Any, Any], request: Request | None) -> list[str]:
     values = {name: getattr(request, name) if request else int(cell[name]) for name in sizes}
     values["precision"] = cell["precision"] if cell["precision"] != Trial.precision else None
     options = [f"--{n.replace('_', '-')} {shlex.quote(str(v))}" for n, v in values.items() if v is not None]
+    for name in ("dataset", "model"):
+        if request and getattr(request, name) is not None:
+            options.append(f"--{name} {shlex.quote(getattr(request, name))}")
     if request and request.seeds is not None:
         options.append(f"--seeds {','.join(map(str, request.seeds))}")
     if request and request.probes == "headline":

@@ -82,6 +82,7 @@ class Sample:
     measurements on the scale on which significance is (logit of an accuracy); equal to `value` unless given.
     `rounding` is the least step between two values (a hundredth of a point on 10,000 images; 0: unknown). `room` (also
     of shape (n,)) is how far each value lies from the nearer end of its scale, infinite where the scale has none.
+    `chance` is the accuracy of a guess, a fraction; NaN: unknown.
     """
 
     batch_size: Floats
@@ -90,6 +91,7 @@ class Sample:
     linear: Floats
     rounding: float = 0.0
     room: Floats = field(default_factory=lambda: np.empty(0))
+    chance: float = float("nan")
 
     def __post_init__(self) -> None:
         """Without `room` the scale has no ends."""
@@ -98,7 +100,15 @@ class Sample:
 
     @classmethod
     def of(
-        cls, batch_size: Any, seed: Any, value: Any, linear: Any = None, *, percent: bool = False, rounding: float = 0.0
+        cls,
+        batch_size: Any,
+        seed: Any,
+        value: Any,
+        linear: Any = None,
+        *,
+        percent: bool = False,
+        rounding: float = 0.0,
+        chance: float = float("nan"),
     ) -> Sample:
         """A sample from anything array-like; values in `percent` lie between 0 and 100.
 
@@ -108,7 +118,7 @@ class Sample:
         value = np.asarray(value, dtype=float)
         linear = value if linear is None else np.asarray(linear, dtype=float)
         room = np.minimum(value, 100.0 - value) if percent else np.full(len(value), np.inf)
-        sample = cls(np.asarray(batch_size, dtype=float), np.asarray(seed), value, linear, rounding, room)
+        sample = cls(np.asarray(batch_size, dtype=float), np.asarray(seed), value, linear, rounding, room, chance)
         lengths = {len(array) for array in (sample.batch_size, sample.seed, sample.value, sample.linear)}
         if len(lengths) != 1:
             raise ValueError(f"batch sizes, seeds and values must have one length, got {sorted(lengths)}")
@@ -128,6 +138,7 @@ class Sample:
             self.linear[chosen],
             self.rounding,
             self.room[chosen],
+            self.chance,
         )
 
     @cached_property

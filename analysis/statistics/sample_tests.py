@@ -174,11 +174,11 @@ def falls_from_peak(sample: Sample, *, delta: float, reach: Reach = ALONG_BATCH_
 # Differences at equal batch size
 
 
-def paired_difference(first: Sample, second: Sample, *, chance: float | None = None) -> Sample:
+def paired_difference(first: Sample, second: Sample, *, lost_is_chance: bool = False) -> Sample:
     """`second` minus `first` wherever both have the same batch size and seed; NaN where either diverged.
 
-    `chance`: where only one of the two diverged, and values are in percent, it counts with this accuracy (a fraction):
-    that training fails under one setting alone is an effect of it.
+    `lost_is_chance`: where only one of the two diverged, and values are in percent, it counts with the accuracy of a
+    guess: that training fails under one setting alone is an effect of it.
 
     The room of a difference is the mean of both rooms, or that of the one that is finite: the larger of two noisy
     values would be too large on average.
@@ -187,7 +187,8 @@ def paired_difference(first: Sample, second: Sample, *, chance: float | None = N
     common = [(places[pair], k) for k, pair in enumerate(second.pairs) if pair in places]
     i, j = np.array(common, dtype=int).reshape(-1, 2).T
     value, linear = np.stack([first.value[i], second.value[j]]), np.stack([first.linear[i], second.linear[j]])
-    if chance is not None:
+    if lost_is_chance:
+        chance = first.chance
         lost = np.isnan(value)
         alone = lost & (lost.sum(axis=0) == 1) & ~np.isinf(first.room[i])
         value, linear = (

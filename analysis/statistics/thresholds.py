@@ -5,6 +5,9 @@ All were fixed before results were seen. Where no source is named, the value is 
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 SIGNIFICANCE = 0.05
 """Level of every decision: two-sided 95 % intervals for directions, 90 % intervals (two one-sided tests) for
 equivalence."""
@@ -61,14 +64,20 @@ UNRELATED_TAU = 0.3
 FLOOR = 0.01
 """A cell is at its attack's floor where its adversarial accuracy has a Clopper-Pearson upper bound below this."""
 
-UNTRAINED = 0.2
-"""A network of at most this clean accuracy has not learned its task (chance is .1 on ten classes)."""
+
+def untrained_accuracy(classes: ArrayLike) -> NDArray[np.float64]:
+    """A network of at most this clean accuracy has not learned its task: a fraction, in the shape of `classes`.
+
+    Twice the accuracy of a guess, which is .2 on ten classes and .02 on a hundred. With fewer than ten, where twice a
+    guess may be perfect, a ninth of the way from a guess to 1, which is .56 on two.
+    """
+    count = np.asarray(classes, dtype=float)
+    least: NDArray[np.float64] = np.minimum(2 / count, (count + 8) / (9 * count))
+    return least
+
 
 ZERO_GRADIENT = 0.01
 """An attack is suspect where it saw no gradient on more than this share of the images."""
-
-CHANCE_ACCURACY = 0.1
-"""Accuracy of a random guess on ten classes."""
 
 CHANCE_SIGN_ERROR = 0.5
 """Sign-error of a random order."""

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.statistics.intervals import Array, clopper_pearson, logit_accuracy
-from analysis.statistics.thresholds import FLOOR, MIN_FINITE_SHARE, MIN_SEEDS, UNTRAINED, ZERO_GRADIENT
+from analysis.statistics.thresholds import FLOOR, MIN_FINITE_SHARE, MIN_SEEDS, ZERO_GRADIENT, untrained_accuracy
 from analysis.tables.table import CURVE, QUESTION, StudyTable
 
 CELL = (*CURVE, "batch_size")
@@ -21,7 +21,7 @@ _STATES = ("ok", "diverged", "failed", "missing")
 
 _READ = (
     *("trial_id", "status", "seed", *CELL, *QUESTION, "correct", "n", "accuracy"),
-    *("zero_grad_fraction", "saturated_fraction", "test_acc", "train_loss", "weight_norm"),
+    *("zero_grad_fraction", "saturated_fraction", "test_acc", "train_loss", "weight_norm", "num_classes"),
     *(f"lambda1_{split}{what}" for split in ("train", "test") for what in ("", "_converged")),
 )
 """Columns of `table.attacks` that a cell summarises."""
@@ -55,8 +55,9 @@ def cells(table: StudyTable) -> pd.DataFrame:
       `zero_grad_fraction`, `saturated_fraction`;
     - pooled counts of images: `correct`, `n`;
     - `floor`: the Clopper-Pearson upper bound of correct / n is below 1 %. `untrained`: clean test accuracy
-      at most 20 %. `suspect`: PGD accuracy above FGSM's by more than two binomial standard errors on the same
-      trials and images, or no gradient on over 1 % of the images. `sound`: answered, and none of the three;
+      at most `untrained_accuracy`. `suspect`: PGD accuracy above FGSM's by more than two binomial standard
+      errors on the same trials and images, or no gradient on over 1 % of the images. `sound`: answered, and
+      none of the three;
     - `converged_train`, `converged_test`: every seed's lambda1 converged;
     - `decidable`: at least 3 seeds, and at least two thirds of the finished trials did not diverge.
     """
@@ -80,7 +81,7 @@ def _cells(table: StudyTable) -> pd.DataFrame:
     frame = frame.merge(_pgd_above_fgsm(attacks), on=["cell", *QUESTION], how="left")
     answered = frame["n_seeds"] > 0
     frame["floor"] = answered & (clopper_pearson(frame["correct"], frame["n"]).high < FLOOR)
-    frame["untrained"] = answered & (frame["test_acc"] <= UNTRAINED)
+    frame["untrained"] = answered & (frame["test_acc"] <= untrained_accuracy(frame["num_classes"]))
     frame["suspect"] = frame["above_fgsm"].eq(True) | (frame["zero_grad_fraction"] > ZERO_GRADIENT)
     frame["sound"] = answered & ~frame[list(FLAGS)].any(axis=1)
     for split in ("train", "test"):
@@ -88,7 +89,7 @@ def _cells(table: StudyTable) -> pd.DataFrame:
     finished = frame["n_ok"] + frame["n_diverged"] + frame["n_failed"]
     trained = (finished - frame["n_diverged"]) >= MIN_FINITE_SHARE * finished - 1e-9
     frame["decidable"] = (frame["n_seeds"] >= MIN_SEEDS) & trained
-    frame = frame.drop(columns=["cell", "above_fgsm"])
+    frame = frame.drop(columns=["cell", "above_fgsm", "num_classes"])
     return frame.sort_values([*CELL, *QUESTION], ignore_index=True)
 
 
@@ -153,6 +154,7 @@ def _aggregate(attacks: pd.DataFrame) -> pd.DataFrame:
         test_acc=("test_acc", "mean"),
         train_loss=("train_loss", "mean"),
         weight_norm=("weight_norm", "mean"),
+        num_classes=("num_classes", "first"),
         zero_grad_fraction=("zero_grad_fraction", "mean"),
         saturated_fraction=("saturated_fraction", "mean"),
         correct=("correct", "sum"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ from search_spaces import (
     merge,
     plan,
 )
+from search_spaces.outside import STUDIES, is_file
 from study.results.folder import Results, Unreadable
 from study.results.schema import PROVENANCE, ROW_SCHEMA, Row
 
@@ -42,6 +43,9 @@ TRIALS_ONLY = ("spaces", "regimes", "status_reason", *(field.name for field in P
 
 _IF_MISSING = {"dataset": "unknown", "model": "unknown"} | {n: value for n, value in PLAIN.items() if value is not None}
 """Column -> what a missing value means. Rows written before a field existed were trained with its plain value."""
+
+_CLASSES = {"cifar100": 100}
+"""Data set -> classes of rows from before the column `num_classes`, where they are not ten."""
 
 PROTOCOL = fields_with_role("protocol")
 """The fields of a training protocol; trials of different protocols never share a curve or a test."""
@@ -78,7 +82,8 @@ class StudyTable:
         planned: one row per planned trial and regime label: the trial's fields, `trial_id`, `cell_id`, `space`,
             `regime` and `state` (ok, diverged, failed or missing).
         unreadable: files left out, with the reason.
-        requests: the requests made of the folder (study.json).
+        requests: the requests made of the folder (study.json), without those that cannot be planned.
+        not_given: study files that requests name and that were not loaded: what they planned is not known.
         derived: the results of `once`.
     """
 
@@ -92,6 +97,7 @@ class StudyTable:
     planned: pd.DataFrame
     unreadable: tuple[Unreadable, ...]
     requests: tuple[Request, ...]
+    not_given: tuple[str, ...] = ()
     derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def once(self, name: str, work: Callable[[], T]) -> T:
@@ -113,11 +119,13 @@ def load(location: str | Path) -> StudyTable:
     rows, unreadable = results.read_table(READ)
     rows, unusable = _usable(rows)
     unreadable += unusable
-    requests, grid = _plan(results.read_study())
+    study = results.read_study()
+    requests, grid = _plan(study)
     table = from_table(rows, grid=grid, requests=requests, unreadable=unreadable, location=results.location)
     del rows
     pa.default_memory_pool().release_unused()  # decoding took more memory than the rows need
-    return table
+    named = dict.fromkeys(str(entry.get("grid")) for entry in study.get("requests", []))
+    return replace(table, not_given=tuple(name for name in named if is_file(name) and name not in STUDIES))
 
 
 def from_rows(
@@ -149,6 +157,8 @@ def from_table(
     grid = grid or {}
     trials = frame(rows.drop_columns(list(NESTED)))
     trials = trials.fillna(_IF_MISSING)
+    classes = [_CLASSES.get(name, 10) for name in trials["dataset"]]
+    trials["num_classes"] = trials["num_classes"].fillna(pd.Series(classes, dtype=float)).astype(int).clip(lower=2)
     spectra = unrolled(rows, "spectra")
     for split in ("train", "test"):
         trials[f"lambda1_{split}_converged"] = _lambda1_converged(trials, *spectra, split)

@@ -14,10 +14,11 @@ from study.data.digits import load_digits, load_scans
 from study.data.files import FromFiles
 from study.data.idx import FASHION_MNIST_MD5, MNIST_MD5, IdxFiles
 from study.data.image_data import DataError, DatasetInfo, ImageData
+from study.data.own_images import OwnImages
 from study.data.parquet_shards import ParquetShards
 from study.data.splits import Splits, split
 
-__all__ = ["AUGMENTATIONS", "DATASETS", "DataError", "DatasetInfo", "ImageData", "Splits", "load", "split"]
+__all__ = ["AUGMENTATIONS", "DATASETS", "DataError", "DatasetInfo", "ImageData", "OwnImages", "Splits", "load", "split"]
 
 MNIST = FromFiles("MNIST", IdxFiles("MNIST/raw", MNIST_MD5), ParquetShards(("mnist",), "label"))
 FASHION_MNIST = FromFiles(

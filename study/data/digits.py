@@ -66,11 +66,16 @@ def _bytes(sums: npt.NDArray[np.int64], largest: int) -> Images:
 
 
 def _parts(images: Images, labels: Labels, stride: int) -> tuple[Part, Part]:
-    """The training and the test part.
+    """The training and the test part. Both keep scikit-learn's order, in which the classes alternate."""
+    is_test = held_out(labels, stride)
+    return (images[~is_test], labels[~is_test]), (images[is_test], labels[is_test])
 
-    Sorted by class (stably), every `stride`-th scan is a test image, so that this share of each class is, to within one
-    image. Both parts keep scikit-learn's order, in which the classes alternate.
+
+def held_out(labels: Labels, stride: int) -> npt.NDArray[np.bool_]:
+    """Which of the images with these labels (N,) are tested on.
+
+    Sorted by class (stably), every `stride`-th is, so that this share of each class is, to within one image.
     """
     is_test = np.zeros(len(labels), bool)
     is_test[np.argsort(labels, kind="stable")[::stride]] = True
-    return (images[~is_test], labels[~is_test]), (images[is_test], labels[is_test])
+    return is_test

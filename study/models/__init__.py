@@ -5,8 +5,7 @@ To add a model, write a builder in a file of its own and add one line to MODELS.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Protocol
 
 import torch
@@ -15,6 +14,7 @@ from torch import nn
 from study.models.c1 import c1
 from study.models.c2 import c2, c3
 from study.models.dropout import Dropout, set_dropout_generator, use_masks
+from study.models.fingerprint import of_network, same_function
 from study.models.initialization import drawing_from
 from study.models.m1 import m1, m1_8, m1_20, m1_lenet
 from study.models.mlp import mlp_256
@@ -23,7 +23,17 @@ from study.models.resnet import resnet18, resnet20
 from study.models.stdcnn import stdcnn
 from study.models.vgg11 import vgg11
 
-__all__ = ["MODELS", "Builder", "Dropout", "build", "check_network", "set_dropout_generator", "use_masks"]
+__all__ = [
+    "MODELS",
+    "Builder",
+    "Dropout",
+    "build",
+    "check_network",
+    "fingerprint",
+    "same_function",
+    "set_dropout_generator",
+    "use_masks",
+]
 
 
 class Builder(Protocol):
@@ -34,7 +44,7 @@ class Builder(Protocol):
         ...
 
 
-MODELS: Mapping[str, Builder] = {
+MODELS: dict[str, Builder] = {
     "m1": m1,
     "m1_20": m1_20,
     "m1_8": m1_8,
@@ -74,3 +84,16 @@ def build(name: str, *, image_shape: tuple[int, int, int], num_classes: int, gen
         except ValueError as error:
             raise ValueError(f"model {name}: {error}") from error
     return model
+
+
+def fingerprint(name: str, *, image_shape: tuple[int, int, int], num_classes: int) -> str:
+    """What a model's function computes, in a line (`study.models.fingerprint`); computed once in a process."""
+    return _fingerprint(MODELS[name], name, image_shape, num_classes)  # type: ignore[arg-type]  # a function is hashable
+
+
+@cache
+def _fingerprint(builder: Builder, name: str, image_shape: tuple[int, int, int], num_classes: int) -> str:
+    generator = torch.Generator().manual_seed(0)
+    model = build(name, image_shape=image_shape, num_classes=num_classes, generator=generator)
+    set_dropout_generator(model, generator)
+    return of_network(model, image_shape)

@@ -6,7 +6,6 @@ optimizer with other settings is another line, e.g. `"msgd_half": partial(Multip
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Protocol
 
@@ -29,7 +28,7 @@ class Builder(Protocol):
         ...
 
 
-OPTIMIZERS: Mapping[str, Builder] = {
+OPTIMIZERS: dict[str, Builder] = {
     "sgd": SGD,
     "svrg": SVRG,
     "msgd": partial(MultiplicativeNoise, sigma=1.0),

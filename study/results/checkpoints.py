@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from study.models import same_function
 from study.optimizers import Optimizer
 from study.results import digests
 from study.results.digests import DamagedError as DamagedError
@@ -85,13 +86,18 @@ def load_weights(model: nn.Module, content: bytes, trial_id: str | None = None, 
 
 
 def state_to_bytes(
-    model: nn.Module, optimizer: Optimizer, state: TrainingState, started_from: str | None = None
+    model: nn.Module,
+    optimizer: Optimizer,
+    state: TrainingState,
+    started_from: str | None = None,
+    fingerprint: str | None = None,
 ) -> bytes:
     """A checkpoint: all that is needed to resume a trial.
 
     Args:
         model, optimizer, state: as they are after an epoch.
         started_from: `weights_sha256` of the parent's weights; None without a parent.
+        fingerprint: of the model's function (`study.models.fingerprint`); None: not known.
     """
     return _to_zip(
         {
@@ -99,22 +105,29 @@ def state_to_bytes(
             "optimizer": optimizer.state_dict(),
             "training": asdict(state),
             "started_from": started_from,
+            "fingerprint": fingerprint,
         }
     )
 
 
 def load_state(
-    model: nn.Module, optimizer: Optimizer, content: bytes, started_from: str | None = None
+    model: nn.Module,
+    optimizer: Optimizer,
+    content: bytes,
+    started_from: str | None = None,
+    fingerprint: str | None = None,
 ) -> TrainingState:
     """Load a checkpoint into model and optimizer; returns the state of training.
 
     Raises:
         DamagedError: the bytes are damaged or of another trial.
-        ValueError: training began with other weights.
+        ValueError: training began with other weights, or with another function of the model.
     """
     stored = _from_bytes(content)
     if stored.get("started_from") != started_from:
         raise ValueError("checkpoint began with other weights than the parent's")
+    if fingerprint and stored.get("fingerprint") and not same_function(stored["fingerprint"], fingerprint):
+        raise ValueError("checkpoint is of another function of this model")
     try:
         model.load_state_dict(stored["model"])
         optimizer.load_state_dict(stored["optimizer"])

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -286,6 +286,12 @@ class Results:
     def write_study(self, study: dict[str, Any]) -> None:
         """Replace the content of study.json; what looks like a secret in it is masked."""
         self._storage.write("study.json", json.dumps(masked_in(study), indent=1).encode())
+
+    def write_sources(self, texts: Mapping[str, str]) -> None:
+        """Keep the text of modules from outside the package, as a record: nothing imports it from here."""
+        for place, text in texts.items():
+            self._storage.make_folder(PurePosixPath("sources", place).parent.as_posix())
+            self._storage.write(f"sources/{place}", text.encode())
 
     def read_gpu_shares(self) -> dict[str, Any]:
         """What was measured of trials on GPUs, by kind of trial; empty if nothing was, or if the file is damaged."""

@@ -154,6 +154,7 @@ OUTCOME = (
     _field("test_acc", pa.float64(), "clean test accuracy", "fraction"),
     _field("weight_norm", pa.float64(), "Euclidean norm of the weights"),
     _field("n_params", pa.int64(), "number of weights"),
+    _field("num_classes", pa.int32(), "classes of the data set (null in old rows: 100 for cifar100, else 10)"),
     _field("history", pa.list_(HISTORY), "training, epoch by epoch"),
 )
 
@@ -189,6 +190,11 @@ PROVENANCE = (
     _field("versions", pa.string(), "versions of the packages, JSON"),
     _field("dataset_sha256", pa.string(), "digest of the data"),
     _field("weights_sha256", pa.string(), "digest of the trained weights"),
+    _field(
+        "model_fingerprint",
+        pa.string(),
+        "of the model's function: digest of names and shapes, norm of new weights, answers with fixed weights",
+    ),
     _field("parent_sha256", pa.string(), "digest of the weights that training started from"),
     _field("device", pa.string(), "device trained on"),
     _field("dtype", pa.string(), "number format of the weights"),

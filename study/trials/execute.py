@@ -19,7 +19,7 @@ from study.training.loop import TrainingRun, train
 from study.trials import pending
 from study.trials.device_data import DeviceData
 from study.trials.probes import ProbedNetwork, headline, run_probes
-from study.trials.train import Report, TrialTraining, build_model
+from study.trials.train import Report, TrialTraining, build_model, changed_model, is_changed
 
 FINAL_METRICS = (
     "status",
@@ -145,6 +145,8 @@ def _load_parent(trial: Trial, data: DeviceData, results: Results) -> nn.Module 
 
 def _load_weights(trial: Trial, row: Row | None, data: DeviceData, results: Results) -> nn.Module | None:
     """The network with a trial's stored weights; None if there are none, or if they are damaged: set aside then."""
+    if row is not None and is_changed(trial, row):
+        raise ValueError(changed_model(trial))
     weights = results.read_weights(trial.trial_id)
     if weights is None:
         return None

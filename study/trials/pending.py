@@ -40,6 +40,7 @@ COLUMNS = (
     "lambda1_x_test",
     "psd_violation",
     "weights_sha256",
+    "model_fingerprint",
     "parent_sha256",
     "train_seconds",
     "probe_seconds",

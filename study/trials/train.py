@@ -16,7 +16,7 @@ from search_spaces import Planned, Trial
 from study.attacks import ATTACKS
 from study.attacks.losses import LOSSES
 from study.data import AUGMENTATIONS, DATASETS
-from study.models import build, check_network
+from study.models import build, check_network, fingerprint, same_function
 from study.optimizers import OPTIMIZERS
 from study.results import checkpoints
 from study.results.digests import DamagedError
@@ -40,6 +40,26 @@ def build_model(trial: Trial, data: DeviceData) -> nn.Module:
     stream = streams.generator(trial.seed, "initialization")
     model = build(trial.model, image_shape=info.image_shape, num_classes=info.num_classes, generator=stream)
     return precision.prepare(model.to(data.device), "float32")
+
+
+def fingerprint_of(trial: Trial) -> str:
+    """The fingerprint of the function that makes the trial's network."""
+    info = DATASETS[trial.dataset]
+    return fingerprint(trial.model, image_shape=info.image_shape, num_classes=info.num_classes)
+
+
+def is_changed(trial: Trial, row: Row) -> bool:
+    """Whether the trial's row was made with another function of its model; not known of old rows."""
+    stored = row["model_fingerprint"]
+    return stored is not None and not same_function(stored, fingerprint_of(trial))
+
+
+def changed_model(trial: Trial) -> str:
+    """What to do about it."""
+    return (
+        f"the function of model {trial.model} is not the one that trained the networks stored here: undo the change, "
+        "give the new function another name, or use another --results"
+    )
 
 
 def check(trials: Iterable[Trial]) -> None:
@@ -118,7 +138,8 @@ class TrialTraining:
         )
         self.trial_id = trial.trial_id
         self.run = TrainingRun(model, optimizer, recipe)
-        self._data, self._results = data, results
+        self._data, self._results, self._num_classes = data, results, DATASETS[trial.dataset].num_classes
+        self._fingerprint = fingerprint_of(trial)
         self._parent_sha256 = None if parent is None else checkpoints.weights_sha256(parent)
         self._checkpoint_seconds = checkpoint_seconds
         self._row = new_row(planned)
@@ -133,7 +154,7 @@ class TrialTraining:
             return
         fresh = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
         try:
-            self.run.state = checkpoints.load_state(model, optimizer, stored, self._parent_sha256)
+            self.run.state = checkpoints.load_state(model, optimizer, stored, self._parent_sha256, self._fingerprint)
         except ValueError as error:
             if isinstance(error, DamagedError):
                 self._results.set_aside(f"checkpoints/{self.trial_id}.pt", str(error))
@@ -144,7 +165,8 @@ class TrialTraining:
         """A hook for the training loop: store a checkpoint if one is due."""
         now = time.perf_counter()
         if now - self._saved >= self._checkpoint_seconds and not run.finished:
-            state = checkpoints.state_to_bytes(run.model, run.optimizer, run.state, self._parent_sha256)
+            began = self._parent_sha256, self._fingerprint
+            state = checkpoints.state_to_bytes(run.model, run.optimizer, run.state, *began)
             self._results.write_checkpoint(self.trial_id, state)
             self._saved = now
 
@@ -169,8 +191,10 @@ class TrialTraining:
             "test_acc": on_test.accuracy,
             "weight_norm": checkpoints.weight_norm(model),
             "weights_sha256": checkpoints.weights_sha256(model),
+            "model_fingerprint": self._fingerprint,
             "parent_sha256": self._parent_sha256,
             "n_params": sum(p.numel() for p in model.parameters()),
+            "num_classes": self._num_classes,
             "history": [asdict(epoch) for epoch in state.history],
             "dataset_sha256": data.sha256,
             "device": data.device_name,

@@ -80,7 +80,7 @@ GRADIENTS: Mapping[str, float] = {"svrg": 3.0, "selective_backprop": 0.6}
 """Training passes of each image per epoch, by optimizer, where not 1. Measured for selective backprop: .5 to .6."""
 
 
-def train_seconds(planned: Planned) -> float:
+def train_seconds(planned: Planned, image_seconds: Mapping[str, float] = IMAGE_SECONDS) -> float:
     """Training alone, on one CPU core."""
     trial = planned.trial
     steps = trial.epochs * -(-trial.train_size // trial.batch_size)
@@ -88,12 +88,13 @@ def train_seconds(planned: Planned) -> float:
     if trial.adversarial_training != "none":
         passes += ATTACK_SHARE * ATTACK_PASSES.get(trial.adversarial_training, UNKNOWN_PASSES)
     images = trial.epochs * (trial.train_size * passes + trial.val_size * FORWARD_SHARE)
-    return steps * STEP_SECONDS + images * _image_seconds(trial.model)
+    return steps * STEP_SECONDS + images * image_seconds.get(trial.model, UNKNOWN_IMAGE_SECONDS)
 
 
-def probe_seconds(planned: Planned) -> float:
+def probe_seconds(planned: Planned, image_seconds: Mapping[str, float] = IMAGE_SECONDS) -> float:
     """The planned probes alone, on one CPU core."""
-    return probe_passes(planned.trial, planned.probes) * _image_seconds(planned.trial.model)
+    passes = probe_passes(planned.trial, planned.probes)
+    return passes * image_seconds.get(planned.trial.model, UNKNOWN_IMAGE_SECONDS)
 
 
 def probe_passes(trial: Trial, probes: Iterable[Probe]) -> float:
@@ -118,16 +119,14 @@ def _passes(probe: Probe, sizes: Mapping[str, int]) -> float:
             return surface + probe.hessian_size * HVP_SHARE * MATVECS[1] / DIRECTIONS_SHARED_BY
 
 
-def longest_part_seconds(planned: Planned) -> float:
+def longest_part_seconds(planned: Planned, image_seconds: Mapping[str, float] = IMAGE_SECONDS) -> float:
     """The longest part of a trial between two reports: an epoch (with the evaluation after the last) or a probe."""
     trial = planned.trial
-    evaluation = (trial.train_size + trial.test_size) * FORWARD_SHARE * _image_seconds(trial.model)
-    epoch = train_seconds(planned) / max(1, trial.epochs) + evaluation
-    return max([epoch, *(probe_seconds(replace(planned, probes=frozenset({probe}))) for probe in planned.probes)])
-
-
-def _image_seconds(model: str) -> float:
-    return IMAGE_SECONDS.get(model, UNKNOWN_IMAGE_SECONDS)
+    evaluation = (trial.train_size + trial.test_size) * FORWARD_SHARE
+    evaluation *= image_seconds.get(trial.model, UNKNOWN_IMAGE_SECONDS)
+    epoch = train_seconds(planned, image_seconds) / max(1, trial.epochs) + evaluation
+    probes = (replace(planned, probes=frozenset({probe})) for probe in planned.probes)
+    return max([epoch, *(probe_seconds(probe, image_seconds) for probe in probes)])
 
 
 class CostModel:
@@ -136,12 +135,20 @@ class CostModel:
     A model with rows of several devices is scaled by the device that has most of them.
 
     Attributes:
+        image_seconds: of a training pass of one image, by model.
+        timed: whether some of them were timed on this machine.
         scale: factor of each model that has rows.
         devices: of all rows that were used.
         trained: ids of the trials whose weights are stored.
     """
 
-    def __init__(self, grid: Mapping[str, Planned] | None = None, rows: Iterable[Row] = ()) -> None:
+    def __init__(
+        self,
+        grid: Mapping[str, Planned] | None = None,
+        rows: Iterable[Row] = (),
+        timed: Mapping[str, float] | None = None,
+    ) -> None:
+        self.image_seconds, self.timed = {**IMAGE_SECONDS, **(timed or {})}, bool(timed)
         ratios: dict[tuple[str, str], list[float]] = {}
         self.trained: set[str] = set()
         for row in rows:
@@ -151,7 +158,7 @@ class CostModel:
             planned = (grid or {}).get(row["trial_id"])
             if planned is not None and row["train_seconds"]:
                 key = (planned.trial.model, row.get("device") or "cpu")
-                ratios.setdefault(key, []).append(row["train_seconds"] / train_seconds(planned))
+                ratios.setdefault(key, []).append(row["train_seconds"] / train_seconds(planned, self.image_seconds))
         by_count = sorted(ratios.items(), key=lambda item: len(item[1]))  # the device with most rows comes last
         self.scale = {model: median(found) for (model, _), found in by_count}
         self.devices = sorted({device for (_, device), _ in by_count})
@@ -164,13 +171,14 @@ class CostModel:
 
     def seconds(self, planned: Planned) -> float:
         """Expected seconds of one trial: of its probes alone when its weights are stored."""
-        return probe_seconds(planned) * self._factor(planned) + self.training_seconds(planned)
+        probes = probe_seconds(planned, self.image_seconds) * self._factor(planned)
+        return probes + self.training_seconds(planned)
 
     def training_seconds(self, planned: Planned) -> float:
         """Expected seconds of one trial's training; 0 when its weights are stored."""
         if planned.trial.trial_id in self.trained:
             return 0.0
-        return train_seconds(planned) * self._factor(planned)
+        return train_seconds(planned, self.image_seconds) * self._factor(planned)
 
     def knows(self, planned: Planned) -> bool:
         """Whether the estimate rests on measurements: of the model, and of every attack on it."""
@@ -179,8 +187,8 @@ class CostModel:
         return self.knows_model(trial.model) and attacks <= ATTACK_PASSES.keys()
 
     def knows_model(self, model: str) -> bool:
-        """Whether this model was measured, by the authors or by a stored row."""
-        return model in IMAGE_SECONDS or model in self.scale
+        """Whether this model was measured, by the authors, by a timed step or by a stored row."""
+        return model in self.image_seconds or model in self.scale
 
     def _factor(self, planned: Planned) -> float:
         return self.scale.get(planned.trial.model, 1.0)
@@ -193,7 +201,7 @@ class CostModel:
         """
         if not self.knows_model(planned.trial.model):
             return math.inf
-        return longest_part_seconds(planned) * max(1.0, self._factor(planned))
+        return longest_part_seconds(planned, self.image_seconds) * max(1.0, self._factor(planned))
 
     def summary(self, work: Collection[Planned]) -> str:
         """The estimate for all of `work` in one line that says which machine it is for."""
@@ -201,6 +209,6 @@ class CostModel:
         if self.devices and self.devices != ["cpu"]:
             devices = " and ".join(self.devices)
             return f"estimated: {duration(total)} of one trial at a time, as stored rows took on {devices}"
-        source = "stored rows" if self.scale else "the authors' machine"
+        source = "stored rows" if self.scale else "steps timed here" if self.timed else "the authors' machine"
         cores = usable_cpus()
         return f"estimated: {duration(total)} on one core, {duration(total / cores)} on {cores} (by {source})"

@@ -20,6 +20,7 @@ from study.results.schema import TRAINED, Row
 from study.trials.device_data import DataKey
 from study.trials.execute import execute
 from study.trials.execute_batched import MAX_GROUP, execute_batched, group_trials
+from study.trials.outside import Outside
 from study.tuning.callbacks import GpuShareScheduler, HangDetector, StudyCallback, report_timeout
 from study.tuning.cluster import check_capacity, connected, decide_gpus, gpu_use, read_capacity
 from study.tuning.costs import CostModel
@@ -53,6 +54,7 @@ def run_study(
     costs: CostModel,
     peaks: Peaks,
     trackers: Trackers | None = None,
+    outside: Outside | None = None,
 ) -> Progress:
     """Run every trial of `work` on Ray, a parent before its children, expensive trials first.
 
@@ -65,6 +67,7 @@ def run_study(
         costs: expected seconds of each trial.
         peaks: GPU memory that stored trials took.
         trackers: what also logs every trial.
+        outside: models and other code that workers do not have.
 
     Returns:
         The trials that are done, and the reasons of those that failed.
@@ -73,10 +76,11 @@ def run_study(
         ClusterError: the cluster cannot be reached, or cannot run the trials.
     """
     labels = {planned.trial.trial_id: describe_trial(planned) for planned in work}
+    outside = outside or Outside()
     with connected(address):
         settings = decide_gpus(settings)
         check_capacity(settings, data, {planned.trial.precision for planned in work})
-        trained = train_in_batches(work, costs, data, results, settings, labels=labels)
+        trained = train_in_batches(work, costs, data, results, settings, labels=labels, outside=outside)
         costs_now = costs.with_trained(trained)
         expected = {planned.trial.trial_id: costs_now.seconds(planned) for planned in work}
         training = {planned.trial.trial_id: costs_now.training_seconds(planned) for planned in work}
@@ -100,6 +104,8 @@ def run_study(
                 report_intervals={planned.trial.trial_id: costs.report_interval(planned) for planned in left},
                 peaks=peaks,
                 trackers=trackers,
+                execute_trial=outside.around(execute),
+                measure=outside.around(measure_on_gpu),
             )
     return progress
 
@@ -112,6 +118,7 @@ def train_in_batches(
     settings: RunSettings,
     *,
     labels: Mapping[str, str],
+    outside: Outside,
 ) -> dict[str, Row]:
     """Train small networks several at a time, each group as one Tune trial on a whole GPU (or the given share).
 
@@ -155,7 +162,9 @@ def train_in_batches(
             trackers={},  # they log single trials, which follow
         ),
         report_intervals={leader: sum(map(costs.report_interval, group)) for leader, group in members.items()},
-        execute_trial=partial(_train_group, execute_batched, groups=members, replicas=settings.replicas),
+        execute_trial=outside.around(
+            partial(_train_group, execute_batched, groups=members, replicas=settings.replicas)
+        ),
     )
     for leader, reason in progress.failures.items():
         print(f"not trained as one program, but one by one: {progress.labels[leader]}: {reason}", file=sys.stderr)

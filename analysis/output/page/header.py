@@ -84,7 +84,8 @@ def coverage(table: StudyTable) -> str:
     others = ", ".join(f"{count} {state}" for state, count in done.items() if count and state != "ok")
     told = f" ({others})" if others else ""
     if not len(planned):
-        line = f"{done['ok']} networks trained{told}; what was planned is not known (no study.json)"
+        why = f"--grid {table.not_given[0]} was not given" if table.not_given else "no study.json"
+        line = f"{done['ok']} networks trained{told}; what was planned is not known ({why})"
     else:
         line = f"{done['ok']} of {len(planned)} networks trained{told}"
         outside = len(set(table.trials["trial_id"]) - set(planned["trial_id"]))

@@ -172,6 +172,7 @@ class TestInputHessian:
         assert judge("C13", rows).verdict == "supported"
         assert judge("C13", changed(rows, psd_violation=1e-3)).verdict == "refuted"
         assert judge("C13", changed(rows, rank_max=11)).verdict == "refuted"
+        assert judge("C13", changed(rows, rank_max=9, num_classes=8)).verdict == "refuted"
         assert judge("C13", changed(rows, psd_violation=None)).verdict == "not run"
 
     def test_batch_normalisation_is_shown_but_not_counted(self) -> None:

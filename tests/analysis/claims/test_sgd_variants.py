@@ -96,6 +96,8 @@ class TestAgainstEachOther:
         found = judge("B8", rows("mnist", levels, diverged=lost))
         assert found.verdict == "supported"
         assert found.shown.effect == pytest.approx(-88, abs=0.5)
+        four = [row | {"num_classes": 4} for row in rows("mnist", levels, diverged=lost)]
+        assert judge("B8", four).shown.effect == pytest.approx(25 - 98, abs=0.5)
 
 
 class TestOneBatchSize:

@@ -62,6 +62,13 @@ def test_a_pair_of_which_one_diverged_counts_as_diverged() -> None:
     assert contrast(difference, claimed=1, delta=3.0).verdict == "inconclusive"
 
 
+@pytest.mark.parametrize("classes", [2, 10])
+def test_a_run_that_alone_diverged_counts_as_a_guess_where_asked(classes: int) -> None:
+    first, lost = Sample.of([64], [0], [80.0], percent=True, chance=1 / classes), Sample.of([64], [0], [np.nan])
+    assert paired_difference(first, lost, lost_is_chance=True).value == pytest.approx([100 / classes - 80])
+    assert np.isnan(paired_difference(first, lost).value).all()
+
+
 def test_one_batch_size_reduces_to_the_paired_t_test() -> None:
     first, second = np.array([40.1, 41.0, 39.2, 40.3]), np.array([42.0, 42.2, 42.4, 41.1])
     mean, _ = mean_over_sizes(Sample.of(np.full(4, 64.0), range(4), second - first))

@@ -90,6 +90,24 @@ def test_untrained_is_a_clean_accuracy_of_at_most_a_fifth() -> None:
     assert found.groupby("batch_size")["untrained"].all().to_dict() == {16: False, 64: False, 256: True}
 
 
+@pytest.mark.parametrize(
+    ("classes", "accuracy", "untrained"),
+    [
+        (2, 0.5, True), (2, 0.6, False), (8, 0.19, True), (8, 0.23, False), (10, 0.19, True), (10, 0.21, False),
+        (100, 0.019, True), (100, 0.05, False), (None, 0.19, True), (None, 0.21, False),
+    ],
+)  # fmt: skip
+def test_untrained_depends_on_the_number_of_classes(classes: int | None, accuracy: float, untrained: bool) -> None:
+    rows = [row | {"num_classes": classes} for row in curve(clean=s.flat(accuracy))]
+    assert (cells(from_rows(rows))["untrained"] == untrained).all()
+
+
+@pytest.mark.parametrize(("dataset", "untrained"), [("cifar10", True), ("cifar100", False)])
+def test_old_rows_have_the_classes_of_their_data_set(dataset: str, untrained: bool) -> None:
+    found = cells(from_rows(curve(clean=s.flat(0.1), dataset=dataset)))
+    assert (found["untrained"] == untrained).all()
+
+
 def test_pgd_above_fgsm_beyond_noise_makes_pgd_suspect() -> None:
     found = cells(from_rows(curve(fgsm=s.flat(0.4), pgd=lambda d: 0.5 if d == 4 else 0.403, noise=0.0)))
     assert of(found, 256, "pgd")["suspect"] and not of(found, 256, "fgsm")["suspect"]

@@ -1,0 +1,198 @@
+"""Code and images from outside the package: in a worker without its files, in a grid of ours, and what is refused."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from search_spaces import AttackProbe, GridError, InputCurvatureProbe, InputHessianProbe, Request, plan
+from study.attacks import ATTACKS
+from study.data import DATASETS, load, split
+from study.models import MODELS, fingerprint
+from study.run import main
+from study.trials.device_data import DeviceData
+from study.trials.execute import execute
+from study.trials.outside import Outside, bring, sized
+from tests.outside import forgotten, write_images
+from tests.trials.small import planned, results_in, trial
+
+STUDY = """
+from nets.layers import hidden
+from study.data import OwnImages
+from search_spaces.smoke import DIGITS, SMOKE
+from dataclasses import replace
+from search_spaces.regimes import fixed_rate
+from search_spaces.space import curve
+MODELS = {"own": hidden}
+DATASETS = {"mine": OwnImages("mine.npz")}
+BASE = replace(DIGITS, dataset="mine", model="own", train_size=64, val_size=10, test_size=30, epochs=1)
+SPACES = (replace(SMOKE, name="ours", curves=(curve(fixed_rate(0.1), BASE, (16,), 0.0),), seeds=(0,)),)
+"""
+
+LAYERS = """
+from torch import nn
+def hidden(num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(144, 5), nn.ReLU(), nn.Linear(5, num_classes))
+def nothing(*, image_shape, num_classes): return 3
+def broken(*, image_shape, num_classes): raise KeyError("width")
+"""
+
+WORKER = """
+import pickle, sys
+outside = pickle.load(open(sys.argv[1], "rb"))
+outside.enter()
+outside.enter()
+from study.models import fingerprint
+from study.data import DATASETS
+info = DATASETS["mine"]
+print(fingerprint(sys.argv[2], image_shape=info.image_shape, num_classes=info.num_classes))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A study file, a package beside it, and images; it is the working directory."""
+    (tmp_path / "nets").mkdir()
+    (tmp_path / "nets" / "__init__.py").write_text("")
+    (tmp_path / "nets" / "layers.py").write_text(LAYERS)
+    (tmp_path / "my_study.py").write_text(STUDY)
+    write_images(tmp_path / "mine.npz")
+    with forgotten():
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.syspath_prepend(str(tmp_path))
+        yield tmp_path
+
+
+def in_a_worker(outside: Outside, model: str, folder: Path) -> str:
+    """The model's fingerprint in a process that has none of the files."""
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere" / "outside.pickle").write_bytes(pickle.dumps(outside))
+    for path in ("nets/layers.py", "nets/__init__.py", "my_study.py", "mine.npz"):
+        (folder / path).unlink()
+    command = [sys.executable, "-c", WORKER, "outside.pickle", model]
+    done = subprocess.run(command, cwd=folder / "elsewhere", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_worker_needs_none_of_the_files(folder: Path) -> None:
+    outside = bring("my_study.py", None, None, folder)
+    assert set(outside.sources) == {"my_study.py", "nets/__init__.py", "nets/layers.py"}
+    expected = fingerprint("own", image_shape=(1, 12, 12), num_classes=3)
+    assert in_a_worker(outside, "own", folder) == expected
+
+
+def test_a_worker_has_the_model_and_images_of_the_options(folder: Path) -> None:
+    outside = bring("smoke", "nets.layers:hidden", "mine.npz", folder)
+    expected = fingerprint("nets.layers:hidden", image_shape=(1, 12, 12), num_classes=3)
+    assert in_a_worker(outside, "nets.layers:hidden", folder) == expected
+
+
+def test_options_put_a_model_and_images_in_the_curves_of_a_grid(folder: Path) -> None:
+    request = Request("smoke", model="nets.layers:hidden", dataset="mine.npz", seeds=(0,))
+    bring(request.grid, request.model, request.dataset, folder)
+    whole = sized(request)
+    assert (whole.train_size, whole.val_size, whole.test_size) == (270, 30, 90)
+    assert sized(Request("smoke", dataset="mine.npz", train_size=290)).val_size == 10
+    grid = plan(whole)
+    assert len(grid) == len(plan(Request("smoke", seeds=(0,))))
+    assert {(p.trial.model, p.trial.dataset) for p in grid.values()} == {("nets.layers:hidden", "mine")}
+    assert plan(Request.from_dict(whole.to_dict())) == grid
+    with pytest.raises(
+        GridError, match=r"stands in for one dataset, .* has 3: choose one with --select dataset=cifar10"
+    ):
+        plan(Request("natural_training", dataset="mine.npz"))
+
+
+def test_installed_functions_are_imported_and_not_sent(folder: Path) -> None:
+    outside = bring("smoke", "torchvision.models:resnet18", None, folder)
+    assert outside.sources == {}
+    made = MODELS["torchvision.models:resnet18"](image_shape=(3, 32, 32), num_classes=7)
+    assert made.fc.out_features == 7
+
+
+@pytest.mark.parametrize("classes", [2, 12])
+def test_every_attack_and_the_input_hessian_with_other_numbers_of_classes(classes: int, folder: Path) -> None:
+    write_images(folder / "few.npz", classes, 120, 60)
+    bring("smoke", "nets.layers:hidden", "few.npz", folder)
+    whole = load("few", folder)
+    sizes = {"train_size": 96, "val_size": 24, "test_size": 60}
+    data = DeviceData.of(split(whole, **sizes), whole.sha256)
+    probes = [AttackProbe(name, 0.1, loss) for name in ATTACKS for loss in ("ce", "stable")]
+    one = trial(dataset="few", model="nets.layers:hidden", **sizes)
+    asked = frozenset([*probes, InputHessianProbe(2), InputCurvatureProbe("test")])
+    row = execute(planned(one, asked), data, results_in(folder / "r"))
+    assert row["num_classes"] == classes
+    assert len(row["attacks"]) == len(probes)
+    assert 1 <= row["rank_max"] <= classes - 1
+    if classes == 2:  # one margin: the Newton direction is the gradient's
+        found = {(a["attack"], a["loss"]): a["correct"] for a in row["attacks"]}
+        assert found["fhsm", "stable"] == found["fgsm", "stable"]
+        assert found["l2hess", "stable"] == found["l2grad", "stable"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--grid", "gone.py"], "there is no study file gone.py"),
+        (["--grid", "random.py"], "random.py has the name of another module: rename it"),
+        (["--grid", "no_spaces.py"], "no_spaces.py has no SPACES"),
+        (["--grid", "wrong.py"], "wrong cannot be imported: NameError: name 'nothing' is not defined (line 2 of "),
+        (["--grid", "taken.py"], "taken.py: the package has 'm1' in MODELS already; choose another name"),
+        (["--grid", "smoke", "--model", "nets"], "--model 'nets' is not package.module:function"),
+        (["--grid", "smoke", "--model", "nets.layers:gone"], "nets.layers has no function gone"),
+        (["--grid", "smoke", "--model", "nothing.here:gone"], "nothing.here cannot be imported: ModuleNotFoundError"),
+        (["--grid", "smoke", "--model", "nets.layers:nothing"], "returns int, not a torch.nn.Module"),
+        (["--grid", "smoke", "--model", "nets.layers:broken"], "its function failed: KeyError: 'width'"),
+        (["--grid", "smoke", "--dataset", "gone"], "gone is no folder and no .npz file; it should be"),
+        (["--grid", "smoke", "--dataset", "mine.npz@4x8x8"], "'4x8x8' is no shape of images such as 3x64x64"),
+        (["--grid", "smoke", "--dataset", "mnist.npz"], "the package has 'mnist' in DATASETS already"),
+        (["--grid", "smoke", "--dataset", ".."], "has no name: name the folder itself"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_one_line_and_exit_2(
+    options: list[str], message: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, text in {
+        "random": "SPACES = ()", "no_spaces": "SPACES = ()", "wrong": "x = 1\nSPACES = nothing\n",
+        "taken": STUDY.replace('"own": hidden', '"m1": hidden'),
+    }.items():  # fmt: skip
+        (folder / f"{name}.py").write_text(text)
+    write_images(folder / "mnist.npz")
+    assert main([*options, "--results", str(folder / "r"), "--dry-run"]) == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert len(printed.strip().splitlines()) == 1
+
+
+def test_a_file_that_was_edited_is_read_again(folder: Path) -> None:
+    bring("my_study.py", None, None, folder)
+    (folder / "my_study.py").write_text(STUDY.replace("(16,)", "(8, 16)"))
+    bring("my_study.py", None, None, folder)
+    assert len(plan(Request("my_study.py"))) == 2
+    assert DATASETS["mine"].num_classes == 3
+
+
+def test_the_command_runs_it_on_ray_from_anywhere_and_resumes(folder: Path) -> None:
+    """From another folder than the file's, then again, and from a copy of the file under another path."""
+    (folder / "elsewhere").mkdir()
+    command = [sys.executable, "-m", "study.run", "--data-dir", str(folder), "--results", str(folder / "r"), "--grid"]
+    run = {"cwd": folder / "elsewhere", "capture_output": True, "text": True, "check": False}
+    done = subprocess.run([*command, "../my_study.py", "--no-report"], **run)  # type: ignore[call-overload]
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (folder / "r" / "sources" / "nets" / "layers.py").read_text() == LAYERS
+    (folder / "copy").mkdir()
+    for name in ("my_study.py", "nets"):
+        (folder / name).rename(folder / "copy" / name)
+    done = subprocess.run([*command, str(folder / "copy" / "my_study.py")], **run)  # type: ignore[call-overload]
+    assert "nothing to do" in done.stdout, done.stdout + done.stderr
+    assert "report: " in done.stdout
+    layers = folder / "copy" / "nets" / "layers.py"
+    layers.write_text(LAYERS.replace("nn.ReLU", "nn.Tanh"))
+    done = subprocess.run([*command, str(folder / "copy" / "my_study.py")], **run)  # type: ignore[call-overload]
+    assert (done.returncode, "the function of model own is not the one" in done.stderr) == (2, True)
