@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from search_spaces import GRIDS, PRECISIONS, GridError, Request, did_you_mean
+from search_spaces import GRIDS, MEASURES, PRECISIONS, GridError, Request, did_you_mean
 from study.results.folder import CHECKPOINT_SECONDS
 from study.tuning.settings import RunSettings
-
-PROBES = ("all", "headline")
 
 MOST_SEEDS = 10_000
 """In one range of --seeds: more is a slip."""
@@ -47,7 +45,7 @@ examples:
       --select dataset=mnist model=m1_20 regime=lr,lr_bs
       two of its curves, with five seeds
   python -m study.run --list
-      what --grid and --select may name
+      what --grid, --select and --probes may name
 
 The same command again continues where it was interrupted, and repeats nothing
 that is finished. All options, and the exit statuses: README.md.
@@ -65,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=_version(), help="print the version and exit")
-    what = "print grids, models, data sets, optimizers and attacks with a line each, and exit"
+    what = "print grids, models, data sets, optimizers, measures and attacks with a line each, and exit"
     parser.add_argument("--list", action="store_true", help=what)
 
     add = parser.add_argument_group("what to run").add_argument
@@ -80,7 +78,8 @@ def parser() -> argparse.ArgumentParser:
     add("--epochs", type=int, metavar="N", help="epochs of training instead of the paper's number")
     add("--train-size", type=int, metavar="N", help="training images instead of the paper's number")
     add("--test-size", type=int, metavar="N", help="test images instead of the paper's number")
-    add("--probes", choices=PROBES, default="all", help="headline: only those of the headline columns")
+    asked = f"measure all that the grid asks (default), only the headline columns, or any of {', '.join(MEASURES)}"
+    add("--probes", default="all", metavar="NAME[,NAME]", help=asked)
     add("--epsilons", metavar="E,E", help="attack at these epsilons (pixels in [0, 1]), as .1,8/255 or 1/255-8/255")
     add("--precision", choices=PRECISIONS, help="of training on a GPU (default: float32); probes always use float32")
     add("--dry-run", action="store_true", help="check everything, print what would run and what it costs, and exit")

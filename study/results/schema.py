@@ -182,6 +182,20 @@ PROBES = (
     _field("psd_violation", pa.float64(), "largest -lambda_min / lambda_max of an input Hessian"),
     _field("rank_max", pa.int32(), "largest rank of an input Hessian"),
     _field("landscapes", pa.list_(LANDSCAPE), "loss around the weights"),
+    _field(
+        "minimal_epsilon_area",
+        pa.float64(),
+        "area under the curve of robust accuracy over epsilon from 0 to 1: mean of the smallest perturbations found",
+        "pixels in [0, 1]",
+    ),
+    _field(
+        "minimal_epsilon_quantiles",
+        pa.list_(pa.float64()),
+        "quantiles of the smallest perturbation found of each test image, at 0, 1, ... 100 %; 0: wrong without an "
+        "attack, inf: none found; each image's is in arrays/<trial_id>.npz",
+        "pixels in [0, 1]",
+    ),
+    _field("minimal_epsilon_seconds", pa.float64(), "time of that search", "s"),
 )
 
 PROVENANCE = (

@@ -15,6 +15,7 @@ from search_spaces import (
     InputCurvatureProbe,
     InputHessianProbe,
     LandscapeProbe,
+    MinimalEpsilonProbe,
     Planned,
     Probe,
     SpectrumProbe,
@@ -39,6 +40,7 @@ COLUMNS = (
     "lambda1_x_train",
     "lambda1_x_test",
     "psd_violation",
+    "minimal_epsilon_area",
     "weights_sha256",
     "parent_sha256",
     "train_seconds",
@@ -95,6 +97,8 @@ def without_lost_arrays(row: Row, arrays: Collection[str]) -> Row:
     if row["landscapes"]:
         kept = [one for one in row["landscapes"] if arrays and {one["offsets"], one["losses"]} <= set(arrays)]
         row = row | {"landscapes": kept}
+    if "minimal_epsilon" not in arrays:
+        row = row | {"minimal_epsilon_area": None}
     return row | {f"lambda1_x_{split}": None for split in SPLITS if f"lambda1_x_{split}" not in arrays}
 
 
@@ -142,6 +146,8 @@ def answered_probes(row: Row) -> frozenset[Probe]:
     found |= {InputCurvatureProbe(split) for split in SPLITS if row.get(f"lambda1_x_{split}") is not None}
     if row.get("psd_violation") is not None:
         found.add(InputHessianProbe())
+    if row.get("minimal_epsilon_area") is not None:
+        found.add(MinimalEpsilonProbe())
     return frozenset(found)
 
 

@@ -17,12 +17,14 @@ from search_spaces import (
     InputCurvatureProbe,
     InputHessianProbe,
     LandscapeProbe,
+    MinimalEpsilonProbe,
     Probe,
     SpectrumProbe,
     headline_epsilon,
 )
 from study.attacks import ATTACKS
 from study.attacks.evaluate import CleanGradient, attack_split, measure_clean_gradient
+from study.attacks.minimal_epsilon import minimal_epsilon
 from study.curvature import check_input_hessian, draw_subset, input_curvature, top_eigenvalues
 from study.curvature.landscape import INTERPOLATION_FRACTIONS, LINE_OFFSETS, PLANE_OFFSETS, interpolation, line, plane
 from study.results.schema import Row
@@ -74,7 +76,7 @@ class ProbeResults:
     """
 
     lists: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    columns: dict[str, float | int] = field(default_factory=dict)
+    columns: dict[str, float | int | list[float]] = field(default_factory=dict)
     arrays: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
     failures: list[tuple[Probe, Exception]] = field(default_factory=list)
 
@@ -172,6 +174,17 @@ def _input_hessian(network: ProbedNetwork, probe: InputHessianProbe, results: Pr
     results.columns |= {"psd_violation": found.psd_violation, "rank_max": found.rank_max}
 
 
+def _minimal_epsilon(network: ProbedNetwork, probe: MinimalEpsilonProbe, results: ProbeResults) -> None:
+    started = time.perf_counter()
+    found = minimal_epsilon(network.model, *network.splits["test"]).numpy().astype(np.float32)
+    results.columns |= {
+        "minimal_epsilon_area": float(np.minimum(found, 1.0).mean(dtype=np.float64)),
+        "minimal_epsilon_quantiles": np.quantile(found, np.linspace(0, 1, 101), method="inverted_cdf").tolist(),
+        "minimal_epsilon_seconds": time.perf_counter() - started,
+    }
+    results.arrays["minimal_epsilon"] = found
+
+
 def _landscape(network: ProbedNetwork, probe: LandscapeProbe, results: ProbeResults) -> None:
     """Losses around the weights; raises ValueError without a parent to interpolate from, or without eigenvectors."""
     started = time.perf_counter()
@@ -246,6 +259,7 @@ PROBES: Mapping[type, Callable[[ProbedNetwork, Any, ProbeResults], None]] = {
     InputCurvatureProbe: _input_curvature,
     InputHessianProbe: _input_hessian,
     LandscapeProbe: _landscape,
+    MinimalEpsilonProbe: _minimal_epsilon,
 }
 """The function that answers each kind of probe. A new kind is a class in search_spaces, a function and a line here."""
 
