@@ -67,6 +67,9 @@ UNTRAINED = 0.2
 ZERO_GRADIENT = 0.01
 """An attack is suspect where it saw no gradient on more than this share of the images."""
 
+OVERSTATED = 0.01
+"""A cell is marked where auto-PGD leaves at least so much less of the images right than the published PGD."""
+
 CHANCE_ACCURACY = 0.1
 """Accuracy of a random guess on ten classes."""
 

@@ -37,7 +37,7 @@ NESTED = ("attacks", "spectra", "landscapes", "history")
 READ = tuple(name for name in ROW_SCHEMA.names if name != "history")
 """The columns that are read of a folder."""
 
-TRIALS_ONLY = ("spaces", "regimes", "status_reason", *(field.name for field in PROVENANCE))
+TRIALS_ONLY = ("spaces", "regimes", "status_reason", "minimal_epsilon_quantiles", *(field.name for field in PROVENANCE))
 """Columns of trials and points that attacks, spectra and landscapes do not repeat."""
 
 _IF_MISSING = {"dataset": "unknown", "model": "unknown"} | {n: value for n, value in PLAIN.items() if value is not None}
