@@ -46,7 +46,7 @@ PRINT_FONT = "Roboto, Arial, sans-serif"
 """Font of exported figures; vl-convert includes Roboto."""
 
 SOLID = [1, 0]
-DASHES: dict[str, list[int]] = {name("stable"): SOLID, name("ce"): [4, 3]}
+DASHES: dict[str, list[int]] = {name(loss): SOLID for loss in ("stable", "dlr", "any_loss")} | {name("ce"): [4, 3]}
 """Loss that an attack follows -> the dashes of its lines. Marks on dashed lines are hollow."""
 
 OTHER_DASHES = [1, 3]

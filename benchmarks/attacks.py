@@ -20,7 +20,7 @@ from benchmarks.networks import SETTINGS, attacked
 from benchmarks.row import Row, paired, parser, print_rows
 from study.attacks.evaluate import images_at_once
 from study.attacks.linf import PGD_STEPS, fgsm, pgd, pgd_step_size, pgd_until_fooled
-from study.attacks.losses import cross_entropy_sum
+from study.attacks.losses import cross_entropies
 from study.training import streams
 
 PEER_BATCH = 512
@@ -59,7 +59,7 @@ PEERS = {"torchattacks": torchattacks_of, "foolbox": foolbox_of}
 
 def ours_of(model: nn.Module, epsilon: float, steps: int) -> dict[str, Run]:
     """Our attacks from the clean images."""
-    common = {"epsilon": epsilon, "loss": cross_entropy_sum}
+    common = {"epsilon": epsilon, "loss": cross_entropies}
     return {
         "FGSM": partial(fgsm, model, **common),  # type: ignore[arg-type]
         "PGD": partial(pgd, model, **common, steps=steps, random_start=False),  # type: ignore[arg-type]
@@ -102,9 +102,9 @@ def until_fooled(name: str, model: nn.Module, x: Tensor, y: Tensor, epsilon: flo
     import torchattacks
 
     draws = streams.generator(0, "start")
-    run = partial(pgd_until_fooled, model, epsilon=epsilon, loss=cross_entropy_sum, generator=draws, steps=steps)
+    run = partial(pgd_until_fooled, model, epsilon=epsilon, loss=cross_entropies, generator=draws, steps=steps)
     peer = torchattacks.PGD(model, eps=epsilon, alpha=pgd_step_size(epsilon, steps), steps=steps, random_start=True)
-    whole = partial(pgd, model, epsilon=epsilon, loss=cross_entropy_sum, steps=steps)
+    whole = partial(pgd, model, epsilon=epsilon, loss=cross_entropies, steps=steps)
     fooled = predict(model, run(x, y, generator=streams.generator(1))) != y
     missed = (predict(model, whole(x, y, generator=streams.generator(1))) != y) & ~fooled
     if missed.any():

@@ -46,7 +46,7 @@ from search_spaces.probe import LAMBDA1_TOLERANCE
 from study.arithmetic import full_precision
 from study.attacks.evaluate import images_at_once
 from study.attacks.linf import PGD_STEPS, pgd_until_fooled
-from study.attacks.losses import cross_entropy_sum
+from study.attacks.losses import cross_entropies
 from study.curvature import HessianOperator, top_eigenvalues
 from study.models import build
 from study.training import precision, streams
@@ -160,7 +160,7 @@ def attack(device: torch.device, images: int, data_dir: str | None = None) -> It
     mine, its = (make(model, epsilon, PGD_STEPS)["PGD"] for make in (ours_of, torchattacks_of))
     draws = streams.generator(0, "start", device=device)
     until_fooled = partial(
-        pgd_until_fooled, model, epsilon=epsilon, loss=cross_entropy_sum, generator=draws, steps=PGD_STEPS
+        pgd_until_fooled, model, epsilon=epsilon, loss=cross_entropies, generator=draws, steps=PGD_STEPS
     )
 
     def run(method: Callable[[Tensor, Tensor], Tensor], size: int) -> Tensor:

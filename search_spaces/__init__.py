@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from search_spaces.grid import Grid, Planned, build, merge
 from search_spaces.large_batch import LARGE_BATCH
+from search_spaces.measures import MEASURES
 from search_spaces.mnist_quick import MNIST_QUICK
 from search_spaces.natural_training import NATURAL_TRAINING
 from search_spaces.outside import STUDIES, is_file
@@ -17,7 +18,9 @@ from search_spaces.probe import (
     InputCurvatureProbe,
     InputHessianProbe,
     LandscapeProbe,
+    MinimalEpsilonProbe,
     Probe,
+    SharpnessProbe,
     SpectrumProbe,
     headline_epsilon,
 )
@@ -59,6 +62,7 @@ __all__ = [
     "GRIDS",
     "HEADLINE_ATTACKS",
     "HEADLINE_EPSILON",
+    "MEASURES",
     "NEWTON_STEPS",
     "NEWTON_TOLERANCE",
     "PGD_STEPS",
@@ -73,9 +77,11 @@ __all__ = [
     "InputCurvatureProbe",
     "InputHessianProbe",
     "LandscapeProbe",
+    "MinimalEpsilonProbe",
     "Planned",
     "Probe",
     "Request",
+    "SharpnessProbe",
     "Space",
     "SpectrumProbe",
     "Trial",

@@ -80,7 +80,7 @@ def build(request: Request, spaces: Iterable[Space]) -> Grid:
     grid: Grid = {}
     for name, trial, probes, regime in chosen:
         _plan_ancestors(grid, trial, name)
-        probes = request.narrowed(probes, trial.dataset, asked.get(trial.dataset))
+        probes = request.narrowed(probes, trial, asked.get(trial.dataset))
         _add(grid, Planned(trial, probes, (name,), (regime,)))
     if not grid:
         selected = " ".join(f"{key}={','.join(values)}" for key, values in request.select.items())

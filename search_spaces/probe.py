@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 Split = Literal["train", "test"]
-Loss = Literal["ce", "stable"]
+Loss = Literal["ce", "stable", "dlr"]
 Source = Literal["self", "parent"]
 Landscape = Literal["line", "plane", "interpolation"]
 
 LOSSES: tuple[Loss, ...] = ("ce", "stable")
-"""Every attack is run twice: on float32 cross-entropy as published, and on a form of it without cancellation."""
+"""Every attack is run twice: on float32 cross-entropy as published, and on a form of it without cancellation. Targeted
+auto-PGD (`apgd_t`) has a loss of its own, `dlr`."""
 
 LAMBDA1_TOLERANCE = 3e-3
 """Relative Lanczos residual for lambda1. The eigenvalue's error is of the order of the residual squared."""
@@ -120,7 +121,44 @@ class LandscapeProbe:
         return ("landscape", self.kind, self.split, self.subset_size, self.hessian_size)
 
 
-Probe = AttackProbe | SpectrumProbe | InputCurvatureProbe | InputHessianProbe | LandscapeProbe
+@dataclass(frozen=True, order=True)
+class MinimalEpsilonProbe:
+    """The smallest perturbation found, in the max-norm, that makes each test image misclassified."""
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """A trial has at most one."""
+        return ("minimal_epsilon",)
+
+
+@dataclass(frozen=True, order=True)
+class SharpnessProbe:
+    """A measure of sharpness, a key of `study.curvature.SHARPNESS`, on `subset_size` images of `split`.
+
+    A subset is that of the spectrum probe of its size. `radius` matters only to adaptive sharpness: how much a weight
+    changes, relative to its magnitude.
+    """
+
+    measure: str
+    subset_size: int
+    split: Split = "train"
+    radius: float = 0.0
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What identifies it among the sharpness probes of a trial; a stored result has the same fields."""
+        return ("sharpness", self.measure, self.split, self.subset_size, self.radius)
+
+
+Probe = (
+    AttackProbe
+    | SpectrumProbe
+    | InputCurvatureProbe
+    | InputHessianProbe
+    | LandscapeProbe
+    | MinimalEpsilonProbe
+    | SharpnessProbe
+)
 
 HEADLINE_ATTACKS = ("fgsm", "pgd")
 

@@ -8,15 +8,21 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Any
 
-from search_spaces.probe import AttackProbe, Probe, headline_probes
+from search_spaces.measures import MEASURES
+from search_spaces.probe import AttackProbe, Probe, headline_epsilon, headline_probes
+from search_spaces.trial import Trial
 
 
 def did_you_mean(word: str, valid: Iterable[str]) -> str:
     """The end of an error message: `; did you mean 'smoke'?`, or nothing where no valid word is close."""
     close = difflib.get_close_matches(word, list(valid), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+PROBES = ("all", "headline", *MEASURES)
+"""What `Request.probes` may list."""
 
 
 class GridError(ValueError):
@@ -28,6 +34,8 @@ class Request:
     """A grid's name and how to narrow it. It is stored in study.json, so that a report can plan the same grid again.
 
     `model` (`package.module:function`) and `dataset` (a path) stand in for those of the grid.
+    `probes` lists, separated by commas, what is asked of each network: "all" of the grid's own probes, the "headline"
+    ones, and any of `MEASURES`.
     """
 
     grid: str
@@ -36,7 +44,7 @@ class Request:
     epochs: int | None = None
     train_size: int | None = None
     test_size: int | None = None
-    probes: Literal["all", "headline"] = "all"
+    probes: str = "all"
     epsilons: tuple[float, ...] | None = None
     precision: str | None = None
     val_size: int | None = None
@@ -92,7 +100,7 @@ class Request:
             epochs=values.get("epochs"),
             train_size=values.get("train_size"),
             test_size=values.get("test_size"),
-            probes="headline" if values.get("probes") == "headline" else "all",
+            probes=str(values.get("probes") or "all"),
             epsilons=None if epsilons is None else tuple(float(e) for e in epsilons),
             precision=values.get("precision"),
             val_size=values.get("val_size"),
@@ -101,7 +109,7 @@ class Request:
         )
 
     def check(self) -> None:
-        """Raises GridError for a size below 1, an epsilon outside (0, 1], or an empty list of seeds."""
+        """Raises GridError for a size below 1, an epsilon outside (0, 1], an empty list of seeds, or unknown probes."""
         for option in ("epochs", "train_size", "test_size"):
             value = getattr(self, option)
             if value is not None and value < 1:
@@ -111,12 +119,24 @@ class Request:
                 raise GridError(f"--epsilons {epsilon:g} is not in (0, 1]: pixels are in [0, 1]")
         if self.seeds is not None and not self.seeds:
             raise GridError("--seeds names no seed; give whole numbers such as 0,1,2")
+        for name in self.probes.split(","):
+            if name not in PROBES:
+                raise GridError(f"--probes {name!r} is not one of {', '.join(PROBES)}{did_you_mean(name, PROBES)}")
 
     def narrowed(
-        self, probes: frozenset[Probe], dataset: str, epsilons: Collection[float] | None = None
+        self, probes: frozenset[Probe], trial: Trial, epsilons: Collection[float] | None = None
     ) -> frozenset[Probe]:
-        """The probes, of a network trained on `dataset`, that the request asks for; its attacks at these `epsilons`."""
+        """What the request asks of a trial, which has these `probes` in its grid; its attacks at these `epsilons`."""
+        attacks = [p for p in probes if isinstance(p, AttackProbe)]
         if epsilons is not None:
-            attacks = [p for p in probes if isinstance(p, AttackProbe)]
             probes = probes - set(attacks) | {replace(p, epsilon=epsilon) for p in attacks for epsilon in epsilons}
-        return headline_probes(probes, dataset) if self.probes == "headline" else probes
+        else:
+            usual = headline_epsilon(trial.dataset, (p.epsilon for p in attacks))
+            epsilons = () if usual is None else (usual,)
+        asked: frozenset[Probe] = frozenset()
+        for name in self.probes.split(","):
+            if name in MEASURES:
+                asked |= MEASURES[name].ask(trial, epsilons)
+            else:
+                asked |= headline_probes(probes, trial.dataset) if name == "headline" else probes
+        return asked

@@ -1,4 +1,4 @@
-"""What `python -m study.run --list` prints: every grid, model, data set, optimizer and attack, a line each."""
+"""What `python -m study.run --list` prints: every grid, model, data set, optimizer, measure and attack, a line each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from search_spaces import GRIDS, Request, plan
+from search_spaces import GRIDS, MEASURES, Request, plan
 from study.attacks import ATTACKS
 from study.data import DATASETS
 from study.models import MODELS
@@ -21,6 +21,7 @@ def sections() -> Iterator[tuple[str, Mapping[str, str]]]:
     yield "models (--select model=)", {name: _documented(model) for name, model in MODELS.items()}
     yield "data sets (--select dataset=)", {name: _dataset(name) for name in DATASETS}
     yield "optimizers (--select optimizer=)", {name: _documented(one) for name, one in OPTIMIZERS.items()}
+    yield "measures (--probes)", {name: measure.about for name, measure in MEASURES.items()}
     yield "attacks", {name: _documented(spec.run) for name, spec in ATTACKS.items()}
 
 

@@ -13,12 +13,10 @@ from pathlib import Path, PurePath
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from search_spaces import GRIDS, PRECISIONS, GridError, Request, did_you_mean
+from search_spaces import GRIDS, MEASURES, PRECISIONS, GridError, Request, did_you_mean
 from search_spaces.outside import is_file
 from study.results.folder import CHECKPOINT_SECONDS
-from study.tuning.settings import RunSettings
-
-PROBES = ("all", "headline")
+from study.tuning.settings import TRACK_SHARE, RunSettings
 
 MOST_SEEDS = 10_000
 """In one range of --seeds: more is a slip."""
@@ -48,7 +46,7 @@ examples:
       --select dataset=mnist model=m1_20 regime=lr,lr_bs
       two of its curves, with five seeds
   python -m study.run --list
-      what --grid and --select may name
+      what --grid, --select and --probes may name
 
 The same command again continues where it was interrupted, and repeats nothing
 that is finished. All options, and the exit statuses: README.md.
@@ -66,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=_version(), help="print the version and exit")
-    what = "print grids, models, data sets, optimizers and attacks with a line each, and exit"
+    what = "print grids, models, data sets, optimizers, measures and attacks with a line each, and exit"
     parser.add_argument("--list", action="store_true", help=what)
 
     add = parser.add_argument_group("what to run").add_argument
@@ -84,7 +82,10 @@ def parser() -> argparse.ArgumentParser:
     add("--epochs", type=int, metavar="N", help="epochs of training instead of the paper's number")
     add("--train-size", type=int, metavar="N", help="training images instead of the paper's number")
     add("--test-size", type=int, metavar="N", help="test images instead of the paper's number")
-    add("--probes", choices=PROBES, default="all", help="headline: only those of the headline columns")
+    asked = f"measure all that the grid asks (default), only the headline columns, or any of {', '.join(MEASURES)}"
+    add("--probes", default="all", metavar="NAME[,NAME]", help=asked)
+    track = f"store the curvature after some epochs, for this share of the training's time (default: {TRACK_SHARE:g})"
+    add("--track", nargs="?", type=float, const=TRACK_SHARE, metavar="SHARE", help=track)
     add("--epsilons", metavar="E,E", help="attack at these epsilons (pixels in [0, 1]), as .1,8/255 or 1/255-8/255")
     add("--precision", choices=PRECISIONS, help="of training on a GPU (default: float32); probes always use float32")
     add("--dry-run", action="store_true", help="check everything, print what would run and what it costs, and exit")
@@ -186,6 +187,8 @@ def run_settings(arguments: argparse.Namespace) -> RunSettings:
         raise OptionError(f"--checkpoint-seconds must be a number of seconds, at least 0, got {interval:g}")
     if timeout is not None and not 0 < timeout < math.inf:
         raise OptionError(f"--trial-timeout must be a positive number of seconds, got {timeout:g}")
+    if arguments.track is not None and not 0 < arguments.track < math.inf:
+        raise OptionError(f"--track must be a positive share of the time of training, got {arguments.track:g}")
     return RunSettings(
         cpus_per_trial=arguments.cpus_per_trial,
         gpus_per_trial=_gpus_per_trial(arguments.gpus_per_trial),
@@ -194,6 +197,7 @@ def run_settings(arguments: argparse.Namespace) -> RunSettings:
         trial_timeout=timeout,
         replicas=_replicas(arguments.replicas),
         cuda_graphs=not arguments.no_cuda_graphs,
+        track=arguments.track,
         trackers=_trackers(arguments),
     )
 

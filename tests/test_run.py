@@ -21,7 +21,7 @@ from torch import nn
 
 from analysis import report
 from benchmarks.simulated_cluster import trial_processes
-from search_spaces import GRIDS, Request, plan
+from search_spaces import GRIDS, MEASURES, Request, plan
 from search_spaces.smoke import DIGITS, SMOKE
 from search_spaces.space import Curve
 from study import run, verify
@@ -190,7 +190,7 @@ def test_a_terminal_of_another_encoding_is_no_error(tmp_path: Path) -> None:
         ("--dryrun", "did you mean '--dry-run'?"),
         ("--epochs=--", "argument --epochs: expected one argument"),
         ("smoke", "did you mean --grid smoke?"),
-        ("--probes=headlin", "did you mean 'headline'?"),
+        ("--precision=bf61", "did you mean 'bf16'?"),
     ],
 )
 def test_an_unknown_option_is_one_line_and_exit_2(
@@ -227,8 +227,9 @@ def test_version_and_list_need_no_grid(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["--list"]) == 0
     printed = capsys.readouterr().out.splitlines()
     named = {line.split()[0] for line in printed if line.startswith("  ")}
-    assert named == {*GRIDS, *MODELS, *DATASETS, *OPTIMIZERS, *ATTACKS}
-    assert len(printed) == len(named) + 5  # a line each, and the titles
+    assert named == {*GRIDS, *MODELS, *DATASETS, *OPTIMIZERS, *MEASURES, *ATTACKS}
+    listed = [*GRIDS, *MODELS, *DATASETS, *OPTIMIZERS, *MEASURES, *ATTACKS]
+    assert len(printed) == len(listed) + 6  # a line each, and the titles
     assert all(len(line.split()) > 3 for line in printed if line.startswith("  "))
 
 

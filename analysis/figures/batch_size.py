@@ -235,7 +235,9 @@ def log_ticks(low: float, high: float) -> tuple[float, ...]:
 
 # -- records: what the charts read of the cells
 
-_FLAGS = {"floor": "attack at its floor", "untrained": "untrained", "suspect": "suspect attack"}
+_FLAGS = {"floor": "attack at its floor", "untrained": "untrained", "suspect": "suspect attack"} | {
+    "overstated": "auto-PGD leaves over a point fewer right"
+}
 _UNFINISHED = ("diverged", "failed", "missing")
 _READ = {
     *("epsilon", "cell_id", "batch_size", "mean", "low", "high", "n", "values", "drawn", "segment", "doubtful"),
@@ -308,7 +310,8 @@ def replicates(*parts: pd.DataFrame) -> str:
 
 
 def gaps_and_marks(
-    *parts: pd.DataFrame, doubtful: str = "the attack is at its floor, or the cell is untrained or suspect"
+    *parts: pd.DataFrame,
+    doubtful: str = "the attack is at its floor, auto-PGD is stronger, or the cell is untrained or suspect",
 ) -> str:
     """What gaps, crosses and pale marks in a panel mean; empty if it has none."""
     columns = ("drawn", "doubtful", "diverged", "missing")

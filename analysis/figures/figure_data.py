@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import replace
 from functools import cache, cached_property
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from analysis.figures.curve_sets import SHARED, Setup, setups, shared_values
 from analysis.statistics.groups import group_codes
 from analysis.statistics.thresholds import MIN_FINITE_SHARE
 from analysis.tables.cells import CELL, FLAGS, cells
+from analysis.tables.measures import worst_attacks
 from analysis.tables.observations import by_code
 from analysis.tables.table import CURVE, QUESTION, StudyTable, in_plain_text
 
@@ -77,8 +79,11 @@ class FigureData:
 
     @cached_property
     def cells(self) -> pd.DataFrame:
-        """The cells as `analysis.tables.cells` defines them, with `cell_id`."""
-        return in_plain_text(self._identified(cells(self.table)))
+        """The cells as `analysis.tables.cells` defines them, and those of the attack `WORST`, with `cell_id`."""
+        every = replace(self.table, attacks=worst_attacks(self.table))
+        parts = [part for part in (cells(self.table), cells(every)) if (part["n_seeds"] > 0).any()]
+        both = pd.concat(parts, ignore_index=True) if parts else cells(self.table)
+        return in_plain_text(self._identified(both.sort_values([*CELL, *QUESTION], ignore_index=True)))
 
     @cached_property
     def clean(self) -> pd.DataFrame:
@@ -102,7 +107,8 @@ class FigureData:
 
     @cached_property
     def adversarial(self) -> pd.DataFrame:
-        """Adversarial accuracy (fraction), with the `QUESTION` columns and `FLAGS`; a flagged cell is doubtful."""
+        """Adversarial accuracy (fraction), with the `QUESTION` columns, `FLAGS` and `overstated`: a marked cell is
+        doubtful."""
         return self._answered(self.cells["accuracy_seeds"])
 
     @cached_property
@@ -134,11 +140,12 @@ class FigureData:
         return frame.merge(self._cell_ids, how="left", on=_CELL)
 
     def _answered(self, seeds: Iterable[object]) -> pd.DataFrame:
-        columns = [*_CELL, "cell_id", *_QUESTION, *FLAGS, *(f"n_{state}" for state in STATES)]
+        marks = [*FLAGS, "overstated"]
+        columns = [*_CELL, "cell_id", *_QUESTION, *marks, *(f"n_{state}" for state in STATES)]
         frame = self.cells[columns].rename(columns={f"n_{state}": state for state in STATES})
         means = pd.DataFrame(map(_summary, seeds), columns=_SUMMARY, index=frame.index)
         frame = pd.concat([frame, means], axis=1)
-        return _in_segments(_drawn(frame.assign(doubtful=frame[list(FLAGS)].any(axis=1))), *QUESTION)
+        return _in_segments(_drawn(frame.assign(doubtful=frame[marks].any(axis=1))), *QUESTION)
 
     @cached_property
     def _ok(self) -> pd.DataFrame:

@@ -22,6 +22,8 @@ from search_spaces import HEADLINE_EPSILON
 
 Record = dict[str, Any]
 
+LOSSES = ("ce", "stable")
+
 DODGE = 0.14
 """Doublings of the batch size between the dots of two curves, so that they do not cover each other."""
 
@@ -41,7 +43,7 @@ def lead(data: FigureData) -> Lead | None:
     attacked: list[tuple[int, Setup, pd.DataFrame]] = []
     for setup in data.setups:
         cells = data.rows("cells", setup)
-        cells = cells[(cells["split"] == "test") & (cells["n_seeds"] > 0)]
+        cells = cells[(cells["split"] == "test") & (cells["n_seeds"] > 0) & cells["loss"].isin(LOSSES)]
         if len(cells):
             attacked.append((int(cells.drop_duplicates(list(CELL))["n_seeds"].sum()), setup, cells))
     if not attacked:
@@ -62,7 +64,7 @@ def _accuracy(setup: Setup, cells: pd.DataFrame, curves: CurveSet) -> Figure:
     cells = cells[cells["epsilon"] == epsilon]
     attack = str(cells.groupby("attack")["accuracy"].mean().idxmin())
     cells = cells[cells["attack"] == attack]
-    losses = [loss for loss in ("ce", "stable") if (cells["loss"] == loss).any()]
+    losses = [loss for loss in LOSSES if (cells["loss"] == loss).any()]
     dots = [dot for cell, style, shift in _placed(cells, curves) for dot in _accuracies(cell, style, shift)]
     lines = _lines(cells[cells["loss"] == losses[-1]], curves, "accuracy")
     values = [dot["value"] for dot in dots]

@@ -41,8 +41,10 @@ NETWORKS: dict[str, str] = {
     **ROW,
     "spaces": f"{ROW['spaces']}, separated by spaces",
     "regimes": f"{ROW['regimes']}, separated by spaces",
+    "minimal_epsilon_quantiles": f"{ROW['minimal_epsilon_quantiles']}, separated by spaces",
     "lambda1_train_converged": "whether lambda1_train converged",
     "lambda1_test_converged": "whether lambda1_test converged",
+    "worst_acc": "test accuracy under every stored max-norm attack on every loss at the headline epsilon, fraction",
 }
 
 _T_LIMIT = "95 % Student t limit over seeds"
@@ -82,6 +84,7 @@ CELLS: dict[str, str] = {
     "untrained": "clean accuracy at most twice a guess's (20 % on ten classes); of fewer than ten, (C + 8) / 9C",
     "suspect": "PGD left more images right than FGSM, or saw no gradient on over 1 % of them",
     "sound": "answered, and none of floor, untrained, suspect",
+    "overstated": "of PGD: auto-PGD leaves over a point fewer images right",
     "converged_train": "lambda1_train converged for every seed",
     "converged_test": "lambda1_test converged for every seed",
     "decidable": "at least 3 seeds, two thirds of the finished networks did not diverge",

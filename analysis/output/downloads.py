@@ -17,6 +17,7 @@ from analysis.output.columns import DESCRIPTIONS
 from analysis.published.paper_versus_ours import COLUMNS, TableComparison
 from analysis.statistics.intervals import Array, clopper_pearson
 from analysis.tables.cells import CELL, FLAGS
+from analysis.tables.measures import WORST, robustness
 from analysis.tables.table import QUESTION, StudyTable
 
 FORMULA = re.compile(r"[\s\x00-\x1f]*[=+\-@]|[\t\r]")
@@ -24,13 +25,15 @@ FORMULA = re.compile(r"[\s\x00-\x1f]*[=+\-@]|[\t\r]")
 
 _COUNTS = ("n_planned", "n_ok", "n_diverged", "n_failed", "n_missing", "n_seeds")
 _MEANS = ("weight_norm", "zero_grad_fraction", "saturated_fraction")
-_STATES = (*FLAGS, "sound", "converged_train", "converged_test", "decidable")
+_STATES = (*FLAGS, "sound", "overstated", "converged_train", "converged_test", "decidable")
 
 
 def networks(table: StudyTable) -> pd.DataFrame:
     """One row per trained network, with the scalar columns of its row and lists joined by spaces."""
-    joined = {column: table.trials[column].map(_joined) for column in ("spaces", "regimes")}
-    return table.trials.assign(**joined)
+    joined = {
+        column: table.trials[column].map(_joined) for column in ("spaces", "regimes", "minimal_epsilon_quantiles")
+    }
+    return table.trials.assign(**joined, worst_acc=robustness(table)[WORST].to_numpy())
 
 
 def aggregated(cells: pd.DataFrame) -> pd.DataFrame:

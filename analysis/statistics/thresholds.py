@@ -79,6 +79,9 @@ def untrained_accuracy(classes: ArrayLike) -> NDArray[np.float64]:
 ZERO_GRADIENT = 0.01
 """An attack is suspect where it saw no gradient on more than this share of the images."""
 
+OVERSTATED = 0.01
+"""A cell is marked where auto-PGD leaves at least so much less of the images right than the published PGD."""
+
 CHANCE_SIGN_ERROR = 0.5
 """Sign-error of a random order."""
 

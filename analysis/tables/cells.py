@@ -9,7 +9,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.statistics.intervals import Array, clopper_pearson, logit_accuracy
-from analysis.statistics.thresholds import FLOOR, MIN_FINITE_SHARE, MIN_SEEDS, ZERO_GRADIENT, untrained_accuracy
+from analysis.statistics.thresholds import (
+    FLOOR,
+    MIN_FINITE_SHARE,
+    MIN_SEEDS,
+    OVERSTATED,
+    ZERO_GRADIENT,
+    untrained_accuracy,
+)
+from analysis.tables.measures import AUTO
 from analysis.tables.table import CURVE, QUESTION, StudyTable
 
 CELL = (*CURVE, "batch_size")
@@ -58,6 +66,7 @@ def cells(table: StudyTable) -> pd.DataFrame:
       at most `untrained_accuracy`. `suspect`: PGD accuracy above FGSM's by more than two binomial standard
       errors on the same trials and images, or no gradient on over 1 % of the images. `sound`: answered, and
       none of the three;
+    - `overstated`: of PGD, auto-PGD leaves over a point fewer images right on the same trials;
     - `converged_train`, `converged_test`: every seed's lambda1 converged;
     - `decidable`: at least 3 seeds, and at least two thirds of the finished trials did not diverge.
     """
@@ -79,6 +88,8 @@ def _cells(table: StudyTable) -> pd.DataFrame:
         values[silent] = _no_values(int(silent.sum()))
         frame[name] = values
     frame = frame.merge(_pgd_above_fgsm(attacks), on=["cell", *QUESTION], how="left")
+    frame = frame.merge(_below_pgd(attacks), on=["cell", *QUESTION], how="left")
+    frame["overstated"] = frame["overstated"].eq(True)
     answered = frame["n_seeds"] > 0
     frame["floor"] = answered & (clopper_pearson(frame["correct"], frame["n"]).high < FLOOR)
     frame["untrained"] = answered & (frame["test_acc"] <= untrained_accuracy(frame["num_classes"]))
@@ -181,6 +192,15 @@ def _split(values: NDArray[Any], ends: NDArray[np.intp], count: int) -> NDArray[
     if count:
         parts[:] = np.split(values, ends)
     return parts
+
+
+def _below_pgd(attacks: pd.DataFrame) -> pd.DataFrame:
+    """Whether auto-PGD, on the loss that serves it best, leaves over `OVERSTATED` fewer images right than PGD."""
+    same = ["cell", "trial_id", "split", "epsilon"]
+    auto = attacks[attacks["attack"].isin(AUTO)].groupby(same)["accuracy"].min().rename("auto").reset_index()
+    both = attacks[attacks["attack"] == "pgd"].merge(auto, on=same)
+    means = both.groupby(["cell", *QUESTION])[["accuracy", "auto"]].mean()
+    return (means["accuracy"] - means["auto"] > OVERSTATED).rename("overstated").reset_index()
 
 
 def _pgd_above_fgsm(attacks: pd.DataFrame) -> pd.DataFrame:

@@ -32,12 +32,17 @@ NAMES: dict[str, str] = {
     "resnet18": "ResNet18",
     "fgsm": "FGSM",
     "pgd": "PGD",
+    "apgd_ce": "auto-PGD",
+    "apgd_t": "targeted auto-PGD",
+    "worst": "all attacks",
     "fgsm10": "FGSM10",
     "l2grad": "L2GRAD",
     "fhsm": "FHSM",
     "l2hess": "L2HESS",
     "ce": "published loss",
     "stable": "stable loss",
+    "dlr": "DLR loss",
+    "any_loss": "any loss",
 }
 """Data set, model, attack or loss in rows -> its name in text; one that is not here is written as it is."""
 

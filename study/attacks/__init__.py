@@ -4,6 +4,7 @@ A new attack is one file and one line here; a new loss is one function and one l
 training calls the same `run` on every minibatch: it checks nothing and leaves no gradient in the weights.
 """
 
+from study.attacks.apgd import APGD_STEPS, apgd_ce, apgd_step_size, apgd_t
 from study.attacks.l2 import l2grad
 from study.attacks.linf import (
     FGSM10_STEPS,
@@ -26,6 +27,10 @@ ATTACKS: dict[str, AttackSpec] = {
     "pgd": AttackSpec(pgd, norm="linf", steps=PGD_STEPS, step_size=pgd_step_size, random_start=True, settings=_STEPS),
     "pgd_until_fooled": AttackSpec(
         pgd_until_fooled, norm="linf", steps=PGD_STEPS, step_size=pgd_step_size, random_start=True
+    ),
+    "apgd_ce": AttackSpec(apgd_ce, norm="linf", steps=APGD_STEPS, step_size=apgd_step_size, random_start=True),
+    "apgd_t": AttackSpec(
+        apgd_t, norm="linf", steps=APGD_STEPS, step_size=apgd_step_size, random_start=True, loss="dlr"
     ),
     "l2grad": AttackSpec(l2grad, norm="l2", steps=1, step_size=straight, random_start=False),
     "fhsm": AttackSpec(fhsm, norm="linf", steps=1, step_size=straight, random_start=False, settings=_NEWTON),

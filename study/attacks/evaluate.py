@@ -129,8 +129,9 @@ def attack_split(
         settings: keywords of this attack that differ from their defaults in `AttackSpec.settings`.
 
     Raises:
-        ValueError: unknown attack, loss or setting; batch_size below 1; epsilon, images, labels, model or source
-            refused by `study.attacks.inputs`; logits that are not finite on some adversarial image.
+        ValueError: unknown attack, loss or setting, or an attack that follows another loss; batch_size below 1;
+            epsilon, images, labels, model or source refused by `study.attacks.inputs`; logits that are not finite on
+            some adversarial image.
     """
     spec = _named(ATTACKS, "attack", attack)
     settings = settings or {}
@@ -139,6 +140,8 @@ def attack_split(
     except ValueError as error:
         raise ValueError(f"{attack}: {error}") from error
     loss_function = _named(LOSSES, "loss", loss)
+    if spec.loss and loss != spec.loss:
+        raise ValueError(f"{attack} follows a loss of its own: pass loss={spec.loss!r}, not {loss!r}")
     check_epsilon(epsilon)
     check_split(model, x, y)
     attacked = model
@@ -152,7 +155,7 @@ def attack_split(
 
     started = time.perf_counter()
     correct_batches, finite_batches = [], []
-    for pixels, labels in _batches(attacked, x, y, batch_size):
+    for pixels, labels in batches(attacked, x, y, batch_size):
         adversarial = run(attacked, pixels, labels, epsilon=epsilon, loss=loss_function, generator=generator)
         with torch.no_grad():
             logits = model(as_pixels(model, adversarial))
@@ -199,7 +202,7 @@ def bytes_per_image(model: nn.Module, pixels: Tensor, y: Tensor) -> int:
     """Bytes of the autograd graph of one image's loss, averaged over a few images: pixels (n, ...), labels (n,)."""
     few = pixels.detach().clone().requires_grad_()  # a slice of many images would count with all of their storage
     with torch.enable_grad():
-        value = LOSSES["ce"](model(few), y.to(pixels.device))
+        value = LOSSES["ce"](model(few), y.to(pixels.device)).sum()
     return max(1, graph_bytes([value], besides=[*model.parameters(), *model.buffers()]) // len(pixels))
 
 
@@ -216,7 +219,7 @@ def measure_clean_gradient(
     if batch_size is None:
         batch_size = images_at_once(model, x, y)
     zero, saturated = [], []
-    for pixels, labels in _batches(model, x, y, batch_size):
+    for pixels, labels in batches(model, x, y, batch_size):
         logits, gradient = logits_and_input_gradient(model, pixels, labels, loss_function)
         zero.append((gradient == 0).flatten(1).all(dim=1))
         p_true = logits.float().softmax(dim=1).gather(1, labels.unsqueeze(1)).squeeze(1)
@@ -227,7 +230,8 @@ def measure_clean_gradient(
     )
 
 
-def _batches(model: nn.Module, x: Tensor, y: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(model: nn.Module, x: Tensor, y: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images and labels, so many at a time, on the model's device and in its dtype; ValueError for a size below 1."""
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
     for start in range(0, len(x), batch_size):

@@ -19,7 +19,12 @@ PGD_STEPS = 40
 """Madry et al. 2018 (arXiv:1706.06083), section 5: 40 iterations on MNIST."""
 
 
-def linf_ball_in_box(x: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+def of_each(values: Tensor, x: Tensor) -> Tensor:
+    """One value an image (n,), to be multiplied with images (n, ...)."""
+    return values.view(-1, *[1] * (x.ndim - 1))
+
+
+def linf_ball_in_box(x: Tensor, epsilon: float | Tensor) -> tuple[Tensor, Tensor]:
     """Lowest and highest value of every pixel within `epsilon` of x and within [0, 1]; both of the shape of x.
 
     Both sets are boxes aligned with the axes, so clamping between the two bounds is the exact Euclidean projection on

@@ -1,4 +1,4 @@
-"""The two losses that attacks increase, and their gradient with respect to the input pixels."""
+"""The losses that attacks increase, and their gradient with respect to the input pixels."""
 
 from __future__ import annotations
 
@@ -9,35 +9,74 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""`loss(logits (n, classes), y (n,) int64)` -> scalar, a sum: so each sample has its own gradient."""
+"""`loss(logits (n, classes), y (n,) int64)` -> (n,), the loss of each image."""
 
 
-def cross_entropy_sum(logits: Tensor, y: Tensor) -> Tensor:
-    """Cross-entropy in nats, summed over the batch, in the dtype of the logits (as published: float32).
+def cross_entropies(logits: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy in nats, in the dtype of the logits (as published: float32).
 
     Its gradient contains p_y - 1, which is rounding noise or 0 where p_y rounds to 1.
 
     Source: the loss J of FGSM, Goodfellow et al. 2015 (arXiv:1412.6572), section 4.
     """
-    return cross_entropy(logits, y, reduction="sum")
+    return cross_entropy(logits, y, reduction="none")
 
 
-def stable_margin_sum(logits: Tensor, y: Tensor) -> Tensor:
-    """logsumexp(logits of the other classes) - logit of the true class, summed over the batch.
+def stable_margins(logits: Tensor, y: Tensor) -> Tensor:
+    """logsumexp(logits of the other classes) - logit of the true class.
 
     With m for this margin, cross-entropy is log(1 + exp(m)) and its gradient is (1 - p_y) grad m. So both losses have
     the same gradient direction for every sample, but this one lacks the factor 1 - p_y, which cancels in float32. There
     must be at least two classes.
     """
-    true_class = y.unsqueeze(1)
-    others = logits.scatter(1, true_class, float("-inf")).logsumexp(dim=1)
-    return (others - logits.gather(1, true_class).squeeze(1)).sum()
+    return _others(logits, y).logsumexp(dim=1) - _logit(logits, y)
 
 
-LOSSES: dict[str, Loss] = {
-    "ce": cross_entropy_sum,
-    "stable": stable_margin_sum,
-}
+def margins(logits: Tensor, y: Tensor) -> Tensor:
+    """Largest logit of the other classes - logit of the true class: positive where the image is misclassified."""
+    return _others(logits, y).amax(dim=1) - _logit(logits, y)
+
+
+def logit_ratios(logits: Tensor, y: Tensor) -> Tensor:
+    """The difference of logits ratio (DLR): (largest logit of the other classes - logit of the true class) over
+    (largest logit - third largest), which neither shift nor scale of the logits changes.
+
+    With fewer than three classes there is no third: the margin alone.
+
+    Source: Croce and Hein 2020 (arXiv:2003.01690), equation (6).
+    """
+    if logits.shape[1] < 3:
+        return margins(logits, y)
+    largest = logits.topk(3, dim=1).values
+    return margins(logits, y) / (largest[:, 0] - largest[:, 2] + TINY)
+
+
+def targeted_logit_ratios(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+    """DLR towards a class `target` (n,): (its logit - logit of the true class) over (largest logit - mean of the third
+    and fourth largest). With fewer than four classes the difference of the two logits alone.
+
+    Source: Croce and Hein 2020 (arXiv:2003.01690), equation (7).
+    """
+    margin = _logit(logits, target) - _logit(logits, y)
+    if logits.shape[1] < 4:
+        return margin
+    largest = logits.topk(4, dim=1).values
+    return margin / (largest[:, 0] - (largest[:, 2] + largest[:, 3]) / 2 + TINY)
+
+
+TINY = 1e-12
+"""As in the authors' code, so that equal logits are divided by no 0."""
+
+
+def _logit(logits: Tensor, classes: Tensor) -> Tensor:
+    return logits.gather(1, classes.unsqueeze(1)).squeeze(1)
+
+
+def _others(logits: Tensor, y: Tensor) -> Tensor:
+    return logits.scatter(1, y.unsqueeze(1), float("-inf"))
+
+
+LOSSES: dict[str, Loss] = {"ce": cross_entropies, "stable": stable_margins, "dlr": logit_ratios}
 
 
 def logits_and_input_gradient(model: nn.Module, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
@@ -52,7 +91,7 @@ def logits_and_input_gradient(model: nn.Module, x: Tensor, y: Tensor, loss: Loss
     x = x.detach().requires_grad_(True)
     with torch.enable_grad():
         logits = model(x)
-        value = loss(logits, y)
+        value = loss(logits, y).sum()
     gradient = torch.autograd.grad(value, x, allow_unused=True)[0] if value.requires_grad else None
     if gradient is None:
         raise ValueError("no gradient reaches the input: remove detach() or no_grad() from the model's forward")
@@ -60,5 +99,5 @@ def logits_and_input_gradient(model: nn.Module, x: Tensor, y: Tensor, loss: Loss
 
 
 def input_gradient(model: nn.Module, x: Tensor, y: Tensor, loss: Loss) -> Tensor:
-    """d loss / d x, of the shape of x. Since `loss` is a sum, each sample gets its own gradient. Errors as above."""
+    """d loss / d x, of the shape of x: for each image that of its own loss. Errors as above."""
     return logits_and_input_gradient(model, x, y, loss)[1]

@@ -47,7 +47,7 @@ def fhsm(
         x: images (n, ...) in [0, 1], on the model's device and in its dtype.
         y: true classes (n,), int64.
         epsilon: radius of the max-norm ball, in pixel units.
-        loss: summed loss whose gradient is g; H is the cross-entropy's.
+        loss: loss whose gradient is g; H is the cross-entropy's.
         generator: not used.
         newton_steps, newton_tolerance: see `newton_direction`, which also defines H.
 
@@ -114,7 +114,7 @@ def newton_direction(
         model: maps pixels to logits (n, classes), each image by itself (batch normalization in eval mode).
         x: images (n, ...), on the model's device and in its dtype.
         y: true classes (n,), int64.
-        loss: summed loss whose gradient is g.
+        loss: loss whose gradient is g.
         newton_steps: largest number of iterations.
         newton_tolerance: residual ||H v - g|| / ||g|| at which iterations stop for an image.
         memory_bytes: images are processed in pieces whose Jacobian and its float64 copy fit into this.
@@ -132,7 +132,7 @@ def newton_direction(
     leaf = x.detach().requires_grad_(True)
     with torch.enable_grad():
         logits = model(leaf)
-        value = loss(logits, y)
+        value = loss(logits, y).sum()
     at_once = max(1, memory_bytes // (logits.shape[1] * x[0].numel() * (x.element_size() + 8)))
     if len(x) > at_once:
         del logits, value  # and with them the graph

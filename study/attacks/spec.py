@@ -43,6 +43,7 @@ class AttackSpec:
         step_size: (epsilon, steps) -> length of one step, in the units of epsilon.
         random_start: whether it starts from a random point of the ball.
         settings: the further keywords that `run` takes, with their defaults; most attacks have none.
+        loss: the only loss that it follows, where it has one of its own.
     """
 
     run: Attack
@@ -51,6 +52,7 @@ class AttackSpec:
     step_size: Callable[[float, int], float]
     random_start: bool
     settings: Mapping[str, float] = field(default_factory=dict)
+    loss: str = ""
 
     def radius(self, epsilon: float, n_pixels: int) -> float:
         """Radius of the ball in its norm, in pixel units: epsilon itself for `linf`, `l2_radius` for `l2`."""

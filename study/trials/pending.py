@@ -15,8 +15,10 @@ from search_spaces import (
     InputCurvatureProbe,
     InputHessianProbe,
     LandscapeProbe,
+    MinimalEpsilonProbe,
     Planned,
     Probe,
+    SharpnessProbe,
     SpectrumProbe,
 )
 from study.results.folder import Results
@@ -28,6 +30,7 @@ ENTRIES = {
     "attacks": ("attack", "epsilon", "loss", "split", "source", "steps", "newton_steps", "newton_tolerance"),
     "spectra": ("split", "subset_size", "eigenvalues", "tolerance", "draw", "method"),
     "landscapes": ("kind", "split", "subset_size", "hessian_size"),
+    "sharpness": ("measure", "subset_size", "split", "radius"),
 }
 """What says which probe an entry of these columns answers."""
 
@@ -39,6 +42,7 @@ COLUMNS = (
     "lambda1_x_train",
     "lambda1_x_test",
     "psd_violation",
+    "minimal_epsilon_area",
     "weights_sha256",
     "model_fingerprint",
     "parent_sha256",
@@ -96,6 +100,8 @@ def without_lost_arrays(row: Row, arrays: Collection[str]) -> Row:
     if row["landscapes"]:
         kept = [one for one in row["landscapes"] if arrays and {one["offsets"], one["losses"]} <= set(arrays)]
         row = row | {"landscapes": kept}
+    if "minimal_epsilon" not in arrays:
+        row = row | {"minimal_epsilon_area": None}
     return row | {f"lambda1_x_{split}": None for split in SPLITS if f"lambda1_x_{split}" not in arrays}
 
 
@@ -140,9 +146,14 @@ def answered_probes(row: Row) -> frozenset[Probe]:
     found: set[Probe] = {_attack(entry) for entry in row["attacks"] or ()}
     found |= {_spectrum(entry) for entry in row["spectra"] or ()}
     found |= {_landscape(entry) for entry in row.get("landscapes") or ()}
+    found |= {
+        SharpnessProbe(**{name: entry[name] for name in ENTRIES["sharpness"]}) for entry in row.get("sharpness") or ()
+    }
     found |= {InputCurvatureProbe(split) for split in SPLITS if row.get(f"lambda1_x_{split}") is not None}
     if row.get("psd_violation") is not None:
         found.add(InputHessianProbe())
+    if row.get("minimal_epsilon_area") is not None:
+        found.add(MinimalEpsilonProbe())
     return frozenset(found)
 
 

@@ -16,6 +16,10 @@ class TrackerError(Exception):
     """A tracker cannot start; the message names its option."""
 
 
+TRACK_SHARE = 0.1
+"""Default of `RunSettings.track`, where tracking is asked for."""
+
+
 @dataclass(frozen=True)
 class RunSettings:
     """How the trials of a run are executed.
@@ -30,6 +34,7 @@ class RunSettings:
         replicas: networks trained as one program at most; None: on GPUs as many as measured throughput suggests,
             else one.
         cuda_graphs: on a GPU, record the training step as a CUDA graph and replay it.
+        track: share of the time of training that is spent on its curvature; None: it is not tracked.
         trackers: what also logs every trial: `mlflow` -> URI, `wandb` -> project, `tensorboard` -> folder.
     """
 
@@ -40,4 +45,5 @@ class RunSettings:
     trial_timeout: float | None = None
     replicas: int | None = None
     cuda_graphs: bool = True
+    track: float | None = None
     trackers: Mapping[str, str] = field(default_factory=dict)

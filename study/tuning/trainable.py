@@ -71,6 +71,7 @@ def run_trial(
             checkpoint_seconds=settings.checkpoint_seconds,
             replay=settings.cuda_graphs,
             memory_fraction=_gpu_share() or 1.0,
+            track=settings.track,
         )
     except OSError:
         time.sleep(STORAGE_PAUSE_SECONDS)

@@ -33,7 +33,8 @@ def split(few: Split) -> Split:
 
 def attacked(model: nn.Module, x: Tensor, y: Tensor, *, attack: str = "pgd", batch_size: int = 512) -> AttackResult:
     draws = torch.Generator().manual_seed(7)
-    return attack_split(model, x, y, attack=attack, loss="ce", epsilon=0.1, generator=draws, batch_size=batch_size)
+    loss = ATTACKS[attack].loss or "ce"
+    return attack_split(model, x, y, attack=attack, loss=loss, epsilon=0.1, generator=draws, batch_size=batch_size)
 
 
 def unpacked(result: AttackResult) -> Tensor:
@@ -162,8 +163,12 @@ def test_saturated_images_are_those_whose_probability_rounds_to_one_in_float32(d
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"attack": "fgms"}, "unknown attack 'fgms'; valid: fgsm, fgsm10, pgd, pgd_until_fooled, l2grad, fhsm, l2hess"),
-        ({"loss": "nll"}, "unknown loss 'nll'; valid: ce, stable"),
+        (
+            {"attack": "fgms"},
+            f"unknown attack 'fgms'; valid: {', '.join(ATTACKS)}",
+        ),
+        ({"loss": "nll"}, "unknown loss 'nll'; valid: ce, stable, dlr"),
+        ({"attack": "apgd_t"}, "apgd_t follows a loss of its own: pass loss='dlr', not 'ce'"),
         ({"epsilon": 8}, r"epsilon must be in \(0, 1\]"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"settings": {"newton_steps": 3}}, "fgsm: this attack takes no settings, not newton_steps"),

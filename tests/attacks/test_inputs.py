@@ -125,7 +125,7 @@ def test_an_epsilon_within_the_pixel_range_passes(epsilon: float) -> None:
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_attack_on_a_split_checks_its_input(name: str, generator: torch.Generator) -> None:
     x, y = split()
-    settings = {"attack": name, "loss": "ce", "generator": generator}
+    settings = {"attack": name, "loss": ATTACKS[name].loss or "ce", "generator": generator}
     with pytest.raises(ValueError, match="training mode"):
         attack_split(small_model().train(), x, y, epsilon=0.1, **settings)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="epsilon"):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from study.attacks.losses import LOSSES, input_gradient, logits_and_input_gradient
+from study.attacks.losses import LOSSES, input_gradient, logits_and_input_gradient, targeted_logit_ratios
 
 
 def logits_and_labels(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -18,9 +18,9 @@ def logit_gradient(logits: Tensor, y: Tensor, loss: str) -> Tensor:
     return input_gradient(nn.Identity(), logits, y, LOSSES[loss])
 
 
-def test_cross_entropy_is_the_summed_negative_log_probability() -> None:
+def test_cross_entropy_is_the_negative_log_probability() -> None:
     logits, y = logits_and_labels(torch.float64)
-    expected = -logits.softmax(1)[torch.arange(50), y].log().sum()
+    expected = -logits.softmax(1)[torch.arange(50), y].log()
     torch.testing.assert_close(LOSSES["ce"](logits, y), expected)
 
 
@@ -33,7 +33,7 @@ def test_cross_entropy_gradient_is_p_minus_one_hot() -> None:
 def test_stable_loss_is_the_log_odds_against_the_true_class() -> None:
     logits, y = logits_and_labels(torch.float64)
     p_true = logits.softmax(1)[torch.arange(50), y]
-    torch.testing.assert_close(LOSSES["stable"](logits, y), ((1 - p_true) / p_true).log().sum())
+    torch.testing.assert_close(LOSSES["stable"](logits, y), ((1 - p_true) / p_true).log())
 
 
 def test_cross_entropy_gradient_is_one_minus_p_times_the_stable_gradient() -> None:
@@ -49,6 +49,29 @@ def test_stable_gradient_survives_a_margin_at_which_cross_entropy_has_none() -> 
     torch.testing.assert_close(
         logit_gradient(logits, y, "stable"), torch.tensor([[-1.0, float(wrong[0]), float(wrong[1])]])
     )
+
+
+def test_dlr_is_the_margin_over_the_gap_to_the_third_logit() -> None:
+    logits = torch.tensor([[5.0, 3.0, 1.0, -2.0], [1.0, 4.0, 3.0, 0.0]])
+    y = torch.tensor([0, 0])
+    torch.testing.assert_close(LOSSES["dlr"](logits, y), torch.tensor([-2.0 / 4.0, 3.0 / 3.0]))
+    target = torch.tensor([2, 1])
+    expected = torch.tensor([-4.0 / (5 - (1 - 2) / 2), 3.0 / (4 - (1 + 0) / 2)])
+    torch.testing.assert_close(targeted_logit_ratios(logits, y, target), expected)
+
+
+def test_dlr_of_few_classes_is_a_difference_of_logits() -> None:
+    logits, y, target = torch.tensor([[2.0, 1.5, -1.0]]), torch.tensor([0]), torch.tensor([2])
+    assert targeted_logit_ratios(logits, y, target).tolist() == [-3.0]
+    assert LOSSES["dlr"](logits[:, :2], y).tolist() == [-0.5]
+
+
+def test_dlr_is_the_same_for_shifted_and_scaled_logits() -> None:
+    logits, y = logits_and_labels(torch.float64)
+    target = (y + 1) % 10
+    torch.testing.assert_close(LOSSES["dlr"](7 * logits + 3, y), LOSSES["dlr"](logits, y))
+    scaled, plain = (targeted_logit_ratios(of, y, target) for of in (7 * logits + 3, logits))
+    torch.testing.assert_close(scaled, plain)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
+from search_spaces.probe import LOSSES as SAME_DIRECTION
 from study.attacks import ATTACKS
 from study.attacks.l2 import l2grad
 from study.attacks.linf import fgsm
@@ -35,7 +36,7 @@ def unit(direction: Tensor) -> Tensor:
     return nn.functional.normalize(direction.flatten(1), dim=1, eps=1e-300)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", SAME_DIRECTION)
 @pytest.mark.parametrize("n_classes", [2, 3, 5, 10])
 def test_converged_it_is_the_pseudo_inverse_of_a_softmax_models_hessian_times_the_gradient(
     loss: str, n_classes: int
@@ -46,7 +47,7 @@ def test_converged_it_is_the_pseudo_inverse_of_a_softmax_models_hessian_times_th
     torch.testing.assert_close(unit(found), unit(dense_newton_direction(head, x, y)), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", SAME_DIRECTION)
 def test_attacks_step_along_the_sign_and_along_the_unit_vector_of_the_newton_direction(loss: str) -> None:
     model, head = linear_model(5)
     x, y = images(30, 5)
@@ -59,7 +60,7 @@ def test_attacks_step_along_the_sign_and_along_the_unit_vector_of_the_newton_dir
     torch.testing.assert_close(l2hess(model, x, y, **settings), expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", SAME_DIRECTION)
 def test_with_two_classes_the_newton_direction_is_the_gradient(loss: str) -> None:
     model, _ = linear_model(2)
     x, y = images(20, 2)
@@ -68,7 +69,7 @@ def test_with_two_classes_the_newton_direction_is_the_gradient(loss: str) -> Non
     torch.testing.assert_close(l2hess(model, x, y, **settings), l2grad(model, x, y, **settings), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", SAME_DIRECTION)
 @pytest.mark.parametrize("confidence", ["network", "confident"])
 def test_one_newton_step_gives_the_first_order_attack_bit_for_bit(
     loss: str, confidence: str, few: Split, request: pytest.FixtureRequest
@@ -154,7 +155,7 @@ def test_at_extreme_margins_cross_entropy_moves_nothing_and_the_stable_loss_stil
 
 
 @pytest.mark.parametrize("name", ["l2grad", "fhsm", "l2hess"])
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", SAME_DIRECTION)
 def test_an_image_without_a_gradient_is_not_moved_and_the_others_are(name: str, loss: str) -> None:
     model, _ = linear_model(3)
     gated = nn.Sequential(nn.Threshold(0.4, 0.0), model)  # constant on images of pixels below .4

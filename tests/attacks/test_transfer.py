@@ -37,7 +37,7 @@ def transferred(model: nn.Module, source: nn.Module | None, *, attack: str = "fg
         model.eval(),
         *bright(),
         attack=attack,
-        loss="stable",
+        loss=ATTACKS[attack].loss or "stable",
         epsilon=0.1,
         generator=torch.Generator().manual_seed(0),
         source=None if source is None else source.eval(),

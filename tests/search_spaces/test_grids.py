@@ -8,7 +8,19 @@ from dataclasses import replace
 
 import pytest
 
-from search_spaces import GRIDS, AttackProbe, GridError, LandscapeProbe, Request, SpectrumProbe, merge, plan
+from search_spaces import (
+    GRIDS,
+    AttackProbe,
+    GridError,
+    LandscapeProbe,
+    MinimalEpsilonProbe,
+    Probe,
+    Request,
+    SpectrumProbe,
+    merge,
+    plan,
+)
+from search_spaces.probe import LOSSES
 
 
 def test_natural_training_has_354_cells_and_1062_trials() -> None:
@@ -44,6 +56,21 @@ def test_headline_probes_are_the_papers_epsilon_and_lambda1() -> None:
         epsilons = {p.epsilon for p in planned.probes if isinstance(p, AttackProbe)}
         assert epsilons == {0.02 if planned.trial.dataset == "cifar10" else 0.3}
         assert len(planned.probes) == 2 * 2 + 2
+
+
+def test_measures_are_asked_by_name_beside_or_instead_of_the_grids_own_probes() -> None:
+    def probes(asked: str, epsilons: tuple[float, ...] | None = None) -> frozenset[Probe]:
+        request = Request("natural_training", select={"dataset": ("mnist",)}, probes=asked, epsilons=epsilons)
+        return next(iter(plan(request).values())).probes
+
+    targeted, minimal = AttackProbe("apgd_t", 0.3, "dlr"), MinimalEpsilonProbe()
+    assert probes("apgd_t,minimal_epsilon") == {targeted, minimal}
+    assert probes("all,apgd_t") == probes("all") | {targeted}
+    assert probes("minimal_epsilon,headline") == probes("headline") | {minimal}
+    assert probes("apgd_ce", (0.05, 0.1)) == {AttackProbe("apgd_ce", e, loss) for e in (0.05, 0.1) for loss in LOSSES}
+    assert not (targeted in probes("all") or minimal in probes("all"))  # the papers' grids stay as published
+    with pytest.raises(GridError, match=r"--probes 'apgdt' is not one of .*did you mean 'apgd_t'"):
+        probes("all,apgdt")
 
 
 def test_epsilons_narrow_the_attacks_and_nothing_else() -> None:

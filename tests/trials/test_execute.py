@@ -10,7 +10,7 @@ import pytest
 import safetensors
 import torch
 
-from search_spaces import AttackProbe, Probe, SpectrumProbe
+from search_spaces import AttackProbe, MinimalEpsilonProbe, Probe, SpectrumProbe
 from study.results import checkpoints
 from study.results.folder import Results
 from study.trials import pending
@@ -96,6 +96,31 @@ def test_a_new_probe_is_answered_from_stored_weights_without_training(results: R
     assert len(second["attacks"]) == len(first["attacks"]) + 1
     assert second["test_acc"] == first["test_acc"]
     assert pending.pending(grid, results.read_rows()[0]) == []
+
+
+def test_measures_of_an_old_row_are_answered_from_its_weights(results: Results) -> None:
+    one = planned()
+    first = execute(one, tensors(), results)
+    asked = frozenset({AttackProbe("apgd_ce", 0.1, "stable"), AttackProbe("apgd_t", 0.1, "dlr"), MinimalEpsilonProbe()})
+    grid = {one.trial.trial_id: planned(asked=asked)}
+    row = execute(pending.pending(grid, results.read_rows()[0])[0], tensors(), results)
+    assert pending.answered(row) == {probe.key for probe in one.probes | asked}
+    assert row["weights_sha256"] == first["weights_sha256"]
+
+    smallest = results.read_arrays(one.trial.trial_id)["minimal_epsilon"]
+    assert (smallest.dtype, smallest.shape) == (np.float32, (50,))
+    assert row["minimal_epsilon_area"] == pytest.approx(np.minimum(smallest, 1).mean())
+    assert (smallest == 0).mean() == pytest.approx(1 - row["test_acc"])
+    quantiles = row["minimal_epsilon_quantiles"]
+    assert len(quantiles) == 101 and quantiles == sorted(quantiles)
+    assert [quantiles[0], quantiles[50], quantiles[100]] == [min(smallest), sorted(smallest)[24], max(smallest)]
+    robust = {a["attack"]: a["accuracy"] for a in row["attacks"] if a["loss"] != "ce"}
+    assert robust["apgd_ce"] <= robust["pgd"] + 0.02
+    assert (smallest > 0.1).mean() <= robust["pgd"] + 0.02  # both are upper bounds, this one at every epsilon
+
+    results.set_aside(f"arrays/{one.trial.trial_id}.npz", "a test")
+    (again,) = pending.pending_with_parents(grid, results.read_rows()[0], results)
+    assert again.probes == {MinimalEpsilonProbe()}
 
 
 def test_a_finished_trial_that_is_restarted_answers_no_probe_twice(results: Results) -> None:

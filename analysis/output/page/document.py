@@ -22,6 +22,8 @@ from analysis.output.page.missing import missing_section
 from analysis.output.page.optimizers import optimizer_section
 from analysis.output.page.provenance import downloads_section, provenance_section
 from analysis.output.page.published import published_section
+from analysis.output.page.robustness import robustness_section
+from analysis.output.page.sharpness import sharpness_section
 from analysis.output.page.templates import Section, rendered
 
 SCRIPTS = ("charts", "tips", "highlight", "controls", "tables", "sections")
@@ -61,12 +63,14 @@ def _sections(findings: Findings, downloads: Sequence[str], charts: Charts) -> l
     decided = any(verdict.verdict in ("supported", "refuted") for verdict in findings.verdicts)
     first = [claims, figures] if decided else [figures, published, claims]
     rest = [
+        robustness_section(findings, charts),
         correlation_section(findings, charts),
         counterexample_section(findings, charts),
         paper_counterexample_section(findings, charts),
         optimizer_section(findings.table, charts),
         paper_section(findings, charts),
         landscape_section(findings, charts),
+        sharpness_section(findings, charts),
         published if decided else None,
         missing_section(findings.table),
         provenance_section(findings),

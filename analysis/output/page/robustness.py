@@ -1,0 +1,76 @@
+"""The section on robustness beside one epsilon: all attacks together, auto-PGD, and smallest perturbations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from analysis.figures.figure import styles_of
+from analysis.findings import Findings
+from analysis.output.page.charts import Charts, group
+from analysis.output.page.templates import Section
+from analysis.tables.cells import cells
+from analysis.tables.measures import ROBUSTNESS, WORST, robustness
+from analysis.tables.table import CURVE, StudyTable
+from analysis.tables.words import name
+from analysis.theme import number, percent, regime_style
+
+SHOWN = ("pgd", "pgd_stable", "apgd", WORST, "minimal_epsilon_median", "minimal_epsilon_area")
+"""The measures of the table, in its order."""
+
+Context = dict[str, Any]
+
+
+def robustness_section(findings: Findings, charts: Charts) -> Section | None:
+    """Curves over epsilon, the measures of each cell, and where auto-PGD beats PGD; None if none of them was asked."""
+    table = findings.table
+    measured = robustness(table)
+    if not measured[["apgd", "minimal_epsilon_area"]].notna().any(axis=None):
+        return None
+    curves = findings.curves
+    context = {
+        "curves": group(charts, curves, [one.title for one in curves], styles=styles_of(curves)) if curves else None,
+        "beaten": _beaten(table),
+        "table": _table(table, measured),
+    }
+    return Section("robustness", "Robustness", "Robustness beside one attack and one ε", context)
+
+
+def _beaten(table: StudyTable) -> Context | None:
+    """In how many cells auto-PGD beats PGD by over a point, of those in which both were asked."""
+    found = cells(table)
+    both = [*CURVE, "batch_size", "split", "epsilon"]
+    auto = found[found["attack"].isin(("apgd_ce", "apgd_t")) & (found["n_seeds"] > 0)][both].drop_duplicates()
+    published = found[(found["attack"] == "pgd") & (found["loss"] == "ce") & (found["n_seeds"] > 0)]
+    asked = published.merge(auto, on=both)
+    return {"count": int(asked["overstated"].sum()), "of": len(asked)} if len(asked) else None
+
+
+def _table(table: StudyTable, measured: pd.DataFrame) -> Context:
+    """Means over the seeds of each cell."""
+    points = table.points[table.points["status"] == "ok"].merge(measured, left_on="trial_id", right_index=True)
+    asked = [one for one in SHOWN if points[one].notna().any()]
+    points = points[points[asked].notna().any(axis=1)]
+    rows = []
+    for values, cell in points.groupby([*CURVE, "batch_size"], dropna=False, sort=True):
+        first = dict(zip([*CURVE, "batch_size"], values, strict=True))
+        means = cell[asked].mean()
+        gap = means["pgd"] - means["apgd"] if "apgd" in asked else float("nan")
+        rows.append(
+            {
+                "cells": [
+                    f"{name(str(first['dataset']))} {name(str(first['model']))}",
+                    f"{regime_style(str(first['regime'])).label}, m={first['momentum']:g}",
+                    f"{first['batch_size']:g}",
+                    str(cell["trial_id"].nunique()),
+                    percent(cell["test_acc"].mean()),
+                    *(number(means[one]) if one.startswith("minimal") else percent(means[one]) for one in asked),
+                ],
+                "marked": f"PGD leaves {100 * gap:.1f} points more" if gap > 0.01 else "",
+            }
+        )
+    labels = [ROBUSTNESS[one].label.removeprefix("accuracy under ") for one in asked]
+    head = ("Data and model", "Curve", "Batch", "Seeds", "Clean", *(f"{text[0].upper()}{text[1:]}" for text in labels))
+    caption = "Accuracies at the headline ε and smallest perturbations found, means over seeds"
+    return {"head": (*head, "Mark"), "caption": caption, "rows": rows}

@@ -1,0 +1,121 @@
+"""Measures of a network as one number each, by name: what tables, figures and tests of measures choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from analysis.tables.arrow import at
+from analysis.tables.table import StudyTable
+
+WORST, ANY_LOSS = "worst", "any_loss"
+"""The attack and the loss by which tables call what withstands every attack on every loss."""
+
+AUTO = ("apgd_ce", "apgd_t")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure of trained networks.
+
+    Attributes:
+        name: by which a choice names it.
+        label: what text and axes call it.
+        rises: whether a larger value stands for what it measures: more robust, sharper.
+        of: a table to one value a network, indexed by trial id; NaN where it was not measured.
+    """
+
+    name: str
+    label: str
+    rises: bool
+    of: Callable[[StudyTable], pd.Series]
+
+
+def worst(table: StudyTable) -> pd.DataFrame:
+    """Test images that withstand every stored attack in the max-norm ball, on every loss, network by network.
+
+    One row per trained network and epsilon: `trial_id`, `epsilon`, `correct`, `n`, `accuracy` and `attacks`, the number
+    of attacks (each loss counts). Read from the stored bits; networks without them are left out.
+    """
+    return table.once("worst of the attacks", lambda: _worst(table))
+
+
+_NO_ANSWER = ["trial_id", "epsilon", "correct", "n", "accuracy", "attacks"]
+
+
+def _worst(table: StudyTable) -> pd.DataFrame:
+    attacks = table.attacks
+    mine = (attacks["split"] == "test") & (attacks["norm"] != "l2") & (attacks["status"] == "ok")
+    asked = attacks.loc[mine, ["trial_id", "attack", "loss", "epsilon", "steps_probe", "n"]]
+    asked = asked.drop_duplicates(["trial_id", "attack", "loss", "epsilon", "steps_probe"])  # a run on two curves
+    found = []
+    for (trial_id, epsilon), one in asked.groupby(["trial_id", "epsilon"], sort=False):
+        bits = at(attacks["correct_bits"], one.index.to_numpy(dtype=np.intp))
+        n = int(one["n"].iloc[0])
+        known = [raw for raw in bits if isinstance(raw, bytes)]
+        if len(known) < len(bits) or one["n"].nunique() > 1:
+            continue
+        packed = np.frombuffer(b"".join(known), dtype=np.uint8).reshape(len(known), -1)
+        correct = int(np.unpackbits(np.bitwise_and.reduce(packed, axis=0), count=n).sum())
+        found.append((trial_id, epsilon, correct, n, correct / n, len(known)))
+    return pd.DataFrame(found, columns=_NO_ANSWER)
+
+
+def worst_attacks(table: StudyTable) -> pd.DataFrame:
+    """The rows of `worst` as rows of `table.attacks`, an attack `WORST` on `ANY_LOSS`; only where there are several."""
+    several = worst(table)
+    several = several[several["attacks"] > 1].drop(columns="attacks")
+    attacks = table.attacks[(table.attacks["split"] == "test") & (table.attacks["norm"] != "l2")]
+    first = attacks.drop_duplicates(["trial_id", "regime", "epsilon"]).drop(columns=["correct", "n", "accuracy"])
+    rows = first.merge(several, on=["trial_id", "epsilon"])
+    nothing = {"zero_grad_fraction": np.nan, "saturated_fraction": np.nan, "correct_bits": None}
+    return rows.assign(attack=WORST, loss=ANY_LOSS, **nothing)[list(table.attacks.columns)]
+
+
+def _column(name: str, table: StudyTable) -> pd.Series:
+    return table.trials.set_index("trial_id")[name].astype(float)
+
+
+def _quantile(percent: int, table: StudyTable) -> pd.Series:
+    quantiles = table.trials.set_index("trial_id")["minimal_epsilon_quantiles"]
+    return quantiles.map(lambda found: found[percent] if isinstance(found, list) else np.nan).astype(float)
+
+
+def _at_headline(answers: pd.DataFrame, table: StudyTable) -> pd.Series:
+    """The accuracies in `answers` at each network's headline epsilon, the lowest of several."""
+    trials = table.trials[["trial_id", "headline_epsilon"]]
+    mine = answers.merge(trials.rename(columns={"headline_epsilon": "headline"}), on="trial_id")
+    mine = mine[np.isclose(mine["epsilon"], mine["headline"].astype(float))]
+    return mine.groupby("trial_id")["accuracy"].min().reindex(trials["trial_id"])
+
+
+def _attacked(names: tuple[str, ...], table: StudyTable) -> pd.Series:
+    attacks = table.attacks[(table.attacks["split"] == "test") & table.attacks["attack"].isin(names)]
+    return _at_headline(attacks[["trial_id", "epsilon", "accuracy"]], table)
+
+
+ROBUSTNESS: Mapping[str, Measure] = {
+    measure.name: measure
+    for measure in (
+        Measure("fgsm", "accuracy under FGSM", True, partial(_column, "fgsm_acc")),
+        Measure("fgsm_stable", "accuracy under FGSM, stable loss", True, partial(_column, "fgsm_acc_stable")),
+        Measure("pgd", "accuracy under PGD", True, partial(_column, "pgd_acc")),
+        Measure("pgd_stable", "accuracy under PGD, stable loss", True, partial(_column, "pgd_acc_stable")),
+        Measure("apgd", "accuracy under auto-PGD", True, partial(_attacked, AUTO)),
+        Measure(WORST, "accuracy under all attacks", True, lambda table: _at_headline(worst(table), table)),
+        Measure(
+            "minimal_epsilon_area", "mean smallest perturbation found", True, partial(_column, "minimal_epsilon_area")
+        ),
+        Measure("minimal_epsilon_median", "median smallest perturbation found", True, partial(_quantile, 50)),
+    )
+}
+"""Name -> measure of robustness; accuracies are those at the headline epsilon."""
+
+
+def robustness(table: StudyTable) -> pd.DataFrame:
+    """The measures of `ROBUSTNESS` of every trained network, a column each, indexed by trial id."""
+    return table.once("robustness", lambda: pd.DataFrame({name: one.of(table) for name, one in ROBUSTNESS.items()}))
