@@ -179,7 +179,7 @@ def _print_dry_run(
     if local:
         checks.check_machine(settings, {planned.trial.precision for planned in work})
     cells = len({planned.trial.cell_id for planned in grid.values()})
-    print(f"grid {arguments.grid}: {len(grid)} trials in {cells} cells; results in {results.location}")
+    print(f"grid {Path(arguments.grid).name}: {len(grid)} trials in {cells} cells; results in {results.location}")
     probes_left = sum(len(planned.probes) for planned in work)
     print(f"answered already: {len(grid) - len(work)} trials; to do: {len(work)} trials with {probes_left} probes")
     for line in dry_run.lines(grid, work, costs):
