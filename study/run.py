@@ -52,7 +52,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     one exits with 3.
     """
     handle_sigterm()
-    watch_for_sigterm()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal of another encoding shows \\u03b5 for ε
@@ -268,4 +267,5 @@ def _next_command(request: Request, grid: Grid, argv: Sequence[str], *, undecide
 
 
 if __name__ == "__main__":
+    watch_for_sigterm()
     sys.exit(main())

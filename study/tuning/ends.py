@@ -43,13 +43,11 @@ def handle_sigterm() -> None:
 
 
 def watch_for_sigterm() -> None:
-    """Delete this process's locks as soon as SIGTERM comes, in a thread.
+    """Delete this process's locks as soon as SIGTERM comes, in a thread; call it once, in the main thread.
 
     Batch systems send SIGTERM to all processes of a job at once. Ray's end within milliseconds, and then Ray's library
     may end this process before its main thread comes to handle the signal.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
