@@ -18,11 +18,11 @@ from search_spaces.outside import is_file
 from study import checks, dry_run, options
 from study.results import provenance
 from study.results.folder import RecordsError, Results
-from study.results.run_lock import RunLock, running_command
+from study.results.run_lock import ResultsInUseError, RunLock, running_command
 from study.results.schema import Row
 from study.trials import pending
 from study.tuning.costs import CostModel
-from study.tuning.ends import BROKEN_PIPE, handle_sigterm, ignore_interrupts, terminated
+from study.tuning.ends import BROKEN_PIPE, TERMINATED, handle_sigterm, ignore_interrupts, terminated, watch_for_sigterm
 from study.tuning.progress import Progress
 from study.tuning.settings import ClusterError, RunSettings, TrackerError
 
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from study.trials.outside import Outside
 
 OK, SOME_FAILED, BAD_INPUT = 0, 1, 2
-INTERRUPTED, TERMINATED = 130, 143  # 128 and the signal's number, as shells say it
+IN_USE = 4
+INTERRUPTED = 130  # 128 and the signal's number, as shells say it
 
 
 SHOWN = 5
@@ -46,8 +47,9 @@ MORE_SEEDS = (5, 8)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a grid and return the exit status.
 
-    0: all answered; 1: some trials failed; 2: bad input (one line says what is valid); 130, 143: interrupted by Ctrl-C
-    or SIGTERM; 141: nobody reads the output. If a process of Ray dies, this one exits with 3.
+    0: all answered; 1: some trials failed; 2: bad input (one line says what is valid); 4: another command runs on these
+    results; 130, 143: interrupted by Ctrl-C or SIGTERM; 141: nobody reads the output. If a process of Ray dies, this
+    one exits with 3.
     """
     handle_sigterm()
     for stream in (sys.stdout, sys.stderr):
@@ -121,6 +123,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         ignore_interrupts()
         print("\ninterrupted; finished trials are stored. Give the same command again to continue.", file=sys.stderr)
         return TERMINATED if terminated() else INTERRUPTED
+    except ResultsInUseError as error:
+        print(f"study.run: {error}", file=sys.stderr)
+        return IN_USE
     except (GridError, RecordsError, options.OptionError, ClusterError, TrackerError, checks.InputError) as error:
         print(f"study.run: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -262,4 +267,5 @@ def _next_command(request: Request, grid: Grid, argv: Sequence[str], *, undecide
 
 
 if __name__ == "__main__":
+    watch_for_sigterm()
     sys.exit(main())

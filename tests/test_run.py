@@ -406,6 +406,12 @@ def test_dry_run_beside_a_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixt
     assert f"a command runs on these results now (process {os.getpid()}" in capsys.readouterr().out
 
 
+def test_a_second_command_has_a_status_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with RunLock(results_in(tmp_path)):
+        assert main([*SMALL, "--results", str(tmp_path)]) == 4
+    assert f"another command runs on {tmp_path} (process {os.getpid()}" in capsys.readouterr().err
+
+
 def test_the_same_command_again_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = tmp_path / "r"
     options = [*SMALL, "--select", "batch_size=32,128", "--results", str(results), "--no-report"]
@@ -447,7 +453,7 @@ def test_kills_of_the_driver_of_ray_and_of_a_worker_lose_nothing_and_change_no_b
         command(folder, *options), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     _wait_for(lambda: len(trial_processes(again.pid)) > 0)
-    os.kill(_child(again.pid, "raylet"), signal.SIGKILL)
+    os.kill(_children(again.pid)["raylet"], signal.SIGKILL)
     _, errors = again.communicate(timeout=60)
     assert again.returncode == LOST_RAY
     assert "Ray's raylet has died" in errors
@@ -468,9 +474,16 @@ def test_kills_of_the_driver_of_ray_and_of_a_worker_lose_nothing_and_change_no_b
     assert not list((folder / "checkpoints").iterdir())
 
 
-@pytest.mark.parametrize(("number", "times", "status"), [(signal.SIGINT, 3, 130), (signal.SIGTERM, 1, 143)])
-def test_an_interrupt_says_how_to_continue_and_leaves_no_process(
-    tmp_path: Path, number: signal.Signals, times: int, status: int
+@pytest.mark.parametrize(
+    ("number", "times", "status", "when"),
+    [
+        (signal.SIGINT, 3, 130, "a trial runs"),
+        (signal.SIGTERM, 3, 143, "a trial runs"),
+        (signal.SIGTERM, 1, 143, "Ray starts"),
+    ],
+)
+def test_an_interrupt_says_how_to_continue_and_leaves_no_process_and_no_lock(
+    tmp_path: Path, number: signal.Signals, times: int, status: int, when: str
 ) -> None:
     driver = subprocess.Popen(
         command(tmp_path / "r", "--epochs", "180"),
@@ -480,8 +493,11 @@ def test_an_interrupt_says_how_to_continue_and_leaves_no_process(
         # A shell's background jobs ignore Ctrl-C, and so would this child of a test run in one.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    _wait_for(lambda: len(trial_processes(driver.pid)) > 0)
-    of_ray = [_child(driver.pid, name) for name in ("raylet", "gcs_server")]
+    if when == "Ray starts":
+        _wait_for(lambda: "gcs_server" in _children(driver.pid))
+    else:
+        _wait_for(lambda: len(trial_processes(driver.pid)) > 0)
+    of_ray = list(_children(driver.pid).values())
     for _ in range(times):  # an impatient user
         driver.send_signal(number)
         time.sleep(0.3)
@@ -490,6 +506,7 @@ def test_an_interrupt_says_how_to_continue_and_leaves_no_process(
     assert "same command again" in errors
     assert "Traceback" not in errors
     assert all(gone(process) for process in of_ray)
+    assert not (tmp_path / "r/run.json").exists()
 
 
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
@@ -507,11 +524,10 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     assert study.wait(60) == 141
 
 
-def _child(parent: int, name: str) -> int:
-    """The child of this process whose program has this name."""
+def _children(parent: int) -> dict[str, int]:
+    """The children of this process by their programs' names."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    (found,) = [int(child) for child in children if Path(f"/proc/{child}/comm").read_text().strip() == name]
-    return found
+    return {Path(f"/proc/{child}/comm").read_text().strip(): int(child) for child in children}
 
 
 def _wait_for(condition: object, seconds: float = 120.0) -> None:

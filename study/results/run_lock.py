@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import uuid
+from contextlib import suppress
 from typing import Any
 
 from study.results.folder import RecordsError, Results
@@ -19,20 +20,29 @@ HEARTBEAT_SECONDS = 30.0
 STALE_SECONDS = 150.0
 """Without a heartbeat for so long, a command on another machine counts as dead: five heartbeats, as clocks differ."""
 
+ASK_SECONDS = 2.0
+"""How often a command that waits for another machine's heartbeat looks for it."""
+
+_held: list[RunLock] = []
+
+
+class ResultsInUseError(RecordsError):
+    """Another command runs on the results folder."""
+
 
 class RunLock:
     """A context manager: only one command runs on the folder at a time.
 
     The lock is a small file, `run.json`, which a thread renews at every heartbeat. The lock of a dead command is
-    ignored: at once if it ran on this machine, else after STALE_SECONDS. The lock is advisory: two commands started
-    within the same second both begin, and the one that wrote first ends at its next heartbeat. That wastes work but
-    harms no row, as every row is written whole.
+    ignored: at once if it ran on this machine, else STALE_SECONDS after its last heartbeat, which is waited for. The
+    lock is advisory: two commands started within the same second both begin, and the one that wrote first ends at its
+    next heartbeat. That wastes work but harms no row, as every row is written whole.
 
     A command that was suspended for longer than STALE_SECONDS (a sleeping laptop, SIGSTOP) may find on waking that
     another command has taken the lock, and perhaps has finished since: it then ends as by Ctrl-C.
 
     Raises:
-        RecordsError: another command runs on the folder, or has taken the lock over.
+        ResultsInUseError: another command runs on the folder, or has taken the lock over.
     """
 
     def __init__(self, results: Results) -> None:
@@ -43,26 +53,43 @@ class RunLock:
 
     def __enter__(self) -> RunLock:
         other = running_command(self._results)
+        if other and other.get("host") != socket.gethostname():
+            other = self._next_heartbeat(other)
         if other:
-            wait = max(1.0, STALE_SECONDS - (time.time() - other["at"]))
-            raise RecordsError(
-                f"another command runs on {self._results.location} (process {other['pid']} on {other.get('host')}): "
-                f"wait for it, or give another --results. If it is dead, this is accepted in {wait:.0f} s"
+            raise ResultsInUseError(
+                f"another command runs on {self._results.location} ({_name(other)}): wait for it, or give another "
+                f"--results. If it is dead, this is accepted in {_seconds_left(other):.0f} s"
             )
         self._write_heartbeat()
         self._thread.start()
+        _held.append(self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *unused: object) -> None:
+        _held.remove(self)
+        self.delete()
+        if self._taken_over and kind is KeyboardInterrupt:
+            raise ResultsInUseError(self._taken_over) from None
+
+    def delete(self) -> None:
+        """Stop the heartbeats, and delete the lock if it is still this command's."""
         self._end.set()
         self._thread.join(HEARTBEAT_SECONDS)
-        if self._taken_over and kind is KeyboardInterrupt:
-            raise RecordsError(self._taken_over) from None
-        try:
+        with suppress(OSError):  # it is stale after STALE_SECONDS
             if (self._results.read_run_lock() or {}).get("token") == self._mine["token"]:
                 self._results.delete_run_lock()
-        except OSError:
-            return  # it is stale after STALE_SECONDS
+
+    def _next_heartbeat(self, lock: dict[str, Any]) -> dict[str, Any] | None:
+        """Wait until a lock of another machine is renewed, which is returned, or counts as dead (None)."""
+        ago = max(0.0, time.time() - lock["at"])
+        print(
+            f"{_name(lock)} ran on {self._results.location} {ago:.0f} s ago: waiting for a sign of life, at most "
+            f"{_seconds_left(lock):.0f} s",
+            flush=True,
+        )
+        while (found := running_command(self._results)) == lock:
+            time.sleep(ASK_SECONDS)
+        return found
 
     def _renew(self) -> None:
         while not self._end.wait(HEARTBEAT_SECONDS):
@@ -90,24 +117,37 @@ class RunLock:
 
         A thread cannot raise an exception in the main thread, but it can send it the signal of Ctrl-C, which also
         interrupts waiting in C and which every part of a run handles: rows are kept, trials and Ray's processes are
-        ended. The signal is repeated until the command ends, because Python loses one that arrives in a destructor. A
-        background job of a shell without job control ignores this signal; it only gets a warning.
+        ended. A background job of a shell without job control ignores this signal, and gets SIGTERM. The signal is
+        repeated until the command ends, because Python loses one that arrives in a destructor.
         """
         self._taken_over = (
             f"another command has taken over {self._results.location}: this one ends, finished trials are stored"
         )
-        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-            print(f"{self._taken_over}. It cannot: it ignores SIGINT. End process {os.getpid()}", file=sys.stderr)
-            return
+        number = signal.SIGTERM if signal.getsignal(signal.SIGINT) == signal.SIG_IGN else signal.SIGINT
         while not self._end.is_set():
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            signal.pthread_kill(threading.main_thread().ident or 0, number)
             self._end.wait(STALE_SECONDS)
+
+
+def delete_held_locks() -> None:
+    """Delete the locks that this process holds, before it ends without leaving their context."""
+    for lock in _held:
+        lock.delete()
 
 
 def running_command(results: Results) -> dict[str, Any] | None:
     """The lock of the command that runs on the folder; None if none does."""
     lock = results.read_run_lock()
     return lock if lock and _alive(lock) else None
+
+
+def _name(lock: dict[str, Any]) -> str:
+    return f"process {lock['pid']} on {lock.get('host')}"
+
+
+def _seconds_left(lock: dict[str, Any]) -> float:
+    """Until the lock is stale, if it is not renewed."""
+    return max(1.0, STALE_SECONDS - (time.time() - float(lock["at"])))
 
 
 def _alive(lock: dict[str, Any]) -> bool:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import ray_constants
+from ray._common.utils import get_default_ray_temp_dir
+from ray._private import ray_constants, utils
 from ray.autoscaler.v2.schema import NodeInfo
 from ray.autoscaler.v2.sdk import get_cluster_status
 from ray.exceptions import RayError
@@ -38,21 +39,17 @@ SMALLEST_SHARE = 1e-4
 
 @contextmanager
 def connected(address: str | None) -> Iterator[None]:
-    """Start Ray on this machine, or join the cluster at `address` (or one that runs here already); leave at the end.
+    """Start a Ray on this machine, or join the cluster at `address` or `$RAY_ADDRESS`; leave at the end.
+
+    A Ray that runs on this machine already is another's, or another study's, and is not joined without an address.
 
     Raises:
-        ClusterError: the cluster cannot be reached.
+        ClusterError: the cluster cannot be reached, or Ray cannot use its temporary folder.
     """
     try:
-        try:
+        with _own_sigterm_handler():
             _start_or_join(address)
-        except (RayError, ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            where = f"the Ray cluster at {address}" if address else "Ray"
-            raise ClusterError(
-                f"cannot reach {where}: {error}. Check the address, and that RAY_AUTH_MODE and the token are the "
-                "cluster's"
-            ) from error
-        handle_sigterm()  # Ray has replaced the handler
+        handle_sigterm()  # Ray's C++ code has replaced it too
         stop_watching = _watch_ray()
         try:
             yield
@@ -62,7 +59,21 @@ def connected(address: str | None) -> Iterator[None]:
         ignore_interrupts()
         raise
     finally:
+        started = utils.psutil.Process().children(recursive=True)  # Ray brings a psutil of its own
         ray.shutdown()
+        for process in started:  # agents that were still starting do not notice that Ray has ended
+            with suppress(utils.psutil.NoSuchProcess):
+                process.kill()
+
+
+@contextmanager
+def _own_sigterm_handler() -> Iterator[None]:
+    """Keep this program's handler of SIGTERM while Ray starts: Ray's have another exit status and may wait 30 s."""
+    before, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda handler: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = before
 
 
 @contextmanager
@@ -115,15 +126,27 @@ def _start_or_join(address: str | None) -> None:
         "configure_logging": True,
         "ignore_reinit_error": True,
     }
-    if address is None and not os.environ.get("RAY_ADDRESS"):
-        try:
+    if address is None and (address := os.environ.get("RAY_ADDRESS")):
+        print(f"joining the Ray cluster at {address}, which RAY_ADDRESS names", flush=True)
+    local = not address or address == "local"
+    try:
+        if local:
             with _on_loopback():
-                ray.init(num_cpus=usable_cpus(), include_dashboard=False, **options)
-            return
-        except ValueError as error:  # `ray start` has started one on this machine: it has CPUs of its own
-            if "existing cluster" not in str(error):
-                raise
-    ray.init(address=address, **options)
+                ray.init(address="local", num_cpus=usable_cpus(), include_dashboard=False, **options)
+        else:
+            ray.init(address=address, **options)
+    except (RayError, ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        if local:
+            raise ClusterError(f"cannot start Ray: {error}") from error
+        raise ClusterError(
+            f"cannot reach the Ray cluster at {address}: {error}. Check the address, and that RAY_AUTH_MODE and the "
+            "token are the cluster's"
+        ) from error
+    except OSError as error:  # Ray's folder is somebody else's, its path is too long for a socket, or the disk is full
+        raise ClusterError(
+            f"Ray cannot use its temporary folder {get_default_ray_temp_dir()}: {error}. Set RAY_TMPDIR to a folder of "
+            "your own with a short path"
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How many CPUs this process may use: what a container or `taskset` leaves of the machine's."""
+"""How many CPUs this process may use: what a container, `taskset` or a SLURM job leaves of the machine's."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from pathlib import Path
 
 
 def usable_cpus(system: Path = Path("/")) -> int:
-    """CPUs that this process may use, at least 1: the smallest of its affinity and its cgroups' quotas.
+    """CPUs that this process may use, at least 1: the smallest of its affinity, its cgroups' quotas and a SLURM job's.
 
     Ray counts the CPUs of the machine, so in a container it would start more trials than there are CPUs. A quota that
-    is not a whole number is rounded down.
+    is not a whole number is rounded down. Not every SLURM binds a job's processes to its CPUs.
 
     Args:
         system: the folder that holds `proc/` and `sys/`; tests give one of their own.
     """
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, int(min([cpus, *_quotas(system)])))
+    allocated = os.environ.get("SLURM_CPUS_ON_NODE", "")
+    return max(1, int(min([cpus, *_quotas(system), *([int(allocated)] if allocated.isdecimal() else [])])))
 
 
 def _quotas(system: Path) -> Iterator[float]:

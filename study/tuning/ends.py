@@ -11,12 +11,19 @@ import time
 from collections.abc import Callable, Iterable
 from types import FrameType
 
+from study.results.run_lock import delete_held_locks
+
 LOST_RAY = 3
 """Exit status when a process of Ray that every trial needs has died."""
 
+TERMINATED = 143
+"""Exit status after SIGTERM: 128 and the signal's number, as shells say it."""
 
 BROKEN_PIPE = 141
 """Exit status when nobody reads the output any more: 128 and the number of SIGPIPE, as shells say it."""
+
+DELETE_SECONDS = 5.0
+"""How long an ending command tries to delete its lock."""
 
 ASK_SECONDS = 1.0
 """How often a watched server is asked."""
@@ -33,6 +40,25 @@ def handle_sigterm() -> None:
     """Handle SIGTERM, which batch systems send before they kill, as Ctrl-C is handled: by a KeyboardInterrupt."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _interrupt)
+
+
+def watch_for_sigterm() -> None:
+    """Delete this process's locks as soon as SIGTERM comes, in a thread; call it once, in the main thread.
+
+    Batch systems send SIGTERM to all processes of a job at once. Ray's end within milliseconds, and then Ray's library
+    may end this process before its main thread comes to handle the signal.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def watch() -> None:
+        while number := os.read(reader, 1):
+            if number[0] == signal.SIGTERM:
+                _terminated.set()
+                delete_held_locks()
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def terminated() -> bool:
@@ -101,14 +127,20 @@ def watch_server(address: str, patience: float, lost: Callable[[str], None]) -> 
 def exit_without_ray(what: str) -> None:
     """End this process with LOST_RAY and a line. Ray cannot be shut down any more; what is left of it ends with us.
 
+    If SIGTERM comes too, the status is TERMINATED: batch systems send it to all processes of a job, Ray's as well.
+
     Args:
         what: a sentence's beginning that says what has happened.
     """
     show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
+    status, what = (TERMINATED, "interrupted") if terminated() else (LOST_RAY, what)
     sys.stdout.flush()
     print(
         f"{show_cursor}\nstudy.run: {what}; finished trials are stored. Give the same command again to continue.",
         file=sys.stderr,
         flush=True,
     )
-    os._exit(LOST_RAY)
+    deleting = threading.Thread(target=delete_held_locks, daemon=True)  # storage may not answer
+    deleting.start()
+    deleting.join(DELETE_SECONDS)
+    os._exit(status)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from study.results import run_lock
-from study.results.folder import RecordsError, Results
-from study.results.run_lock import STALE_SECONDS, RunLock
+from study.results.folder import Results
+from study.results.run_lock import STALE_SECONDS, ResultsInUseError, RunLock
 
 
 @pytest.fixture
@@ -34,7 +35,10 @@ def ended_process() -> int:
 
 
 def test_a_second_command_is_refused_and_the_message_names_process_host_and_wait(results: Results) -> None:
-    with RunLock(results), pytest.raises(RecordsError, match=rf"process {os.getpid()} on .* accepted in 1[45]\d s"):
+    with (
+        RunLock(results),
+        pytest.raises(ResultsInUseError, match=rf"process {os.getpid()} on .* accepted in 1[45]\d s"),
+    ):
         RunLock(results).__enter__()
 
 
@@ -51,17 +55,46 @@ def test_the_lock_of_a_killed_command_on_this_machine_is_ignored(results: Result
         pass
 
 
-@pytest.mark.parametrize(("age", "refused"), [(10.0, True), (STALE_SECONDS + 1, False), (-STALE_SECONDS - 1, False)])
+@pytest.mark.parametrize("age", [STALE_SECONDS + 1, -STALE_SECONDS - 1])
 def test_a_command_on_another_machine_counts_as_dead_without_heartbeats(
-    results: Results, age: float, refused: bool
+    results: Results, age: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_lock(results, "elsewhere", 1, age)
-    if refused:
-        with pytest.raises(RecordsError, match="elsewhere"):
-            RunLock(results).__enter__()
-    else:
-        with RunLock(results):
-            pass
+    with RunLock(results):
+        pass
+    assert capsys.readouterr().out == ""
+
+
+def test_the_next_heartbeat_of_another_machine_is_waited_for_and_refuses(
+    results: Results, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda seconds: write_lock(results, "elsewhere", 1))
+    write_lock(results, "elsewhere", 1, 20.0)
+    with pytest.raises(ResultsInUseError, match="process 1 on elsewhere"):
+        RunLock(results).__enter__()
+    printed = capsys.readouterr().out
+    assert re.search(r"process 1 on elsewhere ran on .* 20 s ago: .* sign of life, at most 1[23]\d s", printed)
+    assert printed.count("\n") == 1
+
+
+def test_a_lock_of_another_machine_that_nobody_renews_is_waited_for_and_taken(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_lock, "ASK_SECONDS", 0.05)
+    write_lock(results, "elsewhere", 1, STALE_SECONDS - 2.0)
+    with RunLock(results):
+        taken = results.read_run_lock() or {}
+    assert taken["pid"] == os.getpid()
+    assert results.read_run_lock() is None
+
+
+def test_a_lock_of_another_machine_that_is_released_meanwhile_is_taken_at_once(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda seconds: results.delete_run_lock())
+    write_lock(results, "elsewhere", 1)
+    with RunLock(results):
+        assert (results.read_run_lock() or {})["pid"] == os.getpid()
 
 
 @pytest.mark.parametrize(
@@ -89,7 +122,7 @@ def test_a_suspended_command_whose_lock_was_taken_ends_with_one_line(
     monkeypatch.setattr(run_lock, "HEARTBEAT_SECONDS", 0.01)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
     try:
-        with pytest.raises(RecordsError, match="another command has taken over") as told, RunLock(results):
+        with pytest.raises(ResultsInUseError, match="another command has taken over") as told, RunLock(results):
             for _ in range(400):  # more than once: a heartbeat may be under way
                 write_lock(results, "elsewhere", 1)
                 time.sleep(0.05)
@@ -99,19 +132,34 @@ def test_a_suspended_command_whose_lock_was_taken_ends_with_one_line(
     assert (results.read_run_lock() or {})["token"] == "theirs"
 
 
-def test_a_command_that_ignores_ctrl_c_warns_once_and_leaves_the_lock(
-    results: Results, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_command_that_ignores_ctrl_c_and_whose_lock_was_taken_ends_by_sigterm(
+    results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_lock, "HEARTBEAT_SECONDS", 0.01)
-    monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_IGN)
-    with RunLock(results) as mine:
-        deadline = time.monotonic() + 20
-        while mine._thread.is_alive() and time.monotonic() < deadline:
-            write_lock(results, "elsewhere", 1)
-            time.sleep(0.05)
-        assert not mine._thread.is_alive()
-    assert capsys.readouterr().err.count("has taken over") == 1
+    before = [signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(signal.SIGTERM, signal.default_int_handler)]
+    try:
+        with pytest.raises(ResultsInUseError, match="another command has taken over"), RunLock(results):
+            for _ in range(400):  # more than once: a heartbeat may be under way
+                write_lock(results, "elsewhere", 1)
+                time.sleep(0.05)
+    finally:
+        for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
+            signal.signal(number, handler)
     assert (results.read_run_lock() or {})["token"] == "theirs"
+
+
+def test_the_locks_of_a_process_that_ends_at_once_can_be_deleted_and_stay_deleted(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_lock, "HEARTBEAT_SECONDS", 0.01)
+    with RunLock(results):
+        run_lock.delete_held_locks()
+        assert results.read_run_lock() is None
+        time.sleep(0.1)
+        assert results.read_run_lock() is None
+    write_lock(results, "elsewhere", 1)
+    run_lock.delete_held_locks()
+    assert results.read_run_lock() is not None
 
 
 def test_a_running_command_overwrites_the_lock_of_a_dead_one(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +184,7 @@ def test_a_command_that_was_suspended_while_another_ran_and_finished_ends_too(
     monkeypatch.setattr(run_lock, "HEARTBEAT_SECONDS", 0.01)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with pytest.raises(RecordsError, match="another command has taken over"), RunLock(results) as mine:
+        with pytest.raises(ResultsInUseError, match="another command has taken over"), RunLock(results) as mine:
             for _ in range(400):  # more than once: a heartbeat may be under way
                 mine._last_heartbeat -= 2 * run_lock.STALE_SECONDS
                 results.delete_run_lock()

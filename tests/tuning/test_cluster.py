@@ -1,5 +1,6 @@
 """Whether trials and data fit on the nodes that are up, and when an autoscaler's nodes are waited for."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,29 @@ def test_tf32_needs_gpus() -> None:
     check_precision(RunSettings(gpus_per_trial=0.0), {"float32", "bf16"})
     with pytest.raises(ClusterError, match="these trials get none; leave it out, or take bf16"):
         check_precision(RunSettings(gpus_per_trial=0.0), {"tf32"})
+
+
+def test_rays_folder_of_somebody_else_is_one_line_that_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**options: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/tmp/ray/session_1")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp")
+    monkeypatch.setattr(cluster.ray, "init", refuse)
+    with pytest.raises(ClusterError, match=r"folder /tmp/ray: .*Permission denied.*Set RAY_TMPDIR to a folder of your"):
+        cluster._start_or_join(None)
+
+
+def test_a_cluster_is_joined_only_by_its_address_or_the_one_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    joined = []
+    monkeypatch.setattr(cluster.ray, "init", lambda address, **options: joined.append(address))
+    for variable, address in (("", None), ("there:1", None), ("there:1", "here:2"), ("there:1", "local")):
+        monkeypatch.setenv("RAY_ADDRESS", variable)
+        cluster._start_or_join(address)
+    assert joined == ["local", "there:1", "here:2", "local"]
+    assert capsys.readouterr().out == "joining the Ray cluster at there:1, which RAY_ADDRESS names\n"
 
 
 def test_data_must_fit_the_object_store_of_the_smallest_node() -> None:

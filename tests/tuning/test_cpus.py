@@ -14,6 +14,7 @@ from tests.trials.small import planned, trial
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which the affinity allows 16 CPUs."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)), raising=False)
+    monkeypatch.delenv("SLURM_CPUS_ON_NODE", raising=False)
 
 
 def system(folder: Path, cgroup: str, **files: str) -> Path:
@@ -57,6 +58,14 @@ def test_the_affinity_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 5}, raising=False)
     assert usable_cpus(system(tmp_path, "0::/\n", **{"cpu.max": "800000 100000\n"})) == 2
     assert usable_cpus(tmp_path / "not linux") == 2
+
+
+@pytest.mark.parametrize(("allocated", "expected"), [("4", 4), ("64", 16), ("", 16)])
+def test_the_cpus_of_a_slurm_job_count(
+    machine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allocated: str, expected: int
+) -> None:
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", allocated)
+    assert usable_cpus(tmp_path) == expected
 
 
 def test_the_estimate_is_for_the_usable_cpus(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,11 +4,13 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from study.tuning import ends
 from study.tuning.ends import BROKEN_PIPE, LOST_RAY, watch_children, watch_server
+from tests.cluster.multinode import wait_for
 from tests.cluster.scripts import run_script
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(100)"]
@@ -54,12 +56,40 @@ def test_a_server_that_is_gone_for_good_is_noticed_and_one_that_comes_back_is_no
     stop()
 
 
-def test_the_end_without_ray_has_a_line_and_a_status() -> None:
-    done = run_script(
-        "from study.tuning.ends import exit_without_ray; exit_without_ray('the raylet has died')", status=LOST_RAY
-    )
+LOCKED = """
+import hashlib, sys
+from study.results.folder import Results
+from study.results.run_lock import RunLock
+from study.tuning.ends import exit_without_ray, handle_sigterm, watch_for_sigterm
+
+handle_sigterm()
+watch_for_sigterm()
+results = Results(sys.argv[1])
+results.create()
+with RunLock(results):
+    print("locked", flush=True)
+"""
+
+
+def test_the_end_without_ray_has_a_line_and_a_status_and_releases_the_lock(tmp_path: Path) -> None:
+    script = f"{LOCKED}    exit_without_ray('the raylet has died')"
+    done = run_script(script, str(tmp_path), status=LOST_RAY)
     assert "study.run: the raylet has died; finished trials are stored" in done.stderr
     assert "Give the same command again to continue" in done.stderr
+    assert not (tmp_path / "run.json").exists()
+
+
+def test_sigterm_releases_the_lock_while_the_main_thread_is_busy_in_c(tmp_path: Path) -> None:
+    script = f"{LOCKED}    hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)"
+    busy = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
+    try:
+        assert busy.stdout is not None and busy.stdout.readline() == b"locked\n"
+        busy.terminate()
+        wait_for(lambda: not (tmp_path / "run.json").exists())
+        assert busy.poll() is None
+    finally:
+        busy.kill()
+        busy.communicate()
 
 
 def test_progress_that_nobody_reads_ends_the_program_as_a_shell_expects() -> None:

@@ -1,6 +1,9 @@
 """A run without a cluster uses every GPU of the machine, and is not open to others."""
 
 import stat
+import tempfile
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -61,8 +64,18 @@ with connected(None):
 """
 
 
-def test_local_ray_listens_on_loopback_only_and_its_token_is_its_users(tmp_path: Path) -> None:
-    done = run_script(SOCKETS, HOME=str(tmp_path))
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder for Ray, whose sockets need a short path."""
+    with tempfile.TemporaryDirectory(prefix="ray-") as folder:
+        yield Path(folder)
+
+
+def test_local_ray_listens_on_loopback_only_and_its_token_is_its_users(tmp_path: Path, short_folder: Path) -> None:
+    """Nor does it join another Ray of this machine, which stores its address in this file."""
+    (short_folder / "ray").mkdir()
+    (short_folder / "ray/ray_current_cluster").write_text("127.0.0.1:1")
+    done = run_script(SOCKETS, HOME=str(tmp_path), RAY_TMPDIR=str(short_folder))
     found = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("listens")]
     assert len(found) >= 4  # GCS, raylet, driver, worker
     assert set(found) <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
@@ -71,3 +84,19 @@ def test_local_ray_listens_on_loopback_only_and_its_token_is_its_users(tmp_path:
 
 def test_a_home_that_cannot_be_written_to_is_no_obstacle() -> None:
     assert "listens" in run_script(SOCKETS, HOME="/dev/null/none").stdout
+
+
+def test_a_path_too_long_for_a_socket_is_one_line_that_names_the_variable(short_folder: Path) -> None:
+    long = short_folder / ("long" * 20)
+    long.mkdir()
+    script = f"""
+        from study.run import main
+        raise SystemExit(main(["--grid", "smoke", "--epochs", "1", "--train-size", "64", "--test-size", "20",
+                               "--results", {str(short_folder / "results")!r}, "--no-report"]))
+    """
+    done = run_script(textwrap.dedent(script), status=2, RAY_TMPDIR=str(long))
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("study.run: ")]
+    assert f"Ray cannot use its temporary folder {long}/ray: " in line
+    assert "length cannot exceed" in line
+    assert line.endswith("Set RAY_TMPDIR to a folder of your own with a short path")
+    assert not (short_folder / "results/run.json").exists()
