@@ -10,20 +10,26 @@ from study.curvature.lanczos import lanczos
 from study.curvature.landscape import interpolation, line, plane
 from study.curvature.operator import HessianOperator
 from study.curvature.power import power_iteration
+from study.curvature.sharpness import SHARPNESS, batch_sharpness, measure_sharpness
+from study.curvature.sharpness import Settings as SharpnessSettings
 from study.curvature.spectrum import CURVATURES, draw_subset, top_eigenvalues
 
 __all__ = [
     "CURVATURES",
+    "SHARPNESS",
     "EigenResult",
     "HessianOperator",
     "InputCurvature",
     "InputHessianCheck",
+    "SharpnessSettings",
+    "batch_sharpness",
     "check_input_hessian",
     "draw_subset",
     "input_curvature",
     "interpolation",
     "lanczos",
     "line",
+    "measure_sharpness",
     "plane",
     "power_iteration",
     "top_eigenvalues",
