@@ -19,6 +19,7 @@ from search_spaces.probe import (
     LandscapeProbe,
     MinimalEpsilonProbe,
     Probe,
+    SharpnessProbe,
     SpectrumProbe,
     headline_epsilon,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "Planned",
     "Probe",
     "Request",
+    "SharpnessProbe",
     "Space",
     "SpectrumProbe",
     "Trial",

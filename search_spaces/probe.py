@@ -131,7 +131,34 @@ class MinimalEpsilonProbe:
         return ("minimal_epsilon",)
 
 
-Probe = AttackProbe | SpectrumProbe | InputCurvatureProbe | InputHessianProbe | LandscapeProbe | MinimalEpsilonProbe
+@dataclass(frozen=True, order=True)
+class SharpnessProbe:
+    """A measure of sharpness, a key of `study.curvature.SHARPNESS`, on `subset_size` images of `split`.
+
+    A subset is that of the spectrum probe of its size. `radius` matters only to adaptive sharpness: how much a weight
+    changes, relative to its magnitude.
+    """
+
+    measure: str
+    subset_size: int
+    split: Split = "train"
+    radius: float = 0.0
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What identifies it among the sharpness probes of a trial; a stored result has the same fields."""
+        return ("sharpness", self.measure, self.split, self.subset_size, self.radius)
+
+
+Probe = (
+    AttackProbe
+    | SpectrumProbe
+    | InputCurvatureProbe
+    | InputHessianProbe
+    | LandscapeProbe
+    | MinimalEpsilonProbe
+    | SharpnessProbe
+)
 
 HEADLINE_ATTACKS = ("fgsm", "pgd")
 

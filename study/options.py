@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from search_spaces import GRIDS, MEASURES, PRECISIONS, GridError, Request, did_you_mean
 from study.results.folder import CHECKPOINT_SECONDS
-from study.tuning.settings import RunSettings
+from study.tuning.settings import TRACK_SHARE, RunSettings
 
 MOST_SEEDS = 10_000
 """In one range of --seeds: more is a slip."""
@@ -80,6 +80,8 @@ def parser() -> argparse.ArgumentParser:
     add("--test-size", type=int, metavar="N", help="test images instead of the paper's number")
     asked = f"measure all that the grid asks (default), only the headline columns, or any of {', '.join(MEASURES)}"
     add("--probes", default="all", metavar="NAME[,NAME]", help=asked)
+    track = f"store the curvature after some epochs, for this share of the training's time (default: {TRACK_SHARE:g})"
+    add("--track", nargs="?", type=float, const=TRACK_SHARE, metavar="SHARE", help=track)
     add("--epsilons", metavar="E,E", help="attack at these epsilons (pixels in [0, 1]), as .1,8/255 or 1/255-8/255")
     add("--precision", choices=PRECISIONS, help="of training on a GPU (default: float32); probes always use float32")
     add("--dry-run", action="store_true", help="check everything, print what would run and what it costs, and exit")
@@ -179,6 +181,8 @@ def run_settings(arguments: argparse.Namespace) -> RunSettings:
         raise OptionError(f"--checkpoint-seconds must be a number of seconds, at least 0, got {interval:g}")
     if timeout is not None and not 0 < timeout < math.inf:
         raise OptionError(f"--trial-timeout must be a positive number of seconds, got {timeout:g}")
+    if arguments.track is not None and not 0 < arguments.track < math.inf:
+        raise OptionError(f"--track must be a positive share of the time of training, got {arguments.track:g}")
     return RunSettings(
         cpus_per_trial=arguments.cpus_per_trial,
         gpus_per_trial=_gpus_per_trial(arguments.gpus_per_trial),
@@ -187,6 +191,7 @@ def run_settings(arguments: argparse.Namespace) -> RunSettings:
         trial_timeout=timeout,
         replicas=_replicas(arguments.replicas),
         cuda_graphs=not arguments.no_cuda_graphs,
+        track=arguments.track,
         trackers=_trackers(arguments),
     )
 

@@ -22,8 +22,8 @@ from study.curvature.operator import HessianOperator, NotFiniteError
 from study.curvature.stochastic import spectral_density, trace
 
 ADAPTIVE_BATCH, ADAPTIVE_STEPS = 128, 20
-"""Images whose loss one change of the weights raises (the m of m-sharpness), and steps of the search for it. Source: the
-defaults of the code of Andriushchenko et al. 2023 (arXiv:2302.07011)."""
+"""Images whose loss one change of the weights raises (the m of m-sharpness), and steps of the search for it. Source:
+the defaults of the code of Andriushchenko et al. 2023 (arXiv:2302.07011)."""
 
 CHUNK = 1000
 """Inputs in a forward pass, as many as in the evaluation."""

@@ -17,8 +17,8 @@ TRACE_VECTORS = 20
 """Random vectors of each of the two parts of a trace. Our choice: a trace takes three times as many products."""
 
 DENSITY_VECTORS, DENSITY_STEPS = 2, 50
-"""Starting vectors of a density, and Lanczos steps of each. Our choice: as many products as PyHessian (Yao et al. 2020),
-which takes 1 and 100."""
+"""Starting vectors of a density, and Lanczos steps of each. Our choice: as many products as PyHessian (Yao et al.
+2020), which takes 1 and 100."""
 
 
 BREAKDOWN = 1e-10

@@ -18,6 +18,7 @@ REQUIRED = {
     "attacks": ("attack", "loss", "split", "epsilon"),
     "spectra": ("split", "subset_size", "eigenvalues", "method", "tolerance"),
     "landscapes": ("kind", "split", "subset_size"),
+    "sharpness": ("measure", "split", "subset_size", "radius"),
     "history": ("epoch",),
 }
 """List column -> the fields that each entry has; `epsilon` and `tolerance` are finite as well."""

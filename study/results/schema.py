@@ -37,6 +37,10 @@ HISTORY = pa.struct(
         _field(
             "val_acc", pa.float64(), "validation accuracy after it, computed in the trial's `precision`", "fraction"
         ),
+        _field("lambda1", pa.float64(), "top eigenvalue of the Hessian after it; null here and below: not tracked"),
+        _field("lambda1_images", pa.int32(), "training images of that Hessian", "images"),
+        _field("batch_sharpness", pa.float64(), "mean curvature of minibatches along their gradients"),
+        _field("track_seconds", pa.float64(), "time of both", "s"),
     ]
 )
 
@@ -103,6 +107,20 @@ LANDSCAPE = pa.struct(
     ]
 )
 
+SHARPNESS = pa.struct(
+    [
+        _field("measure", pa.string(), "name of the measure, as in docs/measures.md"),
+        _field("split", pa.string(), "images of the loss: train or test"),
+        _field("subset_size", pa.int32(), "images of the loss", "images"),
+        _field("radius", pa.float64(), "adaptive sharpness: largest change of a weight relative to it; 0: others"),
+        _field("value", pa.float64(), "what was found; null for a density"),
+        _field("standard_error", pa.float64(), "of a trace; null for others"),
+        _field("nodes", pa.list_(pa.float64()), "of a density of the Hessian's eigenvalues: where its masses are"),
+        _field("weights", pa.list_(pa.float64()), "of a density: its masses, which sum to 1"),
+        _field("seconds", pa.float64(), "time of the computation", "s"),
+    ]
+)
+
 IDENTITY = (
     _field("schema_version", pa.int32(), "version of the columns' meaning"),
     _field("trial_id", pa.string(), "identifier of the trained network"),
@@ -152,6 +170,8 @@ OUTCOME = (
     _field("val_acc", pa.float64(), "validation accuracy, computed in the trial's `precision`", "fraction"),
     _field("test_loss", pa.float64(), "test loss", "nats"),
     _field("test_acc", pa.float64(), "clean test accuracy", "fraction"),
+    _field("train_confidence", pa.float64(), "largest probability of an image, mean over training images", "fraction"),
+    _field("test_confidence", pa.float64(), "largest probability of an image, mean over test images", "fraction"),
     _field("weight_norm", pa.float64(), "Euclidean norm of the weights"),
     _field("n_params", pa.int64(), "number of weights"),
     _field("history", pa.list_(HISTORY), "training, epoch by epoch"),
@@ -196,6 +216,7 @@ PROBES = (
         "pixels in [0, 1]",
     ),
     _field("minimal_epsilon_seconds", pa.float64(), "time of that search", "s"),
+    _field("sharpness", pa.list_(SHARPNESS), "measures of sharpness of the loss in the weights"),
 )
 
 PROVENANCE = (

@@ -237,13 +237,14 @@ class StackedNetworks:
         Each pass takes `at_once` images.
         """
         if len(y) == 0:
-            return [Evaluation(math.nan, math.nan)] * self._count
+            return [Evaluation(math.nan, math.nan, math.nan)] * self._count
 
         def forward(tensors: dict[str, Tensor], images: Tensor) -> Tensor:
             return call_with(self.template, tensors, images)
 
         loss = torch.zeros(self._count, dtype=torch.float64, device=x.device)
         correct = torch.zeros(self._count, dtype=torch.int64, device=x.device)
+        confidence = torch.zeros(self._count, dtype=torch.float64, device=x.device)
         dtype = next(self.template.parameters()).dtype
         self.template.eval()
         for images, labels in zip(x.split(at_once), y.split(at_once), strict=True):
@@ -253,8 +254,10 @@ class StackedNetworks:
             losses = F.cross_entropy(logits.double().flatten(0, 1), of_each.flatten(), reduction="none")
             loss += losses.view(of_each.shape).sum(1)
             correct += (logits.argmax(2) == of_each).sum(1)
+            confidence += logits.double().softmax(2).amax(2).sum(1)
         self.template.train()
-        return [Evaluation(a / len(y), b / len(y)) for a, b in zip(loss.tolist(), correct.tolist(), strict=True)]
+        sums = zip(loss.tolist(), correct.tolist(), confidence.tolist(), strict=True)
+        return [Evaluation(*(total / len(y) for total in own)) for own in sums]
 
 
 class StackedSGD:

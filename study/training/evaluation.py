@@ -16,30 +16,33 @@ CHUNK = 1000
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean cross-entropy in nats and accuracy as a fraction, in eval mode."""
+    """Mean cross-entropy in nats, accuracy as a fraction, and mean of the largest probability, in eval mode."""
 
     loss: float
     accuracy: float
+    confidence: float
 
 
 @torch.no_grad()
 def evaluate(model: nn.Module, x: Tensor, y: Tensor, *, precision: str = "float32") -> Evaluation:
-    """Loss and accuracy over a split: x uint8 (N, C, H, W), y (N,), on the model's device.
+    """Loss, accuracy and confidence over a split: x uint8 (N, C, H, W), y (N,), on the model's device.
 
     The model is evaluated in eval mode, its convolutions and products in `precision`, and left in the mode it was in.
-    Losses are summed in float64. Both values are NaN for an empty split (no validation set).
+    Losses are summed in float64. All values are NaN for an empty split (no validation set).
     """
     if len(y) == 0:
-        return Evaluation(float("nan"), float("nan"))
+        return Evaluation(*[float("nan")] * 3)
     was_training = model.training
     model.eval()
     loss = torch.zeros((), dtype=torch.float64, device=x.device)
     correct = torch.zeros((), dtype=torch.int64, device=x.device)
+    confidence = torch.zeros((), dtype=torch.float64, device=x.device)
     for start in range(0, len(y), CHUNK):
         labels = y[start : start + CHUNK]
         with computing_in(precision, model):
             logits = model(x[start : start + CHUNK].float().div_(255))
         loss += F.cross_entropy(logits.double(), labels, reduction="sum")
         correct += (logits.argmax(1) == labels).sum()
+        confidence += logits.double().softmax(1).amax(1).sum()
     model.train(was_training)
-    return Evaluation(loss=float(loss) / len(y), accuracy=int(correct) / len(y))
+    return Evaluation(float(loss) / len(y), int(correct) / len(y), float(confidence) / len(y))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -40,12 +40,23 @@ for random starts to the images to train on instead.
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of a trial's history. `train_loss` is the mean over the epoch's minibatches as they were trained on."""
+    """One line of a trial's history. `train_loss` is the mean over the epoch's minibatches as they were trained on.
+
+    What follows `val_acc` is None unless `study.training.tracking` measured it after this epoch.
+    """
 
     epoch: int
     lr: float
     train_loss: float
     val_acc: float
+    lambda1: float | None = None
+    lambda1_images: int | None = None
+    batch_sharpness: float | None = None
+    track_seconds: float | None = None
+
+    def measured(self) -> dict[str, Any]:
+        """The values that are not None, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import torch
@@ -15,6 +15,7 @@ from study.results import checkpoints, provenance
 from study.results.folder import CHECKPOINT_SECONDS, Results
 from study.results.rows import relabel, union
 from study.results.schema import Row
+from study.training.evaluation import evaluate
 from study.training.loop import TrainingRun, train
 from study.trials import pending
 from study.trials.device_data import DeviceData
@@ -51,6 +52,7 @@ def execute(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     replay: bool = True,
     memory_fraction: float = 1.0,
+    track: float | None = None,
 ) -> Row:
     """Do the pending work of a trial, store its row and return it.
 
@@ -66,6 +68,7 @@ def execute(
         checkpoint_seconds: least time between two checkpoints.
         replay: on a GPU, capture the training step as a CUDA graph and replay it.
         memory_fraction: the trial's share of the device's free memory, for the Hessian's products.
+        track: share of the training's time that is spent on its curvature; None: it is not tracked.
 
     Raises:
         OSError: the results folder cannot be written to.
@@ -81,14 +84,21 @@ def execute(
 
         def report_epoch(run: TrainingRun) -> None:
             if not run.state.diverged:
-                report({**asdict(run.state.history[-1]), "resumed_at": resumed_at})
+                report({**run.state.history[-1].measured(), "resumed_at": resumed_at})
 
         planned = _with_lost_answers(planned, stored)
         training = TrialTraining(
-            planned, data, results, parent=parent, checkpoint_seconds=checkpoint_seconds, replay=replay
+            planned,
+            data,
+            results,
+            parent=parent,
+            checkpoint_seconds=checkpoint_seconds,
+            replay=replay,
+            track=track,
+            memory_fraction=memory_fraction,
         )
         resumed_at = training.run.state.epochs_done
-        hooks = [training.store_checkpoint, report_epoch]
+        hooks = [training.track, training.store_checkpoint, report_epoch]
         train(training.run, train=data.train, validation=data.validation, hooks=hooks)
         trained = training.run.model, training.finish()
     model, row = trained
@@ -105,6 +115,9 @@ def execute(
         for name, entries in found.lists.items():
             row[name] = [*(row[name] or []), *entries]
         row |= found.columns
+        if row["train_confidence"] is None:  # a row of an older version
+            of_split = {split: evaluate(model, *images) for split, images in splits.items()}
+            row |= {f"{split}_confidence": of_images.confidence for split, of_images in of_split.items()}
         row["probe_seconds"] = (row["probe_seconds"] or 0.0) + time.perf_counter() - started
         row |= headline(row)
         failures, row["status_reason"] = found.failures, _unanswered(found.failures)

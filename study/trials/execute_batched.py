@@ -78,6 +78,8 @@ def execute_batched(
     report: Report = lambda metrics: None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     replay: bool = True,
+    memory_fraction: float = 1.0,
+    track: float | None = None,
 ) -> Row:
     """Train the group of a leader and store each member's weights and row; returns the leader's row.
 
@@ -92,14 +94,22 @@ def execute_batched(
         replicas: how many members to train together; by default as many as measured throughput recommends. If that is
             one, no member is trained here: networks that fill the device alone are left to their own trials.
         report: called with the group's mean epoch and the newest validation accuracy.
-        checkpoint_seconds, replay: as for `study.trials.execute.execute`.
+        checkpoint_seconds, replay, memory_fraction, track: as for `study.trials.execute.execute`.
 
     Raises:
         OSError: the results folder cannot be written to.
         ValueError: a trial names something that does not exist, or its network cannot be batched.
     """
     group = groups[leader.trial.trial_id]
-    begin = partial(TrialTraining, data=data, results=results, checkpoint_seconds=checkpoint_seconds, replay=replay)
+    begin = partial(
+        TrialTraining,
+        data=data,
+        results=results,
+        checkpoint_seconds=checkpoint_seconds,
+        replay=replay,
+        track=track,
+        memory_fraction=memory_fraction,
+    )
     untrained = _untrained(group, results)
     progress = _GroupProgress(group, untrained, report)
 
@@ -131,6 +141,7 @@ def _train(members: Sequence[TrialTraining], data: DeviceData, results: Results,
 
     def after_epoch(run: TrainingRun) -> None:
         member = unfinished[run]
+        member.track(run)
         progress.report_epoch(member)
         if run.finished:
             _store(unfinished.pop(run), results)

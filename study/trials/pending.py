@@ -18,6 +18,7 @@ from search_spaces import (
     MinimalEpsilonProbe,
     Planned,
     Probe,
+    SharpnessProbe,
     SpectrumProbe,
 )
 from study.results.folder import Results
@@ -29,6 +30,7 @@ ENTRIES = {
     "attacks": ("attack", "epsilon", "loss", "split", "source", "steps", "newton_steps", "newton_tolerance"),
     "spectra": ("split", "subset_size", "eigenvalues", "tolerance", "draw", "method"),
     "landscapes": ("kind", "split", "subset_size", "hessian_size"),
+    "sharpness": ("measure", "subset_size", "split", "radius"),
 }
 """What says which probe an entry of these columns answers."""
 
@@ -143,6 +145,9 @@ def answered_probes(row: Row) -> frozenset[Probe]:
     found: set[Probe] = {_attack(entry) for entry in row["attacks"] or ()}
     found |= {_spectrum(entry) for entry in row["spectra"] or ()}
     found |= {_landscape(entry) for entry in row.get("landscapes") or ()}
+    found |= {
+        SharpnessProbe(**{name: entry[name] for name in ENTRIES["sharpness"]}) for entry in row.get("sharpness") or ()
+    }
     found |= {InputCurvatureProbe(split) for split in SPLITS if row.get(f"lambda1_x_{split}") is not None}
     if row.get("psd_violation") is not None:
         found.add(InputHessianProbe())

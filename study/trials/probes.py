@@ -19,13 +19,21 @@ from search_spaces import (
     LandscapeProbe,
     MinimalEpsilonProbe,
     Probe,
+    SharpnessProbe,
     SpectrumProbe,
     headline_epsilon,
 )
 from study.attacks import ATTACKS
 from study.attacks.evaluate import CleanGradient, attack_split, measure_clean_gradient
 from study.attacks.minimal_epsilon import minimal_epsilon
-from study.curvature import check_input_hessian, draw_subset, input_curvature, top_eigenvalues
+from study.curvature import (
+    SharpnessSettings,
+    check_input_hessian,
+    draw_subset,
+    input_curvature,
+    measure_sharpness,
+    top_eigenvalues,
+)
 from study.curvature.landscape import INTERPOLATION_FRACTIONS, LINE_OFFSETS, PLANE_OFFSETS, interpolation, line, plane
 from study.results.schema import Row
 from study.training import streams
@@ -188,10 +196,7 @@ def _minimal_epsilon(network: ProbedNetwork, probe: MinimalEpsilonProbe, results
 def _landscape(network: ProbedNetwork, probe: LandscapeProbe, results: ProbeResults) -> None:
     """Losses around the weights; raises ValueError without a parent to interpolate from, or without eigenvectors."""
     started = time.perf_counter()
-    x, y = network.splits[probe.split]
-    if probe.subset_size != len(y):  # the subset of the spectrum probe of that size
-        stream = streams.generator(network.seed, "spectrum", probe.split, probe.subset_size)
-        x, y = draw_subset(x, y, probe.subset_size, stream)
+    x, y = _subset(network, probe.split, probe.subset_size)
     offsets, losses = LANDSCAPES[probe.kind](network, probe, x, y)
     name = f"{probe.kind}_{probe.split}_{probe.subset_size}_{probe.hessian_size}"
     entry: dict[str, Any] = {
@@ -206,6 +211,23 @@ def _landscape(network: ProbedNetwork, probe: LandscapeProbe, results: ProbeResu
     results.add("landscapes", entry)
     results.arrays[entry["offsets"]] = np.asarray(offsets, dtype=np.float64)
     results.arrays[entry["losses"]] = losses.numpy()
+
+
+def _sharpness(network: ProbedNetwork, probe: SharpnessProbe, results: ProbeResults) -> None:
+    started = time.perf_counter()
+    stream = streams.generator(network.seed, "sharpness", *probe.key[1:])
+    settings = SharpnessSettings(stream, radius=probe.radius, memory_fraction=network.memory_fraction)
+    x, y = _subset(network, probe.split, probe.subset_size)
+    found = measure_sharpness(probe.measure, network.model, x, y, settings)
+    results.add("sharpness", asdict(probe) | asdict(found) | {"seconds": time.perf_counter() - started})
+
+
+def _subset(network: ProbedNetwork, split: str, size: int) -> Split:
+    """The whole split, or the subset of the spectrum probe of this size."""
+    x, y = network.splits[split]
+    if size == len(y):
+        return x, y
+    return draw_subset(x, y, size, streams.generator(network.seed, "spectrum", split, size))
 
 
 def _line(network: ProbedNetwork, probe: LandscapeProbe, x: Tensor, y: Tensor) -> tuple[Sequence[float], Tensor]:
@@ -260,6 +282,7 @@ PROBES: Mapping[type, Callable[[ProbedNetwork, Any, ProbeResults], None]] = {
     InputHessianProbe: _input_hessian,
     LandscapeProbe: _landscape,
     MinimalEpsilonProbe: _minimal_epsilon,
+    SharpnessProbe: _sharpness,
 }
 """The function that answers each kind of probe. A new kind is a class in search_spaces, a function and a line here."""
 

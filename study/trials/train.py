@@ -28,6 +28,7 @@ from study.training.cuda_graph import CudaGraphs
 from study.training.evaluation import evaluate
 from study.training.loop import Perturb, Recipe, TrainingRun
 from study.training.schedules import SCHEDULES
+from study.training.tracking import Tracking, tracked
 from study.trials.device_data import DeviceData
 
 Report = Callable[[Mapping[str, Any]], None]
@@ -69,7 +70,7 @@ def check(trials: Iterable[Trial]) -> None:
 
 
 class TrialTraining:
-    """A trial in training: train its `run`, with `store_checkpoint` as a hook, then `finish`."""
+    """A trial in training: train its `run`, with `track` and `store_checkpoint` as hooks, then `finish`."""
 
     def __init__(
         self,
@@ -80,6 +81,8 @@ class TrialTraining:
         parent: nn.Module | None = None,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
         replay: bool = True,
+        track: float | None = None,
+        memory_fraction: float = 1.0,
     ) -> None:
         """Begin, or continue from the trial's checkpoint.
 
@@ -90,6 +93,8 @@ class TrialTraining:
             parent: the network that training starts from, if the trial has a parent.
             checkpoint_seconds: least time between two checkpoints.
             replay: on a GPU, capture the step as a CUDA graph and replay it.
+            track: share of the training's time that is spent on its curvature; None: it is not tracked.
+            memory_fraction: the trial's share of the device's free memory, for tracking.
 
         Raises:
             ValueError: the trial names something that does not exist or that this device cannot do.
@@ -116,6 +121,10 @@ class TrialTraining:
             graphs=CudaGraphs() if replay and data.device.type == "cuda" else None,
             precision=trial.precision,
         )
+        self._tracking = None
+        if track is not None:
+            images, epochs = tracked(trial.epochs, trial.train_size, track)
+            self._tracking = Tracking(data.train, images, epochs, memory_fraction)
         self.trial_id = trial.trial_id
         self.run = TrainingRun(model, optimizer, recipe)
         self._data, self._results = data, results
@@ -139,6 +148,11 @@ class TrialTraining:
                 self._results.set_aside(f"checkpoints/{self.trial_id}.pt", str(error))
             model.load_state_dict(fresh[0])
             optimizer.load_state_dict(fresh[1])
+
+    def track(self, run: TrainingRun) -> None:
+        """A hook for the training loop, before `store_checkpoint`: add the epoch's curvature if it is tracked."""
+        if self._tracking is not None:
+            self._tracking(run)
 
     def store_checkpoint(self, run: TrainingRun) -> None:
         """A hook for the training loop: store a checkpoint if one is due."""
@@ -167,6 +181,8 @@ class TrialTraining:
             "val_acc": state.history[-1].val_acc if state.history else None,
             "test_loss": on_test.loss,
             "test_acc": on_test.accuracy,
+            "train_confidence": on_train.confidence,
+            "test_confidence": on_test.confidence,
             "weight_norm": checkpoints.weight_norm(model),
             "weights_sha256": checkpoints.weights_sha256(model),
             "parent_sha256": self._parent_sha256,

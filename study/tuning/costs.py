@@ -16,6 +16,7 @@ from search_spaces import (
     MinimalEpsilonProbe,
     Planned,
     Probe,
+    SharpnessProbe,
     SpectrumProbe,
     Trial,
 )
@@ -80,6 +81,18 @@ MINIMAL_EPSILON_PASSES = 180
 INPUT_CURVATURE_PASSES = 4.5
 """Passes of the input curvature on ten classes: nine backward passes. Measured: 3.8 to 4.0."""
 
+SHARPNESS_VECTORS: Mapping[str, int] = {"trace": 20, "density": 50}
+"""Vectors that a measure of the Hessian keeps: the constants of `study.curvature.stochastic`."""
+
+SHARPNESS_PASSES: Mapping[str, float] = {
+    "adaptive_sharpness": 21,
+    "adaptive_sharpness_normalised": 21,
+    "relative_flatness": FORWARD_SHARE,
+    "trace": 60 * HVP_SHARE,
+    "density": 100 * HVP_SHARE,
+}
+"""Passes of a measure of sharpness: gradients, or Hessian-vector products, for each image."""
+
 LANDSCAPE_POINTS: Mapping[str, int] = {"line": 41, "plane": 441, "interpolation": 31}
 """Forward passes: the numbers of offsets in `study.curvature.landscape`."""
 
@@ -122,6 +135,8 @@ def _passes(probe: Probe, sizes: Mapping[str, int]) -> float:
             return sizes["test"] * MINIMAL_EPSILON_PASSES * ATTACK_SHARE
         case InputHessianProbe():
             return probe.samples * INPUT_HESSIAN_PASSES
+        case SharpnessProbe():
+            return probe.subset_size * SHARPNESS_PASSES.get(probe.measure, UNKNOWN_PASSES)
         case LandscapeProbe():
             surface = probe.subset_size * LANDSCAPE_POINTS[probe.kind] * FORWARD_SHARE
             return surface + probe.hessian_size * HVP_SHARE * MATVECS[1] / DIRECTIONS_SHARED_BY

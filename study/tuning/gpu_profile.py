@@ -17,6 +17,7 @@ from search_spaces import (
     LandscapeProbe,
     Planned,
     Probe,
+    SharpnessProbe,
     SpectrumProbe,
 )
 from study.attacks.evaluate import ON_GPU
@@ -28,7 +29,7 @@ from study.training.evaluation import CHUNK
 from study.training.gpu_memory import out_of_gpu_memory
 from study.trials.device_data import DeviceData
 from study.trials.execute import execute
-from study.tuning.costs import HVP_SHARE, MATVECS, probe_passes, probe_seconds
+from study.tuning.costs import HVP_SHARE, MATVECS, SHARPNESS_VECTORS, probe_passes, probe_seconds
 
 STEPS = 10
 """Optimizer steps of the profiled training."""
@@ -179,7 +180,7 @@ def probe_kind(probe: Probe) -> str:
     """Probes of one kind need the same memory."""
     if isinstance(probe, AttackProbe):
         return probe.attack
-    name = type(probe).__name__.removesuffix("Probe").lower()
+    name = getattr(probe, "measure", type(probe).__name__.removesuffix("Probe").lower())
     return name + str(getattr(probe, "count", ""))
 
 
@@ -252,7 +253,7 @@ def _hessian_products(planned: Planned, images: int) -> float:
 
 def _hessian_size(probe: Probe) -> int:
     """Images of the Hessian that a probe multiplies by; 0 for none."""
-    if isinstance(probe, SpectrumProbe):
+    if isinstance(probe, SpectrumProbe) or (isinstance(probe, SharpnessProbe) and probe.measure in SHARPNESS_VECTORS):
         return probe.subset_size
     return probe.hessian_size if isinstance(probe, LandscapeProbe) else 0
 
@@ -261,5 +262,7 @@ def _lanczos_vectors(probe: Probe) -> int:
     """Vectors that Lanczos keeps for a probe."""
     if not _hessian_size(probe):
         return 0
+    if isinstance(probe, SharpnessProbe):
+        return SHARPNESS_VECTORS[probe.measure]
     count = probe.count if isinstance(probe, SpectrumProbe) else 2
     return MATVECS.get(count, 3 * count)

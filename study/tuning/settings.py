@@ -12,6 +12,10 @@ class ClusterError(Exception):
     """Ray cannot be started or reached, or its nodes cannot hold the trials or the data."""
 
 
+TRACK_SHARE = 0.1
+"""Default of `RunSettings.track`, where tracking is asked for."""
+
+
 @dataclass(frozen=True)
 class RunSettings:
     """How the trials of a run are executed.
@@ -26,6 +30,7 @@ class RunSettings:
         replicas: networks trained as one program at most; None: on GPUs as many as measured throughput suggests,
             else one.
         cuda_graphs: on a GPU, record the training step as a CUDA graph and replay it.
+        track: share of the time of training that is spent on its curvature; None: it is not tracked.
         trackers: what also logs every trial: `mlflow` -> URI, `wandb` -> project, `tensorboard` -> folder.
     """
 
@@ -36,4 +41,5 @@ class RunSettings:
     trial_timeout: float | None = None
     replicas: int | None = None
     cuda_graphs: bool = True
+    track: float | None = None
     trackers: Mapping[str, str] = field(default_factory=dict)

@@ -74,6 +74,7 @@ def run_trial(
             checkpoint_seconds=settings.checkpoint_seconds,
             replay=settings.cuda_graphs,
             memory_fraction=_gpu_share() or 1.0,
+            track=settings.track,
         )
     except OSError:
         time.sleep(STORAGE_PAUSE_SECONDS)
@@ -117,7 +118,7 @@ def report_history(results: Results, planned: Planned, report: Report) -> None:
     row = results.read_row(planned.trial.trial_id)
     if row is not None and (row["replicas"] or 1) > 1 and not answered_probes(row):
         for epoch in row["history"]:
-            report(epoch)
+            report({name: value for name, value in epoch.items() if value is not None})
 
 
 def tensors(planned: Planned, references: Mapping[DataKey, tuple[Any, str]]) -> DeviceData:

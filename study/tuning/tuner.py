@@ -148,18 +148,13 @@ def train_in_batches(
             trackers={},  # they log single trials
         ),
         report_intervals={leader: sum(map(costs.report_interval, group)) for leader, group in members.items()},
-        execute_trial=partial(_train_group, execute_batched, groups=members, replicas=settings.replicas),
+        execute_trial=partial(execute_batched, groups=members, replicas=settings.replicas),
     )
     for leader, reason in progress.failures.items():
         print(f"not trained as one program, but one by one: {progress.labels[leader]}: {reason}", file=sys.stderr)
     rows, _ = results.read_rows(["trial_id", "status", "status_reason"])
     trial_ids = {planned.trial.trial_id for group in batches for planned in group}
     return {row["trial_id"]: row for row in rows if row["trial_id"] in trial_ids and row["status"] in TRAINED}
-
-
-def _train_group(train: Execute, *arguments: Any, memory_fraction: float, **options: Any) -> Row:
-    """Train a group; it takes no Hessian-vector products, and so needs no budget for them."""
-    return train(*arguments, **options)
 
 
 def run_trials(
