@@ -19,6 +19,7 @@ from analysis.figures.large_batch import LANDSCAPES
 from analysis.figures.lead import Lead, lead
 from analysis.figures.plane import arrow_figure, scatter_figure
 from analysis.figures.robust_curves import robust_curves
+from analysis.figures.sharpness import Track, density_figures, tracks
 from analysis.published.paper_versus_ours import TableComparison, compare
 from analysis.published.printed_rows import PRINTED
 from analysis.reports.correlation import CorrelationReport, correlation_report
@@ -51,6 +52,8 @@ class Findings:
     arrows: list[Figure]
     curves: list[Figure]
     landscapes: dict[str, list[Figure]]
+    tracks: list[Track]
+    densities: list[Figure]
     comparisons: list[TableComparison]
 
     @property
@@ -60,7 +63,9 @@ class Findings:
         grouped = [figure for group in self.groups for figure in group.figures]
         numbered = [figure for figures in self.panels.values() for figure in figures]
         shapes = [figure for figures in self.landscapes.values() for figure in figures]
-        return [*first, *grouped, *self.planes, *self.forests, *self.arrows, *self.curves, *numbered, *shapes]
+        tracked = [figure for track in self.tracks for figure in track.figures]
+        others = [*self.planes, *self.forests, *self.arrows, *self.curves, *numbered, *shapes]
+        return [*first, *grouped, *others, *tracked, *self.densities]
 
 
 def find(table: StudyTable) -> Findings:
@@ -83,6 +88,8 @@ def find(table: StudyTable) -> Findings:
             arrows=_arrows(data, counterexamples),
             curves=robust_curves(data),
             landscapes={panel_id: panel(table) for panel_id, panel in LANDSCAPES.items()},
+            tracks=tracks(table),
+            densities=density_figures(table),
             comparisons=[compare(table, printed, model) for printed in PRINTED for model in printed.models],
         )
 

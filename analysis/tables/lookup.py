@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from analysis.tables.table import StudyTable
 
-Frame = Literal["points", "attacks", "transfers", "spectra", "landscapes"]
+Frame = Literal["points", "attacks", "transfers", "spectra", "landscapes", "sharpness", "tracked"]
 
 _NO_ROWS = np.empty(0, dtype=np.intp)
 

@@ -32,9 +32,12 @@ from study.results.schema import PROVENANCE, ROW_SCHEMA, Row
 
 T = TypeVar("T")
 
-NESTED = ("attacks", "spectra", "landscapes", "history")
+NESTED = ("attacks", "spectra", "landscapes", "sharpness", "history")
 
-READ = tuple(name for name in ROW_SCHEMA.names if name != "history")
+TRACK = ("epoch", "lr", "lambda1", "lambda1_images", "batch_sharpness", "track_seconds")
+"""What is read of each epoch."""
+
+READ = (*(name for name in ROW_SCHEMA.names if name != "history"), *(f"history.{name}" for name in TRACK))
 """The columns that are read of a folder."""
 
 TRIALS_ONLY = ("spaces", "regimes", "status_reason", "minimal_epsilon_quantiles", *(field.name for field in PROVENANCE))
@@ -74,7 +77,8 @@ class StudyTable:
             struct (`accuracy` is the adversarial one), with images made by the network's own weights. The name of an
             attack with other Newton settings than the usual ones includes them.
         transfers: the same, with images made by the weights of the trial's parent.
-        spectra, landscapes: one row per point and spectrum or landscape, likewise.
+        spectra, landscapes, sharpness: one row per point and spectrum, landscape or measure of sharpness, likewise.
+        tracked: one row per point and epoch after which the curvature was measured, with the columns `TRACK`.
         planned: one row per planned trial and regime label: the trial's fields, `trial_id`, `cell_id`, `space`,
             `regime` and `state` (ok, diverged, failed or missing).
         unreadable: files left out, with the reason.
@@ -89,6 +93,8 @@ class StudyTable:
     transfers: pd.DataFrame
     spectra: pd.DataFrame
     landscapes: pd.DataFrame
+    sharpness: pd.DataFrame
+    tracked: pd.DataFrame
     planned: pd.DataFrame
     unreadable: tuple[Unreadable, ...]
     requests: tuple[Request, ...]
@@ -169,6 +175,8 @@ def from_table(
         transfers=attacks[transferred].reset_index(drop=True),
         spectra=_joined(configured, trial, *spectra),
         landscapes=_joined(configured, trial, *unrolled(rows, "landscapes")),
+        sharpness=_joined(configured, trial, *unrolled(rows, "sharpness")),
+        tracked=_joined(configured, trial, *_tracked(*unrolled(rows, "history"))),
         planned=_planned(grid, dict(zip(trials["trial_id"], trials["status"], strict=True))),
         unreadable=tuple(unreadable),
         requests=tuple(requests),
@@ -238,6 +246,13 @@ def _joined(
     right = entries.take(place).reset_index(drop=True)
     shared = {name: f"{name}_probe" for name in right.columns if name in left.columns}
     return pd.concat([left, right.rename(columns=shared)], axis=1)
+
+
+def _tracked(epochs: pd.DataFrame, counts: NDArray[np.int64]) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+    """The epochs whose curvature was measured, and their number in each row."""
+    measured = epochs["lambda1_images"].notna().to_numpy()
+    owner = np.repeat(np.arange(len(counts)), counts)
+    return epochs.loc[measured, list(TRACK)].reset_index(drop=True), np.bincount(owner[measured], minlength=len(counts))
 
 
 def _attacks(frame: pd.DataFrame, counts: NDArray[np.int64]) -> tuple[pd.DataFrame, NDArray[np.int64]]:

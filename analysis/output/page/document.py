@@ -23,6 +23,7 @@ from analysis.output.page.optimizers import optimizer_section
 from analysis.output.page.provenance import downloads_section, provenance_section
 from analysis.output.page.published import published_section
 from analysis.output.page.robustness import robustness_section
+from analysis.output.page.sharpness import sharpness_section
 from analysis.output.page.templates import Section, rendered
 
 SCRIPTS = ("charts", "tips", "highlight", "controls", "tables", "sections")
@@ -69,6 +70,7 @@ def _sections(findings: Findings, downloads: Sequence[str], charts: Charts) -> l
         optimizer_section(findings.table, charts),
         paper_section(findings, charts),
         landscape_section(findings, charts),
+        sharpness_section(findings, charts),
         published if decided else None,
         missing_section(findings.table),
         provenance_section(findings),

@@ -1,0 +1,243 @@
+"""Curvature while training against the edge of stability, and the density of the Hessian's eigenvalues."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.figures.curve_sets import SHARED, Setup, shared_values
+from analysis.figures.figure import DATA, POWERS, Figure, Spec, curve_channels, encoded, layer, layered, rounded
+from analysis.figures.representatives import COLOURS, SHAPES, decades
+from analysis.tables.table import StudyTable
+from analysis.theme import SOLID, SeriesStyle, regime_style
+
+CURVE = [*SHARED, "regime", "momentum"]
+"""What the networks of one chart share; batch size and seed vary in it."""
+
+TRACKS = {"lambda1": "λ₁ of {} training images", "batch_sharpness": "The minibatches' own sharpness"}
+"""Column of `table.tracked` -> heading of its chart; the rate times each is drawn."""
+
+AXIS_UNIT = 1e-3
+"""On the axis of eigenvalues the part around zero that is nearly linear, as a fraction of the largest."""
+
+BELL = 0.25
+"""Standard deviation, on the axis as it is drawn, of the bell that a mass of a density becomes."""
+
+GRID = 240
+"""Points of a density."""
+
+LEAST_DENSITY = 1e-6
+"""Smaller densities are not drawn."""
+
+
+def batch_styles(table: StudyTable) -> dict[int, SeriesStyle]:
+    """Batch size -> colour and shape, the same in all charts of a report."""
+    sizes = sorted(set(table.points["batch_size"].astype(int)))
+    return {
+        size: SeriesStyle(f"batch {size}", COLOURS[k % len(COLOURS)], SHAPES[k % len(SHAPES)])
+        for k, size in enumerate(sizes)
+    }
+
+
+# -- while training
+
+
+@dataclass(frozen=True)
+class Track:
+    """The networks of one curve while they trained: two charts, and where they ended.
+
+    Attributes:
+        title: data set, model, regime and momentum.
+        figures: the rate times the top eigenvalue, and times the minibatches' own sharpness, against the epoch.
+        ends: rate times top eigenvalue after the last epoch of each network.
+        edge: the product at which gradient descent with this momentum becomes unstable.
+    """
+
+    title: str
+    figures: tuple[Figure, ...]
+    ends: NDArray[np.float64]
+    edge: float
+
+
+def tracks(table: StudyTable) -> list[Track]:
+    """The curves whose networks were tracked, in the order of the table."""
+    found = []
+    for values, epochs in table.tracked.groupby(CURVE, dropna=False, sort=False):
+        where, slug = _named(values)
+        images = f"{int(epochs['lambda1_images'].max()):,}"
+        figures = [_track(table, epochs, column, text.format(images), where, slug) for column, text in TRACKS.items()]
+        last = epochs.sort_values("epoch").drop_duplicates("trial_id", keep="last")
+        ends = (last["lr"] * last["lambda1"]).to_numpy(dtype=float)
+        found.append(Track(where, tuple(figures), ends, edges_of_stability(float(epochs["momentum"].iloc[0]))[-1]))
+    return found
+
+
+def edges_of_stability(momentum: float) -> list[float]:
+    """Rate times curvature at which gradient descent, without and with this momentum, becomes unstable on a quadratic:
+    2 and 2 (1 + momentum) (Cohen et al. 2021, arXiv:2103.00065).
+    """
+    return sorted({2.0, 2 * (1 + momentum)})
+
+
+def _track(table: StudyTable, epochs: pd.DataFrame, column: str, title: str, where: str, slug: str) -> Figure:
+    products = (epochs["lr"] * epochs[column]).astype(float)
+    positive = epochs.assign(product=products)[products > 0]
+    styles = batch_styles(table)
+    records: list[dict[str, Any]] = []
+    for (size, epoch), seeds in positive.groupby(["batch_size", "epoch"]):
+        found = seeds["product"].to_numpy(dtype=float)
+        values = {"value": np.exp(np.log(found).mean()), "low": found.min(), "high": found.max()}
+        of = {"cell": str(seeds["cell_id"].iloc[0]), "curve": styles[int(str(size))].label, "epoch": int(str(epoch))}
+        records.append(of | {name: rounded(float(value)) for name, value in values.items()})
+    last = {record["curve"]: record for record in records}
+    shown = tuple(style for style in styles.values() if style.label in last)
+    edges = edges_of_stability(float(epochs["momentum"].iloc[0]))
+    dashed = f", dashed: 2 (1 + momentum) = {edges[1]:g}" if len(edges) > 1 else ""
+    reach = [record[end] for record in records for end in ("low", "high")]
+    return Figure(
+        name=f"track-{column}-{slug}",
+        title=f"{where}: {title}",
+        template=_track_template(shown, [*reach, *edges], sorted(set(epochs["epoch"].astype(int))), edges),
+        data={DATA: records},
+        caption=(
+            f"The learning rate of an epoch times the curvature after it: geometric mean and range of the seeds, "
+            f"{epochs['trial_id'].nunique()} networks in all. Grey line: 2, the edge of stability{dashed}."
+        ),
+        description=f"{where}: rate times curvature against epoch. {title}. "
+        + " ".join(f"{curve}: {end['value']:.3g} after epoch {end['epoch']}." for curve, end in last.items()),
+        legend=shown,
+    )
+
+
+def _track_template(
+    styles: Sequence[SeriesStyle], reach: Sequence[float], epochs: Sequence[int], edges: Sequence[float]
+) -> Spec:
+    channels = curve_channels(styles)
+    first, last = epochs[0], epochs[-1]
+    log = alt.Scale(type="log", domain=[first / 1.1, last * 1.1], nice=False)
+    round_ones = [epoch for epoch in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if first <= epoch <= last]
+    ticks = round_ones if len(round_ones) > 1 else [first, last]
+    x = encoded(alt.X("epoch:Q", title="epoch", scale=log, axis=alt.Axis(grid=False, values=ticks, format="d")))
+    low, high = min(reach), max(reach)
+    scale = alt.Scale(type="log", domain=[low / 1.3, high * 1.3], nice=False)
+    marks = [step * tick for tick in decades(low, high) for step in (1, 2, 5)]
+    axis = alt.Axis(labelExpr=POWERS, values=marks, labelOverlap=True)
+    y = encoded(alt.Y("value:Q", title="rate × curvature", scale=scale, axis=axis))
+    colour, shape = encoded(channels.color), encoded(channels.shape)
+    tooltip = _tooltip("epoch:Q", "value:Q", "low:Q", "high:Q")
+    rules: list[Spec] = [
+        {"data": {"values": [{}]}}
+        | layer({"type": "rule", "strokeWidth": 1.2, "opacity": 0.45, "strokeDash": dash}, y={"datum": edge})
+        for edge, dash in zip(edges, (SOLID, [5, 3]), strict=False)
+    ]
+    bar: Spec = {"type": "rule", "strokeWidth": 1.1, "opacity": 0.45}
+    line: Spec = {"type": "line", "strokeWidth": 1.6, "opacity": 0.8}
+    point: Spec = {"type": "point", "size": 30, "filled": True, "opacity": 1}
+    return layered(
+        *rules,
+        layer(bar, x=x, y=y | {"field": "low"}, y2={"field": "high"}, color=colour),
+        layer(line, x=x, y=y, color=colour),
+        layer(point, x=x, y=y, color=colour, shape=shape, tooltip=tooltip),
+    )
+
+
+# -- the density
+
+
+def density_figures(table: StudyTable) -> list[Figure]:
+    """A chart for each curve with spectral densities: a line for each batch size, of the network of the first seed."""
+    found = table.sharpness[table.sharpness["measure"] == "density"]
+    known = [isinstance(nodes, list) and bool(nodes) and bool(np.isfinite(nodes).all()) for nodes in found["nodes"]]
+    curves = found[known].groupby(CURVE, dropna=False, sort=False)
+    return [_density(table, entries, *_named(values)) for values, entries in curves]
+
+
+def _density(table: StudyTable, entries: pd.DataFrame, where: str, slug: str) -> Figure:
+    first = entries.sort_values(["seed", "subset_size"]).drop_duplicates("batch_size").sort_values("batch_size")
+    masses = {
+        int(size): (np.asarray(nodes, dtype=float), np.asarray(weights, dtype=float))
+        for size, nodes, weights in zip(first["batch_size"], first["nodes"], first["weights"], strict=True)
+    }
+    largest = max(float(np.abs(nodes).max()) for nodes, _ in masses.values()) or 1.0
+    unit = float(f"{AXIS_UNIT * largest:.2g}")
+    ends = np.concatenate([position(nodes, unit) for nodes, _ in masses.values()])
+    grid = np.linspace(ends.min() - 4 * BELL, ends.max() + 4 * BELL, GRID)
+    values = np.sign(grid) * unit * np.expm1(np.abs(grid))
+    styles = batch_styles(table)
+    records = [
+        {
+            "cell": str(cell),
+            "curve": styles[size].label,
+            "value": rounded(float(value), 5),
+            "density": rounded(float(height), 4),
+        }
+        for cell, (size, (nodes, weights)) in zip(first["cell_id"], masses.items(), strict=True)
+        for value, height in zip(values, smoothed(nodes, weights, grid, unit), strict=True)
+        if height >= LEAST_DENSITY
+    ]
+    shown = tuple(styles[size] for size in masses)
+    images, parameters = int(first["subset_size"].iloc[0]), int(first["n_params"].iloc[0])
+    seeds = ", ".join(map(str, sorted(set(first["seed"].astype(int)))))
+    return Figure(
+        name=f"density-{slug}",
+        title=f"{where}: density of the Hessian's eigenvalues",
+        template=_density_template(shown, largest, unit),
+        data={DATA: records},
+        caption=(
+            f"Share of the {parameters:,} eigenvalues per unit of the axis as drawn, of the Hessian on {images:,} "
+            f"training images; each mass of the quadrature is drawn as a bell. Seed {seeds} of each network."
+        ),
+        description=f"{where}: spectral density. "
+        + " ".join(
+            f"Batch {size}: eigenvalues from {n.min():.3g} to {n.max():.3g}." for size, (n, _) in masses.items()
+        ),
+        legend=shown,
+    )
+
+
+def position(values: NDArray[np.float64], unit: float) -> NDArray[np.float64]:
+    """Where values are on the axis: linear within `unit` of zero, logarithmic beyond (Vega's symlog)."""
+    placed: NDArray[np.float64] = np.sign(values) * np.log1p(np.abs(values) / unit)
+    return placed
+
+
+def smoothed(
+    nodes: NDArray[np.float64], weights: NDArray[np.float64], grid: NDArray[np.float64], unit: float
+) -> NDArray[np.float64]:
+    """Density (k,) at the positions `grid` of masses `weights` at `nodes`, each a normal density on the axis."""
+    distance = (grid[:, None] - position(nodes, unit)[None, :]) / BELL
+    bells: NDArray[np.float64] = np.exp(-(distance**2) / 2) / (BELL * (2 * np.pi) ** 0.5)
+    return bells @ weights
+
+
+def _density_template(styles: Sequence[SeriesStyle], largest: float, unit: float) -> Spec:
+    powers = range(int(np.ceil(np.log10(unit))), int(np.floor(np.log10(largest))) + 1)
+    ticks = sorted([0.0, *(sign * 10.0**power for power in powers for sign in (-1, 1))])
+    scale = alt.Scale(type="symlog", constant=unit, nice=False)
+    axis = alt.Axis(grid=False, values=ticks, labelExpr=POWERS, labelOverlap=True)
+    x = encoded(alt.X("value:Q", title="eigenvalue", scale=scale, axis=axis))
+    heights = alt.Axis(labelExpr=POWERS, values=decades(LEAST_DENSITY, 10.0))
+    y = encoded(alt.Y("density:Q", title="density", scale=alt.Scale(type="log", nice=False), axis=heights))
+    line: Spec = {"type": "line", "strokeWidth": 1.5, "opacity": 0.85}
+    colour = encoded(curve_channels(styles).color)
+    return layered(layer(line, x=x, y=y, color=colour, tooltip=_tooltip("value:Q", "density:Q")))
+
+
+# -- both
+
+
+def _named(values: Any) -> tuple[str, str]:
+    """What a group of `CURVE` is called in text and in file names."""
+    setup, regime, momentum = Setup(shared_values(values[: len(SHARED)])), str(values[-2]), float(values[-1])
+    name = f"{setup.title}: {regime_style(regime).label}, m={momentum:g}"
+    return name, "-".join((*setup.slug, regime, f"m{momentum:g}"))
+
+
+def _tooltip(*fields: str) -> list[Spec]:
+    return [encoded(alt.Tooltip("curve:N")), *(encoded(alt.Tooltip(field, format=".3~g")) for field in fields)]
