@@ -154,7 +154,7 @@ def density_figures(table: StudyTable) -> list[Figure]:
     """A chart for each curve with spectral densities: a line for each batch size, of the network of the first seed."""
     found = table.sharpness[table.sharpness["measure"] == "density"]
     known = [isinstance(nodes, list) and bool(nodes) and bool(np.isfinite(nodes).all()) for nodes in found["nodes"]]
-    curves = found[known].groupby(CURVE, dropna=False, sort=False)
+    curves = found[np.array(known, dtype=bool)].groupby(CURVE, dropna=False, sort=False)
     return [_density(table, entries, *_named(values)) for values, entries in curves]
 
 

@@ -76,8 +76,8 @@ def _options(cell: Mapping[Any, Any], request: Request | None) -> list[str]:
             options.append(f"--{name} {shlex.quote(getattr(request, name))}")
     if request and request.seeds is not None:
         options.append(f"--seeds {','.join(map(str, request.seeds))}")
-    if request and request.probes == "headline":
-        options.append("--probes headline")
+    if request and request.probes != "all":
+        options.append(f"--probes {request.probes}")
     return options
 
 

@@ -119,3 +119,42 @@ ROBUSTNESS: Mapping[str, Measure] = {
 def robustness(table: StudyTable) -> pd.DataFrame:
     """The measures of `ROBUSTNESS` of every trained network, a column each, indexed by trial id."""
     return table.once("robustness", lambda: pd.DataFrame({name: one.of(table) for name, one in ROBUSTNESS.items()}))
+
+
+def _lambda1_times_norm(table: StudyTable) -> pd.Series:
+    """lambda1 times the squared norm of the weights, on which a common factor of all weights has no effect."""
+    return _column("lambda1_train", table) * _column("weight_norm", table) ** 2
+
+
+def _sharpness(name: str, table: StudyTable) -> pd.Series:
+    """The answers of a probe of sharpness on training images; of several, that on most images."""
+    entries = table.sharpness[(table.sharpness["measure"] == name) & (table.sharpness["split"] == "train")]
+    largest = entries.sort_values("subset_size", ascending=False).drop_duplicates("trial_id").set_index("trial_id")
+    return largest["value"].astype(float).reindex(table.trials["trial_id"])
+
+
+SHARPNESS: Mapping[str, Measure] = {
+    measure.name: measure
+    for measure in (
+        Measure("lambda1_train", "λ₁ on the training set", True, partial(_column, "lambda1_train")),
+        Measure("lambda1_test", "λ₁ on the test set", True, partial(_column, "lambda1_test")),
+        Measure("lambda1_norm", "λ₁ × squared norm of the weights", True, _lambda1_times_norm),
+        Measure("trace", "trace of the Hessian", True, partial(_sharpness, "trace")),
+        Measure("adaptive_sharpness", "adaptive sharpness", True, partial(_sharpness, "adaptive_sharpness")),
+        Measure(
+            "adaptive_sharpness_normalised",
+            "adaptive sharpness, normalised logits",
+            True,
+            partial(_sharpness, "adaptive_sharpness_normalised"),
+        ),
+        Measure("relative_flatness", "relative flatness", True, partial(_sharpness, "relative_flatness")),
+        Measure("confidence", "mean confidence on training images", False, partial(_column, "train_confidence")),
+    )
+}
+"""Name -> measure of sharpness. The more confident a network is, the flatter is its cross-entropy: `confidence` falls.
+"""
+
+
+def sharpness(table: StudyTable) -> pd.DataFrame:
+    """The measures of `SHARPNESS` of every trained network, a column each, indexed by trial id."""
+    return table.once("sharpness", lambda: pd.DataFrame({name: one.of(table) for name, one in SHARPNESS.items()}))

@@ -1,8 +1,8 @@
 """The smallest max-norm perturbation found that makes a model misclassify an image: an upper bound on the smallest one.
 
 Bisection over a projected sign-gradient attack. Every image has a ball of its own, and goes on to a smaller one as soon
-as it is misclassified, to a larger one when its attacks have failed; settled images are left out of the passes that
-follow. Nothing is drawn at random.
+as it is misclassified, to a larger one when its attacks have failed; settled images make room for others. Nothing is
+drawn at random.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ GROWTH, SHRINKAGE = 1.5, 0.9
 
 @full_precision()
 def minimal_epsilon(model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int | None = None) -> Tensor:
-    """The smallest max-norm distance at which each image of a split was misclassified, in (0, 1].
+    """The smallest max-norm distance at which each image of a split was misclassified, in [0, 1].
 
     It is the distance of a real adversarial image in [0, 1], so an upper bound: a better attack may find a smaller one.
 
@@ -47,7 +47,7 @@ def minimal_epsilon(model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int |
         batch_size: images attacked at a time; default: as many as `study.attacks.evaluate.images_at_once` says.
 
     Returns:
-        (n,), on the CPU; 0 where the model is wrong without an attack, inf where no attack succeeded.
+        (n,), float32, on the CPU; 0 where the model is wrong without an attack, inf where no attack succeeded.
 
     Raises:
         ValueError: images, labels or model refused by `study.attacks.inputs`, or logits that are not finite.
@@ -57,7 +57,23 @@ def minimal_epsilon(model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int |
     """
     check_split(model, x, y)
     size = images_at_once(model, x, y) if batch_size is None else batch_size
-    return torch.cat([_of_batch(model, *batch).cpu() for batch in batches(model, x, y, size)])
+    result = torch.zeros(len(y))
+    waiting, begun = batches(model, x, y, size), 0
+    state, gradient = None, torch.empty(0)
+    while True:
+        few = state is None or len(state.place) <= size / 2
+        if few and (batch := next(waiting, None)) is not None:
+            new, slope = _begin(model, *batch, first=begun)
+            gradient = slope if state is None else torch.cat([gradient, slope])
+            state = new if state is None else state.joined(new)
+            begun += len(batch[1])
+        elif state is None or not len(state.place):
+            return result
+        else:
+            gradient, settled = _search(model, state, gradient)
+            if settled.any():
+                result[state.place[settled].cpu()] = state.high[settled].float().cpu()
+                state, gradient = state.only(~settled), gradient[~settled]
 
 
 @dataclass
@@ -80,31 +96,37 @@ class _State:
         """The state of the images that the mask `kept` (n,) names."""
         return _State(*(getattr(self, one.name)[kept] for one in fields(self)))
 
+    def joined(self, other: _State) -> _State:
+        """The images of both."""
+        return _State(*(torch.cat([getattr(self, one.name), getattr(other, one.name)]) for one in fields(self)))
 
-def _of_batch(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+
+def _begin(model: nn.Module, x: Tensor, y: Tensor, *, first: int) -> tuple[_State, Tensor]:
+    """The images of a batch that the model gets right, in balls that reach a linear model's boundary, and their
+    gradients; `first` is the place of the batch in its split. Those that it gets wrong are settled, at 0.
+    """
     logits, gradient = logits_and_input_gradient(model, x, y, margins)
-    result = torch.zeros(len(x), device=x.device, dtype=x.dtype)
     place = (logits.argmax(dim=1) == y).nonzero().squeeze(1)
     x, y, gradient = x[place], y[place], gradient[place]
     slope = gradient.abs().flatten(1).sum(dim=1)
     zero, none = torch.zeros_like(slope), torch.full_like(slope, math.inf)
     linear = (1.1 * -margins(logits[place], y) / slope.clamp(min=1e-12)).clamp(max=1.0)
-    state = _State(place, x, y, x, x, zero, none, linear, zero, torch.full_like(zero, FIRST), zero)
-    while len(state.place):
-        _step(state, gradient)
-        first_half = state.step <= STEPS / 2
+    state = _State(place + first, x, y, x, x, zero, none, linear, zero, torch.full_like(zero, FIRST), zero)
+    return state, gradient
 
-        def loss(logits: Tensor, y: Tensor, stable: Tensor = first_half) -> Tensor:
-            return torch.where(stable, stable_margins(logits, y), margins(logits, y))
 
-        logits, gradient = logits_and_input_gradient(model, state.now, state.y, loss)
-        if not bool(logits.isfinite().all()):
-            raise ValueError("the search met logits that are not finite: the weights have diverged")
-        settled = _bisect(state, fooled=logits.argmax(dim=1) != state.y)
-        if settled.any():
-            result[state.place[settled]] = state.high[settled]
-            state, gradient = state.only(~settled), gradient[~settled]
-    return result
+def _search(model: nn.Module, state: _State, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """One step of every image; returns the gradients at the new iterates, and which images are settled."""
+    _step(state, gradient)
+    first_half = state.step <= STEPS / 2
+
+    def loss(logits: Tensor, y: Tensor) -> Tensor:
+        return torch.where(first_half, stable_margins(logits, y), margins(logits, y))
+
+    logits, gradient = logits_and_input_gradient(model, state.now, state.y, loss)
+    if not bool(logits.isfinite().all()):
+        raise ValueError("the search met logits that are not finite: the weights have diverged")
+    return gradient, _bisect(state, fooled=logits.argmax(dim=1) != state.y)
 
 
 def _step(state: _State, gradient: Tensor) -> None:

@@ -10,6 +10,7 @@ from analysis.figures.figure import styles_of
 from analysis.findings import Findings
 from analysis.output.page.charts import Charts, group
 from analysis.output.page.templates import Section
+from analysis.statistics.thresholds import OVERSTATED
 from analysis.tables.cells import cells
 from analysis.tables.measures import ROBUSTNESS, WORST, robustness
 from analysis.tables.table import CURVE, StudyTable
@@ -29,8 +30,9 @@ def robustness_section(findings: Findings, charts: Charts) -> Section | None:
     if not measured[["apgd", "minimal_epsilon_area"]].notna().any(axis=None):
         return None
     curves = findings.curves
+    titles = [one.title.replace("robust accuracy over ε, ", "") for one in curves]
     context = {
-        "curves": group(charts, curves, [one.title for one in curves], styles=styles_of(curves)) if curves else None,
+        "curves": group(charts, curves, titles, styles=styles_of(curves)) if curves else None,
         "beaten": _beaten(table),
         "table": _table(table, measured),
     }
@@ -49,7 +51,8 @@ def _beaten(table: StudyTable) -> Context | None:
 
 def _table(table: StudyTable, measured: pd.DataFrame) -> Context:
     """Means over the seeds of each cell."""
-    points = table.points[table.points["status"] == "ok"].merge(measured, left_on="trial_id", right_index=True)
+    points = table.points.loc[table.points["status"] == "ok", [*CURVE, "batch_size", "trial_id", "test_acc"]]
+    points = points.merge(measured, left_on="trial_id", right_index=True)
     asked = [one for one in SHOWN if points[one].notna().any()]
     points = points[points[asked].notna().any(axis=1)]
     rows = []
@@ -67,10 +70,11 @@ def _table(table: StudyTable, measured: pd.DataFrame) -> Context:
                     percent(cell["test_acc"].mean()),
                     *(number(means[one]) if one.startswith("minimal") else percent(means[one]) for one in asked),
                 ],
-                "marked": f"PGD leaves {100 * gap:.1f} points more" if gap > 0.01 else "",
+                "gap": "–" if pd.isna(gap) else f"{100 * gap:+.1f}".replace("-", "−"),
+                "marked": gap > OVERSTATED,
             }
         )
     labels = [ROBUSTNESS[one].label.removeprefix("accuracy under ") for one in asked]
     head = ("Data and model", "Curve", "Batch", "Seeds", "Clean", *(f"{text[0].upper()}{text[1:]}" for text in labels))
     caption = "Accuracies at the headline ε and smallest perturbations found, means over seeds"
-    return {"head": (*head, "Mark"), "caption": caption, "rows": rows}
+    return {"head": (*head, "PGD over auto-PGD, points"), "caption": caption, "rows": rows}
