@@ -198,6 +198,7 @@ def test_without_a_head_no_study_is_started(tmp_path: Path) -> None:
     job = Allocation(tmp_path, 2, environment={"STATUS": "no Ray", "SECONDS": "299"})
     assert job.start().wait(60) == 3
     assert [line for line in job.record() if not line.startswith("ray node1")] == []
+    assert not FOLDER.exists()
 
 
 @pytest.mark.slow
