@@ -44,7 +44,8 @@ def minimal_epsilon(model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int |
         model: in eval mode, maps pixels in [0, 1] to logits (n, classes). Batches are moved to its device and dtype.
         x: images (n, ...), uint8 in 0..255 or floating point in [0, 1].
         y: true classes (n,), int64.
-        batch_size: images attacked at a time; default: as many as `study.attacks.evaluate.images_at_once` says.
+        batch_size: images that begin at a time, while at most so many are not settled; default: as many as
+            `study.attacks.evaluate.images_at_once` says.
 
     Returns:
         (n,), float32, on the CPU; 0 where the model is wrong without an attack, inf where no attack succeeded.
@@ -61,7 +62,7 @@ def minimal_epsilon(model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int |
     waiting, begun = batches(model, x, y, size), 0
     state, gradient = None, torch.empty(0)
     while True:
-        few = state is None or len(state.place) <= size / 2
+        few = state is None or len(state.place) <= size
         if few and (batch := next(waiting, None)) is not None:
             new, slope = _begin(model, *batch, first=begun)
             gradient = slope if state is None else torch.cat([gradient, slope])
