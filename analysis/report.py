@@ -1,4 +1,4 @@
-"""The report's command line: `python -m analysis.report RESULTS [--out DIR] [--formats png,svg,pdf]`."""
+"""The report's command line: `python -m analysis.report RESULTS [RESULTS ...] [--out DIR] [--formats png,svg,pdf]`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pandas as pd
 
 from analysis.claims.claim import to_frame
 from analysis.findings import Findings, find
-from analysis.output.columns import DESCRIPTIONS
-from analysis.output.downloads import aggregated, comparisons_frame, networks, write_tables
+from analysis.output.downloads import aggregated, comparisons_frame, conflicts_frame, networks, write_tables
 from analysis.output.export import FORMATS, export_figures
 from analysis.output.latex import TABLES, write_latex
 from analysis.output.page import render
 from analysis.tables.cells import cells
+from analysis.tables.merge import conflicts_in_words
 from analysis.tables.table import load
 from search_spaces import GridError
 from search_spaces.outside import load_study
@@ -26,15 +26,14 @@ from study.results.folder import RecordsError
 from study.results.storage import masked
 
 DESCRIPTION = """Write the report of a study: report.html, its tables beside it (CSV, and Parquet with a description of
-each column) and latex/ with the tables of a paper (booktabs)."""
+each column) and latex/ with the tables of a paper (booktabs). Several results folders are united by trial id, with what
+was asked of the same network in each. Where a trial has other weights in another folder, the folder that is named first
+counts, and conflicts.csv lists the trial."""
 
 FORMATS_HELP = f"also write every figure, one column wide, into figures/: {','.join(FORMATS)}"
 
-FILES = (
-    *(f"{name}.{kind}" for name in DESCRIPTIONS for kind in ("csv", "parquet")),
-    *(f"latex/{name}" for name in TABLES),
-)
-"""The files written next to report.html."""
+Locations = str | Path | Sequence[str | Path]
+"""A results folder or URI, or several."""
 
 
 class ReportError(Exception):
@@ -53,20 +52,20 @@ def _without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def write_report(location: str | Path, out: str | Path | None = None, formats: Sequence[str] = ()) -> Path:
+def write_report(location: Locations, out: str | Path | None = None, formats: Sequence[str] = ()) -> Path:
     """Write a report as `find_and_write` does; returns the path of report.html."""
     return find_and_write(location, out, formats)[0]
 
 
 @_without_garbage_collection()
 def find_and_write(
-    location: str | Path, out: str | Path | None = None, formats: Sequence[str] = ()
+    location: Locations, out: str | Path | None = None, formats: Sequence[str] = ()
 ) -> tuple[Path, Findings]:
     """Write report.html, its tables (CSV, Parquet, LaTeX) and, if `formats` names any, every figure.
 
     Args:
-        location: a results folder or URI.
-        out: the report's folder; by default `report/` in a local results folder, and `./report` for a URI.
+        location: a results folder or URI, or several, which are united (`analysis.tables.merge`).
+        out: the report's folder; by default `report/` in a local results folder, and `./report` for a URI or several.
         formats: any of `analysis.output.export.FORMATS`.
 
     Returns:
@@ -78,25 +77,25 @@ def find_and_write(
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise ReportError(f"unknown format {', '.join(unknown)}; valid formats: {', '.join(FORMATS)}")
+    locations = [location] if isinstance(location, str | Path) else list(location)
     try:
-        table = load(location)
+        table = load(*locations)
     except RecordsError as error:
         raise ReportError(str(error)) from error
     except (OSError, RuntimeError) as error:  # a file, a loop of links, a home that does not exist, no network
-        raise ReportError(f"cannot read {masked(str(location))}: {masked(str(error))}") from error
-    if table.trials.empty and table.planned.empty:
-        why = f" ({table.unreadable[0].name}: {table.unreadable[0].reason})" if table.unreadable else ""
-        raise ReportError(
-            f"no trial of {masked(str(location))} can be read{why}; run the study first: python -m study.run --help"
-        )
-    folder = _folder(str(location), out)
+        names = " and ".join(masked(str(one)) for one in locations)
+        raise ReportError(f"cannot read {names}: {masked(str(error))}") from error
+    folder = _folder(locations, out)
     findings = find(table)
     page = folder / "report.html"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_tables(frames(findings), folder)
+        tables = frames(findings)
+        write_tables(tables, folder)
         write_latex(findings, folder / "latex")
-        page.write_text(render(findings, FILES), encoding="utf-8")
+        files = [f"{name}.{kind}" for name in tables for kind in ("csv", "parquet")]
+        files += [f"latex/{name}" for name in TABLES]
+        page.write_text(render(findings, files), encoding="utf-8")
         if formats:
             export_figures(findings.figures, folder / "figures", formats)
     except OSError as error:
@@ -105,7 +104,8 @@ def find_and_write(
 
 
 def frames(findings: Findings) -> dict[str, pd.DataFrame]:
-    """File name without suffix -> the table written under it."""
+    """File name without suffix -> the table written under it; that of conflicts only where there are any."""
+    conflicts = findings.table.conflicts
     return {
         "claims": to_frame(findings.verdicts),
         "correlations": findings.correlations.correlations,
@@ -113,21 +113,24 @@ def frames(findings: Findings) -> dict[str, pd.DataFrame]:
         "paper_versus_ours": comparisons_frame(findings.comparisons),
         "cells": aggregated(cells(findings.table)),
         "networks": networks(findings.table),
-    }
+    } | ({"conflicts": conflicts_frame(conflicts)} if conflicts else {})
 
 
-def _folder(location: str, out: str | Path | None) -> Path:
+def _folder(locations: Sequence[str | Path], out: str | Path | None) -> Path:
     if out is not None:
         return Path(out).expanduser()
-    return Path("report") if "://" in location else Path(location).expanduser() / "report"
+    only = str(locations[0])
+    return Path("report") if len(locations) > 1 or "://" in only else Path(only).expanduser() / "report"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status, 2 if no report could be made."""
     parser = argparse.ArgumentParser(prog="python -m analysis.report", description=DESCRIPTION)
-    parser.add_argument("results", metavar="RESULTS", help="a results folder or URI that study.run wrote")
+    parser.add_argument("results", metavar="RESULTS", nargs="+", help="results folders or URIs that study.run wrote")
     parser.add_argument("--grid", metavar="FILE", help="the study file that made the results, for its plan and claims")
-    parser.add_argument("--out", metavar="DIR", help="where the report goes (default: RESULTS/report)")
+    parser.add_argument(
+        "--out", metavar="DIR", help="where the report goes (default: RESULTS/report; of several: ./report)"
+    )
     parser.add_argument("--formats", default="", metavar="LIST", help=FORMATS_HELP)
     arguments = parser.parse_args(argv)
     formats = [name.strip() for name in arguments.formats.split(",") if name.strip()]
@@ -140,6 +143,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     if files := findings.table.not_given:
         print(f"without what {', '.join(files)} planned and claims: give it with --grid", file=sys.stderr)
+    if findings.table.conflicts:
+        told = "; ".join(conflicts_in_words(findings.table.conflicts))
+        print(f"{told}: see {page.with_name('conflicts.csv')}", file=sys.stderr)
     print(page)
     return 0
 

@@ -14,12 +14,12 @@ from analysis.report import main as report
 from search_spaces import Request, plan
 from search_spaces.outside import STUDIES
 from study.data import load, split
+from study.results.answers import answered
 from study.results.folder import Results
 from study.run import main
 from study.trials.device_data import DeviceData
 from study.trials.execute import execute
 from study.trials.outside import bring
-from study.trials.pending import answered
 from tests.outside import forgotten, write_images
 from tests.trials.small import results_in
 

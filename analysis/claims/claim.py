@@ -274,7 +274,7 @@ def _listed(strata: Sequence[Stratum], *, reasons: bool = False, at_most: int = 
 # A claim and its verdict
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Claim:
     """One line of the ledger: `tests` on the curves of `scope`, and the `rule` over all their strata.
 

@@ -11,6 +11,7 @@ from analysis.published.replay import printed_study
 NOT_PRINTED = "no printed numbers"
 
 
+@cache  # it depends on no results
 def by_its_own_numbers(claim: Claim) -> str:
     """The verdict of the claim's own tests and rule on the strata that its paper prints numbers for.
 

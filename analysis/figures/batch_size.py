@@ -436,7 +436,8 @@ def template(
     colour, shape, fill = (encoded(channel) for channel in curve_channels(styles, legend=not beside))
     mean, low, high = value_axis.encode("mean", axis=True), value_axis.encode("low"), {"field": "high"}
     line = [{"field": field, "type": "nominal"} for field in _LINE]
-    near = {"name": "near", "select": {"type": "point", "on": "pointerover", "clear": "pointerout", "fields": _LINE}}
+    pointed = {"type": "point", "on": "pointerover", "clear": "pointerout", "fields": _LINE}
+    near = {"name": "near", "select": pointed, "views": ["means"]}
     band = {"condition": {"param": "near", "empty": False, "value": 0.16}, "value": 0}
     aside, tooltip = {"xOffset": {"expr": "datum.dodge"}}, _tooltip(kinds, value_axis)
     quiet = {**aside, "aria": False, "clip": True}
@@ -450,7 +451,7 @@ def template(
               y=value_axis.encode("value"), opacity=_unless_doubtful(0.8)) | {"transform": [SEEDS]},
         layer({"type": "point", **aside, "size": 44, "strokeWidth": 1.6}, drawn,
               y=mean, shape=shape, fill=hollow(fill, kinds), opacity=_unless_doubtful(1), tooltip=tooltip)
-        | {"params": [near]},
+        | {"name": "means"},
         layer({"type": "text", **aside, "text": "✕", "fontWeight": "bold"},
               "datum.state == 'diverged'", y={"value": HEIGHT - 7}, tooltip=[*tooltip[:-4], tooltip[-1]]),
     ]  # fmt: skip
@@ -459,8 +460,8 @@ def template(
         marks += label_layers(value_axis.encode("at"), shape, chosen)
     moved = {"calculate": _dodge([style.label for style in styles], kinds), "as": "dodge"}
     shared: Spec = {"encoding": {"x": _batch_axis(sizes), "color": colour}, "transform": [*chosen, moved]}
-    spec = layered(*marks, **shared, **(ROOM if beside else {}))
-    return spec | ({"params": value_axis.parameters} if value_axis.epsilons else {})
+    params = [near, *(value_axis.parameters if value_axis.epsilons else ())]
+    return layered(*marks, params=params, **shared, **(ROOM if beside else {}))
 
 
 _LINE = ["curve", "kind", "segment"]

@@ -104,7 +104,10 @@ def by_training(table: StudyTable, dataset: str, model: str) -> list[Representat
 
 def arrays(table: StudyTable, network: Representative) -> Mapping[str, Any]:
     """The arrays stored beside the network's row; none for rows held in memory."""
-    return Results(table.location).read_arrays(network.trial_id) if table.location else {}
+    found: dict[str, Any] = {}
+    for folder in reversed(table.sources.get(network.trial_id, table.locations)):
+        found |= Results(folder).read_arrays(network.trial_id)
+    return found
 
 
 SPECTRUM = ("split", "subset_size", "draw", "eigenvalues", "residuals", "converged", "converged_each")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 
 from analysis.tables.cells import CELL
-from analysis.tables.table import CURVE, NESTED, QUESTION
+from analysis.tables.table import CURVE, NESTED, PROTOCOL, QUESTION
 from study.results.schema import ATTACK, ROW_SCHEMA
 
 
@@ -188,6 +188,14 @@ PAPER_VERSUS_OURS: dict[str, str] = {
     "note": "what else a reader must know",
 }
 
+CONFLICTS: dict[str, str] = {
+    **{name: KEYS[name] for name in ("trial_id", "dataset", "model", "batch_size", "seed")},
+    "about": "weights: two networks; answers: two answers of one network; parent: a network of another parent",
+    "kept": "the results folder whose row or answers count; empty: the trial is left out",
+    "left_out": "the results folder whose row or answers do not count",
+    "detail": "how they differ: the value in the first folder and that in the second",
+}
+
 DESCRIPTIONS: dict[str, dict[str, str]] = {
     "claims": CLAIMS,
     "correlations": CORRELATIONS,
@@ -195,8 +203,65 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
     "paper_versus_ours": PAPER_VERSUS_OURS,
     "cells": CELLS,
     "networks": NETWORKS,
+    "conflicts": CONFLICTS,
 }
 """Table of the report -> its columns in order -> description with unit."""
+
+_OF_A_DIFFERENCE: dict[str, str] = {
+    "difference": "B less A",
+    "low": "lower limit of its 95 % interval; null where it has none",
+    "high": "upper limit of its 95 % interval; null where it has none",
+    "p": "two-sided p value of no difference; null where it is exactly 0 or has no interval",
+    "q": "p adjusted for all rows of this table (Benjamini-Yekutieli)",
+    "finding": "differs: q is at most .05; same: shown to be within the least effect that counts (cells), or exactly "
+    "equal; open: neither",
+}
+
+COMPARISON: dict[str, dict[str, str]] = {
+    "compared_settings": {
+        "setting": "a field of the configuration, a package, the device, the commit or the data",
+        "first": "its values in A",
+        "second": "its values in B",
+    },
+    "compared_verdicts": {
+        **{name: CLAIMS[name] for name in ("claim", "loss", "statement")},
+        "first": "verdict in A",
+        "second": "verdict in B",
+        "differs": "whether they differ",
+        "effect_first": "the effect in A, in words",
+        "effect_second": "the effect in B, in words",
+        "protocol_first": "sizes of the networks in A, and how they differ from the paper's",
+        "protocol_second": "the same in B",
+    },
+    "compared_effects": {
+        "claims": "claims that rest on the effect, separated by spaces",
+        "loss": CLAIMS["loss"],
+        "stratum": "data set, model, setting and measure of the effect",
+        "unit": "points of accuracy, or doublings",
+        "first": "effect in A",
+        "first_low": "lower limit of its interval",
+        "first_high": "upper limit of its interval",
+        "second": "effect in B",
+        "second_low": "lower limit of its interval",
+        "second_high": "upper limit of its interval",
+        **_OF_A_DIFFERENCE,
+    },
+    "compared_cells": {
+        **{name: KEYS[name] for name in CELL if name not in PROTOCOL},
+        **{name: KEYS[name] for name in QUESTION},
+        "measure": "accuracy: under the attack; test_acc: clean; lambda1_train, lambda1_test: logarithm to base 2",
+        "unit": "points of accuracy, or doublings",
+        "sizes": "sizes that differ between the two cells, those of A first; empty where they are equal",
+        "first": "mean over seeds in A",
+        "n_first": "networks in A",
+        "second": "mean over seeds in B",
+        "n_second": "networks in B",
+        **_OF_A_DIFFERENCE,
+        "method": "paired by seed: the same trials, trained in both (Student's t); Welch: other networks; the same "
+        "networks; too few seeds",
+    },
+}
+"""Table of a comparison of two studies, A and B -> its columns in order -> description with unit."""
 
 _INTRODUCTION = """# Columns
 
@@ -212,15 +277,22 @@ In text the plain value of a configuration column needs no mention; rows from be
 """
 
 
+_TABLES = "Each is written as CSV and as Parquet, `conflicts` only where several results folders disagree."
+
+
 def dictionary() -> str:
     """The text of `docs/columns.md`: the columns of the rows, the nested ones, and those of the report's tables."""
     lines = [_INTRODUCTION, *_schema_table(ROW_SCHEMA)]
     for name in NESTED:
         lines += ["", f"### Entries of `{name}`", "", *_schema_table(ROW_SCHEMA.field(name).type.value_type)]
-    lines += ["", "## Tables beside the report", "", "Each is written as CSV and as Parquet."]
-    for name, columns in DESCRIPTIONS.items():
-        rows = (f"| `{column}` | {_escaped(text)} |" for column, text in columns.items())
-        lines += ["", f"### `{name}`", "", "| Column | Description |", "| --- | --- |", *rows]
+    for title, introduction, tables in (
+        ("Tables beside the report", _TABLES, DESCRIPTIONS),
+        ("Tables of `python -m analysis.compare A B --out DIR`", "Each is written as CSV and as Parquet.", COMPARISON),
+    ):
+        lines += ["", f"## {title}", "", introduction]
+        for name, columns in tables.items():
+            rows = (f"| `{column}` | {_escaped(text)} |" for column, text in columns.items())
+            lines += ["", f"### `{name}`", "", "| Column | Description |", "| --- | --- |", *rows]
     return "\n".join(lines) + "\n"
 
 

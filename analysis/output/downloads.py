@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy import stats
 
-from analysis.output.columns import DESCRIPTIONS
+from analysis.output.columns import COMPARISON, DESCRIPTIONS
 from analysis.published.paper_versus_ours import COLUMNS, TableComparison
 from analysis.statistics.intervals import Array, clopper_pearson
 from analysis.tables.cells import CELL, FLAGS
 from analysis.tables.measures import WORST, robustness
+from analysis.tables.merge import Conflict
 from analysis.tables.table import QUESTION, StudyTable
 
 FORMULA = re.compile(r"[\s\x00-\x1f]*[=+\-@]|[\t\r]")
@@ -59,6 +61,11 @@ def comparisons_frame(comparisons: Sequence[TableComparison]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
 
 
+def conflicts_frame(conflicts: Iterable[Conflict]) -> pd.DataFrame:
+    """Where several results folders disagree, one row a trial: `conflicts.csv`."""
+    return pd.DataFrame([asdict(one) for one in conflicts], columns=[one.name for one in fields(Conflict)])
+
+
 def write_tables(frames: Mapping[str, pd.DataFrame], folder: Path) -> list[str]:
     """Write `name.csv` and `name.parquet` for each frame; returns the files' names.
 
@@ -67,7 +74,7 @@ def write_tables(frames: Mapping[str, pd.DataFrame], folder: Path) -> list[str]:
     written = []
     for name, frame in frames.items():
         without_formulas(frame).to_csv(folder / f"{name}.csv", index=False)
-        pq.write_table(described(frame, DESCRIPTIONS[name]), folder / f"{name}.parquet")
+        pq.write_table(described(frame, (DESCRIPTIONS | COMPARISON)[name]), folder / f"{name}.parquet")
         written += [f"{name}.csv", f"{name}.parquet"]
     return written
 

@@ -111,6 +111,12 @@ def _on_paper(found: re.Match[str]) -> str:
     return f'{found[1]} width="{width:.2f}" height="{height:.2f}"'
 
 
+def picture(spec: Spec) -> bytes:
+    """A specification as a PNG for a screen, with two dots a pixel."""
+    image: bytes = vl_convert.vegalite_to_png(spec, vl_version=VEGA_LITE, scale=2)
+    return image
+
+
 def _png(drawing: str) -> bytes:
     image: bytes = vl_convert.svg_to_png(drawing, ppi=DPI)
     return image

@@ -26,7 +26,8 @@ class Finding:
     `effect` and its interval (`low`, `high`) are in the unit of the measure: points of accuracy, or doublings
     of lambda1; `confidence` is that of the interval. `p_supported` and `p_refuted` are at most .05 where the
     test alone would support or refute the claim (an effect below delta still keeps it from being supported).
-    Where the effect is that of a line, `observed` is the difference of the two measured ends. NaN: not computed.
+    Where the effect is that of a line, `observed` is the difference of the two measured ends. `dof` are the degrees of
+    freedom of Student's t where the interval is the effect plus and minus a multiple of its error. NaN: not computed.
     """
 
     verdict: Decision
@@ -38,6 +39,13 @@ class Finding:
     p_refuted: float = float("nan")
     confidence: float = 1 - SIGNIFICANCE
     observed: float = float("nan")
+    dof: float = float("nan")
+
+    @property
+    def contrast(self) -> LinearContrast:
+        """The effect with its error, to be compared with that of another study; NaN without `dof`."""
+        quantile = float(special.stdtrit(self.dof, 0.5 + self.confidence / 2))
+        return LinearContrast(self.effect, (self.high - self.low) / 2 / quantile, self.dof)
 
     @property
     def p(self) -> float:
@@ -265,6 +273,12 @@ def mean_by_seed(batch_size: Floats, seed: NDArray[Any], value: Floats, *, round
     return LinearContrast(float(cells.mean.mean()), math.sqrt(max(variance, floor)), least - 1)
 
 
+def over_seeds(value: Floats, rounding: float = 0.0) -> LinearContrast:
+    """The mean of one value a seed (shape (seeds,), two and more), on Student's t."""
+    spread = max(float(value.std(ddof=1)), rounding / math.sqrt(12))
+    return LinearContrast(float(value.mean()), spread / math.sqrt(len(value)), len(value) - 1)
+
+
 def satterthwaite(variances: Sequence[float], dofs: Sequence[float]) -> float:
     """Degrees of freedom of a sum of independent estimates of variance (Satterthwaite 1946, Biometrics Bulletin 2;
     Welch 1947, Biometrika 34). The least of `dofs` where all are 0.
@@ -299,6 +313,10 @@ class LinearContrast:
     def p_below(self, bound: float) -> float:
         """One-sided p-value of "the truth is below `bound`"."""
         return LinearContrast(-self.value, self.se, self.dof).p_above(-bound)
+
+    def p_differs(self) -> float:
+        """Two-sided p-value of "the truth is not 0"."""
+        return min(1.0, 2 * min(self.p_above(0.0), self.p_below(0.0)))
 
     def p_within(self, delta: float) -> float:
         """p-value of "the truth lies within +-`delta`": the larger of the two one-sided tests (TOST).
@@ -358,4 +376,5 @@ def directional(
     else:
         verdict, reason = "inconclusive", f"the interval of {what} includes 0"
     p_refuted = min(p_against, p_none)
-    return Finding(verdict, reason, effect.value, low, high, p_for, p_refuted, confidence=1 - SIGNIFICANCE / looks)
+    confidence = 1 - SIGNIFICANCE / looks
+    return Finding(verdict, reason, effect.value, low, high, p_for, p_refuted, confidence, dof=effect.dof)

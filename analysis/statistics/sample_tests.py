@@ -27,6 +27,7 @@ from analysis.statistics.estimates import (
     cell_means,
     directional,
     mean_by_seed,
+    over_seeds,
 )
 from analysis.statistics.multiplicity import holm
 from analysis.statistics.thresholds import (
@@ -295,19 +296,13 @@ def larger_in_size(
         np.subtract(*(_mean_size(effects(*_table(s, common, linear=linear))) for s in kept)) for linear in (False, True)
     )
     found = directional(
-        _over_seeds(value, max(first.rounding, second.rounding)),
-        _over_seeds(linear),
+        over_seeds(value, max(first.rounding, second.rounding)),
+        over_seeds(linear),
         claimed=1,
         delta=delta,
         what="the difference of absolute effects",
     )
     return _given_room(found, kept[0].p_room(delta), claimed=1, delta=delta, what="the first may lie")
-
-
-def _over_seeds(value: Floats, rounding: float = 0.0) -> LinearContrast:
-    """The mean of one value a seed, on Student's t."""
-    spread = max(float(value.std(ddof=1)), rounding / np.sqrt(12))
-    return LinearContrast(float(value.mean()), spread / float(np.sqrt(len(value))), len(value) - 1)
 
 
 def _whole_seeds(kept: Sample) -> list[int]:
@@ -356,7 +351,7 @@ def difference_by_seed(value: Floats, linear: Floats, *, claimed: int, delta: fl
     finite = np.isfinite(value) & np.isfinite(linear)
     if finite.mean() < MIN_FINITE_SHARE - 1e-12 or finite.sum() < MIN_SEEDS:
         return Finding("inconclusive", f"too many seeds diverged: {int(finite.sum())} of {len(value)} left")
-    effect, straight = _over_seeds(value[finite], rounding), _over_seeds(linear[finite])
+    effect, straight = over_seeds(value[finite], rounding), over_seeds(linear[finite])
     return directional(effect, straight, claimed=claimed, delta=delta, what="the mean difference")
 
 
@@ -484,7 +479,7 @@ def unrelated(x: Sample, y: Sample, *, delta: float, reach: Reach = ALONG_BATCH_
     left_x, left_y = np.concatenate(others, axis=1)
     without = kendall_by_group(left_x, left_y, np.repeat(np.arange(seeds), n)).tau
     pseudo = seeds * found.estimate - (seeds - 1) * without
-    tau = LinearContrast(found.estimate, _over_seeds(pseudo, rounding=4 / (n * (n - 1))).se, seeds - 1)
+    tau = LinearContrast(found.estimate, over_seeds(pseudo, rounding=4 / (n * (n - 1))).se, seeds - 1)
     p_within, p_beyond = tau.p_within(delta), max(tau.p_beyond(delta), found.p)
     verdict: Decision = "inconclusive"
     reason = f"the interval of tau is not inside ±{delta:g}"

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from analysis.tables.arrow import frame, unrolled
+from analysis.tables.merge import Conflict, merge
 from search_spaces import (
     NEWTON_STEPS,
     NEWTON_TOLERANCE,
@@ -24,11 +25,11 @@ from search_spaces import (
     GridError,
     Request,
     fields_with_role,
-    merge,
     plan,
 )
+from search_spaces import merge as merge_grids
 from search_spaces.outside import STUDIES, is_file
-from study.results.folder import Results, Unreadable
+from study.results.folder import RecordsError, Results, Unreadable
 from study.results.schema import PROVENANCE, ROW_SCHEMA, Row
 
 T = TypeVar("T")
@@ -70,10 +71,10 @@ QUESTION = ("attack", "loss", "split", "epsilon")
 
 @dataclass(frozen=True)
 class StudyTable:
-    """Everything the analysis knows about one results folder.
+    """Everything the analysis knows about a results folder, or about several as one.
 
     Attributes:
-        location: path or URI of the folder; "" for rows held in memory.
+        locations: paths or URIs of the folders; none for rows held in memory.
         trials: one row per trained network, every scalar column of the schema, plus `lambda1_train_converged` and
             `lambda1_test_converged`.
         points: `trials` with one row per regime label (`regime`): a run shared by two curves appears on both.
@@ -86,12 +87,14 @@ class StudyTable:
         planned: one row per planned trial and regime label: the trial's fields, `trial_id`, `cell_id`, `space`,
             `regime` and `state` (ok, diverged, failed or missing).
         unreadable: files left out, with the reason.
-        requests: the requests made of the folder (study.json), without those that cannot be planned.
+        requests: the requests made of the folders (study.json), without those that cannot be planned.
+        conflicts: where several folders disagree about a trial.
+        sources: trial id -> the folders that its row is made of; empty for one folder.
         not_given: study files that requests name and that were not loaded: what they planned is not known.
         derived: the results of `once`.
     """
 
-    location: str
+    locations: tuple[str, ...]
     trials: pd.DataFrame
     points: pd.DataFrame
     attacks: pd.DataFrame
@@ -103,8 +106,20 @@ class StudyTable:
     planned: pd.DataFrame
     unreadable: tuple[Unreadable, ...]
     requests: tuple[Request, ...]
-    not_given: tuple[str, ...] = ()
+    conflicts: tuple[Conflict, ...]
+    sources: Mapping[str, tuple[str, ...]]
+    not_given: tuple[str, ...]
     derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def location(self) -> str:
+        """The folder into which commands write: the first; "" for rows held in memory."""
+        return self.locations[0] if self.locations else ""
+
+    @property
+    def where(self) -> str:
+        """All folders in words."""
+        return " + ".join(self.locations)
 
     def once(self, name: str, work: Callable[[], T]) -> T:
         """The result of `work`, computed on the first call with this `name` and kept with the table."""
@@ -114,12 +129,56 @@ class StudyTable:
         return result
 
 
-def load(location: str | Path) -> StudyTable:
-    """Read a results folder, whole or half-finished.
+def load(*locations: str | Path) -> StudyTable:
+    """Read a results folder, whole or half-finished, or several as one (`analysis.tables.merge`).
 
     Raises:
-        RecordsError: there are no results at `location`.
+        RecordsError: there are no results at a location, no trial of it can be read, or it is named twice.
     """
+    folders = [_read(location) for location in locations]
+    names = tuple(folder.location for folder in folders)
+    check_named_once(names)
+    merged = merge(names, [folder.rows for folder in folders])
+    table = from_table(
+        merged.rows,
+        grid=merge_grids(folder.grid for folder in folders) if len(folders) > 1 else folders[0].grid,
+        requests=_each_once(request for folder in folders for request in folder.requests),
+        unreadable=[
+            replace(file, name=f"{folder.location}/{file.name}") if len(folders) > 1 else file
+            for folder in folders
+            for file in folder.unreadable
+        ],
+        locations=names,
+        conflicts=merged.conflicts,
+        sources=merged.sources,
+        not_given=_each_once(name for folder in folders for name in folder.not_given),
+    )
+    del folders, merged
+    pa.default_memory_pool().release_unused()  # decoding took more memory than the rows need
+    return table
+
+
+def check_named_once(locations: Sequence[str]) -> None:
+    """Raises RecordsError if two of the locations are the same folder."""
+    real = [name.rstrip("/") if "://" in name else str(Path(name).resolve()) for name in locations]
+    for place, name in enumerate(real):
+        if name in real[:place]:
+            raise RecordsError(f"{locations[place]} is named twice")
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """What one results folder holds."""
+
+    location: str
+    rows: pa.Table
+    unreadable: list[Unreadable]
+    requests: list[Request]
+    grid: Grid
+    not_given: list[str]
+
+
+def _read(location: str | Path) -> _Folder:
     results = Results(location)
     results.exists()  # refuses a store that cannot be reached
     rows, unreadable = results.read_table(READ)
@@ -127,11 +186,23 @@ def load(location: str | Path) -> StudyTable:
     unreadable += unusable
     study = results.read_study()
     requests, grid = _plan(study)
-    table = from_table(rows, grid=grid, requests=requests, unreadable=unreadable, location=results.location)
-    del rows
-    pa.default_memory_pool().release_unused()  # decoding took more memory than the rows need
+    if not len(rows) and not grid:
+        why = f" ({unreadable[0].name}: {unreadable[0].reason})" if unreadable else ""
+        raise RecordsError(
+            f"no trial of {results.location} can be read{why}; run the study first: python -m study.run --help"
+        )
     named = dict.fromkeys(str(entry.get("grid")) for entry in study.get("requests", []))
-    return replace(table, not_given=tuple(name for name in named if is_file(name) and name not in STUDIES))
+    not_given = [name for name in named if is_file(name) and name not in STUDIES]
+    return _Folder(results.location, rows, unreadable, requests, grid, not_given)
+
+
+def _each_once(entries: Iterable[T]) -> list[T]:
+    """The entries in their order; requests cannot be hashed."""
+    found: list[T] = []
+    for entry in entries:
+        if entry not in found:
+            found.append(entry)
+    return found
 
 
 def from_rows(
@@ -148,7 +219,8 @@ def from_rows(
     """
     unique = list({row["trial_id"]: row for row in rows}.values())
     table = pa.Table.from_pylist(unique, schema=ROW_SCHEMA)
-    return from_table(table, grid=grid, requests=requests, unreadable=unreadable, location=location)
+    locations = (location,) if location else ()
+    return from_table(table, grid=grid, requests=requests, unreadable=unreadable, locations=locations)
 
 
 def from_table(
@@ -157,7 +229,10 @@ def from_table(
     grid: Grid | None = None,
     requests: Iterable[Request] = (),
     unreadable: Iterable[Unreadable] = (),
-    location: str = "",
+    locations: Iterable[str] = (),
+    conflicts: Iterable[Conflict] = (),
+    sources: Mapping[str, tuple[str, ...]] | None = None,
+    not_given: Iterable[str] = (),
 ) -> StudyTable:
     """As `from_rows`, for an Arrow table with the columns of `ROW_SCHEMA` and one row per trial id."""
     grid = grid or {}
@@ -178,7 +253,7 @@ def from_table(
     attacks = _joined(configured, trial, *_attacks(*unrolled(rows, "attacks")))
     transferred = attacks["source"] == "parent"
     return StudyTable(
-        location=location,
+        locations=tuple(locations),
         trials=trials,
         points=points,
         attacks=attacks[~transferred].reset_index(drop=True) if transferred.any() else attacks,
@@ -190,6 +265,9 @@ def from_table(
         planned=_planned(grid, dict(zip(trials["trial_id"], trials["status"], strict=True))),
         unreadable=tuple(unreadable),
         requests=tuple(requests),
+        conflicts=tuple(conflicts),
+        sources=sources or {},
+        not_given=tuple(not_given),
     )
 
 
@@ -217,7 +295,7 @@ def _plan(study: dict[str, Any]) -> tuple[list[Request], Grid]:
         except (GridError, TypeError, ValueError, AttributeError, KeyError, OverflowError):
             continue  # made to an older or extended version; its rows are still shown
         requests.append(request)
-    return requests, merge(grids) if len(grids) != 1 else grids[0]
+    return requests, merge_grids(grids) if len(grids) != 1 else grids[0]
 
 
 def _lambda1_converged(

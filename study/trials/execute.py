@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from search_spaces import Planned, Probe, Trial
-from study.results import checkpoints, provenance
+from study.results import answers, checkpoints, provenance
 from study.results.folder import CHECKPOINT_SECONDS, Results
 from study.results.rows import relabel, union
 from study.results.schema import Row
@@ -19,7 +19,7 @@ from study.training.evaluation import evaluate
 from study.training.loop import TrainingRun, train
 from study.trials import pending
 from study.trials.device_data import DeviceData
-from study.trials.probes import ProbedNetwork, headline, run_probes
+from study.trials.probes import ProbedNetwork, run_probes
 from study.trials.train import Report, TrialTraining, build_model, changed_model, is_changed
 
 FINAL_METRICS = (
@@ -119,7 +119,7 @@ def execute(
             of_split = {split: evaluate(model, *images) for split, images in splits.items()}
             row |= {f"{split}_confidence": of_images.confidence for split, of_images in of_split.items()}
         row["probe_seconds"] = (row["probe_seconds"] or 0.0) + time.perf_counter() - started
-        row |= headline(row)
+        row |= answers.headline(row)
         failures, row["status_reason"] = found.failures, _unanswered(found.failures)
     relabel(row, planned)
     row["finished_at"] = datetime.now(UTC)
@@ -195,7 +195,7 @@ def _with_lost_answers(planned: Planned, row: Row | None) -> Planned:
         return planned
     return replace(
         planned,
-        probes=planned.probes | pending.answered_probes(row),
+        probes=planned.probes | answers.answered_probes(row),
         spaces=tuple(union(row["spaces"], planned.spaces)),
         regimes=tuple(union(row["regimes"], planned.regimes)),
     )

@@ -4,35 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
-from typing import Literal
 
-from search_spaces import (
-    NEWTON_STEPS,
-    NEWTON_TOLERANCE,
-    PGD_STEPS,
-    AttackProbe,
-    Grid,
-    InputCurvatureProbe,
-    InputHessianProbe,
-    LandscapeProbe,
-    MinimalEpsilonProbe,
-    Planned,
-    Probe,
-    SharpnessProbe,
-    SpectrumProbe,
-)
+from search_spaces import Grid, Planned
+from study.results.answers import ENTRIES, SPLITS, answered
 from study.results.folder import Results
 from study.results.schema import TRAINED, Row
-
-SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
-
-ENTRIES = {
-    "attacks": ("attack", "epsilon", "loss", "split", "source", "steps", "newton_steps", "newton_tolerance"),
-    "spectra": ("split", "subset_size", "eigenvalues", "tolerance", "draw", "method"),
-    "landscapes": ("kind", "split", "subset_size", "hessian_size"),
-    "sharpness": ("measure", "subset_size", "split", "radius"),
-}
-"""What says which probe an entry of these columns answers."""
 
 COLUMNS = (
     "trial_id",
@@ -134,53 +110,3 @@ def unanswered(planned: Planned, row: Row) -> Planned:
     """The same trial with only the probes that its row does not answer."""
     known = answered(row)
     return replace(planned, probes=frozenset(probe for probe in planned.probes if probe.key not in known))
-
-
-def answered(row: Row) -> frozenset[tuple[object, ...]]:
-    """The keys of the probes that a row answers."""
-    return frozenset(probe.key for probe in answered_probes(row))
-
-
-def answered_probes(row: Row) -> frozenset[Probe]:
-    """The probes that a row answers, read from its columns."""
-    found: set[Probe] = {_attack(entry) for entry in row["attacks"] or ()}
-    found |= {_spectrum(entry) for entry in row["spectra"] or ()}
-    found |= {_landscape(entry) for entry in row.get("landscapes") or ()}
-    found |= {
-        SharpnessProbe(**{name: entry[name] for name in ENTRIES["sharpness"]}) for entry in row.get("sharpness") or ()
-    }
-    found |= {InputCurvatureProbe(split) for split in SPLITS if row.get(f"lambda1_x_{split}") is not None}
-    if row.get("psd_violation") is not None:
-        found.add(InputHessianProbe())
-    if row.get("minimal_epsilon_area") is not None:
-        found.add(MinimalEpsilonProbe())
-    return frozenset(found)
-
-
-def _attack(entry: Row) -> AttackProbe:
-    """Rows from before a setting existed lack it; they were made with its default."""
-    return AttackProbe(
-        entry["attack"],
-        entry["epsilon"],
-        entry["loss"],
-        entry["split"],
-        source=entry.get("source") or "self",
-        newton_steps=entry.get("newton_steps") or NEWTON_STEPS,
-        newton_tolerance=entry.get("newton_tolerance") or NEWTON_TOLERANCE,
-        steps=entry["steps"] if entry["attack"] == "pgd" else PGD_STEPS,
-    )
-
-
-def _spectrum(entry: Row) -> SpectrumProbe:
-    return SpectrumProbe(
-        entry["split"],
-        entry["subset_size"],
-        len(entry["eigenvalues"]),
-        tolerance=entry["tolerance"],
-        draw=entry.get("draw") or 0,
-        method=entry["method"],
-    )
-
-
-def _landscape(entry: Row) -> LandscapeProbe:
-    return LandscapeProbe(entry["kind"], entry["split"], entry["subset_size"], hessian_size=entry["hessian_size"])

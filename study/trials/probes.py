@@ -12,7 +12,6 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from search_spaces import (
-    HEADLINE_ATTACKS,
     AttackProbe,
     InputCurvatureProbe,
     InputHessianProbe,
@@ -21,7 +20,6 @@ from search_spaces import (
     Probe,
     SharpnessProbe,
     SpectrumProbe,
-    headline_epsilon,
 )
 from study.attacks import ATTACKS
 from study.attacks.evaluate import CleanGradient, attack_split, measure_clean_gradient
@@ -35,7 +33,6 @@ from study.curvature import (
     top_eigenvalues,
 )
 from study.curvature.landscape import INTERPOLATION_FRACTIONS, LINE_OFFSETS, PLANE_OFFSETS, interpolation, line, plane
-from study.results.schema import Row
 from study.training import streams
 from study.training.gpu_memory import out_of_gpu_memory
 
@@ -285,19 +282,3 @@ PROBES: Mapping[type, Callable[[ProbedNetwork, Any, ProbeResults], None]] = {
     SharpnessProbe: _sharpness,
 }
 """The function that answers each kind of probe. A new kind is a class in search_spaces, a function and a line here."""
-
-
-def headline(row: Row) -> dict[str, float]:
-    """The headline columns from a row's attacks and spectra, at the headline epsilon among its attacks."""
-    own = [a for a in row["attacks"] or () if a["split"] == "test" and (a.get("source") or "self") == "self"]
-    attacks = [attack for attack in own if attack["attack"] in HEADLINE_ATTACKS]
-    epsilon = headline_epsilon(row["dataset"], (attack["epsilon"] for attack in attacks))
-    columns: dict[str, float] = {} if epsilon is None else {"headline_epsilon": epsilon}
-    for attack in attacks:
-        if attack["epsilon"] == epsilon:
-            suffix = "_stable" if attack["loss"] == "stable" else ""
-            columns[f"{attack['attack']}_acc{suffix}"] = attack["accuracy"]
-    for spectrum in sorted(row["spectra"] or (), key=lambda spectrum: -len(spectrum["eigenvalues"])):
-        if spectrum["subset_size"] == row[f"{spectrum['split']}_size"] and spectrum["method"] == "lanczos":
-            columns[f"lambda1_{spectrum['split']}"] = spectrum["eigenvalues"][0]
-    return columns

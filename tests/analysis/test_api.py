@@ -22,6 +22,7 @@ from analysis.statistics.intervals import mean_interval
 from analysis.tables.table import from_rows
 from study.results.folder import RecordsError, Results
 from tests.analysis.large_batch import to_the_loss
+from tests.analysis.output.browser import CHROMIUM, NO_CHROMIUM, Browser
 from tests.analysis.synthetic import curve_rows, line
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "python_api.md"
@@ -30,12 +31,18 @@ TABLES = ("claims", "correlations", "counterexamples", "paper_versus_ours", "cel
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A curve of the natural-training paper with planted counterexamples, in a folder `results`."""
-    store = Results(tmp_path_factory.mktemp("work") / "results")
-    store.create()
-    for row in curve_rows(batch_sizes=(16, 64, 256), fgsm=line(0.3, 0.05), log2_lambda1=line(2.0, 0.7)):
-        store.write_row(row)
-    return Path(store.location)
+    """A curve of the natural-training paper with planted counterexamples, in a folder `results`.
+
+    Beside it, more seeds of two of its cells in a folder `more_seeds`.
+    """
+    work = tmp_path_factory.mktemp("work")
+    planted: dict[str, Any] = {"fgsm": line(0.3, 0.05), "log2_lambda1": line(2.0, 0.7)}
+    for name, sizes, seeds in (("results", (16, 64, 256), (0, 1, 2)), ("more_seeds", (16, 64), (3, 4))):
+        store = Results(work / name)
+        store.create()
+        for row in curve_rows(batch_sizes=sizes, seeds=seeds, **planted):
+            store.write_row(row)
+    return work / "results"
 
 
 @pytest.fixture(scope="module")
@@ -58,15 +65,42 @@ def test_the_guide_runs_as_it_is_written(guided: dict[str, Any], folder: Path) -
     assert "A-1L" in guided["titles"]
     assert guided["tex"].startswith("% Results: results; 9 networks")
     assert (folder.parent / guided["page"]).is_file()
+    assert len(guided["both"].networks) == 13 and guided["both"].conflicts.empty
+    assert set(guided["found"].cells["batch_size"]) == {16, 64}
+    pgd = guided["networks"].groupby("batch_size")["pgd_acc"].mean()
+    assert len(guided["rows"]) == len(guided["frame"]) == 9
+    assert guided["rows"].groupby("batch_size")["pgd_acc"].mean().to_numpy() == pytest.approx(pgd.to_numpy())
+    assert guided["by_size"]["pgd"].to_numpy() == pytest.approx(pgd.to_numpy())
+    assert set(guided["attacks"]["attacks.attack"]) == {"fgsm", "pgd"}
     assert (folder.parent / "paper" / "figures" / "A-1L.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_a_figure_is_a_chart_that_a_notebook_displays(guided: dict[str, Any]) -> None:
+def test_a_figure_is_a_chart_that_a_notebook_displays_as_a_picture_too(guided: dict[str, Any]) -> None:
     chart = guided["chart"]
     assert isinstance(chart, alt.TopLevelMixin)
-    shown = chart._repr_mimebundle_()
-    kinds = shown[0] if isinstance(shown, tuple) else shown
-    assert any("vegalite" in kind or kind == "text/html" for kind in kinds)
+    shown, about = chart._repr_mimebundle_()  # type: ignore[misc]
+    assert shown["image/png"].startswith(b"\x89PNG")
+    assert 200 < about["image/png"]["width"] < 800
+    assert "vegaEmbed" in shown["text/html"]
+    with alt.renderers.enable("mimetype"):
+        kinds = set(chart._repr_mimebundle_()[0])  # type: ignore[index]
+    assert "image/png" in kinds and any("vegalite" in kind for kind in kinds)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
+def test_a_figure_shows_as_a_picture_offline_and_gives_way_to_vega(guided: dict[str, Any], tmp_path: Path) -> None:
+    page = tmp_path / "figure.html"
+    html = guided["chart"]._repr_mimebundle_()[0]["text/html"]
+    html = html.replace("https://cdn.jsdelivr.net", "file:///nowhere")
+    page.write_text(f'<html data-drawn="yes"><body>{html}</body></html>', encoding="utf-8")
+    with Browser(tmp_path / "profile") as browser:
+        shown = browser.open(page)
+        shown.until("document.querySelector('.error')")
+        image, error = "document.querySelector('img')", "document.querySelector('.error')"
+        assert shown.run(f"{image}.naturalWidth") == 2 * shown.run(f"{image}.offsetWidth") > 0
+        assert shown.run(f"{error}.offsetHeight") == 0
+        shown.run(f"{error}.parentElement.classList.add('vega-embed')")  # as vegaEmbed does first
+        assert shown.run(f"{image}.offsetHeight") == 0
 
 
 def test_a_figure_that_is_not_there_lists_those_that_are(guided: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from search_spaces import (
 )
 from study.models import MODELS
 from study.results import checkpoints
+from study.results.answers import answered
 from study.results.folder import Results
 from study.trials import pending
 from study.trials.execute import ProbeError, execute
@@ -63,7 +64,7 @@ def test_a_child_starts_from_its_parents_weights_and_grows_robust(results: Resul
 def test_every_kind_of_probe_is_answered_once_and_stored(results: Results) -> None:
     parent = run(PARENT, results)
     row = run(CHILD, results, EVERY_KIND)
-    assert pending.answered(dict(row)) == {probe.key for probe in EVERY_KIND}
+    assert answered(dict(row)) == {probe.key for probe in EVERY_KIND}
     by_key = {(a["attack"], a["source"], a["newton_steps"]): a["correct"] for a in row["attacks"]}
     assert by_key["fhsm", "self", 1] == by_key["fgsm", "self", None]  # one iteration is FGSM
     assert row["rank_max"] <= 9 and row["psd_violation"] < 1e-9

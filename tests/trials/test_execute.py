@@ -12,6 +12,7 @@ import torch
 
 from search_spaces import AttackProbe, MinimalEpsilonProbe, Probe, SpectrumProbe
 from study.results import checkpoints
+from study.results.answers import answered
 from study.results.folder import Results
 from study.trials import pending
 from study.trials.execute import execute
@@ -29,7 +30,7 @@ def test_the_row_answers_everything(results: Results) -> None:
     row = results.read_row(one.trial.trial_id)
     assert row is not None
     assert row["status"] == "ok"
-    assert pending.answered(row) == {p.key for p in one.probes}
+    assert answered(row) == {p.key for p in one.probes}
     assert (row["steps"], row["epochs_done"], row["n_params"]) == (16, 4, 5_746)
     for attack in row["attacks"]:
         bits = np.unpackbits(np.frombuffer(attack["correct_bits"], np.uint8), count=attack["n"])
@@ -50,7 +51,7 @@ def test_pgd_of_other_steps_is_another_probe(results: Results) -> None:
     crossing = replace(published, steps=3)
     execute(planned(asked=frozenset({published})), tensors(), results)
     row = execute(planned(asked=frozenset({published, crossing})), tensors(), results)
-    assert pending.answered(row) == {published.key, crossing.key}
+    assert answered(row) == {published.key, crossing.key}
     assert [(a["steps"], a["step_size"]) for a in row["attacks"]] == [(40, 0.1 / 30), (3, 2.5 * 0.1 / 3)]
 
 
@@ -104,7 +105,7 @@ def test_measures_of_an_old_row_are_answered_from_its_weights(results: Results) 
     asked = frozenset({AttackProbe("apgd_ce", 0.1, "stable"), AttackProbe("apgd_t", 0.1, "dlr"), MinimalEpsilonProbe()})
     grid = {one.trial.trial_id: planned(asked=asked)}
     row = execute(pending.pending(grid, results.read_rows()[0])[0], tensors(), results)
-    assert pending.answered(row) == {probe.key for probe in one.probes | asked}
+    assert answered(row) == {probe.key for probe in one.probes | asked}
     assert row["weights_sha256"] == first["weights_sha256"]
 
     smallest = results.read_arrays(one.trial.trial_id)["minimal_epsilon"]
@@ -236,7 +237,7 @@ def test_lost_weights_have_every_old_probe_answered_again(results: Results, tmp_
     (tmp_path / f"results/weights/{one.trial.trial_id}.safetensors").write_bytes(b"damaged")
     new = AttackProbe("fgsm", 0.05, "ce")
     row = execute(planned(asked=frozenset([new])), tensors(), results)
-    assert pending.answered(row) == {p.key for p in one.probes | {new}}
+    assert answered(row) == {p.key for p in one.probes | {new}}
 
 
 def test_other_data_than_a_trial_was_trained_on_are_refused(results: Results) -> None:

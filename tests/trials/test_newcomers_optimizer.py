@@ -16,9 +16,9 @@ import search_spaces
 from search_spaces import Planned, Request, plan
 from study import optimizers
 from study.data import load, split
+from study.results.answers import answered
 from study.trials.device_data import DeviceData
 from study.trials.execute import execute
-from study.trials.pending import answered
 from tests.trials.small import results_in, timeless
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "your_own_optimizer.md"

@@ -22,9 +22,9 @@ from search_spaces import (
 )
 from study.attacks import ATTACKS
 from study.models import MODELS, Builder
+from study.results.answers import answered
 from study.results.folder import Results
 from study.trials.execute import ProbeError, execute
-from study.trials.pending import answered
 from tests.trials.small import planned, results_in, tensors, timeless, trial
 
 ATTACK_PROBES = [AttackProbe(name, 0.1, "stable") for name in ATTACKS]

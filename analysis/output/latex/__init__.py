@@ -14,8 +14,7 @@ def provenance(findings: Findings) -> list[str]:
 
     Of a local folder only the name is given, since the source of a paper is public.
     """
-    location = findings.table.location
-    shown = location if "://" in location else PurePath(location).name
+    shown = " + ".join(one if "://" in one else PurePath(one).name for one in findings.table.locations)
     trials = findings.table.trials
     commits = sorted(str(sha) for sha in trials["git_sha"].dropna().unique())
     finished = trials["finished_at"].dropna()

@@ -43,7 +43,7 @@ def render(findings: Findings, downloads: Sequence[str]) -> str:
     page = rendered(
         "page.html",
         {
-            "title": f"Report: {findings.table.location}",
+            "title": f"Report: {findings.table.where}",
             "policy": _policy(scripts),
             "style": Markup(theme.style_sheet() + "".join(_asset(f"{name}.css") for name in STYLES)),
             "header": rendered("header.html", top),

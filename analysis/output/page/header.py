@@ -18,6 +18,7 @@ from analysis.output.page.claims import by_claim, tally
 from analysis.output.page.finding import finding
 from analysis.statistics.thresholds import MIN_SEEDS, ZERO_GRADIENT
 from analysis.tables.cells import cells
+from analysis.tables.merge import conflicts_in_words
 from analysis.tables.table import PROTOCOL, StudyTable, versions
 from analysis.tables.words import name, said, value_text
 from search_spaces import GRIDS, REGIME_NAMES, REGIME_RULES, Trial
@@ -33,7 +34,7 @@ def header(findings: Findings, charts: Charts) -> dict[str, Any]:
         "kicker": _kicker(table),
         "title": title(findings),
         **_lead(findings, charts),
-        "trust": [coverage(table), *_seeds(table), *_suspects(table)],
+        "trust": [coverage(table), *conflicts_in_words(table.conflicts), *_seeds(table), *_suspects(table)],
         "partial": _is_partial(table),
         "weaker": why_pgd_is_weaker(table),
         "tally": tally(by_claim(findings.verdicts)),
@@ -151,7 +152,7 @@ def provenance_line(findings: Findings) -> str:
     trials = table.trials
     torch = versions(trials).get("torch", [])
     parts = [
-        table.location,
+        table.where,
         f"report of {findings.made_at:%Y-%m-%d %H:%M} UTC",
         f"{len(trials)} trained networks",
         "torch " + ", ".join(torch) if torch else "",

@@ -19,9 +19,12 @@ Table = dict[str, Any]
 
 def missing_section(study: StudyTable) -> Section:
     """The trials without a trained network and the files left out, with the commands that run what is missing."""
-    context = {"missing": _missing(study), "failures": _failures(study), "excluded": _excluded(study)}
+    parts = {"missing": _missing(study), "failures": _failures(study), "excluded": _excluded(study)}
+    parts |= {"conflicts": _conflicts(study)}
     title = "Missing, failed and diverged cells"
-    return Section("missing", "Missing cells", title, context, absent=not any(context.values()))
+    return Section(
+        "missing", "Missing cells", title, parts | {"folders": len(study.locations)}, absent=not any(parts.values())
+    )
 
 
 def _missing(study: StudyTable) -> Table | None:
@@ -86,3 +89,28 @@ def _excluded(study: StudyTable) -> Table | None:
     rows = [[file.name, file.reason] for file in study.unreadable]
     caption = f"{len(rows)} files in the results folder are not rows of this study"
     return {"head": ("File", "Reason"), "caption": caption, "rows": rows}
+
+
+def _conflicts(study: StudyTable) -> Table | None:
+    if not study.conflicts:
+        return None
+    rows = [
+        [
+            one.about,
+            f"{name(one.dataset)} {name(one.model)}",
+            one.batch_size,
+            one.seed,
+            one.kept or "none",
+            one.left_out,
+            one.detail,
+            one.trial_id,
+        ]
+        for one in study.conflicts[:MAX_FAILURES]
+    ]
+    count = len(study.conflicts)
+    more = f" (the first {len(rows)} of {count}; all are in conflicts.csv)" if count > len(rows) else ""
+    return {
+        "head": ("About", "Data and model", "Batch", "Seed", "Counts", "Does not count", "How they differ", "Trial"),
+        "caption": f"Trials about which the folders disagree{more}",
+        "rows": rows,
+    }

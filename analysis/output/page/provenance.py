@@ -27,7 +27,7 @@ def provenance_section(findings: Findings) -> Section:
         "Time": _time(trials),
     }
     context = {
-        "location": findings.table.location,
+        "locations": findings.table.locations,
         "commands": [_command(request.to_dict()) for request in findings.table.requests],
         "facts": {term: fact for term, fact in facts.items() if fact},
     }

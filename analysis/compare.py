@@ -1,0 +1,477 @@
+"""Two studies side by side: `python -m analysis.compare A B [--out DIR]`.
+
+What differs in their settings, verdicts, effects and cells. A difference has an interval of its own: B less A, 95 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from analysis.claims import evaluate
+from analysis.claims.claim import Verdict
+from analysis.claims.measures import clean_delta, in_words, interval_in_words
+from analysis.claims.tests import Stratum
+from analysis.output.columns import COMPARISON
+from analysis.output.downloads import write_tables
+from analysis.statistics.estimates import Floats, LinearContrast, over_seeds
+from analysis.statistics.multiplicity import benjamini_yekutieli
+from analysis.statistics.thresholds import (
+    CURVATURE_DELTA,
+    CURVATURE_STEP,
+    FALSE_DISCOVERY_RATE,
+    ROBUST_DELTA,
+    SIGNIFICANCE,
+)
+from analysis.tables.cells import CELL
+from analysis.tables.table import PROTOCOL, QUESTION, StudyTable, check_named_once, load, versions
+from analysis.tables.words import label, value_text
+from search_spaces import TRIAL_FIELDS, GridError
+from search_spaces.outside import load_study
+from study.results.folder import RecordsError
+from study.results.schema import OUTCOME
+from study.results.storage import masked
+
+SAME, DIFFERS, OPEN = "same", "differs", "open"
+"""What is said of a difference: shown to be within the least effect that counts, significant after the adjustment for
+the number of comparisons, or neither."""
+
+PAIRED, INDEPENDENT, IDENTICAL, TOO_FEW = "paired by seed", "Welch", "the same networks", "too few seeds"
+"""How a cell's difference was taken."""
+
+SHOWN = 15
+"""Rows of a table in the terminal; the files have all."""
+
+_KEYS = tuple(name for name in CELL if name not in PROTOCOL)
+_CELL_COLUMNS = (*_KEYS, *QUESTION, "measure")
+_MEASURES = ("accuracy", "test_acc", "lambda1_train", "lambda1_test")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two studies side by side; the tables have the columns of `analysis.output.columns.COMPARISON`.
+
+    Attributes:
+        first, second: the studies.
+        shared: trials that both trained, of which `same` have the same weights.
+        settings: what differs in configuration, versions, devices and data.
+        verdicts: a row a claim and loss that either study could judge.
+        effects: a row an effect that both studies measured.
+        cells: a row a measure of a cell that both studies have.
+    """
+
+    first: StudyTable
+    second: StudyTable
+    shared: int
+    same: int
+    settings: pd.DataFrame
+    verdicts: pd.DataFrame
+    effects: pd.DataFrame
+    cells: pd.DataFrame
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """File name without suffix -> table."""
+        return {f"compared_{name}": getattr(self, name) for name in ("settings", "verdicts", "effects", "cells")}
+
+
+def compare(first: str | Path, second: str | Path) -> Comparison:
+    """Compare two results folders or URIs.
+
+    Raises:
+        RecordsError: there are no results at a location, or both are the same.
+    """
+    check_named_once([str(first), str(second)])
+    return compare_tables(load(first), load(second))
+
+
+def compare_tables(first: StudyTable, second: StudyTable) -> Comparison:
+    """Compare two studies whose tables are loaded."""
+    shared, same = _shared(first.trials, second.trials)
+    verdicts = evaluate(first), evaluate(second)
+    return Comparison(
+        first,
+        second,
+        len(shared),
+        len(same),
+        _settings(first, second),
+        _verdicts(*verdicts),
+        _effects(*verdicts),
+        compare_cells(first, second, same),
+    )
+
+
+def _shared(first: pd.DataFrame, second: pd.DataFrame) -> tuple[set[str], set[str]]:
+    """The trials that both trained, and those of them with the same weights, as `analysis.tables.merge` tells it."""
+    both = first[first["status"] != "failed"].merge(
+        second[second["status"] != "failed"], on="trial_id", suffixes=("", "_2")
+    )
+    outcome = pd.Series(True, index=both.index)
+    for name in (one.name for one in OUTCOME if one.name != "history"):
+        one, other = both[name], both[f"{name}_2"]
+        outcome &= (one == other) | one.isna() | other.isna()
+    one, other = both["weights_sha256"], both["weights_sha256_2"]
+    same = (one == other).where(one.notna() & other.notna(), outcome) & (both["status"] == both["status_2"])
+    return set(both["trial_id"]), set(both.loc[same.astype(bool), "trial_id"])
+
+
+# Settings
+
+
+def _settings(first: StudyTable, second: StudyTable) -> pd.DataFrame:
+    described = _described(first), _described(second)
+    names = dict.fromkeys(name for one in described for name in one)
+    rows = [(name, *(one.get(name, "") for one in described)) for name in names]
+    return pd.DataFrame([row for row in rows if row[1] != row[2]], columns=list(COMPARISON["compared_settings"]))
+
+
+def _described(table: StudyTable) -> dict[str, str]:
+    """What was trained, on what, in words."""
+    trials = table.trials
+    found = {label(name): _listed(trials[name]) for name in TRIAL_FIELDS if name != "parent"}
+    found["regime"] = _listed(table.points["regime"])
+    found |= {name: _listed(trials[column]) for name, column in _PROVENANCE.items()}
+    for dataset, rows in trials.groupby("dataset"):
+        found[f"digest of {dataset}"] = _listed(rows["dataset_sha256"].dropna().str[:12])
+    return found | {package: " / ".join(seen) for package, seen in versions(trials).items()}
+
+
+_PROVENANCE = {"device": "device", "CPU threads": "threads", "number format": "dtype", "commit": "git_sha"}
+
+
+def _listed(values: pd.Series, most: int = 12) -> str:
+    unique = sorted(values.dropna().unique().tolist())
+    if len(unique) > most:
+        return f"{len(unique)} values, {value_text(unique[0])} to {value_text(unique[-1])}"
+    return ", ".join(value_text(value) for value in unique)
+
+
+# Verdicts and effects
+
+
+def _verdicts(first: Sequence[Verdict], second: Sequence[Verdict]) -> pd.DataFrame:
+    others = {(one.claim, one.loss): one for one in second}
+    pairs = [(one, others[one.claim, one.loss]) for one in first if (one.claim, one.loss) in others]
+    rows = [
+        {
+            "claim": one.claim,
+            "loss": one.loss,
+            "statement": one.statement,
+            "first": one.verdict,
+            "second": other.verdict,
+            "differs": one.verdict != other.verdict,
+            "effect_first": one.effect_text,
+            "effect_second": other.effect_text,
+            "protocol_first": one.protocol,
+            "protocol_second": other.protocol,
+        }
+        for one, other in pairs
+        if {one.verdict, other.verdict} != {"not run"}
+    ]
+    return pd.DataFrame(rows, columns=list(COMPARISON["compared_verdicts"]))
+
+
+def _effects(first: Sequence[Verdict], second: Sequence[Verdict]) -> pd.DataFrame:
+    """Each effect that is a linear contrast of means in both studies, once for all claims that rest on it."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    strata = _measured(first), _measured(second)
+    for (claim, loss, name), one in strata[0].items():
+        other = strata[1].get((claim, loss, name))
+        if other is None:
+            continue
+        row = found.setdefault((loss, name, one.effect, other.effect), {"claims": {}, "row": {}})
+        row["claims"][claim] = None
+        equal = (one.effect, one.low, one.high) == (other.effect, other.low, other.high)
+        row["row"] = {
+            "loss": loss,
+            "stratum": name,
+            "unit": one.unit,
+            "first": one.effect,
+            "first_low": one.low,
+            "first_high": one.high,
+            "second": other.effect,
+            "second_low": other.low,
+            "second_high": other.high,
+            **_difference(LinearContrast(0.0, 0.0, 1.0) if equal else other.contrast.less(one.contrast), equal=equal),
+        }
+    rows = [{"claims": " ".join(one["claims"])} | one["row"] for one in found.values()]
+    return _judged("compared_effects", rows)
+
+
+def _measured(verdicts: Iterable[Verdict]) -> dict[tuple[str, str | None, str], Stratum]:
+    return {(v.claim, v.loss, s.name): s for v in verdicts for s in v.strata if np.isfinite([s.effect, s.dof]).all()}
+
+
+# Cells
+
+
+class _Group(NamedTuple):
+    """The networks of one cell and what was measured of them: three arrays of one shape, ordered by trial id."""
+
+    trial_id: tuple[str, ...]
+    value: Floats
+    rounding: float
+
+    def without(self, trial_ids: Set[str]) -> Floats:
+        return np.array([v for one, v in zip(self.trial_id, self.value, strict=True) if one not in trial_ids])
+
+
+def compare_cells(first: StudyTable, second: StudyTable, same: Set[str] = frozenset()) -> pd.DataFrame:
+    """Each measure of each cell that both studies have: a row of `compared_cells`.
+
+    `same`: the trials that have the same weights in both.
+    """
+    groups = _groups(first), _groups(second)
+    rows, deltas = [], []
+    for one, other, sizes in _matched(*groups):
+        key = dict(zip((*CELL, *QUESTION, "measure"), one, strict=True))
+        a, b = groups[0][one], groups[1][other]
+        difference, method = _between(a, b, same)
+        identical = method == IDENTICAL
+        rows.append(
+            {name: key[name] for name in _CELL_COLUMNS}
+            | {"unit": "doublings" if str(key["measure"]).startswith("lambda1") else "points", "sizes": sizes}
+            | {"first": a.value.mean(), "n_first": len(a.value), "second": b.value.mean(), "n_second": len(b.value)}
+            | _difference(difference, equal=identical)
+            | {"method": method}
+        )
+        delta = _delta(str(key["measure"]), str(key["dataset"]))
+        deltas.append(np.nan if identical else difference.p_within(delta))
+    return _judged("compared_cells", rows, np.array(deltas))
+
+
+def _delta(measure: str, dataset: str) -> float:
+    """The least difference that counts, as for the claims."""
+    if measure.startswith("lambda1"):
+        return CURVATURE_DELTA
+    return ROBUST_DELTA if measure == "accuracy" else clean_delta(dataset)
+
+
+def _groups(table: StudyTable) -> dict[tuple[Any, ...], _Group]:
+    """Cell, attack and measure -> the values of its ok networks: points of accuracy, or log2 of an eigenvalue."""
+    points = table.points[table.points["status"] == "ok"]
+    attacks = table.attacks[table.attacks["status"] == "ok"]
+    parts = [
+        attacks.assign(value=100 * attacks["accuracy"], rounding=100 / attacks["n"], measure="accuracy"),
+        points.assign(value=100 * points["test_acc"], rounding=100 / points["test_size"], measure="test_acc"),
+    ]
+    for name in _MEASURES[2:]:
+        positive = points[points[name] > 0]
+        parts.append(positive.assign(value=np.log2(positive[name]), rounding=CURVATURE_STEP, measure=name))
+    keys = [*CELL, *QUESTION, "measure"]
+    wide = [part.reindex(columns=[*keys, "trial_id", "value", "rounding"]) for part in parts]
+    found = pd.concat([part for part in wide if len(part)] or wide[:1], ignore_index=True)
+    found = found[np.isfinite(found["value"].astype(float))]
+    found = found.assign(cell=found.groupby(keys, dropna=False).ngroup()).sort_values(["cell", "trial_id"])
+    starts = np.flatnonzero(np.diff(found["cell"], prepend=-1))
+    columns = (np.split(found[name].to_numpy(), starts[1:]) for name in ("trial_id", "value", "rounding"))
+    named = found[keys].iloc[starts].astype(object)
+    return {
+        tuple(key): _Group(tuple(ids), values.astype(float), float(rounding.max()))
+        for key, ids, values, rounding in zip(named.where(named.notna(), None).to_numpy(), *columns, strict=True)
+    }
+
+
+def _matched(
+    first: Mapping[tuple[Any, ...], Any], second: Mapping[tuple[Any, ...], Any]
+) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...], str]]:
+    """The keys of equal cells, and of cells that differ in their sizes alone, with these in words.
+
+    Sizes may differ only where each study has one cell left without an equal one.
+    """
+    for key in first:
+        if key in second:
+            yield key, key, ""
+    left = _by_setting(first, second), _by_setting(second, first)
+    for setting, ones in left[0].items():
+        others = left[1].get(setting, [])
+        if len(ones) == len(others) == 1:
+            sizes = zip(CELL, ones[0], others[0], strict=False)
+            told = [f"{label(n)} {value_text(a)} and {value_text(b)}" for n, a, b in sizes if a != b]
+            yield ones[0], others[0], ", ".join(told)
+
+
+def _by_setting(own: Iterable[tuple[Any, ...]], other: Iterable[tuple[Any, ...]]) -> dict[tuple[Any, ...], list[Any]]:
+    """The keys that only `own` has, by what is left of them without sizes."""
+    sizes = {CELL.index(name) for name in PROTOCOL}
+    found: dict[tuple[Any, ...], list[Any]] = {}
+    known = set(other)
+    for key in own:
+        if key not in known:
+            found.setdefault(tuple(part for place, part in enumerate(key) if place not in sizes), []).append(key)
+    return found
+
+
+def _between(first: _Group, second: _Group, same: Set[str]) -> tuple[LinearContrast, str]:
+    """The second less the first, and how it was taken.
+
+    The same trials, trained in both studies, share first weights and data order: they are paired. Else the studies are
+    independent once the networks that both hold are left out, which say nothing of a difference.
+    """
+    rounding = max(first.rounding, second.rounding)
+    if first.trial_id == second.trial_id:
+        change = second.value - first.value
+        if not change.any() and set(first.trial_id) <= same:
+            return LinearContrast(0.0, 0.0, 1.0), IDENTICAL
+        if len(change) > 1:
+            return over_seeds(change, rounding), PAIRED
+    else:
+        one, other = first.without(same), second.without(same)
+        if min(len(one), len(other)) > 1:
+            return over_seeds(other, second.rounding).less(over_seeds(one, first.rounding)), INDEPENDENT
+    return LinearContrast(float(second.value.mean() - first.value.mean()), np.nan, np.nan), TOO_FEW
+
+
+# What is said of a difference
+
+
+def _difference(found: LinearContrast, *, equal: bool) -> dict[str, float]:
+    low, high = found.interval(1 - SIGNIFICANCE)
+    p = found.p_differs() if np.isfinite(found.se) and not equal else np.nan
+    return {"difference": found.value, "low": low, "high": high, "p": p}
+
+
+def _judged(name: str, rows: list[dict[str, Any]], p_within: Floats | None = None) -> pd.DataFrame:
+    """The rows as the table of this name, with `q` and `finding`, the surest difference first.
+
+    `p_within`: of each row, the p-value of "within the least effect that counts", where that is asked.
+    """
+    frame = pd.DataFrame(rows, columns=[column for column in COMPARISON[name] if column not in ("q", "finding")])
+    q = benjamini_yekutieli(frame["p"].astype(float))
+    finding = np.where(q <= FALSE_DISCOVERY_RATE, DIFFERS, OPEN).astype(object)
+    unchanged = frame["p"].isna() & frame["low"].notna()
+    within = unchanged if p_within is None else unchanged | (p_within <= SIGNIFICANCE)
+    finding[within.to_numpy(dtype=bool)] = SAME
+    judged = frame.assign(q=q, finding=finding)
+    return judged.sort_values(["q", "p"], kind="stable", ignore_index=True)[[*COMPARISON[name]]]
+
+
+# The terminal
+
+
+def show(found: Comparison, console: Console) -> None:
+    """Print a comparison: what differs, the surest first."""
+    for letter, table in (("A", found.first), ("B", found.second)):
+        states = table.trials["status"].value_counts()
+        counts = ", ".join(f"{count} {state}" for state, count in states.items())
+        console.print(f"{letter}  {table.where}: {len(table.trials)} networks ({counts})")
+    if found.shared:
+        console.print(f"{found.shared} trials were trained in both, {found.same} of them to the same weights")
+    _print(console, "Settings that differ", ("", "A", "B"), found.settings.itertuples(index=False, name=None))
+    _show_verdicts(found.verdicts, console)
+    rows: list[tuple[Any, ...]] = [
+        (one.stratum, one.claims, one.loss, *(in_words(v, one.unit) for v in (one.first, one.second)), *_in_words(one))
+        for one in _differing(found.effects)
+    ]
+    title = _counted("effects measured in both", found.effects, known=False)
+    _print(console, title, ("Effect", "Claims", "Loss", "A", "B", "B less A", "q"), rows)
+    rows = [
+        (_cell_name(one), *(_level(v, one.unit) for v in (one.first, one.second)), *_in_words(one), one.sizes)
+        for one in _differing(found.cells)
+    ]
+    title = _counted("measures of cells in both", found.cells, known=True)
+    _print(console, title, ("Cell", "A", "B", "B less A", "q", "Sizes"), rows)
+    console.print(
+        f"B less A has a 95 % interval; q: adjusted for all comparisons of its table (Benjamini-Yekutieli), at most "
+        f"{FALSE_DISCOVERY_RATE:g} where it differs. Eigenvalues are compared as a factor."
+    )
+
+
+def _show_verdicts(verdicts: pd.DataFrame, console: Console) -> None:
+    judged = verdicts[(verdicts["first"] != "not run") & (verdicts["second"] != "not run")]
+    differing = judged[judged["differs"]]
+    rows = [
+        (one.claim, one.loss or "", one.first, one.second, one.effect_first, one.effect_second)
+        for one in differing.itertuples()
+    ]
+    title = f"{len(differing)} of {len(judged)} verdicts (a claim on a loss) differ"
+    _print(console, title, ("Claim", "Loss", "A", "B", "Effect in A", "Effect in B"), rows)
+    for letter, other in (("A", "second"), ("B", "first")):
+        alone = verdicts.loc[verdicts[other] == "not run", "claim"].unique()
+        if len(alone):
+            console.print(f"judged in {letter} only: {', '.join(alone)}")
+
+
+def _counted(what: str, frame: pd.DataFrame, *, known: bool) -> str:
+    findings = frame["finding"].value_counts()
+    tested = int(frame["p"].notna().sum())
+    excluding = int((frame["p"] <= SIGNIFICANCE).sum())
+    told = [f"{findings.get(DIFFERS, 0)} of {len(frame)} {what} differ"]
+    if known:
+        told.append(f"{findings.get(SAME, 0)} are the same within the least effect that counts")
+    told.append(f"{excluding} intervals exclude 0, where {SIGNIFICANCE * tested:.0f} would by chance alone")
+    return "; ".join(told)
+
+
+def _differing(frame: pd.DataFrame) -> Iterator[Any]:
+    return frame[frame["finding"] == DIFFERS].itertuples()
+
+
+def _level(value: float, unit: str) -> str:
+    return f"{2.0**value:.3g}" if unit == "doublings" else f"{value:.1f}"
+
+
+def _in_words(one: Any) -> tuple[str, str]:
+    """The difference with its interval, and q."""
+    limits = interval_in_words(one.low, one.high, one.unit)
+    return (f"{in_words(one.difference, one.unit)} ({limits})", f"{one.q:.2g}")
+
+
+def _cell_name(one: Any) -> str:
+    asked = f"{one.attack} {one.loss} ε={one.epsilon:g} {one.split}" if isinstance(one.attack, str) else one.measure
+    return f"{one.dataset} {one.model}, {one.regime}, m={one.momentum:g}, batch {one.batch_size}: {asked}"
+
+
+def _print(console: Console, title: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    rows = list(rows)
+    console.print(f"\n{title}", style="bold")
+    if not rows:
+        return
+    table = Table(*head, box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows[:SHOWN]:
+        table.add_row(*("" if value is None else str(value) for value in row))
+    console.print(table)
+    if len(rows) > SHOWN:
+        console.print(f"and {len(rows) - SHOWN} more: --out DIR writes all")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status, 2 if the studies cannot be compared."""
+    parser = argparse.ArgumentParser(prog="python -m analysis.compare", description=DESCRIPTION)
+    parser.add_argument("first", metavar="A", help="a results folder or URI that study.run wrote")
+    parser.add_argument("second", metavar="B", help="another one")
+    parser.add_argument("--out", metavar="DIR", help="write the tables there, as CSV and Parquet")
+    parser.add_argument("--grid", metavar="FILE", help="the study file that made the results, for its claims")
+    arguments = parser.parse_args(argv)
+    try:
+        if arguments.grid:
+            load_study(arguments.grid)
+        found = compare(arguments.first, arguments.second)
+        if arguments.out:
+            folder = Path(arguments.out).expanduser()
+            folder.mkdir(parents=True, exist_ok=True)
+            write_tables(found.tables, folder)
+    except (RecordsError, GridError, OSError, RuntimeError) as error:
+        print(f"error: {masked(str(error))}", file=sys.stderr)
+        return 2
+    terminal = Console(markup=False, highlight=False)
+    show(found, terminal if terminal.is_terminal else Console(markup=False, highlight=False, width=160))
+    return 0
+
+
+DESCRIPTION = """Compare two studies: settings, versions and devices, verdicts, effects and cells that differ, each
+difference with a 95 % interval of its own and adjusted for the number of comparisons."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

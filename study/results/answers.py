@@ -1,0 +1,107 @@
+"""What a row answers: the probe behind each entry, and the headline columns that follow from the entries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from search_spaces import (
+    HEADLINE_ATTACKS,
+    NEWTON_STEPS,
+    NEWTON_TOLERANCE,
+    PGD_STEPS,
+    AttackProbe,
+    InputCurvatureProbe,
+    InputHessianProbe,
+    LandscapeProbe,
+    MinimalEpsilonProbe,
+    Probe,
+    SharpnessProbe,
+    SpectrumProbe,
+    headline_epsilon,
+)
+from study.results.schema import Row
+
+SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
+
+ENTRIES = {
+    "attacks": ("attack", "epsilon", "loss", "split", "source", "steps", "newton_steps", "newton_tolerance"),
+    "spectra": ("split", "subset_size", "eigenvalues", "tolerance", "draw", "method"),
+    "landscapes": ("kind", "split", "subset_size", "hessian_size"),
+    "sharpness": ("measure", "subset_size", "split", "radius"),
+}
+"""What says which probe an entry of these columns answers."""
+
+
+def answered(row: Row) -> frozenset[tuple[object, ...]]:
+    """The keys of the probes that a row answers."""
+    return frozenset(probe.key for probe in answered_probes(row))
+
+
+def answered_probes(row: Row) -> frozenset[Probe]:
+    """The probes that a row answers, read from its columns."""
+    found: set[Probe] = {read(entry) for column, read in READERS.items() for entry in row.get(column) or ()}
+    found |= {InputCurvatureProbe(split) for split in SPLITS if row.get(f"lambda1_x_{split}") is not None}
+    if row.get("psd_violation") is not None:
+        found.add(InputHessianProbe())
+    if row.get("minimal_epsilon_area") is not None:
+        found.add(MinimalEpsilonProbe())
+    return frozenset(found)
+
+
+def _attack(entry: Row) -> AttackProbe:
+    """Rows from before a setting existed lack it; they were made with its default."""
+    return AttackProbe(
+        entry["attack"],
+        entry["epsilon"],
+        entry["loss"],
+        entry["split"],
+        source=entry.get("source") or "self",
+        newton_steps=entry.get("newton_steps") or NEWTON_STEPS,
+        newton_tolerance=entry.get("newton_tolerance") or NEWTON_TOLERANCE,
+        steps=entry["steps"] if entry["attack"] == "pgd" else PGD_STEPS,
+    )
+
+
+def _spectrum(entry: Row) -> SpectrumProbe:
+    return SpectrumProbe(
+        entry["split"],
+        entry["subset_size"],
+        len(entry["eigenvalues"]),
+        tolerance=entry["tolerance"],
+        draw=entry.get("draw") or 0,
+        method=entry["method"],
+    )
+
+
+def _landscape(entry: Row) -> LandscapeProbe:
+    return LandscapeProbe(entry["kind"], entry["split"], entry["subset_size"], hessian_size=entry["hessian_size"])
+
+
+def _sharpness(entry: Row) -> SharpnessProbe:
+    return SharpnessProbe(**{name: entry[name] for name in ENTRIES["sharpness"]})
+
+
+READERS: Mapping[str, Callable[[Row], Probe]] = {
+    "attacks": _attack,
+    "spectra": _spectrum,
+    "landscapes": _landscape,
+    "sharpness": _sharpness,
+}
+"""Column of entries -> the probe that an entry answers."""
+
+
+def headline(row: Row) -> dict[str, float]:
+    """The headline columns from a row's attacks and spectra, at the headline epsilon among its attacks."""
+    own = [a for a in row["attacks"] or () if a["split"] == "test" and (a.get("source") or "self") == "self"]
+    attacks = [attack for attack in own if attack["attack"] in HEADLINE_ATTACKS]
+    epsilon = headline_epsilon(row["dataset"], (attack["epsilon"] for attack in attacks))
+    columns: dict[str, float] = {} if epsilon is None else {"headline_epsilon": epsilon}
+    for attack in attacks:
+        if attack["epsilon"] == epsilon:
+            suffix = "_stable" if attack["loss"] == "stable" else ""
+            columns[f"{attack['attack']}_acc{suffix}"] = attack["accuracy"]
+    for spectrum in sorted(row["spectra"] or (), key=lambda spectrum: -len(spectrum["eigenvalues"])):
+        if spectrum["subset_size"] == row[f"{spectrum['split']}_size"] and spectrum["method"] == "lanczos":
+            columns[f"lambda1_{spectrum['split']}"] = spectrum["eigenvalues"][0]
+    return columns

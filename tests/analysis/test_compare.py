@@ -1,0 +1,201 @@
+"""Two studies side by side: planted differences are found, equal studies do not differ, and intervals cover."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from scipy import stats
+
+from analysis.compare import IDENTICAL, INDEPENDENT, PAIRED, TOO_FEW, compare_cells, compare_tables, main
+from analysis.output.columns import COMPARISON
+from analysis.statistics.thresholds import SIGNIFICANCE
+from analysis.tables.table import StudyTable, from_rows
+from study.results.folder import Results
+from study.results.schema import Row
+from tests.analysis.synthetic import PGD, Curve, curve_rows, flat
+
+SIZES = (16, 32, 64, 128, 256)
+
+
+def study(seeds: tuple[int, ...] = (0, 1, 2), *, stream: int = 0, pgd: Curve = PGD, **more: object) -> list[Row]:
+    rng = np.random.default_rng(stream)
+    options = {"batch_sizes": SIZES, "seeds": seeds, "pgd": pgd, "rng": rng} | more
+    rows = curve_rows(**options)  # type: ignore[arg-type]
+    return [one | {"weights_sha256": f"{stream:064d}", "device": "cpu"} for one in rows]
+
+
+def cells(first: list[Row], second: list[Row]) -> pd.DataFrame:
+    """The cells alone: the claims take longer."""
+    digests = [{one["trial_id"]: one["weights_sha256"] for one in rows} for rows in (first, second)]
+    same = {trial for trial, digest in digests[0].items() if digests[1].get(trial) == digest}
+    return compare_cells(from_rows(first), from_rows(second), same)
+
+
+def lower(curve: Curve, points: float) -> Curve:
+    return lambda doublings: curve(doublings) - points / 100
+
+
+def test_a_study_does_not_differ_from_its_copy() -> None:
+    table = from_rows(study())
+    found = compare_tables(table, from_rows(study()))
+    assert (found.shared, found.same) == (15, 15)
+    assert found.settings.empty
+    assert len(found.verdicts) > 0 and not found.verdicts["differs"].any()
+    assert len(found.effects) > 0
+    for frame in (found.effects, found.cells):
+        assert set(frame["finding"]) == {"same"}
+        assert (frame[["difference", "low", "high"]] == 0).all(axis=None)
+    assert set(found.cells["method"]) == {IDENTICAL}
+
+
+def test_a_planted_difference_is_found_where_it_is() -> None:
+    """PGD is 8 points stronger in the second study, whose networks have other seeds."""
+    found = cells(study(), study((3, 4, 5), stream=1, pgd=lower(PGD, 8)))
+    differing = found[found["finding"] == "differs"]
+    assert set(differing["attack"]) == {"pgd"}
+    assert (
+        len(differing) == len(found[found["attack"] == "pgd"]) == 12
+    )  # five batch sizes, of which one is on two curves, two losses
+    assert differing["difference"].to_numpy() == pytest.approx(-8, abs=1.5)
+    assert set(found["method"]) == {INDEPENDENT}
+    assert (found["q"] >= found["p"]).all()
+    alike = found[(found["attack"] == "fgsm") & (found["finding"] == "same")]
+    assert (alike[["low", "high"]].abs() < 4).all(axis=None)
+
+
+def test_intervals_are_those_of_student_and_welch() -> None:
+    first, second = study(), study(stream=1)
+    values = [[100 * one["test_acc"] for one in rows if one["batch_size"] == 64] for rows in (first, second)]
+    paired = cells(first, second).set_index(["measure", "batch_size"]).loc[("test_acc", 64)].iloc[0]
+    test = stats.ttest_rel(*reversed(values))
+    assert paired["method"] == PAIRED
+    assert paired["p"] == pytest.approx(test.pvalue)
+    assert tuple(paired[["low", "high"]]) == pytest.approx(tuple(test.confidence_interval(0.95)))
+    other = study((3, 4, 5, 6), stream=1)
+    values[1] = [100 * one["test_acc"] for one in other if one["batch_size"] == 64]
+    welch = cells(first, other).set_index(["measure", "batch_size"]).loc[("test_acc", 64)].iloc[0]
+    test = stats.ttest_ind(*reversed(values), equal_var=False)
+    assert welch["method"] == INDEPENDENT
+    assert welch["p"] == pytest.approx(test.pvalue)
+    assert tuple(welch[["low", "high"]]) == pytest.approx(tuple(test.confidence_interval(0.95)))
+
+
+def test_the_same_seeds_on_another_device_show_a_small_shift() -> None:
+    """What seeds do to a network is larger than the shift, and the same in both studies."""
+    first = study(noise=0.03)
+    rng = np.random.default_rng(5)
+    second = [
+        one | {"test_acc": one["test_acc"] - 0.004 + 0.0003 * rng.normal(), "weights_sha256": "b" * 64} for one in first
+    ]
+    clean = cells(first, second).query("measure == 'test_acc'")
+    assert set(clean["method"]) == {PAIRED}
+    assert (clean["high"] < 0).all()
+
+
+def test_networks_that_both_hold_say_nothing_of_a_difference() -> None:
+    """Seeds 0 to 2 are in both studies; seeds 3 to 5 of each are compared, and a single seed is too few."""
+    both = study()
+    first, second = both + study((3, 4, 5), stream=1), both + study((6, 7, 8), stream=2)
+    found = cells(first, second)
+    alone = cells(study((3, 4, 5), stream=1), study((6, 7, 8), stream=2))
+    assert found["difference"].to_numpy() == pytest.approx(alone["difference"].to_numpy())
+    assert found["n_first"].unique().tolist() == [6]
+    single = cells(both, both + study((6,), stream=2))
+    assert set(single["method"]) == {TOO_FEW}
+    assert single[["low", "high", "p", "q"]].isna().all(axis=None)
+    assert set(single["finding"]) == {"open"}
+
+
+def test_the_interval_of_a_difference_covers_it() -> None:
+    """The planted difference is 3 points at every size; three seeds against five, over independent studies."""
+    covered = []
+    for k in range(16):
+        second = study(tuple(range(3, 8)), stream=1000 + k, pgd=lower(PGD, 3), noise=0.01)
+        found = cells(study(stream=k, noise=0.01), second).query("attack == 'pgd' and loss == 'ce'")
+        covered += ((found["low"] <= -3) & (found["high"] >= -3)).tolist()
+    missed = 1 - np.mean(covered)
+    assert len(covered) == 96
+    assert abs(missed - SIGNIFICANCE) < 3 * np.sqrt(SIGNIFICANCE * (1 - SIGNIFICANCE) / len(covered))
+
+
+def test_trends_and_verdicts_that_differ_are_named_with_an_interval() -> None:
+    """Accuracy under attack falls with the batch size in one study and stays level in the other."""
+    falling = from_rows(study(pgd=lambda d: 0.7 - 0.05 * d, fgsm=lambda d: 0.7 - 0.05 * d))
+    level = from_rows(study((3, 4, 5), stream=1, pgd=flat(0.5), fgsm=flat(0.5)))
+    found = compare_tables(falling, level)
+    trends = found.effects[found.effects["claims"].str.contains("A7")]
+    assert len(trends) == 4  # two attacks, two losses
+    assert set(trends["finding"]) == {"differs"}
+    assert trends["difference"].to_numpy() == pytest.approx((trends["second"] - trends["first"]).to_numpy())
+    assert trends["difference"].to_numpy() == pytest.approx(20, abs=2)
+    assert ((trends["low"] < 20) & (trends["high"] > trends["low"])).all()
+    assert "differs" not in set(found.effects.loc[found.effects["unit"] == "doublings", "finding"])
+    verdicts = found.verdicts.set_index(["claim", "loss"])
+    assert list(verdicts.loc[("A7", "ce"), ["first", "second", "differs"]]) == ["inconclusive", "refuted", True]
+
+
+def test_cells_of_other_sizes_are_compared_and_the_sizes_named() -> None:
+    short = study((3, 4, 5), stream=1, epochs=20)
+    found = cells(study(), short)
+    assert set(found["sizes"]) == {"epochs 100 and 20"}
+    assert len(found) == len(cells(study(), study()))
+    both = cells(study(), short + study((6, 7, 8), stream=2))  # its equal is there: no other sizes are taken
+    assert set(both["sizes"]) == {""}
+    assert cells(study(), short + study((6, 7, 8), stream=2, epochs=50)).empty  # which of the two?
+
+
+def test_what_differs_in_the_settings_is_listed() -> None:
+    second = [one | {"device": "NVIDIA H200", "versions": '{"torch": "2.14"}'} for one in study((3, 4), stream=1)]
+    first = [one | {"versions": '{"torch": "2.15"}'} for one in study()]
+    found = compare_tables(from_rows(first), from_rows(second)).settings.set_index("setting")
+    assert list(found.loc["seed"]) == ["0, 1, 2", "3, 4"]
+    assert list(found.loc["device"]) == ["cpu", "NVIDIA H200"]
+    assert list(found.loc["torch"]) == ["2.15", "2.14"]
+    assert "epochs" not in found.index
+
+
+def test_studies_without_a_common_cell_have_nothing_to_compare() -> None:
+    found = compare_tables(from_rows(study()), from_rows(study(model="m2_20")))
+    assert found.cells.empty and found.effects.empty
+    assert isinstance(found.first, StudyTable)
+
+
+def stored(folder: Path, rows: list[Row]) -> str:
+    store = Results(folder)
+    store.create()
+    for one in rows:
+        store.write_row(one)
+    return str(folder)
+
+
+def test_the_command_prints_and_writes_what_differs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = stored(tmp_path / "one", study())
+    other = stored(tmp_path / "other", study((3, 4, 5), stream=1, pgd=lower(PGD, 8)))
+    assert main([one, other, "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert f"A  {one}: 15 networks (15 ok)" in printed
+    assert "12 of 42 measures of cells in both differ" in printed
+    assert "mnist m1_20, lr, m=0, batch 64: pgd ce" in printed
+    assert "would by chance alone" in printed
+    for name, columns in COMPARISON.items():
+        csv, schema = (tmp_path / "out" / f"{name}.{kind}" for kind in ("csv", "parquet"))
+        assert list(pd.read_csv(csv).columns) == list(columns)
+        fields = list(pq.read_schema(schema))
+        assert {field.name: field.metadata[b"description"].decode() for field in fields} == columns
+
+
+def test_what_cannot_be_compared_gets_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stored(tmp_path / "good", study((0,)))
+    stored(tmp_path / "empty", [])
+    for second, said in (("good", "good is named twice"), ("empty", "no trial of"), ("nowhere", "holds no results")):
+        assert main(["good", second]) == 2
+        printed = capsys.readouterr()
+        assert (printed.out, printed.err.count("\n")) == ("", 1)
+        assert said in printed.err
