@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from analysis.statistics.thresholds import LOOKS
 from analysis.tables.arrow import frame, unrolled
 from search_spaces import (
     NEWTON_STEPS,
@@ -87,6 +88,7 @@ class StudyTable:
             `regime` and `state` (ok, diverged, failed or missing).
         unreadable: files left out, with the reason.
         requests: the requests made of the folder (study.json), without those that cannot be planned.
+        plans: those of `--until-decided` among them; with one, statistics look again (`analysis.tables.looks`).
         not_given: study files that requests name and that were not loaded: what they planned is not known.
         derived: the results of `once`.
     """
@@ -103,6 +105,7 @@ class StudyTable:
     planned: pd.DataFrame
     unreadable: tuple[Unreadable, ...]
     requests: tuple[Request, ...]
+    plans: tuple[Mapping[str, Any], ...] = ()
     not_given: tuple[str, ...] = ()
     derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -114,20 +117,27 @@ class StudyTable:
         return result
 
 
-def load(location: str | Path) -> StudyTable:
+def load(location: str | Path, request: Mapping[str, Any] | None = None) -> StudyTable:
     """Read a results folder, whole or half-finished.
+
+    Args:
+        location: a path or a URI.
+        request: as study.json stores it, in place of those stored; with one, the folder need not exist.
 
     Raises:
         RecordsError: there are no results at `location`.
     """
     results = Results(location)
-    results.exists()  # refuses a store that cannot be reached
-    rows, unreadable = results.read_table(READ)
+    there = results.exists()  # refuses a store that cannot be reached
+    empty: tuple[pa.Table, list[Unreadable]] = (ROW_SCHEMA.empty_table(), [])
+    rows, unreadable = results.read_table(READ) if there or request is None else empty
     rows, unusable = _usable(rows)
     unreadable += unusable
-    study = results.read_study()
-    requests, grid = _plan(study)
-    table = from_table(rows, grid=grid, requests=requests, unreadable=unreadable, location=results.location)
+    study = results.read_study() if request is None else {"requests": [request]}
+    requests, plans, grid = _plan(study, set(rows["trial_id"].to_pylist()))
+    table = from_table(
+        rows, grid=grid, requests=requests, plans=plans, unreadable=unreadable, location=results.location
+    )
     del rows
     pa.default_memory_pool().release_unused()  # decoding took more memory than the rows need
     named = dict.fromkeys(str(entry.get("grid")) for entry in study.get("requests", []))
@@ -139,6 +149,7 @@ def from_rows(
     *,
     grid: Grid | None = None,
     requests: Iterable[Request] = (),
+    plans: Iterable[Mapping[str, Any]] = (),
     unreadable: Iterable[Unreadable] = (),
     location: str = "",
 ) -> StudyTable:
@@ -148,7 +159,7 @@ def from_rows(
     """
     unique = list({row["trial_id"]: row for row in rows}.values())
     table = pa.Table.from_pylist(unique, schema=ROW_SCHEMA)
-    return from_table(table, grid=grid, requests=requests, unreadable=unreadable, location=location)
+    return from_table(table, grid=grid, requests=requests, plans=plans, unreadable=unreadable, location=location)
 
 
 def from_table(
@@ -156,6 +167,7 @@ def from_table(
     *,
     grid: Grid | None = None,
     requests: Iterable[Request] = (),
+    plans: Iterable[Mapping[str, Any]] = (),
     unreadable: Iterable[Unreadable] = (),
     location: str = "",
 ) -> StudyTable:
@@ -190,6 +202,7 @@ def from_table(
         planned=_planned(grid, dict(zip(trials["trial_id"], trials["status"], strict=True))),
         unreadable=tuple(unreadable),
         requests=tuple(requests),
+        plans=tuple(plans),
     )
 
 
@@ -208,16 +221,24 @@ def _usable(rows: pa.Table) -> tuple[pa.Table, list[Unreadable]]:
     return rows, [Unreadable(f"trials/{trial_id}.parquet", reason) for trial_id, reason in reasons.items()]
 
 
-def _plan(study: dict[str, Any]) -> tuple[list[Request], Grid]:
-    requests, grids = [], []
+def _plan(study: dict[str, Any], stored: Collection[str]) -> tuple[list[Request], list[dict[str, Any]], Grid]:
+    """The requests, the plans of those that stop once claims are decided, and what all of them plan.
+
+    Such a request is sure of its first look alone: of later seeds those count as planned that are `stored`.
+    """
+    requests, plans, grids = [], [], []
     for entry in study.get("requests", []):
         try:
             request = Request.from_dict(entry)
-            grids.append(plan(request))
+            grid = plan(request)
         except (GridError, TypeError, ValueError, AttributeError, KeyError, OverflowError):
             continue  # made to an older or extended version; its rows are still shown
+        if isinstance(entry.get("until_decided"), dict):
+            plans.append(entry["until_decided"])
+            grid = {one: of for one, of in grid.items() if of.trial.seed < LOOKS[0] or one in stored}
+        grids.append(grid)
         requests.append(request)
-    return requests, merge(grids) if len(grids) != 1 else grids[0]
+    return requests, plans, merge(grids) if len(grids) != 1 else grids[0]
 
 
 def _lambda1_converged(
