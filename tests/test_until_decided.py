@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -157,7 +158,7 @@ def test_no_stage_begins_when_the_time_is_up(
     grid: Grid, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock: Callable[[], float] = iter((0.0, 10.0, 7200.0)).__next__
-    monkeypatch.setattr(until_decided.time, "monotonic", clock)
+    monkeypatch.setattr(time, "monotonic", clock)
     study = Study(tmp_path, {one: of for one, of in grid.items() if of.trial.momentum == 0.0})
     assert study.run(hours=1.0)
     assert len(study.stages) == 1

@@ -50,7 +50,7 @@ def looks(table: StudyTable) -> Looks | None:
 def _looks(table: StudyTable) -> Looks:
     roster = roster_of(table)
     taken = np.zeros(int(roster["curve"].max()) + 1 if len(roster) else 0, dtype=int)
-    each = []
+    each: list[Look] = []
     for seeds, share in zip(LOOKS, LOOK_SHARES, strict=True):
         complete = _complete(roster, seeds)
         taken[complete] = seeds

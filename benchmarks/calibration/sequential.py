@@ -110,8 +110,9 @@ def _confirmed(cells: pd.DataFrame, pairs: pd.DataFrame) -> set[int]:
 
 def _first_seeds(cells: pd.DataFrame, seeds: int) -> pd.DataFrame:
     """Cells of a world in which no run is lost, with their first seeds."""
-    arrays = [name for name in cells if name.endswith("_seeds") and name != "n_seeds"] + ["trial_ids", "attack_rows"]
-    cut = {name: [values[:seeds] for values in cells[name]] for name in arrays}
+    names = [str(name) for name in cells.columns]
+    arrays = [n for n in names if n.endswith("_seeds") and n != "n_seeds"] + ["trial_ids", "attack_rows"]
+    cut: dict[str, Any] = {name: [values[:seeds] for values in cells[name]] for name in arrays}
     accuracy = np.array([values.mean() for values in cut["accuracy_seeds"]])
     return cells.assign(
         **cut,
