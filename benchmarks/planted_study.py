@@ -79,18 +79,19 @@ def write_study(rows: int, folder: Path) -> None:
     chosen = np.linspace(0, len(trials) - 1, rows).round().astype(int) if rows >= 2_000 else np.arange(rows)
     for number in chosen.tolist():
         rng = np.random.default_rng(number)
-        results.write_row(_row(trials[number], rng))
+        results.write_row(planted_row(trials[number], rng))
         arrays = dict(_arrays(trials[number], rng))
         if arrays:
             results.write_arrays(trials[number].trial.trial_id, arrays)
 
 
-def _row(planned: Planned, rng: np.random.Generator) -> Row:
+def planted_row(planned: Planned, rng: np.random.Generator, *, effect: float = 1.0) -> Row:
+    """The row of one trial; its planted slopes are multiplied by `effect`."""
     trial = planned.trial
     row = new_row(planned) | {"device": "cpu", "dtype": "float32", "threads": 1, "deterministic": True}
     if rng.random() < DIVERGED_SHARE:
         return row | {"status": "diverged", "status_reason": "planted", "epochs_done": 3}
-    doublings = 0.0 if "lr_bs" in planned.regimes else math.log2(trial.batch_size / 64)
+    doublings = 0.0 if "lr_bs" in planned.regimes else effect * math.log2(trial.batch_size / 64)
     log2_lambda1 = 3 + CURVATURE_SLOPE * doublings + CURVATURE_NOISE * rng.normal()
     clean = float(np.clip(_CLEAN + CLEAN_SLOPE * doublings + CLEAN_NOISE * rng.normal(), 0, 1))
     slope = -ROBUSTNESS_SLOPE if _exceptional(planned) else ROBUSTNESS_SLOPE

@@ -45,6 +45,8 @@ examples:
   python -m study.run --grid natural_training --seeds 0-4 \\
       --select dataset=mnist model=m1_20 regime=lr,lr_bs
       two of its curves, with five seeds
+  python -m study.run --grid mnist_quick --until-decided A6,A20
+      more seeds where they decide these two claims, and no others
   python -m study.run --list
       what --grid, --select and --probes may name
 
@@ -88,6 +90,10 @@ def parser() -> argparse.ArgumentParser:
     add("--track", nargs="?", type=float, const=TRACK_SHARE, metavar="SHARE", help=track)
     add("--epsilons", metavar="E,E", help="attack at these epsilons (pixels in [0, 1]), as .1,8/255 or 1/255-8/255")
     add("--precision", choices=PRECISIONS, help="of training on a GPU (default: float32); probes always use float32")
+    decided = "add seeds only where they decide these claims (default: all that the grid is about), curve by curve"
+    add("--until-decided", nargs="?", const="", metavar="CLAIM,CLAIM", help=decided)
+    add("--max-seeds", type=int, metavar="N", help="seeds of a curve at most, with --until-decided (default: 12)")
+    add("--hours", type=float, metavar="H", help="begin no further seeds after so long, with --until-decided")
     add("--dry-run", action="store_true", help="check everything, print what would run and what it costs, and exit")
 
     add = parser.add_argument_group("where").add_argument
@@ -151,10 +157,14 @@ def request(arguments: argparse.Namespace) -> Request:
 
     Raises:
         GridError: a value that cannot be read.
-        OptionError: no grid.
+        OptionError: no grid, or options of `--until-decided` without it.
     """
     if arguments.grid is None:
         raise OptionError("give a grid, such as --grid smoke; --list shows all, --help the options")
+    if arguments.until_decided is None and (arguments.max_seeds, arguments.hours) != (None, None):
+        raise OptionError("--max-seeds and --hours go with --until-decided; without it give --seeds")
+    if arguments.hours is not None and not 0 < arguments.hours < math.inf:
+        raise OptionError(f"--hours must be a positive number of hours, got {arguments.hours:g}")
     return Request(
         grid=PurePath(arguments.grid).name if is_file(arguments.grid) else arguments.grid,
         model=arguments.model,

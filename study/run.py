@@ -11,7 +11,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from search_spaces import Grid, GridError, Planned, Request, plan
 from search_spaces.outside import is_file
@@ -28,6 +28,9 @@ from study.tuning.settings import ClusterError, RunSettings, TrackerError
 
 if TYPE_CHECKING:
     from study.trials.outside import Outside
+    from study.tuning.trackers import Trackers
+    from study.tuning.tuner import Data
+    from study.until_decided import Schedule
 
 OK, SOME_FAILED, BAD_INPUT = 0, 1, 2
 IN_USE = 4
@@ -75,18 +78,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             outside = bring(arguments.grid, request.model, request.dataset, checks.data_folder(arguments.data_dir))
             request = sized(request)
+        sequential = arguments.until_decided is not None
+        if sequential:
+            from study import until_decided  # importing the analysis takes a second
+
+            request = until_decided.requested(request, arguments.max_seeds)
         grid = _plan(request)
         results = Results(arguments.results or f"results/{request.grid.removesuffix('.py')}")
         results.exists()  # refuses a store that cannot be reached
         checks.check_place(results)
         checks.check_networks(grid)
         checks.check_sizes(grid)
+        looks = until_decided.plan(request, grid, arguments.until_decided) if sequential else None
         if arguments.dry_run:
-            _print_dry_run(grid, results, arguments, settings, outside)
+            _print_dry_run(grid, results, arguments, settings, outside, request.to_dict() | {"until_decided": looks})
             sys.stdout.flush()
             return OK
         results.create()
-        failures = {}
+        failures: dict[str, str] = {}
+        more = False
         with RunLock(results):
             # Only under the lock: another command may just have written some.
             rows = _read_rows(results, grid, update_cache=True)
@@ -94,30 +104,37 @@ def main(argv: Sequence[str] | None = None) -> int:
             if work:
                 from study.tuning.trackers import Trackers  # importing torch takes seconds
 
-                print(f"{len(work)} of {len(grid)} trials to run, results in {results.location}", flush=True)
+                most = "at most " if looks else ""
+                print(f"{most}{len(work)} of {len(grid)} trials to run, results in {results.location}", flush=True)
                 with Trackers(settings.trackers, results) as trackers:
                     data = checks.load_data(work, arguments.data_dir)
-                    _record_request(results, request, argv, outside)
+                    _record_request(results, request, argv, outside, looks)
                     from study.tuning import gpu_shares, tuner  # importing ray takes seconds
 
-                    progress = tuner.run_study(
-                        work,
-                        data,
-                        results,
-                        address=arguments.address,
-                        settings=settings,
-                        costs=_costs(grid, rows, work, outside),
-                        peaks=gpu_shares.known_peaks(grid, rows),
-                        trackers=trackers,
-                        outside=outside,
-                    )
-                _print_failures(progress, results)
-                failures = progress.failures
+                    if looks:
+                        schedule = until_decided.Schedule(grid, looks["claims"])
+                        failures, more = _run_until_decided(
+                            schedule, data, results, arguments, settings, trackers, outside
+                        )
+                    else:
+                        progress = tuner.run_study(
+                            work,
+                            data,
+                            results,
+                            address=arguments.address,
+                            settings=settings,
+                            costs=_costs(grid, rows, work, outside),
+                            peaks=gpu_shares.known_peaks(grid, rows),
+                            trackers=trackers,
+                            outside=outside,
+                        )
+                        _print_failures(progress, results)
+                        failures = progress.failures
             else:
-                _record_request(results, request, argv, outside)
+                _record_request(results, request, argv, outside, looks)
                 print(f"all {len(grid)} trials of grid {request.grid!r} are answered already: nothing to do")
         if not arguments.no_report:
-            _write_report(results, request, grid, argv, failed=bool(failures))
+            _write_report(results, request, grid, argv, again=bool(failures) or more)
         sys.stdout.flush()
     except KeyboardInterrupt:
         ignore_interrupts()
@@ -171,8 +188,57 @@ def _costs(grid: Grid, rows: Sequence[Row], work: Sequence[Planned], outside: Ou
     return CostModel(grid, rows, timed)
 
 
+def _run_until_decided(
+    schedule: Schedule,
+    data: Data,
+    results: Results,
+    arguments: Namespace,
+    settings: RunSettings,
+    trackers: Trackers,
+    outside: Outside | None,
+) -> tuple[dict[str, str], bool]:
+    """Train stage after stage; returns why trials failed, and whether the time was up first."""
+    from study import until_decided
+    from study.tuning import cluster, gpu_shares, tuner
+
+    grid, failures = schedule.grid, dict[str, str]()
+
+    def unanswered() -> tuple[list[Planned], CostModel]:
+        rows = _read_rows(results, grid, update_cache=True)
+        work = pending.pending_with_parents(grid, rows, results)
+        return work, _costs(grid, rows, work, outside)
+
+    def train(work: Sequence[Planned], costs: CostModel) -> list[str]:
+        peaks = gpu_shares.known_peaks(grid, _read_rows(results, grid, update_cache=False))
+        progress = tuner.run_connected(
+            work, data, results, settings=settings, costs=costs, peaks=peaks, trackers=trackers, outside=outside
+        )
+        _print_failures(progress, results)
+        failures.update(progress.failures)
+        return list(progress.failures)
+
+    with cluster.connected(arguments.address):
+        settings = cluster.decide_gpus(settings)
+        cluster.check_capacity(settings, data, {planned.trial.precision for planned in grid.values()})
+        slots = sum(int(node.get("CPU", 0) // settings.cpus_per_trial) for node in cluster.read_capacity().nodes)
+        more = until_decided.run(
+            schedule,
+            results,
+            unanswered=unanswered,
+            train=train,
+            slots=min(slots, settings.max_concurrent or slots),
+            hours=arguments.hours,
+        )
+    return failures, more
+
+
 def _print_dry_run(
-    grid: Grid, results: Results, arguments: Namespace, settings: RunSettings, outside: Outside | None
+    grid: Grid,
+    results: Results,
+    arguments: Namespace,
+    settings: RunSettings,
+    outside: Outside | None,
+    request: dict[str, Any],
 ) -> None:
     rows = _read_rows(results, grid, update_cache=False)
     work = pending.pending_with_parents(grid, rows, results, set_aside=False)
@@ -189,6 +255,13 @@ def _print_dry_run(
     print(f"answered already: {len(grid) - len(work)} trials; to do: {len(work)} trials with {probes_left} probes")
     for line in dry_run.lines(grid, work, costs):
         print(line)
+    if looks := request["until_decided"]:
+        from analysis.tables.table import load
+        from study import until_decided
+
+        schedule = until_decided.Schedule(grid, looks["claims"])
+        for line in until_decided.dry_run(schedule, load(results.location, request), work, costs):
+            print(line)
     if missing:
         _print_wrapped(f"a run downloads {', '.join(missing)} to {folder} first")
     if not local:
@@ -197,18 +270,33 @@ def _print_dry_run(
         print(f"a command runs on these results now (process {running['pid']} on {running.get('host')})")
 
 
-def _record_request(results: Results, request: Request, argv: Sequence[str], outside: Outside | None) -> None:
-    """Store what was requested in study.json, so that the report knows what is missing, and outside code as text."""
+def _record_request(
+    results: Results,
+    request: Request,
+    argv: Sequence[str],
+    outside: Outside | None,
+    looks: dict[str, Any] | None = None,
+) -> None:
+    """Store what was requested in study.json, so that the report knows what is missing, and outside code as text.
+
+    A plan for `looks` that is stored already keeps its time.
+    """
     if outside:
         results.write_sources(outside.sources)
     fields = request.to_dict()
-    others = [
-        entry
-        for entry in results.read_study().get("requests", [])
-        if any(entry.get(name) != value for name, value in fields.items())
-    ]
+    others = []
+    for one in results.read_study().get("requests", []):
+        stored = one.get("until_decided")
+        if any(one.get(name) != value for name, value in fields.items()):
+            others.append(one)
+        elif isinstance(stored, dict) and looks and stored.get("sha256") == looks["sha256"]:
+            looks = stored
+        elif stored:
+            others.append(one)
     command = options.command(argv)
     entry = {**fields, "command": command, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    if looks:
+        entry["until_decided"] = looks
     results.write_study(
         {
             "grid": request.grid,
@@ -226,7 +314,7 @@ def _print_failures(progress: Progress, results: Results) -> None:
         print(f"failed: {len(progress.failures) - SHOWN} more; their logs are in {results.location}/logs")
 
 
-def _write_report(results: Results, request: Request, grid: Grid, argv: Sequence[str], *, failed: bool) -> None:
+def _write_report(results: Results, request: Request, grid: Grid, argv: Sequence[str], *, again: bool) -> None:
     """Write the report; print what it found, what is undecided with the next command, and its path."""
     from analysis.output.conclusion import conclude
     from analysis.output.page.header import title
@@ -237,7 +325,7 @@ def _write_report(results: Results, request: Request, grid: Grid, argv: Sequence
     except (ReportError, GridError) as error:
         raise checks.InputError(str(error)) from error
     conclusion = conclude(findings.verdicts)
-    following = _next_command(request, grid, argv, undecided=bool(conclusion.open), failed=failed)
+    following = _next_command(request, grid, argv, undecided=bool(conclusion.open), again=again)
     decided = conclusion.supported or conclusion.refuted
     _print_wrapped(f"found: {title(findings)} ({conclusion.found})" if decided else f"found: {conclusion.found}")
     _print_wrapped(f"undecided: {conclusion.undecided}" + (f"; next: {following}" if following else ""))
@@ -250,12 +338,14 @@ def _print_wrapped(text: str) -> None:
     print(textwrap.fill(text, columns, break_long_words=False, break_on_hyphens=False) if sys.stdout.isatty() else text)
 
 
-def _next_command(request: Request, grid: Grid, argv: Sequence[str], *, undecided: bool, failed: bool) -> str | None:
-    """The command that decides more: failed trials first, then real images, more seeds, the rest of the grid."""
-    if failed:
+def _next_command(request: Request, grid: Grid, argv: Sequence[str], *, undecided: bool, again: bool) -> str | None:
+    """The command that decides more: the same `again`, then real images, more seeds, the rest of the grid."""
+    if again:
         return options.command(argv)
     if request.grid in REAL and not (request.model or request.dataset):
         return options.command(["--grid", REAL[request.grid]])
+    if any(option.partition("=")[0] == "--until-decided" for option in argv):
+        return None  # more seeds are not expected to decide anything
     seeds = {planned.trial.seed for planned in grid.values()}
     more = next((count for count in MORE_SEEDS if max(seeds) < count - 1), None)
     if undecided and more:

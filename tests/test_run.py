@@ -84,6 +84,12 @@ def rows(results: Path) -> dict[str, dict[str, object]]:
         ([*SMALL, "--mlflow", "http://[::1"], "--mlflow 'http://[::1' is not a URI"),
         ([*SMALL, "--train-size", "999999", "--dry-run"], "train_size 999999 + val_size 174 is more than the 1198"),
         ([*SMALL, "--test-size", "600", "--dry-run"], "test_size 600 is more than the 599 test images"),
+        (["--grid", "smoke", "--until-decided", "A99"], "--until-decided knows no claim 'A99'; valid: A1, A2"),
+        (["--grid", "smoke", "--until-decided", "C1"], "has not all curves of a stratum of C1; it is about: A1, A2"),
+        (["--grid", "smoke", "--until-decided", "--seeds", "0-4"], "--until-decided chooses the seeds itself"),
+        (["--grid", "smoke", "--until-decided", "--max-seeds", "2"], "--max-seeds must be at least 3"),
+        (["--grid", "smoke", "--max-seeds", "5"], "--max-seeds and --hours go with --until-decided"),
+        (["--grid", "smoke", "--until-decided", "--hours", "0"], "--hours must be a positive number of hours"),
         ([*SMALL, "--train-size", "5000"], "train_size 5000 + val_size 174 is more than the 1198"),
     ],
 )
@@ -252,6 +258,8 @@ def test_version_and_list_need_no_grid(capsys: pytest.CaptureFixture[str]) -> No
         ("--grid sgd_variants --seeds 0-7", True, False, None),
         ("--grid sgd_variants --seeds 0-7 --epochs 1", True, False, "--grid sgd_variants --dry-run"),
         ("--grid sgd_variants", False, False, None),
+        ("--grid sgd_variants --until-decided", True, False, None),
+        ("--grid sgd_variants --until-decided=B1", True, True, "--grid sgd_variants --until-decided=B1"),
         ("--grid smoke", True, False, "--grid mnist_quick"),
         ("--grid mnist_quick", True, False, "--grid mnist_quick --seeds 0-4"),
     ],
@@ -261,13 +269,13 @@ def test_the_next_command_is_for_failures_then_seeds_then_the_rest(
 ) -> None:
     argv = options.split()
     request = run.options.request(run.options.parser().parse_args(argv))
-    found = run._next_command(request, plan(request), argv, undecided=undecided, failed=failed)
+    found = run._next_command(request, plan(request), argv, undecided=undecided, again=failed)
     assert found == (following and f"python -m study.run {following}")
 
 
 def test_after_the_smoke_study_come_real_images() -> None:
     argv = ["--grid", "smoke"]
-    command = run._next_command(Request("smoke"), plan(Request("smoke")), argv, undecided=True, failed=False)
+    command = run._next_command(Request("smoke"), plan(Request("smoke")), argv, undecided=True, again=False)
     assert command is not None
     assert "smoke" not in command
     assert main(command.split()[3:] + ["--dry-run"] * ("--dry-run" not in command)) == 0

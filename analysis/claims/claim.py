@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from analysis.claims.curves import Evidence, Scope
+from analysis.claims.looks import over_looks, with_awaited
 from analysis.claims.tests import OverNetworks, SameVerdicts, Stratum, Test
 from analysis.statistics.estimates import Decision
 from analysis.statistics.multiplicity import holm
@@ -312,7 +314,7 @@ class Claim:
         found = [
             difference
             for test in self.tests
-            for difference in test.between_losses(evidence, self.scope)
+            for difference in over_looks(evidence, partial(test.between_losses, scope=self.scope))
             if (difference.dataset, difference.model) in places and difference.verdict != "not run"
         ]
         adjusted = holm([one.p_supported for one in found])
@@ -325,7 +327,13 @@ class Claim:
 
     def judge(self, evidence: Evidence, loss: str | None) -> Verdict:
         """The claim's verdict on one attack loss."""
-        strata = prefer_papers_protocol(s for test in self.tests for s in test.strata(evidence, self.scope, loss))
+        strata = with_awaited(
+            prefer_papers_protocol(
+                s
+                for test in self.tests
+                for s in over_looks(evidence, partial(test.strata, scope=self.scope, loss=loss))
+            )
+        )
         ruling = self.rule(strata)
         counted = [s for s in strata if s.counted]
         decided = sum(s.verdict in ("supported", "refuted") for s in counted)

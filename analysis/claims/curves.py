@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from analysis.statistics.estimates import Reach, Sample
 from analysis.statistics.groups import Codes, group_codes
 from analysis.tables.cells import CELL, FLAGS, cells
+from analysis.tables.looks import Look, looks
 from analysis.tables.table import CURVE, PROTOCOL, QUESTION, StudyTable
 from analysis.tables.words import phrase
 from search_spaces import GRIDS, HEADLINE_EPSILON, Trial
@@ -180,10 +181,16 @@ class Curve:
 
 
 class Evidence:
-    """The curves of `table`, each measured once."""
+    """The curves of `table`, each measured once.
 
-    def __init__(self, table: StudyTable) -> None:
-        self.table = table
+    Attributes:
+        table: the tables that are read.
+        whole: the study's, where `table` is that of one look at it; for reports that adjust over all of its curves.
+    """
+
+    def __init__(self, table: StudyTable, whole: StudyTable | None = None) -> None:
+        self.table, self.whole = table, whole or table
+        self._one_look = whole is not None
         self._read: dict[tuple[Measure, str | None], dict[Key, Curve]] = {}
         self._run, self._run_codes = curve_codes(table.points)
         self._planned, self._planned_codes = curve_codes(table.planned)
@@ -205,6 +212,24 @@ class Evidence:
             "planned": len({*planned.loc[asked, "trial_id"], *found["trial_id"]}),
             **{state: int(states.get(state, 0)) for state in ("ok", DIVERGED, "failed")},
         }
+
+    @cached_property
+    def looks(self) -> tuple[tuple[Look, Evidence], ...]:
+        """Each look at a study with a plan for them (`analysis.tables.looks`), with what it reads; else none."""
+        found = looks(self.table)
+        return tuple((look, Evidence(look.table, self.table)) for look in found.each) if found else ()
+
+    def awaited(self, curves: Iterable[Key]) -> list[Key]:
+        """Of one look, the curves that do not have its seeds yet, or never will."""
+        return [curve for curve in curves if curve not in self._run] if self._one_look else []
+
+    def planned(self, scope: Scope) -> tuple[Key, ...]:
+        """The curves of `scope` of which some network was asked for."""
+        return tuple(key for key in self._keys(scope) if self.plans(key))
+
+    def plans(self, curve: Key) -> bool:
+        """Whether some network of this curve was asked for."""
+        return curve in self._planned
 
     def trained(self, curve: Curve) -> bool:
         """Whether any network of this curve trained to the end, whatever it was asked."""

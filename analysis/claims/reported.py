@@ -208,7 +208,7 @@ def counterexamples(*, part: str, every_epsilon: bool = False, measures: tuple[M
         for study in by_study(curve for found in curves for curve in found):
             yield Arms({}, tuple(study), "")
 
-    return ReportTest(pair, partial(_confirmed, every_epsilon=every_epsilon), "", [measures], part)
+    return ReportTest(pair, partial(_confirmed, every_epsilon=every_epsilon), "", [measures], part, whole=True)
 
 
 def _confirmed(evidence: Evidence, loss: str | None, *study: Curve, every_epsilon: bool) -> Stratum:
@@ -231,12 +231,12 @@ def _confirmed(evidence: Evidence, loss: str | None, *study: Curve, every_epsilo
         + (f" ({best['note']})" if best["note"] else "")
     )
     reason, q = f"{len(confirmed)} confirmed pairs", float(best["q"])
-    return Stratum("supported", reason, effect=gap, p_supported=q, unit="points", text=text)
+    return Stratum("supported", reason, effect=gap, p_supported=q, unit="points", text=text, looks_allowed=True)
 
 
 def _pairs(evidence: Evidence, loss: str | None, every_epsilon: bool) -> pd.DataFrame:
     """Confirmed and candidate pairs, the most severe first, with the column `curve`: (*curve key, attack)."""
-    found = counterexample_report(evidence.table).found
+    found = counterexample_report(evidence.whole).found
     asked = (found["loss"] == loss) & (found["split"] == "test") & found["label"].isin(["confirmed", "candidate"])
     asked &= (found["curvature"] == CURVATURE) & (found["direction"] == COUNTEREXAMPLE)
     if not every_epsilon:
@@ -311,7 +311,7 @@ def _reverse(evidence: Evidence, loss: str | None, robust: Curve, curvature: Cur
             return Stratum.of(short)
         if _without_pair(curve.sound(), batch_size):
             return _left_out(curve, "")
-    found = counterexample_report(evidence.table).found
+    found = counterexample_report(evidence.whole).found
     mine = (found["direction"] == REVERSE) & (found["curvature"] == CURVATURE) & (found["label"] == "confirmed")
     mine &= (found["loss"] == loss) & (found["split"] == "test") & (found["attack"] == robust.measure.name)
     pairs = found[mine & (found["batch_j"] == batch_size)]
@@ -322,7 +322,8 @@ def _reverse(evidence: Evidence, loss: str | None, robust: Curve, curvature: Cur
         text = f"batch {batch_size} has lambda1 {times(best['lambda1_ratio'])} and {gap:+.1f} points"
         text += f" over batch {best['batch_i']:.0f}"
         reason = f"{len(pairs)} confirmed reverse pairs"
-        return Stratum("supported", reason, effect=gap, p_supported=float(best["q"]), unit="points", text=text)
+        q = float(best["q"])
+        return Stratum("supported", reason, effect=gap, p_supported=q, unit="points", text=text, looks_allowed=True)
     less, lower = _falls(robust, batch_size), _falls(curvature, batch_size)
     common = sorted(less.keys() & lower.keys())
     p = max((min(1.0, 2 * min(less[size].p_refuted, lower[size].p_refuted)) for size in common), default=1.0)

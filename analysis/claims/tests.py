@@ -79,7 +79,9 @@ class Stratum(Finding):
     `closeness` to the paper: 0 its own protocol, 1 its data set and model at other sizes, 2 another data set. A stratum
     that is shown but not `counted` says why in `remarks`. `margin` is the effect with its interval over the least
     effect that counts, signed so that the claim points right (NaN where the test has no such scale). `flagged`: some of
-    its cells are left out of tests.
+    its cells are left out of tests. `study` tells apart networks of one name by their protocol. Where seeds are added
+    until claims are decided, `awaited` marks one whose curves are planned and have no look yet, and `looks_allowed` one
+    whose support allows for several looks already.
     """
 
     dataset: str = ""
@@ -96,6 +98,9 @@ class Stratum(Finding):
     counted: bool = True
     margin: Margin = NO_MARGIN
     flagged: bool = False
+    study: tuple[object, ...] = ()
+    awaited: bool = False
+    looks_allowed: bool = False
 
     @classmethod
     def of(cls, finding: Finding, **more: Any) -> Stratum:
@@ -152,6 +157,7 @@ class Test:
         uncounted: Why its strata are shown but not counted; "" where they are.
         falls: Whether it is tested that one measure falls, so that a cell at its floor is evidence.
         margin: Its effect over delta, signed so that the claim points right; None: its effect has no such scale.
+        whole: Whether it reads a report of the whole study, which allows for several looks itself.
     """
 
     pair: Callable[..., Iterable[Arms]]
@@ -168,6 +174,7 @@ class Test:
     uncounted: str = ""
     falls: bool = False
     margin: Callable[[Finding, float], Margin] | None = None
+    whole: bool = False
 
     @property
     def attacked(self) -> bool:
@@ -176,12 +183,13 @@ class Test:
 
     def strata(self, evidence: Evidence, scope: Scope, loss: str | None) -> list[Stratum]:
         """What it finds on the curves of `scope`."""
+        return [self.stratum(evidence, scope, loss, arms) for arms in self.arms(evidence, scope, loss)]
+
+    def arms(self, evidence: Evidence, scope: Scope, loss: str | None) -> Iterator[Arms]:
+        """The curves of each stratum."""
         scope = self._of(scope)
-        return [
-            self._stratum(evidence, scope, loss, arms)
-            for together in self.measures
-            for arms in self.pair(*(evidence.curves(scope, measure, loss) for measure in together))
-        ]
+        for together in self.measures:
+            yield from self.pair(*(evidence.curves(scope, measure, loss) for measure in together))
 
     def between_losses(self, evidence: Evidence, scope: Scope) -> Iterator[Stratum]:
         """Of each curve and attack: do more images stay right under the published loss than under the stable one?"""
@@ -196,6 +204,7 @@ class Test:
                     model=published.model,
                     keys={"setting": published.setting.name},
                     measure=measure.name,
+                    study=published.study,
                 )
 
     def _of(self, scope: Scope) -> Scope:
@@ -220,14 +229,20 @@ class Test:
         found = on_sound_cells(partial(self.decide, delta=delta, **reach), *curves, falls=self.falls)
         return worded(found, self.label, self.unit or measure.unit)
 
-    def _stratum(self, evidence: Evidence, scope: Scope, loss: str | None, arms: Arms) -> Stratum:
-        curves = [curve.at(self.at) for curve in arms.curves]
+    def stratum(self, evidence: Evidence, scope: Scope, loss: str | None, arms: Arms) -> Stratum:
+        """What it finds on these curves of `scope`."""
+        scope, curves = self._of(scope), [curve.at(self.at) for curve in arms.curves]
         longest = max(curves, key=lambda curve: len(curve.sample.seed))
         protocol, closeness = describe_protocol(scope, longest)
         exempt = (scope.uncounted.get((curve.dataset, curve.model, curve.setting)) for curve in curves)
         uncounted = self.uncounted or next(filter(None, exempt), "")
-        found = self.judge(evidence, loss, curves, scope.reach.get((longest.dataset, longest.model)))
-        if found.verdict == "not run":
+        keys = [curve.key for curve in curves]
+        awaited = evidence.awaited(keys)
+        if awaited and not self.whole:
+            found = Stratum("not run", f"{len(awaited)} of {len(curves)} curves have no look yet")
+        else:
+            found = self.judge(evidence, loss, curves, scope.reach.get((longest.dataset, longest.model)))
+        if found.verdict == "not run" and not awaited:
             asked = [c.measure.question(c.dataset) for c in curves if not len(c.sample.seed) and evidence.trained(c)]
             found = replace(found, reason=f"{asked[0]} was not asked" if asked else found.reason)
         return replace(
@@ -243,6 +258,8 @@ class Test:
             counted=not uncounted,
             margin=self._margin(found, longest),
             flagged=any(curve.flagged for curve in curves),
+            study=longest.study,
+            awaited=bool(awaited) and all(map(evidence.plans, keys)),
         )
 
     def _margin(self, found: Finding, curve: Curve) -> Margin:
@@ -586,6 +603,8 @@ def _agreement(strata: list[Stratum]) -> Stratum:
         text=text,
         protocol=first.protocol,
         closeness=first.closeness,
+        study=first.study,
+        awaited=any(s.awaited for s in strata),
     )
 
 

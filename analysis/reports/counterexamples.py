@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from analysis.statistics.thresholds import (
 )
 from analysis.tables.cells import FLAGS
 from analysis.tables.cells import cells as cells_of
+from analysis.tables.looks import looks
 from analysis.tables.observations import CURVATURES, STRATUM
 from analysis.tables.pairs import pair_up, paired_errors, seed_moments
 from analysis.tables.table import CURVE, QUESTION, StudyTable
@@ -38,6 +40,8 @@ _TESTS = {
     COUNTEREXAMPLE: (1.0, "p_sharper", "p_more", "p_ratio_more"),
     REVERSE: (-1.0, "p_flatter", "p_less", "p_ratio_less"),
 }
+
+_P_VALUES = ("p_sharper", "p_flatter", "p_more", "p_less", "p_lambda1_alone", "p_accuracy_alone")
 
 _COPIED = {
     "accuracy": "accuracy",
@@ -88,7 +92,8 @@ def counterexample_report(table: StudyTable) -> CounterexampleReport:
     two (intersection-union), q <= .05 by Benjamini-Yekutieli; lambda1 by a factor of 1.25, accuracy by a
     point and by two standard errors paired over the images; both cells have 3 seeds, converged eigenvalues
     and no flag (floor, untrained, suspect). q is raised where the noise of a single cell could produce the pair
-    (`multiplicity.allow_for_a_noisy_cell`).
+    (`multiplicity.allow_for_a_noisy_cell`). Where seeds are added until claims are decided, p is that of all looks
+    together (`over_looks`).
 
     The family of one adjustment is every testable pair (decidable, unflagged, converged cells; those of a copied
     curve once) of all data sets, models, curves, attacks and epsilons for one curvature, one loss and one direction:
@@ -98,12 +103,17 @@ def counterexample_report(table: StudyTable) -> CounterexampleReport:
 
 
 def _report(table: StudyTable) -> CounterexampleReport:
+    again, rerun = looks(table), Rerun(table.requests)
+    table = again.latest if again else table
     cells = cells_of(table)
     found, families = [], []
-    rerun = Rerun(table.requests)
     for curvature in CURVATURES:
         pairs = pair_up(cells, curvature)
         testable = testable_pairs(cells, pairs, curvature)
+        if again and again.waiting:
+            pairs = pairs.assign(**dict.fromkeys(_P_VALUES, 1.0))
+        elif again:
+            pairs = over_looks(cells, pairs, [(one.share, cells_of(one.table)) for one in again.each], curvature)
         for direction in _TESTS:
             judged = judge_pairs(cells, pairs, testable, direction, table.attacks)
             families.append(_families(cells, judged, testable, curvature, direction))
@@ -117,6 +127,40 @@ def _report(table: StudyTable) -> CounterexampleReport:
         ignore_index=True,
     )
     return CounterexampleReport(rows.drop(columns="_rank"), pd.concat(families, ignore_index=True))
+
+
+def over_looks(
+    cells: pd.DataFrame, pairs: pd.DataFrame, each: Iterable[tuple[float, pd.DataFrame]], curvature: str
+) -> pd.DataFrame:
+    """`pairs` with sequential p-values: the least p over the share of its look.
+
+    Which curves are looked at again depends on what was seen, so that the family must be every curve of the plan: until
+    all have had their first look, the report takes every p as 1.
+
+    Args:
+        cells: of the latest look at each curve.
+        pairs: theirs, of `pair_up`.
+        each: the share and the cells of every look.
+        curvature: one of `CURVATURES`.
+    """
+    least = np.full((len(pairs), len(_P_VALUES)), np.inf)
+    names = [*STRATUM, "batch_i", "batch_j"]
+    where = _places(cells, pairs)
+    for share, seen in each:
+        then = pair_up(seen, curvature)
+        values = pd.concat([_places(seen, then), then[list(_P_VALUES)]], axis=1)
+        ours = where.merge(values, on=names, how="left")[list(_P_VALUES)].to_numpy(dtype=float)
+        least = np.fmin(least, ours / share)
+    return pairs.assign(**dict(zip(_P_VALUES, np.minimum(least, 1.0).T, strict=True)))
+
+
+def _places(cells: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    """The curve, the attack and the two batch sizes of each pair."""
+    i, j = pairs["i"].to_numpy(dtype=np.intp), pairs["j"].to_numpy(dtype=np.intp)
+    batch = cells["batch_size"].to_numpy()
+    keys = cells[list(STRATUM)].iloc[i].reset_index(drop=True)
+    target = pd.to_numeric(keys["target_loss"], errors="coerce")  # all missing, it would be of another type
+    return keys.assign(target_loss=target, batch_i=batch[i], batch_j=batch[j])
 
 
 def testable_pairs(cells: pd.DataFrame, pairs: pd.DataFrame, curvature: str) -> NDArray[np.bool_]:

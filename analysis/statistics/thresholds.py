@@ -15,6 +15,14 @@ equivalence."""
 FALSE_DISCOVERY_RATE = 0.05
 """Level of the counterexample report, over all pairs of one curvature, loss and direction."""
 
+# Looking again (analysis.claims.looks)
+
+LOOKS = (3, 5, 8, 12)
+"""Seeds of every cell of a curve at each look at it."""
+
+LOOK_SHARES = (0.15, 0.25, 0.30, 0.30)
+"""What each look may spend of the level, together all of it: a p-value is divided by the share of its look."""
+
 # Replication
 
 MIN_SEEDS = 3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from analysis.statistics.thresholds import LOOKS
 from analysis.tables.arrow import frame, unrolled
 from analysis.tables.merge import Conflict, merge
 from search_spaces import (
@@ -88,6 +89,7 @@ class StudyTable:
             `regime` and `state` (ok, diverged, failed or missing).
         unreadable: files left out, with the reason.
         requests: the requests made of the folders (study.json), without those that cannot be planned.
+        plans: those of `--until-decided` among them; with one, statistics look again (`analysis.tables.looks`).
         conflicts: where several folders disagree about a trial.
         sources: trial id -> the folders that its row is made of; empty for one folder.
         not_given: study files that requests name and that were not loaded: what they planned is not known.
@@ -106,6 +108,7 @@ class StudyTable:
     planned: pd.DataFrame
     unreadable: tuple[Unreadable, ...]
     requests: tuple[Request, ...]
+    plans: tuple[Mapping[str, Any], ...]
     conflicts: tuple[Conflict, ...]
     sources: Mapping[str, tuple[str, ...]]
     not_given: tuple[str, ...]
@@ -129,20 +132,25 @@ class StudyTable:
         return result
 
 
-def load(*locations: str | Path) -> StudyTable:
+def load(*locations: str | Path, request: Mapping[str, Any] | None = None) -> StudyTable:
     """Read a results folder, whole or half-finished, or several as one (`analysis.tables.merge`).
+
+    Args:
+        locations: paths or URIs.
+        request: as study.json stores it, in place of those stored; with one, a folder need not exist.
 
     Raises:
         RecordsError: there are no results at a location, no trial of it can be read, or it is named twice.
     """
-    folders = [_read(location) for location in locations]
+    folders = [_read(location, request) for location in locations]
     names = tuple(folder.location for folder in folders)
     check_named_once(names)
     merged = merge(names, [folder.rows for folder in folders])
     table = from_table(
         merged.rows,
         grid=merge_grids(folder.grid for folder in folders) if len(folders) > 1 else folders[0].grid,
-        requests=_each_once(request for folder in folders for request in folder.requests),
+        requests=_each_once(made for folder in folders for made in folder.requests),
+        plans=_each_once(plan for folder in folders for plan in folder.plans),
         unreadable=[
             replace(file, name=f"{folder.location}/{file.name}") if len(folders) > 1 else file
             for folder in folders
@@ -174,18 +182,20 @@ class _Folder:
     rows: pa.Table
     unreadable: list[Unreadable]
     requests: list[Request]
+    plans: list[Mapping[str, Any]]
     grid: Grid
     not_given: list[str]
 
 
-def _read(location: str | Path) -> _Folder:
+def _read(location: str | Path, request: Mapping[str, Any] | None) -> _Folder:
     results = Results(location)
-    results.exists()  # refuses a store that cannot be reached
-    rows, unreadable = results.read_table(READ)
+    there = results.exists()  # refuses a store that cannot be reached
+    empty: tuple[pa.Table, list[Unreadable]] = (ROW_SCHEMA.empty_table(), [])
+    rows, unreadable = results.read_table(READ) if there or request is None else empty
     rows, unusable = _usable(rows)
     unreadable += unusable
-    study = results.read_study()
-    requests, grid = _plan(study)
+    study = results.read_study() if request is None else {"requests": [request]}
+    requests, plans, grid = _plan(study, set(rows["trial_id"].to_pylist()))
     if not len(rows) and not grid:
         why = f" ({unreadable[0].name}: {unreadable[0].reason})" if unreadable else ""
         raise RecordsError(
@@ -193,7 +203,7 @@ def _read(location: str | Path) -> _Folder:
         )
     named = dict.fromkeys(str(entry.get("grid")) for entry in study.get("requests", []))
     not_given = [name for name in named if is_file(name) and name not in STUDIES]
-    return _Folder(results.location, rows, unreadable, requests, grid, not_given)
+    return _Folder(results.location, rows, unreadable, requests, plans, grid, not_given)
 
 
 def _each_once(entries: Iterable[T]) -> list[T]:
@@ -210,6 +220,7 @@ def from_rows(
     *,
     grid: Grid | None = None,
     requests: Iterable[Request] = (),
+    plans: Iterable[Mapping[str, Any]] = (),
     unreadable: Iterable[Unreadable] = (),
     location: str = "",
 ) -> StudyTable:
@@ -220,7 +231,7 @@ def from_rows(
     unique = list({row["trial_id"]: row for row in rows}.values())
     table = pa.Table.from_pylist(unique, schema=ROW_SCHEMA)
     locations = (location,) if location else ()
-    return from_table(table, grid=grid, requests=requests, unreadable=unreadable, locations=locations)
+    return from_table(table, grid=grid, requests=requests, plans=plans, unreadable=unreadable, locations=locations)
 
 
 def from_table(
@@ -228,6 +239,7 @@ def from_table(
     *,
     grid: Grid | None = None,
     requests: Iterable[Request] = (),
+    plans: Iterable[Mapping[str, Any]] = (),
     unreadable: Iterable[Unreadable] = (),
     locations: Iterable[str] = (),
     conflicts: Iterable[Conflict] = (),
@@ -265,6 +277,7 @@ def from_table(
         planned=_planned(grid, dict(zip(trials["trial_id"], trials["status"], strict=True))),
         unreadable=tuple(unreadable),
         requests=tuple(requests),
+        plans=tuple(plans),
         conflicts=tuple(conflicts),
         sources=sources or {},
         not_given=tuple(not_given),
@@ -286,16 +299,24 @@ def _usable(rows: pa.Table) -> tuple[pa.Table, list[Unreadable]]:
     return rows, [Unreadable(f"trials/{trial_id}.parquet", reason) for trial_id, reason in reasons.items()]
 
 
-def _plan(study: dict[str, Any]) -> tuple[list[Request], Grid]:
-    requests, grids = [], []
+def _plan(study: dict[str, Any], stored: Collection[str]) -> tuple[list[Request], list[dict[str, Any]], Grid]:
+    """The requests, the plans of those that stop once claims are decided, and what all of them plan.
+
+    Such a request is sure of its first look alone: of later seeds those count as planned that are `stored`.
+    """
+    requests, plans, grids = [], [], []
     for entry in study.get("requests", []):
         try:
             request = Request.from_dict(entry)
-            grids.append(plan(request))
+            grid = plan(request)
         except (GridError, TypeError, ValueError, AttributeError, KeyError, OverflowError):
             continue  # made to an older or extended version; its rows are still shown
+        if isinstance(entry.get("until_decided"), dict):
+            plans.append(entry["until_decided"])
+            grid = {one: of for one, of in grid.items() if of.trial.seed < LOOKS[0] or one in stored}
+        grids.append(grid)
         requests.append(request)
-    return requests, merge_grids(grids) if len(grids) != 1 else grids[0]
+    return requests, plans, merge_grids(grids) if len(grids) != 1 else grids[0]
 
 
 def _lambda1_converged(

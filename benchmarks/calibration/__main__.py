@@ -2,7 +2,7 @@
 
 python -m benchmarks.calibration [PART ...] [--scale SHARE] > docs/calibration_tables.md
 
-The parts are verdicts, counterexamples, coverage and power; all by default, about six minutes of one core.
+The parts are verdicts, counterexamples, coverage, sequential and power; all by default, about six minutes of one core.
 `--scale .1` runs a tenth of the simulations. Every line has a seed of its own, so it does not depend on the lines
 before it. Rates are in percent.
 """
@@ -19,6 +19,7 @@ TITLES = {
     "verdicts": "Wrong verdicts",
     "counterexamples": "False finds: families without a counterexample",
     "coverage": "Coverage: how often an interval holds the truth",
+    "sequential": "Looking again: errors over four looks, and the saving",
     "power": "Power: how often planted effects are found",
 }
 PARTS = {name: getattr(tables, name) for name in TITLES}

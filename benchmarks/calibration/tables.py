@@ -12,6 +12,7 @@ import numpy as np
 from analysis.statistics.intervals import clopper_pearson
 from analysis.statistics.thresholds import MIN_SEEDS_TO_PERMUTE
 from benchmarks.calibration import coverage as c
+from benchmarks.calibration import sequential as again
 from benchmarks.calibration.power import PLANTED, true_find
 from benchmarks.calibration.verdicts import CASES, FLOOR_CASES, NOISES, ONE_NETWORK, false_association, rates, reached
 from benchmarks.calibration.worlds import (
@@ -98,6 +99,73 @@ def verdicts(scale: float) -> Iterator[str]:
         if noise.more == (1,) and not noise.lost:
             falsely = [rate(false_association(noise, k, n, rng("association", world, k)), n) for k in enough]
             yield f"| {world} | {' | '.join(falsely)} | {n} |"
+
+
+AGAIN = (
+    "independent seeds, noise 1.5 points",
+    "a seed's cells correlated by .6",
+    "heavy tails (Student's t, 3 dof)",
+    "noise .5 to 4.5 points along the batch",
+    "noise .5, 5 at the largest batch",
+)
+"""The worlds of `NOISES` in which looks are taken again."""
+
+PAIRS_AGAIN = (
+    "lambda1 rises; independent seeds, noise 1.5 points",
+    "lambda1 rises; a seed's cells correlated by .6",
+    "... noise 1 point, 4 at the two largest sizes",
+    "... noise .5 points, 2.5 at the middle size",
+    "lambda1 flat too",
+)
+
+
+def sequential(scale: float) -> Iterator[str]:
+    """Errors over four looks, and what adding seeds where they decide saves."""
+    n = max(round(400 * scale), 20)
+    yield "Wrong at any of the looks at 3, 5, 8 and 12 seeds, in percent: with sequential p-values (95 % interval), in"
+    yield "the world with the highest rate, and there by each look's own p-value.\n"
+    yield "| test | planted | wrong verdict | sequential | looks unadjusted | world | n |"
+    yield "|---|---|---|---|---|---|---|"
+    for case in CASES:
+        found = {
+            world: again.verdict_errors(case, NOISES[world], n, rng("again", case.claim, case.planted, world))
+            for world in AGAIN
+            if not case.printed
+        }
+        if found:
+            world, worst = max(found.items(), key=lambda item: (item[1].sequential, item[1].naive))
+            yield f"| {case.claim} | {case.planted} | {case.verdict} | {_errors(worst)} | {world} | {worst.n} |"
+    for world in PAIRS_AGAIN:
+        errors = again.pair_errors(FLAT_WORLDS[world][0], max(round(500 * scale), 20), rng("pairs again", world))
+        yield f"| counterexamples | none | confirmed | {_errors(errors)} | {world} | {errors.n} |"
+    yield "\nPlanted studies of paper A (54 curves): equal replication, and the stage that first decides as much."
+    yield "Hours are of one core, by the costs of `--dry-run`.\n"
+    yield "| study | seeds everywhere | verdicts | trainings | hours | verdicts by stages | trainings | hours |"
+    yield "|---|---|---|---|---|---|---|---|"
+    studies = range(max(round(4 * scale), 1))
+    for number in studies:
+        yield from _savings(number)
+
+
+def _errors(errors: again.Errors) -> str:
+    low, high = clopper_pearson(errors.sequential, errors.n)
+    sequential, naive = (100 * share / errors.n for share in (errors.sequential, errors.naive))
+    return f"{sequential:.1f} ({100 * low:.1f} to {100 * high:.1f}) | {naive:.1f}"
+
+
+def _savings(number: int) -> Iterator[str]:
+    """So many seeds everywhere, each beside the first stage after which as many verdicts are decided."""
+    study = again.Simulation(number, {})
+    stages = list(study.sequential())
+    for seeds in SEEDS:
+        equal = study.equal(seeds)
+        enough = next((one for one in stages if one.verdicts >= equal.verdicts), None)
+        yield f"| {number} | {seeds} | {_reached(equal)} | {_reached(enough) if enough else 'not reached | | '} |"
+    yield f"| {number} | at the end of the stages | | | | {_reached(stages[-1])} |"
+
+
+def _reached(one: again.Reached) -> str:
+    return f"{one.verdicts} | {one.trainings:,} | {one.seconds / 3600:,.0f}"
 
 
 class Highest(NamedTuple):

@@ -75,38 +75,55 @@ def run_study(
     Raises:
         ClusterError: the cluster cannot be reached, or cannot run the trials.
     """
-    labels = {planned.trial.trial_id: describe_trial(planned) for planned in work}
-    outside = outside or Outside()
     with connected(address):
         settings = decide_gpus(settings)
         check_capacity(settings, data, {planned.trial.precision for planned in work})
-        trained = train_in_batches(work, costs, data, results, settings, labels=labels, outside=outside)
-        costs_now = costs.with_trained(trained)
-        expected = {planned.trial.trial_id: costs_now.seconds(planned) for planned in work}
-        training = {planned.trial.trial_id: costs_now.training_seconds(planned) for planned in work}
-        progress = Progress(expected, labels, training)
-        for planned in work:
-            row = trained.get(planned.trial.trial_id, {})
-            if row.get("status") == "diverged":  # its probes cannot be answered
-                progress.finish(planned.trial.trial_id, row["status"], row)
-                if trackers:
-                    trackers.started(planned)
-                    trackers.ended(planned.trial.trial_id, row)
-        left = [planned for planned in work if planned.trial.trial_id not in progress.done]
-        left.sort(key=lambda planned: -expected[planned.trial.trial_id])
-        for generation in sorted({planned.trial.generation for planned in left}):
-            run_trials(
-                [planned for planned in left if planned.trial.generation == generation],
-                data,
-                results,
-                progress,
-                settings=settings,
-                report_intervals={planned.trial.trial_id: costs.report_interval(planned) for planned in left},
-                peaks=peaks,
-                trackers=trackers,
-                execute_trial=outside.around(execute),
-                measure=outside.around(measure_on_gpu),
-            )
+        return run_connected(
+            work, data, results, settings=settings, costs=costs, peaks=peaks, trackers=trackers, outside=outside
+        )
+
+
+def run_connected(
+    work: Sequence[Planned],
+    data: Data,
+    results: Results,
+    *,
+    settings: RunSettings,
+    costs: CostModel,
+    peaks: Peaks,
+    trackers: Trackers | None = None,
+    outside: Outside | None = None,
+) -> Progress:
+    """As `run_study`, on the cluster that this process has joined and checked."""
+    labels = {planned.trial.trial_id: describe_trial(planned) for planned in work}
+    outside = outside or Outside()
+    trained = train_in_batches(work, costs, data, results, settings, labels=labels, outside=outside)
+    costs_now = costs.with_trained(trained)
+    expected = {planned.trial.trial_id: costs_now.seconds(planned) for planned in work}
+    training = {planned.trial.trial_id: costs_now.training_seconds(planned) for planned in work}
+    progress = Progress(expected, labels, training)
+    for planned in work:
+        row = trained.get(planned.trial.trial_id, {})
+        if row.get("status") == "diverged":  # its probes cannot be answered
+            progress.finish(planned.trial.trial_id, row["status"], row)
+            if trackers:
+                trackers.started(planned)
+                trackers.ended(planned.trial.trial_id, row)
+    left = [planned for planned in work if planned.trial.trial_id not in progress.done]
+    left.sort(key=lambda planned: -expected[planned.trial.trial_id])
+    for generation in sorted({planned.trial.generation for planned in left}):
+        run_trials(
+            [planned for planned in left if planned.trial.generation == generation],
+            data,
+            results,
+            progress,
+            settings=settings,
+            report_intervals={planned.trial.trial_id: costs.report_interval(planned) for planned in left},
+            peaks=peaks,
+            trackers=trackers,
+            execute_trial=outside.around(execute),
+            measure=outside.around(measure_on_gpu),
+        )
     return progress
 
 

@@ -18,6 +18,7 @@ from analysis.output.page.claims import by_claim, tally
 from analysis.output.page.finding import finding
 from analysis.statistics.thresholds import MIN_SEEDS, ZERO_GRADIENT
 from analysis.tables.cells import cells
+from analysis.tables.looks import looks
 from analysis.tables.merge import conflicts_in_words
 from analysis.tables.table import PROTOCOL, StudyTable, versions
 from analysis.tables.words import name, said, value_text
@@ -34,7 +35,13 @@ def header(findings: Findings, charts: Charts) -> dict[str, Any]:
         "kicker": _kicker(table),
         "title": title(findings),
         **_lead(findings, charts),
-        "trust": [coverage(table), *conflicts_in_words(table.conflicts), *_seeds(table), *_suspects(table)],
+        "trust": [
+            coverage(table),
+            *conflicts_in_words(table.conflicts),
+            *_seeds(table),
+            *_looks(table),
+            *_suspects(table),
+        ],
         "partial": _is_partial(table),
         "weaker": why_pgd_is_weaker(table),
         "tally": tally(by_claim(findings.verdicts)),
@@ -110,6 +117,19 @@ def _seeds(table: StudyTable) -> list[str]:
     if most < MIN_SEEDS:
         return [f"{told}: too few to decide a claim, {MIN_SEEDS} are needed"]
     return [f"{told}: large effects are decided, small ones stay open" if usual < FEW_SEEDS else told]
+
+
+def _looks(table: StudyTable) -> list[str]:
+    """That looks were taken, and how statistics allow for them."""
+    again = looks(table)
+    if again is None:
+        return []
+    counts = ", ".join(str(look.seeds) for look in again.each)
+    plans = ", ".join(str(plan.get("sha256"))[:10] for plan in table.plans)
+    told = f"seeds added until decided, looks at {counts} (plan {plans})"
+    told += ": verdicts allow for looking again, intervals do not"
+    waits = f"{again.waiting} curves wait for their first look; no counterexample is confirmed before"
+    return [told, waits] if again.waiting else [told]
 
 
 def _suspects(table: StudyTable) -> list[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
+from typing import Any
 
 import pandas as pd
 
@@ -29,6 +31,7 @@ def provenance_section(findings: Findings) -> Section:
     context = {
         "locations": findings.table.locations,
         "commands": [_command(request.to_dict()) for request in findings.table.requests],
+        "plans": [_plan(plan) for plan in findings.table.plans],
         "facts": {term: fact for term, fact in facts.items() if fact},
     }
     return Section("provenance", "Provenance", "Provenance", context)
@@ -59,6 +62,13 @@ def _command(request: dict[str, object]) -> str:
     if request["probes"] != "all":
         words += ["--probes", str(request["probes"])]
     return f"python -m study.run {shlex.join(words)}"
+
+
+def _plan(plan: Mapping[str, Any]) -> str:
+    """A plan of `--until-decided` as it was stored before its first trial."""
+    stored = f"stored {plan.get('stored')}, SHA-256 {plan.get('sha256')}"
+    content = (f"{name} {json.dumps(value)}" for name, value in plan.items() if name not in ("stored", "sha256"))
+    return f"{stored}: {'; '.join(content)}"
 
 
 def _data_sets(trials: pd.DataFrame) -> list[str]:

@@ -1,0 +1,96 @@
+"""Looking again at a study whose seeds are added where they decide: the tables of each look.
+
+A look at a curve reads the seeds 0 to n - 1 of every one of its cells, for n in `thresholds.LOOKS`, once all of them
+are trained; those that diverged count, and seeds beyond wait for the next look. What a look finds therefore does not
+depend on which curve was trained when.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.statistics.groups import group_codes
+from analysis.statistics.thresholds import LOOK_SHARES, LOOKS
+from analysis.tables.table import CURVE, StudyTable
+
+FRAMES = ("points", "attacks", "transfers", "spectra", "landscapes", "sharpness", "tracked")
+"""The frames of a table with a row or more for each trained network on each of its curves."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """`table` holds `seeds` seeds of every cell of the curves that have them; it may spend `share` of the level."""
+
+    seeds: int
+    share: float
+    table: StudyTable
+
+
+@dataclass(frozen=True)
+class Looks:
+    """`each` look that was taken on some curve, the first one always; `latest` holds each curve as its last look did.
+
+    `waiting`: the number of planned curves without a look.
+    """
+
+    each: tuple[Look, ...]
+    latest: StudyTable
+    waiting: int
+
+
+def looks(table: StudyTable) -> Looks | None:
+    """The looks at a study with a plan for them; None without one."""
+    return table.once("looks", lambda: _looks(table)) if table.plans else None
+
+
+def _looks(table: StudyTable) -> Looks:
+    roster = roster_of(table)
+    taken = np.zeros(int(roster["curve"].max()) + 1 if len(roster) else 0, dtype=int)
+    each: list[Look] = []
+    for seeds, share in zip(LOOKS, LOOK_SHARES, strict=True):
+        complete = _complete(roster, seeds)
+        taken[complete] = seeds
+        if complete.any() or not each:
+            each.append(Look(seeds, share, restricted(table, roster, np.where(complete, seeds, 0))))
+    return Looks(tuple(each), restricted(table, roster, taken), int((taken == 0).sum()))
+
+
+def roster_of(table: StudyTable) -> pd.DataFrame:
+    """Every trial on each of its curves, planned or found, with its seed, its state and the code of its curve."""
+    keys = list(dict.fromkeys(["trial_id", *CURVE, "batch_size", "seed"]))
+    found = table.points[keys].assign(state=table.points["status"])
+    parts = [part for part in (found, table.planned[[*keys, "state"]]) if len(part)]
+    roster = pd.concat(parts, ignore_index=True) if parts else found
+    roster = roster.drop_duplicates(["trial_id", "regime"], ignore_index=True).astype({"target_loss": float})
+    return roster.assign(curve=group_codes(roster, CURVE))
+
+
+def _complete(roster: pd.DataFrame, seeds: int) -> NDArray[np.bool_]:
+    """Of each curve, whether every one of its cells has so many seeds."""
+    there = (roster["seed"] < seeds) & roster["state"].isin(("ok", "diverged"))
+    counts = there.groupby([roster["curve"], roster["batch_size"]]).sum()
+    return np.asarray((counts == seeds).groupby(level=0).all().to_numpy(dtype=bool))
+
+
+def restricted(table: StudyTable, roster: pd.DataFrame, seeds: np.ndarray[tuple[int], np.dtype[np.int_]]) -> StudyTable:
+    """The table with so many `seeds` of each curve; the others are planned, and missing."""
+    kept = roster[roster["state"].isin(("ok", "diverged")) & (roster["seed"] < seeds[roster["curve"]])]
+    index = pd.MultiIndex.from_frame(kept[["trial_id", "regime"]])
+
+    def holds(frame: pd.DataFrame) -> NDArray[np.bool_]:
+        return pd.MultiIndex.from_frame(frame[["trial_id", "regime"]]).isin(index)
+
+    frames = {name: getattr(table, name) for name in FRAMES}
+    trials, planned = table.trials, table.planned
+    own = trials["trial_id"].isin(kept["trial_id"])
+    return replace(
+        table,
+        **{name: frame[holds(frame)].reset_index(drop=True) for name, frame in frames.items()},
+        trials=trials[own | trials["trial_id"].isin(trials.loc[own, "parent"].dropna())].reset_index(drop=True),
+        planned=planned.assign(state=planned["state"].where(holds(planned), "missing")),
+        plans=(),
+    )

@@ -1,0 +1,271 @@
+"""`--until-decided`: seeds are added curve by curve, where they decide claims soonest.
+
+A curve is looked at when each of its cells has 3, 5, 8 and 12 seeds (`statistics.thresholds.LOOKS`). After each
+stage the ledger is read, and the curve comes next that is expected to decide most for its seconds. It stops when its
+claims are decided, at the last look, or when its chance to decide is small. Verdicts allow for every look whatever is
+trained when (`analysis.claims.looks`). The analysis says what a stage may decide and the cost model what it takes; a
+stage itself is an ordinary run of these trials.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from analysis.claims import CLAIMS
+from analysis.claims.curves import Key, curve_key
+from analysis.claims.prospects import DRAWS, UNKNOWN_CHANCE, Memory, Prospect, claims_about, prospects
+from analysis.statistics.thresholds import LOOK_SHARES, LOOKS, SIGNIFICANCE
+from analysis.tables.table import StudyTable, from_rows, load
+from search_spaces import Grid, Planned, Request, Trial, did_you_mean
+from study.checks import InputError
+from study.results.folder import Results
+from study.tuning.costs import CostModel
+from study.tuning.progress import describe_settings, duration
+
+LEAST_CHANCE = 0.05
+"""A curve stops when no undecided stratum of it has this chance to be decided by the last look."""
+
+FLOOR = 0.02
+"""Expected decisions that every stage counts in addition, so that cheap curves are not passed over for ever."""
+
+SHOWN = 12
+"""Stages that a dry run lists; more are counted."""
+
+
+def requested(request: Request, most: int | None) -> Request:
+    """The request with the seeds of every look up to `most` seeds.
+
+    Raises:
+        InputError: seeds were chosen as well, or `most` is less than the first look.
+    """
+    most = LOOKS[-1] if most is None else most
+    if request.seeds is not None:
+        raise InputError("--until-decided chooses the seeds itself: leave out --seeds, or give --max-seeds N")
+    if most < LOOKS[0]:
+        raise InputError(f"--max-seeds must be at least {LOOKS[0]}, the seeds of the first look, got {most}")
+    return replace(request, seeds=tuple(range(max(n for n in LOOKS if n <= most))))
+
+
+def plan(request: Request, grid: Grid, chosen: str) -> dict[str, Any]:
+    """What is fixed before the first trial, with its hash: claims, looks, shares, thresholds and the order of seeds.
+
+    Args:
+        request: as `requested` gives it.
+        grid: its trials.
+        chosen: the claims' names, joined by commas; "": all of which the grid plans some stratum.
+
+    Raises:
+        InputError: no such claim, or none that this grid is about.
+    """
+    names = [name.strip() for name in chosen.split(",") if name.strip()]
+    for name in names:
+        if name not in CLAIMS:
+            close = did_you_mean(name, CLAIMS)
+            raise InputError(f"--until-decided knows no claim {name!r}; valid: {', '.join(CLAIMS)}{close}")
+    fields = request.to_dict()
+    about = claims_about(from_rows([], grid=grid, plans=[{}]))
+    other = [name for name in names if name not in about]
+    if other or not about:
+        of = ", ".join(other) or "any claim"
+        raise InputError(
+            f"grid {request.grid!r}, as selected, has not all curves of a stratum of {of}; "
+            f"it is about: {', '.join(about) or 'none'}"
+        )
+    content = {
+        "request": fields,
+        "claims": names or about,
+        "looks": [n for n in LOOKS if n <= len(fields["seeds"])],
+        "shares": list(LOOK_SHARES[: sum(n <= len(fields["seeds"]) for n in LOOKS)]),
+        "significance": SIGNIFICANCE,
+        "seeds": fields["seeds"],
+        "draws": DRAWS,
+        "unknown_chance": UNKNOWN_CHANCE,
+        "least_chance": LEAST_CHANCE,
+        "floor": FLOOR,
+    }
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return {name: value for name, value in content.items() if name != "request"} | {"sha256": digest, "stored": now}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The trials that a curve needs for its next look, and what that look is expected to decide.
+
+    `gains`: claim -> the expected share of it. `rate`: expected decisions per second of one core.
+    """
+
+    name: str
+    seeds: int
+    work: Sequence[Planned]
+    seconds: float
+    gains: Mapping[str, float]
+    rate: float
+
+    @property
+    def line(self) -> str:
+        """In words: "5 seeds of digits mlp_256 lr: 10 trials, ~2 min; expected to decide .4 of A6"."""
+        gains = sorted(self.gains.items(), key=lambda item: -item[1])
+        told = ", ".join(f"{gain:.2f} of {claim}" for claim, gain in gains[:4])
+        more = f" and {sum(gain for _, gain in gains[4:]):.2f} of {len(gains) - 4} more" if len(gains) > 4 else ""
+        trials = f"{len(self.work)} trials, ~{duration(self.seconds)} on one core"
+        return f"{self.seeds} seeds of {self.name}: {trials}; expected to decide {told}{more}"
+
+
+@dataclass
+class Schedule:
+    """What there is to do next, for the trials of `grid` and the claims of a plan.
+
+    Attributes:
+        grid: every trial up to the last look.
+        claims: the claims' names.
+        memory: chances that need not be simulated again.
+        lost: ids of the trials that failed; their curves wait for another run.
+    """
+
+    grid: Grid
+    claims: Sequence[str]
+    memory: Memory = field(default_factory=dict)
+    lost: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Sort the trials by curve."""
+        self.curves: dict[Key, list[Planned]] = {}
+        self.names: dict[Key, str] = {}
+        for planned in self.grid.values():
+            for regime in planned.regimes:
+                key = curve_key(planned.trial.to_dict() | {"regime": regime})
+                self.curves.setdefault(key, []).append(planned)
+                self.names.setdefault(key, describe_settings(planned.trial, (regime,)))
+        self.most = max(planned.trial.seed for planned in self.grid.values()) + 1
+
+    def stages(self, table: StudyTable, work: Collection[Planned], costs: CostModel) -> list[Stage]:
+        """The next stage of every curve that goes on, the one that decides most for its seconds first.
+
+        Args:
+            table: what was found so far.
+            work: the trials of the grid that are not answered.
+            costs: expected seconds of each.
+        """
+        return self.choose(prospects(table, self.claims, most=self.most, memory=self.memory), work, costs.seconds)
+
+    def choose(
+        self,
+        found: Iterator[Prospect] | Sequence[Prospect],
+        work: Collection[Planned],
+        seconds: Callable[[Planned], float],
+    ) -> list[Stage]:
+        """As `stages`, from the strata that are still to be decided."""
+        left = {planned.trial.trial_id: planned for planned in work}
+        ahead = {key: list(self._ahead(key, left)) for key in self.curves}
+        open_ = [one for one in found if one.ever >= LEAST_CHANCE]
+        took: dict[tuple[Key, int], float] = {}
+
+        def cost(key: Key, seeds: int) -> float:
+            if (key, seeds) not in took:
+                took[key, seeds] = sum(map(seconds, self._trials(key, seeds, left)))
+            return took[key, seeds]
+
+        gains: dict[Key, dict[str, float]] = {}
+        rates: dict[Key, float] = {}
+        for one in open_:
+            together = sum(cost(key, one.seeds) for key in one.curves)
+            for key in one.curves:
+                if cost(key, one.seeds) > 0:
+                    gains.setdefault(key, {}).setdefault(one.claim, 0.0)
+                    gains[key][one.claim] += one.share * one.soon
+                    rates[key] = rates.get(key, 0.0) + one.share * one.soon / together
+        stages = []
+        for key, gain in gains.items():
+            seeds = next((n for n in ahead[key]), None)
+            trials = self._trials(key, seeds, left) if seeds else []
+            if trials and not any(planned.trial.trial_id in self.lost for planned in trials):
+                rate = rates[key] + FLOOR / cost(key, seeds or 0)
+                stages.append(Stage(self.names[key], seeds or 0, trials, cost(key, seeds or 0), gain, rate))
+        return sorted(stages, key=lambda stage: -stage.rate)
+
+    def _ahead(self, key: Key, left: Mapping[str, Planned]) -> Iterator[int]:
+        """The looks at a curve that still need trials."""
+        for seeds in LOOKS:
+            if seeds <= self.most and self._trials(key, seeds, left):
+                yield seeds
+
+    def _trials(self, key: Key, seeds: int, left: Mapping[str, Planned]) -> list[Planned]:
+        """The trials left of a curve up to so many seeds, with the parents that are to be trained first."""
+        found: dict[str, Planned] = {}
+        for planned in self.curves[key]:
+            if planned.trial.seed < seeds and planned.trial.trial_id in left:
+                trial: Trial | None = planned.trial
+                while trial is not None:
+                    if trial.trial_id in left:
+                        found[trial.trial_id] = left[trial.trial_id]
+                    trial = trial.parent
+        return list(found.values())
+
+
+def filling(stages: Sequence[Stage], slots: int) -> tuple[list[Stage], list[Planned]]:
+    """The first stages, as many as it takes to keep `slots` trials running, and their trials, each once."""
+    chosen: list[Stage] = []
+    work: dict[str, Planned] = {}
+    for stage in stages:
+        if len(work) >= slots:
+            break
+        chosen.append(stage)
+        work |= {planned.trial.trial_id: planned for planned in stage.work}
+    return chosen, list(work.values())
+
+
+def dry_run(schedule: Schedule, table: StudyTable, work: Collection[Planned], costs: CostModel) -> Iterator[str]:
+    """The first stages, a line each."""
+    stages = schedule.stages(table, work, costs)
+    yield f"until decided: {', '.join(schedule.claims)}; at most {schedule.most} seeds a curve"
+    for number, stage in enumerate(stages[:SHOWN], start=1):
+        yield f"{number}. {stage.line}"
+    if len(stages) > SHOWN:
+        yield f"and the next stage of {len(stages) - SHOWN} more curves; the order changes with what is found"
+    if not stages:
+        yield "nothing more would be trained: the claims are decided, or their chance to be is small"
+
+
+def run(
+    schedule: Schedule,
+    results: Results,
+    *,
+    unanswered: Callable[[], tuple[Collection[Planned], CostModel]],
+    train: Callable[[Sequence[Planned], CostModel], Collection[str]],
+    slots: int,
+    hours: float | None,
+) -> bool:
+    """Train stage after stage; returns whether the time was up before the claims were decided.
+
+    Args:
+        schedule: what there is to do.
+        results: where the rows are.
+        unanswered: the trials that are left of the grid, and what they cost, by what is stored now.
+        train: trains these at these costs, and returns the ids of those that failed.
+        slots: trials that run at once.
+        hours: after so long no further stage begins.
+    """
+    end = None if hours is None else time.monotonic() + 3600 * hours
+    while True:
+        left, costs = unanswered()
+        stages = schedule.stages(load(results.location), left, costs)
+        if not stages:
+            break
+        if end is not None and time.monotonic() >= end:
+            print(f"{hours:g} hours are over; {len(stages)} curves would go on. The same command continues", flush=True)
+            return True
+        chosen, work = filling(stages, slots)
+        for stage in chosen:
+            print(stage.line, flush=True)
+        schedule.lost.update(train(work, costs))
+    print(
+        "no curve goes on: its claims are decided, it had its last look, or its chance to decide is small", flush=True
+    )
+    return False

@@ -1,0 +1,172 @@
+"""Seeds curve by curve until claims are decided: what is fixed first, which curve comes next, and when it ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.claims.prospects import Prospect
+from analysis.tables.table import load
+from benchmarks.planted_study import planted_row
+from search_spaces import Grid, Planned, Request, plan
+from study import until_decided
+from study.results.folder import Results
+from study.run import _record_request
+from study.trials.pending import pending
+from study.tuning.costs import CostModel
+from study.until_decided import Schedule, Stage
+
+SELECT = {"dataset": ("mnist",), "model": ("m1_20",), "regime": ("lr", "lr_bs"), "momentum": ("0", "0.9")}
+REQUEST = until_decided.requested(Request("natural_training", select=SELECT, probes="headline"), None)
+
+
+@pytest.fixture(scope="module")
+def grid() -> Grid:
+    return plan(REQUEST)
+
+
+def prospect(schedule: Schedule, *names: str, chance: float, ever: float | None = None) -> Prospect:
+    keys = tuple(key for key, name in schedule.names.items() if name in names)
+    assert len(keys) == len(names)
+    return Prospect("A6", "a stratum", keys, 3, 0.5, chance, chance if ever is None else ever)
+
+
+def chosen(schedule: Schedule, *found: Prospect, work: Collection[Planned] | None = None) -> list[tuple[str, int]]:
+    left = schedule.grid.values() if work is None else work
+    return [(stage.name, stage.seeds) for stage in schedule.choose(found, left, lambda planned: 1.0)]
+
+
+LR, LR_BS, LR_M, LR_BS_M = (f"mnist m1_20 {regime} m {m}" for m in ("0", "0.9") for regime in ("lr", "lr_bs"))
+
+
+def test_a_plan_is_fixed_with_its_hash(grid: Grid) -> None:
+    one, same = (until_decided.plan(REQUEST, grid, "A6,A20") for _ in range(2))
+    assert one["claims"] == ["A6", "A20"]
+    assert one["looks"] == [3, 5, 8, 12]
+    assert one["seeds"] == list(range(12))
+    assert one["sha256"] == same["sha256"] != until_decided.plan(REQUEST, grid, "A6")["sha256"]
+    fewer = until_decided.requested(replace(REQUEST, seeds=None), 10)
+    assert fewer.seeds == tuple(range(8))  # the last look that 10 seeds allow
+
+
+def test_a_stored_plan_keeps_its_time(grid: Grid, tmp_path: Path) -> None:
+    results = Results(tmp_path)
+    results.create()
+    first = until_decided.plan(REQUEST, grid, "A6") | {"stored": "2020-01-01"}
+    _record_request(results, REQUEST, [], None, first)
+    _record_request(results, REQUEST, [], None, until_decided.plan(REQUEST, grid, "A6"))
+    _record_request(results, REQUEST, [], None, until_decided.plan(REQUEST, grid, "A5"))
+    _record_request(results, REQUEST, [], None)  # an ordinary run of the same trials hides no plan
+    stored = [entry.get("until_decided") for entry in results.read_study()["requests"]]
+    assert [one and (one["claims"], one["stored"] == "2020-01-01") for one in stored] == [
+        (["A6"], True),
+        (["A5"], False),
+        None,
+    ]
+
+
+def test_what_decides_most_for_its_seconds_comes_first(grid: Grid) -> None:
+    schedule = Schedule(grid, ["A6"])
+    assert chosen(schedule, prospect(schedule, LR, chance=0.2), prospect(schedule, LR_BS_M, chance=0.6)) == [
+        (LR_BS_M, 3),
+        (LR, 3),
+    ]
+
+
+def test_a_comparison_is_worth_what_both_of_its_curves_cost(grid: Grid) -> None:
+    schedule = Schedule(grid, ["A6"])
+    together = prospect(schedule, LR, LR_M, chance=0.9)
+    assert chosen(schedule, together, prospect(schedule, LR_BS, chance=0.5))[0] == (LR_BS, 3)
+    done = [one for one in grid.values() if one.trial.seed > 2 or one.trial.momentum == 0.0 or "lr" not in one.regimes]
+    assert chosen(schedule, together, prospect(schedule, LR_BS, chance=0.5), work=done)[0] == (LR, 3)
+
+
+def test_a_curve_stops_when_its_chance_is_small_or_a_trial_failed(grid: Grid) -> None:
+    schedule = Schedule(grid, ["A6"])
+    assert not chosen(schedule, prospect(schedule, LR, chance=0.0, ever=1 / 24))
+    assert chosen(schedule, prospect(schedule, LR, chance=0.0, ever=2 / 24)) == [(LR, 3)]
+    schedule.lost.add(next(i for i, one in grid.items() if one.trial.seed == 0 and one.trial.batch_size == 16))
+    assert not chosen(schedule, *(prospect(schedule, name, chance=0.5) for name in (LR,)))
+
+
+def test_stages_fill_the_slots_and_share_trials(grid: Grid) -> None:
+    schedule = Schedule(grid, ["A6"])
+    stages = schedule.choose(
+        [prospect(schedule, LR, chance=0.5), prospect(schedule, LR_BS, chance=0.4)],
+        grid.values(),
+        lambda planned: 1.0,
+    )
+    assert len(until_decided.filling(stages, 8)[0]) == 1
+    both, work = until_decided.filling(stages, 22)
+    assert len(both) == 2
+    assert len(work) == 2 * 21 - 3  # batch 64 is on both curves
+
+
+class Study:
+    """A folder whose trials are planted in place of being trained."""
+
+    def __init__(self, folder: Path, grid: Grid, stop_after: int = 10**9) -> None:
+        self.results, self.grid, self.stages = Results(folder), grid, list[set[str]]()
+        self.results.create()
+        self.left = stop_after
+        _record_request(self.results, REQUEST, [], None, until_decided.plan(REQUEST, grid, "A6,A7"))
+
+    def unanswered(self) -> tuple[Collection[Planned], CostModel]:
+        return pending(self.grid, self.results.read_rows()[0]), CostModel()
+
+    def train(self, work: Sequence[Planned], costs: CostModel) -> Collection[str]:
+        self.stages.append({planned.trial.trial_id for planned in work})
+        for planned in work:
+            if not self.left:
+                raise KeyboardInterrupt
+            self.left -= 1
+            rng = np.random.default_rng(int(planned.trial.trial_id, 16))
+            self.results.write_row(planted_row(planned, rng))
+        return []
+
+    def run(self, hours: float | None = None) -> bool:
+        schedule = Schedule(self.grid, ["A6", "A7"])
+        return until_decided.run(
+            schedule, self.results, unanswered=self.unanswered, train=self.train, slots=1, hours=hours
+        )
+
+
+def test_an_interrupted_study_goes_on_as_if_it_had_not_been(grid: Grid, tmp_path: Path) -> None:
+    few = {one: of for one, of in grid.items() if of.trial.momentum == 0.0}
+    whole, first = Study(tmp_path / "whole", few), Study(tmp_path / "parts", few, stop_after=30)
+    assert not whole.run()
+    with pytest.raises(KeyboardInterrupt):
+        first.run()
+    second = Study(tmp_path / "parts", few)
+    assert not second.run()
+    done = [{row["trial_id"] for row in study.results.read_rows()[0]} for study in (whole, second)]
+    assert done[0] == done[1]
+    assert set().union(*whole.stages) == done[0]
+    assert len(done[0]) < len(few)  # the claims are decided before twelve seeds
+    table = load(tmp_path / "whole")
+    assert len(table.plans) == 1
+    assert set(table.planned["trial_id"]) >= done[0]
+    assert (table.planned.drop_duplicates("trial_id")["state"] != "missing").sum() == len(done[0])
+
+
+def test_no_stage_begins_when_the_time_is_up(
+    grid: Grid, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock: Callable[[], float] = iter((0.0, 10.0, 7200.0)).__next__
+    monkeypatch.setattr(time, "monotonic", clock)
+    study = Study(tmp_path, {one: of for one, of in grid.items() if of.trial.momentum == 0.0})
+    assert study.run(hours=1.0)
+    assert len(study.stages) == 1
+    assert "The same command continues" in capsys.readouterr().out
+
+
+def test_a_stage_in_words() -> None:
+    stage = Stage("mnist m1_20 lr m 0", 5, [], 90.0, {"A6": 0.4, "A7": 0.125}, 1.0)
+    assert stage.line == (
+        "5 seeds of mnist m1_20 lr m 0: 0 trials, ~1:30 on one core; expected to decide 0.40 of A6, 0.12 of A7"
+    )
