@@ -25,7 +25,8 @@ class Finding:
 
     `effect` and its interval (`low`, `high`) are in the unit of the measure: points of accuracy, or doublings
     of lambda1; `confidence` is that of the interval. `p_supported` and `p_refuted` are at most .05 where the
-    test alone would support or refute the claim (an effect below delta still keeps it from being supported).
+    test alone would support or refute the claim (an effect below delta still keeps it from being supported). Sizes in
+    `reason` are written by `amount`.
     Where the effect is that of a line, `observed` is the difference of the two measured ends. NaN: not computed.
     """
 
@@ -47,6 +48,11 @@ class Finding:
     def undecided(self, reason: str, verdict: Decision = "inconclusive") -> Self:
         """The same effect, of which nothing can be decided for `reason`."""
         return replace(self, verdict=verdict, reason=reason, p_supported=float("nan"), p_refuted=float("nan"))
+
+
+def amount(value: float) -> str:
+    """A size in a reason, in brackets: only the caller knows its unit (`analysis.claims.measures.with_units`)."""
+    return f"[{value:.2g}]" if value < 99.5 else f"[{value:.0f}]"
 
 
 @dataclass(frozen=True)
@@ -346,13 +352,13 @@ def directional(
     if p_against <= SIGNIFICANCE:
         verdict, reason = "refuted", f"{what} goes the other way"
     elif p_none <= SIGNIFICANCE and p_for <= SIGNIFICANCE:
-        verdict, reason = "refuted", f"{what} has the claimed sign, but is less than {delta:.2g}"
+        verdict, reason = "refuted", f"{what} has the claimed sign, but is less than {amount(delta)}"
     elif p_none <= SIGNIFICANCE:
-        verdict, reason = "refuted", f"{what} is equivalent to 0 (within ±{delta:.2g})"
+        verdict, reason = "refuted", f"{what} is shown to be less than {amount(delta)} either way"
     elif p_for <= SIGNIFICANCE and signed.value >= delta:
         verdict, reason = "supported", f"{what} is as claimed"
     elif p_for <= SIGNIFICANCE:
-        verdict, reason = "inconclusive", f"{what} has the claimed sign, but is not shown to reach {delta:.2g}"
+        verdict, reason = "inconclusive", f"{what} has the claimed sign, but is measured below {amount(delta)}"
     elif low * high > 0:
         verdict, reason = "inconclusive", f"the interval of {what} excludes 0, but not on the logit scale"
     else:
