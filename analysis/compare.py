@@ -24,7 +24,7 @@ from analysis.claims.measures import clean_delta, in_words, interval_in_words
 from analysis.claims.tests import Stratum
 from analysis.output.columns import COMPARISON
 from analysis.output.downloads import write_tables
-from analysis.statistics.estimates import Floats, LinearContrast, over_seeds
+from analysis.statistics.estimates import Floats, LinearContrast, mean_of_seeds
 from analysis.statistics.multiplicity import benjamini_yekutieli
 from analysis.statistics.thresholds import (
     CURVATURE_DELTA,
@@ -324,11 +324,11 @@ def _between(first: _Group, second: _Group, same: Set[str]) -> tuple[LinearContr
         if not change.any() and set(first.trial_id) <= same:
             return LinearContrast(0.0, 0.0, 1.0), IDENTICAL
         if len(change) > 1:
-            return over_seeds(change, rounding), PAIRED
+            return mean_of_seeds(change, rounding), PAIRED
     else:
         one, other = first.without(same), second.without(same)
         if min(len(one), len(other)) > 1:
-            return over_seeds(other, second.rounding).less(over_seeds(one, first.rounding)), INDEPENDENT
+            return mean_of_seeds(other, second.rounding).less(mean_of_seeds(one, first.rounding)), INDEPENDENT
     return LinearContrast(float(second.value.mean() - first.value.mean()), np.nan, np.nan), TOO_FEW
 
 

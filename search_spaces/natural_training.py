@@ -46,7 +46,9 @@ STUDIES: tuple[Trial, ...] = (
     CIFAR,
     replace(CIFAR, model="resnet18"),
 )
-"""Section 2.1, "Model Architectures": data sets x models; CIFAR-10 with random crops and horizontal flips."""
+"""Section 2.1, "Model Architectures": data sets x models; CIFAR-10 with random crops and horizontal flips.
+
+Of training images alone (our choice): the workshop version applies them "to the train/validation/test set"."""
 
 
 def _curves(study: Trial) -> tuple[Curve, ...]:

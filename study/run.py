@@ -260,7 +260,7 @@ def _print_dry_run(
         from study import until_decided
 
         schedule = until_decided.Schedule(grid, looks["claims"])
-        for line in until_decided.dry_run(schedule, load(results.location, request), work, costs):
+        for line in until_decided.dry_run(schedule, load(results.location, request=request), work, costs):
             print(line)
     if missing:
         _print_wrapped(f"a run downloads {', '.join(missing)} to {folder} first")

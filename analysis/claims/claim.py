@@ -16,6 +16,7 @@ from analysis.claims.tests import OverNetworks, SameVerdicts, Stratum, Test
 from analysis.statistics.estimates import Decision
 from analysis.statistics.multiplicity import holm
 from analysis.statistics.thresholds import MIN_CASES, SIGNIFICANCE
+from analysis.tables.words import name
 from search_spaces.probe import LOSSES
 
 ON_SATURATION = "rests on float32 saturation"
@@ -270,7 +271,7 @@ def _place(rank: str, chosen: Sequence[Stratum], among: Sequence[Stratum], what:
 def _listed(strata: Sequence[Stratum], *, reasons: bool = False, at_most: int = 3) -> str:
     said = [f"{s.name} ({s.reason})" if reasons and s.reason else s.name for s in strata]
     more = f" and {len(said) - at_most} more" if len(said) > at_most else ""
-    return ("; " if reasons else ", ").join(said[:at_most]) + more
+    return "; ".join(said[:at_most]) + more
 
 
 # A claim and its verdict
@@ -418,8 +419,8 @@ def _protocols(counted: Iterable[Stratum]) -> str:
     run: dict[str, dict[str, None]] = {}
     for s in counted:
         if s.verdict != "not run":
-            run.setdefault(s.protocol, {})[f"{s.dataset} {s.model}"] = None
-    return ". ".join(f"{', '.join(names)}: {protocol}" for protocol, names in run.items())
+            run.setdefault(s.protocol, {})[f"{name(s.dataset)}, {name(s.model)}"] = None
+    return ". ".join(f"{'; '.join(names)}: {protocol}" for protocol, names in run.items())
 
 
 # All verdicts together
@@ -477,17 +478,3 @@ def _row(v: Verdict) -> dict[str, object]:
 
 
 CLAIM_COLUMNS = list(_row(Verdict("", "", Source("", ""), "not run", "")))
-
-
-def strata_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
-    """One row a claim, loss and stratum; its keys are columns, null where a stratum has no such key."""
-    keys = ("regime", "momentum", "setting")
-    numbers = ("verdict", "counted", "effect", "observed", "low", "high", "unit", "text", "p", "p_refuted", "protocol")
-    columns = ["claim", "loss", "stratum", "dataset", "model", *keys, "measure", "part", *numbers, "told"]
-    rows = [
-        [v.claim, v.loss, s.name, s.dataset, s.model, *map(s.keys.get, keys), s.measure or None, s.part or None]
-        + [getattr(s, name) for name in (*numbers, "told")]
-        for v in verdicts
-        for s in v.strata
-    ]
-    return pd.DataFrame(rows, columns=columns).rename(columns={"text": "effect_text", "told": "note"})

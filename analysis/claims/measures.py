@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -42,20 +43,32 @@ def clean_delta(dataset: str) -> float:
 
 
 def times(factor: float) -> str:
-    """A factor with two digits: "0.31x", "2.4x", "2,100x"."""
-    return f"{float(f'{factor:.2g}'):,.15g}x"
+    """A factor with two digits, three near 1: "0.31x", "1.04x", "2.4x", "2,100x"."""
+    digits = 3 if 0.9 < factor < 1.1 else 2
+    return f"{float(f'{factor:.{digits}g}'):,.15g}x"
 
 
 def in_words(effect: float, unit: str) -> str:
     """An effect in the words of its unit: "-3.1 points", "2.4x" for a change of log2, "-0.71" for a tau."""
     if unit == "doublings":
         return times(2.0**effect)
-    return f"{effect:+.2f}" if unit == "tau" else f"{effect:+.1f} points"
+    return f"{effect:+.2f}" if unit == "tau" else f"{round(effect, 1) + 0.0:+.1f} points"  # never "-0.0"
 
 
 def interval_in_words(low: float, high: float, unit: str) -> str:
     """Two limits whose unit is named with their effect: "-4.0 to -2.2", "14 to 2,100"."""
     return " to ".join(in_words(limit, unit).removesuffix("x").removesuffix(" points") for limit in (low, high))
+
+
+def with_units(reason: str, unit: str) -> str:
+    """A reason whose sizes (`analysis.statistics.estimates.amount`) are in words: "3 points", "a factor of 2"."""
+
+    def worded(found: re.Match[str]) -> str:
+        if unit == "doublings":
+            return f"a factor of {times(2.0 ** float(found[1])).removesuffix('x')}"
+        return f"{found[1]} {unit}" if unit == "points" else found[1]
+
+    return re.sub(r"\[([^]]*)]", worded, reason)
 
 
 # Clean accuracy

@@ -8,6 +8,7 @@ from typing import Any
 from analysis.claims.claim import Claim, Source, by_part, existential, most
 from analysis.claims.curves import Scope, Setting
 from analysis.claims.measures import CLEAN, FGSM, LAMBDA1, PGD
+from analysis.claims.pairings import momentum_in_two_regimes, momentum_steps
 from analysis.claims.printed import agrees_with_yao, differs_from_yao
 from analysis.claims.reported import counterexamples, wrong_signs
 from analysis.claims.tests import (
@@ -17,9 +18,7 @@ from analysis.claims.tests import (
     flatness,
     flatter_than,
     momentum_changes_nothing,
-    momentum_in_two_regimes,
     momentum_matters_less,
-    momentum_steps,
     more_momentum,
     trends,
 )

@@ -15,7 +15,8 @@ from analysis.claims import CLAIMS
 from analysis.claims.claim import Claim, existential, universal
 from analysis.claims.curves import Curve, Evidence, Key
 from analysis.claims.looks import DECIDED
-from analysis.claims.tests import Arms, OverNetworks, ReportTest, SameVerdicts, Stratum, Test
+from analysis.claims.pairings import Arms
+from analysis.claims.tests import OverNetworks, ReportTest, SameVerdicts, Stratum, Test
 from analysis.statistics.estimates import Reach, Sample
 from analysis.statistics.intervals import logit_accuracy
 from analysis.statistics.thresholds import LOOK_SHARES, LOOKS, SIGNIFICANCE

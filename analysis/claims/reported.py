@@ -11,11 +11,13 @@ import pandas as pd
 from scipy import stats
 
 from analysis.claims.curves import Curve, Evidence, Key, Measure, Setting, by_study, curve_keys, headline_epsilons
-from analysis.claims.measures import CLEAN, FGSM, LAMBDA1, PGD, in_words, times
-from analysis.claims.tests import Arms, ReportTest, Stratum, Test, against, alone, each, each_setting, on_sound_cells
+from analysis.claims.measures import CLEAN, FGSM, LAMBDA1, PGD, in_words, times, with_units
+from analysis.claims.pairings import Arms, against, each, each_setting
+from analysis.claims.tests import ReportTest, Stratum, Test, alone, on_sound_cells
 from analysis.reports.correlation import stratum_taus
 from analysis.reports.counterexamples import COUNTEREXAMPLE, REVERSE, counterexample_report
 from analysis.reports.environments import sign_errors
+from analysis.statistics.association_tests import opposed
 from analysis.statistics.correlations import spearman
 from analysis.statistics.estimates import (
     ALONG_BATCH_SIZES,
@@ -27,8 +29,8 @@ from analysis.statistics.estimates import (
     cell_means,
     directional,
 )
-from analysis.statistics.sample_tests import contrast, opposed, paired_difference
-from analysis.statistics.thresholds import CHANCE_SIGN_ERROR, FALSE_DISCOVERY_RATE, MIN_GAP, MIN_RATIO, SIGNIFICANCE
+from analysis.statistics.sample_tests import contrast, paired_difference
+from analysis.statistics.thresholds import CHANCE_SIGN_ERROR, MIN_GAP, MIN_RATIO, SIGNIFICANCE
 from analysis.tables.cells import cells
 from analysis.tables.observations import keyed, observe
 from analysis.tables.table import CURVE
@@ -71,7 +73,7 @@ def _sign_error(evidence: Evidence, loss: str | None, curve: Curve) -> Stratum:
     errors = evidence.table.once(f"sign-errors, {loss}", lambda: _environments(evidence, loss))
     found = errors.get((*curve.key, curve.measure.name))
     if not found or found["note"] or not ALONG_BATCH_SIZES.met(np.array(found["batch_sizes"].split(), dtype=float)):
-        return _left_out(curve, "lambda1 missing")
+        return _left_out(curve, "no λ₁")
     error, low, high = (float(found[name]) for name in ("estimate", "low", "high"))
     wrong = error > CHANCE_SIGN_ERROR
     half = error - low if wrong else high - error  # the other limit may be clipped at 0 or 1
@@ -79,7 +81,8 @@ def _sign_error(evidence: Evidence, loss: str | None, curve: Curve) -> Stratum:
     p = float(2 * stats.norm.sf(z))
     return Stratum(
         "inconclusive" if p > SIGNIFICANCE else ("supported" if wrong else "refuted"),
-        f"{found['n']} pairs",
+        f"of {found['n']} pairs of networks {'more' if wrong else 'fewer'} than half are ordered against the Hessian"
+        + (", but not surely" if p > SIGNIFICANCE else ""),
         effect=error,
         low=low,
         high=high,
@@ -123,7 +126,7 @@ def _tau(evidence: Evidence, loss: str | None, curve: Curve, *, epsilon: float) 
     if short:
         return Stratum.of(short)
     if tau is None or not np.isfinite(tau["p"]):
-        return _left_out(curve, "no lambda1")
+        return _left_out(curve, "no λ₁")
     return _correlation("Kendall's tau", **tau)
 
 
@@ -222,15 +225,15 @@ def _confirmed(evidence: Evidence, loss: str | None, *study: Curve, every_epsilo
     confirmed = pairs[pairs["label"] == "confirmed"]
     if not len(confirmed):
         text = f"none of {len(pairs)} candidate pairs is confirmed" if len(pairs) else "no candidate pair"
-        return Stratum("inconclusive", f"no confirmed pair (q <= {FALSE_DISCOVERY_RATE:g})", text=text)
+        return Stratum("inconclusive", "no pair of batch sizes is confirmed", text=text)
     best = confirmed.iloc[0]
     gap = 100 * float(best["accuracy_gap"])
     text = (
-        f"{best['regime']}, {best['attack']} at {best['epsilon']:g}: batch {best['batch_j']:.0f} has lambda1 "
+        f"{best['regime']}, {best['attack']} at {best['epsilon']:g}: batch {best['batch_j']:.0f} has λ₁ "
         f"{times(best['lambda1_ratio'])} and {gap:+.1f} points over batch {best['batch_i']:.0f}"
         + (f" ({best['note']})" if best["note"] else "")
     )
-    reason, q = f"{len(confirmed)} confirmed pairs", float(best["q"])
+    reason, q = f"{len(confirmed)} pairs of batch sizes are confirmed", float(best["q"])
     return Stratum("supported", reason, effect=gap, p_supported=q, unit="points", text=text, looks_allowed=True)
 
 
@@ -270,10 +273,10 @@ def _both_rise(evidence: Evidence, loss: str | None, *arms: Curve) -> Stratum:
     p_refuted = min(1.0, 2 * min(refutations)) if refutations else max(sharper.p_refuted, more.p_refuted)
     if verdict == "refuted" and p_refuted > SIGNIFICANCE:
         verdict = "inconclusive"
-    text = f"lambda1 {in_words(sharper.effect, 'doublings')}, accuracy {more.effect:+.1f} points"
+    text = f"λ₁ {in_words(sharper.effect, 'doublings')}, accuracy {more.effect:+.1f} points"
     return Stratum(
         verdict,
-        f"lambda1: {sharper.reason}; accuracy: {more.reason}",
+        f"λ₁: {with_units(sharper.reason, 'doublings')}; accuracy: {with_units(more.reason, 'points')}",
         effect=more.effect,
         low=more.low,
         high=more.high,
@@ -319,9 +322,9 @@ def _reverse(evidence: Evidence, loss: str | None, robust: Curve, curvature: Cur
     if len(pairs):
         best = pairs.sort_values("severity", ascending=False).iloc[0]
         gap = 100 * float(best["accuracy_gap"])
-        text = f"batch {batch_size} has lambda1 {times(best['lambda1_ratio'])} and {gap:+.1f} points"
+        text = f"batch {batch_size} has λ₁ {times(best['lambda1_ratio'])} and {gap:+.1f} points"
         text += f" over batch {best['batch_i']:.0f}"
-        reason = f"{len(pairs)} confirmed reverse pairs"
+        reason = f"{len(pairs)} pairs of batch sizes are confirmed"
         q = float(best["q"])
         return Stratum("supported", reason, effect=gap, p_supported=q, unit="points", text=text, looks_allowed=True)
     less, lower = _falls(robust, batch_size), _falls(curvature, batch_size)
@@ -329,7 +332,7 @@ def _reverse(evidence: Evidence, loss: str | None, robust: Curve, curvature: Cur
     p = max((min(1.0, 2 * min(less[size].p_refuted, lower[size].p_refuted)) for size in common), default=1.0)
     if p <= SIGNIFICANCE:
         return Stratum("refuted", "at no smaller batch size is it so", p_supported=p, p_refuted=p, unit="points")
-    return Stratum("inconclusive", "no confirmed reverse pair", p_refuted=p)
+    return Stratum("inconclusive", "no pair of batch sizes is confirmed", p_refuted=p)
 
 
 def _without_pair(sample: Sample, batch_size: int) -> Finding | None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from analysis.claims.claim import Claim, Source, by_part, existential, most
 from analysis.claims.curves import Curve, Measure, Scope, Setting
 from analysis.claims.measures import CLEAN, LAMBDA1, LAMBDA1_TEST, TRAINED, attack_ratio, robust_accuracy
+from analysis.claims.pairings import Arms, against
 from analysis.claims.reported import (
     clean_opposed_along_batch_size,
     counterexamples,
@@ -21,18 +22,7 @@ from analysis.claims.reported import (
     opposed_along_batch_size,
     sharper_yet_more_robust,
 )
-from analysis.claims.tests import (
-    Arms,
-    Test,
-    against,
-    alone,
-    as_claimed,
-    differs,
-    equal,
-    flatness,
-    gains_nothing,
-    trends,
-)
+from analysis.claims.tests import Test, alone, as_claimed, differs, equal, flatness, gains_nothing, trends
 from analysis.statistics.estimates import Finding, Sample
 from analysis.statistics.sample_tests import contrast, paired_difference
 from search_spaces import Trial

@@ -1,7 +1,8 @@
-"""The tests of claims: how curves are paired, what decides on their samples, and the strata that come of it.
+"""The tests of claims: what decides on the samples of paired curves, and the strata that come of it.
 
-`Test` is the one driver: it walks measures and curves. The functions below it make the tests that the papers' claims
-are written in; those that read a report of the whole study are in `analysis.claims.reported`.
+`Test` is the one driver: it walks measures and curves, which `analysis.claims.pairings` pairs. The functions below it
+make the tests that the papers' claims are written in; those that read a report of the whole study are in
+`analysis.claims.reported`.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from itertools import pairwise
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
-from analysis.claims.curves import Curve, Evidence, Measure, Scope, Setting, by_study
-from analysis.claims.measures import LEFT_OUT, in_words, interval_in_words
+from analysis.claims.curves import Curve, Evidence, Measure, Scope, Setting
+from analysis.claims.measures import LEFT_OUT, in_words, interval_in_words, with_units
+from analysis.claims.pairings import Arms, against, against_no_momentum, each, momentum_in_two_regimes, two_regimes
 from analysis.statistics.estimates import Decision, Finding, Reach, Sample
 from analysis.statistics.sample_tests import (
     contrast,
@@ -29,7 +30,7 @@ from analysis.statistics.sample_tests import (
     trend,
 )
 from analysis.tables.table import PROTOCOL
-from analysis.tables.words import label, phrase, value_text
+from analysis.tables.words import label, name, phrase, value_text
 from search_spaces import Trial
 from search_spaces.probe import LOSSES
 
@@ -124,17 +125,6 @@ class Stratum(Finding):
 
 
 MORE_RIGHT = "mean difference published less stable"
-
-
-class Arms(NamedTuple):
-    """The curves that a stratum compares and what names it; `measure` is that of the first curve unless given."""
-
-    keys: Mapping[str, object]
-    curves: tuple[Curve, ...]
-    measure: str | None = None
-    details: Mapping[str, object] = {}
-    note: str = ""
-    protocol_note: str = ""
 
 
 @dataclass(frozen=True)
@@ -290,13 +280,13 @@ def on_sound_cells(decide: Decide, *curves: Curve, falls: bool = False) -> Findi
     finding = decide(*(curve.sound() for curve in curves))
     flagged: dict[str, set[int]] = {}
     for curve in curves:
-        for name, sizes in curve.flagged.items():
-            flagged.setdefault(name, set()).update(sizes)
+        for flag, sizes in curve.flagged.items():
+            flagged.setdefault(flag, set()).update(sizes)
     if not flagged:
         return finding
     whole = decide(*(curve.sample for curve in curves))
     out = "; ".join(
-        f"{LEFT_OUT.get(name, name)} at batch {', '.join(map(str, sorted(sizes)))}" for name, sizes in flagged.items()
+        f"{LEFT_OUT.get(flag, flag)} at batch {', '.join(map(str, sorted(sizes)))}" for flag, sizes in flagged.items()
     )
     them = "it" if sum(map(len, flagged.values())) == 1 else "them"
     told = f"{out}; with {them}: {whole.verdict}"
@@ -317,7 +307,7 @@ def worded(finding: Finding, label: str, unit: str) -> Stratum:
         limits = interval_in_words(finding.low, finding.high, unit)
         text += f" ({100 * finding.confidence:.0f} % interval {limits})" if np.isfinite(finding.low) else ""
         text += f", measured ends {in_words(finding.observed, unit)}" if np.isfinite(finding.observed) else ""
-    return Stratum.of(finding, unit=unit, text=text)
+    return Stratum.of(replace(finding, reason=with_units(finding.reason, unit)), unit=unit, text=text)
 
 
 def describe_protocol(scope: Scope, curve: Curve) -> tuple[str, int]:
@@ -331,7 +321,8 @@ def describe_protocol(scope: Scope, curve: Curve) -> tuple[str, int]:
     )
     if own is None:
         at = f", attacked at epsilon {curve.epsilon:g}" if curve.epsilon else ""
-        return f"a rehearsal, for {curve.dataset} with {curve.model} is not in the paper: {sizes}{at}", 2
+        network = f"{name(curve.dataset)} with {name(curve.model)}"
+        return f"a rehearsal, for {network} is not in the paper: {sizes}{at}", 2
     paper = own.to_dict()
     deviations = [
         f"{value_text(keys[name])} instead of {value_text(paper[name])} {label(name)}"
@@ -341,100 +332,6 @@ def describe_protocol(scope: Scope, curve: Curve) -> tuple[str, int]:
     if not deviations:
         return f"the paper's protocol: {sizes}", 0
     return f"not the paper's protocol: {', '.join(deviations)}; {seeds} seeds", 1
-
-
-# How curves are paired
-
-Pair = Callable[[list[Curve]], Iterator[Arms]]
-"""The curves of one measure -> the arms of each stratum."""
-
-
-def each(curves: list[Curve]) -> Iterator[Arms]:
-    """Every curve by itself, named by its regime and momentum."""
-    for curve in curves:
-        yield Arms({"regime": curve.keys["regime"], "momentum": f"momentum {curve.keys['momentum']:g}"}, (curve,))
-
-
-def each_setting(curves: list[Curve]) -> Iterator[Arms]:
-    """Every curve by itself, named by its setting."""
-    for curve in curves:
-        yield Arms({"setting": curve.setting.name}, (curve,))
-
-
-def against(base: Setting, other: Setting) -> Callable[[list[Curve]], Iterator[Arms]]:
-    """In each study the curve of `base`, then that of `other`; one that was not run is empty."""
-
-    def pair(curves: list[Curve]) -> Iterator[Arms]:
-        for study in by_study(curves):
-            found = {curve.setting: curve for curve in study}
-            arms = tuple(found.get(s) or Curve(study[0].keys | vars(s), study[0].measure) for s in (base, other))
-            yield Arms({"setting": f"{other.name} against {base.name}"}, arms)
-
-    return pair
-
-
-def two_regimes(steep: str, level: str) -> Callable[[list[Curve]], Iterator[Arms]]:
-    """In each study the curve under regime `steep`, then that under `level`."""
-
-    def pair(curves: list[Curve]) -> Iterator[Arms]:
-        for study in by_study(curves):
-            by_regime = {curve.keys["regime"]: curve for curve in study}
-            if steep in by_regime and level in by_regime:
-                yield Arms({"regime": f"{level} against {steep}"}, (by_regime[steep], by_regime[level]))
-
-    return pair
-
-
-def against_no_momentum(curves: list[Curve], *, every: bool = False) -> Iterator[Arms]:
-    """In each study the curve without momentum, then that with the largest one that was run, or with `every` one."""
-    for study in by_study(curves):
-        none = [curve for curve in study if curve.keys["momentum"] == 0.0]
-        more = sorted((c for c in study if c.keys["momentum"] != 0.0), key=lambda c: float(c.keys["momentum"]))
-        run = [curve for curve in more if np.isfinite(curve.sample.value).any()]
-        for curve in (more if every else (run or more)[-1:]) if none else []:
-            momentum = f"momentum {curve.keys['momentum']:g} against {none[0].keys['momentum']:g}"
-            yield Arms({"regime": curve.keys["regime"], "momentum": momentum}, (none[0], curve))
-
-
-def momentum_steps(*doses: float) -> Pair:
-    """In each study the curves of each two successive momenta, the smaller one first."""
-
-    def pair(curves: list[Curve]) -> Iterator[Arms]:
-        for study in by_study(curves):
-            found = {curve.keys["momentum"]: curve for curve in study}
-            for less, more in pairwise(doses):
-                if less in found and more in found:
-                    keys = {"regime": found[more].keys["regime"], "momentum": f"momentum {more:g} against {less:g}"}
-                    yield Arms(keys, (found[less], found[more]))
-
-    return pair
-
-
-def momentum_in_two_regimes(steep: str, level: str, momenta: Pair = against_no_momentum) -> Pair:
-    """In each study the two `momenta` (none and the largest) under regime `steep`, then both under `level`.
-
-    The runs that belong to both regimes are left out: they would add the same difference to both sides.
-    """
-
-    def pair(curves: list[Curve]) -> Iterator[Arms]:
-        for study in by_study(curves):
-            of = {regime: [c for c in study if c.keys["regime"] == regime] for regime in (steep, level)}
-            ids = [{str(i) for c in of[regime] for i in c.trial_id} for regime in (steep, level)]
-            shared = sorted(ids[0] & ids[1])
-            found = [
-                {
-                    arms.keys["momentum"]: arms
-                    for arms in momenta([c.where(~np.isin(c.trial_id.astype(str), shared)) for c in of[regime]])
-                }
-                for regime in (steep, level)
-            ]
-            note = "left out: the runs that belong to both regimes" if shared else ""
-            for momentum, arms in found[1].items():
-                if momentum in found[0]:
-                    keys = {**arms.keys, "regime": f"{level} against {steep}"}
-                    yield Arms(keys, found[0][momentum].curves + arms.curves, note=note)
-
-    return pair
 
 
 def paired(decide: Decide, *, lost_is_chance: bool = False) -> Decide:
@@ -579,7 +476,7 @@ class SameVerdicts:
 
 def _agreement(strata: list[Stratum]) -> Stratum:
     verdicts = {s.measure: s.verdict for s in strata}
-    text = ", ".join(f"{measure}: {verdict}" for measure, verdict in verdicts.items())
+    text = ", ".join(f"{phrase(measure)}: {verdict}" for measure, verdict in verdicts.items())
     verdict: Decision = "supported" if len(set(verdicts.values())) == 1 else "refuted"
     if len(strata) < 2 or "not run" in verdicts.values():
         verdict = "not run"

@@ -187,7 +187,6 @@ def curve_figure(
         caption=" ".join(sentence for sentence in sentences if sentence),
         description=f"{description} {first}{ends(cells[0], curves, show)}",
         legend=curves.styles,
-        kinds=kinds if len(kinds) > 1 else (),
     )
 
 

@@ -46,7 +46,6 @@ class Figure:
         caption: What is drawn and how the intervals are computed.
         description: The same for screen readers, with the main numbers.
         legend: The curves, for a legend outside the chart.
-        kinds: What its solid and dashed lines stand for, if they differ.
         missing: What the paper's panel shows and was not run.
         attack: The attack that is shown, if any.
         cell: Id of the cell to which the whole figure belongs; in other figures each record has its own `cell`.
@@ -59,7 +58,6 @@ class Figure:
     caption: str
     description: str
     legend: tuple[SeriesStyle, ...] = ()
-    kinds: tuple[str, ...] = ()
     missing: str = ""
     attack: str = ""
     cell: str = ""

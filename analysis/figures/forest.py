@@ -48,7 +48,6 @@ def forest_figure(forest: pd.DataFrame, *, attack: str, curvature: str) -> Figur
         caption="Kendall's τ of λ₁ and adversarial accuracy along batch size, 95 % intervals; the thin line is the "
         f"prediction interval of a new stratum. {kinds_in_words(kinds)}",
         description=f"Forest plot of Kendall's tau per stratum under {name(attack)}: {count} strata.{said}",
-        kinds=kinds if len(kinds) > 1 else (),
         attack=attack,
     )
 

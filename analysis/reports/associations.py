@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.statistics.correlations import (
-    Correlation,
     granulated_by_group,
     kendall_tau_b,
+    over_seeds,
     partial_spearman,
     pearson,
     pooled_against_within,
@@ -20,7 +20,6 @@ from analysis.statistics.correlations import (
     spearman,
 )
 from analysis.statistics.groups import Codes
-from analysis.statistics.thresholds import MIN_SEEDS_TO_PERMUTE
 from analysis.tables.observations import (
     ALONGSIDE,
     UNDECIDABLE,
@@ -109,7 +108,9 @@ def _one_study(cells: Columns, trials: Columns) -> Iterator[dict[str, Any]]:
     yield _row("pooled_against_within", flip, "p: that the two signs differ; n counts curves")
     residuals = (mean_residuals(once[name], once["cell"], once["seed"]) for name in ("x", "logit"))
     within = over_seeds(*residuals)
-    few = "" if within.n >= MIN_SEEDS_TO_PERMUTE else f"; no p: {within.n} seeds cannot reach .05 by permutation"
+    few = (
+        "" if np.isfinite(within.p) else f"; no p: {within.n} seeds cannot reach .05 by permutation without one of them"
+    )
     yield _row("rmcorr_within_cells", within, f"Spearman's rho of one mean residual a seed{few}")
     yield from _partial(cells)
 
@@ -134,17 +135,6 @@ def mean_residuals(values: NDArray[Any], cell: NDArray[Any], seed: NDArray[Any])
     kept = count[cells] > 1
     shared = np.bincount(seeds[kept])
     return np.asarray(np.bincount(seeds[kept], weights=residual[kept])[shared > 0] / shared[shared > 0])
-
-
-def over_seeds(x: NDArray[Any], y: NDArray[Any]) -> Correlation:
-    """Spearman's rho of mean residuals, shape (seeds,), with p over permutations; NaN under `MIN_SEEDS_TO_PERMUTE`.
-
-    Of Pearson's r a single seed that is off in both decides by itself. No limits are given (NaN): those of so few ranks
-    have no width where all agree.
-    """
-    found = spearman(x, y)
-    p = found.p if found.n >= MIN_SEEDS_TO_PERMUTE else np.nan
-    return found._replace(p=p, low=np.nan, high=np.nan)
 
 
 def _first_seen(codes: Codes) -> Codes:

@@ -14,6 +14,7 @@ from scipy import special, stats
 
 from analysis.statistics.groups import Codes, group_codes, numbered, pairs_within
 from analysis.statistics.intervals import Array, fisher_z_interval
+from analysis.statistics.thresholds import MIN_SEEDS_TO_PERMUTE
 
 EXACT_WITH_TIES = 8
 """Up to this many points a tied sample's permutations are enumerated (8! = 40,320); beyond it p is
@@ -160,6 +161,22 @@ def spearman(x: ArrayLike, y: ArrayLike) -> Correlation:
     if not np.isfinite(found.estimate) or found.n > EXACT_WITH_TIES:
         return found
     return found._replace(p=permutation_p(_ranks(np.asarray(x, dtype=float)), _ranks(np.asarray(y, dtype=float))))
+
+
+def over_seeds(x: Array, y: Array) -> Correlation:
+    """Spearman's rho of one value a seed, each of shape (seeds,), with a p that does not rest on one seed.
+
+    A seed that is off in both has an extreme rank in both, so p over permutations alone is too small: the larger of it
+    and of that without the seed of the most extreme ranks counts. NaN where so few seeds are left that no order of them
+    reaches the level (`MIN_SEEDS_TO_PERMUTE`). No limits are given (NaN): those of few ranks have no width where all
+    agree.
+    """
+    found = spearman(x, y)
+    if not np.isfinite(found.estimate) or found.n <= MIN_SEEDS_TO_PERMUTE:
+        return found._replace(p=np.nan, low=np.nan, high=np.nan)
+    middle = (found.n + 1) / 2
+    rest = np.delete(np.arange(found.n), np.argmax(np.abs(_ranks(x) - middle) + np.abs(_ranks(y) - middle)))
+    return found._replace(p=max(found.p, spearman(x[rest], y[rest]).p), low=np.nan, high=np.nan)
 
 
 def permutation_p(x: Array, y: Array) -> float:

@@ -25,9 +25,10 @@ class Finding:
 
     `effect` and its interval (`low`, `high`) are in the unit of the measure: points of accuracy, or doublings
     of lambda1; `confidence` is that of the interval. `p_supported` and `p_refuted` are at most .05 where the
-    test alone would support or refute the claim (an effect below delta still keeps it from being supported).
-    Where the effect is that of a line, `observed` is the difference of the two measured ends. `dof` are the degrees of
-    freedom of Student's t where the interval is the effect plus and minus a multiple of its error. NaN: not computed.
+    test alone would support or refute the claim (an effect below delta still keeps it from being supported). Sizes in
+    `reason` are written by `amount`. Where the effect is that of a line, `observed` is the difference of the two
+    measured ends. `dof` are the degrees of freedom of Student's t where the interval is the effect plus and minus a
+    multiple of its error. NaN: not computed.
     """
 
     verdict: Decision
@@ -55,6 +56,11 @@ class Finding:
     def undecided(self, reason: str, verdict: Decision = "inconclusive") -> Self:
         """The same effect, of which nothing can be decided for `reason`."""
         return replace(self, verdict=verdict, reason=reason, p_supported=float("nan"), p_refuted=float("nan"))
+
+
+def amount(value: float) -> str:
+    """A size in a reason, in brackets: only the caller knows its unit (`analysis.claims.measures.with_units`)."""
+    return f"[{value:.2g}]" if value < 99.5 else f"[{value:.0f}]"
 
 
 @dataclass(frozen=True)
@@ -273,7 +279,7 @@ def mean_by_seed(batch_size: Floats, seed: NDArray[Any], value: Floats, *, round
     return LinearContrast(float(cells.mean.mean()), math.sqrt(max(variance, floor)), least - 1)
 
 
-def over_seeds(value: Floats, rounding: float = 0.0) -> LinearContrast:
+def mean_of_seeds(value: Floats, rounding: float = 0.0) -> LinearContrast:
     """The mean of one value a seed (shape (seeds,), two and more), on Student's t."""
     spread = max(float(value.std(ddof=1)), rounding / math.sqrt(12))
     return LinearContrast(float(value.mean()), spread / math.sqrt(len(value)), len(value) - 1)
@@ -364,13 +370,13 @@ def directional(
     if p_against <= SIGNIFICANCE:
         verdict, reason = "refuted", f"{what} goes the other way"
     elif p_none <= SIGNIFICANCE and p_for <= SIGNIFICANCE:
-        verdict, reason = "refuted", f"{what} has the claimed sign, but is less than {delta:.2g}"
+        verdict, reason = "refuted", f"{what} has the claimed sign, but is less than {amount(delta)}"
     elif p_none <= SIGNIFICANCE:
-        verdict, reason = "refuted", f"{what} is equivalent to 0 (within ±{delta:.2g})"
+        verdict, reason = "refuted", f"{what} is shown to be less than {amount(delta)} either way"
     elif p_for <= SIGNIFICANCE and signed.value >= delta:
         verdict, reason = "supported", f"{what} is as claimed"
     elif p_for <= SIGNIFICANCE:
-        verdict, reason = "inconclusive", f"{what} has the claimed sign, but is not shown to reach {delta:.2g}"
+        verdict, reason = "inconclusive", f"{what} has the claimed sign, but is measured below {amount(delta)}"
     elif low * high > 0:
         verdict, reason = "inconclusive", f"the interval of {what} excludes 0, but not on the logit scale"
     else:

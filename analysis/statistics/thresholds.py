@@ -32,7 +32,8 @@ MIN_FINITE_SHARE = 2 / 3
 """A cell decides nothing where a smaller share of its seeds than this did not diverge."""
 
 MIN_SEEDS_TO_PERMUTE = 5
-"""The least two-sided p of all orders of n seeds is 2 / n!: .017 of five, but .083 of four and .33 of three."""
+"""The least two-sided p of all orders of n seeds is 2 / n!: .017 of five, but .083 of four and .33 of three. A
+correlation over seeds must hold without one of them too, so it takes one more."""
 
 MIN_SEEDS_OF_AN_INTERVAL = 2
 """An interval over seeds needs two; a printed number is compared with nothing less."""
@@ -43,6 +44,14 @@ MIN_SPAN = 16
 
 MIN_SIZES_FROM_PEAK = 3
 """A line from the best batch size on needs this many sizes, the best one among them."""
+
+REVERSAL_LEVEL = 0.4
+"""A curve that goes back by delta is called a fall (or rise) in at most this share of studies by that alone. 5 % would
+keep three seeds from showing most falls; with .4 a U that comes back by twice delta is called a fall in at most 5 %."""
+
+SAME_SIGNS = 0.8
+"""Of the level at which one arm's effects are shown not to be larger, the share for effects of the same signs in both
+arms. The rest is for effects of opposite signs."""
 
 MIN_CASES = 6
 """The fewest cases of which all agreeing say "most": two-sided exact binomial p = 2 / 2^6 = .03."""

@@ -182,7 +182,7 @@ class _Folder:
     rows: pa.Table
     unreadable: list[Unreadable]
     requests: list[Request]
-    plans: list[Mapping[str, Any]]
+    plans: list[dict[str, Any]]
     grid: Grid
     not_given: list[str]
 

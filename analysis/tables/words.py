@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -86,7 +87,19 @@ def phrase(text: str) -> str:
     """Text with the identifiers in it written as the papers do: "lr_bs against lr" is "LR/BS against LR"."""
     if text in REGIME_NAMES:
         return REGIME_NAMES[text]
-    return " ".join(_WORDS.get(word, word) for word in text.split(" "))
+    return re.sub(r"[^\s,;:]+", lambda found: _WORDS.get(found[0], found[0]), text)
 
 
-_WORDS = NAMES | OPTIMIZER_NAMES | {"lambda1": "λ₁", "lr": "LR", "lr_bs": "LR/BS"}
+_WORDS = {
+    **NAMES,
+    **OPTIMIZER_NAMES,
+    "lambda1": "λ₁",
+    "lambda1_x": "λ₁ of the input Hessian",
+    "grad_x_norm": "the norm of the input gradient",
+    "lr": "LR",
+    "lr_bs": "LR/BS",
+    "lr_0.1": "LR 0.1",
+    "lr_0.0005": "LR 0.0005",
+    "step": "LR in steps",
+    "step_0.1": "LR 0.1 in steps",
+}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from itertools import product
 
 import pandas as pd
 
 from analysis.claims.tests import paired
+from analysis.statistics.association_tests import unrelated
 from analysis.statistics.sample_tests import contrast, falls_from_peak, flat, larger_in_size, no_difference, trend
-from benchmarks.calibration.verdicts import ALONG, DELTA, LEVEL, PEAK, Case
+from analysis.statistics.thresholds import UNRELATED_TAU
+from benchmarks.calibration.verdicts import ALONG, DELTA, LEVEL, PEAK, SHARPER, UNORDERED, Case
 from benchmarks.calibration.worlds import SIZES, confirmed
 
 HALF, ONE, USUAL, LARGE = 0.5, 1.0, 1.5, 3.0
@@ -47,13 +50,26 @@ _SAME = Case(
     "the same at every batch", "no difference", "supported", paired(partial(no_difference, delta=DELTA)), (LEVEL, LEVEL)
 )
 
+_UNRELATED = Case(
+    "does not follow lambda1", "tau +.05", "supported", partial(unrelated, delta=UNRELATED_TAU),
+    (SHARPER, LEVEL + UNORDERED), curvature=True,
+)  # fmt: skip
+_RELATED = replace(_UNRELATED, planted="tau -1", verdict="refuted", arms=(SHARPER, LEVEL - 18 * ALONG))
+_EQUAL = replace(_larger(5), planted="5 and 5", verdict="refuted", arms=(LEVEL, LEVEL + 5, LEVEL, LEVEL + 5))
+_ELSEWHERE = Case(
+    "equals a printed number", "8 off everywhere", "refuted", partial(no_difference, delta=DELTA, new=True),
+    (LEVEL + 8,), printed=True,
+)  # fmt: skip
+
 PLANTED: tuple[tuple[Case, float], ...] = (
     *product(map(_falls, (3, 5, 10)), (HALF, USUAL, LARGE)),
     *product(map(_falls_from_peak, (5, 10)), (USUAL,)),
     *product(map(_flat, (0, 1.5)), (HALF, ONE, USUAL, LARGE)),
     *product(map(_higher, (3, 5)), (USUAL, LARGE)),
     *product([_SAME], (HALF, ONE, USUAL)),
-    *product([_larger(8)], (USUAL,)),
+    *product([_larger(8), _EQUAL], (USUAL,)),
+    *product([_ELSEWHERE], (HALF, USUAL)),
+    *product([_UNRELATED, _RELATED], (HALF, USUAL)),
 )
 """What is planted, and the noise over seeds in points."""
 

@@ -91,7 +91,7 @@ def verdicts(scale: float) -> Iterator[str]:
     yield f"\nAll worlds, in percent:\n\n| claim | planted | wrong verdict | claim of | world | {_seeds(ERRORS)} | n |"
     yield f"|---|---|---|---|---|{'---|' * len(ERRORS)}---|"
     yield from lines
-    enough = tuple(k for k in SEEDS if k >= MIN_SEEDS_TO_PERMUTE)
+    enough = tuple(k for k in SEEDS if k > MIN_SEEDS_TO_PERMUTE)
     yield f"\n| unrelated over seeds, p <= .05 (%) | {_seeds(enough)} | n |"
     yield f"|---|{'---|' * len(enough)}---|"
     n = max(round(1000 * scale), 20)

@@ -7,27 +7,29 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from analysis.claims.claim import Rule, existential, most, universal
 from analysis.claims.curves import Curve
 from analysis.claims.measures import FGSM
 from analysis.claims.tests import Decide, Stratum, on_sound_cells, paired
-from analysis.reports.associations import mean_residuals, over_seeds
-from analysis.statistics.estimates import Decision, Finding, Sample
+from analysis.reports.associations import mean_residuals
+from analysis.statistics.association_tests import fall_together, opposed, unrelated
+from analysis.statistics.correlations import over_seeds
+from analysis.statistics.estimates import Decision, Finding, Reach, Sample
 from analysis.statistics.intervals import clopper_pearson, logit_accuracy
 from analysis.statistics.sample_tests import (
     contrast,
     end_to_end_by_seed,
+    exceeds_somewhere,
     falls_from_peak,
     flat,
     larger_in_size,
     no_difference,
     no_gain,
-    opposed,
     trend,
-    unrelated,
 )
-from analysis.statistics.thresholds import FLOOR, ROBUST_DELTA
+from analysis.statistics.thresholds import FLOOR, ROBUST_DELTA, UNRELATED_TAU
 from benchmarks.calibration.worlds import ACCURACY, IMAGES, LAMBDA_NOISE, SIZES, Floats, Noise
 
 STRATA = 6
@@ -161,10 +163,21 @@ QUIET = Noise(0.2)
 SHARPER = np.arange(len(SIZES), dtype=float)
 SHUFFLED = 3.0 * np.array([5, 0, 6, 4, 3, 2, 1])
 """Points: 6 of 21 pairs in the order of the batch sizes, tau = -.43."""
+UNORDERED = 3.0 * np.array([5, 0, 4, 2, 1, 6, 3])
+"""11 of 21 pairs, tau = +.05."""
+FOUR = 3.0 * np.array([0, 0, 2, 3, 0, 1, 0])
+"""At the sizes `SIZES[2:6]`, those of C2 in Yao et al.: 2 of 6 pairs, tau = -.33."""
+PAIR = SIZES[[1, 5]]
+"""Batch sizes 32 and 512."""
 
 
 def _paired(decide: Callable[..., Finding], **settings: object) -> Decide:
     return paired(partial(decide, delta=DELTA, **settings))
+
+
+def _at(sizes: ArrayLike, decide: Decide) -> Decide:
+    """The test at these batch sizes alone."""
+    return lambda *samples: decide(*(one.where(np.isin(one.batch_size, sizes)) for one in samples))
 
 
 _FALLS = partial(trend, claimed=-1, delta=DELTA)
@@ -175,6 +188,8 @@ _NO_GAIN = _paired(no_gain, claimed=1)
 _STRONGER = _paired(larger_in_size)
 _STEEPER = partial(larger_in_size, delta=DELTA, effects=end_to_end_by_seed)
 _PRINTED = partial(no_difference, delta=DELTA, new=True)
+_UNRELATED = partial(unrelated, delta=UNRELATED_TAU)
+_BOTH_FALL = _at(PAIR, partial(fall_together, delta=0.0))
 
 NOISES: dict[str, Noise] = {
     "independent seeds, noise 1.5 points": Noise(),
@@ -209,20 +224,31 @@ CASES = (
     Case("gains nothing", "no difference", "refuted", _NO_GAIN, (LEVEL, LEVEL)),
     Case("effect is larger", "two effects of 5", "supported", _STRONGER, (LEVEL, LEVEL + 5, LEVEL, LEVEL + 5)),
     Case("effect is larger", "8 and 5", "refuted", _STRONGER, (LEVEL, LEVEL + 8, LEVEL, LEVEL + 5)),
+    Case("effect is larger", "3 and 0", "refuted", _STRONGER, (LEVEL, LEVEL + DELTA, LEVEL, LEVEL)),
     Case("changes more along the batch", "two falls of 5", "supported", _STEEPER, (LEVEL - 5 * ALONG,) * 2),
     Case(
         "changes more along the batch", "falls of 8 and 5", "refuted",
         _STEEPER, (LEVEL - 8 * ALONG, LEVEL - 5 * ALONG),
     ),
+    Case("changes more along the batch", "falls of 3 and 0", "refuted", _STEEPER, (LEVEL - DELTA * ALONG, LEVEL)),
+    Case(
+        "more right on the published loss", "no difference", "supported",
+        paired(partial(exceeds_somewhere, delta=DELTA)), (LEVEL, LEVEL),
+    ),
     Case("opposes lambda1", "lambda1 rises, flat", "supported", opposed, (SHARPER, LEVEL), curvature=True),
     Case("opposes lambda1", "lambda1 rises, flat", "refuted", opposed, (SHARPER, LEVEL), curvature=True),
+    Case("does not follow lambda1", "lambda1 rises, flat", "refuted", _UNRELATED, (SHARPER, LEVEL), curvature=True),
+    Case("does not follow lambda1", "tau -.43", "supported", _UNRELATED, (SHARPER, LEVEL + SHUFFLED), curvature=True),
     Case(
-        "does not follow lambda1", "lambda1 rises, flat", "refuted",
-        partial(unrelated, delta=0.3), (SHARPER, LEVEL), curvature=True,
+        "does not follow lambda1, four sizes", "tau -.33", "supported",
+        _at(SIZES[2:6], partial(_UNRELATED, reach=Reach(4, 8.0))), (SHARPER, LEVEL + FOUR), curvature=True,
     ),
     Case(
-        "does not follow lambda1", "tau -.43", "supported",
-        partial(unrelated, delta=0.3), (SHARPER, LEVEL + SHUFFLED), curvature=True,
+        "both fall, a pair of sizes", "lambda1 falls, flat", "supported", _BOTH_FALL, (-SHARPER, LEVEL), curvature=True
+    ),
+    Case(
+        "both fall, a pair of sizes", "both fall, by delta", "refuted",
+        _BOTH_FALL, (-SHARPER, LEVEL - DELTA * ALONG), curvature=True,
     ),
     Case("equals a printed number", "one run of the same kind", "refuted", _PRINTED, (LEVEL,), printed=True),
 )  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 
 from analysis.claims.curves import Evidence, Scope, Setting
 from analysis.claims.measures import attack_ratio
-from analysis.claims.tests import against
+from analysis.claims.pairings import against
 from analysis.statistics.estimates import ALONG_BATCH_SIZES, AT_ONE_SIZE, Reach, Sample
 from analysis.tables.table import from_rows
 from search_spaces.sgd_variants import MNIST

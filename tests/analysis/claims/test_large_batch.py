@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from analysis.claims import CLAIMS
+from analysis.statistics.estimates import ALONG_BATCH_SIZES
+from search_spaces import Trial
+from search_spaces.large_batch import BATCH_SIZES, NATURAL
 from study.results.schema import Row
 from tests.analysis.claims.planted_claims import attacked_on, judge, rng
 from tests.analysis.large_batch import changed, falling, level, to_the_loss
@@ -240,3 +243,10 @@ def test_every_claim_names_its_section_and_its_figures_or_tables() -> None:
 def test_the_papers_own_four_batch_sizes_are_enough_for_its_c2(claim: str) -> None:
     """Table 1 prints 256 to 2048 for C2; with the 5 sizes over 16x of other curves all its claims were "not run"."""
     assert judge(claim, to_the_loss(dataset="cifar10", model="c2")).verdict == "supported"
+
+
+@pytest.mark.parametrize("study", NATURAL, ids=lambda study: study.model)
+def test_a_trend_needs_no_more_batch_sizes_than_the_paper_has(study: Trial) -> None:
+    """Four of C2 and of both readings of CR: with more asked for, their claims would be "not run" on any data."""
+    reach = CLAIMS["C1"].scope.reach.get((study.dataset, study.model), ALONG_BATCH_SIZES)
+    assert reach.met(np.array(BATCH_SIZES[study.model], dtype=float))

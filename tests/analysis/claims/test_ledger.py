@@ -48,7 +48,7 @@ class TestProtocol:
         assert "rehearsal" in judge("A1", rehearsal).reason
         assert judge("A1", rehearsal).rehearsal
         assert not judge("A1", rehearsal + curve_rows(regime="benchmark")).rehearsal
-        assert "digits with m1_20 is not in the paper" in judge("A1", rehearsal).protocol
+        assert "Digits with M1 (20-20) is not in the paper" in judge("A1", rehearsal).protocol
         assert judge("A1", rehearsal + curve_rows(regime="benchmark", clean=RISES)).verdict == "refuted"
 
     def test_a_network_of_no_paper_rehearses_at_its_own_epsilon_and_one_of_a_paper_does_not(self) -> None:

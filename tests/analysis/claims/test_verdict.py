@@ -18,12 +18,12 @@ from analysis.claims.claim import (
     most,
     prefer_papers_protocol,
     relate_losses,
-    strata_frame,
     to_frame,
     universal,
 )
+from analysis.claims.measures import with_units
 from analysis.claims.tests import Stratum
-from analysis.statistics.estimates import Decision
+from analysis.statistics.estimates import Decision, amount
 
 
 def stratum(
@@ -216,8 +216,9 @@ def test_the_claims_table_has_one_tidy_row_per_claim_and_loss() -> None:
     assert frame.columns.tolist() == to_frame([]).columns.tolist()
 
 
-def test_the_strata_table_names_each_stratum_of_each_claim() -> None:
-    frame = strata_frame([verdict("A1", "supported", strata=(stratum("supported"), stratum("refuted")))])
-    assert frame["verdict"].tolist() == ["supported", "refuted"]
-    assert frame["dataset"].tolist() == ["mnist", "mnist"]
-    assert strata_frame([]).columns.tolist() == frame.columns.tolist()
+@pytest.mark.parametrize(
+    ("unit", "said"),
+    [("points", "less than 1.5 points"), ("doublings", "less than a factor of 2.8"), ("tau", "less than 1.5")],
+)
+def test_sizes_in_a_reason_have_the_unit_of_the_measure(unit: str, said: str) -> None:
+    assert with_units(f"it is less than {amount(1.5)}", unit) == f"it is {said}"

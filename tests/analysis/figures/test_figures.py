@@ -156,7 +156,6 @@ def test_both_losses_are_on_one_axis_the_stable_one_solid_and_the_published_one_
     figure = under_attack(from_rows(rows))
     stable, published = (cells(figure, "LR constant", kind)[32]["mean"] for kind in (STABLE, PUBLISHED))
     assert published - stable == pytest.approx(0.1)
-    assert figure.kinds == (STABLE, PUBLISHED)
     svg = draws(figure)
     assert 'stroke-dasharray="4,3"' in svg
     assert f'fill="{PAPER}" stroke="{THEME["lr"].colour}"' in svg

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from analysis.statistics.association_tests import fall_together, opposed_by_seed, unrelated
 from analysis.statistics.correlations import kendall_tau_b
 from analysis.statistics.estimates import Reach, Sample
-from analysis.statistics.sample_tests import fall_together, opposed_by_seed, unrelated
 
 REACH = Reach(4, 8.0)
 

@@ -171,6 +171,12 @@ class TestVerdicts:
         for hits, n in rates(case, NOISES[world], 5, 20, rng(20)).values():
             assert stats.binom.sf(hits - 1, n, 0.05) > 1e-4
 
+    def test_a_rule_over_networks_hears_how_sure_a_trend_does_not_go_back(self) -> None:
+        """Of six U curves with a noisy end one is a fall in 13 to 21 % where only its line is adjusted."""
+        u = next(case for case in CASES if case.planted.startswith("a U"))
+        hits, n = rates(u, NOISES["noise .5, 5 at the largest batch"], 5, 50, rng(26))["one of 6 networks suffices"]
+        assert stats.binom.sf(hits - 1, n, 0.05) > 0.01
+
     def test_two_finite_seeds_of_three_decide_nothing(self) -> None:
         for case in CASES:
             assert rates(case, Noise(lost=True), 3, 4, rng(21))[ONE_NETWORK][0] == 0

@@ -1,0 +1,114 @@
+"""How curves are paired: the curves of each measure -> the arms of each stratum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.claims.curves import Curve, Setting, by_study
+
+
+class Arms(NamedTuple):
+    """The curves that a stratum compares and what names it; `measure` is that of the first curve unless given."""
+
+    keys: Mapping[str, object]
+    curves: tuple[Curve, ...]
+    measure: str | None = None
+    details: Mapping[str, object] = {}
+    note: str = ""
+    protocol_note: str = ""
+
+
+Pair = Callable[[list[Curve]], Iterator[Arms]]
+"""The curves of one measure -> the arms of each stratum."""
+
+
+def each(curves: list[Curve]) -> Iterator[Arms]:
+    """Every curve by itself, named by its regime and momentum."""
+    for curve in curves:
+        yield Arms({"regime": curve.keys["regime"], "momentum": f"momentum {curve.keys['momentum']:g}"}, (curve,))
+
+
+def each_setting(curves: list[Curve]) -> Iterator[Arms]:
+    """Every curve by itself, named by its setting."""
+    for curve in curves:
+        yield Arms({"setting": curve.setting.name}, (curve,))
+
+
+def against(base: Setting, other: Setting) -> Callable[[list[Curve]], Iterator[Arms]]:
+    """In each study the curve of `base`, then that of `other`; one that was not run is empty."""
+
+    def pair(curves: list[Curve]) -> Iterator[Arms]:
+        for study in by_study(curves):
+            found = {curve.setting: curve for curve in study}
+            arms = tuple(found.get(s) or Curve(study[0].keys | vars(s), study[0].measure) for s in (base, other))
+            yield Arms({"setting": f"{other.name} against {base.name}"}, arms)
+
+    return pair
+
+
+def two_regimes(steep: str, level: str) -> Callable[[list[Curve]], Iterator[Arms]]:
+    """In each study the curve under regime `steep`, then that under `level`."""
+
+    def pair(curves: list[Curve]) -> Iterator[Arms]:
+        for study in by_study(curves):
+            by_regime = {curve.keys["regime"]: curve for curve in study}
+            if steep in by_regime and level in by_regime:
+                yield Arms({"regime": f"{level} against {steep}"}, (by_regime[steep], by_regime[level]))
+
+    return pair
+
+
+def against_no_momentum(curves: list[Curve], *, every: bool = False) -> Iterator[Arms]:
+    """In each study the curve without momentum, then that with the largest one that was run, or with `every` one."""
+    for study in by_study(curves):
+        none = [curve for curve in study if curve.keys["momentum"] == 0.0]
+        more = sorted((c for c in study if c.keys["momentum"] != 0.0), key=lambda c: float(c.keys["momentum"]))
+        run = [curve for curve in more if np.isfinite(curve.sample.value).any()]
+        for curve in (more if every else (run or more)[-1:]) if none else []:
+            momentum = f"momentum {curve.keys['momentum']:g} against {none[0].keys['momentum']:g}"
+            yield Arms({"regime": curve.keys["regime"], "momentum": momentum}, (none[0], curve))
+
+
+def momentum_steps(*doses: float) -> Pair:
+    """In each study the curves of each two successive momenta, the smaller one first."""
+
+    def pair(curves: list[Curve]) -> Iterator[Arms]:
+        for study in by_study(curves):
+            found = {curve.keys["momentum"]: curve for curve in study}
+            for less, more in pairwise(doses):
+                if less in found and more in found:
+                    keys = {"regime": found[more].keys["regime"], "momentum": f"momentum {more:g} against {less:g}"}
+                    yield Arms(keys, (found[less], found[more]))
+
+    return pair
+
+
+def momentum_in_two_regimes(steep: str, level: str, momenta: Pair = against_no_momentum) -> Pair:
+    """In each study the two `momenta` (none and the largest) under regime `steep`, then both under `level`.
+
+    The runs that belong to both regimes are left out: they would add the same difference to both sides.
+    """
+
+    def pair(curves: list[Curve]) -> Iterator[Arms]:
+        for study in by_study(curves):
+            of = {regime: [c for c in study if c.keys["regime"] == regime] for regime in (steep, level)}
+            ids = [{str(i) for c in of[regime] for i in c.trial_id} for regime in (steep, level)]
+            shared = sorted(ids[0] & ids[1])
+            found = [
+                {
+                    arms.keys["momentum"]: arms
+                    for arms in momenta([c.where(~np.isin(c.trial_id.astype(str), shared)) for c in of[regime]])
+                }
+                for regime in (steep, level)
+            ]
+            note = "left out: the runs that belong to both regimes" if shared else ""
+            for momentum, arms in found[1].items():
+                if momentum in found[0]:
+                    keys = {**arms.keys, "regime": f"{level} against {steep}"}
+                    yield Arms(keys, found[0][momentum].curves + arms.curves, note=note)
+
+    return pair

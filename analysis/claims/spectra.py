@@ -1,0 +1,200 @@
+"""Tests on the signs of eigenvalues (Yao et al. 2018, sections 2 and 3.3): counts over spectra and input Hessians."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.claims.curves import Evidence, Scope
+from analysis.claims.measures import converged
+from analysis.claims.networks import Record, papers_networks
+from analysis.claims.tests import OverNetworks, Stratum
+from analysis.statistics.estimates import Decision
+from analysis.statistics.thresholds import MIN_FINITE_SHARE, MIN_SEEDS, PSD_TOLERANCE, SIGNIFICANCE
+from analysis.tables.lookup import of_trials
+from analysis.tables.robust_networks import ORIGINAL, Network, networks
+from search_spaces.large_batch import COUNT
+
+RELU_ONLY = ("m1", "m1_lenet", "c3")
+"""Networks of convolutions, fully connected layers and ReLUs (Assumption 1; pooling is linear almost everywhere).
+The others have batch normalisation, which the paper excludes (section 1, "Limitations")."""
+
+
+def saddle(*, part: str) -> OverNetworks:
+    """Has M_ORI on MNIST converged to a saddle point: has each seed's spectrum on the whole training set a negative
+    value among its top 20?
+
+    Refuted where the top 20 of every seed are positive by more than their residuals.
+    """
+
+    def walk(evidence: Evidence, scope: Scope, loss: str | None) -> Iterator[Stratum]:
+        for network in networks(evidence.table):
+            if network.dataset != "mnist" or network.method != ORIGINAL:
+                continue
+            spectra = [s for s in _spectra(evidence, network) if s["subset_size"] == s["train_size"]]
+            negative, positive = sum(map(_has_negative, spectra)), sum(map(_all_positive, spectra))
+            verdict: Decision = "inconclusive"
+            if spectra and len(spectra) in (negative, positive):
+                verdict = "supported" if negative else "refuted"
+            text = f"{negative} of {len(spectra)} full-data spectra with a negative eigenvalue, {positive} positive"
+            p_supported, p_refuted = (float(verdict != wanted) for wanted in ("supported", "refuted"))
+            found = Stratum(verdict, text, float(negative), p_supported=p_supported, p_refuted=p_refuted, text=text)
+            yield replace(_with_enough_seeds(network, spectra, found), keys={"network": network.name}, part=part)
+
+    return OverNetworks(walk)
+
+
+def positive_spectrum(*, part: str) -> OverNetworks:
+    """Are the top 20 eigenvalues of the whole training set's Hessian positive, of every network of section 3.3?
+
+    One eigenvalue below zero by more than its residual refutes it.
+    """
+
+    def walk(evidence: Evidence, scope: Scope, loss: str | None) -> Iterator[Stratum]:
+        for network in papers_networks(evidence, scope):
+            spectra = [s for s in _spectra(evidence, network) if s["subset_size"] == s["train_size"]]
+            negative = sum(_has_negative(s) for s in spectra)
+            sure = sum(_all_positive(s) for s in spectra)
+            verdict: Decision = "refuted" if negative else "inconclusive"
+            if sure == len(spectra) and not negative:
+                verdict = "supported"
+            text = f"{sure} of {len(spectra)} full-data spectra positive, {negative} with a negative eigenvalue"
+            against = float("nan") if verdict == "inconclusive" else float(not negative)
+            found = Stratum(
+                verdict, text, float(sure), p_supported=1 - against, p_refuted=against, part=part, text=text
+            )
+            yield replace(_with_enough_seeds(network, spectra, found), keys={"network": network.name})
+
+    return OverNetworks(walk)
+
+
+def negative_samples(*, part: str) -> OverNetworks:
+    """Do most spectra of single samples have negative eigenvalues beside positive ones?
+
+    One stratum a data set and model, over its networks, seeds and draws: "most" is an exact binomial test of their
+    share against one half, with the Wilson interval beside it.
+    """
+
+    def walk(evidence: Evidence, scope: Scope, loss: str | None) -> Iterator[Stratum]:
+        places: dict[tuple[str, str], list[Network]] = {}
+        for network in papers_networks(evidence, scope):
+            places.setdefault((network.dataset, network.model), []).append(network)
+        for members in places.values():
+            run = [network for network in members if network.runs]
+            spectra = [s for network in run for s in _spectra(evidence, network) if s["subset_size"] == 1]
+            both = sum(_has_negative(s) and max(s["eigenvalues"]) > 0 for s in spectra)
+            low, high, support, refute = 0.0, 1.0, 1.0, 1.0
+            if spectra:
+                low, high = stats.binomtest(both, len(spectra)).proportion_ci(method="wilson")
+                support, refute = (
+                    min(1.0, 2 * float(stats.binomtest(both, len(spectra), 0.5, alternative=side).pvalue))
+                    for side in ("greater", "less")
+                )
+            verdict: Decision = "inconclusive"
+            if min(support, refute) <= SIGNIFICANCE:
+                verdict = "supported" if support < refute else "refuted"
+            share = f"interval {low:.2f} to {high:.2f}"
+            text = (
+                f"{both} of {len(spectra)} single-sample spectra of {len(run)} networks have negative values ({share})"
+            )
+            found = Stratum(verdict, text, float(both), p_supported=support, p_refuted=refute, part=part, text=text)
+            yield _with_enough_seeds(max(run or members, key=lambda n: len(n.runs)), spectra, found)
+
+    return OverNetworks(walk)
+
+
+def _with_enough_seeds(network: Network, spectra: Sequence[Record], found: Stratum) -> Stratum:
+    """A count over the spectra of a network, undecided where its seeds are too few."""
+    finished = [run for run in network.runs.values() if run["status"] == "ok"]
+    seeds = {s["trial_id"] for s in spectra}
+    if len(network.runs) < MIN_SEEDS or (len(finished) == len(network.runs) and len(seeds) < MIN_SEEDS):
+        found = found.undecided(f"spectra of {len(seeds)} seeds; needs {MIN_SEEDS}", "not run")
+    elif len(finished) < MIN_FINITE_SHARE * len(network.runs) - 1e-12 or len(seeds) < MIN_FINITE_SHARE * len(finished):
+        found = found.undecided(f"{len(network.runs) - len(finished)} of {len(network.runs)} seeds diverged")
+    return replace(
+        found,
+        effect=found.effect if spectra else float("nan"),
+        dataset=network.dataset,
+        model=network.model,
+        unit="spectra",
+        protocol=network.protocol,
+        closeness=network.closeness,
+    )
+
+
+def _spectra(evidence: Evidence, network: Network) -> list[dict[Any, Any]]:
+    """Its spectra of 20 eigenvalues (fewer where the sample has no more) on training images."""
+    if not network.runs:
+        return []
+    columns = ("trial_id", "split", "subset_size", "train_size", "draw", "eigenvalues", "residuals", "tolerance",
+               "converged", "converged_each")  # fmt: skip
+    trials = (str(run["trial_id"]) for run in network.runs.values())
+    found = of_trials(evidence.table, "spectra", *trials, columns=columns)
+    draws = found[found["split"] == "train"].assign(draw=found["draw"].fillna(0))
+    records = [s for s in draws.to_dict("records") if len(s["eigenvalues"]) >= COUNT]
+    return list({(s["trial_id"], s["subset_size"], s["draw"]): s for s in records}.values())
+
+
+def _signed(spectrum: Record) -> Iterator[tuple[float, float, bool]]:
+    """(eigenvalue, its error, whether it converged), largest first."""
+    values = np.asarray(spectrum["eigenvalues"], dtype=float)
+    residuals = spectrum["residuals"]
+    known = isinstance(residuals, list | np.ndarray) and len(residuals) == len(values)
+    error = np.abs(np.asarray(residuals, dtype=float) if known else np.full(len(values), float(spectrum["tolerance"])))
+    scale = float(np.abs(values).max())
+    for rank, k in enumerate(np.argsort(-values, kind="stable")):
+        yield float(values[k]), float(error[k]) * scale, converged(spectrum, rank)
+
+
+def _has_negative(spectrum: Record) -> bool:
+    return any(value < -error and sure for value, error, sure in _signed(spectrum))
+
+
+def _all_positive(spectrum: Record) -> bool:
+    return all(value > error and sure for value, error, sure in _signed(spectrum))
+
+
+def input_hessians() -> OverNetworks:
+    """Is every input Hessian positive semidefinite to rounding, and its rank at most the number of classes?
+
+    A numeric check of a theorem: each network is one, so a single seed counts; one failure refutes it.
+    """
+
+    def walk(evidence: Evidence, scope: Scope, loss: str | None) -> Iterator[Stratum]:
+        trials = evidence.table.trials
+        for study in scope.studies:
+            asked = (trials["dataset"] == study.dataset) & (trials["model"] == study.model)
+            relu = study.model in RELU_ONLY
+            found = _input_hessian(trials[asked])
+            why = "" if relu else "not counted: batch normalisation is outside Assumption 1"
+            yield replace(found.remarked(why), dataset=study.dataset, model=study.model, counted=relu)
+
+    return OverNetworks(walk)
+
+
+def _input_hessian(trials: pd.DataFrame) -> Stratum:
+    checked = trials[trials["psd_violation"].notna() & trials["rank_max"].notna()]
+    if not len(checked):
+        return Stratum("not run", "no network's input Hessian was checked")
+    worst, rank = float(checked["psd_violation"].max()), int(checked["rank_max"].max())
+    classes = checked["num_classes"]
+    failing = int(((checked["psd_violation"] > PSD_TOLERANCE) | (checked["rank_max"] > classes)).sum())
+    text = (
+        f"{len(checked) - failing} of {len(checked)} networks: largest −λmin / λmax {worst:.1g} "
+        f"(at most {PSD_TOLERANCE:g} is rounding), largest rank {rank} of at most {classes.max()}"
+    )
+    return Stratum(
+        "refuted" if failing else "supported",
+        text,
+        effect=worst,
+        p_supported=0.0,
+        p_refuted=0.0 if failing else 1.0,
+        unit="relative eigenvalue",
+        text=text,
+        protocol=f"{len(checked)} networks, epochs {', '.join(sorted({f'{e:,}' for e in checked['epochs']}))}",
+    )

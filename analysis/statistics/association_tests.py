@@ -1,0 +1,175 @@
+"""The tests of claims on two measures at once: how they order the batch sizes, or the seeds.
+
+Each takes two samples and returns a `Finding`, as the tests of `sample_tests` do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from scipy import stats
+
+from analysis.statistics.correlations import kendall_by_group, kendall_tau_b, over_seeds
+from analysis.statistics.estimates import (
+    ALONG_BATCH_SIZES,
+    AT_ONE_SIZE,
+    Decision,
+    Finding,
+    Floats,
+    LinearContrast,
+    Reach,
+    Sample,
+    cell_means,
+    mean_of_seeds,
+)
+from analysis.statistics.sample_tests import (
+    difference_by_seed,
+    paired_difference,
+    seed_table,
+    slope_per_doubling,
+    whole_seeds,
+)
+from analysis.statistics.thresholds import MIN_BATCH_SIZES, MIN_SEEDS, MIN_SEEDS_TO_PERMUTE, SIGNIFICANCE
+
+
+def opposed(x: Sample, y: Sample, *, delta: float = 0.0, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
+    """Decide whether `x` and `y` (paired by batch size and seed) order the batch sizes against each other.
+
+    Kendall's tau-b of the cell means, its exact two-sided p; supported where tau is at most -`delta`, refuted above.
+    Four sizes in order happen by chance in 2 of 24: with fewer than five the seeds decide, by the larger p of the two
+    trends, that of `x` and that of `y`.
+    """
+    short, mean_x, mean_y = _paired_means(x, y, reach)
+    if short:
+        return short
+    tau, test = kendall_tau_b(mean_x, mean_y), "exact p"
+    if len(mean_x) < MIN_BATCH_SIZES:  # too few for the exact test to reach its level
+        tau, test = tau._replace(p=_p_of_two_trends(x, y)), "both measures' trends over seeds, p"
+    against = tau.estimate < 0
+    verdict: Decision = "inconclusive"
+    reason = f"the order of {len(mean_x)} batch sizes is compatible with chance ({test} = {tau.p:.2g})"
+    if tau.p <= SIGNIFICANCE:
+        verdict = "refuted" if not against else ("supported" if tau.estimate <= -delta else "inconclusive")
+        reason = f"{test} = {tau.p:.2g} over {len(mean_x)} batch sizes"
+    p_supported, p_refuted = (tau.p, 1.0) if against else (1.0, tau.p)
+    return Finding(verdict, reason, tau.estimate, tau.low, tau.high, p_supported, p_refuted)
+
+
+def _p_of_two_trends(x: Sample, y: Sample) -> float:
+    """Two-sided p of "both change with the batch size": the larger of the two trends' (intersection-union)."""
+    slopes = [slope_per_doubling(sample.decidable().cells(linear=True)) for sample in (x, y)]
+    return max(min(1.0, 2 * min(slope.p_above(0.0), slope.p_below(0.0))) for slope in slopes)
+
+
+def unrelated(x: Sample, y: Sample, *, delta: float, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
+    """Decide whether Kendall's tau of `x` and `y` at these batch sizes lies within +-`delta`.
+
+    Two things are unsure, and each has its test. What the noise of seeds does to tau: its interval is the jackknife's
+    over seeds (Tukey 1958, Annals of Mathematical Statistics 29), on Student's t. Whether so few batch sizes have this
+    order by chance: the exact p of tau. Supported where the 90 % interval lies inside +-`delta`. Refuted where it lies
+    wholly outside and p is at most .05, which four batch sizes cannot reach.
+
+    Noise alone makes tau small. So nothing is supported unless both measures are shown to change with the batch size
+    (Kruskal and Wallis 1952, Journal of the American Statistical Association 47).
+    """
+    short, *_ = _paired_means(x, y, reach)
+    if short:
+        return short
+    tables = _tables(x, y)
+    seeds, n = tables[0].shape
+    if seeds < MIN_SEEDS:
+        return Finding("inconclusive", f"{seeds} seeds with every batch size; needs {MIN_SEEDS}")
+    found = kendall_tau_b(*tables.mean(axis=1))
+    if not np.isfinite(found.estimate):
+        return Finding("inconclusive", "one of the two measures does not vary")
+    others = [np.delete(tables, s, axis=1).mean(axis=1) for s in range(seeds)]
+    left_x, left_y = np.concatenate(others, axis=1)
+    without = kendall_by_group(left_x, left_y, np.repeat(np.arange(seeds), n)).tau
+    pseudo = seeds * found.estimate - (seeds - 1) * without
+    tau = LinearContrast(found.estimate, mean_of_seeds(pseudo, rounding=4 / (n * (n - 1))).se, seeds - 1)
+    p_within, p_beyond = tau.p_within(delta), max(tau.p_beyond(delta), found.p)
+    verdict: Decision = "inconclusive"
+    reason = f"the interval of tau is not inside ±{delta:g}"
+    if p_within <= SIGNIFICANCE and any(stats.kruskal(*table.T).pvalue > SIGNIFICANCE for table in tables):
+        reason, p_within = "one of the two measures is not shown to change with the batch size", float("nan")
+    elif p_within <= SIGNIFICANCE:
+        verdict, reason = "supported", f"the interval of tau lies inside ±{delta:g}"
+    elif p_beyond <= SIGNIFICANCE:
+        verdict, reason = "refuted", f"the interval of tau lies outside ±{delta:g}"
+    elif tau.p_beyond(delta) <= SIGNIFICANCE:
+        reason = f"by chance {n} batch sizes have such an order with p = {found.p:.2g}"
+    low, high = tau.interval(1 - 2 * SIGNIFICANCE)
+    return Finding(
+        verdict, reason, found.estimate, max(low, -1.0), min(high, 1.0), p_within, p_beyond, 1 - 2 * SIGNIFICANCE
+    )
+
+
+def _tables(*samples: Sample, linear: bool = False) -> Floats:
+    """The values of the seeds that have every batch size in every sample, shape (samples, seeds, sizes)."""
+    kept = [sample.decidable() for sample in samples]
+    sizes = set.intersection(*(set(sample.batch_size.tolist()) for sample in kept))
+    kept = [sample.where(np.isin(sample.batch_size, list(sizes))) for sample in kept]
+    common = sorted(set.intersection(*(set(whole_seeds(sample)) for sample in kept)))
+    return np.stack([seed_table(sample, common, linear=linear)[1] for sample in kept])
+
+
+def opposed_by_seed(x: Sample, y: Sample, *, delta: float = 0.0, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
+    """Decide whether the seeds of which `x` is high have a low `y`: the correlation of their mean deviations.
+
+    A deviation is from the mean of the cell, its mean that over batch sizes, so that each seed is one observation
+    (`correlations.over_seeds`). Supported where it is at most -`delta` with p <= .05, refuted where it is as surely
+    positive.
+    """
+    short, *_ = _paired_means(x, y, reach)
+    if short:
+        return short
+    tables = _tables(x, y)
+    rho = over_seeds(*(tables - tables.mean(axis=1, keepdims=True)).mean(axis=2))
+    if not np.isfinite(rho.p):
+        needed = MIN_SEEDS_TO_PERMUTE + 1
+        return Finding("inconclusive", f"{rho.n} seeds with every batch size; needs {needed} that differ", rho.estimate)
+    verdict: Decision = "inconclusive"
+    if rho.p <= SIGNIFICANCE:
+        verdict = "refuted" if rho.estimate > 0 else ("supported" if rho.estimate <= -delta else "inconclusive")
+    p_supported, p_refuted = (rho.p, 1.0) if rho.estimate < 0 else (1.0, rho.p)
+    reason = f"{rho.n} seeds, p = {rho.p:.2g}"
+    return Finding(verdict, reason, rho.estimate, p_supported=p_supported, p_refuted=p_refuted)
+
+
+def fall_together(x: Sample, y: Sample, *, delta: float, reach: Reach = AT_ONE_SIZE) -> Finding:
+    """Decide whether both `x` and `y` fall from the smallest to the largest of their batch sizes, seed by seed.
+
+    p is the larger of the two (intersection-union); the effect is that on `y`.
+    """
+    short, *_ = _paired_means(x, y, reach)
+    if short:
+        return short
+    changes = [np.diff(_tables(x, y, linear=linear)[..., [0, -1]])[..., 0] for linear in (False, True)]
+    ends = [
+        difference_by_seed(value, linear, claimed=-1, delta=delta, rounding=sample.rounding)
+        for sample, value, linear in zip((x, y), *changes, strict=True)
+    ]
+    if "not run" in {end.verdict for end in ends}:
+        return Finding("inconclusive", ends[0].reason)
+    reasons = dict.fromkeys(end.reason for end in ends)
+    verdict: Decision = "inconclusive"
+    if all(end.verdict == "supported" for end in ends):
+        verdict = "supported"
+    p_refuted = min(1.0, 2 * min(end.p_refuted for end in ends))
+    if p_refuted <= SIGNIFICANCE:
+        verdict = "refuted"
+    p = max(end.p_supported for end in ends)
+    return replace(ends[1], verdict=verdict, reason="; ".join(reasons), p_supported=p, p_refuted=p_refuted)
+
+
+def _paired_means(x: Sample, y: Sample, reach: Reach) -> tuple[Finding | None, Floats, Floats]:
+    """Cell means of both over the runs that have both; a finding instead where they are too few."""
+    difference = paired_difference(x, y)
+    short = difference.shortfall(reach)
+    if short:
+        return short, np.empty(0), np.empty(0)
+    common = set(difference.decidable().pairs)
+    arms = (s.where(np.array([pair in common for pair in s.pairs], dtype=bool)) for s in (x, y))
+    mean_x, mean_y = (cell_means(arm.batch_size, arm.value).mean for arm in arms)
+    return None, mean_x, mean_y
