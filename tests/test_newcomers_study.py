@@ -49,11 +49,11 @@ def newcomer(tmp_path: Path) -> Iterator[Path]:
 
 
 def train(folder: Path) -> Results:
-    """Three seeds of its networks, trained and probed in this process."""
+    """Its networks of one seed, trained and probed in this process."""
     bring(str(folder / "my_study.py"), None, None, folder)
     whole = load("mine", folder)
     data = DeviceData.of(split(whole, train_size=240, val_size=60, test_size=90), whole.sha256)
-    results, request = results_in(folder / "r"), Request("my_study.py", seeds=(0, 1, 2))
+    results, request = results_in(folder / "r"), Request("my_study.py", seeds=(0,))
     for one in plan(request).values():
         row = execute(one, data, results)
         assert row["status"] == "ok"
@@ -90,14 +90,14 @@ def test_its_networks_are_reported_with_its_plan_names_and_claims_where_the_file
     assert any(figure.name for figure in findings.figures)
     assert set(findings.table.trials["dataset"]) == {"mine"}
     (own,) = (verdict for verdict in findings.verdicts if verdict.claim == "OWN")
-    assert own.verdict in ("supported", "refuted", "inconclusive")
+    assert own.verdict == "not run", "one seed decides nothing"
 
     STUDIES.clear()
     (newcomer / "r" / "my_study.py").write_text("raise SystemExit('the folder was executed')")
     assert report([results.location]) == 0
     assert "without what my_study.py planned and claims: give it with --grid" in capsys.readouterr().err
     study = analysis.load(results.location)
-    assert len(study.networks) == 42
+    assert len(study.networks) == 14
     assert study.table.planned.empty
     assert "OWN" not in set(study.claims()["claim"])
     assert report([results.location, "--grid", str(file)]) == 0

@@ -123,8 +123,11 @@ def test_every_attack_and_the_input_hessian_with_other_numbers_of_classes(classe
     whole = load("few", folder)
     sizes = {"train_size": 96, "val_size": 24, "test_size": 60}
     data = DeviceData.of(split(whole, **sizes), whole.sha256)
-    losses = {name: (spec.loss,) if spec.loss else ("ce", "stable") for name, spec in ATTACKS.items()}
-    probes = [AttackProbe(name, 0.1, loss) for name in ATTACKS for loss in losses[name]]
+    probes = [
+        AttackProbe(name, 0.1, loss)  # type: ignore[arg-type]
+        for name, attack in ATTACKS.items()
+        for loss in ([attack.loss] if attack.loss else ["ce", "stable"])
+    ]
     one = trial(dataset="few", model="nets.layers:hidden", **sizes)
     asked = frozenset([*probes, InputHessianProbe(2), InputCurvatureProbe("test")])
     row = execute(planned(one, asked), data, results_in(folder / "r"))
