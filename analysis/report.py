@@ -17,7 +17,7 @@ from analysis.output.downloads import aggregated, comparisons_frame, conflicts_f
 from analysis.output.export import FORMATS, export_figures
 from analysis.output.latex import TABLES, write_latex
 from analysis.output.page import render
-from analysis.tables.cells import cells
+from analysis.tables.cells import cells_and_worst
 from analysis.tables.merge import conflicts_in_words
 from analysis.tables.table import load
 from search_spaces import GridError
@@ -111,7 +111,7 @@ def frames(findings: Findings) -> dict[str, pd.DataFrame]:
         "correlations": findings.correlations.correlations,
         "counterexamples": findings.counterexamples.found,
         "paper_versus_ours": comparisons_frame(findings.comparisons),
-        "cells": aggregated(cells(findings.table)),
+        "cells": aggregated(cells_and_worst(findings.table)),
         "networks": networks(findings.table),
     } | ({"conflicts": conflicts_frame(conflicts)} if conflicts else {})
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import replace
 from functools import cache, cached_property
 from typing import Any, TypeVar
 
@@ -16,8 +15,7 @@ from scipy import stats
 from analysis.figures.curve_sets import SHARED, Setup, setups, shared_values
 from analysis.statistics.groups import group_codes
 from analysis.statistics.thresholds import MIN_FINITE_SHARE
-from analysis.tables.cells import CELL, FLAGS, cells
-from analysis.tables.measures import worst_attacks
+from analysis.tables.cells import CELL, FLAGS, cells_and_worst
 from analysis.tables.observations import by_code
 from analysis.tables.table import CURVE, QUESTION, StudyTable, in_plain_text
 
@@ -79,11 +77,8 @@ class FigureData:
 
     @cached_property
     def cells(self) -> pd.DataFrame:
-        """The cells as `analysis.tables.cells` defines them, and those of the attack `WORST`, with `cell_id`."""
-        every = replace(self.table, attacks=worst_attacks(self.table))
-        parts = [part for part in (cells(self.table), cells(every)) if (part["n_seeds"] > 0).any()]
-        both = pd.concat(parts, ignore_index=True) if parts else cells(self.table)
-        return in_plain_text(self._identified(both.sort_values([*CELL, *QUESTION], ignore_index=True)))
+        """The cells of every attack and of all together (`analysis.tables.cells`), with `cell_id`."""
+        return in_plain_text(self._identified(cells_and_worst(self.table)))
 
     @cached_property
     def clean(self) -> pd.DataFrame:

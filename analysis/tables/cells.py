@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from analysis.statistics.thresholds import (
     ZERO_GRADIENT,
     untrained_accuracy,
 )
-from analysis.tables.measures import AUTO
+from analysis.tables.measures import AUTO, worst_attacks
 from analysis.tables.table import CURVE, QUESTION, StudyTable
 
 CELL = (*CURVE, "batch_size")
@@ -71,6 +72,13 @@ def cells(table: StudyTable) -> pd.DataFrame:
     - `decidable`: at least 3 seeds, and at least two thirds of the finished trials did not diverge.
     """
     return table.once("cells", lambda: _cells(table)).copy(deep=False)
+
+
+def cells_and_worst(table: StudyTable) -> pd.DataFrame:
+    """The `cells`, with those of the attack `WORST`, all attacks together, where there are several."""
+    together = replace(table, attacks=worst_attacks(table))
+    parts = [cells(table)] if together.attacks.empty else [cells(table), cells(together)]
+    return pd.concat(parts, ignore_index=True).sort_values([*CELL, *QUESTION], ignore_index=True)
 
 
 def _cells(table: StudyTable) -> pd.DataFrame:

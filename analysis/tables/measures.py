@@ -44,7 +44,8 @@ def worst(table: StudyTable) -> pd.DataFrame:
     return table.once("worst of the attacks", lambda: _worst(table))
 
 
-_NO_ANSWER = ["trial_id", "epsilon", "correct", "n", "accuracy", "attacks"]
+_ANSWER = {"trial_id": object, "epsilon": float, "correct": int, "n": int, "accuracy": float, "attacks": int}
+"""Columns of `worst` and their types."""
 
 
 def _worst(table: StudyTable) -> pd.DataFrame:
@@ -62,7 +63,7 @@ def _worst(table: StudyTable) -> pd.DataFrame:
         packed = np.frombuffer(b"".join(known), dtype=np.uint8).reshape(len(known), -1)
         correct = int(np.unpackbits(np.bitwise_and.reduce(packed, axis=0), count=n).sum())
         found.append((trial_id, epsilon, correct, n, correct / n, len(known)))
-    return pd.DataFrame(found, columns=_NO_ANSWER)
+    return pd.DataFrame(found, columns=list(_ANSWER)).astype(_ANSWER)
 
 
 def worst_attacks(table: StudyTable) -> pd.DataFrame:

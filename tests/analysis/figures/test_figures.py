@@ -265,7 +265,7 @@ def test_momenta_become_a_group_of_their_own() -> None:
     assert [group.curves.title for group in groups] == ["Regimes", "Momentum under LR constant"]
     assert [figure.title.split(": ")[1] for figure in groups[0].figures] == [
         "Clean accuracy", "accuracy under FGSM at ε = 0.3", "accuracy under PGD at ε = 0.3",
-        "λ₁ on the training set", "λ₁ on the test set",
+        "accuracy under all attacks at ε = 0.3", "λ₁ on the training set", "λ₁ on the test set",
     ]  # fmt: skip
 
 
