@@ -7,6 +7,7 @@ about these networks and say nothing about the papers'.
 
 from __future__ import annotations
 
+from search_spaces.measures import MEASURES
 from search_spaces.probe import HEADLINE_EPSILON, MinimalEpsilonProbe, Probe
 from search_spaces.regimes import BENCHMARK_MOMENTUM, benchmark, fixed_rate, fixed_ratio
 from search_spaces.space import Space, attack_probes, curve, lambda1_probes
@@ -43,10 +44,15 @@ DIGITS = Trial(
 )
 
 
+CHEAP = ("adaptive_sharpness", "relative_flatness")
+"""Measures that take a tenth of a second a network."""
+
+
 def _probes(trial: Trial) -> frozenset[Probe]:
     attacks = attack_probes(("fgsm", "pgd"), (HEADLINE_EPSILON[DIGITS.dataset],), steps=PGD_STEPS)
     smallest = frozenset({MinimalEpsilonProbe()}) if trial.seed == CURVE_SEED else frozenset()
-    return attacks | lambda1_probes(trial) | smallest
+    cheap = frozenset(probe for name in CHEAP for probe in MEASURES[name].ask(trial, ()))
+    return attacks | lambda1_probes(trial) | smallest | cheap
 
 
 SMOKE = Space(

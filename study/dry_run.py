@@ -47,6 +47,17 @@ def lines(grid: Grid, work: Collection[Planned], costs: CostModel) -> Iterator[s
         yield f"? {duration(seconds)} of it is a guess: {reason} yet"
 
 
+def tracking(work: Collection[Planned], costs: CostModel, share: float) -> str:
+    """What `--track SHARE` measures of this work and what it costs; networks that are trained already have no part."""
+    from study.training.tracking import tracked  # importing torch takes seconds
+
+    untrained = [planned for planned in work if planned.trial.trial_id not in costs.trained]
+    chosen = [planned for planned in untrained if tracked(planned.trial.epochs, planned.trial.train_size, share)[0]]
+    seconds = share * sum(map(costs.training_seconds, chosen))
+    more = f", up to {duration(seconds)} of one core more" if chosen else "; a larger share, as --track 1, is needed"
+    return f"tracked while they train: {len(chosen)} of {len(untrained)} networks{more}"
+
+
 def _name(planned: Planned) -> str:
     return describe_settings(planned.trial, planned.regimes[:1] or ("parent",))
 

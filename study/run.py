@@ -106,6 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
                 most = "at most " if looks else ""
                 print(f"{most}{len(work)} of {len(grid)} trials to run, results in {results.location}", flush=True)
+                if settings.track:
+                    _print_wrapped(dry_run.tracking(work, CostModel(grid, rows), settings.track))
                 with Trackers(settings.trackers, results) as trackers:
                     data = checks.load_data(work, arguments.data_dir)
                     _record_request(results, request, argv, outside, looks)
@@ -255,6 +257,8 @@ def _print_dry_run(
     print(f"answered already: {len(grid) - len(work)} trials; to do: {len(work)} trials with {probes_left} probes")
     for line in dry_run.lines(grid, work, costs):
         print(line)
+    if settings.track:
+        _print_wrapped(dry_run.tracking(work, costs, settings.track))
     if looks := request["until_decided"]:
         from analysis.tables.table import load
         from study import until_decided

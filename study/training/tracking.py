@@ -16,8 +16,9 @@ from study.training.loop import Split, TrainingRun
 
 MOST_IMAGES, MOST_EPOCHS = 2000, 12
 
-FEWEST_IMAGES = 256
-"""Fewer epochs are tracked before the images become fewer: eigenvalues of few images say little of all."""
+FEWEST_IMAGES, LEAST_IMAGES = 256, 64
+"""Fewer epochs are tracked before there are fewer images than the first number, and none on fewer than the second:
+eigenvalues of few images say little of all."""
 
 PASSES = 32
 """Training passes of one image that tracking takes for each of its images, rounded up. Measured: 5 to 9 Hessian-vector
@@ -81,7 +82,7 @@ def tracked(epochs: int, train_size: int, share: float) -> tuple[int, frozenset[
     """The number of images and the epochs that may be tracked for this share of the planned training.
 
     The epochs are spaced logarithmically and end with the last. The size does not depend on the minibatch, so networks
-    of one protocol are tracked on as many images.
+    of one protocol are tracked on as many images. No epoch is tracked if the share pays for too few of them.
 
     Args:
         epochs: planned.
@@ -91,6 +92,8 @@ def tracked(epochs: int, train_size: int, share: float) -> tuple[int, frozenset[
     budget = share * epochs * train_size / PASSES
     points = max(1, min(MOST_EPOCHS, epochs, int(budget / min(FEWEST_IMAGES, train_size))))
     images = max(1, min(MOST_IMAGES, train_size, int(budget / points)))
+    if images < min(LEAST_IMAGES, train_size):
+        return 0, frozenset()
     if points == 1:
         return images, frozenset({epochs})
     return images, frozenset(round(epochs ** (place / (points - 1))) for place in range(points))

@@ -144,7 +144,8 @@ class TrialTraining:
         self._tracking = None
         if track is not None:
             images, epochs = tracked(trial.epochs, trial.train_size, track)
-            self._tracking = Tracking(data.train, images, epochs, memory_fraction)
+            if images:
+                self._tracking = Tracking(data.train, images, epochs, memory_fraction)
         self.trial_id = trial.trial_id
         self.run = TrainingRun(model, optimizer, recipe)
         self._data, self._results, self._num_classes = data, results, DATASETS[trial.dataset].num_classes

@@ -103,14 +103,14 @@ def test_networks_trained_as_one_program_are_tracked_each_by_its_own_curvature(t
 
 def test_a_run_that_reaches_its_target_early_is_tracked_at_its_end(tmp_path: Path) -> None:
     planned = small.planned(small.trial(epochs=40, target_loss=2.0), NO_PROBES)
-    row = run(tmp_path, planned, track=0.2)
+    row = run(tmp_path, planned, track=2.0)
     assert 1 < row["epochs_done"] < 40
     assert row["history"][-1]["lambda1"] is not None
 
 
 @pytest.mark.parametrize(
     ("epochs", "train_size", "share"),
-    [(100, 55_000, 0.1), (15, 1_024, 0.1), (8, 6_144, 1.0), (1, 200, 0.5), (3, 64, 9.0)],
+    [(100, 55_000, 0.1), (60, 1_024, 0.1), (8, 6_144, 1.0), (1, 200, 40.0), (3, 64, 20.0)],
 )
 def test_the_plan_stays_within_its_share_and_ends_with_the_last_epoch(
     epochs: int, train_size: int, share: float
@@ -123,6 +123,10 @@ def test_the_plan_stays_within_its_share_and_ends_with_the_last_epoch(
         assert images >= min(FEWEST_IMAGES, train_size) and min(chosen) == 1
         gaps = [math.log(b / a) for a, b in zip(sorted(chosen), sorted(chosen)[1:], strict=False) if a > 8]
         assert max(gaps, default=0) < 2 * min(gaps, default=1)
+
+
+def test_a_share_that_pays_for_too_few_images_tracks_nothing() -> None:
+    assert tracked(15, 1_024, 0.1) == (0, frozenset())
 
 
 def test_tracking_leaves_mode_gradients_and_weights_alone(tmp_path: Path) -> None:
