@@ -20,7 +20,13 @@ from ray.exceptions import RayError
 from study.data import Splits
 from study.trials.device_data import DataKey
 from study.tuning.cpus import usable_cpus
-from study.tuning.ends import exit_without_ray, handle_sigterm, ignore_interrupts, watch_children, watch_server
+from study.tuning.ends import (
+    exit_without_ray,
+    ignore_interrupts,
+    restore_sigterm,
+    watch_children,
+    watch_server,
+)
 from study.tuning.settings import ClusterError, RunSettings
 
 Node = Mapping[str, float]
@@ -49,7 +55,7 @@ def connected(address: str | None) -> Iterator[None]:
     try:
         with _own_sigterm_handler():
             _start_or_join(address)
-        handle_sigterm()  # Ray's C++ code has replaced it too
+        restore_sigterm()  # Ray's C++ code has replaced it too
         stop_watching = _watch_ray()
         try:
             yield
@@ -59,11 +65,26 @@ def connected(address: str | None) -> Iterator[None]:
         ignore_interrupts()
         raise
     finally:
-        started = utils.psutil.Process().children(recursive=True)  # Ray brings a psutil of its own
-        ray.shutdown()
-        for process in started:  # agents that were still starting do not notice that Ray has ended
-            with suppress(utils.psutil.NoSuchProcess):
-                process.kill()
+        _shut_down()
+
+
+def _shut_down() -> None:
+    """Shut Ray down, and end what it has started on this machine."""
+    started = utils.psutil.Process().children(recursive=True)  # Ray brings a psutil of its own
+    node = ray._private.worker._global_node
+    if node is not None:
+        end_processes = node.kill_all_processes
+
+        def end_with_handler(**options: bool) -> None:
+            restore_sigterm()  # Ray's C++ code has just removed the handler, and this takes seconds
+            end_processes(**options)
+
+        node.kill_all_processes = end_with_handler
+    ray.shutdown()
+    restore_sigterm()
+    for process in started:  # agents that were still starting do not notice that Ray has ended
+        with suppress(utils.psutil.NoSuchProcess):
+            process.kill()
 
 
 @contextmanager

@@ -42,6 +42,12 @@ def handle_sigterm() -> None:
         signal.signal(signal.SIGTERM, _interrupt)
 
 
+def restore_sigterm() -> None:
+    """Give SIGTERM the handler that Python has for it, which code in C has replaced."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+
+
 def watch_for_sigterm() -> None:
     """Delete this process's locks as soon as SIGTERM comes, in a thread; call it once, in the main thread.
 
