@@ -213,7 +213,7 @@ def test_a_job_on_two_nodes_is_interrupted_queued_again_and_goes_on_elsewhere(tm
     assert job.record() == [f"scontrol requeue {JOB}"]
     assert not (results / "run.json").exists()
 
-    Results(results).write_run_lock({"host": "node7", "pid": 1, "token": "killed", "at": time.time() - 140})
+    Results(results).write_run_lock({"host": "node7", "pid": 1, "token": "killed", "at": time.time() - 20})
     again = job.start(*arguments)
     printed, _ = again.communicate(timeout=500)
     assert again.returncode == 0, printed
