@@ -382,5 +382,6 @@ def directional(
     else:
         verdict, reason = "inconclusive", f"the interval of {what} includes 0"
     p_refuted = min(p_against, p_none)
+    dof = effect.dof if looks == 1 else float("nan")  # an effect that the data chose has no known error
     confidence = 1 - SIGNIFICANCE / looks
-    return Finding(verdict, reason, effect.value, low, high, p_for, p_refuted, confidence, dof=effect.dof)
+    return Finding(verdict, reason, effect.value, low, high, p_for, p_refuted, confidence, dof=dof)

@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import analysis
 from analysis.figures.representatives import Representative, arrays
 from analysis.report import main
 from analysis.tables.table import StudyTable, load
+from study.results.answers import ENTRIES, READERS
 from study.results.folder import RecordsError, Results
 from study.results.schema import HEADLINE as HEADLINE_FIELDS
-from study.results.schema import Row
+from study.results.schema import PROBES, Row
 from tests.analysis.synthetic import curve_rows, row, trial
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "example"
@@ -170,6 +172,11 @@ def test_a_row_of_an_older_version_answers_the_same_probes(two: Any) -> None:
     new["attacks"] = [entry | {"source": "self"} for entry in new["attacks"]]
     old = new | {"attacks": [entry | {"source": None} for entry in new["attacks"]]}
     assert len(two([new], [old]).attacks) == len(new["attacks"])
+
+
+def test_every_kind_of_entry_can_be_united() -> None:
+    entries = {one.name for one in PROBES if pa.types.is_list(one.type) and pa.types.is_struct(one.type.value_type)}
+    assert entries == set(READERS) == set(ENTRIES)
 
 
 def test_the_child_of_another_parent_is_left_out(two: Any) -> None:
