@@ -43,11 +43,10 @@ def check_md5(path: Path, content: bytes, expected: str) -> None:
         raise damaged(path, f"has md5 {actual}, not {expected} as published")
 
 
-def check_labels(path: Path, labels: npt.NDArray[np.generic], num_classes: int | None) -> None:
-    """Raise `DataError` unless every label is in 0 .. num_classes - 1, or at least 0 where that is None."""
-    if labels.size and (labels.min() < 0 or (num_classes is not None and labels.max() >= num_classes)):
-        valid = "at least 0" if num_classes is None else f"0 to {num_classes - 1}"
-        raise damaged(path, f"holds labels {labels.min()} to {labels.max()}, not {valid}")
+def check_labels(path: Path, labels: npt.NDArray[np.generic], num_classes: int) -> None:
+    """Raise `DataError` unless every label is in 0 .. num_classes - 1."""
+    if labels.size and (labels.min() < 0 or labels.max() >= num_classes):
+        raise damaged(path, f"holds labels {labels.min()} to {labels.max()}, not 0 to {num_classes - 1}")
 
 
 @dataclass(frozen=True)

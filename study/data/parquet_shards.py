@@ -20,7 +20,6 @@ from study.data.image_data import DataError, DatasetInfo, Images, Labels, Part, 
 
 IMAGE_COLUMNS = ("img", "image")
 PIL_MODES = {1: "L", 3: "RGB"}  # channels -> mode
-GREY_MODES = ("1", "L", "LA")
 DEEP_MODES = ("I", "F")  # how PIL's names of modes with more than 8 bits begin
 
 IMAGE_FORMATS = ("PNG", "WEBP", "JPEG")
@@ -55,41 +54,6 @@ def _folders_in(folder: Path) -> list[Path]:
         return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     except OSError:  # no folder, or none that may be read
         return []
-
-
-def read_shards(
-    paths: Sequence[Path],
-    label_column: str,
-    *,
-    image_shape: tuple[int, int, int] | None = None,
-    num_classes: int | None = None,
-    published: str = "",
-) -> Part:
-    """Images and labels of shards, in this order; images are bytes of PNG, JPEG or WebP in `img` or `image`.
-
-    Args:
-        paths: at least one shard.
-        label_column: the column of the classes, integers from 0.
-        image_shape: (channels, height, width) of every image; None: that of the first one.
-        num_classes: classes that labels may name; None: any number.
-        published: the name of a data set whose published pixels these should be: JPEG images are warned of.
-
-    Returns:
-        Images uint8 (N, C, H, W) and labels int64 (N,).
-
-    Raises:
-        DataError: a file is damaged, lacks a column or holds something else.
-    """
-    parts: list[Part] = []
-    for path in paths:
-        encoded, labels = _columns(path, label_column)
-        check_labels(path, labels, num_classes)
-        image_shape = image_shape or _shape(path, encoded)
-        if published and any((content or b"").startswith(JPEG_START) for content in encoded):
-            message = f"{path.parent}: JPEG images; their pixels are not quite {published}'s published ones"
-            warnings.warn(message, stacklevel=2)
-        parts.append((decode(path, encoded, image_shape), labels))
-    return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
 
 
 @dataclass(frozen=True)
@@ -158,9 +122,16 @@ class ParquetShards:
         rows = sum(open_shard(path).metadata.num_rows for path in paths)
         if expected is not None and rows != expected:
             raise DataError(f"{folder}: {len(paths)} {split} shard(s) hold {rows} images, {info.name} has {expected}")
-        return read_shards(
-            paths, self.label_column, image_shape=info.image_shape, num_classes=info.num_classes, published=info.name
-        )
+        parts = [self._shard(path, info) for path in paths]
+        return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
+
+    def _shard(self, path: Path, info: DatasetInfo) -> Part:
+        encoded, labels = _columns(path, self.label_column)
+        check_labels(path, labels, info.num_classes)
+        if any((content or b"").startswith(JPEG_START) for content in encoded):
+            message = f"{path.parent}: JPEG images; their pixels are not quite {info.name}'s published ones"
+            warnings.warn(message, stacklevel=2)
+        return decode(path, encoded, info.image_shape), labels
 
 
 def _plain(name: str) -> str:
@@ -201,14 +172,6 @@ def open_shard(path: Path) -> Any:
         return pq.ParquetFile(path)
     except (OSError, pa.ArrowException) as error:
         raise damaged(path, f"is not a readable Parquet file ({first_line(error)})") from error
-
-
-def _shape(path: Path, encoded: Sequence[bytes | None]) -> tuple[int, int, int]:
-    """(channels, height, width) of the first image of a shard."""
-    if not encoded:
-        raise damaged(path, "holds no images")
-    with _open_image(path, encoded[0], 0) as image:
-        return (1 if image.mode in GREY_MODES else 3, image.height, image.width)
 
 
 def decode(path: Path, encoded: Sequence[bytes | None], image_shape: tuple[int, int, int]) -> Images:

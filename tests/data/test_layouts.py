@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from study.data import DATASETS, ImageData, load
-from study.data.parquet_shards import read_shards, shards_of
 from tests.data.conftest import Parts, Writer
 
 
@@ -152,16 +151,6 @@ def test_jpeg_images_are_read_and_said_to_differ_from_the_published_ones(
         data = load("mnist", tmp_path, verify=False)
     assert data.train_x.shape == smooth[0][0].shape
     assert 0 < np.abs(data.train_x.astype(int) - smooth[0][0]).mean() < 20
-
-
-def test_shards_of_unknown_shape_have_that_of_their_first_image(
-    tmp_path: Path, colour: Parts, grey: Parts, write_shards: Writer
-) -> None:
-    for name, parts in (("colour", colour), ("grey", grey)):
-        write_shards(tmp_path / name, parts, shards=2)
-        images, labels = read_shards(shards_of(tmp_path / name, "train"), "label")
-        np.testing.assert_array_equal(images, parts[0][0])
-        np.testing.assert_array_equal(labels, parts[0][1])
 
 
 def test_the_sha256_of_the_same_images_is_the_same_in_any_layout(

@@ -27,7 +27,7 @@ from study.results.folder import Results
 from study.trials.execute import ProbeError, execute
 from tests.trials.small import planned, results_in, tensors, timeless, trial
 
-ATTACK_PROBES = [AttackProbe(name, 0.1, "stable") for name in ATTACKS]
+ATTACK_PROBES = [AttackProbe(name, 0.1, spec.loss or "stable") for name, spec in ATTACKS.items()]
 PROBES: list[Probe] = [
     *ATTACK_PROBES,
     SpectrumProbe("train", 120),

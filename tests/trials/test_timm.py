@@ -49,13 +49,12 @@ def test_a_network_passes_training_every_probe_and_resume(name: str, tmp_path: P
 def test_a_layer_without_second_derivatives_costs_the_hessians_alone(tmp_path: Path) -> None:
     """torch cannot differentiate the hard sigmoid twice."""
     results = results_in(tmp_path)
-    one = planned(
-        trial(model="mobilenetv3_small_050", epochs=1), frozenset([*ATTACK_PROBES, SpectrumProbe("test", 20)])
-    )
-    with pytest.raises(ProbeError, match=r"in probe spectrum test 20: .*hardsigmoid"):
+    attacks = [probe for probe in ATTACK_PROBES if probe.attack in ("fgsm", "pgd")]
+    one = planned(trial(model="mobilenetv3_small_050", epochs=1), frozenset([*attacks, SpectrumProbe("test", 20)]))
+    with pytest.raises(ProbeError, match=r"in probe spectrum test 20 .*hardsigmoid"):
         execute(one, tensors(), results)
     row = results.read_row(one.trial.trial_id)
     assert row is not None
-    assert answered(row) == {probe.key for probe in ATTACK_PROBES}
+    assert answered(row) == {probe.key for probe in attacks}
     assert "hardsigmoid" in row["status_reason"]
     assert row["lambda1_test"] is None
