@@ -7,7 +7,7 @@ from search_spaces.large_batch import LARGE_BATCH
 from search_spaces.measures import MEASURES
 from search_spaces.mnist_quick import MNIST_QUICK
 from search_spaces.natural_training import NATURAL_TRAINING
-from search_spaces.outside import STUDIES, is_file
+from search_spaces.outside import STUDY_FILES, is_file
 from search_spaces.probe import (
     HEADLINE_ATTACKS,
     HEADLINE_EPSILON,
@@ -48,8 +48,8 @@ def plan(request: Request) -> Grid:
     Raises:
         GridError: an unknown grid, or a choice that the grid does not offer.
     """
-    if request.grid in STUDIES:
-        return build(request, STUDIES[request.grid].SPACES)
+    if request.grid in STUDY_FILES:
+        return build(request, STUDY_FILES[request.grid].SPACES)
     if is_file(request.grid):
         raise GridError(f"the study file {request.grid} is not loaded")
     if request.grid not in GRIDS:

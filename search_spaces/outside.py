@@ -25,7 +25,7 @@ from search_spaces.space import Space
 OWN = ("study", "search_spaces", "analysis")
 """The packages of this project, which every node has."""
 
-STUDIES: dict[str, ModuleType] = {}
+STUDY_FILES: dict[str, ModuleType] = {}
 """File name -> study file that was loaded in this process."""
 
 
@@ -35,7 +35,7 @@ def is_file(grid: str) -> bool:
 
 
 def load_study(path: str | Path) -> ModuleType:
-    """Execute a study file; it is then in STUDIES, and its regimes' names are known.
+    """Execute a study file; it is then in STUDY_FILES, and its regimes' names are known.
 
     Raises:
         GridError: there is no such file, it cannot be executed, or it has no SPACES.
@@ -75,13 +75,13 @@ def load_module(name: str, folder: Path | None = None) -> ModuleType:
 
 
 def accept(module: ModuleType) -> ModuleType:
-    """Take an imported study file into STUDIES. Raises GridError as `load_study`."""
+    """Take an imported study file into STUDY_FILES. Raises GridError as `load_study`."""
     spaces = getattr(module, "SPACES", None)
     name = f"{module.__name__}.py"
     if not isinstance(spaces, Sequence) or not spaces or not all(isinstance(space, Space) for space in spaces):
         raise GridError(f"{name} has no SPACES: a tuple of one `search_spaces.space.Space` or more")
     REGIME_NAMES.update(getattr(module, "REGIME_NAMES", {}))
-    STUDIES[name] = module
+    STUDY_FILES[name] = module
     return module
 
 

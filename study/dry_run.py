@@ -41,10 +41,7 @@ def lines(grid: Grid, work: Collection[Planned], costs: CostModel) -> Iterator[s
     yield costs.summary(work)
     guessed = [planned for planned in work if not costs.knows(planned)]
     if guessed:
-        models = sorted({planned.trial.model for planned in guessed if not costs.knows_model(planned.trial.model)})
-        seconds = sum(map(costs.seconds, guessed))
-        reason = f"nobody has measured {', '.join(models)}" if models else "nobody has measured these attacks"
-        yield f"? {duration(seconds)} of it is a guess: {reason} yet"
+        yield f"? {duration(sum(map(costs.seconds, guessed)))} of it is a guess: nobody has measured these attacks yet"
 
 
 def tracking(work: Collection[Planned], costs: CostModel, share: float) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from search_spaces.outside import STUDIES
+from search_spaces.outside import STUDY_FILES
 from search_spaces.regimes import REGIME_NAMES
 from study.trials import outside
 
@@ -17,7 +17,7 @@ from study.trials import outside
 @contextmanager
 def forgotten() -> Iterator[None]:
     """Within it anything may be brought; afterwards all of it is forgotten."""
-    tables = [*outside.REGISTRIES.values(), STUDIES, REGIME_NAMES]
+    tables = [*outside.REGISTRIES.values(), STUDY_FILES, REGIME_NAMES]
     before = [dict(table) for table in tables]
     path, meta_path, modules = list(sys.path), list(sys.meta_path), set(sys.modules)
     try:

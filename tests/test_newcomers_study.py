@@ -12,7 +12,7 @@ import analysis
 from analysis.report import find_and_write
 from analysis.report import main as report
 from search_spaces import Request, plan
-from search_spaces.outside import STUDIES
+from search_spaces.outside import STUDY_FILES
 from study.data import load, split
 from study.results.answers import answered
 from study.results.folder import Results
@@ -92,7 +92,7 @@ def test_its_networks_are_reported_with_its_plan_names_and_claims_where_the_file
     (own,) = (verdict for verdict in findings.verdicts if verdict.claim == "OWN")
     assert own.verdict == "not run", "one seed decides nothing"
 
-    STUDIES.clear()
+    STUDY_FILES.clear()
     (newcomer / "r" / "my_study.py").write_text("raise SystemExit('the folder was executed')")
     assert report([results.location]) == 0
     assert "without what my_study.py planned and claims: give it with --grid" in capsys.readouterr().err

@@ -322,11 +322,14 @@ def test_dry_run_prints_the_work_by_curve_and_does_nothing(tmp_path: Path, capsy
 def test_dry_run_says_which_costs_are_guesses(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """An attack's that nobody has measured; a model is timed."""
     monkeypatch.setattr(costs, "IMAGE_SECONDS", {})
+    monkeypatch.setattr(costs, "ATTACK_PASSES", {})
     assert main([*SMALL, "--dry-run", "--results", str(tmp_path / "r")]) == 0
     printed = capsys.readouterr().out
     assert len(re.findall(r"^ *\d+/\d+ +~[\d:]+\? ", printed, re.MULTILINE)) == 3
-    assert f"of it is a guess: nobody has measured {DIGITS.model} yet" in printed
+    assert "of it is a guess: nobody has measured these attacks yet" in printed
+    assert "by steps timed here" in printed
 
 
 def test_dry_run_tells_what_is_finished_from_what_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

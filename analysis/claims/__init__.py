@@ -15,7 +15,7 @@ from analysis.claims.curves import Evidence
 from analysis.claims.own_numbers import by_its_own_numbers
 from analysis.tables.table import StudyTable
 from search_spaces import GridError
-from search_spaces.outside import STUDIES
+from search_spaces.outside import STUDY_FILES
 
 PAPERS = (natural_training, sgd_variants, large_batch)
 """A file a paper, in the order of the ledger."""
@@ -35,8 +35,8 @@ def evaluate(table: StudyTable) -> list[Verdict]:
 
 
 def _own_claims(table: StudyTable) -> Iterator[Claim]:
-    for file in dict.fromkeys(request.grid for request in table.requests if request.grid in STUDIES):
-        for claim in getattr(STUDIES[file], "CLAIMS", ()):
+    for file in dict.fromkeys(request.grid for request in table.requests if request.grid in STUDY_FILES):
+        for claim in getattr(STUDY_FILES[file], "CLAIMS", ()):
             if not isinstance(claim, Claim) or claim.name in CLAIMS:
                 raise GridError(f"{file}: {claim!r:.80} in CLAIMS is no claim, or has the name of a paper's")
             yield claim

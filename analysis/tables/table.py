@@ -29,7 +29,7 @@ from search_spaces import (
     plan,
 )
 from search_spaces import merge as merge_grids
-from search_spaces.outside import STUDIES, is_file
+from search_spaces.outside import STUDY_FILES, is_file
 from study.results.folder import RecordsError, Results, Unreadable
 from study.results.schema import PROVENANCE, ROW_SCHEMA, Row
 
@@ -202,7 +202,7 @@ def _read(location: str | Path, request: Mapping[str, Any] | None) -> _Folder:
             f"no trial of {results.location} can be read{why}; run the study first: python -m study.run --help"
         )
     named = dict.fromkeys(str(entry.get("grid")) for entry in study.get("requests", []))
-    not_given = [name for name in named if is_file(name) and name not in STUDIES]
+    not_given = [name for name in named if is_file(name) and name not in STUDY_FILES]
     return _Folder(results.location, rows, unreadable, requests, plans, grid, not_given)
 
 

@@ -60,12 +60,20 @@ def of_network(model: nn.Module, image_shape: tuple[int, int, int]) -> str:
                 if parameter.is_floating_point():
                     parameter.copy_(_fixed(place, parameter) * _scale(parameter))
             images = _fixed(0, torch.empty(IMAGES, *image_shape)).add(1).div(2)
-            logits = model.eval()(images.to(parameters[0].dtype)).double().flatten()
-            answers = logits @ _fixed(-1, torch.empty(len(logits), ANSWERS, dtype=torch.float64))
+            answers = _answers(model.eval(), images.to(parameters[0].dtype))
     finally:
         torch.set_num_threads(threads)
-    numbers = [value if math.isfinite(value) else math.nan for value in (norm, *answers.tolist())]
+    numbers = [value if math.isfinite(value) else math.nan for value in (norm, *answers)]
     return " ".join([digest, *(f"{value:.8g}" for value in numbers)])
+
+
+def _answers(model: nn.Module, images: Tensor) -> list[float]:
+    try:
+        logits: Tensor = model(images).double().flatten()
+    except Exception:  # it refuses such weights, whatever their kind: the digest and the norm must do
+        return [math.nan] * ANSWERS
+    found: list[float] = (logits @ _fixed(-1, torch.empty(len(logits), ANSWERS, dtype=torch.float64))).tolist()
+    return found
 
 
 def _fixed(stream: int, like: Tensor) -> Tensor:
@@ -82,11 +90,14 @@ def _scale(parameter: Tensor) -> float:
 
 @cache
 def same_function(first: str, second: str) -> bool:
-    """Whether two fingerprints are of one function, up to rounding."""
-    (digest, *numbers), (other_digest, *other_numbers) = first.split(), second.split()
-    if digest != other_digest or len(numbers) != len(other_numbers):
+    """Whether two fingerprints are of one function, up to rounding; False if one is no fingerprint."""
+    texts = first.split(), second.split()
+    try:
+        a, b = (np.array(text[1:], dtype=float) for text in texts)
+    except ValueError:
         return False
-    a, b = np.array(numbers, dtype=float), np.array(other_numbers, dtype=float)
+    if texts[0][:1] != texts[1][:1] or len(a) != len(b) or len(a) < 2:
+        return False
     size = float(np.nanmax(np.abs([a[1:], b[1:], np.zeros_like(a[1:])])))
     near = np.isclose(a, b, rtol=0, atol=[NORM_TOLERANCE * max(a[0], b[0]), *[TOLERANCE * size] * (len(a) - 1)])
     return bool((near | (np.isnan(a) & np.isnan(b))).all())

@@ -15,7 +15,7 @@ from torch import nn
 
 from search_spaces import GridError, Request
 from search_spaces.outside import (
-    STUDIES,
+    STUDY_FILES,
     SourceFinder,
     accept,
     dictionary,
@@ -143,7 +143,7 @@ def sized(request: Request) -> Request:
 
 def _add_study(name: str) -> None:
     """The study file's entries, without its data sets, whose sizes only the driver can find."""
-    module = STUDIES[f"{name}.py"]
+    module = STUDY_FILES[f"{name}.py"]
     for registry in REGISTRIES.keys() - {"DATASETS"}:
         entries = dictionary(module, registry)
         if registry == "MODELS":

@@ -69,17 +69,21 @@ DIRECTIONS_SHARED_BY = 4
 FORWARD_SHARE = 1 / 3
 """A forward pass alone relative to a training pass: one of three matrix products."""
 
-ATTACK_PASSES: Mapping[str, int] = {
-    **{"fgsm": 2, "pgd": 41, "fgsm10": 10, "l2grad": 2, "fhsm": 6, "l2hess": 6},
+ATTACK_PASSES: Mapping[str, float] = {
+    **{"fgsm": 2, "pgd": 41, "fgsm10": 10, "l2grad": 2, "fhsm": 1.5, "l2hess": 1.5},
     **{"apgd_ce": 102, "apgd_t": 910},  # at most: fooled images are left out
 }
-"""Passes of an attack and of scoring it; a Newton system on ten classes takes nine backward passes."""
+"""Passes of an attack and of scoring it, without those of its JACOBIANS."""
+
+JACOBIANS = ("fhsm", "l2hess")
+"""Attacks that solve a Newton system, for which they take the margins' Jacobian."""
+
+CLASS_PASSES = 0.5
+"""Passes of one row of the margins' Jacobian, a backward pass for each class but the true one. Measured: .35 to .7, on
+2 to 100 classes; the input curvature is hardly more than that."""
 
 MINIMAL_EPSILON_PASSES = 180
 """Passes of the search for the smallest perturbation. Measured: 149 to 180; PGD at six epsilons on two losses: 492."""
-
-INPUT_CURVATURE_PASSES = 4.5
-"""Passes of the input curvature on ten classes: nine backward passes. Measured: 3.8 to 4.0."""
 
 SHARPNESS_VECTORS: Mapping[str, int] = {"trace": 20, "density": 50}
 """Vectors that a measure of the Hessian keeps: the constants of `study.curvature.stochastic`."""
@@ -106,7 +110,7 @@ def train_seconds(planned: Planned, image_seconds: Mapping[str, float] = IMAGE_S
     steps = trial.epochs * -(-trial.train_size // trial.batch_size)
     passes = GRADIENTS.get(trial.optimizer, 1.0)
     if trial.adversarial_training != "none":
-        passes += ATTACK_SHARE * ATTACK_PASSES.get(trial.adversarial_training, UNKNOWN_PASSES)
+        passes += ATTACK_SHARE * _attack_passes(trial.adversarial_training, _jacobian_passes(trial.dataset))
     images = trial.epochs * (trial.train_size * passes + trial.val_size * FORWARD_SHARE)
     return steps * STEP_SECONDS + images * image_seconds.get(trial.model, UNKNOWN_IMAGE_SECONDS)
 
@@ -120,18 +124,30 @@ def probe_seconds(planned: Planned, image_seconds: Mapping[str, float] = IMAGE_S
 def probe_passes(trial: Trial, probes: Iterable[Probe]) -> float:
     """Training passes of one image that take as long as these probes of a trial."""
     sizes = {"train": trial.train_size, "test": trial.test_size}
-    return sum(_passes(probe, sizes) for probe in probes)
+    jacobian = _jacobian_passes(trial.dataset)
+    return sum(_passes(probe, sizes, jacobian) for probe in probes)
 
 
-def _passes(probe: Probe, sizes: Mapping[str, int]) -> float:
+def _jacobian_passes(dataset: str) -> float:
+    """Passes of the margins' Jacobian on this data set."""
+    from study.data import DATASETS  # imports torch, which takes seconds
+
+    return CLASS_PASSES * (DATASETS[dataset].num_classes - 1 if dataset in DATASETS else 9)
+
+
+def _attack_passes(attack: str, jacobian: float) -> float:
+    return ATTACK_PASSES.get(attack, UNKNOWN_PASSES) + (jacobian if attack in JACOBIANS else 0.0)
+
+
+def _passes(probe: Probe, sizes: Mapping[str, int], jacobian: float) -> float:
     match probe:
         case AttackProbe():
-            passes = probe.steps + 1 if probe.attack == "pgd" else ATTACK_PASSES.get(probe.attack, UNKNOWN_PASSES)
+            passes = probe.steps + 1 if probe.attack == "pgd" else _attack_passes(probe.attack, jacobian)
             return sizes[probe.split] * passes * ATTACK_SHARE
         case SpectrumProbe():
             return probe.subset_size * HVP_SHARE * MATVECS.get(probe.count, 3 * probe.count)
         case InputCurvatureProbe():
-            return sizes[probe.split] * INPUT_CURVATURE_PASSES
+            return sizes[probe.split] * jacobian
         case MinimalEpsilonProbe():
             return sizes["test"] * MINIMAL_EPSILON_PASSES * ATTACK_SHARE
         case InputHessianProbe():

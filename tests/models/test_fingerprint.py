@@ -91,6 +91,11 @@ def test_answers_that_are_not_finite_are_equal() -> None:
     assert same_function("a 1 nan nan", "a 1 nan nan")
 
 
+@pytest.mark.parametrize("text", ["", "a", "a b c", "a 1 2 3"])
+def test_other_text_is_no_fingerprint_of_a_network(text: str) -> None:
+    assert not same_function(text, of())
+
+
 def test_it_leaves_random_numbers_and_threads_alone() -> None:
     before, threads = torch.get_rng_state(), torch.get_num_threads()
     first = fingerprint("stdcnn", image_shape=(1, 28, 28), num_classes=10)

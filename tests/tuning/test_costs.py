@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from search_spaces import AttackProbe, Request, SpectrumProbe, plan
+from search_spaces import AttackProbe, InputCurvatureProbe, Request, SpectrumProbe, plan
 from study.results.schema import Row, empty_row
-from study.tuning.costs import CostModel, probe_seconds, train_seconds
+from study.tuning.costs import CostModel, probe_passes, probe_seconds, train_seconds
 from study.tuning.cpus import usable_cpus
 from tests.trials.small import planned, trial
 
@@ -60,3 +60,22 @@ def test_the_device_with_most_rows_scales_a_model_and_the_estimate_names_all() -
 def test_without_rows_an_estimate_is_for_a_core_of_the_authors_machine() -> None:
     expected = f"estimated: 0:00 on one core, 0:00 on {usable_cpus()} (by the authors' machine)"
     assert CostModel().summary([]) == expected
+
+
+@pytest.mark.parametrize(("dataset", "classes"), [("cifar10", 10), ("cifar100", 100)])
+def test_what_takes_a_backward_pass_for_each_class_costs_more_with_more_classes(dataset: str, classes: int) -> None:
+    one = trial(dataset=dataset, model="resnet20", test_size=1_000)
+    curvature = probe_passes(one, [InputCurvatureProbe("test")])
+    assert curvature == 1_000 * 0.5 * (classes - 1)
+    newton, plain = (probe_passes(one, [AttackProbe(name, 0.02, "ce")]) for name in ("fhsm", "fgsm"))
+    assert newton > plain
+    assert newton == pytest.approx(0.9 * (curvature + 1_500))
+
+
+def test_a_timed_model_is_known_and_costs_what_was_timed() -> None:
+    unknown = replace(WORK[0], trial=replace(WORK[0].trial, model="unknown"))
+    guess, timed = CostModel(), CostModel(timed={"unknown": 2e-3})
+    assert (guess.knows(unknown), timed.knows(unknown)) == (False, True)
+    assert probe_seconds(unknown, timed.image_seconds) == pytest.approx(2 * probe_seconds(unknown))
+    assert timed.report_interval(unknown) < math.inf
+    assert "by steps timed here" in timed.summary([unknown])
