@@ -216,7 +216,6 @@ PROBES = (
         "attack, inf: none found; each image's is in arrays/<trial_id>.npz",
         "pixels in [0, 1]",
     ),
-    _field("minimal_epsilon_seconds", pa.float64(), "time of that search", "s"),
     _field("sharpness", pa.list_(SHARPNESS), "measures of sharpness of the loss in the weights"),
 )
 

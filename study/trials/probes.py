@@ -180,12 +180,10 @@ def _input_hessian(network: ProbedNetwork, probe: InputHessianProbe, results: Pr
 
 
 def _minimal_epsilon(network: ProbedNetwork, probe: MinimalEpsilonProbe, results: ProbeResults) -> None:
-    started = time.perf_counter()
     found = minimal_epsilon(network.model, *network.splits["test"]).numpy()
     results.columns |= {
         "minimal_epsilon_area": float(np.minimum(found, 1.0).mean(dtype=np.float64)),
         "minimal_epsilon_quantiles": np.quantile(found, np.linspace(0, 1, 101), method="inverted_cdf").tolist(),
-        "minimal_epsilon_seconds": time.perf_counter() - started,
     }
     results.arrays["minimal_epsilon"] = found
 

@@ -1,4 +1,4 @@
-"""The section on robustness beside one epsilon: all attacks together, auto-PGD, and smallest perturbations."""
+"""The section on robustness beyond one epsilon: all attacks together, auto-PGD, and smallest perturbations."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def robustness_section(findings: Findings, charts: Charts) -> Section | None:
         "beaten": _beaten(table),
         "table": _table(table, measured),
     }
-    return Section("robustness", "Robustness", "Robustness beside one attack and one ε", context)
+    return Section("robustness", "Robustness", "Robustness beyond one attack and one ε", context)
 
 
 def _beaten(table: StudyTable) -> Context | None:
