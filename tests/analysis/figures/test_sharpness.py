@@ -124,6 +124,11 @@ def test_densities_are_drawn_a_line_for_each_batch_size(table: StudyTable) -> No
     assert "506,050 eigenvalues" in figure.caption and "1,000 training images" in figure.caption
 
 
+def test_charts_follow_the_schema_of_vega_lite(table: StudyTable) -> None:
+    for figure in (*tracks(table)[0].figures, *density_figures(table)):
+        assert figure.chart.to_dict()["title"]["text"] == figure.title.replace("λ₁", "λ1")
+
+
 def test_the_page_has_the_section_only_where_something_was_measured(table: StudyTable) -> None:
     assert 'id="sharpness"' in render(find(table), [])
     plain = from_rows([one | {"history": [], "sharpness": None} for one in rows()])
