@@ -74,6 +74,7 @@ def rows(results: Path) -> dict[str, dict[str, object]]:
         ([*SMALL, "--epsilons", "1.5"], "--epsilons 1.5 is not in (0, 1]: pixels are in [0, 1]"),
         ([*SMALL, "--epsilons", "nan"], "--epsilons nan is not in (0, 1]: pixels are in [0, 1]"),
         ([*SMALL, "--checkpoint-seconds", "-1"], "must be a number of seconds, at least 0"),
+        ([*SMALL, "--track", "0"], "--track must be a positive share of the time of training, got 0"),
         ([*SMALL, "--trial-timeout", "0"], "must be a positive number of seconds"),
         ([*SMALL, "--seeds", "99999999999999999999"], "seed 99999999999999999999 is out of range"),
         ([*SMALL, "--gpus-per-trial", "2"], "not auto or a fraction"),
@@ -317,6 +318,16 @@ def test_dry_run_prints_the_work_by_curve_and_does_nothing(tmp_path: Path, capsy
     assert any(line.startswith("estimated: ") for line in printed)
     assert "?" not in "".join(printed)  # every model of the papers was measured
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [("1000", "14 of 14 networks, up to"), ("1e-9", "0 of 14 networks; a larger")]
+)
+def test_dry_run_says_what_tracking_costs(
+    share: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*SMALL, "--results", str(tmp_path), "--dry-run", "--track", share]) == 0
+    assert f"tracked while they train: {said}" in " ".join(capsys.readouterr().out.split())
 
 
 def test_dry_run_says_which_costs_are_guesses(

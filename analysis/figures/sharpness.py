@@ -56,12 +56,14 @@ class Track:
         title: data set, model, regime and momentum.
         figures: the rate times the top eigenvalue, and times the minibatches' own sharpness, against the epoch.
         ends: rate times top eigenvalue after the last epoch of each network.
+        peaks: the largest such product of each network, in the same order.
         edge: the product at which gradient descent with this momentum becomes unstable.
     """
 
     title: str
     figures: tuple[Figure, ...]
     ends: NDArray[np.float64]
+    peaks: NDArray[np.float64]
     edge: float
 
 
@@ -72,9 +74,11 @@ def tracks(table: StudyTable) -> list[Track]:
         where, slug = _named(values)
         images = f"{int(epochs['lambda1_images'].max()):,}"
         figures = [_track(table, epochs, column, text.format(images), where, slug) for column, text in TRACKS.items()]
-        last = epochs.sort_values("epoch").drop_duplicates("trial_id", keep="last")
-        ends = (last["lr"] * last["lambda1"]).to_numpy(dtype=float)
-        found.append(Track(where, tuple(figures), ends, edges_of_stability(float(epochs["momentum"].iloc[0]))[-1]))
+        ordered = epochs.sort_values("epoch")
+        products = (ordered["lr"] * ordered["lambda1"]).groupby(ordered["trial_id"])
+        ends, peaks = (one.to_numpy(dtype=float) for one in (products.last(), products.max()))
+        edge = edges_of_stability(float(epochs["momentum"].iloc[0]))[-1]
+        found.append(Track(where, tuple(figures), ends, peaks, edge))
     return found
 
 
@@ -126,7 +130,8 @@ def _track_template(
     x = encoded(alt.X("epoch:Q", title="epoch", scale=log, axis=alt.Axis(grid=False, values=ticks, format="d")))
     low, high = min(reach), max(reach)
     scale = alt.Scale(type="log", domain=[low / 1.3, high * 1.3], nice=False)
-    marks = [step * tick for tick in decades(low, high) for step in (1, 2, 5)]
+    powers = decades(low, high)
+    marks = [step * tick for tick in powers for step in ((1, 2, 5) if len(powers) < 5 else (1,))]
     axis = alt.Axis(labelExpr=POWERS, values=marks, labelOverlap=True)
     y = encoded(alt.Y("value:Q", title="rate × curvature", scale=scale, axis=axis))
     colour, shape = encoded(channels.color), encoded(channels.shape)

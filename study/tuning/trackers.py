@@ -34,7 +34,7 @@ PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT
 """Of MLflow's client, which otherwise waits for minutes; the user's environment prevails."""
 
 FINISHED, INTERRUPTED = "ok", "interrupted"
-EPOCH_METRICS = ("lr", "train_loss", "val_acc")
+EPOCH_METRICS = ("lr", "train_loss", "val_acc", "lambda1", "batch_sharpness")
 
 Metrics = Mapping[str, float]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from study.curvature import HessianOperator, top_eigenvalues
+from study.curvature import SHARPNESS, HessianOperator, SharpnessSettings, measure_sharpness, top_eigenvalues
 from study.models import build
 
 
@@ -50,3 +50,15 @@ def test_in_float64_a_product_on_a_gpu_is_that_of_a_cpu_to_rounding() -> None:
     found = HessianOperator(model.cuda(), x, y).matvec(v)  # images of the host are moved chunk by chunk
     assert found.is_cuda
     assert float((found.cpu() - expected).norm() / expected.norm()) < 1e-12
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", [name for name in SHARPNESS if name != "density"])
+def test_a_measure_of_sharpness_on_a_gpu_is_that_of_a_cpu(name: str) -> None:
+    expected, found = (
+        measure_sharpness(
+            name, *problem("m1_20", device), SharpnessSettings(torch.Generator().manual_seed(0), radius=0.01)
+        )
+        for device in ("cpu", "cuda")
+    )
+    assert found.value == pytest.approx(expected.value, rel=1e-2)

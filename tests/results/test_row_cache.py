@@ -127,7 +127,8 @@ def test_rows_from_before_columns_were_described_are_read(results: Results, tmp_
     plain = pa.schema(
         [pa.field(f.name, without_descriptions(f.type)) for f in ROW_SCHEMA], metadata=ROW_SCHEMA.metadata
     )
-    history = [{"epoch": 1, "lr": 0.1, "train_loss": 0.5, "val_acc": 0.9}]
+    untracked = dict.fromkeys(("lambda1", "lambda1_images", "batch_sharpness", "track_seconds"))
+    history = [{"epoch": 1, "lr": 0.1, "train_loss": 0.5, "val_acc": 0.9, **untracked}]
     old = row("old", test_acc=0.3, history=history, spectra=[], attacks=[])
     pq.write_table(pa.Table.from_pylist([old], schema=plain), tmp_path / "trials/old.parquet")
     os.utime(tmp_path / "trials/old.parquet", (LONG_AGO, LONG_AGO))

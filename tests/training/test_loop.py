@@ -89,6 +89,9 @@ def test_evaluation_does_not_depend_on_chunks_and_leaves_the_mode(monkeypatch: p
     assert whole.accuracy == pieces.accuracy
     assert whole.loss == pytest.approx(pieces.loss, rel=1e-6)
     assert model.training
+    largest = model.eval()(x.float() / 255).detach().softmax(1).amax(1).mean()
+    assert whole.confidence == pytest.approx(pieces.confidence, rel=1e-6)
+    assert whole.confidence == pytest.approx(float(largest), rel=1e-5)
 
 
 def test_streams_are_named_and_independent_of_order() -> None:

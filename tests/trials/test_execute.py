@@ -10,7 +10,7 @@ import pytest
 import safetensors
 import torch
 
-from search_spaces import AttackProbe, MinimalEpsilonProbe, Probe, SpectrumProbe
+from search_spaces import MEASURES, AttackProbe, MinimalEpsilonProbe, Probe, SpectrumProbe
 from study.results import checkpoints
 from study.results.answers import answered
 from study.results.folder import Results
@@ -122,6 +122,25 @@ def test_measures_of_an_old_row_are_answered_from_its_weights(results: Results) 
     results.set_aside(f"arrays/{one.trial.trial_id}.npz", "a test")
     (again,) = pending.pending_with_parents(grid, results.read_rows()[0], results)
     assert again.probes == {MinimalEpsilonProbe()}
+
+
+def test_every_measure_of_sharpness_is_answered_once_and_an_old_row_gets_its_confidence(results: Results) -> None:
+    measures = ("adaptive_sharpness", "relative_flatness", "trace", "density")
+    asked = frozenset(probe for name in measures for probe in MEASURES[name].ask(trial(), ()))
+    execute(planned(asked=frozenset()), tensors(), results)
+    old = results.read_row(trial().trial_id)
+    assert old is not None and 0.1 < old["train_confidence"] < 1 and 0.1 < old["test_confidence"] < 1
+    results.write_row(old | {"train_confidence": None, "test_confidence": None})
+    execute(planned(asked=asked), tensors(), results)
+    row = results.read_row(trial().trial_id)
+    assert row is not None and answered(row) == {probe.key for probe in asked}
+    assert all(row[f"{split}_confidence"] == old[f"{split}_confidence"] for split in ("train", "test"))
+    found = {entry["measure"]: entry for entry in row["sharpness"]}
+    assert found["adaptive_sharpness"]["radius"] == 0.01 and found["adaptive_sharpness"]["value"] > 0
+    assert found["relative_flatness"]["value"] > 0 and found["trace"]["standard_error"] > 0
+    assert sum(found["density"]["weights"]) == pytest.approx(1) and found["density"]["value"] is None
+    execute(planned(asked=asked), tensors(), results)
+    assert results.read_row(trial().trial_id)["sharpness"] == row["sharpness"]  # type: ignore[index]
 
 
 def test_a_finished_trial_that_is_restarted_answers_no_probe_twice(results: Results) -> None:

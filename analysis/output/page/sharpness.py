@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.figures.figure import styles_of
 from analysis.figures.sharpness import Track
 from analysis.findings import Findings
 from analysis.output.page.charts import Charts, group
 from analysis.output.page.templates import Section
+from analysis.theme import number
 
 NEAR = 0.8
 """Share of the edge of stability from which a network counts as near it. Our choice."""
@@ -36,13 +38,19 @@ def _track(track: Track, charts: Charts) -> dict[str, Any]:
 
 
 def said(track: Track) -> str:
-    """Where the networks ended, and how many of them are near the edge of stability."""
-    ends = track.ends[np.isfinite(track.ends)]
+    """Where the networks ended and what they reached, and how many came near the edge of stability."""
+    finite = np.isfinite(track.ends) & np.isfinite(track.peaks)
+    ends, peaks = track.ends[finite], track.peaks[finite]
     if not ends.size:
-        return "No eigenvalue at the end is finite."
-    near = int((ends >= NEAR * track.edge).sum())
+        return "No eigenvalue is finite."
+    near = int((peaks >= NEAR * track.edge).sum())
     return (
-        f"At the end of training the rate times λ₁ is {np.median(ends):.2g} in the median of {ends.size} networks "
-        f"({ends.min():.2g} to {ends.max():.2g}); the edge of stability is {track.edge:g}. "
-        f"{near or 'None'} of {ends.size} {'is' if near == 1 else 'are'} within a fifth of the edge or beyond it."
+        f"At the end of training the rate times λ₁ is {_spread(ends)} of {ends.size} networks, and the largest while "
+        f"they trained {_spread(peaks)}. {near or 'None'} of {ends.size} came within a fifth of the edge of stability, "
+        f"{track.edge:g}, or beyond it."
     )
+
+
+def _spread(values: NDArray[np.float64]) -> str:
+    low, middle, high = (number(float(value), 2) for value in np.quantile(values, (0, 0.5, 1)))
+    return f"{middle} in the median ({low} to {high})"
