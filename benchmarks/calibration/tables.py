@@ -142,7 +142,7 @@ def sequential(scale: float) -> Iterator[str]:
     yield "Hours are of one core, by the costs of `--dry-run`.\n"
     yield "| study | seeds everywhere | verdicts | trainings | hours | verdicts by stages | trainings | hours |"
     yield "|---|---|---|---|---|---|---|---|"
-    studies = range(max(round(2 * scale), 1))
+    studies = range(max(round(4 * scale), 1))
     for number in studies:
         yield from _savings(number)
 
