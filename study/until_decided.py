@@ -77,8 +77,9 @@ def plan(request: Request, grid: Grid, chosen: str) -> dict[str, Any]:
             f"grid {request.grid!r}, as selected, has not all curves of a stratum of {of}; "
             f"it is about: {', '.join(about) or 'none'}"
         )
+    usual = Request(request.grid).to_dict()
     content = {
-        "request": fields,
+        "request": {name: value for name, value in fields.items() if name == "grid" or value != usual[name]},
         "claims": names or about,
         "looks": [n for n in LOOKS if n <= len(fields["seeds"])],
         "shares": list(LOOK_SHARES[: sum(n <= len(fields["seeds"]) for n in LOOKS)]),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -158,7 +158,7 @@ def test_no_stage_begins_when_the_time_is_up(
     grid: Grid, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock: Callable[[], float] = iter((0.0, 10.0, 7200.0)).__next__
-    monkeypatch.setattr(time, "monotonic", clock)
+    monkeypatch.setattr("study.until_decided.time", SimpleNamespace(monotonic=clock))
     study = Study(tmp_path, {one: of for one, of in grid.items() if of.trial.momentum == 0.0})
     assert study.run(hours=1.0)
     assert len(study.stages) == 1
@@ -170,3 +170,14 @@ def test_a_stage_in_words() -> None:
     assert stage.line == (
         "5 seeds of mnist m1_20 lr m 0: 0 trials, ~1:30 on one core; expected to decide 0.40 of A6, 0.12 of A7"
     )
+
+
+def test_a_dry_run_lists_the_first_stages(grid: Grid, tmp_path: Path) -> None:
+    looks = until_decided.plan(REQUEST, grid, "A6,A7")
+    table = load(tmp_path / "new", request=REQUEST.to_dict() | {"until_decided": looks})
+    lines = list(until_decided.dry_run(Schedule(grid, looks["claims"]), table, list(grid.values()), CostModel()))
+    assert lines[0] == "until decided: A6, A7; at most 12 seeds a curve"
+    # the two claims are about networks without momentum
+    assert [line.partition(":")[0] for line in lines[1:]] == [f"1. 3 seeds of {LR_BS}", f"2. 3 seeds of {LR}"]
+    assert lines[1].endswith("expected to decide 0.20 of A6")
+    assert not (tmp_path / "new").exists()

@@ -2,7 +2,8 @@
 
 python -m benchmarks.calibration [PART ...] [--scale SHARE] > docs/calibration_tables.md
 
-The parts are verdicts, counterexamples, coverage, sequential and power; all by default, about six minutes of one core.
+The parts are verdicts, counterexamples, coverage, sequential and power; all by default, about six minutes of one core
+without sequential.
 `--scale .1` runs a tenth of the simulations. Every line has a seed of its own, so it does not depend on the lines
 before it. Rates are in percent.
 """

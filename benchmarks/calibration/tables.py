@@ -136,7 +136,7 @@ def sequential(scale: float) -> Iterator[str]:
             world, worst = max(found.items(), key=lambda item: (item[1].sequential, item[1].naive))
             yield f"| {case.claim} | {case.planted} | {case.verdict} | {_errors(worst)} | {world} | {worst.n} |"
     for world in PAIRS_AGAIN:
-        errors = again.pair_errors(FLAT_WORLDS[world][0], max(round(500 * scale), 20), rng("pairs again", world))
+        errors = again.pair_errors(FLAT_WORLDS[world][0], max(round(250 * scale), 20), rng("pairs again", world))
         yield f"| counterexamples | none | confirmed | {_errors(errors)} | {world} | {errors.n} |"
     yield "\nPlanted studies of paper A (54 curves): equal replication, and the stage that first decides as much."
     yield "Hours are of one core, by the costs of `--dry-run`.\n"
