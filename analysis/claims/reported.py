@@ -81,7 +81,7 @@ def _sign_error(evidence: Evidence, loss: str | None, curve: Curve) -> Stratum:
     p = float(2 * stats.norm.sf(z))
     return Stratum(
         "inconclusive" if p > SIGNIFICANCE else ("supported" if wrong else "refuted"),
-        f"of {found['n']} pairs of networks {'more' if wrong else 'fewer'} than half are ordered against the Hessian"
+        f"in {'more' if wrong else 'fewer'} than half of {found['n']} pairs the sharper network is the more robust"
         + (", but not surely" if p > SIGNIFICANCE else ""),
         effect=error,
         low=low,

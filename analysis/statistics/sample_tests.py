@@ -446,7 +446,7 @@ def _all_within(differences: Sequence[LinearContrast], delta: float, *, beyond: 
     largest = int(np.argmax([abs(d.value) for d in differences]))
     beyond_it = "a difference exceeds" if beyond == 1 else f"{beyond} differences and more exceed"
     verdict: Decision = "inconclusive"
-    reason = f"the same only within {amount(smallest)}, not within {amount(delta)}"
+    reason = f"shown to be the same within {amount(smallest)}, but not within {amount(delta)}"
     if p_within <= SIGNIFICANCE:
         verdict, reason = "supported", f"the same within {amount(smallest)}, so within {amount(delta)}"
     elif p_beyond <= SIGNIFICANCE:

@@ -21,6 +21,7 @@ NAMES: dict[str, str] = {
     "digits_8x8": "Digits 8×8",
     "mlp_256": "MLP",
     "m1": "M1",
+    "m1_8": "M1 (8-8)",
     "m1_20": "M1 (20-20)",
     "stdcnn": "StdCNN",
     "c1": "C1",
