@@ -283,14 +283,19 @@ def larger_in_size(
     """Decide whether the effects of `first` are larger in size than those of `second`: an interaction of sizes.
 
     `effects` takes them from a sample: a paired difference at each batch size (+20 at one and -20 at another do not
-    cancel), or a trend's end-to-end change. The mean absolute effect and its error are the jackknife's over seeds
-    (Tukey 1958, Annals of Mathematical Statistics 29), of the seeds without a diverged run under either. It removes
-    half of the bias of an absolute value near 0, so a refutation also needs `_p_not_larger`.
+    cancel), or a trend's end-to-end change; at the batch sizes that both have. The mean absolute effect and its error
+    are the jackknife's over seeds (Tukey 1958, Annals of Mathematical Statistics 29), of the seeds without a diverged
+    run under either. It removes half of the bias of an absolute value near 0, so a refutation also needs
+    `_p_not_larger`.
     """
     short = first.shortfall(reach) or second.shortfall(reach)
     if short:
         return short
-    kept = first.decidable(), second.decidable()
+    finite = first.decidable(), second.decidable()
+    sizes = np.intersect1d(*(sample.batch_size for sample in finite))
+    if not reach.met(sizes):
+        return Finding("inconclusive", f"{len(sizes)} batch sizes under both; needs {reach.words}")
+    kept = [sample.where(np.isin(sample.batch_size, sizes)) for sample in finite]
     common = sorted(set(whole_seeds(kept[0])) & set(whole_seeds(kept[1])))
     if len(common) < MIN_SEEDS:
         return Finding("inconclusive", f"{len(common)} seeds without a diverged run under both; needs {MIN_SEEDS}")

@@ -104,6 +104,17 @@ def test_absolute_effects_with_one_seed_are_not_run_and_in_noise_undecided() -> 
     assert larger_in_size(arm(5.0, noise=9.0), arm(3.0, noise=9.0, rng_seed=1), delta=3.0).verdict == "inconclusive"
 
 
+def test_absolute_effects_are_compared_at_the_batch_sizes_that_both_have() -> None:
+    """A difference of 30 at a size of one arm alone is none between the arms; four common sizes are too few."""
+    first, second = arm(5.0), arm(5.0, rng_seed=1)
+    batch, seed = np.append(first.batch_size, [512.0] * 3), np.append(first.seed, range(3))
+    more, other = (Sample.of(batch, seed, np.append(one.value, [35.0, 35.1, 34.9])) for one in (first, second))
+    assert larger_in_size(more, second, delta=3.0).effect == larger_in_size(first, second, delta=3.0).effect
+    assert larger_in_size(more, second, delta=3.0).verdict == "refuted"
+    few = larger_in_size(more.where(batch != 32), other.where(batch != 64), delta=3.0)
+    assert (few.verdict, few.reason) == ("inconclusive", "4 batch sizes under both; needs 5 spanning 16x")
+
+
 def test_far_from_zero_the_interaction_is_the_paired_t_test_over_seeds() -> None:
     first, second = np.array([5.0, 6.0, 7.5, 6.1]), np.array([1.0, 1.1, 0.8, 1.3])
     found = larger_in_size(
