@@ -66,7 +66,7 @@ def with_units(reason: str, unit: str) -> str:
     def worded(found: re.Match[str]) -> str:
         if unit == "doublings":
             return f"a factor of {times(2.0 ** float(found[1])).removesuffix('x')}"
-        return f"{found[1]} {unit}" if unit == "points" else found[1]
+        return found[1] if unit != "points" else f"{found[1]} point{'s' if found[1] != '1' else ''}"
 
     return re.sub(r"\[([^]]*)]", worded, reason)
 

@@ -222,3 +222,4 @@ def test_the_claims_table_has_one_tidy_row_per_claim_and_loss() -> None:
 )
 def test_sizes_in_a_reason_have_the_unit_of_the_measure(unit: str, said: str) -> None:
     assert with_units(f"it is less than {amount(1.5)}", unit) == f"it is {said}"
+    assert with_units(amount(1.0), "points") == "1 point"
