@@ -292,7 +292,7 @@ def larger_in_size(
     if short:
         return short
     finite = first.decidable(), second.decidable()
-    sizes = np.intersect1d(*(sample.batch_size for sample in finite))
+    sizes = np.intersect1d(finite[0].batch_size, finite[1].batch_size)
     if not reach.met(sizes):
         return Finding("inconclusive", f"{len(sizes)} batch sizes under both; needs {reach.words}")
     kept = [sample.where(np.isin(sample.batch_size, sizes)) for sample in finite]
