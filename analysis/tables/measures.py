@@ -52,12 +52,15 @@ def _worst(table: StudyTable) -> pd.DataFrame:
     mine = (attacks["split"] == "test") & (attacks["norm"] != "l2") & (attacks["status"] == "ok")
     asked = attacks.loc[mine, ["trial_id", "attack", "loss", "epsilon", "steps_probe", "n"]]
     asked = asked.drop_duplicates(["trial_id", "attack", "loss", "epsilon", "steps_probe"])  # a run on two curves
+    bits = at(attacks["correct_bits"], asked.index.to_numpy(dtype=np.intp))
+    images = asked["n"].to_numpy(dtype=int)
     found = []
-    for (trial_id, epsilon), one in asked.groupby(["trial_id", "epsilon"], sort=False):
-        bits = at(attacks["correct_bits"], one.index.to_numpy(dtype=np.intp))
-        n = int(one["n"].iloc[0])
-        known = [raw for raw in bits if isinstance(raw, bytes)]
-        if len(known) < len(bits) or one["n"].nunique() > 1:
+    for (trial_id, epsilon), rows in (
+        asked.reset_index(drop=True).groupby(["trial_id", "epsilon"], sort=False).indices.items()
+    ):
+        n, mine = int(images[rows[0]]), [bits[row] for row in rows]
+        known = [raw for raw in mine if isinstance(raw, bytes)]
+        if len(known) < len(mine) or (images[rows] != n).any():
             continue
         packed = np.frombuffer(b"".join(known), dtype=np.uint8).reshape(len(known), -1)
         correct = int(np.unpackbits(np.bitwise_and.reduce(packed, axis=0), count=n).sum())
