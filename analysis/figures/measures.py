@@ -78,7 +78,7 @@ def _template(records: list[dict[str, object]]) -> dict[str, object]:
         alt.Tooltip("sharpness:N"),
         alt.Tooltip("robustness:N"),
         alt.Tooltip("tau:Q", title="τ", format=".2f"),
-        alt.Tooltip("error:Q", title="sign-error, all environments", format=".2f"),
+        alt.Tooltip("error:Q", title="sign-error along the batch size", format=".2f"),
         alt.Tooltip("difference:Q", title="sign-error less that of λ₁", format=".2f"),
         alt.Tooltip("curves:Q"),
         alt.Tooltip("networks:Q"),

@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 from analysis.reports.associations import AXES
 from analysis.reports.correlation import stratum_taus
 from analysis.reports.counterexamples import COUNTEREXAMPLE, judge_pairs, testable_pairs
-from analysis.reports.environments import sign_errors
 from analysis.statistics.correlations import granulated_by_group, partial_spearman, sign_error
 from analysis.statistics.estimates import mean_of_seeds
 from analysis.statistics.groups import group_codes
-from analysis.statistics.intervals import Array
 from analysis.statistics.multiplicity import benjamini_yekutieli
 from analysis.statistics.thresholds import FLOOR, MIN_SEEDS, SIGNIFICANCE, untrained_accuracy
 from analysis.tables.cells import cells as cells_of
@@ -56,8 +54,9 @@ class MeasureReport:
 
     - `networks` and `curves` with both measures; `tau`: mean over the curves of Kendall's tau-b of cell means along the
       batch size, `tau_decided` that of the curves with an interval;
-    - `granulated_tau`: Jiang et al. (2020), mean over the axes; `sign_error`: mean over environments of Dziugaite et
-      al. (2020), `sign_error_max` the largest (0: the sharper network is always the less robust one; .5: chance);
+    - `granulated_tau`: Jiang et al. (2020), mean over the axes; `sign_error`: along the batch size (Dziugaite et al.
+      2020), mean over curves, `sign_error_max` that of the worst curve (0: of two networks of a curve and seed the
+      sharper one is always the less robust one; .5: chance);
     - `partial`: Spearman's rho of cell means given clean accuracy and training loss, with its 95 % interval;
     - `difference`: sign-error along the batch size less that of `REFERENCE` on the same networks, its mean over seeds
       of the mean over curves, with the 95 % interval of Student's t over seeds, `p` and `q` (Benjamini-Yekutieli over
@@ -89,7 +88,7 @@ def _report(table: StudyTable) -> MeasureReport:
             if seen is None:
                 continue
             taus = stratum_taus(seen)
-            summary += _summaries(seen, taus, networks, s, r)
+            summary += _summaries(seen, taus, s, r)
             strata.append(taus.assign(sharpness=s, robustness=r, **_keys_of(seen.strata, taus["stratum"], CURVE)))
     frame = pd.DataFrame(summary).reindex(columns=list(COLUMNS))
     frame["q"] = benjamini_yekutieli(frame["p"].to_numpy(dtype=float))
@@ -146,21 +145,17 @@ def _observations(networks: pd.DataFrame, sharp: str, robust: str) -> Observatio
     return Observations(sharp, "sound", cells, trials, studies, strata)
 
 
-def _summaries(
-    seen: Observations, taus: pd.DataFrame, networks: pd.DataFrame, sharp: str, robust: str
-) -> list[dict[str, Any]]:
+def _summaries(seen: Observations, taus: pd.DataFrame, sharp: str, robust: str) -> list[dict[str, Any]]:
     """One row a study."""
-    trials, cells, count = seen.trials, seen.cells, len(seen.studies)
+    trials, cells = seen.trials, seen.cells
     of_study = trials["study"].to_numpy(dtype=np.intp)
-    psi, _ = granulated_by_group(trials, "x", "accuracy", AXES, of_study, count, fixed=ALONGSIDE)
-    errors = sign_errors(seen)
-    errors = errors.assign(study=errors.get("study", pd.Series(dtype=int)))
+    psi, _ = granulated_by_group(trials, "x", "accuracy", AXES, of_study, len(seen.studies), fixed=ALONGSIDE)
     owner = trials.drop_duplicates("stratum").set_index("stratum")["study"]
-    taus = taus.assign(study=taus["stratum"].map(owner))
     rows = []
     for study, keys in zip(seen.studies.index, seen.studies[list(STUDY)].to_dict("records"), strict=True):
-        mine, tau = cells[cells["study"] == study].drop_duplicates("run"), taus[taus["study"] == study]
-        own = errors.loc[errors["study"] == study, "estimate"] if len(errors) else pd.Series(dtype=float)
+        networks = trials[of_study == study].reset_index(drop=True)
+        mine, tau = cells[cells["study"] == study].drop_duplicates("run"), taus[taus["stratum"].map(owner) == study]
+        errors = _sign_errors(networks, "x").groupby("stratum")["error"].mean()
         partial = partial_spearman(mine["x"], mine["accuracy"], mine[["test_acc", "train_loss"]])
         known = psi[study][np.isfinite(psi[study])]
         firm = mine["decidable"].any()
@@ -169,24 +164,36 @@ def _summaries(
                 **keys,
                 "sharpness": sharp,
                 "robustness": robust,
-                "networks": int(trials.loc[of_study == study, "trial"].nunique()),
+                "networks": int(networks["trial"].nunique()),
                 "curves": int(tau["estimate"].notna().sum()),
                 "tau": float(tau["estimate"].mean()),
                 "tau_decided": float(tau.loc[tau["low"].notna(), "estimate"].mean()),
                 "granulated_tau": float(known.mean()) if known.size else np.nan,
-                "sign_error": float(own.mean()),
-                "sign_error_max": float(own.max()),
+                "sign_error": float(errors.mean()),
+                "sign_error_max": float(errors.max()),
                 "partial": partial.estimate,
                 "partial_low": partial.low if firm else np.nan,
                 "partial_high": partial.high if firm else np.nan,
-                **(_against_reference(trials[of_study == study], sharp) if sharp != REFERENCE else {}),
+                **(against_reference(networks) if sharp != REFERENCE else {}),
             }
         )
     return rows
 
 
-def _against_reference(trials: pd.DataFrame, sharp: str) -> dict[str, float]:
+def _sign_errors(trials: pd.DataFrame, x: str) -> pd.DataFrame:
+    """Sign-error along the batch size and number of pairs of each curve and seed (`stratum`, `seed`)."""
+    codes = group_codes(trials, ["stratum", "seed"])
+    found = sign_error(trials[x], -trials["accuracy"], codes, trials["trial"])
+    first = trials.iloc[np.unique(codes, return_index=True)[1]]
+    named = first[["stratum", "seed"]].reset_index(drop=True)
+    return named.assign(error=found.errors, pairs=found.pairs)[found.pairs > 0]
+
+
+def against_reference(trials: pd.DataFrame) -> dict[str, float]:
     """The sign-error along the batch size less that of `REFERENCE`, on the networks of one study that have both.
+
+    `trials`: one row a network and curve, with `stratum`, `seed`, `trial` (a code), `x`, `x lambda1_train` and
+    `accuracy`. The result is empty with fewer than three seeds.
 
     The seeds of one curve are independent, the curves of one seed are not: each seed gives one number, the mean over
     its curves.
@@ -195,17 +202,9 @@ def _against_reference(trials: pd.DataFrame, sharp: str) -> dict[str, float]:
     if name not in trials:
         return {}
     both = trials[np.isfinite(trials[name])]
-    curve_and_seed = group_codes(both, ["stratum", "seed"])
-    errors, pairs = [], np.zeros(0, dtype=np.intp)
-    for x in (both["x"], both[name]):
-        found = sign_error(x, -both["accuracy"], curve_and_seed, both["trial"])
-        errors.append(found.errors)
-        pairs = found.pairs
-    difference: Array = errors[0] - errors[1]
-    seeds = np.zeros(len(difference))
-    seeds[curve_and_seed] = both["seed"]
-    by_seed = pd.DataFrame({"seed": seeds, "d": difference, "pairs": pairs})[pairs > 0].groupby("seed")
-    values = by_seed["d"].mean().to_numpy(dtype=float)
+    ours, theirs = _sign_errors(both, "x"), _sign_errors(both, name)
+    by_seed = ours.assign(difference=ours["error"] - theirs["error"]).groupby("seed")
+    values = by_seed["difference"].mean().to_numpy(dtype=float)
     if len(values) < MIN_SEEDS:
         return {}
     contrast = mean_of_seeds(values, rounding=1.0 / float(by_seed["pairs"].sum().min()))

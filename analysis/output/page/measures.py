@@ -18,7 +18,7 @@ HEAD = (
     "Sharpness",
     "τ, mean of curves",
     "Granulated τ",
-    "Sign-error, mean (largest)",
+    "Sign-error, mean (worst curve)",
     "Partial ρ given clean accuracy and training loss",
     "Sign-error less that of λ₁ [95 % interval]",
     "Counterexamples, of those of λ₁",
