@@ -17,6 +17,7 @@ from analysis.figures.curve_sets import SHARED, Setup, shared_values
 from analysis.figures.forest import forest_figure
 from analysis.figures.large_batch import LANDSCAPES
 from analysis.figures.lead import Lead, lead
+from analysis.figures.measures import measure_figures
 from analysis.figures.plane import arrow_figure, scatter_figure
 from analysis.figures.robust_curves import robust_curves
 from analysis.figures.sharpness import Track, density_figures, tracks
@@ -24,6 +25,7 @@ from analysis.published.paper_versus_ours import TableComparison, compare
 from analysis.published.printed_rows import PRINTED
 from analysis.reports.correlation import CorrelationReport, correlation_report
 from analysis.reports.counterexamples import CounterexampleReport, counterexample_report
+from analysis.reports.measures import MeasureReport, measure_report
 from analysis.tables.table import PROTOCOL, StudyTable
 from search_spaces import HEADLINE_EPSILON
 
@@ -44,6 +46,7 @@ class Findings:
     verdicts: list[Verdict]
     correlations: CorrelationReport
     counterexamples: CounterexampleReport
+    measures: MeasureReport
     lead: Lead | None
     groups: list[FigureGroup]
     panels: dict[str, list[Figure]]
@@ -51,6 +54,7 @@ class Findings:
     forests: list[Figure]
     arrows: list[Figure]
     curves: list[Figure]
+    maps: list[Figure]
     landscapes: dict[str, list[Figure]]
     tracks: list[Track]
     densities: list[Figure]
@@ -64,7 +68,7 @@ class Findings:
         numbered = [figure for figures in self.panels.values() for figure in figures]
         shapes = [figure for figures in self.landscapes.values() for figure in figures]
         tracked = [figure for track in self.tracks for figure in track.figures]
-        others = [*self.planes, *self.forests, *self.arrows, *self.curves, *numbered, *shapes]
+        others = [*self.planes, *self.forests, *self.arrows, *self.curves, *self.maps, *numbered, *shapes]
         return [*first, *grouped, *others, *tracked, *self.densities]
 
 
@@ -73,6 +77,7 @@ def find(table: StudyTable) -> Findings:
     with debug_mode(False):  # altair would check every part of every chart against its schema; the tests do that
         correlations = correlation_report(table)
         counterexamples = counterexample_report(table)
+        measures = measure_report(table)
         data = FigureData(table)
         return Findings(
             table=table,
@@ -80,6 +85,7 @@ def find(table: StudyTable) -> Findings:
             verdicts=evaluate(table),
             correlations=correlations,
             counterexamples=counterexamples,
+            measures=measures,
             lead=lead(data),
             groups=study_figures(data),
             panels={panel_id: panel(data) for panel_id, panel in FIGURES.items()},
@@ -87,6 +93,7 @@ def find(table: StudyTable) -> Findings:
             forests=_forests(correlations),
             arrows=_arrows(data, counterexamples),
             curves=robust_curves(data),
+            maps=measure_figures(measures),
             landscapes={panel_id: panel(table) for panel_id, panel in LANDSCAPES.items()},
             tracks=tracks(table),
             densities=density_figures(table),

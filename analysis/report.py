@@ -109,6 +109,8 @@ def frames(findings: Findings) -> dict[str, pd.DataFrame]:
     return {
         "claims": to_frame(findings.verdicts),
         "correlations": findings.correlations.correlations,
+        "measures": findings.measures.summary,
+        "measures_by_curve": findings.measures.strata,
         "counterexamples": findings.counterexamples.found,
         "paper_versus_ours": comparisons_frame(findings.comparisons),
         "cells": aggregated(cells_and_worst(findings.table)),

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
+from analysis.reports.measures import STUDY
 from analysis.tables.cells import CELL
 from analysis.tables.table import CURVE, NESTED, PROTOCOL, QUESTION
 from study.results.schema import ATTACK, ROW_SCHEMA
@@ -188,6 +189,47 @@ PAPER_VERSUS_OURS: dict[str, str] = {
     "note": "what else a reader must know",
 }
 
+_MEASURES = {
+    "sharpness": "measure of sharpness, taken in logarithms",
+    "robustness": "measure of robustness; accuracies at the headline epsilon",
+}
+
+MEASURES: dict[str, str] = {
+    **{name: KEYS[name] for name in STUDY},
+    **_MEASURES,
+    "networks": "networks with both measures",
+    "curves": "curves with a Kendall's tau",
+    "tau": "mean over curves of Kendall's tau-b of cell means along the batch size",
+    "tau_decided": "the mean over the curves whose tau has an interval",
+    "granulated_tau": "Jiang et al. (2020), mean over the axes",
+    "sign_error": "share of pairs of one curve and seed whose sharper network is not less robust, mean over curves",
+    "sign_error_max": "that of the worst curve",
+    "partial": "Spearman's rho of cell means given clean accuracy and training loss",
+    "partial_low": "lower limit of its 95 % interval",
+    "partial_high": "upper limit of its 95 % interval",
+    "difference": "sign-error along the batch size less that of lambda1_train on the same networks, mean over seeds",
+    "difference_low": "lower limit of its 95 % interval (Student's t over seeds)",
+    "difference_high": "upper limit of its 95 % interval (Student's t over seeds)",
+    "p": "two-sided p value of no difference",
+    "q": "p adjusted over the report (Benjamini-Yekutieli)",
+    "against_lambda1": "better, worse or not shown to differ; null: nothing to compare",
+    "counterexamples": "confirmed counterexamples of this measure to this attack",
+    "lambda1_counterexamples": "those of lambda1_train",
+    "remaining": "of those, confirmed for this measure too",
+}
+
+MEASURES_BY_CURVE: dict[str, str] = {
+    **{name: KEYS[name] for name in CURVE},
+    **_MEASURES,
+    "tau": "Kendall's tau-b of cell means along the batch size",
+    "low": "lower limit of its 95 % interval",
+    "high": "upper limit of its 95 % interval",
+    "p": "exact p value",
+    "n": "batch sizes behind it",
+    "batch_sizes": "batch sizes that entered, separated by spaces",
+    "note": "what is missing for an interval",
+}
+
 CONFLICTS: dict[str, str] = {
     **{name: KEYS[name] for name in ("trial_id", "dataset", "model", "batch_size", "seed")},
     "about": "weights: two networks; answers: two answers of one network; parent: a network of another parent",
@@ -199,6 +241,8 @@ CONFLICTS: dict[str, str] = {
 DESCRIPTIONS: dict[str, dict[str, str]] = {
     "claims": CLAIMS,
     "correlations": CORRELATIONS,
+    "measures": MEASURES,
+    "measures_by_curve": MEASURES_BY_CURVE,
     "counterexamples": COUNTEREXAMPLES,
     "paper_versus_ours": PAPER_VERSUS_OURS,
     "cells": CELLS,

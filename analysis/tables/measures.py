@@ -25,13 +25,12 @@ class Measure:
     Attributes:
         name: by which a choice names it.
         label: what text and axes call it.
-        rises: whether a larger value stands for what it measures: more robust, sharper.
-        of: a table to one value a network, indexed by trial id; NaN where it was not measured.
+        of: a table to one value a network, indexed by trial id; NaN where it was not measured. A larger value stands
+            for what it measures: more robust, sharper.
     """
 
     name: str
     label: str
-    rises: bool
     of: Callable[[StudyTable], pd.Series]
 
 
@@ -53,12 +52,15 @@ def _worst(table: StudyTable) -> pd.DataFrame:
     mine = (attacks["split"] == "test") & (attacks["norm"] != "l2") & (attacks["status"] == "ok")
     asked = attacks.loc[mine, ["trial_id", "attack", "loss", "epsilon", "steps_probe", "n"]]
     asked = asked.drop_duplicates(["trial_id", "attack", "loss", "epsilon", "steps_probe"])  # a run on two curves
+    bits = at(attacks["correct_bits"], asked.index.to_numpy(dtype=np.intp))
+    images = asked["n"].to_numpy(dtype=int)
     found = []
-    for (trial_id, epsilon), one in asked.groupby(["trial_id", "epsilon"], sort=False):
-        bits = at(attacks["correct_bits"], one.index.to_numpy(dtype=np.intp))
-        n = int(one["n"].iloc[0])
-        known = [raw for raw in bits if isinstance(raw, bytes)]
-        if len(known) < len(bits) or one["n"].nunique() > 1:
+    for (trial_id, epsilon), rows in (
+        asked.reset_index(drop=True).groupby(["trial_id", "epsilon"], sort=False).indices.items()
+    ):
+        n, mine = int(images[rows[0]]), [bits[row] for row in rows]
+        known = [raw for raw in mine if isinstance(raw, bytes)]
+        if len(known) < len(mine) or (images[rows] != n).any():
             continue
         packed = np.frombuffer(b"".join(known), dtype=np.uint8).reshape(len(known), -1)
         correct = int(np.unpackbits(np.bitwise_and.reduce(packed, axis=0), count=n).sum())
@@ -102,16 +104,14 @@ def _attacked(names: tuple[str, ...], table: StudyTable) -> pd.Series:
 ROBUSTNESS: Mapping[str, Measure] = {
     measure.name: measure
     for measure in (
-        Measure("fgsm", "accuracy under FGSM", True, partial(_column, "fgsm_acc")),
-        Measure("fgsm_stable", "accuracy under FGSM, stable loss", True, partial(_column, "fgsm_acc_stable")),
-        Measure("pgd", "accuracy under PGD", True, partial(_column, "pgd_acc")),
-        Measure("pgd_stable", "accuracy under PGD, stable loss", True, partial(_column, "pgd_acc_stable")),
-        Measure("apgd", "accuracy under auto-PGD", True, partial(_attacked, AUTO)),
-        Measure(WORST, "accuracy under all attacks", True, lambda table: _at_headline(worst(table), table)),
-        Measure(
-            "minimal_epsilon_area", "mean smallest perturbation found", True, partial(_column, "minimal_epsilon_area")
-        ),
-        Measure("minimal_epsilon_median", "median smallest perturbation found", True, partial(_quantile, 50)),
+        Measure("fgsm", "accuracy under FGSM", partial(_column, "fgsm_acc")),
+        Measure("fgsm_stable", "accuracy under FGSM, stable loss", partial(_column, "fgsm_acc_stable")),
+        Measure("pgd", "accuracy under PGD", partial(_column, "pgd_acc")),
+        Measure("pgd_stable", "accuracy under PGD, stable loss", partial(_column, "pgd_acc_stable")),
+        Measure("apgd", "accuracy under auto-PGD", partial(_attacked, AUTO)),
+        Measure(WORST, "accuracy under all attacks", lambda table: _at_headline(worst(table), table)),
+        Measure("minimal_epsilon_area", "mean smallest perturbation found", partial(_column, "minimal_epsilon_area")),
+        Measure("minimal_epsilon_median", "median smallest perturbation found", partial(_quantile, 50)),
     )
 }
 """Name -> measure of robustness; accuracies are those at the headline epsilon."""
@@ -127,6 +127,10 @@ def _lambda1_times_norm(table: StudyTable) -> pd.Series:
     return _column("lambda1_train", table) * _column("weight_norm", table) ** 2
 
 
+def _doubt(table: StudyTable) -> pd.Series:
+    return 1.0 - _column("train_confidence", table)
+
+
 def _sharpness(name: str, table: StudyTable) -> pd.Series:
     """The answers of a probe of sharpness on training images; of several, that on most images."""
     entries = table.sharpness[(table.sharpness["measure"] == name) & (table.sharpness["split"] == "train")]
@@ -137,23 +141,21 @@ def _sharpness(name: str, table: StudyTable) -> pd.Series:
 SHARPNESS: Mapping[str, Measure] = {
     measure.name: measure
     for measure in (
-        Measure("lambda1_train", "λ₁ on the training set", True, partial(_column, "lambda1_train")),
-        Measure("lambda1_test", "λ₁ on the test set", True, partial(_column, "lambda1_test")),
-        Measure("lambda1_norm", "λ₁ × squared norm of the weights", True, _lambda1_times_norm),
-        Measure("trace", "trace of the Hessian", True, partial(_sharpness, "trace")),
-        Measure("adaptive_sharpness", "adaptive sharpness", True, partial(_sharpness, "adaptive_sharpness")),
+        Measure("lambda1_train", "λ₁ on the training set", partial(_column, "lambda1_train")),
+        Measure("lambda1_test", "λ₁ on the test set", partial(_column, "lambda1_test")),
+        Measure("lambda1_norm", "λ₁ × squared norm of the weights", _lambda1_times_norm),
+        Measure("trace", "trace of the Hessian", partial(_sharpness, "trace")),
+        Measure("adaptive_sharpness", "adaptive sharpness", partial(_sharpness, "adaptive_sharpness")),
         Measure(
             "adaptive_sharpness_normalised",
             "adaptive sharpness, normalised logits",
-            True,
             partial(_sharpness, "adaptive_sharpness_normalised"),
         ),
-        Measure("relative_flatness", "relative flatness", True, partial(_sharpness, "relative_flatness")),
-        Measure("confidence", "mean confidence on training images", False, partial(_column, "train_confidence")),
+        Measure("relative_flatness", "relative flatness", partial(_sharpness, "relative_flatness")),
+        Measure("doubt", "1 − mean confidence on training images", _doubt),
     )
 }
-"""Name -> measure of sharpness. The more confident a network is, the flatter is its cross-entropy: `confidence` falls.
-"""
+"""Name -> measure of sharpness. The less confident a network is, the sharper is its cross-entropy: `doubt`."""
 
 
 def sharpness(table: StudyTable) -> pd.DataFrame:

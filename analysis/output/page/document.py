@@ -18,6 +18,7 @@ from analysis.output.page.counterexamples import counterexample_section, paper_c
 from analysis.output.page.figures import landscape_section, paper_section, study_section
 from analysis.output.page.header import header
 from analysis.output.page.libraries import libraries
+from analysis.output.page.measures import measure_section
 from analysis.output.page.missing import missing_section
 from analysis.output.page.optimizers import optimizer_section
 from analysis.output.page.provenance import downloads_section, provenance_section
@@ -64,6 +65,7 @@ def _sections(findings: Findings, downloads: Sequence[str], charts: Charts) -> l
     first = [claims, figures] if decided else [figures, published, claims]
     rest = [
         robustness_section(findings, charts),
+        measure_section(findings, charts),
         correlation_section(findings, charts),
         counterexample_section(findings, charts),
         paper_counterexample_section(findings, charts),

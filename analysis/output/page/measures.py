@@ -1,0 +1,80 @@
+"""The section that answers the papers' question for every measure: does sharpness explain robustness?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from analysis.findings import Findings
+from analysis.output.page.charts import Charts, group
+from analysis.output.page.templates import Section
+from analysis.reports.measures import REFERENCE, STUDY, conclusion
+from analysis.tables.measures import ROBUSTNESS, SHARPNESS
+from analysis.tables.words import name
+
+HEAD = (
+    "Robustness",
+    "Sharpness",
+    "τ, mean of curves",
+    "Granulated τ",
+    "Sign-error, mean (worst curve)",
+    "Partial ρ given clean accuracy and training loss",
+    "Sign-error less that of λ₁ [95 % interval]",
+    "Counterexamples, of those of λ₁",
+)
+
+Context = dict[str, Any]
+
+
+def measure_section(findings: Findings, charts: Charts) -> Section | None:
+    """The conclusion, a map and a table for each study; None if only one measure of sharpness was stored."""
+    report = findings.measures
+    figures = findings.maps
+    if not figures:
+        return None
+    titles = [one.title.partition(":")[0] for one in figures]
+    studies = [_study(keys, rows) for keys, rows in report.summary.groupby(list(STUDY), dropna=False, sort=False)]
+    context = {"conclusion": conclusion(report), "maps": group(charts, figures, titles), "studies": studies}
+    return Section("measures", "Measures", "Which measure of sharpness explains robustness?", context)
+
+
+def _study(keys: tuple[Any, ...], rows: pd.DataFrame) -> Context:
+    where = f"{name(str(keys[0]))} · {name(str(keys[1]))}"
+    order = {one: place for place, one in enumerate(ROBUSTNESS)}
+    ordered = rows.sort_values("robustness", key=lambda names: names.map(order), kind="stable")
+    caption = f"Measures of sharpness and of robustness, {where}: {rows['networks'].max()} networks"
+    return {"where": where, "caption": caption, "head": HEAD, "rows": [_row(row) for row in ordered.to_dict("records")]}
+
+
+def _row(row: dict[Any, Any]) -> Context:
+    difference = "reference" if row["sharpness"] == REFERENCE else _interval(row, "difference")
+    found = "–"
+    if pd.notna(row["counterexamples"]):
+        found = f"{row['counterexamples']:.0f}"
+        if row["lambda1_counterexamples"] and row["sharpness"] != REFERENCE:
+            found += f", {row['remaining']:.0f} of {row['lambda1_counterexamples']:.0f}"
+    return {
+        "cells": [
+            ROBUSTNESS[row["robustness"]].label,
+            SHARPNESS[row["sharpness"]].label,
+            f"{_signed(row['tau'])} ({row['curves']})",
+            _signed(row["granulated_tau"]),
+            f"{_signed(row['sign_error'])} ({_signed(row['sign_error_max'])})",
+            _interval(row, "partial"),
+            difference,
+            found,
+        ],
+        "marked": row["against_lambda1"] in ("better", "worse"),
+    }
+
+
+def _interval(row: dict[Any, Any], field: str) -> str:
+    text = _signed(row[field])
+    if pd.isna(row[f"{field}_low"]):
+        return text
+    return f"{text} [{_signed(row[f'{field}_low'])}, {_signed(row[f'{field}_high'])}]"
+
+
+def _signed(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:.2f}".replace("-", "−")

@@ -1,0 +1,283 @@
+"""Which measure of sharpness explains which measure of robustness, and whether one explains more than lambda1 does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.reports.associations import AXES
+from analysis.reports.correlation import stratum_taus
+from analysis.reports.counterexamples import COUNTEREXAMPLE, judge_pairs, testable_pairs
+from analysis.statistics.correlations import granulated_by_group, partial_spearman, sign_error
+from analysis.statistics.estimates import mean_of_seeds
+from analysis.statistics.groups import group_codes
+from analysis.statistics.multiplicity import benjamini_yekutieli
+from analysis.statistics.thresholds import FLOOR, MIN_SEEDS, SIGNIFICANCE, untrained_accuracy
+from analysis.tables.cells import cells as cells_of
+from analysis.tables.measures import SHARPNESS, robustness, sharpness
+from analysis.tables.observations import ALONGSIDE, Observations
+from analysis.tables.pairs import pair_up
+from analysis.tables.table import CURVE, PROTOCOL, StudyTable
+
+REFERENCE = "lambda1_train"
+"""The measure that the papers take; the others are compared with it."""
+
+STUDY = ("dataset", "model", *PROTOCOL)
+CELL = (*CURVE, "batch_size")
+
+ATTACKED = {
+    "fgsm": ("fgsm", "ce"),
+    "fgsm_stable": ("fgsm", "stable"),
+    "pgd": ("pgd", "ce"),
+    "pgd_stable": ("pgd", "stable"),
+}
+"""Measure of robustness -> its attack and loss, for those in which counterexamples are searched."""
+
+COLUMNS = (
+    *STUDY,
+    *("sharpness", "robustness", "networks", "curves", "tau", "tau_decided", "granulated_tau"),
+    *("sign_error", "sign_error_max", "partial", "partial_low", "partial_high"),
+    *("difference", "difference_low", "difference_high", "p", "q", "against_lambda1"),
+    *("counterexamples", "lambda1_counterexamples", "remaining"),
+)
+
+BETTER, WORSE, OPEN = "better", "worse", "not shown to differ"
+
+
+@dataclass(frozen=True)
+class MeasureReport:
+    """`summary`: a row for each study and pair of measures, with `COLUMNS`:
+
+    - `networks` and `curves` with both measures; `tau`: mean over the curves of Kendall's tau-b of cell means along the
+      batch size, `tau_decided` that of the curves with an interval;
+    - `granulated_tau`: Jiang et al. (2020), mean over the axes; `sign_error`: along the batch size (Dziugaite et al.
+      2020), mean over curves, `sign_error_max` that of the worst curve (0: of two networks of a curve and seed the
+      sharper one is always the less robust one; .5: chance);
+    - `partial`: Spearman's rho of cell means given clean accuracy and training loss, with its 95 % interval;
+    - `difference`: sign-error along the batch size less that of `REFERENCE` on the same networks, its mean over seeds
+      of the mean over curves, with the 95 % interval of Student's t over seeds, `p` and `q` (Benjamini-Yekutieli over
+      the report); `against_lambda1`: better, worse or not shown to differ; None: nothing to compare;
+    - `counterexamples`: confirmed pairs of this measure and attack (`reports.counterexamples`); of those of
+      `REFERENCE` (`lambda1_counterexamples`), `remaining` are confirmed for this measure too.
+
+    `strata`: a row for each curve and pair of measures: tau with its 95 % interval, p, and what it lacks (`note`).
+    """
+
+    summary: pd.DataFrame
+    strata: pd.DataFrame
+
+
+def measure_report(table: StudyTable) -> MeasureReport:
+    """Every measure of sharpness that was stored against every measure of robustness, within one study each.
+
+    Untrained cells are left out, and cells at the floor of an accuracy. Measures of sharpness are taken in logarithms.
+    """
+    return table.once("measures", lambda: _report(table))
+
+
+def _report(table: StudyTable) -> MeasureReport:
+    networks, sharp, robust = _networks(table)
+    summary, strata = [], []
+    for s in sharp:
+        for r in robust:
+            seen = _observations(networks, s, r)
+            if seen is None:
+                continue
+            taus = stratum_taus(seen)
+            summary += _summaries(seen, taus, s, r)
+            strata.append(taus.assign(sharpness=s, robustness=r, **_keys_of(seen.strata, taus["stratum"], CURVE)))
+    frame = pd.DataFrame(summary).reindex(columns=list(COLUMNS))
+    frame["q"] = benjamini_yekutieli(frame["p"].to_numpy(dtype=float))
+    sure = frame["q"] <= SIGNIFICANCE
+    verdict = np.select([sure & (frame["difference"] < 0), sure & (frame["difference"] > 0)], [BETTER, WORSE], OPEN)
+    frame["against_lambda1"] = np.where(frame["p"].notna(), verdict, None)
+    frame = _with_counterexamples(frame, table, networks, sharp)
+    columns = [*CURVE, "sharpness", "robustness", "estimate", "low", "high", "p", "n", "batch_sizes", "note"]
+    along = pd.concat(strata, ignore_index=True) if strata else pd.DataFrame(columns=columns)
+    return MeasureReport(frame, along[columns].rename(columns={"estimate": "tau"}))
+
+
+def _keys_of(keys: pd.DataFrame, codes: pd.Series, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    return {name: keys[name].to_numpy()[codes.to_numpy(dtype=np.intp)] for name in names}
+
+
+def _networks(table: StudyTable) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """The trained networks on each of their curves with codes and measures, and which measures any of them has."""
+    points = table.points[table.points["status"] == "ok"]
+    keys = [*CELL, "seed", "trial_id", "test_acc", "train_loss", "num_classes"]
+    frame = points[list(dict.fromkeys(keys))].reset_index(drop=True)
+    logs, robust = sharpness(table).astype(float), robustness(table).astype(float)
+    logs = np.log2(logs.where(logs > 0))
+    logs, robust = (values.dropna(axis=1, how="all") for values in (logs, robust))
+    for values, prefix in ((logs, "x "), (robust, "y ")):
+        frame = frame.join(values.add_prefix(prefix), on="trial_id")
+    cell = frame.groupby(list(CELL), dropna=False, sort=False).ngroup()
+    frame = frame.assign(cell=cell, study=group_codes(frame, STUDY), stratum=group_codes(frame, CURVE))
+    trained = frame.groupby("cell")["test_acc"].transform("mean") > untrained_accuracy(frame["num_classes"])
+    frame = frame[trained].assign(trial=pd.factorize(frame["trial_id"])[0][trained])
+    return frame.reset_index(drop=True), list(logs.columns), list(robust.columns)
+
+
+def _observations(networks: pd.DataFrame, sharp: str, robust: str) -> Observations | None:
+    """The networks that have both measures, as the correlation report's observations; None if there are none."""
+    trials = networks.assign(x=networks[f"x {sharp}"], accuracy=networks[f"y {robust}"])
+    trials = trials[np.isfinite(trials["x"]) & np.isfinite(trials["accuracy"])]
+    by_cell = trials.groupby("cell")
+    if not robust.startswith("minimal_epsilon"):
+        trials = trials[by_cell["accuracy"].transform("mean") >= FLOOR]
+        by_cell = trials.groupby("cell")
+    if trials.empty:
+        return None
+    trials = trials.assign(decidable=by_cell["seed"].transform("size") >= MIN_SEEDS).reset_index(drop=True)
+    for code in ("study", "stratum"):
+        trials[code] = pd.factorize(trials[code], sort=True)[0]
+    first = trials.drop_duplicates("cell").set_index("cell")
+    means = trials.groupby("cell")[["x", "accuracy", "test_acc", "train_loss"]].mean()
+    cells = first.drop(columns=list(means)).join(means).reset_index().rename(columns={"trial": "run"})
+    studies, strata = (
+        trials.drop_duplicates(code).set_index(code)[list(keys)].sort_index().assign(left_out="")
+        for code, keys in (("study", STUDY), ("stratum", CURVE))
+    )
+    return Observations(sharp, "sound", cells, trials, studies, strata)
+
+
+def _summaries(seen: Observations, taus: pd.DataFrame, sharp: str, robust: str) -> list[dict[str, Any]]:
+    """One row a study."""
+    trials, cells = seen.trials, seen.cells
+    of_study = trials["study"].to_numpy(dtype=np.intp)
+    psi, _ = granulated_by_group(trials, "x", "accuracy", AXES, of_study, len(seen.studies), fixed=ALONGSIDE)
+    owner = trials.drop_duplicates("stratum").set_index("stratum")["study"]
+    rows = []
+    for study, keys in zip(seen.studies.index, seen.studies[list(STUDY)].to_dict("records"), strict=True):
+        networks = trials[of_study == study].reset_index(drop=True)
+        mine, tau = cells[cells["study"] == study].drop_duplicates("run"), taus[taus["stratum"].map(owner) == study]
+        errors = _sign_errors(networks, "x").groupby("stratum")["error"].mean()
+        partial = partial_spearman(mine["x"], mine["accuracy"], mine[["test_acc", "train_loss"]])
+        known = psi[study][np.isfinite(psi[study])]
+        firm = mine["decidable"].any()
+        rows.append(
+            {
+                **keys,
+                "sharpness": sharp,
+                "robustness": robust,
+                "networks": int(networks["trial"].nunique()),
+                "curves": int(tau["estimate"].notna().sum()),
+                "tau": float(tau["estimate"].mean()),
+                "tau_decided": float(tau.loc[tau["low"].notna(), "estimate"].mean()),
+                "granulated_tau": float(known.mean()) if known.size else np.nan,
+                "sign_error": float(errors.mean()),
+                "sign_error_max": float(errors.max()),
+                "partial": partial.estimate,
+                "partial_low": partial.low if firm else np.nan,
+                "partial_high": partial.high if firm else np.nan,
+                **(against_reference(networks) if sharp != REFERENCE else {}),
+            }
+        )
+    return rows
+
+
+def _sign_errors(trials: pd.DataFrame, x: str) -> pd.DataFrame:
+    """Sign-error along the batch size and number of pairs of each curve and seed (`stratum`, `seed`)."""
+    codes = group_codes(trials, ["stratum", "seed"])
+    found = sign_error(trials[x], -trials["accuracy"], codes, trials["trial"])
+    first = trials.iloc[np.unique(codes, return_index=True)[1]]
+    named = first[["stratum", "seed"]].reset_index(drop=True)
+    return named.assign(error=found.errors, pairs=found.pairs)[found.pairs > 0]
+
+
+def against_reference(trials: pd.DataFrame) -> dict[str, float]:
+    """The sign-error along the batch size less that of `REFERENCE`, on the networks of one study that have both.
+
+    `trials`: one row a network and curve, with `stratum`, `seed`, `trial` (a code), `x`, `x lambda1_train` and
+    `accuracy`. The result is empty with fewer than three seeds.
+
+    The seeds of one curve are independent, the curves of one seed are not: each seed gives one number, the mean over
+    its curves.
+    """
+    name = f"x {REFERENCE}"
+    if name not in trials:
+        return {}
+    both = trials[np.isfinite(trials[name])]
+    ours, theirs = _sign_errors(both, "x"), _sign_errors(both, name)
+    by_seed = ours.assign(difference=ours["error"] - theirs["error"]).groupby("seed")
+    values = by_seed["difference"].mean().to_numpy(dtype=float)
+    if len(values) < MIN_SEEDS:
+        return {}
+    contrast = mean_of_seeds(values, rounding=1.0 / float(by_seed["pairs"].sum().min()))
+    low, high = contrast.interval(1 - SIGNIFICANCE)
+    return {
+        "difference": contrast.value,
+        "difference_low": max(low, -1.0),
+        "difference_high": min(high, 1.0),
+        "p": contrast.p_differs(),
+    }
+
+
+def _with_counterexamples(
+    summary: pd.DataFrame, table: StudyTable, networks: pd.DataFrame, sharp: list[str]
+) -> pd.DataFrame:
+    """`summary` with the confirmed counterexamples of each measure at the headline epsilons."""
+    if REFERENCE not in sharp or summary.empty:
+        return summary
+    cells = cells_of(table)
+    headline = table.trials.drop_duplicates("trial_id").set_index("trial_id")["headline_epsilon"].astype(float)
+    of_cell = cells["trial_ids"].map(lambda ids: headline.get(ids[0], np.nan) if len(ids) else np.nan)
+    shown = (cells["split"] == "test") & np.isclose(cells["epsilon"], of_cell.astype(float))
+    cells = cells[shown].reset_index(drop=True)
+    values = networks.drop_duplicates("trial_id").set_index("trial_id")
+    found: dict[str, pd.DataFrame] = {}
+    for measure in sharp:
+        logs = values[f"x {measure}"]
+        seeds = [logs.reindex(ids).to_numpy(dtype=float) for ids in cells["trial_ids"]]
+        column = pd.Series(seeds, index=cells.index, dtype=object)
+        complete = np.array([len(one) > 0 and bool(np.isfinite(one).all()) for one in seeds], dtype=bool)
+        means = [float(one.mean()) if whole else np.nan for one, whole in zip(seeds, complete, strict=True)]
+        known = cells.assign(**{f"log2_{measure}_seeds": column, f"log2_{measure}": means})
+        if not measure.startswith("lambda1_t"):
+            known["converged_train"] = True  # only an eigenvalue has to converge
+        pairs = pair_up(known, measure)
+        fit = testable_pairs(known, pairs, measure if measure.startswith("lambda1_t") else REFERENCE)
+        judged = judge_pairs(known, pairs, fit, COUNTEREXAMPLE, table.attacks)
+        mine = judged.loc[judged["label"] == "confirmed", ["i", "j"]]
+        keys = cells[[*STUDY, "attack", "loss"]].iloc[mine["i"]].reset_index(drop=True)
+        found[measure] = pd.concat([mine.reset_index(drop=True), keys], axis=1)
+    rows = []
+    for row in summary.to_dict("records"):
+        attack, loss = ATTACKED.get(row["robustness"], ("", ""))
+        if not attack:
+            rows.append(row)
+            continue
+        ours, theirs = (_places(found[measure], row, attack, loss) for measure in (row["sharpness"], REFERENCE))
+        counts = {"counterexamples": len(ours), "lambda1_counterexamples": len(theirs), "remaining": len(ours & theirs)}
+        rows.append({**row, **counts})
+    return pd.DataFrame(rows).reindex(columns=list(COLUMNS))
+
+
+def _places(found: pd.DataFrame, row: dict[Any, Any], attack: str, loss: str) -> set[tuple[int, int]]:
+    keep = (found["attack"] == attack) & (found["loss"] == loss)
+    for name in STUDY:
+        keep &= found[name].isna() if pd.isna(row[name]) else found[name] == row[name]
+    return set(found.loc[keep, ["i", "j"]].itertuples(index=False, name=None))
+
+
+def conclusion(report: MeasureReport) -> str:
+    """What the comparisons with lambda1 show, in a sentence or two that say no more than the tests do."""
+    tested = report.summary[report.summary["p"].notna()]
+    if tested.empty:
+        return "No other measure of sharpness can be compared with λ₁ yet: that takes three seeds of a curve with both."
+    count = f"{tested['sharpness'].nunique()} measures of sharpness with λ₁ on {tested['robustness'].nunique()}"
+    better, worse = tested[tested["against_lambda1"] == BETTER], tested[tested["against_lambda1"] == WORSE]
+    said = f"{len(tested)} comparisons of {count} measures of robustness: "
+    if better.empty and worse.empty:
+        return said + "none is shown to order the networks of a curve better or worse than λ₁."
+    parts = []
+    for rows, word in ((better, "better"), (worse, "worse")):
+        if len(rows):
+            names = ", ".join(dict.fromkeys(SHARPNESS[one].label for one in rows["sharpness"]))
+            parts.append(f"{len(rows)} {'is' if len(rows) == 1 else 'are'} shown to order them {word} ({names})")
+    left = len(tested) - len(better) - len(worse)
+    return said + "; ".join(parts) + (f"; {left} are open." if left else ".")
