@@ -45,7 +45,7 @@ def _figure(number: int, keys: tuple[object, ...], rows: pd.DataFrame) -> Figure
         }
         for row in rows.to_dict("records")
     ]
-    strongest = rows.loc[rows["tau"].abs().idxmax()]
+    strongest = rows.iloc[int(rows["tau"].abs().to_numpy().argmax())]
     usual = rows.loc[rows["sharpness"] == REFERENCE, "tau"].mean()
     return Figure(
         name=f"measures-{number}",

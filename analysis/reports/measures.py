@@ -94,7 +94,7 @@ def _report(table: StudyTable) -> MeasureReport:
     frame["q"] = benjamini_yekutieli(frame["p"].to_numpy(dtype=float))
     sure = frame["q"] <= SIGNIFICANCE
     verdict = np.select([sure & (frame["difference"] < 0), sure & (frame["difference"] > 0)], [BETTER, WORSE], OPEN)
-    frame["against_lambda1"] = np.where(frame["p"].notna(), verdict, None)
+    frame["against_lambda1"] = pd.Series(verdict, index=frame.index, dtype=object).where(frame["p"].notna(), None)
     frame = _with_counterexamples(frame, table, networks, sharp)
     columns = [*CURVE, "sharpness", "robustness", "estimate", "low", "high", "p", "n", "batch_sizes", "note"]
     along = pd.concat(strata, ignore_index=True) if strata else pd.DataFrame(columns=columns)
@@ -110,9 +110,8 @@ def _networks(table: StudyTable) -> tuple[pd.DataFrame, list[str], list[str]]:
     points = table.points[table.points["status"] == "ok"]
     keys = [*CELL, "seed", "trial_id", "test_acc", "train_loss", "num_classes"]
     frame = points[list(dict.fromkeys(keys))].reset_index(drop=True)
-    logs, robust = sharpness(table).astype(float), robustness(table).astype(float)
-    logs = np.log2(logs.where(logs > 0))
-    logs, robust = (values.dropna(axis=1, how="all") for values in (logs, robust))
+    sharp, robust = sharpness(table).astype(float), robustness(table).astype(float).dropna(axis=1, how="all")
+    logs = sharp.where(sharp > 0).map(np.log2).dropna(axis=1, how="all")
     for values, prefix in ((logs, "x "), (robust, "y ")):
         frame = frame.join(values.add_prefix(prefix), on="trial_id")
     cell = frame.groupby(list(CELL), dropna=False, sort=False).ngroup()
@@ -161,7 +160,7 @@ def _summaries(seen: Observations, taus: pd.DataFrame, sharp: str, robust: str) 
         firm = mine["decidable"].any()
         rows.append(
             {
-                **keys,
+                **{str(key): value for key, value in keys.items()},
                 "sharpness": sharp,
                 "robustness": robust,
                 "networks": int(networks["trial"].nunique()),
@@ -236,7 +235,8 @@ def _with_counterexamples(
         column = pd.Series(seeds, index=cells.index, dtype=object)
         complete = np.array([len(one) > 0 and bool(np.isfinite(one).all()) for one in seeds], dtype=bool)
         means = [float(one.mean()) if whole else np.nan for one, whole in zip(seeds, complete, strict=True)]
-        known = cells.assign(**{f"log2_{measure}_seeds": column, f"log2_{measure}": means})
+        known = cells.copy()
+        known[f"log2_{measure}_seeds"], known[f"log2_{measure}"] = column, means
         if not measure.startswith("lambda1_t"):
             known["converged_train"] = True  # only an eigenvalue has to converge
         pairs = pair_up(known, measure)
@@ -245,7 +245,7 @@ def _with_counterexamples(
         mine = judged.loc[judged["label"] == "confirmed", ["i", "j"]]
         keys = cells[[*STUDY, "attack", "loss"]].iloc[mine["i"]].reset_index(drop=True)
         found[measure] = pd.concat([mine.reset_index(drop=True), keys], axis=1)
-    rows = []
+    rows: list[dict[Any, Any]] = []
     for row in summary.to_dict("records"):
         attack, loss = ATTACKED.get(row["robustness"], ("", ""))
         if not attack:

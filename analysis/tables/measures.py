@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from analysis.statistics.groups import group_codes
 from analysis.tables.arrow import at
 from analysis.tables.table import StudyTable
 
@@ -52,19 +53,19 @@ def _worst(table: StudyTable) -> pd.DataFrame:
     mine = (attacks["split"] == "test") & (attacks["norm"] != "l2") & (attacks["status"] == "ok")
     asked = attacks.loc[mine, ["trial_id", "attack", "loss", "epsilon", "steps_probe", "n"]]
     asked = asked.drop_duplicates(["trial_id", "attack", "loss", "epsilon", "steps_probe"])  # a run on two curves
-    bits = at(attacks["correct_bits"], asked.index.to_numpy(dtype=np.intp))
-    images = asked["n"].to_numpy(dtype=int)
+    stored = at(attacks["correct_bits"], asked.index.to_numpy(dtype=np.intp))
+    images, epsilons = asked["n"].to_numpy(dtype=int), asked["epsilon"].to_numpy(dtype=float)
+    names = asked["trial_id"].to_numpy(dtype=object)
+    codes = group_codes(asked, ["trial_id", "epsilon"])
     found = []
-    for (trial_id, epsilon), rows in (
-        asked.reset_index(drop=True).groupby(["trial_id", "epsilon"], sort=False).indices.items()
-    ):
-        n, mine = int(images[rows[0]]), [bits[row] for row in rows]
-        known = [raw for raw in mine if isinstance(raw, bytes)]
-        if len(known) < len(mine) or (images[rows] != n).any():
+    for rows in np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1]) if codes.size else ():
+        n, first = int(images[rows[0]]), rows[0]
+        known = [raw for raw in (stored[row] for row in rows) if isinstance(raw, bytes)]
+        if len(known) < len(rows) or (images[rows] != n).any():
             continue
         packed = np.frombuffer(b"".join(known), dtype=np.uint8).reshape(len(known), -1)
         correct = int(np.unpackbits(np.bitwise_and.reduce(packed, axis=0), count=n).sum())
-        found.append((trial_id, epsilon, correct, n, correct / n, len(known)))
+        found.append((names[first], epsilons[first], correct, n, correct / n, len(known)))
     return pd.DataFrame(found, columns=list(_ANSWER)).astype(_ANSWER)
 
 
