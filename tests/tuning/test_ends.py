@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+import time
 import threading
 from pathlib import Path
 
@@ -84,6 +85,7 @@ def test_sigterm_releases_the_lock_while_the_main_thread_is_busy_in_c(tmp_path: 
     busy = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
     try:
         assert busy.stdout is not None and busy.stdout.readline() == b"locked\n"
+        time.sleep(1.0)  # so that the main thread is in C by then
         busy.terminate()
         wait_for(lambda: not (tmp_path / "run.json").exists())
         assert busy.poll() is None

@@ -71,7 +71,7 @@ def test_every_measure_is_one_number_a_network(table: StudyTable) -> None:
     assert list(found.columns) == list(SHARPNESS) and list(found.index) == list(table.trials["trial_id"])
     assert (found["trace"] == 12.0).all()  # that on most images
     assert (found["lambda1_norm"] == 8.0 * 10.0**2).all()
-    assert (found["confidence"] == 0.97).all()
+    np.testing.assert_allclose(found["doubt"], 0.03)
     assert found["adaptive_sharpness"].isna().all()
 
 
