@@ -211,11 +211,11 @@ class Schedule:
 
 
 def filling(stages: Sequence[Stage], slots: int) -> tuple[list[Stage], list[Planned]]:
-    """The first stages, as many as it takes to keep `slots` trials running, and their trials, each once."""
+    """The first stages, one at least and as many as keep `slots` trials running, and their trials, each once."""
     chosen: list[Stage] = []
     work: dict[str, Planned] = {}
     for stage in stages:
-        if len(work) >= slots:
+        if chosen and len(work) >= slots:  # without a node that is up, a stage is what makes Ray start one
             break
         chosen.append(stage)
         work |= {planned.trial.trial_id: planned for planned in stage.work}
@@ -240,7 +240,7 @@ def run(
     *,
     unanswered: Callable[[], tuple[Collection[Planned], CostModel]],
     train: Callable[[Sequence[Planned], CostModel], Collection[str]],
-    slots: int,
+    slots: Callable[[], int],
     hours: float | None,
 ) -> bool:
     """Train stage after stage; returns whether the time was up before the claims were decided.
@@ -250,7 +250,7 @@ def run(
         results: where the rows are.
         unanswered: the trials that are left of the grid, and what they cost, by what is stored now.
         train: trains these at these costs, and returns the ids of those that failed.
-        slots: trials that run at once.
+        slots: trials that run at once now, or 0 while no node is up.
         hours: after so long no further stage begins.
     """
     end = None if hours is None else time.monotonic() + 3600 * hours
@@ -262,7 +262,7 @@ def run(
         if end is not None and time.monotonic() >= end:
             print(f"{hours:g} hours are over; {len(stages)} curves would go on. The same command continues", flush=True)
             return True
-        chosen, work = filling(stages, slots)
+        chosen, work = filling(stages, slots())
         for stage in chosen:
             print(stage.line, flush=True)
         schedule.lost.update(train(work, costs))

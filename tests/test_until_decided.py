@@ -102,6 +102,7 @@ def test_stages_fill_the_slots_and_share_trials(grid: Grid) -> None:
         lambda planned: 1.0,
     )
     assert len(until_decided.filling(stages, 8)[0]) == 1
+    assert len(until_decided.filling(stages, 0)[0]) == 1  # no node is up: else nothing would make one start
     both, work = until_decided.filling(stages, 22)
     assert len(both) == 2
     assert len(work) == 2 * 21 - 3  # batch 64 is on both curves
@@ -132,7 +133,7 @@ class Study:
     def run(self, hours: float | None = None) -> bool:
         schedule = Schedule(self.grid, ["A6", "A7"])
         return until_decided.run(
-            schedule, self.results, unanswered=self.unanswered, train=self.train, slots=1, hours=hours
+            schedule, self.results, unanswered=self.unanswered, train=self.train, slots=lambda: 1, hours=hours
         )
 
 
