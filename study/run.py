@@ -297,7 +297,7 @@ def _record_request(
         if any(one.get(name) != value for name, value in fields.items()):
             others.append(one)
         elif isinstance(stored, dict) and looks and stored.get("sha256") == looks["sha256"]:
-            looks = stored
+            looks = looks | {"stored": stored["stored"]}
         elif stored:
             others.append(one)
     command = options.command(argv)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from analysis.claims import CLAIMS
+from analysis.claims import claims_of
 from analysis.claims.curves import Key, curve_key
 from analysis.claims.prospects import DRAWS, UNKNOWN_CHANCE, Memory, Prospect, claims_about, prospects
 from analysis.statistics.thresholds import LOOK_SHARES, LOOKS, SIGNIFICANCE
@@ -53,7 +53,9 @@ def requested(request: Request, most: int | None) -> Request:
 
 
 def plan(request: Request, grid: Grid, chosen: str) -> dict[str, Any]:
-    """What is fixed before the first trial, with its hash: claims, looks, shares, thresholds and the order of seeds.
+    """What is fixed before its first network: request, claims, looks, shares, thresholds and the order of seeds.
+
+    `sha256` is that of the rest but `stored`, as JSON with sorted keys and no spaces.
 
     Args:
         request: as `requested` gives it.
@@ -64,12 +66,13 @@ def plan(request: Request, grid: Grid, chosen: str) -> dict[str, Any]:
         InputError: no such claim, or none that this grid is about.
     """
     names = [name.strip() for name in chosen.split(",") if name.strip()]
+    known = claims_of([request])
     for name in names:
-        if name not in CLAIMS:
-            close = did_you_mean(name, CLAIMS)
-            raise InputError(f"--until-decided knows no claim {name!r}; valid: {', '.join(CLAIMS)}{close}")
+        if name not in known:
+            close = did_you_mean(name, known)
+            raise InputError(f"--until-decided knows no claim {name!r}; valid: {', '.join(known)}{close}")
     fields = request.to_dict()
-    about = claims_about(from_rows([], grid=grid, plans=[{}]))
+    about = claims_about(from_rows([], grid=grid, requests=[request], plans=[{}]))
     other = [name for name in names if name not in about]
     if other or not about:
         of = ", ".join(other) or "any claim"
@@ -92,7 +95,7 @@ def plan(request: Request, grid: Grid, chosen: str) -> dict[str, Any]:
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return {name: value for name, value in content.items() if name != "request"} | {"sha256": digest, "stored": now}
+    return content | {"sha256": digest, "stored": now}
 
 
 @dataclass(frozen=True)

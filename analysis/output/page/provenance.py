@@ -49,7 +49,7 @@ def _values(trials: pd.DataFrame, column: str) -> list[str]:
 
 
 def _plan(plan: Mapping[str, Any]) -> str:
-    """A plan of `--until-decided` as it was stored before its first network."""
+    """A plan of `--until-decided` as it was stored before the first network that it planned."""
     stored = f"stored {plan.get('stored')}, SHA-256 {plan.get('sha256')}"
     content = (f"{name} {json.dumps(value)}" for name, value in plan.items() if name not in ("stored", "sha256"))
     return f"{stored}: {'; '.join(content)}"
