@@ -219,16 +219,19 @@ def _run_until_decided(
         failures.update(progress.failures)
         return list(progress.failures)
 
+    def slots() -> int:
+        there = sum(int(node.get("CPU", 0) // settings.cpus_per_trial) for node in cluster.read_capacity().nodes)
+        return min(there, settings.max_concurrent or there)
+
     with cluster.connected(arguments.address):
         settings = cluster.decide_gpus(settings)
         cluster.check_capacity(settings, data, {planned.trial.precision for planned in grid.values()})
-        slots = sum(int(node.get("CPU", 0) // settings.cpus_per_trial) for node in cluster.read_capacity().nodes)
         more = until_decided.run(
             schedule,
             results,
             unanswered=unanswered,
             train=train,
-            slots=min(slots, settings.max_concurrent or slots),
+            slots=slots,
             hours=arguments.hours,
         )
     return failures, more
@@ -294,7 +297,7 @@ def _record_request(
         if any(one.get(name) != value for name, value in fields.items()):
             others.append(one)
         elif isinstance(stored, dict) and looks and stored.get("sha256") == looks["sha256"]:
-            looks = stored
+            looks = looks | {"stored": stored["stored"]}
         elif stored:
             others.append(one)
     command = options.command(argv)

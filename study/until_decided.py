@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from analysis.claims import CLAIMS
+from analysis.claims import claims_of
 from analysis.claims.curves import Key, curve_key
 from analysis.claims.prospects import DRAWS, UNKNOWN_CHANCE, Memory, Prospect, claims_about, prospects
 from analysis.statistics.thresholds import LOOK_SHARES, LOOKS, SIGNIFICANCE
@@ -53,7 +53,9 @@ def requested(request: Request, most: int | None) -> Request:
 
 
 def plan(request: Request, grid: Grid, chosen: str) -> dict[str, Any]:
-    """What is fixed before the first trial, with its hash: claims, looks, shares, thresholds and the order of seeds.
+    """What is fixed before its first network: request, claims, looks, shares, thresholds and the order of seeds.
+
+    `sha256` is that of the rest but `stored`, as JSON with sorted keys and no spaces.
 
     Args:
         request: as `requested` gives it.
@@ -64,12 +66,13 @@ def plan(request: Request, grid: Grid, chosen: str) -> dict[str, Any]:
         InputError: no such claim, or none that this grid is about.
     """
     names = [name.strip() for name in chosen.split(",") if name.strip()]
+    known = claims_of([request])
     for name in names:
-        if name not in CLAIMS:
-            close = did_you_mean(name, CLAIMS)
-            raise InputError(f"--until-decided knows no claim {name!r}; valid: {', '.join(CLAIMS)}{close}")
+        if name not in known:
+            close = did_you_mean(name, known)
+            raise InputError(f"--until-decided knows no claim {name!r}; valid: {', '.join(known)}{close}")
     fields = request.to_dict()
-    about = claims_about(from_rows([], grid=grid, plans=[{}]))
+    about = claims_about(from_rows([], grid=grid, requests=[request], plans=[{}]))
     other = [name for name in names if name not in about]
     if other or not about:
         of = ", ".join(other) or "any claim"
@@ -92,7 +95,7 @@ def plan(request: Request, grid: Grid, chosen: str) -> dict[str, Any]:
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return {name: value for name, value in content.items() if name != "request"} | {"sha256": digest, "stored": now}
+    return content | {"sha256": digest, "stored": now}
 
 
 @dataclass(frozen=True)
@@ -211,11 +214,11 @@ class Schedule:
 
 
 def filling(stages: Sequence[Stage], slots: int) -> tuple[list[Stage], list[Planned]]:
-    """The first stages, as many as it takes to keep `slots` trials running, and their trials, each once."""
+    """The first stages, one at least and as many as keep `slots` trials running, and their trials, each once."""
     chosen: list[Stage] = []
     work: dict[str, Planned] = {}
     for stage in stages:
-        if len(work) >= slots:
+        if chosen and len(work) >= slots:  # without a node that is up, a stage is what makes Ray start one
             break
         chosen.append(stage)
         work |= {planned.trial.trial_id: planned for planned in stage.work}
@@ -240,7 +243,7 @@ def run(
     *,
     unanswered: Callable[[], tuple[Collection[Planned], CostModel]],
     train: Callable[[Sequence[Planned], CostModel], Collection[str]],
-    slots: int,
+    slots: Callable[[], int],
     hours: float | None,
 ) -> bool:
     """Train stage after stage; returns whether the time was up before the claims were decided.
@@ -250,7 +253,7 @@ def run(
         results: where the rows are.
         unanswered: the trials that are left of the grid, and what they cost, by what is stored now.
         train: trains these at these costs, and returns the ids of those that failed.
-        slots: trials that run at once.
+        slots: trials that run at once now, or 0 while no node is up.
         hours: after so long no further stage begins.
     """
     end = None if hours is None else time.monotonic() + 3600 * hours
@@ -262,7 +265,7 @@ def run(
         if end is not None and time.monotonic() >= end:
             print(f"{hours:g} hours are over; {len(stages)} curves would go on. The same command continues", flush=True)
             return True
-        chosen, work = filling(stages, slots)
+        chosen, work = filling(stages, slots())
         for stage in chosen:
             print(stage.line, flush=True)
         schedule.lost.update(train(work, costs))

@@ -77,6 +77,14 @@ def test_the_dry_run_lists_its_curves_and_times_its_model(newcomer: Path, capsys
     assert not list(newcomer.glob("__pycache__")), "nothing is left beside the file"
 
 
+def test_its_own_claim_is_one_to_add_seeds_for(newcomer: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = newcomer / "my_study.py"
+    file.write_text(file.read_text(encoding="utf-8") + CLAIM, encoding="utf-8")
+    options = ["--grid", str(file), "--data-dir", str(newcomer), "--results", str(newcomer / "r"), "--dry-run"]
+    assert main([*options, "--until-decided", "OWN"]) == 0
+    assert re.search(r"^1\. 3 seeds of mine softmax .* of OWN$", capsys.readouterr().out, re.MULTILINE)
+
+
 def test_its_networks_are_reported_with_its_plan_names_and_claims_where_the_file_is_given(
     newcomer: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -50,6 +52,9 @@ def test_a_plan_is_fixed_with_its_hash(grid: Grid) -> None:
     assert one["looks"] == [3, 5, 8, 12]
     assert one["seeds"] == list(range(12))
     assert one["sha256"] == same["sha256"] != until_decided.plan(REQUEST, grid, "A6")["sha256"]
+    content = {name: value for name, value in one.items() if name not in ("sha256", "stored")}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    assert hashlib.sha256(text.encode()).hexdigest() == one["sha256"]
     fewer = until_decided.requested(replace(REQUEST, seeds=None), 10)
     assert fewer.seeds == tuple(range(8))  # the last look that 10 seeds allow
 
@@ -68,6 +73,21 @@ def test_a_stored_plan_keeps_its_time(grid: Grid, tmp_path: Path) -> None:
         (["A5"], False),
         None,
     ]
+
+
+def test_looks_are_allowed_for_where_the_study_file_is_not_given(grid: Grid, tmp_path: Path) -> None:
+    looks = until_decided.plan(REQUEST, grid, "A6")
+    results = Study(tmp_path, grid).results
+    results.write_row(planted_row(next(iter(grid.values())), np.random.default_rng(0)))
+    entry = REQUEST.to_dict() | {"grid": "nowhere.py", "until_decided": looks, "command": "the command"}
+    results.write_study({"requests": [entry]})
+    table = load(tmp_path)
+    assert (table.requests, table.plans, table.commands) == ((), (looks,), ("the command",))
+
+
+def test_a_plan_for_some_cells_names_them(grid: Grid, tmp_path: Path) -> None:
+    Study(tmp_path, {one: of for one, of in grid.items() if of.trial.batch_size < 100})
+    assert load(tmp_path).staged == {planned.trial.cell_id for planned in grid.values()}
 
 
 def test_what_decides_most_for_its_seconds_comes_first(grid: Grid) -> None:
@@ -102,6 +122,7 @@ def test_stages_fill_the_slots_and_share_trials(grid: Grid) -> None:
         lambda planned: 1.0,
     )
     assert len(until_decided.filling(stages, 8)[0]) == 1
+    assert len(until_decided.filling(stages, 0)[0]) == 1  # no node is up: else nothing would make one start
     both, work = until_decided.filling(stages, 22)
     assert len(both) == 2
     assert len(work) == 2 * 21 - 3  # batch 64 is on both curves
@@ -132,7 +153,7 @@ class Study:
     def run(self, hours: float | None = None) -> bool:
         schedule = Schedule(self.grid, ["A6", "A7"])
         return until_decided.run(
-            schedule, self.results, unanswered=self.unanswered, train=self.train, slots=1, hours=hours
+            schedule, self.results, unanswered=self.unanswered, train=self.train, slots=lambda: 1, hours=hours
         )
 
 

@@ -6,7 +6,7 @@ A claim is data (`claim.Claim`): what a paper says, the curves it is about, its 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 from analysis.claims import large_batch, natural_training, sgd_variants
@@ -14,7 +14,7 @@ from analysis.claims.claim import Claim, Verdict
 from analysis.claims.curves import Evidence
 from analysis.claims.own_numbers import by_its_own_numbers
 from analysis.tables.table import StudyTable
-from search_spaces import GridError
+from search_spaces import GridError, Request
 from search_spaces.outside import STUDY_FILES
 
 PAPERS = (natural_training, sgd_variants, large_batch)
@@ -30,16 +30,22 @@ def evaluate(table: StudyTable) -> list[Verdict]:
     The claims of the study files that made these results come after the papers'.
     """
     evidence = Evidence(table)
-    claims = [*CLAIMS.values(), *_own_claims(table)]
-    return [verdict for claim in claims for verdict in _judge(claim, evidence)]
+    return [verdict for claim in claims_of(table.requests).values() for verdict in _judge(claim, evidence)]
 
 
-def _own_claims(table: StudyTable) -> Iterator[Claim]:
-    for file in dict.fromkeys(request.grid for request in table.requests if request.grid in STUDY_FILES):
+def claims_of(requests: Iterable[Request]) -> dict[str, Claim]:
+    """Claim id -> claim: the papers', then those of the study files that made these requests.
+
+    Raises:
+        GridError: what a study file lists is no claim, or has the name of another.
+    """
+    found = dict(CLAIMS)
+    for file in dict.fromkeys(request.grid for request in requests if request.grid in STUDY_FILES):
         for claim in getattr(STUDY_FILES[file], "CLAIMS", ()):
-            if not isinstance(claim, Claim) or claim.name in CLAIMS:
-                raise GridError(f"{file}: {claim!r:.80} in CLAIMS is no claim, or has the name of a paper's")
-            yield claim
+            if not isinstance(claim, Claim) or claim.name in found:
+                raise GridError(f"{file}: {claim!r:.80} in CLAIMS is no claim, or has the name of another")
+            found[claim.name] = claim
+    return found
 
 
 def _judge(claim: Claim, evidence: Evidence) -> list[Verdict]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.claims import CLAIMS
+from analysis.claims import claims_of
 from analysis.claims.claim import Claim, existential, universal
 from analysis.claims.curves import Curve, Evidence, Key
 from analysis.claims.looks import DECIDED
@@ -63,7 +63,8 @@ Memory = dict[tuple[object, ...], tuple[float, float]]
 def claims_about(table: StudyTable) -> list[str]:
     """The claims of which some stratum is planned in full."""
     evidence = Evidence(table)
-    return [name for name, claim in CLAIMS.items() if any(True for _ in _planned(claim, evidence, claim.losses[0]))]
+    known = claims_of(table.requests)
+    return [name for name, claim in known.items() if any(True for _ in _planned(claim, evidence, claim.losses[0]))]
 
 
 def prospects(table: StudyTable, names: Iterable[str], *, most: int, memory: Memory) -> Iterator[Prospect]:
@@ -73,8 +74,9 @@ def prospects(table: StudyTable, names: Iterable[str], *, most: int, memory: Mem
     needed for.
     """
     evidence = Evidence(table)
+    known = claims_of(table.requests)
     for name in names:
-        claim = CLAIMS[name]
+        claim = known[name]
         found = [
             one
             for verdict in (claim.judge(evidence, loss) for loss in claim.losses)

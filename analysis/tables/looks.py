@@ -1,7 +1,8 @@
 """Looking again at a study whose seeds are added where they decide: the tables of each look.
 
-A look at a curve reads the seeds 0 to n - 1 of every one of its cells, for n in `thresholds.LOOKS`, once all of them
-are trained; those that diverged count, and seeds beyond wait for the next look. What a look finds therefore does not
+A look at a curve reads the seeds 0 to n - 1 of each of its cells that a plan adds seeds to (without such a cell, of
+all), for n in `thresholds.LOOKS`, once all of them are trained; those that diverged count, and seeds beyond wait for
+the next look. What a look finds therefore does not
 depend on which curve was trained when.
 """
 
@@ -60,12 +61,19 @@ def _looks(table: StudyTable) -> Looks:
 
 
 def roster_of(table: StudyTable) -> pd.DataFrame:
-    """Every trial on each of its curves, planned or found, with its seed, its state and the code of its curve."""
-    keys = list(dict.fromkeys(["trial_id", *CURVE, "batch_size", "seed"]))
+    """Every trial on each of its curves, planned or found, with its seed, its state and the code of its curve.
+
+    Of a curve that a plan adds seeds to, it has the cells of plans alone: others would keep it waiting for ever.
+    """
+    keys = list(dict.fromkeys(["trial_id", "cell_id", *CURVE, "batch_size", "seed"]))
     found = table.points[keys].assign(state=table.points["status"])
     parts = [part for part in (found, table.planned[[*keys, "state"]]) if len(part)]
     roster = pd.concat(parts, ignore_index=True) if parts else found
     roster = roster.drop_duplicates(["trial_id", "regime"], ignore_index=True).astype({"target_loss": float})
+    curve = group_codes(roster, CURVE)
+    staged = roster["cell_id"].isin(table.staged).groupby([curve, roster["batch_size"]]).transform("any")
+    without = ~staged.groupby(curve).transform("any")
+    roster = roster[staged | without].reset_index(drop=True)
     return roster.assign(curve=group_codes(roster, CURVE))
 
 

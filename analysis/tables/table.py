@@ -89,7 +89,9 @@ class StudyTable:
             `regime` and `state` (ok, diverged, failed or missing).
         unreadable: files left out, with the reason.
         requests: the requests made of the folders (study.json), without those that cannot be planned.
-        plans: those of `--until-decided` among them; with one, statistics look again (`analysis.tables.looks`).
+        commands: those that made the requests, as stored.
+        plans: those of `--until-decided` among all requests; with one, statistics look again (`analysis.tables.looks`).
+        staged: ids of the cells that such a plan adds seeds to.
         conflicts: where several folders disagree about a trial.
         sources: trial id -> the folders that its row is made of; empty for one folder.
         not_given: study files that requests name and that were not loaded: what they planned is not known.
@@ -108,7 +110,9 @@ class StudyTable:
     planned: pd.DataFrame
     unreadable: tuple[Unreadable, ...]
     requests: tuple[Request, ...]
+    commands: tuple[str, ...]
     plans: tuple[Mapping[str, Any], ...]
+    staged: frozenset[str]
     conflicts: tuple[Conflict, ...]
     sources: Mapping[str, tuple[str, ...]]
     not_given: tuple[str, ...]
@@ -150,7 +154,9 @@ def load(*locations: str | Path, request: Mapping[str, Any] | None = None) -> St
         merged.rows,
         grid=merge_grids(folder.grid for folder in folders) if len(folders) > 1 else folders[0].grid,
         requests=_each_once(made for folder in folders for made in folder.requests),
+        commands=_each_once(command for folder in folders for command in folder.commands),
         plans=_each_once(plan for folder in folders for plan in folder.plans),
+        staged=frozenset().union(*(folder.staged for folder in folders)),
         unreadable=[
             replace(file, name=f"{folder.location}/{file.name}") if len(folders) > 1 else file
             for folder in folders
@@ -182,7 +188,9 @@ class _Folder:
     rows: pa.Table
     unreadable: list[Unreadable]
     requests: list[Request]
+    commands: list[str]
     plans: list[dict[str, Any]]
+    staged: frozenset[str]
     grid: Grid
     not_given: list[str]
 
@@ -195,7 +203,7 @@ def _read(location: str | Path, request: Mapping[str, Any] | None) -> _Folder:
     rows, unusable = _usable(rows)
     unreadable += unusable
     study = results.read_study() if request is None else {"requests": [request]}
-    requests, plans, grid = _plan(study, set(rows["trial_id"].to_pylist()))
+    requests, plans, staged, grid = _plan(study, set(rows["trial_id"].to_pylist()))
     if not len(rows) and not grid:
         why = f" ({unreadable[0].name}: {unreadable[0].reason})" if unreadable else ""
         raise RecordsError(
@@ -203,7 +211,8 @@ def _read(location: str | Path, request: Mapping[str, Any] | None) -> _Folder:
         )
     named = dict.fromkeys(str(entry.get("grid")) for entry in study.get("requests", []))
     not_given = [name for name in named if is_file(name) and name not in STUDY_FILES]
-    return _Folder(results.location, rows, unreadable, requests, plans, grid, not_given)
+    commands = [entry["command"] for entry in study.get("requests", []) if entry.get("command")]
+    return _Folder(results.location, rows, unreadable, requests, commands, plans, staged, grid, not_given)
 
 
 def _each_once(entries: Iterable[T]) -> list[T]:
@@ -239,7 +248,9 @@ def from_table(
     *,
     grid: Grid | None = None,
     requests: Iterable[Request] = (),
+    commands: Iterable[str] = (),
     plans: Iterable[Mapping[str, Any]] = (),
+    staged: frozenset[str] = frozenset(),
     unreadable: Iterable[Unreadable] = (),
     locations: Iterable[str] = (),
     conflicts: Iterable[Conflict] = (),
@@ -277,7 +288,9 @@ def from_table(
         planned=_planned(grid, dict(zip(trials["trial_id"], trials["status"], strict=True))),
         unreadable=tuple(unreadable),
         requests=tuple(requests),
+        commands=tuple(commands),
         plans=tuple(plans),
+        staged=staged,
         conflicts=tuple(conflicts),
         sources=sources or {},
         not_given=tuple(not_given),
@@ -299,24 +312,29 @@ def _usable(rows: pa.Table) -> tuple[pa.Table, list[Unreadable]]:
     return rows, [Unreadable(f"trials/{trial_id}.parquet", reason) for trial_id, reason in reasons.items()]
 
 
-def _plan(study: dict[str, Any], stored: Collection[str]) -> tuple[list[Request], list[dict[str, Any]], Grid]:
-    """The requests, the plans of those that stop once claims are decided, and what all of them plan.
+def _plan(
+    study: dict[str, Any], stored: Collection[str]
+) -> tuple[list[Request], list[dict[str, Any]], frozenset[str], Grid]:
+    """The requests, the plans of those that stop once claims are decided, their cells, and what all of them plan.
 
     Such a request is sure of its first look alone: of later seeds those count as planned that are `stored`.
     """
-    requests, plans, grids = [], [], []
+    requests, plans, grids, staged = [], [], [], set[str]()
     for entry in study.get("requests", []):
+        sequential = isinstance(entry.get("until_decided"), dict)
+        if sequential:  # its allowance for looks holds even where its study file is not given
+            plans.append(entry["until_decided"])
         try:
             request = Request.from_dict(entry)
             grid = plan(request)
         except (GridError, TypeError, ValueError, AttributeError, KeyError, OverflowError):
             continue  # made to an older or extended version; its rows are still shown
-        if isinstance(entry.get("until_decided"), dict):
-            plans.append(entry["until_decided"])
+        if sequential:
+            staged |= {of.trial.cell_id for of in grid.values()}
             grid = {one: of for one, of in grid.items() if of.trial.seed < LOOKS[0] or one in stored}
         grids.append(grid)
         requests.append(request)
-    return requests, plans, merge_grids(grids) if len(grids) != 1 else grids[0]
+    return requests, plans, frozenset(staged), merge_grids(grids) if len(grids) != 1 else grids[0]
 
 
 def _lambda1_converged(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -30,7 +29,7 @@ def provenance_section(findings: Findings) -> Section:
     }
     context = {
         "locations": findings.table.locations,
-        "commands": [_command(request.to_dict()) for request in findings.table.requests],
+        "commands": findings.table.commands,
         "plans": [_plan(plan) for plan in findings.table.plans],
         "facts": {term: fact for term, fact in facts.items() if fact},
     }
@@ -49,23 +48,8 @@ def _values(trials: pd.DataFrame, column: str) -> list[str]:
     return sorted(str(value) for value in trials[column].dropna().unique())
 
 
-def _command(request: dict[str, object]) -> str:
-    words = ["--grid", str(request["grid"])]
-    select = request["select"]
-    if isinstance(select, dict) and select:
-        words += ["--select", *(f"{key}={','.join(values)}" for key, values in select.items())]
-    for option in ("seeds", "epochs", "train_size", "test_size"):
-        value = request[option]
-        if value is not None:
-            shown = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-            words += [f"--{option.replace('_', '-')}", shown]
-    if request["probes"] != "all":
-        words += ["--probes", str(request["probes"])]
-    return f"python -m study.run {shlex.join(words)}"
-
-
 def _plan(plan: Mapping[str, Any]) -> str:
-    """A plan of `--until-decided` as it was stored before its first trial."""
+    """A plan of `--until-decided` as it was stored before the first network that it planned."""
     stored = f"stored {plan.get('stored')}, SHA-256 {plan.get('sha256')}"
     content = (f"{name} {json.dumps(value)}" for name, value in plan.items() if name not in ("stored", "sha256"))
     return f"{stored}: {'; '.join(content)}"

@@ -76,6 +76,16 @@ def test_surplus_seeds_wait_for_their_look() -> None:
     assert judge_table("A2", table(rows)).shown == judge_table("A2", table([r for r in rows if r["seed"] < 3])).shown
 
 
+def test_a_look_waits_for_the_cells_of_a_plan_alone() -> None:
+    """An ordinary run of all sizes, and a plan for some of them."""
+    rows = [row for row in falling(seeds=tuple(range(5)), rng=rng(1)) if row["batch_size"] < 512 or row["seed"] < 3]
+    some = frozenset(row["cell_id"] for row in rows if row["batch_size"] < 512)
+    for staged, seeds in ((frozenset[str](), [3]), (some, [3, 5])):
+        found = looks(replace(table(rows), staged=staged))
+        assert found is not None and [look.seeds for look in found.each] == seeds
+    assert found.latest.points["batch_size"].max() == 256
+
+
 def test_a_look_waits_for_every_cell_and_counts_diverged_seeds() -> None:
     rows = falling(seeds=tuple(range(5)), diverged=(1024,), rng=rng(1))
     found = looks(table(rows))
