@@ -12,6 +12,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
+import sysconfig
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,6 +46,8 @@ def load_study(path: str | Path) -> ModuleType:
         raise GridError(f"there is no study file {path}")
     if "." in file.stem or file.stem in sys.stdlib_module_names or file.stem in OWN:
         raise GridError(f"{file.name} has the name of another module: rename it")
+    if (other := _namesake(file)) not in (None, file):
+        raise GridError(f"{file.name} has the name of another module, {other}: rename it")
     sys.modules.pop(file.stem, None)  # it may have been edited since it was loaded
     module = load_module(file.stem, file.parent)
     if Path(module.__file__ or "").resolve() != file:
@@ -85,6 +88,22 @@ def accept(module: ModuleType) -> ModuleType:
     return module
 
 
+def _namesake(file: Path) -> Path | None:
+    """Where the module lies that a study file would replace: imported, but as no study file, or installed."""
+    loaded = sys.modules.get(file.stem)
+    if loaded is not None and loaded is not STUDY_FILES.get(file.name):
+        return Path(loaded.__file__ or file.stem).resolve()
+    installed = [path for path in sys.path if _is_installed(Path(path))]
+    spec = importlib.machinery.PathFinder.find_spec(file.stem, installed)
+    return Path(spec.origin or file.stem).resolve() if spec else None
+
+
+def _is_installed(root: Path) -> bool:
+    """Whether a folder holds installed packages, of this interpreter or another one."""
+    stdlib = Path(sysconfig.get_path("stdlib"))
+    return root.name in ("site-packages", "dist-packages") or root.resolve() == stdlib.resolve()
+
+
 def root_of(module: ModuleType) -> Path:
     """The folder from which a module is imported."""
     file = Path(module.__file__ or "").resolve()
@@ -92,8 +111,13 @@ def root_of(module: ModuleType) -> Path:
 
 
 def sources(root: Path) -> dict[str, str]:
-    """The text of every imported module that lies in `root`, by its place there: `my_study.py`, `nets/small.py`."""
-    found = {}
+    """The text of every imported module that lies in `root`, by its place there: `my_study.py`, `nets/small.py`.
+
+    Nothing where installed packages lie, which every node must have itself.
+    """
+    found: dict[str, str] = {}
+    if _is_installed(root):
+        return found
     for name, module in list(sys.modules.items()):
         file = Path(getattr(module, "__file__", None) or "")
         place = name.replace(".", "/") + ("/__init__.py" if hasattr(module, "__path__") else ".py")

@@ -53,13 +53,13 @@ class Request:
 
     @staticmethod
     def split_dataset(dataset: str) -> tuple[str, tuple[int, int, int] | None]:
-        """The path and the image shape (C, H, W) of `DIR@3x64x64`; no shape without an @.
+        """The path and the image shape (C, H, W) of `DIR@3x64x64`; no shape without an @ in the last part of the path.
 
         Raises:
             GridError: what follows the @ is no shape of images with 1 or 3 colours.
         """
         path, at, text = dataset.rpartition("@")
-        if not at:
+        if not at or "/" in text:
             return dataset, None
         shape = re.fullmatch(r"([13])x([1-9]\d{0,3})x([1-9]\d{0,3})", text)
         if not (path and shape):

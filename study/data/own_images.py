@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from study.data.digits import held_out
 from study.data.image_data import DataError, DatasetInfo, Images, Labels, Part
-from study.data.parquet_shards import first_line, open_shard
+from study.data.parquet_shards import DEEP_MODES, first_line, open_shard, shard_folders, shards_of
 
 TEST_NAMES = ("test", "val", "valid", "validation")
 """What the part that is tested on may be called; the first that is there is taken."""
@@ -94,10 +94,9 @@ def _find(path: Path) -> _Found:
         return _npz(path)
     if not path.is_dir():
         raise DataError(f"{path} is no folder and no .npz file; it should be {LAYOUTS}")
-    for folder in (path, *sorted(one for one in path.iterdir() if one.is_dir())):
-        train, test = _shards(folder, ("train",)), _shards(folder, TEST_NAMES)
-        if train:
-            return _parquet(train, test)
+    if folder := next(shard_folders(path), None):
+        tests = (shards_of(folder, name) for name in TEST_NAMES)
+        return _parquet(shards_of(folder, "train"), next(filter(None, tests), []))
     arrays = sorted(path.glob("*.npz"))
     if len(arrays) == 1:
         return _npz(arrays[0])
@@ -197,11 +196,6 @@ def _files(folder: Path, classes: Sequence[str]) -> list[tuple[Path, int]]:
 # Parquet
 
 
-def _shards(folder: Path, parts: Sequence[str]) -> list[Path]:
-    found = (sorted(folder.glob(f"{part}{rest}")) for part in parts for rest in ("*.parquet", "/*.parquet"))
-    return next(filter(None, found), [])
-
-
 def _parquet(train: Sequence[Path], test: Sequence[Path]) -> _Found:
     import pyarrow as pa
 
@@ -265,11 +259,13 @@ def _encoded(
             image.load()
         except (OSError, SyntaxError, ValueError) as error:
             raise DataError(f"{names[place]} is no image that can be decoded") from error
+        if image.mode.startswith(DEEP_MODES):  # PIL would clip its values to 255
+            raise DataError(f"{names[place]} has more than 8 bits a channel: convert it")
         return image
 
     def shape(place: int) -> Shape:
         image = opened(place)
-        return 1 if image.mode in ("1", "L", "I;16", "I") else 3, image.height, image.width
+        return 1 if image.mode in ("1", "L") else 3, image.height, image.width
 
     def read(to: Shape, scaled: bool) -> Images:
         images = np.empty((len(files), *to), np.uint8)

@@ -288,7 +288,7 @@ class Results:
         self._storage.write("study.json", json.dumps(masked_in(study), indent=1).encode())
 
     def write_sources(self, texts: Mapping[str, str]) -> None:
-        """Keep the text of modules from outside the package, as a record: nothing imports it from here."""
+        """Keep the text of modules from outside the package, unmasked, as a record: nothing imports it from here."""
         for place, text in texts.items():
             self._storage.make_folder(PurePosixPath("sources", place).parent.as_posix())
             self._storage.write(f"sources/{place}", text.encode())

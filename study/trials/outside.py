@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import sys
-import sysconfig
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -112,9 +111,7 @@ def bring(grid: str, model: str | None, dataset: str | None, data_folder: Path) 
         texts |= sources(root_of(module))
     if model is not None:
         _add("MODELS", {model: _function(model)}, "--model")
-        root = root_of(sys.modules[model.partition(":")[0]])
-        if str(root) not in _installed():
-            texts |= sources(root)
+        texts |= sources(root_of(sys.modules[model.partition(":")[0]]))
     if dataset is not None:
         path, shape = Request.split_dataset(dataset)
         own = {**own, Request.dataset_name(dataset): OwnImages(Path(path).expanduser().absolute(), shape)}
@@ -207,9 +204,3 @@ def _info(name: str, entry: DatasetInfo | OwnImages, data_folder: Path) -> Datas
 
 def _in_the_driver(info: DatasetInfo, data_dir: Path, verify: bool) -> tuple[Part, Part]:
     raise DataError(f"{info.name} is read by the command itself, not by its workers")
-
-
-def _installed() -> set[str]:
-    """The folders of installed packages, which every node must have itself."""
-    paths = sysconfig.get_paths()
-    return {str(Path(paths[name]).resolve()) for name in ("purelib", "platlib", "stdlib")}

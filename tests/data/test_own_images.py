@@ -51,7 +51,7 @@ def as_channels_last(folder: Path, parts: Parts) -> None:
 
 
 def as_parquet(folder: Path, parts: Parts, below: str = "plain_text", metadata: bool = False) -> None:
-    (folder / below).mkdir()
+    (folder / below).mkdir(parents=True)
     for part, (x, y) in parts.items():
         cells = []
         for image in x:
@@ -109,6 +109,13 @@ def test_parquet_may_state_more_classes_than_it_shows(tmp_path: Path) -> None:
     assert load(tmp_path.absolute())[0].num_classes == 4
 
 
+def test_shards_may_lie_where_the_hub_keeps_them_beside_other_parquet_files(tmp_path: Path) -> None:
+    as_parquet(tmp_path, images(), "snapshots/0a1b/plain_text")
+    pq.write_table(pa.table({"rows": [9]}), tmp_path / "snapshots/0a1b/plain_text/training_meta.parquet")
+    pq.write_table(pa.table({"rows": [9]}), tmp_path / "train_meta.parquet")
+    assert load(tmp_path.absolute())[0].train_count == 9
+
+
 def different_sizes(folder: Path) -> None:
     as_folders(folder, images())
     pil(images(3, (9, 9))["train"][0][0]).save(folder / "train" / "class 2" / "z.png")
@@ -132,6 +139,11 @@ def no_image(folder: Path) -> None:
     (folder / "train" / "class 0" / "000.png").write_bytes(b"text")
 
 
+def deep(folder: Path) -> None:
+    as_folders(folder, images(1))
+    Image.fromarray(np.full((6, 5), 40_000, np.uint16)).save(folder / "train" / "class 0" / "000.png")
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -141,6 +153,7 @@ def no_image(folder: Path) -> None:
         (floats, "x is float64 of shape .*; images are uint8"),
         (other_class, "has the folder dogs, which is no class of the training images"),
         (no_image, r"000\.png is no image that can be decoded"),
+        (deep, r"000\.png has more than 8 bits a channel: convert it"),
     ],
 )
 def test_what_cannot_be_used_is_named(spoil: Callable[[Path], None], message: str, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from search_spaces import AttackProbe, GridError, InputCurvatureProbe, InputHessianProbe, Request, plan
 from study.attacks import ATTACKS
@@ -116,6 +117,23 @@ def test_installed_functions_are_imported_and_not_sent(folder: Path) -> None:
     assert made.fc.out_features == 7
 
 
+def test_installed_packages_of_another_folder_are_not_sent_nor_replaced(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = folder / "home" / "dist-packages"
+    installed.mkdir(parents=True)
+    (folder / "nets").rename(installed / "nets")
+    (installed / "no_one_imported_it.py").write_text("")
+    (folder / "no_one_imported_it.py").write_text(STUDY)
+    monkeypatch.syspath_prepend(str(installed))
+    assert bring("smoke", "nets.layers:hidden", None, folder).sources == {}
+    assert set(bring("my_study.py", None, None, folder).sources) == {"my_study.py"}
+    with pytest.raises(GridError, match=r"name of another module, .*dist-packages/no_one_imported_it\.py: rename it"):
+        bring("no_one_imported_it.py", None, None, folder)
+    (folder / "my_study.py").rename(installed / "my_study.py")
+    assert bring(str(installed / "my_study.py"), None, None, folder).sources == {}
+
+
 @pytest.mark.parametrize("classes", [2, 12])
 def test_every_attack_and_the_input_hessian_with_other_numbers_of_classes(classes: int, folder: Path) -> None:
     write_images(folder / "few.npz", classes, 120, 60)
@@ -140,11 +158,17 @@ def test_every_attack_and_the_input_hessian_with_other_numbers_of_classes(classe
         assert found["l2hess", "stable"] == found["l2grad", "stable"]
 
 
+def test_a_path_may_hold_an_at() -> None:
+    assert Request.split_dataset("/home/me@uni/cats") == ("/home/me@uni/cats", None)
+    assert Request.split_dataset("/home/me@uni/cats@3x64x64") == ("/home/me@uni/cats", (3, 64, 64))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--grid", "gone.py"], "there is no study file gone.py"),
         (["--grid", "random.py"], "random.py has the name of another module: rename it"),
+        (["--grid", "torch.py"], "torch.py has the name of another module, "),
         (["--grid", "no_spaces.py"], "no_spaces.py has no SPACES"),
         (["--grid", "wrong.py"], "wrong cannot be imported: NameError: name 'nothing' is not defined (line 2 of "),
         (["--grid", "taken.py"], "taken.py: the package has 'm1' in MODELS already; choose another name"),
@@ -163,7 +187,7 @@ def test_what_cannot_be_used_is_one_line_and_exit_2(
     options: list[str], message: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, text in {
-        "random": "SPACES = ()", "no_spaces": "SPACES = ()", "wrong": "x = 1\nSPACES = nothing\n",
+        "random": "SPACES = ()", "torch": "", "no_spaces": "SPACES = ()", "wrong": "x = 1\nSPACES = nothing\n",
         "taken": STUDY.replace('"own": hidden', '"m1": hidden'),
     }.items():  # fmt: skip
         (folder / f"{name}.py").write_text(text)
@@ -172,6 +196,7 @@ def test_what_cannot_be_used_is_one_line_and_exit_2(
     printed = capsys.readouterr().err
     assert message in printed
     assert len(printed.strip().splitlines()) == 1
+    assert sys.modules["torch"].__file__ == torch.__file__
 
 
 def test_a_file_that_was_edited_is_read_again(folder: Path) -> None:
