@@ -186,8 +186,9 @@ class DeviceTrials:
     def _record(self, request: Request) -> None:
         """Store the request in study.json, so that a report knows what is missing."""
         entry = {**request.to_dict(), "command": "python -m benchmarks.device_trials"}
-        others = [other for other in self.results.read_study().get("requests", []) if other != entry]
-        study = {"grid": request.grid, "versions": provenance.versions(), "requests": [*others, entry]}
+        study = self.results.read_study()
+        others = [other for other in study.get("requests", []) if other != entry]
+        study |= {"grid": request.grid, "versions": provenance.versions(), "requests": [*others, entry]}
         self.results.write_study(study)
 
 

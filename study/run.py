@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import textwrap
+import uuid
 from argparse import Namespace
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -292,7 +293,8 @@ def _record_request(
         results.write_sources(outside.sources)
     fields = request.to_dict()
     others = []
-    for one in results.read_study().get("requests", []):
+    study = results.read_study()
+    for one in study.get("requests", []):
         stored = one.get("until_decided")
         if any(one.get(name) != value for name, value in fields.items()):
             others.append(one)
@@ -306,6 +308,7 @@ def _record_request(
         entry["until_decided"] = looks
     results.write_study(
         {
+            "id": study.get("id") or uuid.uuid4().hex[:8],
             "grid": request.grid,
             "command": command,
             "versions": provenance.versions(),

@@ -69,15 +69,16 @@ def _figure(table: StudyTable, setup: Setup, curve: str, points: pd.DataFrame, s
     counts = sorted({len(found) for found in lines.values()})
     seeds = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
     usual = HEADLINE_EPSILON.get(str(setup["dataset"]))
+    usual = usual if usual is not None and usual <= end else None
     middle = {size: float(np.median(found[:, found.shape[1] // 2])) for size, found in lines.items()}
     return Figure(
         name="-".join((*setup.slug, "".join(c if c.isalnum() else "-" for c in curve.lower()), "robust-curve")),
         title=f"{setup.title}: robust accuracy over ε, {curve}",
-        template=_template(styles, usual if usual is not None and usual <= end else None),
+        template=_template(styles, usual),
         data={DATA: records},
         caption=f"Share of test images whose smallest perturbation found is larger than ε: an upper bound on robust "
-        f"accuracy at every ε. Means of {seeds} {'seed' if counts[-1] == 1 else 'seeds'}; "
-        f"the dotted line is the ε of the other figures.",
+        f"accuracy at every ε. Means of {seeds} {'seed' if counts[-1] == 1 else 'seeds'}"
+        f"{'.' if usual is None else '; the dotted line is the ε of the other figures.'}",
         description=f"{setup.title}, {curve}: robust accuracy against epsilon. Median smallest perturbation: "
         + ", ".join(f"{value_text(rounded(value, 3))} at batch {size}" for size, value in sorted(middle.items()))
         + f". Clean: {', '.join(f'{percent(float(means[s][0]))} at batch {s}' for s in sorted(means))}.",

@@ -46,6 +46,7 @@ NETWORKS: dict[str, str] = {
     "lambda1_train_converged": "whether lambda1_train converged",
     "lambda1_test_converged": "whether lambda1_test converged",
     "worst_acc": "test accuracy under every stored max-norm attack on every loss at the headline epsilon, fraction",
+    "worst_attacks": "attacks of worst_acc, each loss counted; it compares between networks with equally many",
 }
 
 _T_LIMIT = "95 % Student t limit over seeds"

@@ -18,7 +18,7 @@ from analysis.output.columns import COMPARISON, DESCRIPTIONS
 from analysis.published.paper_versus_ours import COLUMNS, TableComparison
 from analysis.statistics.intervals import Array, clopper_pearson
 from analysis.tables.cells import CELL, FLAGS
-from analysis.tables.measures import WORST, robustness
+from analysis.tables.measures import WORST, count_of_attacks, robustness
 from analysis.tables.merge import Conflict
 from analysis.tables.table import QUESTION, StudyTable
 
@@ -35,7 +35,8 @@ def networks(table: StudyTable) -> pd.DataFrame:
     joined = {
         column: table.trials[column].map(_joined) for column in ("spaces", "regimes", "minimal_epsilon_quantiles")
     }
-    return table.trials.assign(**joined, worst_acc=robustness(table)[WORST].to_numpy())
+    together = {"worst_acc": robustness(table)[WORST].array, "worst_attacks": count_of_attacks(table).array}
+    return table.trials.assign(**joined, **together)
 
 
 def aggregated(cells: pd.DataFrame) -> pd.DataFrame:

@@ -69,6 +69,11 @@ def _worst(table: StudyTable) -> pd.DataFrame:
     return pd.DataFrame(found, columns=list(_ANSWER)).astype(_ANSWER)
 
 
+def count_of_attacks(table: StudyTable) -> pd.Series:
+    """How many attacks the measure `WORST` is over, at the headline epsilon, indexed by trial id; NA without it."""
+    return _at_headline(worst(table), table, "attacks").astype("Int64")
+
+
 def worst_attacks(table: StudyTable) -> pd.DataFrame:
     """The rows of `worst` as rows of `table.attacks`, an attack `WORST` on `ANY_LOSS`; only where there are several."""
     several = worst(table)
@@ -89,12 +94,12 @@ def _quantile(percent: int, table: StudyTable) -> pd.Series:
     return quantiles.map(lambda found: found[percent] if isinstance(found, list) else np.nan).astype(float)
 
 
-def _at_headline(answers: pd.DataFrame, table: StudyTable) -> pd.Series:
-    """The accuracies in `answers` at each network's headline epsilon, the lowest of several."""
+def _at_headline(answers: pd.DataFrame, table: StudyTable, column: str = "accuracy") -> pd.Series:
+    """A column of `answers` at each network's headline epsilon, the lowest of several."""
     trials = table.trials[["trial_id", "headline_epsilon"]]
     mine = answers.merge(trials.rename(columns={"headline_epsilon": "headline"}), on="trial_id")
     mine = mine[np.isclose(mine["epsilon"], mine["headline"].astype(float))]
-    return mine.groupby("trial_id")["accuracy"].min().reindex(trials["trial_id"])
+    return mine.groupby("trial_id")[column].min().reindex(trials["trial_id"])
 
 
 def _attacked(names: tuple[str, ...], table: StudyTable) -> pd.Series:

@@ -170,11 +170,18 @@ def _with_answers(first: Row, second: Row) -> tuple[Row, list[str], bool]:
             row[name], added = second[name], True
         elif not (name.endswith("_seconds") or _same(row[name], second[name])):
             differing.append(_outcomes(row, second, name))
+    if _tracked(second) and not _tracked(first):
+        row["history"], added = second["history"], True
     if added:
         row["probe_seconds"] = (first["probe_seconds"] or 0.0) + seconds
         row["finished_at"] = max(filter(None, (first["finished_at"], second["finished_at"])), default=None)
         row |= headline(row)
     return row, differing, added
+
+
+def _tracked(row: Row) -> bool:
+    """Whether the curvature was stored while the network was trained."""
+    return any(epoch.get("lambda1") is not None for epoch in row["history"] or ())
 
 
 def _difference(first: Row, second: Row) -> str:

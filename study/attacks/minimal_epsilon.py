@@ -33,6 +33,9 @@ factor from step to step, and the smallest."""
 GROWTH, SHRINKAGE = 1.5, 0.9
 """Factors of the radius while no ball that fools, or no ball that does not, is known."""
 
+SMALLEST = 1e-6
+"""The least first radius: that of an image on the boundary, whose logits tie, would be 0, which does not grow."""
+
 
 @full_precision()
 def minimal_epsilon(model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int | None = None) -> Tensor:
@@ -111,7 +114,7 @@ def _begin(model: nn.Module, x: Tensor, y: Tensor, *, first: int) -> tuple[_Stat
     x, y, gradient = x[place], y[place], gradient[place]
     slope = gradient.abs().flatten(1).sum(dim=1)
     zero, none = torch.zeros_like(slope), torch.full_like(slope, math.inf)
-    linear = (1.1 * -margins(logits[place], y) / slope.clamp(min=1e-12)).clamp(max=1.0)
+    linear = (1.1 * -margins(logits[place], y) / slope.clamp(min=1e-12)).clamp(SMALLEST, 1.0)
     state = _State(place + first, x, y, x, x, zero, none, linear, zero, torch.full_like(zero, FIRST), zero)
     return state, gradient
 
@@ -154,6 +157,7 @@ def _bisect(state: _State, fooled: Tensor) -> Tensor:
     between = torch.where(state.low > 0, (state.low * state.high).sqrt(), SHRINKAGE * state.high)
     following = torch.where(bounded, between, (GROWTH * state.epsilon).clamp(max=1.0))
     settled = (bounded & (state.high <= RESOLUTION * state.low)) | (failed & ~bounded & (state.epsilon >= 1))
+    settled |= fooled & ~nearer  # in a smaller ball, so the distances differ by less than rounding
     state.epsilon = torch.where(fooled | failed, following, state.epsilon)
     again = over & ~failed
     state.now = torch.where(of_each(failed & bounded, state.x), state.best, state.now)

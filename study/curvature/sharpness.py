@@ -25,6 +25,9 @@ ADAPTIVE_BATCH, ADAPTIVE_STEPS = 128, 20
 """Images whose loss one change of the weights raises (the m of m-sharpness), and steps of the search for it. Source:
 the defaults of the code of Andriushchenko et al. 2023 (arXiv:2302.07011)."""
 
+INERTIA, RISING, FIRST_CHECK, SHORTER, SHORTEST = 0.75, 0.75, 0.22, 0.03, 0.06
+"""Constants of Auto-PGD, as in `study.attacks.apgd`, which this room must not import."""
+
 CHUNK = 1000
 """Inputs in a forward pass, as many as in the evaluation."""
 
@@ -115,6 +118,10 @@ def adaptive_sharpness(
 def largest_rise(loss: Callable[[Tensor], Tensor], weights: Tensor, *, radius: float, steps: int) -> float:
     """The largest loss(w + |w| s) - loss(w), |s_i| <= radius, that `steps` steps of Auto-PGD find; NaN if not finite.
 
+    Algorithm 1 of Croce and Hein 2020 (arXiv:2003.01690) as printed: a step that rises is one from the iterate before
+    it, which after a halving is the best one. The attack in `study.attacks.apgd` follows their code, which compares
+    with the last loss instead, rounds the checkpoints down and keeps its movement when it goes back to the best.
+
     Args:
         loss: of weights (dim,), differentiable.
         weights: w, shape (dim,).
@@ -125,7 +132,7 @@ def largest_rise(loss: Callable[[Tensor], Tensor], weights: Tensor, *, radius: f
     here = before = best = torch.zeros_like(weights)
     step = 2 * radius
     checkpoints, rises, checked, checked_step, checked_highest = _checkpoints(steps), 0, 0, step, -math.inf
-    first = highest = -math.inf
+    first = highest = previous = -math.inf
     for number in range(steps + 1):
         theta = (weights + size * here).requires_grad_()
         value = loss(theta)
@@ -134,26 +141,28 @@ def largest_rise(loss: Callable[[Tensor], Tensor], weights: Tensor, *, radius: f
             return math.nan
         if number == 0:
             first = value.item()
-        if value.item() > highest:
-            highest, best, best_gradient = value.item(), here, gradient
-            rises += 1
+        else:
+            rises += value.item() > previous
+        previous = value.item()
+        if previous > highest:
+            highest, best, best_gradient = previous, here, gradient
         if number in checkpoints:
             stalled = step == checked_step and highest == checked_highest
             checked_step, checked_highest = step, highest
-            if rises < 0.75 * (number - checked) or stalled:
-                step, here, before, gradient = step / 2, best, best, best_gradient
+            if rises < RISING * (number - checked) or stalled:
+                step, here, before, gradient, previous = step / 2, best, best, best_gradient, highest
             rises, checked = 0, number
         towards = (here + step * gradient.sign()).clamp_(-radius, radius)
-        moved = here + 0.75 * (towards - here) + 0.25 * (here - before) if number else towards
+        moved = here + INERTIA * (towards - here) + (1 - INERTIA) * (here - before) if number else towards
         here, before = moved.clamp_(-radius, radius), here
     return highest - first
 
 
 def _checkpoints(steps: int) -> set[int]:
     """The steps after which Auto-PGD may halve its step size (Croce and Hein 2020, section 3.2)."""
-    places, length = [0.22], 0.22
+    places, length = [FIRST_CHECK], FIRST_CHECK
     while places[-1] < 1:
-        length = max(length - 0.03, 0.06)
+        length = max(length - SHORTER, SHORTEST)
         places.append(places[-1] + length)
     return {math.ceil(place * steps) for place in places}
 

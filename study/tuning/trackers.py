@@ -140,11 +140,16 @@ class _Logger:
         if trial_id in self._runs:  # its worker was lost, and has started again
             return
         settings = {"trial_id": trial_id, **planned.trial.to_dict(), "results": self._results.location}
-        run = self._tracker.open(_key(trial_id, self._results.location), settings)
+        run = self._tracker.open(f"{trial_id}-{self._study_id()}", settings)
         self._runs[trial_id], self._epochs[trial_id] = (run, planned), run.last_epoch
         row = self._results.read_row(trial_id)
         for epoch in (row or {}).get("history") or ():  # of a network that was trained before, perhaps with others
             self.log(trial_id, epoch)
+
+    def _study_id(self) -> str:
+        """That of study.json: folders on two machines may have one path. Without it, the path's own."""
+        stored = self._results.read_study().get("id")
+        return str(stored or hashlib.sha256(self._results.location.encode()).hexdigest()[:8])
 
     def log(self, trial_id: str, result: Mapping[str, Any]) -> None:
         run, epoch = self._runs.get(trial_id), int(result["epoch"])
@@ -169,11 +174,6 @@ class _Logger:
             self._errors += 1
             effect = "it is turned off" if self._errors >= MAX_ERRORS else "the study continues"
             print(f"{self._name}: {error_summary(error)}; {effect}", file=sys.stderr)
-
-
-def _key(trial_id: str, location: str) -> str:
-    """A trial's id and that of its results folder."""
-    return f"{trial_id}-{hashlib.sha256(location.encode()).hexdigest()[:8]}"
 
 
 def _finite(value: object) -> bool:

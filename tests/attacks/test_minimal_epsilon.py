@@ -44,6 +44,28 @@ def test_it_is_zero_for_a_clean_error_and_infinite_where_nothing_fools(network: 
     assert minimal_epsilon(Constant().eval(), x, torch.zeros(100, dtype=torch.int64)).tolist() == [math.inf] * 100
 
 
+@pytest.mark.parametrize("pixel", [0.0, 0.5, 0.9])
+def test_an_image_on_the_boundary_is_settled(pixel: float) -> None:
+    """Its logits tie, so that the first class is predicted, and any step towards the other fools."""
+    head = nn.Linear(2, 2, bias=False)
+    with torch.no_grad():
+        head.weight.copy_(torch.eye(2))
+    model = nn.Sequential(nn.Flatten(), head).eval()
+    found = minimal_epsilon(model, torch.full((1, 1, 1, 2), pixel), torch.tensor([0]))
+    assert 0 <= float(found) <= 1e-6
+
+
+def test_a_boundary_nearer_than_the_resolution_of_a_pixel_is_found() -> None:
+    head = nn.Linear(2, 2)
+    with torch.no_grad():
+        head.weight.copy_(torch.eye(2))
+        head.bias.copy_(torch.tensor([3e-6, 0.0]))
+    model = nn.Sequential(nn.Flatten(), head).eval()
+    x = torch.linspace(0.5, 0.99, 200).reshape(-1, 1, 1, 1).expand(-1, 1, 1, 2)
+    found = minimal_epsilon(model, x, torch.zeros(200, dtype=torch.int64))
+    assert bool((found < 1e-5).all())
+
+
 def test_bytes_and_batches_give_the_same(network: nn.Module, few: Split) -> None:
     network.double()
     x, y = (few[0] * 255).round().to(torch.uint8)[:40], few[1][:40]

@@ -106,6 +106,14 @@ def test_a_tracker_gets_each_epoch_once_and_finite_numbers_only(
     ]
 
 
+def test_two_folders_at_one_path_have_runs_of_their_own(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    spies = [Spy(), Spy()]
+    for spy, study_id in zip(spies, ("first", "other"), strict=True):
+        results.write_study({"id": study_id})
+        a_study(spied(spy, results, monkeypatch))
+    assert [spy.calls[0][1] for spy in spies] == [f"{TRIAL_ID}-first", f"{TRIAL_ID}-other"]
+
+
 def test_a_run_goes_on_after_the_last_epoch_that_the_tracker_has(
     results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,7 +59,8 @@ def _table(table: StudyTable, measured: pd.DataFrame) -> Context:
     for values, cell in points.groupby([*CURVE, "batch_size"], dropna=False, sort=True):
         first = dict(zip([*CURVE, "batch_size"], values, strict=True))
         means = cell[asked].mean()
-        gap = means["pgd"] - means["apgd"] if "apgd" in asked else float("nan")
+        both = cell[["pgd", "apgd"]].dropna().mean()  # of the same networks, as cells are marked
+        gap = both["pgd"] - both["apgd"]
         rows.append(
             {
                 "cells": [

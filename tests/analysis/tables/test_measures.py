@@ -5,10 +5,13 @@ from __future__ import annotations
 from copy import deepcopy
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis.figures import FigureData
 from analysis.figures.robust_curves import robust_accuracy, robust_curves
+from analysis.output.downloads import networks
+from analysis.output.page.robustness import _table
 from analysis.tables.cells import cells
 from analysis.tables.measures import ANY_LOSS, ROBUSTNESS, WORST, robustness, worst
 from analysis.tables.table import StudyTable, from_rows
@@ -53,6 +56,9 @@ def test_attacks_in_another_norm_and_rows_without_bits_do_not_count() -> None:
     found = worst(from_rows(rows)).set_index("trial_id")
     assert found.loc[rows[0]["trial_id"], "attacks"] == 4
     assert rows[1]["trial_id"] not in found.index
+    counts = networks(from_rows(rows)).set_index("trial_id")["worst_attacks"]
+    assert counts[rows[0]["trial_id"]] == 4 and counts[rows[2]["trial_id"]] == 5
+    assert pd.isna(counts[rows[1]["trial_id"]])
 
 
 def test_every_measure_has_one_number_a_network_and_more_is_more_robust(table: StudyTable) -> None:
@@ -78,6 +84,16 @@ def test_cells_of_pgd_are_marked_where_auto_pgd_is_over_a_point_stronger(auto: f
     assert published["sound"].all()  # a mark, which leaves no cell out of a test
 
 
+def test_the_pages_gap_is_that_of_the_networks_that_were_asked_both() -> None:
+    rows = measured(0.005)
+    for row in rows:
+        if row["seed"]:
+            row |= {"attacks": [a for a in row["attacks"] if a["attack"] != "apgd_t"], "pgd_acc": 0.9}
+    table = from_rows(rows)
+    shown = _table(table, robustness(table))["rows"]
+    assert {row["gap"] for row in shown} == {"+0.5"} and not any(row["marked"] for row in shown)
+
+
 def test_all_attacks_together_are_a_choice_of_the_figures(table: StudyTable) -> None:
     data = FigureData(table)
     found = data.cells[data.cells["attack"] == WORST]
@@ -96,5 +112,6 @@ def test_the_curve_over_epsilon_is_the_share_of_larger_perturbations(table: Stud
     assert len(figures) == 2  # a figure a regime
     first = [r for r in figures[0].data["cells"] if r["curve"] == "batch 16"]
     accuracy = [r["accuracy"] for r in first]
+    assert all(("dotted" in one.caption) == ("rule" in str(one.template)) for one in figures)
     assert accuracy == sorted(accuracy, reverse=True) and accuracy[0] == pytest.approx(100 / 101, abs=1e-4)
     assert not robust_curves(FigureData(from_rows(deepcopy(s.curve_rows(batch_sizes=(16,))))))

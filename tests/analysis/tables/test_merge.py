@@ -109,6 +109,16 @@ def test_the_time_of_answers_that_are_added_is_added(two: Any) -> None:
     assert found["headline_epsilon"] == 0.3
 
 
+@pytest.mark.parametrize("tracked", [0, 1])
+def test_the_curvature_while_training_is_kept_from_either_folder(tracked: int, two: Any) -> None:
+    epoch = {"epoch": 1, "lr": 0.1, "train_loss": 0.5, "val_acc": None, "lambda1": None}
+    rows = [network(history=[epoch]), network(history=[epoch])]
+    rows[tracked]["history"] = [epoch | {"lambda1": 7.0}]
+    table = two([rows[0]], [rows[1]])
+    assert table.tracked["lambda1"].dropna().unique().tolist() == [7.0]
+    assert (len(next(iter(table.sources.values()))), table.conflicts) == (1 + tracked, ())
+
+
 def test_a_copy_of_a_folder_adds_nothing(two: Any, example: list[Row]) -> None:
     found = two(example[:6], example[:6])
     assert found.conflicts == ()
