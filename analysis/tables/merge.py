@@ -181,7 +181,7 @@ def _with_answers(first: Row, second: Row) -> tuple[Row, list[str], bool]:
 
 def _tracked(row: Row) -> bool:
     """Whether the curvature was stored while the network was trained."""
-    return any(epoch.get("lambda1") is not None for epoch in row["history"] or ())
+    return any(epoch.get("lambda1_images") is not None for epoch in row["history"] or ())
 
 
 def _difference(first: Row, second: Row) -> str:

@@ -113,9 +113,9 @@ def test_the_time_of_answers_that_are_added_is_added(two: Any) -> None:
 def test_the_curvature_while_training_is_kept_from_either_folder(tracked: int, two: Any) -> None:
     epoch = {"epoch": 1, "lr": 0.1, "train_loss": 0.5, "val_acc": None, "lambda1": None}
     rows = [network(history=[epoch]), network(history=[epoch])]
-    rows[tracked]["history"] = [epoch | {"lambda1": 7.0}]
+    rows[tracked]["history"] = [epoch | {"lambda1": 7.0, "lambda1_images": 256}]
     table = two([rows[0]], [rows[1]])
-    assert table.tracked["lambda1"].dropna().unique().tolist() == [7.0]
+    assert table.tracked["lambda1"].unique().tolist() == [7.0]
     assert (len(next(iter(table.sources.values()))), table.conflicts) == (1 + tracked, ())
 
 
