@@ -160,7 +160,7 @@ class TestProspects:
         assert set(self.chance([])) == {(0.2, 0.2)}
 
     def test_a_clear_fall_is_decided_soon_and_a_u_never(self) -> None:
-        clear = self.chance(falling(noise=0.1, rng=rng(0)))
+        clear = self.chance(falling(noise=0.06, rng=rng(0)))
         assert clear and min(soon for soon, _ in clear) > 0.7
         u = self.chance(
             curve_rows(regime="benchmark", fgsm=lambda d: 0.4 + float(BEND[int(d)]) / 100, noise=0.005, rng=rng(6))
