@@ -60,13 +60,20 @@ class OwnImages:
         shape = self.image_shape or found.shape(0)
         labels = found.labels
         if len(labels) < 2 or labels.min() < 0:
-            raise DataError(f"{path} holds {len(labels)} labels, of which the least is {labels.min(initial=0)}")
+            least = labels.min(initial=0)
+            raise DataError(f"{path} holds {len(labels)} labels, the least of them {least}: labels are 0, 1, ...")
         classes = self.num_classes or max(found.classes, int(labels.max()) + 1)
         if classes < 2 or labels.max() >= classes:
             raise DataError(f"{path} holds labels 0 to {labels.max()} of {classes} classes: two and more are needed")
         tested = int(found.is_test.sum())
         if not 0 < tested < len(labels):
             raise DataError(f"{path} holds {len(labels) - tested} training and {tested} test images: it needs both")
+        unseen = sorted(set(range(classes)) - set(labels[~found.is_test].tolist()))
+        if unseen and not (self.num_classes or found.classes):
+            raise DataError(
+                f"{path} has {classes} classes, of which {len(unseen)} have no training image (the first: {unseen[0]}):"
+                " number them without gaps"
+            )
 
         def load(info: DatasetInfo, data_dir: Path, verify: bool) -> tuple[Part, Part]:
             images = found.read(shape, self.image_shape is not None)
@@ -111,7 +118,7 @@ def _npz(path: Path) -> _Found:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+        raise DataError(f"{path} is no file that numpy.savez wrote ({first_line(error)})") from error
     train, test = _arrays(path, arrays, ("train",)), _arrays(path, arrays, TEST_NAMES)
     whole = train or _arrays(path, arrays, ("",))
     if whole is None:
@@ -175,6 +182,9 @@ def _folders(path: Path) -> _Found:
     tested = _files(test, names) if test else []
     if len(names) < 2 or not files:
         raise DataError(f"{path} holds no images of two classes; it should be {LAYOUTS}")
+    empty = [name for label, name in enumerate(names) if label not in {of for _, of in files}]
+    if empty:
+        raise DataError(f"{train / empty[0]} holds no image: fill or delete the folder")
     both = [*files, *tested]
     labels = np.array([label for _, label in both], dtype=np.int64)
     is_test = np.arange(len(both)) >= len(files) if test else held_out(labels, TEST_STRIDE)

@@ -23,6 +23,7 @@ from study.tuning.cpus import usable_cpus
 from study.tuning.ends import (
     exit_without_ray,
     ignore_interrupts,
+    raise_if_interrupted,
     restore_sigterm,
     watch_children,
     watch_server,
@@ -56,6 +57,7 @@ def connected(address: str | None) -> Iterator[None]:
         with _own_sigterm_handler():
             _start_or_join(address)
         restore_sigterm()  # Ray's C++ code has replaced it too
+        raise_if_interrupted()
         stop_watching = _watch_ray()
         try:
             yield

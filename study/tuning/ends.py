@@ -28,18 +28,35 @@ DELETE_SECONDS = 5.0
 ASK_SECONDS = 1.0
 """How often a watched server is asked."""
 
-_terminated = threading.Event()
+_interrupted, _terminated = threading.Event(), threading.Event()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    _terminated.set()
+    _interrupted.set()
+    if number == signal.SIGTERM:
+        _terminated.set()
     raise KeyboardInterrupt
 
 
 def handle_sigterm() -> None:
-    """Handle SIGTERM, which batch systems send before they kill, as Ctrl-C is handled: by a KeyboardInterrupt."""
+    """Handle SIGTERM, which batch systems send before they kill, as Ctrl-C is handled: by a KeyboardInterrupt.
+
+    Ctrl-C gets the same handler, unless it is ignored, as in a background job: see `raise_if_interrupted`.
+    """
+    _interrupted.clear()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _interrupt)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _interrupt)
+
+
+def raise_if_interrupted() -> None:
+    """Raise the KeyboardInterrupt of a signal that came, in case Python has ignored it.
+
+    It does so where the signal meets a handler of a fork, which libraries have and Ray's start runs.
+    """
+    if _interrupted.is_set():
+        raise KeyboardInterrupt
 
 
 def restore_sigterm() -> None:

@@ -134,6 +134,21 @@ def other_class(folder: Path) -> None:
     (folder / "test" / "dogs").mkdir()
 
 
+def empty_class(folder: Path) -> None:
+    as_folders(folder, images())
+    (folder / "train" / "owls").mkdir()
+
+
+def class_without_training_images(folder: Path) -> None:
+    parts = images()
+    parts["test"][1][-1] = 4
+    as_arrays(folder, parts)
+
+
+def no_array(folder: Path) -> None:
+    (folder / "a.npz").write_text("x")
+
+
 def no_image(folder: Path) -> None:
     as_folders(folder, images())
     (folder / "train" / "class 0" / "000.png").write_bytes(b"text")
@@ -152,6 +167,9 @@ def deep(folder: Path) -> None:
         (one_class, "labels 0 to 0 of 1 classes: two and more are needed"),
         (floats, "x is float64 of shape .*; images are uint8"),
         (other_class, "has the folder dogs, which is no class of the training images"),
+        (empty_class, "owls holds no image: fill or delete the folder"),
+        (class_without_training_images, r"has 5 classes, of which 2 have no training image \(the first: 3\)"),
+        (no_array, r"a\.npz is no file that numpy\.savez wrote"),
         (no_image, r"000\.png is no image that can be decoded"),
         (deep, r"000\.png has more than 8 bits a channel: convert it"),
     ],

@@ -101,3 +101,23 @@ def test_progress_that_nobody_reads_ends_the_program_as_a_shell_expects() -> Non
     driver.stdout.close()
     driver.communicate(b"\n")
     assert driver.returncode == BROKEN_PIPE
+
+
+def test_an_interrupt_that_python_ignores_is_raised_after_all() -> None:
+    """A signal that meets a handler of a fork, as those of `logging`, raises there, where exceptions are ignored."""
+    code = """
+import os, signal
+from study.tuning.ends import handle_sigterm, raise_if_interrupted
+handle_sigterm()
+os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGINT))
+child = os.fork()
+if not child:
+    os._exit(0)
+print("ignored", flush=True)
+try:
+    raise_if_interrupted()
+except KeyboardInterrupt:
+    print("raised")
+"""
+    done = run_script(code, status=0)
+    assert done.stdout.split() == ["ignored", "raised"]
