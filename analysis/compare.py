@@ -52,8 +52,7 @@ PAIRED, INDEPENDENT, IDENTICAL, TOO_FEW = "paired by seed", "Welch", "the same n
 SHOWN = 15
 """Rows of a table in the terminal; the files have all."""
 
-_KEYS = tuple(name for name in CELL if name not in PROTOCOL)
-_CELL_COLUMNS = (*_KEYS, *QUESTION, "measure")
+_CELL_COLUMNS = (*CELL, *QUESTION, "measure")
 _MEASURES = ("accuracy", "test_acc", "lambda1_train", "lambda1_test")
 
 

@@ -292,7 +292,7 @@ COMPARISON: dict[str, dict[str, str]] = {
         **_OF_A_DIFFERENCE,
     },
     "compared_cells": {
-        **{name: KEYS[name] for name in CELL if name not in PROTOCOL},
+        **{name: f"{KEYS[name]}, in A" if name in PROTOCOL else KEYS[name] for name in CELL},
         **{name: KEYS[name] for name in QUESTION},
         "measure": "accuracy: under the attack; test_acc: clean; lambda1_train, lambda1_test: logarithm to base 2",
         "unit": "points of accuracy, or doublings",
