@@ -13,7 +13,7 @@ from analysis.tables.words import name
 
 ROW_HEIGHT = 30
 
-MARKS = {BETTER: " ▲", WORSE: " ▼"}
+MARKS = {BETTER: "▲", WORSE: "▼"}
 
 COLOURS = ["#2166ac", "#92c5de", "#f0f0f0", "#f4a582", "#b2182b"]
 """A diverging scheme; blue where the sharper network is the less robust one, as the papers expect."""
@@ -34,10 +34,11 @@ def _figure(number: int, keys: tuple[object, ...], rows: pd.DataFrame) -> Figure
     where = f"{name(str(keys[0]))} {name(str(keys[1]))}"
     records = [
         {
-            "sharpness": SHARPNESS[row["sharpness"]].label,
-            "robustness": ROBUSTNESS[row["robustness"]].label,
+            "sharpness": SHARPNESS[row["sharpness"]].short,
+            "robustness": ROBUSTNESS[row["robustness"]].short,
+            "measures": f"{SHARPNESS[row['sharpness']].label}; {ROBUSTNESS[row['robustness']].label}",
             "tau": rounded(row["tau"], 3),
-            "text": f"{row['tau']:.2f}".replace("-", "−") + MARKS.get(row["against_lambda1"], ""),
+            "text": _two_digits(row["tau"]) + MARKS.get(row["against_lambda1"], ""),
             "error": rounded(row["sign_error"], 3),
             "difference": rounded(row["difference"], 3),
             "curves": row["curves"],
@@ -62,12 +63,18 @@ def _figure(number: int, keys: tuple[object, ...], rows: pd.DataFrame) -> Figure
     )
 
 
+def _two_digits(value: float) -> str:
+    """ ".45", "−.60" or "−1": as narrow as the cells of the map are on a phone."""
+    text = f"{value:.2f}".replace("-", "−").replace("0.", ".")
+    return text.removesuffix(".00") if abs(value) > 0.995 else text
+
+
 def _template(records: list[dict[str, object]]) -> dict[str, object]:
-    sharp = [one.label for one in SHARPNESS.values()]
-    robust = [one.label for one in ROBUSTNESS.values()]
+    sharp = [one.short for one in SHARPNESS.values()]
+    robust = [one.short for one in ROBUSTNESS.values()]
     rows = list(dict.fromkeys(str(record["sharpness"]) for record in records))
-    labels = alt.Axis(labelLimit=260, labelPadding=6, ticks=False, domain=False)
-    above = alt.Axis(orient="top", labelAngle=-35, labelLimit=220, ticks=False, domain=False)
+    labels = alt.Axis(labelLimit=130, labelPadding=4, ticks=False, domain=False)
+    above = alt.Axis(orient="top", labelAngle=-50, labelLimit=110, ticks=False, domain=False)
     x = encoded(alt.X("robustness:N", sort=robust, title=None, axis=above))
     y = encoded(alt.Y("sharpness:N", sort=sharp, title=None, axis=labels))
     colour = encoded(
@@ -75,8 +82,7 @@ def _template(records: list[dict[str, object]]) -> dict[str, object]:
     )
     ink = {"condition": {"test": "abs(datum.tau) > 0.7", "value": "#ffffff"}, "value": "#1b1f24"}
     tooltip = [
-        alt.Tooltip("sharpness:N"),
-        alt.Tooltip("robustness:N"),
+        alt.Tooltip("measures:N"),
         alt.Tooltip("tau:Q", title="τ", format=".2f"),
         alt.Tooltip("error:Q", title="sign-error along the batch size", format=".2f"),
         alt.Tooltip("difference:Q", title="sign-error less that of λ₁", format=".2f"),
@@ -86,7 +92,7 @@ def _template(records: list[dict[str, object]]) -> dict[str, object]:
     spec = layered(
         layer({"type": "rect", "stroke": "#ffffff", "strokeWidth": 1.5}, x=x, y=y, color=colour,
               tooltip=[encoded(one) for one in tooltip]),
-        layer({"type": "text", "fontSize": 12, "tooltip": None}, x=x, y=y, text={"field": "text", "type": "nominal"},
+        layer({"type": "text", "fontSize": 11}, x=x, y=y, text={"field": "text", "type": "nominal"},
               color=ink),
     )  # fmt: skip
     return spec | {"height": ROW_HEIGHT * len(rows)}

@@ -25,13 +25,15 @@ class Measure:
 
     Attributes:
         name: by which a choice names it.
-        label: what text and axes call it.
+        label: what text calls it.
+        short: what axes call it.
         of: a table to one value a network, indexed by trial id; NaN where it was not measured. A larger value stands
             for what it measures: more robust, sharper.
     """
 
     name: str
     label: str
+    short: str
     of: Callable[[StudyTable], pd.Series]
 
 
@@ -110,14 +112,21 @@ def _attacked(names: tuple[str, ...], table: StudyTable) -> pd.Series:
 ROBUSTNESS: Mapping[str, Measure] = {
     measure.name: measure
     for measure in (
-        Measure("fgsm", "accuracy under FGSM", partial(_column, "fgsm_acc")),
-        Measure("fgsm_stable", "accuracy under FGSM, stable loss", partial(_column, "fgsm_acc_stable")),
-        Measure("pgd", "accuracy under PGD", partial(_column, "pgd_acc")),
-        Measure("pgd_stable", "accuracy under PGD, stable loss", partial(_column, "pgd_acc_stable")),
-        Measure("apgd", "accuracy under auto-PGD", partial(_attacked, AUTO)),
-        Measure(WORST, "accuracy under all attacks", lambda table: _at_headline(worst(table), table)),
-        Measure("minimal_epsilon_area", "mean smallest perturbation found", partial(_column, "minimal_epsilon_area")),
-        Measure("minimal_epsilon_median", "median smallest perturbation found", partial(_quantile, 50)),
+        Measure("fgsm", "accuracy under FGSM", "FGSM", partial(_column, "fgsm_acc")),
+        Measure("fgsm_stable", "accuracy under FGSM, stable loss", "FGSM, stable", partial(_column, "fgsm_acc_stable")),
+        Measure("pgd", "accuracy under PGD", "PGD", partial(_column, "pgd_acc")),
+        Measure("pgd_stable", "accuracy under PGD, stable loss", "PGD, stable", partial(_column, "pgd_acc_stable")),
+        Measure("apgd", "accuracy under auto-PGD", "auto-PGD", partial(_attacked, AUTO)),
+        Measure(WORST, "accuracy under all attacks", "all attacks", lambda table: _at_headline(worst(table), table)),
+        Measure(
+            "minimal_epsilon_area",
+            "mean smallest perturbation found",
+            "mean of least ε",
+            partial(_column, "minimal_epsilon_area"),
+        ),
+        Measure(
+            "minimal_epsilon_median", "median smallest perturbation found", "median least ε", partial(_quantile, 50)
+        ),
     )
 }
 """Name -> measure of robustness; accuracies are those at the headline epsilon."""
@@ -147,18 +156,21 @@ def _sharpness(name: str, table: StudyTable) -> pd.Series:
 SHARPNESS: Mapping[str, Measure] = {
     measure.name: measure
     for measure in (
-        Measure("lambda1_train", "λ₁ on the training set", partial(_column, "lambda1_train")),
-        Measure("lambda1_test", "λ₁ on the test set", partial(_column, "lambda1_test")),
-        Measure("lambda1_norm", "λ₁ × squared norm of the weights", _lambda1_times_norm),
-        Measure("trace", "trace of the Hessian", partial(_sharpness, "trace")),
-        Measure("adaptive_sharpness", "adaptive sharpness", partial(_sharpness, "adaptive_sharpness")),
+        Measure("lambda1_train", "λ₁ on the training set", "λ₁, training", partial(_column, "lambda1_train")),
+        Measure("lambda1_test", "λ₁ on the test set", "λ₁, test", partial(_column, "lambda1_test")),
+        Measure("lambda1_norm", "λ₁ × squared norm of the weights", "λ₁ × ‖w‖²", _lambda1_times_norm),
+        Measure("trace", "trace of the Hessian", "trace", partial(_sharpness, "trace")),
+        Measure("adaptive_sharpness", "adaptive sharpness", "adaptive", partial(_sharpness, "adaptive_sharpness")),
         Measure(
             "adaptive_sharpness_normalised",
             "adaptive sharpness, normalised logits",
+            "adaptive, norm.",
             partial(_sharpness, "adaptive_sharpness_normalised"),
         ),
-        Measure("relative_flatness", "relative flatness", partial(_sharpness, "relative_flatness")),
-        Measure("doubt", "1 − mean confidence on training images", _doubt),
+        Measure(
+            "relative_flatness", "relative flatness", "relative flatness", partial(_sharpness, "relative_flatness")
+        ),
+        Measure("doubt", "1 − mean confidence on training images", "1 − confidence", _doubt),
     )
 }
 """Name -> measure of sharpness. The less confident a network is, the sharper is its cross-entropy: `doubt`."""

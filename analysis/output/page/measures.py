@@ -35,7 +35,11 @@ def measure_section(findings: Findings, charts: Charts) -> Section | None:
         return None
     titles = [one.title.partition(":")[0] for one in figures]
     studies = [_study(keys, rows) for keys, rows in report.summary.groupby(list(STUDY), dropna=False, sort=False)]
-    context = {"conclusion": conclusion(report), "maps": group(charts, figures, titles), "studies": studies}
+    context = {
+        "conclusion": conclusion(report),
+        "maps": group(charts, figures, titles, columns="two"),
+        "studies": studies,
+    }
     return Section("measures", "Measures", "Which measure of sharpness explains robustness?", context)
 
 

@@ -99,11 +99,11 @@ def test_the_map_has_every_pair_of_stored_measures_in_order() -> None:
     found = report(log2_doubt=SHARPENS)
     [figure] = measure_figures(found)
     records = figure.data["cells"]
-    assert {record["sharpness"] for record in records} <= {one.label for one in SHARPNESS.values()}
-    assert {record["robustness"] for record in records} <= {one.label for one in ROBUSTNESS.values()}
+    assert {record["sharpness"] for record in records} <= {one.short for one in SHARPNESS.values()}
+    assert {record["robustness"] for record in records} <= {one.short for one in ROBUSTNESS.values()}
     assert len(records) == len(found.summary)
     marked = [record for record in records if str(record["text"]).endswith("▲")]
-    assert marked and all(str(record["sharpness"]).startswith("1 − mean confidence") for record in marked)
+    assert marked and all(str(record["sharpness"]).startswith("1 − confidence") for record in marked)
 
 
 def test_an_empty_study_has_an_empty_report() -> None:
