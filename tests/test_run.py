@@ -321,7 +321,8 @@ def test_dry_run_prints_the_work_by_curve_and_does_nothing(tmp_path: Path, capsy
 
 
 @pytest.mark.parametrize(
-    ("share", "said"), [("1000", "14 of 14 networks, up to"), ("1e-9", "0 of 14 networks; a larger")]
+    ("share", "said"),
+    [("1000", "14 of 14 networks, up to"), ("1e-9", "0 of 14 networks; 1e-09 of their training is")],
 )
 def test_dry_run_says_what_tracking_costs(
     share: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -117,7 +118,9 @@ def _npz(path: Path) -> _Found:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError) as error:
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({first_line(error)})") from error
+    except (ValueError, EOFError, BadZipFile) as error:
         raise DataError(f"{path} is no file that numpy.savez wrote ({first_line(error)})") from error
     train, test = _arrays(path, arrays, ("train",)), _arrays(path, arrays, TEST_NAMES)
     whole = train or _arrays(path, arrays, ("",))

@@ -33,7 +33,7 @@ def check_without_ray(tmp_path: Path, *options: str, data_dir: str | None = None
     log = json.loads((tmp_path / "out" / "log.json").read_text())
     assert log["machine"]["torch"] and all(part["seconds"] >= 0 for part in log["parts"])
     with tarfile.open(tmp_path / "out" / "results.tar.gz") as archive:
-        archive.extractall(tmp_path / "back", filter="data")
+        archive.extractall(tmp_path / "back", **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     return {part["part"]: part["outcome"] for part in log["parts"]}, Results(tmp_path / "back" / "paper_a")
 
 
