@@ -233,12 +233,12 @@ def compare_cells(first: StudyTable, second: StudyTable, same: Set[str] = frozen
     groups = _groups(first), _groups(second)
     rows, deltas = [], []
     for one, other, sizes in _matched(*groups):
-        key = dict(zip((*CELL, *QUESTION, "measure"), one, strict=True))
+        key = dict(zip(_CELL_COLUMNS, one, strict=True))
         a, b = groups[0][one], groups[1][other]
         difference, method = _between(a, b, same)
         identical = method == IDENTICAL
         rows.append(
-            {name: key[name] for name in _CELL_COLUMNS}
+            key
             | {"unit": "doublings" if str(key["measure"]).startswith("lambda1") else "points", "sizes": sizes}
             | {"first": a.value.mean(), "n_first": len(a.value), "second": b.value.mean(), "n_second": len(b.value)}
             | _difference(difference, equal=identical)
@@ -267,7 +267,7 @@ def _groups(table: StudyTable) -> dict[tuple[Any, ...], _Group]:
     for name in _MEASURES[2:]:
         positive = points[points[name] > 0]
         parts.append(positive.assign(value=np.log2(positive[name]), rounding=CURVATURE_STEP, measure=name))
-    keys = [*CELL, *QUESTION, "measure"]
+    keys = [*_CELL_COLUMNS]
     wide = [part.reindex(columns=[*keys, "trial_id", "value", "rounding"]) for part in parts]
     found = pd.concat([part for part in wide if len(part)] or wide[:1], ignore_index=True)
     found = found[np.isfinite(found["value"].astype(float))]

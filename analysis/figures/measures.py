@@ -20,14 +20,12 @@ COLOURS = ["#2166ac", "#92c5de", "#f0f0f0", "#f4a582", "#b2182b"]
 
 
 def measure_figures(report: MeasureReport) -> list[Figure]:
-    """One map a study."""
+    """A map of each study that has several measures of sharpness."""
     shown = report.summary[report.summary["tau"].notna()]
     by_study = shown.groupby(list(STUDY), dropna=False, sort=False)
-    return [_figure(number, keys, rows) for number, (keys, rows) in enumerate(by_study) if _several(rows)]
-
-
-def _several(rows: pd.DataFrame) -> bool:
-    return bool(rows["sharpness"].nunique() > 1)
+    return [
+        _figure(number, keys, rows) for number, (keys, rows) in enumerate(by_study) if rows["sharpness"].nunique() > 1
+    ]
 
 
 def _figure(number: int, keys: tuple[object, ...], rows: pd.DataFrame) -> Figure:
@@ -64,7 +62,7 @@ def _figure(number: int, keys: tuple[object, ...], rows: pd.DataFrame) -> Figure
 
 
 def _two_digits(value: float) -> str:
-    """ ".45", "−.60" or "−1": as narrow as the cells of the map are on a phone."""
+    """As narrow as the cells of the map are on a phone: ".45", "−.60", "−1"."""
     text = f"{value:.2f}".replace("-", "−").replace("0.", ".")
     return text.removesuffix(".00") if abs(value) > 0.995 else text
 

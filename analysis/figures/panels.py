@@ -22,6 +22,7 @@ from analysis.figures.curve_sets import CurveSet, Setup
 from analysis.figures.figure import Figure
 from analysis.figures.figure_data import FigureData
 from analysis.reports.commands import run_command
+from analysis.tables.lookup import agreeing
 from analysis.tables.table import PROTOCOL
 from analysis.tables.words import name
 from analysis.theme import percent
@@ -197,11 +198,8 @@ class VariantPanel(Panel):
 
     def _cells(self, frame: pd.DataFrame, setup: Setup) -> pd.DataFrame:
         """The cells on the panel's curves, under the protocol of `setup`."""
-        keep = (frame["dataset"] == setup["dataset"]) & (frame["model"] == setup["model"])
-        keep &= frame["adversarial_training"] == "none"
-        for column in PROTOCOL:
-            keep &= frame[column].isna() if pd.isna(setup[column]) else frame[column] == setup[column]
-        return self.curves.select(frame[keep])
+        shared = {column: setup[column] for column in ("dataset", "model", *PROTOCOL)}
+        return self.curves.select(agreeing(frame, shared | {"adversarial_training": "none"}))
 
     def _figures(self, data: FigureData, setup: Setup, clean: pd.DataFrame) -> Iterator[Figure]:
         first, *others = ([*self._ratios(data, setup, epsilon)] for epsilon in self.epsilons)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from analysis.figures.curve_sets import SHARED, Setup
 from analysis.figures.figure import DATA, Figure, Spec, curve_channels, encoded, layer, layered, rounded
 from analysis.figures.figure_data import FigureData
+from analysis.tables.lookup import agreeing
 from analysis.tables.table import StudyTable
 from analysis.tables.words import value_text
 from analysis.theme import MOMENTA, REGIMES, SeriesStyle, percent, regime_style
@@ -33,20 +34,13 @@ def robust_curves(data: FigureData) -> list[Figure]:
     measured = measured[measured["minimal_epsilon_area"].notna() & (measured["status"] == "ok")]
     figures = []
     for setup in data.setups if len(measured) else []:
-        mine = measured[_of_setup(measured, setup)]
+        mine = agreeing(measured, dict(zip(SHARED, setup.values, strict=True)))
         sizes = sorted(int(size) for size in mine["batch_size"].unique())
         for (regime, momentum), curve in mine.groupby(["regime", "momentum"], sort=True):
             figures.append(
                 _figure(data.table, setup, f"{regime_style(str(regime)).label}, m={momentum:g}", curve, sizes)
             )
     return figures
-
-
-def _of_setup(points: pd.DataFrame, setup: Setup) -> pd.Series:
-    keep = pd.Series(True, index=points.index)
-    for name in SHARED:
-        keep &= points[name].isna() if setup[name] is None else points[name] == setup[name]
-    return keep
 
 
 def _figure(table: StudyTable, setup: Setup, curve: str, points: pd.DataFrame, sizes: Sequence[int]) -> Figure:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from analysis.reports.associations import AXES
 from analysis.reports.correlation import stratum_taus
@@ -17,8 +16,10 @@ from analysis.statistics.estimates import mean_of_seeds
 from analysis.statistics.groups import group_codes
 from analysis.statistics.multiplicity import benjamini_yekutieli
 from analysis.statistics.thresholds import FLOOR, MIN_SEEDS, SIGNIFICANCE, untrained_accuracy
+from analysis.tables.cells import CELL
 from analysis.tables.cells import cells as cells_of
 from analysis.tables.looks import looks
+from analysis.tables.lookup import agreeing
 from analysis.tables.measures import SHARPNESS, robustness, sharpness
 from analysis.tables.observations import ALONGSIDE, Observations
 from analysis.tables.pairs import pair_up
@@ -28,7 +29,6 @@ REFERENCE = "lambda1_train"
 """The measure that the papers take; the others are compared with it."""
 
 STUDY = ("dataset", "model", *PROTOCOL)
-CELL = (*CURVE, "batch_size")
 
 ATTACKED = {
     "fgsm": ("fgsm", "ce"),
@@ -37,6 +37,13 @@ ATTACKED = {
     "pgd_stable": ("pgd", "stable"),
 }
 """Measure of robustness -> its attack and loss, for those in which counterexamples are searched."""
+
+CONVERGED = {
+    "lambda1_train": "converged_train",
+    "lambda1_test": "converged_test",
+    "lambda1_norm": "converged_train",
+}
+"""Measure of sharpness that rests on an eigenvalue -> the column that says whether it converged."""
 
 COLUMNS = (
     *STUDY,
@@ -93,7 +100,8 @@ def _report(table: StudyTable) -> MeasureReport:
                 continue
             taus = stratum_taus(seen)
             summary += _summaries(seen, taus, s, r)
-            strata.append(taus.assign(sharpness=s, robustness=r, **_keys_of(seen.strata, taus["stratum"], CURVE)))
+            keys = seen.strata[list(CURVE)]
+            strata.append(taus.assign(sharpness=s, robustness=r).merge(keys, left_on="stratum", right_index=True))
     frame = pd.DataFrame(summary).reindex(columns=list(COLUMNS))
     if again:  # a difference may have been looked at once for each stage (Bonferroni)
         frame["p"] = np.minimum(frame["p"] * len(again.each), 1.0)
@@ -108,21 +116,17 @@ def _report(table: StudyTable) -> MeasureReport:
     return MeasureReport(frame, along[columns].rename(columns={"estimate": "tau"}))
 
 
-def _keys_of(keys: pd.DataFrame, codes: pd.Series, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    return {name: keys[name].to_numpy()[codes.to_numpy(dtype=np.intp)] for name in names}
-
-
 def _networks(table: StudyTable) -> tuple[pd.DataFrame, list[str], list[str]]:
     """The trained networks on each of their curves with codes and measures, and which measures any of them has."""
     points = table.points[table.points["status"] == "ok"]
     keys = [*CELL, "seed", "trial_id", "test_acc", "train_loss", "num_classes"]
-    frame = points[list(dict.fromkeys(keys))].reset_index(drop=True)
+    frame = points[keys].reset_index(drop=True)
     sharp, robust = sharpness(table).astype(float), robustness(table).astype(float).dropna(axis=1, how="all")
     logs = sharp.where(sharp > 0).map(np.log2).dropna(axis=1, how="all")
     for values, prefix in ((logs, "x "), (robust, "y ")):
         frame = frame.join(values.add_prefix(prefix), on="trial_id")
-    cell = frame.groupby(list(CELL), dropna=False, sort=False).ngroup()
-    frame = frame.assign(cell=cell, study=group_codes(frame, STUDY), stratum=group_codes(frame, CURVE))
+    codes = {"cell": CELL, "study": STUDY, "stratum": CURVE}
+    frame = frame.assign(**{code: group_codes(frame, names) for code, names in codes.items()})
     trained = frame.groupby("cell")["test_acc"].transform("mean") > untrained_accuracy(frame["num_classes"])
     frame = frame[trained].assign(trial=pd.factorize(frame["trial_id"])[0][trained])
     return frame.reset_index(drop=True), list(logs.columns), list(robust.columns)
@@ -244,10 +248,9 @@ def _with_counterexamples(
         means = [float(one.mean()) if whole else np.nan for one, whole in zip(seeds, complete, strict=True)]
         known = cells.copy()
         known[f"log2_{measure}_seeds"], known[f"log2_{measure}"] = column, means
-        if not measure.startswith("lambda1_"):
-            known["converged_train"] = True  # only an eigenvalue has to converge
+        known["converged_train"] = known[CONVERGED[measure]] if measure in CONVERGED else True
         pairs = pair_up(known, measure)
-        fit = testable_pairs(known, pairs, measure if measure.startswith("lambda1_t") else REFERENCE)
+        fit = testable_pairs(known, pairs, REFERENCE)
         judged = judge_pairs(known, pairs, fit, COUNTEREXAMPLE, table.attacks)
         mine = judged.loc[judged["label"] == "confirmed", ["i", "j"]]
         keys = cells[[*STUDY, "attack", "loss"]].iloc[mine["i"]].reset_index(drop=True)
@@ -258,17 +261,15 @@ def _with_counterexamples(
         if not attack:
             rows.append(row)
             continue
-        ours, theirs = (_places(found[measure], row, attack, loss) for measure in (row["sharpness"], REFERENCE))
+        asked = {name: row[name] for name in STUDY} | {"attack": attack, "loss": loss}
+        ours, theirs = (_places(agreeing(found[measure], asked)) for measure in (row["sharpness"], REFERENCE))
         counts = {"counterexamples": len(ours), "lambda1_counterexamples": len(theirs), "remaining": len(ours & theirs)}
         rows.append({**row, **counts})
     return pd.DataFrame(rows).reindex(columns=list(COLUMNS))
 
 
-def _places(found: pd.DataFrame, row: dict[Any, Any], attack: str, loss: str) -> set[tuple[int, int]]:
-    keep = (found["attack"] == attack) & (found["loss"] == loss)
-    for name in STUDY:
-        keep &= found[name].isna() if pd.isna(row[name]) else found[name] == row[name]
-    return set(found.loc[keep, ["i", "j"]].itertuples(index=False, name=None))
+def _places(pairs: pd.DataFrame) -> set[tuple[int, int]]:
+    return set(pairs[["i", "j"]].itertuples(index=False, name=None))
 
 
 def conclusion(report: MeasureReport) -> str:

@@ -1,8 +1,8 @@
-"""The rows of some trials, or of one data set and model, found by an index instead of a search."""
+"""The rows of some trials, of one data set and model, or of given values in several columns."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -29,6 +29,14 @@ def of_network(table: StudyTable, dataset: str, model: str) -> pd.DataFrame:
     """The points of one data set and model, in their order."""
     index = table.once("index of networks", lambda: _index(table.points, ["dataset", "model"]))
     return table.points.take(index.get((dataset, model), _NO_ROWS))
+
+
+def agreeing(frame: pd.DataFrame, values: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows that have these values in these columns; a missing value agrees with a missing one."""
+    keep = pd.Series(True, index=frame.index)
+    for column, value in values.items():
+        keep &= frame[column].isna() if pd.isna(value) else frame[column] == value
+    return frame[keep]
 
 
 def _index(rows: pd.DataFrame, keys: str | list[str]) -> dict[Any, NDArray[np.intp]]:

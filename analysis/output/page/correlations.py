@@ -12,6 +12,7 @@ from analysis.figures.figure import styles_of
 from analysis.findings import CURVATURE, Findings, headline
 from analysis.output.page.charts import Charts, Group, group
 from analysis.output.page.templates import Section
+from analysis.tables.lookup import agreeing
 from analysis.tables.table import PROTOCOL, in_plain_text
 from analysis.tables.words import name
 from analysis.theme import SeriesStyle
@@ -67,12 +68,12 @@ def _group(figures: Sequence[Figure], charts: Charts, styles: Sequence[SeriesSty
 
 def _study(values: tuple[Any, ...], pooled: pd.DataFrame, rows: pd.DataFrame, simpson: pd.DataFrame) -> Context:
     keys = dict(zip(["dataset", "model", *PROTOCOL], values, strict=True))
-    mine = _agreeing(rows, keys)
+    mine = agreeing(rows, keys)
     questions = sorted(pooled[["attack", "loss", "epsilon"]].drop_duplicates().itertuples(index=False, name=None))
     answers = {tuple(row[key] for key in _QUESTION): row for row in reversed(mine[_SHOWN].to_dict("records"))}
     epsilon = ", ".join(f"{e:g}" for e in sorted({e for _, _, e in questions}))
     where = f"{name(str(keys['dataset']))} · {name(str(keys['model']))}, {int(keys['epochs'])} epochs"
-    both = headline(_agreeing(simpson, {**keys, "curvature": CURVATURE, "cells": "sound"}))
+    both = headline(agreeing(simpson, {**keys, "curvature": CURVATURE, "cells": "sound"}))
     flips = both[both["simpson"].astype(bool)]
     return {
         "where": where,
@@ -85,13 +86,6 @@ def _study(values: tuple[Any, ...], pooled: pd.DataFrame, rows: pd.DataFrame, si
             for statistic, axis, words in ROWS
         ],
     }
-
-
-def _agreeing(frame: pd.DataFrame, values: dict[str, Any]) -> pd.DataFrame:
-    keep = pd.Series(True, index=frame.index)
-    for column, value in values.items():
-        keep &= frame[column].isna() if pd.isna(value) else frame[column] == value
-    return frame[keep]
 
 
 def _answer(row: Mapping[Any, Any] | None) -> dict[str, str]:
