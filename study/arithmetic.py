@@ -40,6 +40,17 @@ def tf32() -> Iterator[None]:
 
 
 @contextmanager
+def one_thread() -> Iterator[None]:
+    """Within it, torch uses one thread on a CPU: several that wait for each other on a busy machine take far longer."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
 def _fp32_precision(precision: str) -> Iterator[None]:
     """Set every backend and both of torch's interfaces, which do not follow each other.
 

@@ -50,11 +50,12 @@ def tracking(work: Collection[Planned], costs: CostModel, share: float) -> str:
 
     untrained = [planned for planned in work if planned.trial.trial_id not in costs.trained]
     chosen = [planned for planned in untrained if tracked(planned.trial.epochs, planned.trial.train_size, share)[0]]
-    seconds = share * sum(map(costs.training_seconds, chosen))
     if not untrained:
         return "nothing is tracked: all networks are trained already; another --results trains them again"
-    more = f", up to {duration(seconds)} of one core more" if chosen else f"; {share:g} of their training is too little"
-    return f"tracked while they train: {len(chosen)} of {len(untrained)} networks{more}"
+    counted = f"tracked while they train: {len(chosen)} of {len(untrained)} networks"
+    if not chosen:
+        return f"{counted}; {share:g} of their training is too little: give --track a larger share"
+    return f"{counted}, up to {duration(share * sum(map(costs.training_seconds, chosen)))} of one core more"
 
 
 def _name(planned: Planned) -> str:

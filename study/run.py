@@ -205,14 +205,16 @@ def _run_until_decided(
     from study.tuning import cluster, gpu_shares, tuner
 
     grid, failures = schedule.grid, dict[str, str]()
+    rows: list[Row] = []
 
     def unanswered() -> tuple[list[Planned], CostModel]:
+        nonlocal rows
         rows = _read_rows(results, grid, update_cache=True)
         work = pending.pending_with_parents(grid, rows, results)
         return work, _costs(grid, rows, work, outside)
 
     def train(work: Sequence[Planned], costs: CostModel) -> list[str]:
-        peaks = gpu_shares.known_peaks(grid, _read_rows(results, grid, update_cache=False))
+        peaks = gpu_shares.known_peaks(grid, rows)
         progress = tuner.run_connected(
             work, data, results, settings=settings, costs=costs, peaks=peaks, trackers=trackers, outside=outside
         )

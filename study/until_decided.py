@@ -85,7 +85,7 @@ def plan(request: Request, grid: Grid, chosen: str) -> dict[str, Any]:
         "request": {name: value for name, value in fields.items() if name == "grid" or value != usual[name]},
         "claims": names or about,
         "looks": [n for n in LOOKS if n <= len(fields["seeds"])],
-        "shares": list(LOOK_SHARES[: sum(n <= len(fields["seeds"]) for n in LOOKS)]),
+        "shares": [share for n, share in zip(LOOKS, LOOK_SHARES, strict=True) if n <= len(fields["seeds"])],
         "significance": SIGNIFICANCE,
         "seeds": fields["seeds"],
         "draws": DRAWS,
@@ -167,7 +167,6 @@ class Schedule:
     ) -> list[Stage]:
         """As `stages`, from the strata that are still to be decided."""
         left = {planned.trial.trial_id: planned for planned in work}
-        ahead = {key: list(self._ahead(key, left)) for key in self.curves}
         open_ = [one for one in found if one.ever >= LEAST_CHANCE]
         took: dict[tuple[Key, int], float] = {}
 
@@ -187,18 +186,16 @@ class Schedule:
                     rates[key] = rates.get(key, 0.0) + one.share * one.soon / together
         stages = []
         for key, gain in gains.items():
-            seeds = next((n for n in ahead[key]), None)
-            trials = self._trials(key, seeds, left) if seeds else []
+            seeds = self._next_look(key, left)
+            trials = self._trials(key, seeds, left)
             if trials and not any(planned.trial.trial_id in self.lost for planned in trials):
-                rate = rates[key] + FLOOR / cost(key, seeds or 0)
-                stages.append(Stage(self.names[key], seeds or 0, trials, cost(key, seeds or 0), gain, rate))
+                rate = rates[key] + FLOOR / cost(key, seeds)
+                stages.append(Stage(self.names[key], seeds, trials, cost(key, seeds), gain, rate))
         return sorted(stages, key=lambda stage: -stage.rate)
 
-    def _ahead(self, key: Key, left: Mapping[str, Planned]) -> Iterator[int]:
-        """The looks at a curve that still need trials."""
-        for seeds in LOOKS:
-            if seeds <= self.most and self._trials(key, seeds, left):
-                yield seeds
+    def _next_look(self, key: Key, left: Mapping[str, Planned]) -> int:
+        """The seeds of the first look at a curve that still needs trials; 0 if there is none."""
+        return next((seeds for seeds in LOOKS if seeds <= self.most and self._trials(key, seeds, left)), 0)
 
     def _trials(self, key: Key, seeds: int, left: Mapping[str, Planned]) -> list[Planned]:
         """The trials left of a curve up to so many seeds, with the parents that are to be trained first."""

@@ -82,7 +82,8 @@ def cells_and_worst(table: StudyTable) -> pd.DataFrame:
 
 
 def _cells(table: StudyTable) -> pd.DataFrame:
-    roster = _roster(table)
+    roster = roster_of(table)
+    roster = roster.assign(cell=roster.groupby(list(CELL), dropna=False, sort=True).ngroup())
     attacks = _answers(table, roster)
     per_cell = _states(roster)
     asked = _asked(attacks, per_cell)
@@ -112,16 +113,13 @@ def _cells(table: StudyTable) -> pd.DataFrame:
     return frame.sort_values([*CELL, *QUESTION], ignore_index=True)
 
 
-def _roster(table: StudyTable) -> pd.DataFrame:
-    """Every trial on each of its curves, planned or found, with its cell's code and its state."""
-    keys = ["trial_id", "regime", *CELL]
-    found = table.points[[*keys, "seed"]].assign(state=table.points["status"])
-    planned = table.planned[[*keys, "seed", "state"]]
-    parts = [part for part in (found, planned) if len(part)]
+def roster_of(table: StudyTable) -> pd.DataFrame:
+    """Every trial on each of its curves, planned or found: its ids, seed and state, and the keys `CELL` of its cell."""
+    keys = ["trial_id", "cell_id", *CELL, "seed"]
+    found = table.points[keys].assign(state=table.points["status"])
+    parts = [part for part in (found, table.planned[[*keys, "state"]]) if len(part)]
     roster = pd.concat(parts, ignore_index=True) if parts else found
-    roster = roster.loc[:, ~roster.columns.duplicated()].drop_duplicates(["trial_id", "regime"])
-    roster["target_loss"] = roster["target_loss"].astype(float)
-    return roster.assign(cell=roster.groupby(list(CELL), dropna=False, sort=True).ngroup())
+    return roster.drop_duplicates(["trial_id", "regime"], ignore_index=True).astype({"target_loss": float})
 
 
 def _answers(table: StudyTable, roster: pd.DataFrame) -> pd.DataFrame:

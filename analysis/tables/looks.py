@@ -2,8 +2,7 @@
 
 A look at a curve reads the seeds 0 to n - 1 of each of its cells that a plan adds seeds to (without such a cell, of
 all), for n in `thresholds.LOOKS`, once all of them are trained; those that diverged count, and seeds beyond wait for
-the next look. What a look finds therefore does not
-depend on which curve was trained when.
+the next look. So what a look finds does not depend on which curve was trained when.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from analysis.statistics.groups import group_codes
 from analysis.statistics.thresholds import LOOK_SHARES, LOOKS
+from analysis.tables.cells import roster_of
 from analysis.tables.table import CURVE, StudyTable
 
 FRAMES = ("points", "attacks", "transfers", "spectra", "landscapes", "sharpness", "tracked")
@@ -49,7 +49,7 @@ def looks(table: StudyTable) -> Looks | None:
 
 
 def _looks(table: StudyTable) -> Looks:
-    roster = roster_of(table)
+    roster = staged_roster(table)
     taken = np.zeros(int(roster["curve"].max()) + 1 if len(roster) else 0, dtype=int)
     each: list[Look] = []
     for seeds, share in zip(LOOKS, LOOK_SHARES, strict=True):
@@ -60,16 +60,12 @@ def _looks(table: StudyTable) -> Looks:
     return Looks(tuple(each), restricted(table, roster, taken), int((taken == 0).sum()))
 
 
-def roster_of(table: StudyTable) -> pd.DataFrame:
-    """Every trial on each of its curves, planned or found, with its seed, its state and the code of its curve.
+def staged_roster(table: StudyTable) -> pd.DataFrame:
+    """`cells.roster_of` with the code of each curve.
 
     Of a curve that a plan adds seeds to, it has the cells of plans alone: others would keep it waiting for ever.
     """
-    keys = list(dict.fromkeys(["trial_id", "cell_id", *CURVE, "batch_size", "seed"]))
-    found = table.points[keys].assign(state=table.points["status"])
-    parts = [part for part in (found, table.planned[[*keys, "state"]]) if len(part)]
-    roster = pd.concat(parts, ignore_index=True) if parts else found
-    roster = roster.drop_duplicates(["trial_id", "regime"], ignore_index=True).astype({"target_loss": float})
+    roster = roster_of(table)
     curve = group_codes(roster, CURVE)
     staged = roster["cell_id"].isin(table.staged).groupby([curve, roster["batch_size"]]).transform("any")
     without = ~staged.groupby(curve).transform("any")

@@ -18,7 +18,7 @@ from analysis.claims.tests import Stratum, Test, on_sound_cells
 from analysis.reports.counterexamples import COUNTEREXAMPLE, judge_pairs, over_looks, testable_pairs
 from analysis.statistics.intervals import clopper_pearson
 from analysis.statistics.thresholds import FLOOR, LOOK_SHARES, LOOKS
-from analysis.tables.looks import Look, restricted, roster_of
+from analysis.tables.looks import Look, restricted, staged_roster
 from analysis.tables.pairs import pair_up
 from analysis.tables.table import from_rows
 from benchmarks.calibration.verdicts import Case, curves
@@ -156,7 +156,7 @@ class Simulation:
                 effects[curve] = float(rng.choice(EFFECTS))
             rows.append(planted_row(planned, rng, effect=effects[curve]))
         table = from_rows(rows, grid=self.grid)
-        roster = roster_of(table)
+        roster = staged_roster(table)
         curves_there = int(roster["curve"].max()) + 1
         self.seen = {n: Evidence(restricted(table, roster, np.full(curves_there, n)), table) for n in LOOKS}
         self.strata = {(name, loss): self._strata(claim, loss) for name, claim in _claims() for loss in claim.losses}

@@ -7,13 +7,13 @@ predictions are those of the authors' code, which goes on.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from study.arithmetic import full_precision
-from study.attacks.linf import linf_ball_in_box, of_each
+from study.attacks.linf import PerImage, linf_ball_in_box, of_each
 from study.attacks.losses import Loss, logits_and_input_gradient, targeted_logit_ratios
 
 APGD_STEPS = 100
@@ -132,7 +132,7 @@ def _random_start(x: Tensor, epsilon: float, generator: torch.Generator | None) 
 
 
 @dataclass
-class _State:
+class _State(PerImage):
     """The images that are not misclassified yet: each field has one entry an image."""
 
     place: Tensor
@@ -151,10 +151,6 @@ class _State:
     rises: Tensor
     halved: Tensor
 
-    def only(self, kept: Tensor) -> _State:
-        """The state of the images that the mask `kept` (n,) names."""
-        return _State(*(getattr(self, one.name)[kept] for one in fields(self)))
-
 
 def _ascend(
     model: nn.Module, x: Tensor, classes: Tensor, objective: Objective, start: Tensor, epsilon: float, steps: int
@@ -166,13 +162,24 @@ def _ascend(
     lower, upper = linf_ball_in_box(x, epsilon)
     current = start.detach().clamp(lower, upper)
     right, value, gradient = _measured(model, current, classes, objective)
-    no, zero = torch.zeros_like(right), torch.zeros_like(value)
+    zero = torch.zeros_like(value)
     state = _State(
-        torch.arange(len(x), device=x.device), classes, lower, upper, current, current, gradient,
-        # The authors' code compares the loss after the first step with 0, not with the loss of the start.
-        zero, torch.full_like(value, apgd_step_size(epsilon, steps)), current.clone(), gradient.clone(), value.clone(),
-        value.clone(), zero, ~no,
-    )  # fmt: skip
+        place=torch.arange(len(x), device=x.device),
+        classes=classes,
+        lower=lower,
+        upper=upper,
+        x=current,
+        before=current,
+        gradient=gradient,
+        value=zero,  # the authors' code compares the loss after the first step with 0, not with the loss of the start
+        step=torch.full_like(value, apgd_step_size(epsilon, steps)),
+        best=current,
+        best_gradient=gradient,
+        best_value=value,
+        best_at_check=value,
+        rises=zero,
+        halved=torch.ones_like(right),
+    )
     interval, since = max(int(FIRST_CHECK * steps), 1), 0
     for number in range(steps):
         if not right.all():

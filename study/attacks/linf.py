@@ -7,6 +7,9 @@ where `clip` projects on the ball of radius epsilon around x and on the box [0, 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +25,15 @@ PGD_STEPS = 40
 def of_each(values: Tensor, x: Tensor) -> Tensor:
     """One value an image (n,), to be multiplied with images (n, ...)."""
     return values.view(-1, *[1] * (x.ndim - 1))
+
+
+@dataclass
+class PerImage:
+    """Tensors with one entry an image in each field of a dataclass, of which an attack leaves settled images out."""
+
+    def only(self, kept: Tensor) -> Self:
+        """Those of the images that the mask `kept` (n,) names."""
+        return type(self)(*(getattr(self, one.name)[kept] for one in fields(self)))
 
 
 def linf_ball_in_box(x: Tensor, epsilon: float | Tensor) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from study.arithmetic import full_precision
 from study.attacks.evaluate import batches, images_at_once
 from study.attacks.inputs import check_split
-from study.attacks.linf import linf_ball_in_box, of_each
+from study.attacks.linf import PerImage, linf_ball_in_box, of_each
 from study.attacks.losses import logits_and_input_gradient, margins, stable_margins
 
 STEPS = 20
@@ -81,7 +81,7 @@ def minimal_epsilon(model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int |
 
 
 @dataclass
-class _State:
+class _State(PerImage):
     """The images that are not settled: each field has one entry an image."""
 
     place: Tensor
@@ -95,10 +95,6 @@ class _State:
     step: Tensor  # its number of steps so far
     size: Tensor  # of the next step, in radii
     tries: Tensor  # attacks that have failed at this radius
-
-    def only(self, kept: Tensor) -> _State:
-        """The state of the images that the mask `kept` (n,) names."""
-        return _State(*(getattr(self, one.name)[kept] for one in fields(self)))
 
     def joined(self, other: _State) -> _State:
         """The images of both."""

@@ -21,6 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from study.arithmetic import one_thread
+
 IMAGES, ANSWERS = 3, 6
 """Images that a network is tried on, and numbers that are kept of its logits."""
 
@@ -50,19 +52,14 @@ def of_network(model: nn.Module, image_shape: tuple[int, int, int]) -> str:
     ]
     tensors = [f"{name} {value.dtype} {tuple(value.shape)}" for name, value in model.state_dict().items()]
     digest = hashlib.sha256("\n".join([*tensors, *layers]).encode()).hexdigest()[:16]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # several that wait for each other on a busy machine take far longer
-    try:
-        with torch.no_grad():
-            parameters = list(model.parameters())
-            norm = math.sqrt(sum(float(p.double().square().sum()) for p in parameters if p.is_floating_point()))
-            for place, parameter in enumerate(parameters, 1):
-                if parameter.is_floating_point():
-                    parameter.copy_(_fixed(place, parameter) * _scale(parameter))
-            images = _fixed(0, torch.empty(IMAGES, *image_shape)).add(1).div(2)
-            answers = _answers(model.eval(), images.to(parameters[0].dtype))
-    finally:
-        torch.set_num_threads(threads)
+    with torch.no_grad(), one_thread():
+        parameters = list(model.parameters())
+        norm = math.sqrt(sum(float(p.double().square().sum()) for p in parameters if p.is_floating_point()))
+        for place, parameter in enumerate(parameters, 1):
+            if parameter.is_floating_point():
+                parameter.copy_(_fixed(place, parameter) * _scale(parameter))
+        images = _fixed(0, torch.empty(IMAGES, *image_shape)).add(1).div(2)
+        answers = _answers(model.eval(), images.to(parameters[0].dtype))
     numbers = [value if math.isfinite(value) else math.nan for value in (norm, *answers)]
     return " ".join([digest, *(f"{value:.8g}" for value in numbers)])
 

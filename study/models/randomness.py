@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from study.arithmetic import one_thread
 from study.models.dropout import set_dropout_generator
 
 
@@ -31,16 +32,12 @@ def check_network(model: nn.Module, image_shape: tuple[int, int, int], num_class
     images = torch.zeros(2, *image_shape)
     for training in (False, True):
         drew = _Draws(model.train(training), seeded=("torch",) if training else ())
-        with torch.random.fork_rng(devices=[]), torch.no_grad(), drew:
-            threads = torch.get_num_threads()
-            torch.set_num_threads(1)  # several that wait for each other on a busy machine take 10 times as long
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), one_thread(), drew:
             try:
                 logits = model(images)
             except Exception as error:
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 raise ValueError(f"it cannot take images of shape {image_shape}: {reason}") from error
-            finally:
-                torch.set_num_threads(threads)
         if drew.layer:
             when = "in training" if training else "in eval mode"
             remedy = "use study.models.Dropout, or draw with torch" if training else "draw only while self.training"

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 import torch
 
 from search_spaces import Planned, Trial
+from study.arithmetic import one_thread
 from study.data import DATASETS
 from study.models import build, set_dropout_generator
 from study.optimizers import OPTIMIZERS
@@ -39,9 +40,7 @@ def time_unknown(work: Iterable[Planned], costs: CostModel, brought: Collection[
 def image_seconds(trial: Trial) -> float:
     """CPU seconds of a training pass of one image by plain SGD, on one core."""
     info, generator = DATASETS[trial.dataset], torch.Generator().manual_seed(0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         model = build(
             trial.model, image_shape=info.image_shape, num_classes=info.num_classes, generator=generator
         ).train()
@@ -59,6 +58,4 @@ def image_seconds(trial: Trial) -> float:
             if first > SLOW_SECONDS:
                 return first / FEW
             few, many = seconds(FEW), seconds(MANY)
-    finally:
-        torch.set_num_threads(threads)
     return max(many - few, many / MANY / 10) / (MANY - FEW)
