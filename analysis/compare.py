@@ -53,7 +53,7 @@ SHOWN = 15
 """Rows of a table in the terminal; the files have all."""
 
 _CELL_COLUMNS = (*CELL, *QUESTION, "measure")
-_MEASURES = ("accuracy", "test_acc", "lambda1_train", "lambda1_test")
+_EIGENVALUES = ("lambda1_train", "lambda1_test")
 
 
 @dataclass(frozen=True)
@@ -264,7 +264,7 @@ def _groups(table: StudyTable) -> dict[tuple[Any, ...], _Group]:
         attacks.assign(value=100 * attacks["accuracy"], rounding=100 / attacks["n"], measure="accuracy"),
         points.assign(value=100 * points["test_acc"], rounding=100 / points["test_size"], measure="test_acc"),
     ]
-    for name in _MEASURES[2:]:
+    for name in _EIGENVALUES:
         positive = points[points[name] > 0]
         parts.append(positive.assign(value=np.log2(positive[name]), rounding=CURVATURE_STEP, measure=name))
     keys = [*_CELL_COLUMNS]

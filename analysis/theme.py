@@ -149,6 +149,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None or pd.isna(value) else f"{value:.{digits}g}".replace("-", "−")
 
 
+def correlation(value: float) -> str:
+    """A number between -1 and 1 with two decimals; a dash for an absent one."""
+    return "–" if pd.isna(value) else f"{value:.2f}".replace("-", "−")
+
+
 def config() -> dict[str, Any]:
     """Vega-Lite configuration: quiet axes, transparent background, one font."""
     return {

@@ -77,7 +77,7 @@ def plan(request: Request, grid: Grid, chosen: str) -> dict[str, Any]:
     if other or not about:
         of = ", ".join(other) or "any claim"
         raise InputError(
-            f"grid {request.grid!r}, as selected, has not all curves of a stratum of {of}; "
+            f"grid {request.grid!r}, as selected, does not train what {of} compares; "
             f"it is about: {', '.join(about) or 'none'}"
         )
     usual = Request(request.grid).to_dict()

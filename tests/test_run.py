@@ -86,7 +86,7 @@ def rows(results: Path) -> dict[str, dict[str, object]]:
         ([*SMALL, "--train-size", "999999", "--dry-run"], "train_size 999999 + val_size 174 is more than the 1198"),
         ([*SMALL, "--test-size", "600", "--dry-run"], "test_size 600 is more than the 599 test images"),
         (["--grid", "smoke", "--until-decided", "A99"], "--until-decided knows no claim 'A99'; valid: A1, A2"),
-        (["--grid", "smoke", "--until-decided", "C1"], "has not all curves of a stratum of C1; it is about: A1, A2"),
+        (["--grid", "smoke", "--until-decided", "C1"], "does not train what C1 compares; it is about: A1, A2"),
         (["--grid", "smoke", "--until-decided", "--seeds", "0-4"], "--until-decided chooses the seeds itself"),
         (["--grid", "smoke", "--until-decided", "--max-seeds", "2"], "--max-seeds must be at least 3"),
         (["--grid", "smoke", "--max-seeds", "5"], "--max-seeds and --hours go with --until-decided"),

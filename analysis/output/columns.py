@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
-from analysis.reports.measures import STUDY
+from analysis.reports.measures import WITHIN
 from analysis.tables.cells import CELL
 from analysis.tables.table import CURVE, NESTED, PROTOCOL, QUESTION
 from study.results.schema import ATTACK, ROW_SCHEMA
@@ -196,7 +196,7 @@ _MEASURES = {
 }
 
 MEASURES: dict[str, str] = {
-    **{name: KEYS[name] for name in STUDY},
+    **{name: KEYS[name] for name in WITHIN},
     **_MEASURES,
     "networks": "networks with both measures",
     "curves": "curves with a Kendall's tau",

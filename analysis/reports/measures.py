@@ -28,7 +28,8 @@ from analysis.tables.table import CURVE, PROTOCOL, StudyTable
 REFERENCE = "lambda1_train"
 """The measure that the papers take; the others are compared with it."""
 
-STUDY = ("dataset", "model", *PROTOCOL)
+WITHIN = ("dataset", "model", *PROTOCOL)
+"""Measures are compared within the networks that share these."""
 
 ATTACKED = {
     "fgsm": ("fgsm", "ce"),
@@ -46,7 +47,7 @@ CONVERGED = {
 """Measure of sharpness that rests on an eigenvalue -> the column that says whether it converged."""
 
 COLUMNS = (
-    *STUDY,
+    *WITHIN,
     *("sharpness", "robustness", "networks", "curves", "tau", "tau_decided", "granulated_tau"),
     *("sign_error", "sign_error_max", "partial", "partial_low", "partial_high"),
     *("difference", "difference_low", "difference_high", "p", "q", "against_lambda1"),
@@ -125,7 +126,7 @@ def _networks(table: StudyTable) -> tuple[pd.DataFrame, list[str], list[str]]:
     logs = sharp.where(sharp > 0).map(np.log2).dropna(axis=1, how="all")
     for values, prefix in ((logs, "x "), (robust, "y ")):
         frame = frame.join(values.add_prefix(prefix), on="trial_id")
-    codes = {"cell": CELL, "study": STUDY, "stratum": CURVE}
+    codes = {"cell": CELL, "study": WITHIN, "stratum": CURVE}
     frame = frame.assign(**{code: group_codes(frame, names) for code, names in codes.items()})
     trained = frame.groupby("cell")["test_acc"].transform("mean") > untrained_accuracy(frame["num_classes"])
     frame = frame[trained].assign(trial=pd.factorize(frame["trial_id"])[0][trained])
@@ -150,7 +151,7 @@ def _observations(networks: pd.DataFrame, sharp: str, robust: str) -> Observatio
     cells = first.drop(columns=list(means)).join(means).reset_index().rename(columns={"trial": "run"})
     studies, strata = (
         trials.drop_duplicates(code).set_index(code)[list(keys)].sort_index().assign(left_out="")
-        for code, keys in (("study", STUDY), ("stratum", CURVE))
+        for code, keys in (("study", WITHIN), ("stratum", CURVE))
     )
     return Observations(sharp, "sound", cells, trials, studies, strata)
 
@@ -162,7 +163,7 @@ def _summaries(seen: Observations, taus: pd.DataFrame, sharp: str, robust: str) 
     psi, _ = granulated_by_group(trials, "x", "accuracy", AXES, of_study, len(seen.studies), fixed=ALONGSIDE)
     owner = trials.drop_duplicates("stratum").set_index("stratum")["study"]
     rows = []
-    for study, keys in zip(seen.studies.index, seen.studies[list(STUDY)].to_dict("records"), strict=True):
+    for study, keys in zip(seen.studies.index, seen.studies[list(WITHIN)].to_dict("records"), strict=True):
         networks = trials[of_study == study].reset_index(drop=True)
         mine, tau = cells[cells["study"] == study].drop_duplicates("run"), taus[taus["stratum"].map(owner) == study]
         errors = _sign_errors(networks, "x").groupby("stratum")["error"].mean()
@@ -253,7 +254,7 @@ def _with_counterexamples(
         fit = testable_pairs(known, pairs, REFERENCE)
         judged = judge_pairs(known, pairs, fit, COUNTEREXAMPLE, table.attacks)
         mine = judged.loc[judged["label"] == "confirmed", ["i", "j"]]
-        keys = cells[[*STUDY, "attack", "loss"]].iloc[mine["i"]].reset_index(drop=True)
+        keys = cells[[*WITHIN, "attack", "loss"]].iloc[mine["i"]].reset_index(drop=True)
         found[measure] = pd.concat([mine.reset_index(drop=True), keys], axis=1)
     rows: list[dict[Any, Any]] = []
     for row in summary.to_dict("records"):
@@ -261,7 +262,7 @@ def _with_counterexamples(
         if not attack:
             rows.append(row)
             continue
-        asked = {name: row[name] for name in STUDY} | {"attack": attack, "loss": loss}
+        asked = {name: row[name] for name in WITHIN} | {"attack": attack, "loss": loss}
         ours, theirs = (_places(agreeing(found[measure], asked)) for measure in (row["sharpness"], REFERENCE))
         counts = {"counterexamples": len(ours), "lambda1_counterexamples": len(theirs), "remaining": len(ours & theirs)}
         rows.append({**row, **counts})

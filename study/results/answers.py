@@ -30,7 +30,7 @@ ENTRIES = {
     "landscapes": ("kind", "split", "subset_size", "hessian_size"),
     "sharpness": ("measure", "subset_size", "split", "radius"),
 }
-"""What says which probe an entry of these columns answers."""
+"""Column of a row -> the fields of its entries that tell which probe an entry answers."""
 
 
 def answered(row: Row) -> frozenset[tuple[object, ...]]:

@@ -15,7 +15,7 @@ from analysis.output.page.templates import Section
 from analysis.tables.lookup import agreeing
 from analysis.tables.table import PROTOCOL, in_plain_text
 from analysis.tables.words import name
-from analysis.theme import SeriesStyle
+from analysis.theme import SeriesStyle, correlation
 
 OPEN_TABLES = 2
 """Number of studies whose table is shown at first; the others are folded away."""
@@ -91,11 +91,7 @@ def _study(values: tuple[Any, ...], pooled: pd.DataFrame, rows: pd.DataFrame, si
 def _answer(row: Mapping[Any, Any] | None) -> dict[str, str]:
     if row is None or pd.isna(row["estimate"]):
         return {"text": "–", "note": str(row["note"] or "") if row else ""}
-    text = _signed(row["estimate"])
+    text = correlation(row["estimate"])
     if pd.notna(row["low"]):
-        return {"text": f"{text} [{_signed(row['low'])}, {_signed(row['high'])}]", "note": ""}
+        return {"text": f"{text} [{correlation(row['low'])}, {correlation(row['high'])}]", "note": ""}
     return {"text": text + (f" (p = {row['p']:.2g})" if pd.notna(row["p"]) else ""), "note": str(row["note"] or "")}
-
-
-def _signed(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−")

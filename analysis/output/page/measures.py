@@ -9,9 +9,10 @@ import pandas as pd
 from analysis.findings import Findings
 from analysis.output.page.charts import Charts, group
 from analysis.output.page.templates import Section
-from analysis.reports.measures import REFERENCE, STUDY, conclusion
+from analysis.reports.measures import REFERENCE, WITHIN, conclusion
 from analysis.tables.measures import ROBUSTNESS, SHARPNESS
 from analysis.tables.words import name
+from analysis.theme import correlation
 
 HEAD = (
     "Robustness",
@@ -34,7 +35,7 @@ def measure_section(findings: Findings, charts: Charts) -> Section | None:
     if not figures:
         return None
     titles = [one.title.partition(":")[0] for one in figures]
-    studies = [_study(keys, rows) for keys, rows in report.summary.groupby(list(STUDY), dropna=False, sort=False)]
+    studies = [_study(keys, rows) for keys, rows in report.summary.groupby(list(WITHIN), dropna=False, sort=False)]
     context = {
         "conclusion": conclusion(report),
         "maps": group(charts, figures, titles, columns="two"),
@@ -62,9 +63,9 @@ def _row(row: dict[Any, Any]) -> Context:
         "cells": [
             ROBUSTNESS[row["robustness"]].label,
             SHARPNESS[row["sharpness"]].label,
-            f"{_signed(row['tau'])} ({row['curves']})",
-            _signed(row["granulated_tau"]),
-            f"{_signed(row['sign_error'])} ({_signed(row['sign_error_max'])})",
+            f"{correlation(row['tau'])} ({row['curves']})",
+            correlation(row["granulated_tau"]),
+            f"{correlation(row['sign_error'])} ({correlation(row['sign_error_max'])})",
             _interval(row, "partial"),
             difference,
             found,
@@ -74,11 +75,7 @@ def _row(row: dict[Any, Any]) -> Context:
 
 
 def _interval(row: dict[Any, Any], field: str) -> str:
-    text = _signed(row[field])
+    text = correlation(row[field])
     if pd.isna(row[f"{field}_low"]):
         return text
-    return f"{text} [{_signed(row[f'{field}_low'])}, {_signed(row[f'{field}_high'])}]"
-
-
-def _signed(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:.2f}".replace("-", "−")
+    return f"{text} [{correlation(row[f'{field}_low'])}, {correlation(row[f'{field}_high'])}]"
