@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from statistics import median
 
 from search_spaces import (
@@ -104,6 +105,9 @@ GRADIENTS: Mapping[str, float] = {"svrg": 3.0, "selective_backprop": 0.6}
 """Training passes of each image per epoch, by optimizer, where not 1. Measured for selective backprop: .5 to .6."""
 
 
+_UNKNOWN_TIME = datetime.min.replace(tzinfo=UTC)
+
+
 def train_seconds(planned: Planned, image_seconds: Mapping[str, float] = IMAGE_SECONDS) -> float:
     """Training alone, on one CPU core."""
     trial = planned.trial
@@ -172,13 +176,13 @@ def longest_part_seconds(planned: Planned, image_seconds: Mapping[str, float] = 
 class CostModel:
     """Expected seconds of planned work: the figures above, scaled for each model by the times of stored rows.
 
-    A model with rows of several devices is scaled by the device that has most of them.
+    A model with rows of several devices is scaled by those of the device on which the last one was finished.
 
     Attributes:
         image_seconds: of a training pass of one image, by model.
         timed: whether some of them were timed on this machine.
         scale: factor of each model that has rows.
-        devices: of all rows that were used.
+        devices: of the rows that were used.
         trained: ids of the trials whose weights are stored.
     """
 
@@ -190,6 +194,7 @@ class CostModel:
     ) -> None:
         self.image_seconds, self.timed = {**IMAGE_SECONDS, **(timed or {})}, bool(timed)
         ratios: dict[tuple[str, str], list[float]] = {}
+        newest: dict[str, tuple[datetime, str]] = {}
         self.trained: set[str] = set()
         for row in rows:
             if row["status"] != "ok":
@@ -197,11 +202,13 @@ class CostModel:
             self.trained.add(row["trial_id"])
             planned = (grid or {}).get(row["trial_id"])
             if planned is not None and row["train_seconds"]:
-                key = (planned.trial.model, row.get("device") or "cpu")
-                ratios.setdefault(key, []).append(row["train_seconds"] / train_seconds(planned, self.image_seconds))
-        by_count = sorted(ratios.items(), key=lambda item: len(item[1]))  # the device with most rows comes last
-        self.scale = {model: median(found) for (model, _), found in by_count}
-        self.devices = sorted({device for (_, device), _ in by_count})
+                model, device = planned.trial.model, row.get("device") or "cpu"
+                ratio = row["train_seconds"] / train_seconds(planned, self.image_seconds)
+                ratios.setdefault((model, device), []).append(ratio)
+                last = (row.get("finished_at") or _UNKNOWN_TIME, device)
+                newest[model] = max(newest.get(model, last), last)
+        self.scale = {model: median(ratios[model, device]) for model, (_, device) in newest.items()}
+        self.devices = sorted({device for _, device in newest.values()})
 
     def with_trained(self, trial_ids: Iterable[str]) -> CostModel:
         """The same model when these trials are trained as well."""

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -43,18 +44,21 @@ def test_the_report_interval_is_that_of_the_longest_epoch_or_probe_not_of_the_wh
     assert CostModel().report_interval(expensive) > CostModel().report_interval(cheap)
 
 
-def test_the_device_with_most_rows_scales_a_model_and_the_estimate_names_all() -> None:
+def test_the_device_that_finished_the_last_row_scales_a_model() -> None:
     work = [planned(trial(seed=seed)) for seed in range(3)]
     grid = {one.trial.trial_id: one for one in work}
     expected = train_seconds(work[0])
+    devices, factors, days = ("NVIDIA L4", "cpu", "NVIDIA L4"), (0.5, 8.0, 0.5), (1, 3, 2)
     rows = [
-        {"trial_id": one.trial.trial_id, "status": "ok", "device": device, "train_seconds": factor * expected}
-        for one, device, factor in zip(work, ("NVIDIA L4", "cpu", "NVIDIA L4"), (0.5, 8.0, 0.5), strict=True)
+        {"trial_id": one.trial.trial_id, "status": "ok", "train_seconds": factor * expected}
+        | {"device": device, "finished_at": datetime(2026, 11, day, tzinfo=UTC)}
+        for one, device, factor, day in zip(work, devices, factors, days, strict=True)
     ]
     costs = CostModel(grid, rows)
-    assert costs.scale == {"m1_8": 0.5}
-    assert costs.devices == ["NVIDIA L4", "cpu"]
-    assert costs.summary([]) == "estimated: 0:00 of one trial at a time, as stored rows took on NVIDIA L4 and cpu"
+    assert costs.scale == {"m1_8": 8.0} and costs.devices == ["cpu"]
+    gpu = CostModel(grid, [rows[0], rows[2]])
+    assert gpu.scale == {"m1_8": 0.5}
+    assert gpu.summary([]) == "estimated: 0:00 of one trial at a time, as stored rows took on NVIDIA L4"
 
 
 def test_without_rows_an_estimate_is_for_a_core_of_the_authors_machine() -> None:
