@@ -92,7 +92,12 @@ def parser() -> argparse.ArgumentParser:
     add("--precision", choices=PRECISIONS, help="of training on a GPU (default: float32); probes always use float32")
     decided = "add seeds only where they decide these claims (default: all that the grid is about), curve by curve"
     add("--until-decided", nargs="?", const="", metavar="CLAIM,CLAIM", help=decided)
-    add("--max-seeds", type=int, metavar="N", help="seeds of a curve at most, with --until-decided (default: 12)")
+    add(
+        "--max-seeds",
+        type=int,
+        metavar="N",
+        help="seeds of a curve at most, with --until-decided: 3, 5, 8 or 12 (default)",
+    )
     add("--hours", type=float, metavar="H", help="begin no further seeds after so long, with --until-decided")
     add("--dry-run", action="store_true", help="check everything, print what would run and what it costs, and exit")
 

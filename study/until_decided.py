@@ -42,14 +42,16 @@ def requested(request: Request, most: int | None) -> Request:
     """The request with the seeds of every look up to `most` seeds.
 
     Raises:
-        InputError: seeds were chosen as well, or `most` is less than the first look.
+        InputError: seeds were chosen as well, or no look has `most` seeds.
     """
     most = LOOKS[-1] if most is None else most
     if request.seeds is not None:
         raise InputError("--until-decided chooses the seeds itself: leave out --seeds, or give --max-seeds N")
-    if most < LOOKS[0]:
-        raise InputError(f"--max-seeds must be at least {LOOKS[0]}, the seeds of the first look, got {most}")
-    return replace(request, seeds=tuple(range(max(n for n in LOOKS if n <= most))))
+    if most not in LOOKS:
+        raise InputError(
+            f"--max-seeds must be one of {', '.join(map(str, LOOKS))}: claims are judged there only; got {most}"
+        )
+    return replace(request, seeds=tuple(range(most)))
 
 
 def plan(request: Request, grid: Grid, chosen: str) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def rows(results: Path) -> dict[str, dict[str, object]]:
         (["--grid", "smoke", "--until-decided", "A99"], "--until-decided knows no claim 'A99'; valid: A1, A2"),
         (["--grid", "smoke", "--until-decided", "C1"], "does not train what C1 compares; it is about: A1, A2"),
         (["--grid", "smoke", "--until-decided", "--seeds", "0-4"], "--until-decided chooses the seeds itself"),
-        (["--grid", "smoke", "--until-decided", "--max-seeds", "2"], "--max-seeds must be at least 3"),
+        (["--grid", "smoke", "--until-decided", "--max-seeds", "4"], "--max-seeds must be one of 3, 5, 8, 12"),
         (["--grid", "smoke", "--max-seeds", "5"], "--max-seeds and --hours go with --until-decided"),
         (["--grid", "smoke", "--until-decided", "--hours", "0"], "--hours must be a positive number of hours"),
         ([*SMALL, "--train-size", "5000"], "train_size 5000 + val_size 174 is more than the 1198"),
