@@ -18,7 +18,7 @@ from search_spaces import Grid, GridError, Planned, Request, plan
 from search_spaces.outside import is_file
 from study import checks, dry_run, options
 from study.results import provenance
-from study.results.folder import RecordsError, Results
+from study.results.folder import PACKED_ROWS, RecordsError, Results
 from study.results.run_lock import ResultsInUseError, RunLock, running_command
 from study.results.schema import Row
 from study.trials import pending
@@ -169,7 +169,9 @@ def _read_rows(results: Results, grid: Grid, *, update_cache: bool) -> list[Row]
     if not results.exists():
         return []
     rows, unreadable = results.read_rows(pending.COLUMNS, update_cache=update_cache)
-    newer = [file.name for file in unreadable if file.newer and Path(file.name).stem in grid]
+    newer = [
+        file.name for file in unreadable if file.newer and (file.name == PACKED_ROWS or Path(file.name).stem in grid)
+    ]
     if newer:
         raise checks.InputError(
             f"a newer version of this program wrote {len(newer)} of these trials ({newer[0]}): use that version, or "

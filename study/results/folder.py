@@ -28,7 +28,9 @@ from study.results.row_files import (
     RowError,
     chosen,
     decode_row,
+    decode_rows,
     encode_row,
+    encode_rows,
     flaws,
     part_of_schema,
 )
@@ -39,6 +41,9 @@ _RENAME = "rename it and run again (rows are kept; what was asked before is forg
 
 WEIGHT_FILES = ("safetensors", "pt")
 """Suffixes of stored weights: today's, and that of older versions."""
+
+PACKED_ROWS = "rows.parquet"
+"""All rows of a study that was packed (`study.pack`); a row in `trials/` counts in place of the one in here."""
 
 CHECKPOINT_SECONDS = 30.0
 """A crash loses at most this much training, or one epoch if that is longer."""
@@ -73,6 +78,8 @@ class Unreadable:
 class Results:
     """One study's folder: `trials/`, `weights/`, `checkpoints/`, `arrays/`, `logs/` and `study.json`.
 
+    A study that was packed has `rows.parquet` and `study.json`; what is run in its folder is added as in any other.
+
     Every file is written whole or not at all (`study.results.storage.Storage`). Methods raise OSError if storage fails:
     a file that could not be read is never treated as missing.
     """
@@ -103,17 +110,22 @@ class Results:
         """A trial's row; None if there is none, or if it cannot be read: its file is set aside then."""
         name = f"trials/{trial_id}.parquet"
         content = self._storage.read(name)
-        if content is None:
-            return None
         try:
-            table = decode_row(content, trial_id)
+            if content is not None:
+                table = decode_row(content, trial_id)
+            else:
+                name, content = PACKED_ROWS, self._storage.read(PACKED_ROWS)
+                if content is None:
+                    return None
+                table = decode_rows(content)
+                table = table.filter(pc.equal(table["trial_id"], trial_id))
             for reason in flaws(table).values():
                 raise RowError(reason)
         except RowError as error:
             self.set_aside(name, str(error))
             return None
-        row: Row = table.to_pylist()[0]
-        return row
+        rows: list[Row] = table.to_pylist()
+        return rows[0] if rows else None
 
     def set_aside(self, name: str, reason: str) -> None:
         """Rename a file that cannot be used, so that it is neither read nor overwritten, and say so."""
@@ -133,7 +145,7 @@ class Results:
     def read_table(
         self, columns: Collection[str] | None = None, *, update_cache: bool = True, use_cache: bool = True
     ) -> tuple[pa.Table, list[Unreadable]]:
-        """All rows, ordered by trial id, and the files in `trials/` that are not rows of this version.
+        """All rows, ordered by trial id, and the files that are not rows of this version.
 
         Rows that are in the copy of a large study (`study.results.row_cache`) are taken from there.
 
@@ -147,7 +159,13 @@ class Results:
         """
         schema = part = ROW_SCHEMA if columns is None else part_of_schema(columns)
         try:
-            stamps = self._storage.list("trials")
+            packed = self._storage.read(PACKED_ROWS)
+            try:
+                stamps = self._storage.list("trials")
+            except FileNotFoundError:
+                if packed is None:
+                    raise
+                stamps = {}
             copy = self._read_copy() if use_cache else None
             cached = decode_cache(copy, stamps, part)
             files = _not_in(cached, stamps)
@@ -159,17 +177,24 @@ class Results:
             raise RecordsError(f"{self.location} holds no results (no trials/ in it)") from error
         except OSError as error:
             raise RecordsError(f"cannot read the results folder {self.location}: {error}") from error
-        if cached is None:
-            rows = read
-        elif not len(read):
-            rows = cached
-        else:
-            rows = pa.concat_tables([cached, read]).sort_by("trial_id")
+        parts = [table for table in (cached, read) if table is not None and len(table)]
+        if packed is not None:
+            older, bad = _packed_rows(packed, part)
+            unreadable += bad
+            for newer in parts:
+                older = older.filter(pc.invert(pc.is_in(older["trial_id"], newer["trial_id"].combine_chunks())))
+            parts.append(older)
+        rows = pa.concat_tables(parts).sort_by("trial_id") if len(parts) > 1 else (parts or [read])[0]
         if update_cache and len(read) >= MIN_READ_FILES:
             with suppress(OSError):  # of a folder that cannot be written to, every file is read again
                 self._storage.write_once(CACHE, encode_cache(rows, stamps))
         pa.default_memory_pool().release_unused()  # decoding took more memory than the rows need
         return chosen(rows, schema).combine_chunks(), unreadable
+
+    def write_packed(self, rows: pa.Table) -> None:
+        """Store rows as `rows.parquet`, in place of an older one."""
+        self._storage.make_folder("")
+        self._storage.write(PACKED_ROWS, encode_rows(rows))
 
     def _read_copy(self) -> bytes | None:
         try:
@@ -384,7 +409,7 @@ class Results:
             RecordsError: its storage cannot be reached, does not answer within ANSWER_SECONDS or denies access.
         """
         try:
-            return self._within_limit(lambda: self._storage.has_folder("trials"))
+            return self._within_limit(lambda: self._storage.has_folder("trials") or self._storage.has_file(PACKED_ROWS))
         except OSError as error:
             raise RecordsError(
                 f"cannot look into the results folder {self.location}: {error}; check the credentials, the bucket and "
@@ -410,6 +435,17 @@ class Results:
                 "(AWS_PROFILE or AWS_ACCESS_KEY_ID; GOOGLE_APPLICATION_CREDENTIALS)"
             )
         return answer.result()
+
+
+def _packed_rows(content: bytes, schema: pa.Schema) -> tuple[pa.Table, list[Unreadable]]:
+    """The rows of `rows.parquet`; none, and why, if it is damaged."""
+    try:
+        rows = decode_rows(content, schema)
+        if bad := flaws(rows):
+            raise RowError(f"the row of trial {min(bad)} {bad[min(bad)]}")
+        return rows, []
+    except RowError as error:
+        return schema.empty_table(), [Unreadable(PACKED_ROWS, str(error), isinstance(error, NewerRowError))]
 
 
 def _not_in(cached: pa.Table | None, stamps: Mapping[str, Stamp]) -> list[str]:

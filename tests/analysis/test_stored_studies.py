@@ -11,7 +11,7 @@ from study.results.folder import Results
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize(("name", "networks", "attacked"), [("example", 45, 45), ("full_size", 24, 16)])
+@pytest.mark.parametrize(("name", "networks", "attacked"), [("example", 45, 45), ("reference", 24, 16)])
 def test_every_row_is_whole(name: str, networks: int, attacked: int) -> None:
     rows, unreadable = Results(DOCS / name).read_rows()
     assert not unreadable and len(rows) == networks
