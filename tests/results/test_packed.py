@@ -10,7 +10,7 @@ import pytest
 
 from analysis.tables.table import load
 from search_spaces import Request, plan
-from study import pack
+from study import pack, run
 from study.results.folder import PACKED_ROWS, RecordsError, Results
 from study.results.row_files import PACKED, decode_rows
 from study.results.schema import ROW_SCHEMA
@@ -101,6 +101,14 @@ def test_one_changed_byte_is_found(packed: Results, tmp_path: Path, place: int) 
     assert not rows and [one.name for one in unreadable] == [PACKED_ROWS]
     assert packed.read_row(TRIALS[0].trial_id) is None
     assert not file.exists() and list(tmp_path.glob("packed/rows.parquet.damaged-*"))
+
+
+def test_rows_of_a_newer_version_are_left_where_they_are(packed: Results, tmp_path: Path) -> None:
+    file = tmp_path / "packed" / PACKED_ROWS
+    pq.write_table(packed.read_table()[0].replace_schema_metadata(PACKED.metadata | {b"schema_version": b"99"}), file)
+    (found,) = packed.read_rows()[1]
+    assert found.newer and "schema version 99" in found.reason
+    assert run.main(["--grid", "smoke", "--results", packed.location, "--dry-run"]) == 2
 
 
 def test_rows_of_an_older_version_get_the_columns_of_this_one(source: Results) -> None:
