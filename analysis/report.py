@@ -23,6 +23,7 @@ from analysis.tables.table import load
 from search_spaces import GridError
 from search_spaces.outside import load_study
 from study.results.folder import RecordsError
+from study.results.packed import is_packed
 from study.results.storage import masked
 
 DESCRIPTION = """Write the report of a study: report.html, its tables beside it (CSV, and Parquet with a description of
@@ -65,7 +66,8 @@ def find_and_write(
 
     Args:
         location: a results folder or URI, or several, which are united (`analysis.tables.merge`).
-        out: the report's folder; by default `report/` in a local results folder, and `./report` for a URI or several.
+        out: the report's folder; by default `report/` in a local results folder, beside a packed study, and `./report`
+            for a URI or several.
         formats: any of `analysis.output.export.FORMATS`.
 
     Returns:
@@ -122,13 +124,17 @@ def _folder(locations: Sequence[str | Path], out: str | Path | None) -> Path:
     if out is not None:
         return Path(out).expanduser()
     only = str(locations[0])
-    return Path("report") if len(locations) > 1 or "://" in only else Path(only).expanduser() / "report"
+    if len(locations) > 1 or "://" in only:
+        return Path("report")
+    place = Path(only).expanduser()
+    return (place.parent if is_packed(only) else place) / "report"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status, 2 if no report could be made."""
     parser = argparse.ArgumentParser(prog="python -m analysis.report", description=DESCRIPTION)
-    parser.add_argument("results", metavar="RESULTS", nargs="+", help="results folders or URIs that study.run wrote")
+    told = "results folders or URIs that study.run wrote, or files that study.pack wrote"
+    parser.add_argument("results", metavar="RESULTS", nargs="+", help=told)
     parser.add_argument("--grid", metavar="FILE", help="the study file that made the results, for its plan and claims")
     parser.add_argument(
         "--out", metavar="DIR", help="where the report goes (default: RESULTS/report; of several: ./report)"

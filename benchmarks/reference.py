@@ -1,32 +1,34 @@
-"""What the reference study found: docs/reference.md, written from its rows in docs/reference.
+"""What the reference study found: docs/reference.md, written from its rows in docs/reference/rows.parquet.
 
-python -m benchmarks.reference [RESULTS] > docs/reference.md
+python -m benchmarks.reference > docs/reference.md
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap
-from typing import cast
+from typing import Any, cast
 
 import pandas as pd
+import pyarrow as pa
 
 from analysis.claims.claim import Verdict, to_frame
 from analysis.findings import Findings, find
 from analysis.output.conclusion import conclude
 from analysis.output.downloads import comparisons_frame
-from analysis.statistics.thresholds import LOOKS
 from analysis.tables.table import StudyTable, load
 from analysis.tables.words import name
 from search_spaces import REGIME_NAMES, Request, plan
-from study.results.folder import Results
-from study.trials import pending
+from study.options import without
+from study.results.packed import read_packed
+from study.trials.pending import COLUMNS, pending
 from study.tuning.costs import CostModel
 from study.until_decided import Schedule
 
-RESULTS = Path(__file__).parents[1] / "docs/reference"
+ROWS = Path(__file__).parents[1] / "docs/reference/rows.parquet"
 
 DECIDED = ("supported", "refuted")
 
@@ -36,17 +38,17 @@ LOSS_NAMES = {"ce": "published", "stable": "stable"}
 
 
 def page(location: str | Path) -> Iterator[str]:
-    """The page, line by line."""
+    """The page of a packed study, line by line."""
     findings = find(load(location))
     table = findings.table
     yield "# The reference study: paper A on real images at full size"
     yield ""
     yield from _paragraph(
-        "Written by `python -m benchmarks.reference > docs/reference.md` from the rows in [reference/](reference). "
-        "Their whole report, with every curve and test:"
+        "Written by `python -m benchmarks.reference > docs/reference.md` from the rows in "
+        "[reference/rows.parquet](reference/rows.parquet). Their whole report, with every curve and test:"
     )
     yield "```sh"
-    yield "python -m analysis.report docs/reference    # docs/reference/report/report.html"
+    yield "python -m analysis.report docs/reference/rows.parquet    # docs/reference/report/report.html"
     yield "```"
     yield ""
     yield from _trained(table)
@@ -55,28 +57,29 @@ def page(location: str | Path) -> Iterator[str]:
     yield from _stable_loss(findings)
     yield from _printed(findings)
     yield from _undecided(findings)
-    yield from _cost(location, table)
+    yield from _cost(*read_packed(location, COLUMNS), table)
 
 
 def _trained(table: StudyTable) -> Iterator[str]:
-    epsilons = ", ".join(f"{one:g}" for one in sorted(table.attacks["epsilon"].unique()))
     for setup, networks in table.trials.groupby(["dataset", "model", "epochs", "train_size", "test_size"]):
         dataset, model, epochs, train_size, test_size = cast(tuple[str, str, int, int, int], setup)
+        attacks = table.attacks[table.attacks["trial_id"].isin(networks["trial_id"])]
+        epsilons = ", ".join(f"{one:g}" for one in sorted(attacks["epsilon"].unique()))
         yield (
-            f"**{len(networks)} networks**: {name(dataset)} {name(model)}, {train_size:,} training images, "
-            f"{epochs} epochs, {test_size:,} test images, ε = {epsilons}."
+            f"- {name(dataset)}, {name(model)}: {len(networks)} networks, {attacks['trial_id'].nunique()} of them "
+            f"attacked at ε = {epsilons}; {train_size:,} training images, {epochs} epochs, {test_size:,} test images."
         )
-    hours = (table.trials["train_seconds"] + table.trials["probe_seconds"]) / 3600
-    spent = [
-        f"{len(of)} on {_device(str(device))} ({of.sum():.2g} hours)"
-        for device, of in hours.groupby(table.trials["device"])
-    ]
-    yield f"Trained and measured: {', '.join(spent)}. A trial on a CPU has one core."
+        for device, of in networks.groupby("device"):
+            training, probes = (f"{of[f'{part}_seconds'].sum() / 3600:.2g}" for part in ("train", "probe"))
+            yield (
+                f"  - {len(of)} trained on {_device(str(device))}: {training} hours of training, {probes} of attacks "
+                "and λ₁, one network at a time."
+            )
     yield ""
 
 
 def _device(device: str) -> str:
-    return "CPU cores" if device == "cpu" else device
+    return "one CPU core each" if device == "cpu" else device
 
 
 def _decided(findings: Findings) -> Iterator[str]:
@@ -139,7 +142,8 @@ def _spread(values: pd.Series, form: str) -> str:
 def _stable_loss(findings: Findings) -> Iterator[str]:
     yield "## What the stable loss changes"
     yield ""
-    attacks = findings.table.attacks[lambda of: (of["attack"] == "pgd") & (of["loss"] == "ce")]
+    attacks = findings.table.attacks
+    attacks = attacks[(attacks["attack"] == "pgd") & (attacks["loss"] == "ce") & (attacks["split"] == "test")]
     rows = []
     for curve, networks in _cells(findings.table):
         both = networks.dropna(subset=["pgd_acc", "pgd_acc_stable"])
@@ -200,60 +204,61 @@ def _undecided(findings: Findings) -> Iterator[str]:
     ]
     yield from _markdown(("claim", "the paper says", "why it is open"), rows)
     planned = {claim for plan_ in findings.table.plans for claim in plan_["claims"]}
-    if waiting := sorted(planned - judged, key=lambda claim: (claim[0], int(claim[1:]))):
-        yield f"Waiting for curves that were not trained yet: {', '.join(waiting)}."
-        yield ""
+    if waiting := [one for one in dict.fromkeys(v.claim for v in findings.verdicts) if one in planned - judged]:
+        yield from _paragraph(f"Waiting for curves that were not trained in full yet: {', '.join(waiting)}.")
 
 
-def _cost(location: str | Path, table: StudyTable) -> Iterator[str]:
-    results = Results(location)
-    entries = [entry for entry in results.read_study()["requests"] if entry.get("until_decided")]
-    if not entries:
+def _cost(rows: pa.Table, study: Mapping[str, Any], table: StudyTable) -> Iterator[str]:
+    sequential = [entry for entry in study["requests"] if entry.get("until_decided")]
+    if not sequential:
         return
-    entry = entries[-1]
-    grid = plan(Request.from_dict(entry))
-    rows, _ = results.read_rows(pending.COLUMNS)
-    work = pending.pending_with_parents(grid, rows, results, set_aside=False)
-    costs = CostModel(grid, rows)
-    schedule = Schedule(grid, entry["until_decided"]["claims"])
+    asked = sequential[-1]
+    grid = plan(Request.from_dict(asked))
+    stored = rows.to_pylist()
+    work, costs = pending(grid, stored), CostModel(grid, stored, weights=())
+    schedule = Schedule(grid, asked["until_decided"]["claims"])
     yield "## What it would cost"
     yield ""
     yield from _paragraph(
-        f"What the command below would train next, by the rows' times on {' and '.join(map(_device, costs.devices))}. "
-        "The curve that is expected to decide most for its time comes first; a curve stops when its claims are "
-        f"decided, at {LOOKS[-1]} seeds, or when its chance to decide more is small."
+        "What the command below would train next, in hours of one network at a time on "
+        f"{' and '.join(map(_device, costs.devices))}, by the rows' times. The curve that is expected to decide most "
+        "for its time comes first; a curve stops when its claims are decided, at "
+        f"{schedule.most} seeds, or when its chance to decide more is small."
     )
-    stages = schedule.stages(table, work, costs)
-    found = [
+    stages = [
         (stage.name, str(stage.seeds), str(len(stage.work)), f"{stage.seconds / 3600:.1f}", _gains(stage.gains))
-        for stage in stages
+        for stage in schedule.stages(table, work, costs)
     ]
-    all_ = sum(map(costs.seconds, work)) / 3600
-    found.append(("all of them", str(LOOKS[-1]), str(len(work)), f"{all_:.1f}", ""))
-    yield from _markdown(("curve", "seeds", "networks", "core-hours", "claims it is expected to decide"), found)
+    hours = f"{sum(map(costs.seconds, work)) / 3600:.1f}"
+    all_ = ("all of them, at most", str(schedule.most), str(len(work)), hours, "")
+    yield from _markdown(("curve", "seeds", "networks", "hours", "claims it is expected to decide"), [*stages, all_])
     yield "```sh"
-    yield "cp -r docs/reference results/reference"
-    yield "python -m study.run " + _options(entry) + " --results results/reference"
-    yield "python -m study.pack results/reference docs/reference && python -m benchmarks.reference > docs/reference.md"
+    yield "python -m study.pack docs/reference/rows.parquet results/reference"
+    yield f"python -m study.run {_options(asked)} --results results/reference"
+    yield "python -m study.pack results/reference docs/reference/rows.parquet"
+    yield "python -m benchmarks.reference > docs/reference.md"
     yield "```"
-    yield ""
 
 
-def _gains(gain: Mapping[str, float]) -> str:
-    return ", ".join(
-        f"{claim} {chance:.2f}" for claim, chance in sorted(gain.items(), key=lambda one: (-one[1], one[0]))
-    )
+def _gains(gains: Mapping[str, float]) -> str:
+    most = sorted(gains.items(), key=lambda one: (-one[1], one[0]))
+    return ", ".join(f"{claim} {chance:.2f}" for claim, chance in most)
 
 
-def _options(entry: dict[str, object]) -> str:
-    return str(entry["command"]).partition("study.run ")[2].partition(" --results")[0]
+def _options(asked: Mapping[str, Any]) -> str:
+    """The options of the request, without the folder that it was made in."""
+    options = shlex.split(asked["command"].partition("study.run ")[2])
+    return shlex.join(without(options, "--results"))
 
 
 def _paragraph(text: str) -> Iterator[str]:
     yield from (*wrap(text, 120), "")
 
 
-def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A table; nothing where it has no rows."""
+    if not rows:
+        return
     yield f"| {' | '.join(head)} |"
     yield f"|{'---|' * len(head)}"
     for row in rows:
@@ -263,9 +268,8 @@ def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[st
 
 def main() -> None:
     """Print the page."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.reference", description=__doc__)
-    parser.add_argument("results", nargs="?", default=RESULTS, help="the study's folder (default: docs/reference)")
-    for line in page(parser.parse_args().results):
+    argparse.ArgumentParser(prog="python -m benchmarks.reference", description=__doc__).parse_args()
+    for line in page(ROWS):
         print(line)
 
 

@@ -31,7 +31,7 @@ def lines(grid: Grid, work: Collection[Planned], costs: CostModel) -> Iterator[s
         curves.setdefault(_name(planned), Curve()).trials.append(planned.trial)
     for planned in work:
         curves[_name(planned)].work.append(planned)
-    rows = [("left", "one core", "curve")]
+    rows = [("left", "one by one", "curve")]
     for name, curve in curves.items():
         cost = f"~{duration(sum(map(costs.seconds, curve.work)))}" if curve.work else "done"
         guess = "" if all(map(costs.knows, curve.work)) else "?"

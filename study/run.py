@@ -18,7 +18,7 @@ from search_spaces import Grid, GridError, Planned, Request, plan
 from search_spaces.outside import is_file
 from study import checks, dry_run, options
 from study.results import provenance
-from study.results.folder import PACKED_ROWS, RecordsError, Results
+from study.results.folder import RecordsError, Results
 from study.results.run_lock import ResultsInUseError, RunLock, running_command
 from study.results.schema import Row
 from study.trials import pending
@@ -108,7 +108,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 most = "at most " if looks else ""
                 print(f"{most}{len(work)} of {len(grid)} trials to run, results in {results.location}", flush=True)
                 if settings.track:
-                    _print_wrapped(dry_run.tracking(work, CostModel(grid, rows), settings.track))
+                    _print_wrapped(
+                        dry_run.tracking(
+                            work, CostModel(grid, rows, weights=results.trials_with_weights()), settings.track
+                        )
+                    )
                 with Trackers(settings.trackers, results) as trackers:
                     data = checks.load_data(work, arguments.data_dir)
                     _record_request(results, request, argv, outside, looks)
@@ -126,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                             results,
                             address=arguments.address,
                             settings=settings,
-                            costs=_costs(grid, rows, work, outside),
+                            costs=_costs(results, grid, rows, work, outside),
                             peaks=gpu_shares.known_peaks(grid, rows),
                             trackers=trackers,
                             outside=outside,
@@ -169,9 +173,7 @@ def _read_rows(results: Results, grid: Grid, *, update_cache: bool) -> list[Row]
     if not results.exists():
         return []
     rows, unreadable = results.read_rows(pending.COLUMNS, update_cache=update_cache)
-    newer = [
-        file.name for file in unreadable if file.newer and (file.name == PACKED_ROWS or Path(file.name).stem in grid)
-    ]
+    newer = [file.name for file in unreadable if file.newer and Path(file.name).stem in grid]
     if newer:
         raise checks.InputError(
             f"a newer version of this program wrote {len(newer)} of these trials ({newer[0]}): use that version, or "
@@ -185,12 +187,15 @@ def _read_rows(results: Results, grid: Grid, *, update_cache: bool) -> list[Row]
     return rows
 
 
-def _costs(grid: Grid, rows: Sequence[Row], work: Sequence[Planned], outside: Outside | None) -> CostModel:
+def _costs(
+    results: Results, grid: Grid, rows: Sequence[Row], work: Sequence[Planned], outside: Outside | None
+) -> CostModel:
     """What trials cost; a model that nobody has measured is timed."""
     from study.tuning.timing import time_unknown  # importing torch takes seconds
 
-    timed = time_unknown(work, CostModel(grid, rows), outside.datasets if outside else ())
-    return CostModel(grid, rows, timed)
+    weights = results.trials_with_weights()
+    timed = time_unknown(work, CostModel(grid, rows, weights=weights), outside.datasets if outside else ())
+    return CostModel(grid, rows, timed, weights)
 
 
 def _run_until_decided(
@@ -213,7 +218,7 @@ def _run_until_decided(
         nonlocal rows
         rows = _read_rows(results, grid, update_cache=True)
         work = pending.pending_with_parents(grid, rows, results)
-        return work, _costs(grid, rows, work, outside)
+        return work, _costs(results, grid, rows, work, outside)
 
     def train(work: Sequence[Planned], costs: CostModel) -> list[str]:
         peaks = gpu_shares.known_peaks(grid, rows)
@@ -252,7 +257,7 @@ def _print_dry_run(
 ) -> None:
     rows = _read_rows(results, grid, update_cache=False)
     work = pending.pending_with_parents(grid, rows, results, set_aside=False)
-    costs = _costs(grid, rows, work, outside)
+    costs = _costs(results, grid, rows, work, outside)
     folder = checks.data_folder(arguments.data_dir)
     missing = checks.missing_data(work, folder)
     checks.load_data([planned for planned in work if planned.trial.dataset not in missing], arguments.data_dir)

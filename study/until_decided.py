@@ -104,7 +104,7 @@ def plan(request: Request, grid: Grid, chosen: str) -> dict[str, Any]:
 class Stage:
     """The trials that a curve needs for its next look, and what that look is expected to decide.
 
-    `gains`: claim -> the expected share of it. `rate`: expected decisions per second of one core.
+    `gains`: claim -> the expected share of it. `rate`: expected decisions per second of one trial at a time.
     """
 
     name: str
@@ -116,11 +116,11 @@ class Stage:
 
     @property
     def line(self) -> str:
-        """In words: "5 seeds of digits mlp_256 lr: 10 trials, ~2 min; expected to decide .4 of A6"."""
+        """In words: "5 seeds of digits mlp_256 lr: 10 trials, ~1:40 one by one; expected to decide 0.40 of A6"."""
         gains = sorted(self.gains.items(), key=lambda item: -item[1])
         told = ", ".join(f"{gain:.2f} of {claim}" for claim, gain in gains[:4])
         more = f" and {sum(gain for _, gain in gains[4:]):.2f} of {len(gains) - 4} more" if len(gains) > 4 else ""
-        trials = f"{len(self.work)} trials, ~{duration(self.seconds)} on one core"
+        trials = f"{len(self.work)} trials, ~{duration(self.seconds)} one by one"
         return f"{self.seeds} seeds of {self.name}: {trials}; expected to decide {told}{more}"
 
 
@@ -169,7 +169,8 @@ class Schedule:
     ) -> list[Stage]:
         """As `stages`, from the strata that are still to be decided."""
         left = {planned.trial.trial_id: planned for planned in work}
-        open_ = [one for one in found if one.ever >= LEAST_CHANCE]
+        # a curve that only another request of the folder planned gets no seeds from this one
+        open_ = [one for one in found if one.ever >= LEAST_CHANCE and self.curves.keys() >= set(one.curves)]
         took: dict[tuple[Key, int], float] = {}
 
         def cost(key: Key, seeds: int) -> float:
@@ -268,7 +269,13 @@ def run(
         for stage in chosen:
             print(stage.line, flush=True)
         schedule.lost.update(train(work, costs))
-    print(
-        "no curve goes on: its claims are decided, it had its last look, or its chance to decide is small", flush=True
-    )
+    if schedule.lost:
+        print(
+            f"{len(schedule.lost)} trials failed, and their curves wait: the same command tries them again", flush=True
+        )
+    else:
+        print(
+            "no curve goes on: its claims are decided, it had its last look, or its chance to decide is small",
+            flush=True,
+        )
     return False

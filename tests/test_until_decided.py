@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from analysis.claims import evaluate
 from analysis.claims.prospects import Prospect
 from analysis.tables.table import load
 from benchmarks.planted_study import planted_row
@@ -130,11 +131,11 @@ def test_stages_fill_the_slots_and_share_trials(grid: Grid) -> None:
 class Study:
     """A folder whose trials are planted in place of being trained."""
 
-    def __init__(self, folder: Path, grid: Grid, stop_after: int = 10**9) -> None:
+    def __init__(self, folder: Path, grid: Grid, stop_after: int = 10**9, claims: str = "A6,A7") -> None:
         self.results, self.grid, self.stages = Results(folder), grid, list[set[str]]()
         self.results.create()
-        self.left = stop_after
-        _record_request(self.results, REQUEST, [], None, until_decided.plan(REQUEST, grid, "A6,A7"))
+        self.left, self.claims = stop_after, claims.split(",")
+        _record_request(self.results, REQUEST, [], None, until_decided.plan(REQUEST, grid, claims))
 
     def unanswered(self) -> tuple[Collection[Planned], CostModel]:
         return pending(self.grid, self.results.read_rows()[0]), CostModel()
@@ -150,7 +151,7 @@ class Study:
         return []
 
     def run(self, hours: float | None = None) -> bool:
-        schedule = Schedule(self.grid, ["A6", "A7"])
+        schedule = Schedule(self.grid, self.claims)
         return until_decided.run(
             schedule, self.results, unanswered=self.unanswered, train=self.train, slots=lambda: 1, hours=hours
         )
@@ -174,6 +175,38 @@ def test_an_interrupted_study_goes_on_as_if_it_had_not_been(grid: Grid, tmp_path
     assert (table.planned.drop_duplicates("trial_id")["state"] != "missing").sum() == len(done[0])
 
 
+def test_an_agreement_of_two_attacks_stops_when_both_are_decided(grid: Grid, tmp_path: Path) -> None:
+    few = {one: of for one, of in grid.items() if of.trial.momentum == 0.0 and "lr" in of.regimes}
+    study = Study(tmp_path, few, claims="A17")
+    assert not study.run()
+    verdicts = [verdict for verdict in evaluate(load(tmp_path)) if verdict.claim == "A17"]
+    found = {(s.name, v.loss): s.verdict for v in verdicts for s in v.strata if s.counted and s.verdict != "not run"}
+    whole = {key: verdict for key, verdict in found.items() if "LR constant" in key[0]}
+    assert len(whole) == 2 and set(whole.values()) == {"supported"}, found
+    assert sum(map(len, study.stages)) < len(few)
+
+
+def test_curves_of_another_request_of_the_folder_are_no_stages(tmp_path: Path) -> None:
+    results = Results(tmp_path)
+    results.create()
+    _record_request(results, replace(REQUEST, seeds=(0, 1, 2)), [], None)
+    narrow = replace(REQUEST, select=SELECT | {"regime": ("lr",)})
+    grid = plan(narrow)
+    _record_request(results, narrow, [], None, until_decided.plan(narrow, grid, "A7"))
+    schedule = Schedule(grid, ["A4", "A7", "A14"])
+    assert [stage.name for stage in schedule.stages(load(tmp_path), list(grid.values()), CostModel())] == [LR]
+
+
+def test_curves_of_failed_trials_wait_and_are_named(
+    grid: Grid, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Study(tmp_path, {one: of for one, of in grid.items() if of.trial.momentum == 0.0})
+    monkeypatch.setattr(study, "train", lambda work, costs: {planned.trial.trial_id for planned in work})
+    assert not study.run()
+    said = capsys.readouterr().out
+    assert "trials failed, and their curves wait" in said and "no curve goes on" not in said
+
+
 def test_no_stage_begins_when_the_time_is_up(
     grid: Grid, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,7 +221,7 @@ def test_no_stage_begins_when_the_time_is_up(
 def test_a_stage_in_words() -> None:
     stage = Stage("mnist m1_20 lr m 0", 5, [], 90.0, {"A6": 0.4, "A7": 0.125}, 1.0)
     assert stage.line == (
-        "5 seeds of mnist m1_20 lr m 0: 0 trials, ~1:30 on one core; expected to decide 0.40 of A6, 0.12 of A7"
+        "5 seeds of mnist m1_20 lr m 0: 0 trials, ~1:30 one by one; expected to decide 0.40 of A6, 0.12 of A7"
     )
 
 

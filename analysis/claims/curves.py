@@ -100,6 +100,7 @@ class Measure:
 
     `unit` is that of values and of `delta(dataset)`, the least change that counts. `attacked`: it needs an attack, so
     it comes once for each attack loss. `asked` puts into words what a network is asked, by data set, where not `name`.
+    `epsilons`: data set -> the paper's, where another may stand in for it (`headline_epsilons`).
     """
 
     name: str
@@ -108,6 +109,7 @@ class Measure:
     read: Reader
     attacked: bool = False
     asked: Callable[[str], str] | None = None
+    epsilons: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def question(self, dataset: str) -> str:
         """What a network on this data set is asked: "FGSM at epsilon 0.3"."""
@@ -311,13 +313,13 @@ class Evidence:
 def headline_epsilons(frame: pd.DataFrame) -> pd.Series:
     """Where paper A's claims are judged, for each row: the epsilon of its figures on the row's data set.
 
-    A network of no paper, which was never attacked at that one, rehearses them at the largest it was attacked at.
+    Networks that were never attacked at that one, all of a data set and model, are judged at the largest they were
+    attacked at: as other sizes than the paper's, it is said with the verdict.
     """
     usual, epsilon = frame["dataset"].map(HEADLINE_EPSILON).astype(float), frame["epsilon"].astype(float)
     network = [frame["dataset"], frame["model"]]
     attacked = pd.Series(np.isclose(epsilon, usual), frame.index).groupby(network).transform("any").astype(bool)
-    of_a_paper = pd.MultiIndex.from_arrays(network).isin(list(PAPERS_NETWORKS))
-    return usual.where(attacked | of_a_paper, epsilon.groupby(network).transform("max"))
+    return usual.where(attacked, epsilon.groupby(network).transform("max"))
 
 
 def curve_codes(frame: pd.DataFrame) -> tuple[list[Key], Codes]:

@@ -8,15 +8,16 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from analysis.claims import claims_of
 from analysis.claims.claim import Claim, existential, universal
 from analysis.claims.curves import Curve, Evidence, Key
-from analysis.claims.looks import DECIDED
+from analysis.claims.looks import DECIDED, over_looks
 from analysis.claims.pairings import Arms
-from analysis.claims.tests import OverNetworks, ReportTest, SameVerdicts, Stratum, Test
+from analysis.claims.tests import AGREEMENT, OverNetworks, ReportTest, SameVerdicts, Stratum, Test
 from analysis.statistics.estimates import Reach, Sample
 from analysis.statistics.intervals import logit_accuracy
 from analysis.statistics.thresholds import LOOK_SHARES, LOOKS, SIGNIFICANCE
@@ -96,6 +97,7 @@ def of_verdict(
         "supported": SIGNIFICANCE if claim.rule is universal else holm,
         "refuted": SIGNIFICANCE if claim.rule is existential else holm,
     }
+    agreements = [s for s in counted.values() if s.unit == AGREEMENT]
     for test, curves, arms in _planned(claim, evidence, loss):
         now: Stratum | None = None
         place: Place = ()
@@ -104,6 +106,12 @@ def of_verdict(
             now = counted.get(place)
             if now is None and test in claim.tests:
                 continue  # shown, not counted
+            if now is None:  # one of tests that are to agree: open until its own verdict and their agreement are sure
+                together = next((s for s in agreements if _is_of(s, arms)), None)
+                if together is None or (together.verdict in DECIDED and together.p <= levels[together.verdict]):
+                    continue
+                own = over_looks(evidence, partial(test.strata, scope=claim.scope, loss=loss))
+                now = next((s for s in own if _place(s) == place), None)
         if now is not None and now.verdict in DECIDED and now.p <= levels[now.verdict]:
             continue
         taken = [seen for _, seen in evidence.looks if not seen.awaited(curves)]
@@ -113,7 +121,7 @@ def of_verdict(
         name = now.name if now else ", ".join(map(str, curves[0][:2]))
         one = Prospect(claim.name, name, curves, left[0][0], 1.0)
         if taken and isinstance(test, Test) and not isinstance(test, ReportTest) and arms:
-            key = (claim.name, loss, place, tuple(n for n, _ in left))
+            key = (claim.name, loss, place, tuple(n for n, _ in left), *levels.values())
             if key not in memory:
                 memory[key] = _chances(test, taken[-1], claim, loss, place, left, levels)
             one = replace(one, soon=memory[key][0], ever=memory[key][1])
@@ -146,6 +154,11 @@ def _place(stratum: Stratum) -> Place:
 def _place_of(test: Test, arms: Arms) -> Place:
     measure = arms.curves[0].measure.name if arms.measure is None else arms.measure
     return (arms.curves[0].study, *arms.keys.values(), measure, *arms.details.values(), test.part)
+
+
+def _is_of(agreement: Stratum, arms: Arms) -> bool:
+    """Whether the verdict on these arms is one of those that are to agree."""
+    return (agreement.study, agreement.keys, agreement.details) == (arms.curves[0].study, arms.keys, arms.details)
 
 
 # Chances
@@ -238,6 +251,7 @@ def continued(curve: Curve, seeds: int, rng: np.random.Generator) -> Curve:
             np.concatenate([sample.linear, linear]),
             percent=percent,
             rounding=sample.rounding,
+            chance=sample.chance,
         ),
         flag=np.concatenate([curve.flag, flags[at]]),
         trial_id=np.concatenate([curve.trial_id, np.full(len(at), "", dtype=object)]),

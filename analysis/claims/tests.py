@@ -329,6 +329,9 @@ def describe_protocol(scope: Scope, curve: Curve) -> tuple[str, int]:
         for name in PROTOCOL
         if keys[name] != paper[name]
     ]
+    papers = curve.measure.epsilons.get(curve.dataset)
+    if papers and curve.epsilon and not np.isclose(curve.epsilon, papers):
+        deviations.append(f"attacked at epsilon {curve.epsilon:g} instead of {papers:g}")
     if not deviations:
         return f"the paper's protocol: {sizes}", 0
     return f"not the paper's protocol: {', '.join(deviations)}; {seeds} seeds", 1
@@ -450,6 +453,10 @@ def _two_settings(
     return Test(against(base, other), decide, label, alone(measures), margin=margin, **options)
 
 
+AGREEMENT = "agreement"
+"""The unit of a stratum that says whether others reach the same verdict."""
+
+
 @dataclass(frozen=True)
 class SameVerdicts:
     """Do the strata of `tests` that differ only in their measure (two attacks) reach the same verdict?
@@ -496,7 +503,7 @@ def _agreement(strata: list[Stratum]) -> Stratum:
         keys=first.keys,
         measure=" and ".join(verdicts),
         details=first.details,
-        unit="agreement",
+        unit=AGREEMENT,
         text=text,
         protocol=first.protocol,
         closeness=first.closeness,

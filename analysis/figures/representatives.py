@@ -14,6 +14,7 @@ from analysis.tables.table import StudyTable
 from analysis.tables.words import name
 from analysis.theme import SeriesStyle
 from study.results.folder import Results
+from study.results.packed import is_packed
 
 COLOURS = ("#2A8CC4", "#6A1B9A", "#D62728", "#1E8E5A", "#C4640A", "#C2378A", "#6B7280", "#8C6D1F")
 SHAPES = (
@@ -103,10 +104,11 @@ def by_training(table: StudyTable, dataset: str, model: str) -> list[Representat
 
 
 def arrays(table: StudyTable, network: Representative) -> Mapping[str, Any]:
-    """The arrays stored beside the network's row; none for rows held in memory."""
+    """The arrays stored beside the network's row; none for rows held in memory or packed."""
     found: dict[str, Any] = {}
-    for folder in reversed(table.sources.get(network.trial_id, table.locations)):
-        found |= Results(folder).read_arrays(network.trial_id)
+    for location in reversed(table.sources.get(network.trial_id, table.locations)):
+        if not is_packed(location):
+            found |= Results(location).read_arrays(network.trial_id)
     return found
 
 

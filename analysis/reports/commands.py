@@ -11,9 +11,10 @@ from typing import Any
 import pandas as pd
 
 from search_spaces import GRIDS, GridError, Request, Trial, plan
+from study.results.packed import is_packed
 
 RERUN_RESULTS = "results/rerun"
-"""A separate folder: in the folder of the study these trials already have results."""
+"""A separate folder: in the folder of the study these trials already have results, and a packed study has none."""
 
 _USUALLY_PLAIN = ("optimizer", "weight_decay", "adversarial_training", "target_loss")
 
@@ -21,7 +22,7 @@ _USUALLY_PLAIN = ("optimizer", "weight_decay", "adversarial_training", "target_l
 def run_command(grid: str, select: Mapping[str, object], *options: str, results: str = "") -> str:
     """`python -m study.run` for the trials of `grid` that have the values of `select`, into the folder `results`."""
     chosen = shlex.join(f"{key}={value}" for key, value in select.items())
-    into = [f"--results {shlex.quote(results)}"] if results else []
+    into = [f"--results {shlex.quote(_folder(results))}"] if results else []
     return " ".join(["python -m study.run", f"--grid {shlex.quote(grid)}", *into, f"--select {chosen}", *options])
 
 
@@ -63,7 +64,12 @@ class Rerun:
         plain = {field.name: field.default for field in fields(Trial)}
         select |= {n: cell[n] for n in _USUALLY_PLAIN if not pd.isna(cell[n]) and cell[n] != plain[n]}
         grid = request.grid if request else _grid_of(str(cell["dataset"]), str(cell["model"]))
-        return run_command(grid, select, *_options(cell, request), f"--results {shlex.quote(results)}")
+        return run_command(grid, select, *_options(cell, request), f"--results {shlex.quote(_folder(results))}")
+
+
+def _folder(location: str) -> str:
+    """The folder for new networks of the study at `location`: nothing can be run in a packed one."""
+    return RERUN_RESULTS if is_packed(location) else location
 
 
 def _options(cell: Mapping[Any, Any], request: Request | None) -> list[str]:

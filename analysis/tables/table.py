@@ -31,6 +31,7 @@ from search_spaces import (
 from search_spaces import merge as merge_grids
 from search_spaces.outside import STUDY_FILES, is_file
 from study.results.folder import RecordsError, Results, Unreadable
+from study.results.packed import is_packed, read_packed
 from study.results.schema import PROVENANCE, ROW_SCHEMA, Row
 
 T = TypeVar("T")
@@ -196,23 +197,28 @@ class _Folder:
 
 
 def _read(location: str | Path, request: Mapping[str, Any] | None) -> _Folder:
-    results = Results(location)
-    there = results.exists()  # refuses a store that cannot be reached
-    empty: tuple[pa.Table, list[Unreadable]] = (ROW_SCHEMA.empty_table(), [])
-    rows, unreadable = results.read_table(READ) if there or request is None else empty
+    unreadable: list[Unreadable] = []
+    if is_packed(location):
+        where = str(location)
+        rows, study = read_packed(location, READ)
+    else:
+        results = Results(location)
+        where = results.location
+        there = results.exists()  # refuses a store that cannot be reached
+        rows = ROW_SCHEMA.empty_table()
+        if there or request is None:
+            rows, unreadable = results.read_table(READ)
+        study = results.read_study() if request is None else {"requests": [request]}
     rows, unusable = _usable(rows)
     unreadable += unusable
-    study = results.read_study() if request is None else {"requests": [request]}
     requests, plans, staged, grid = _plan(study, set(rows["trial_id"].to_pylist()))
     if not len(rows) and not grid:
         why = f" ({unreadable[0].name}: {unreadable[0].reason})" if unreadable else ""
-        raise RecordsError(
-            f"no trial of {results.location} can be read{why}; run the study first: python -m study.run --help"
-        )
+        raise RecordsError(f"no trial of {where} can be read{why}; run the study first: python -m study.run --help")
     named = dict.fromkeys(str(entry.get("grid")) for entry in study.get("requests", []))
     not_given = [name for name in named if is_file(name) and name not in STUDY_FILES]
     commands = [entry["command"] for entry in study.get("requests", []) if entry.get("command")]
-    return _Folder(results.location, rows, unreadable, requests, commands, plans, staged, grid, not_given)
+    return _Folder(where, rows, unreadable, requests, commands, plans, staged, grid, not_given)
 
 
 def _each_once(entries: Iterable[T]) -> list[T]:

@@ -28,9 +28,7 @@ from study.results.row_files import (
     RowError,
     chosen,
     decode_row,
-    decode_rows,
     encode_row,
-    encode_rows,
     flaws,
     part_of_schema,
 )
@@ -41,9 +39,6 @@ _RENAME = "rename it and run again (rows are kept; what was asked before is forg
 
 WEIGHT_FILES = ("safetensors", "pt")
 """Suffixes of stored weights: today's, and that of older versions."""
-
-PACKED_ROWS = "rows.parquet"
-"""All rows of a study that was packed (`study.pack`); a row in `trials/` counts in place of the one in here."""
 
 CHECKPOINT_SECONDS = 30.0
 """A crash loses at most this much training, or one epoch if that is longer."""
@@ -78,8 +73,6 @@ class Unreadable:
 class Results:
     """One study's folder: `trials/`, `weights/`, `checkpoints/`, `arrays/`, `logs/` and `study.json`.
 
-    A study that was packed has `rows.parquet` and `study.json`; what is run in its folder is added as in any other.
-
     Every file is written whole or not at all (`study.results.storage.Storage`). Methods raise OSError if storage fails:
     a file that could not be read is never treated as missing.
     """
@@ -110,22 +103,17 @@ class Results:
         """A trial's row; None if there is none, or if it cannot be read: its file is set aside then."""
         name = f"trials/{trial_id}.parquet"
         content = self._storage.read(name)
+        if content is None:
+            return None
         try:
-            if content is not None:
-                table = decode_row(content, trial_id)
-            else:
-                name, content = PACKED_ROWS, self._storage.read(PACKED_ROWS)
-                if content is None:
-                    return None
-                table = decode_rows(content)
-                table = table.filter(pc.equal(table["trial_id"], trial_id))
+            table = decode_row(content, trial_id)
             for reason in flaws(table).values():
                 raise RowError(reason)
         except RowError as error:
             self.set_aside(name, str(error))
             return None
-        rows: list[Row] = table.to_pylist()
-        return rows[0] if rows else None
+        row: Row = table.to_pylist()[0]
+        return row
 
     def set_aside(self, name: str, reason: str) -> None:
         """Rename a file that cannot be used, so that it is neither read nor overwritten, and say so."""
@@ -145,7 +133,7 @@ class Results:
     def read_table(
         self, columns: Collection[str] | None = None, *, update_cache: bool = True, use_cache: bool = True
     ) -> tuple[pa.Table, list[Unreadable]]:
-        """All rows, ordered by trial id, and the files that are not rows of this version.
+        """All rows, ordered by trial id, and the files in `trials/` that are not rows of this version.
 
         Rows that are in the copy of a large study (`study.results.row_cache`) are taken from there.
 
@@ -159,13 +147,7 @@ class Results:
         """
         schema = part = ROW_SCHEMA if columns is None else part_of_schema(columns)
         try:
-            packed = self._storage.read(PACKED_ROWS)
-            try:
-                stamps = self._storage.list("trials")
-            except FileNotFoundError:
-                if packed is None:
-                    raise
-                stamps = {}
+            stamps = self._storage.list("trials")
             copy = self._read_copy() if use_cache else None
             cached = decode_cache(copy, stamps, part)
             files = _not_in(cached, stamps)
@@ -177,24 +159,17 @@ class Results:
             raise RecordsError(f"{self.location} holds no results (no trials/ in it)") from error
         except OSError as error:
             raise RecordsError(f"cannot read the results folder {self.location}: {error}") from error
-        parts = [table for table in (cached, read) if table is not None and len(table)]
-        if packed is not None:
-            older, bad = _packed_rows(packed, part)
-            unreadable += bad
-            for newer in parts:
-                older = older.filter(pc.invert(pc.is_in(older["trial_id"], newer["trial_id"].combine_chunks())))
-            parts.append(older)
-        rows = pa.concat_tables(parts).sort_by("trial_id") if len(parts) > 1 else (parts or [read])[0]
+        if cached is None:
+            rows = read
+        elif not len(read):
+            rows = cached
+        else:
+            rows = pa.concat_tables([cached, read]).sort_by("trial_id")
         if update_cache and len(read) >= MIN_READ_FILES:
             with suppress(OSError):  # of a folder that cannot be written to, every file is read again
                 self._storage.write_once(CACHE, encode_cache(rows, stamps))
         pa.default_memory_pool().release_unused()  # decoding took more memory than the rows need
         return chosen(rows, schema).combine_chunks(), unreadable
-
-    def write_packed(self, rows: pa.Table) -> None:
-        """Store rows as `rows.parquet`, in place of an older one."""
-        self._storage.make_folder("")
-        self._storage.write(PACKED_ROWS, encode_rows(rows))
 
     def _read_copy(self) -> bytes | None:
         try:
@@ -247,6 +222,11 @@ class Results:
         """A trial's trained weights, or None if there are none; `checkpoints.load_weights` compares their digest."""
         found = (self._storage.read(f"weights/{trial_id}.{suffix}") for suffix in WEIGHT_FILES)
         return next((content for content in found if content is not None), None)
+
+    def trials_with_weights(self) -> set[str]:
+        """The ids of the trials whose weights are stored, damaged or not."""
+        names = (name.rpartition(".") for name in self.files("weights"))
+        return {trial_id for trial_id, _, suffix in names if suffix in WEIGHT_FILES}
 
     def set_weights_aside(self, trial_id: str, reason: str) -> None:
         """As `set_aside`, for the file that `read_weights` reads."""
@@ -409,7 +389,7 @@ class Results:
             RecordsError: its storage cannot be reached, does not answer within ANSWER_SECONDS or denies access.
         """
         try:
-            return self._within_limit(lambda: self._storage.has_folder("trials") or self._storage.has_file(PACKED_ROWS))
+            return self._within_limit(lambda: self._storage.has_folder("trials"))
         except OSError as error:
             raise RecordsError(
                 f"cannot look into the results folder {self.location}: {error}; check the credentials, the bucket and "
@@ -435,17 +415,6 @@ class Results:
                 "(AWS_PROFILE or AWS_ACCESS_KEY_ID; GOOGLE_APPLICATION_CREDENTIALS)"
             )
         return answer.result()
-
-
-def _packed_rows(content: bytes, schema: pa.Schema) -> tuple[pa.Table, list[Unreadable]]:
-    """The rows of `rows.parquet`; none, and why, if it is damaged."""
-    try:
-        rows = decode_rows(content, schema)
-        if bad := flaws(rows):
-            raise RowError(f"the row of trial {min(bad)} {bad[min(bad)]}")
-        return rows, []
-    except RowError as error:
-        return schema.empty_table(), [Unreadable(PACKED_ROWS, str(error), isinstance(error, NewerRowError))]
 
 
 def _not_in(cached: pa.Table | None, stamps: Mapping[str, Stamp]) -> list[str]:

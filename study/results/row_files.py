@@ -15,7 +15,6 @@ from study.results.schema import ROW_KIND, ROW_SCHEMA, SCHEMA_VERSION, Row
 PACKED_KIND = b"sgd-robustness-study packed rows"
 
 WRITTEN = ROW_SCHEMA.with_metadata(ROW_SCHEMA.metadata | digests.PARQUET_MARK)
-PACKED = WRITTEN.with_metadata(WRITTEN.metadata | {b"kind": PACKED_KIND})
 
 REQUIRED = {
     "attacks": ("attack", "loss", "split", "epsilon"),
@@ -74,15 +73,6 @@ def encode_row(row: Row) -> memoryview:
     return sink.getbuffer()
 
 
-def encode_rows(rows: pa.Table) -> memoryview:
-    """The content of one file of any number of rows, a tenth of the size of their own files."""
-    sink = io.BytesIO()
-    table = rows.select(PACKED.names).replace_schema_metadata(PACKED.metadata)
-    pq.write_table(table, sink, compression="zstd", compression_level=15)
-    digests.add_to_parquet(sink)
-    return sink.getbuffer()
-
-
 def decode_row(content: bytes, trial_id: str, schema: pa.Schema = ROW_SCHEMA) -> pa.Table:
     """The row of `trial_id` as a table of `schema`, which is `ROW_SCHEMA` or a `part_of_schema`.
 
@@ -102,9 +92,10 @@ def decode_row(content: bytes, trial_id: str, schema: pa.Schema = ROW_SCHEMA) ->
     return row
 
 
-def decode_rows(content: bytes, schema: pa.Schema = ROW_SCHEMA) -> pa.Table:
-    """The rows of `encode_rows`, with columns and errors as in `decode_row`."""
-    return _decode(content, schema, PACKED_KIND)
+def decode_packed(content: bytes, schema: pa.Schema = ROW_SCHEMA) -> tuple[pa.Table, bytes]:
+    """The rows of a packed study (`study.results.packed`) and its record; columns and errors as in `decode_row`."""
+    rows = _decode(content, schema, PACKED_KIND)
+    return rows, pq.read_metadata(pa.BufferReader(content)).metadata.get(b"study", b"{}")
 
 
 def _decode(content: bytes, schema: pa.Schema, kind: bytes) -> pa.Table:
@@ -154,7 +145,7 @@ def flaws(rows: pa.Table) -> dict[str, str]:
 def _check_kind(metadata: pq.FileMetaData, kind: bytes, has_digest: bool) -> None:
     keys = metadata.metadata or {}
     if keys.get(b"kind") != kind:
-        raise RowError("foreign: not a trial row of this study")
+        raise RowError(f"foreign: not {'a trial row' if kind == ROW_KIND else 'the rows'} of this study")
     version = keys.get(b"schema_version", b"0").decode(errors="replace")
     if version != str(SCHEMA_VERSION):
         newer = version.isdecimal() and int(version) > SCHEMA_VERSION

@@ -106,10 +106,6 @@ class Storage:
         """Whether there is such a folder. Raises OSError at once, without retries."""
         return bool(self._fs.get_file_info(self._path(name)).type == pafs.FileType.Directory)
 
-    def has_file(self, name: str) -> bool:
-        """Whether there is such a file. Raises OSError at once, without retries."""
-        return bool(self._fs.get_file_info(self._path(name)).type == pafs.FileType.File)
-
     def list(self, folder: str) -> dict[str, Stamp]:
         """Name -> stamp of each file in a folder, hidden ones excepted: one request for a thousand files.
 

@@ -25,7 +25,7 @@ COLUMNS = (
     "train_seconds",
     "probe_seconds",
     "device",
-    "finished_at",
+    "started_at",
     "peak_memory_bytes",
 )
 """The columns of a row that planning reads."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -105,6 +106,9 @@ GRADIENTS: Mapping[str, float] = {"svrg": 3.0, "selective_backprop": 0.6}
 """Training passes of each image per epoch, by optimizer, where not 1. Measured for selective backprop: .5 to .6."""
 
 
+RECENT = 3
+"""Networks by which the device that a study runs on is known."""
+
 _UNKNOWN_TIME = datetime.min.replace(tzinfo=UTC)
 
 
@@ -176,14 +180,14 @@ def longest_part_seconds(planned: Planned, image_seconds: Mapping[str, float] = 
 class CostModel:
     """Expected seconds of planned work: the figures above, scaled for each model by the times of stored rows.
 
-    A model with rows of several devices is scaled by those of the device on which the last one was finished.
+    A model with rows of several devices is scaled by those of the device that trained most of the last RECENT ones.
 
     Attributes:
         image_seconds: of a training pass of one image, by model.
         timed: whether some of them were timed on this machine.
         scale: factor of each model that has rows.
         devices: of the rows that were used.
-        trained: ids of the trials whose weights are stored.
+        trained: ids of the trials that need no training: of those with a row whose `weights` are stored.
     """
 
     def __init__(
@@ -191,24 +195,28 @@ class CostModel:
         grid: Mapping[str, Planned] | None = None,
         rows: Iterable[Row] = (),
         timed: Mapping[str, float] | None = None,
+        weights: Collection[str] | None = None,
     ) -> None:
         self.image_seconds, self.timed = {**IMAGE_SECONDS, **(timed or {})}, bool(timed)
-        ratios: dict[tuple[str, str], list[float]] = {}
-        newest: dict[str, tuple[datetime, str]] = {}
+        runs: dict[str, list[tuple[datetime, str, float]]] = {}
         self.trained: set[str] = set()
         for row in rows:
             if row["status"] != "ok":
                 continue
-            self.trained.add(row["trial_id"])
+            if weights is None or row["trial_id"] in weights:
+                self.trained.add(row["trial_id"])
             planned = (grid or {}).get(row["trial_id"])
             if planned is not None and row["train_seconds"]:
-                model, device = planned.trial.model, row.get("device") or "cpu"
                 ratio = row["train_seconds"] / train_seconds(planned, self.image_seconds)
-                ratios.setdefault((model, device), []).append(ratio)
-                last = (row.get("finished_at") or _UNKNOWN_TIME, device)
-                newest[model] = max(newest.get(model, last), last)
-        self.scale = {model: median(ratios[model, device]) for model, (_, device) in newest.items()}
-        self.devices = sorted({device for _, device in newest.values()})
+                run = (row.get("started_at") or _UNKNOWN_TIME, row.get("device") or "cpu", ratio)
+                runs.setdefault(planned.trial.model, []).append(run)
+        self.scale: dict[str, float] = {}
+        found = set()
+        for model, of_model in runs.items():
+            now = Counter(device for _, device, _ in sorted(of_model)[-RECENT:]).most_common(1)[0][0]
+            self.scale[model] = median(ratio for _, device, ratio in of_model if device == now)
+            found.add(now)
+        self.devices = sorted(found)
 
     def with_trained(self, trial_ids: Iterable[str]) -> CostModel:
         """The same model when these trials are trained as well."""

@@ -6,21 +6,21 @@ import pandas as pd
 import pytest
 
 from analysis.report import write_report
-from study.results.folder import Results
+from study.results.packed import read_packed
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.mark.parametrize(("name", "networks", "attacked"), [("example", 45, 45), ("reference", 24, 16)])
 def test_every_row_is_whole(name: str, networks: int, attacked: int) -> None:
-    rows, unreadable = Results(DOCS / name).read_rows()
-    assert not unreadable and len(rows) == networks
+    rows = read_packed(DOCS / name / "rows.parquet")[0].to_pylist()
+    assert len(rows) == networks
     assert sum(row["pgd_acc_stable"] is not None for row in rows) == attacked
     assert {row["status"] for row in rows} == {"ok"}
 
 
 def test_the_report_of_the_example_decides_claims(tmp_path: Path) -> None:
-    page = write_report(DOCS / "example", tmp_path)
+    page = write_report(DOCS / "example/rows.parquet", tmp_path)
     verdicts = pd.read_csv(tmp_path / "claims.csv").set_index(["claim", "loss"])["verdict"]
     assert verdicts["A6", "ce"] == verdicts["A6", "stable"] == "refuted"
     assert (verdicts["A20"] == "supported").all()

@@ -11,4 +11,4 @@ PAGE = Path(__file__).parents[2] / "docs/reference.md"
 
 def test_the_page_is_written_from_the_rows_in_the_checkout() -> None:
     """After new rows: `python -m benchmarks.reference > docs/reference.md`."""
-    assert list(reference.page(reference.RESULTS)) == PAGE.read_text(encoding="utf-8").splitlines()
+    assert list(reference.page(reference.ROWS)) == PAGE.read_text(encoding="utf-8").splitlines()

@@ -48,12 +48,11 @@ def checkpoint() -> bytes:
 
 
 def make_folder(where: Path, copy: bool = True) -> Results:
-    """A folder with one trial of each kind of file, and the copies of its row."""
+    """A folder with one trial of each kind of file, and the copy of its row."""
     results = Results(where)
     results.create()
     trial_id = TRIAL.trial_id
     results.write_row(row())
-    results.write_packed(results.read_table()[0])
     results.write_weights(trial_id, checkpoints.weights_to_bytes(network(), trial_id))
     results.write_checkpoint(trial_id, checkpoint())
     results.write_arrays(trial_id, ARRAYS)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from study import verify
 from study.results import checkpoints
-from study.results.folder import PACKED_ROWS, RecordsError, Results, decode_arrays
+from study.results.folder import RecordsError, Results, decode_arrays
 from study.results.row_cache import CACHE, decode_cache
-from study.results.row_files import RowError, decode_row, decode_rows, flaws
+from study.results.row_files import RowError, decode_row, flaws
 from study.results.run_lock import RunLock
 from tests.results import small
 
@@ -36,14 +36,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def read_row(content: bytes) -> Any:
     try:
         table = decode_row(content, ID)
-    except RowError:
-        return None
-    return None if flaws(table) else repr(table.to_pylist())
-
-
-def read_packed(content: bytes) -> Any:
-    try:
-        table = decode_rows(content)
     except RowError:
         return None
     return None if flaws(table) else repr(table.to_pylist())
@@ -91,7 +83,6 @@ def readers(where: Path) -> dict[str, Reader]:
         f"weights/{ID}.safetensors": read_weights,
         f"checkpoints/{ID}.pt": read_checkpoint,
         f"arrays/{ID}.npz": read_arrays,
-        PACKED_ROWS: read_packed,
     }
 
 
@@ -125,7 +116,7 @@ def changed(content: bytes, change: tuple[str, int, int], from_end: bool) -> byt
 def fuzz(where: Path, count: int) -> None:
     """Change files `count` times in all: what is read is None or what was written, and nothing is raised."""
     for name, read in readers(where).items():
-        fuzz_file((where / name).read_bytes(), read, count // 6)
+        fuzz_file((where / name).read_bytes(), read, count // 5)
 
 
 def fuzz_file(content: bytes, read: Reader, count: int) -> None:
@@ -154,10 +145,10 @@ def test_fifty_thousand_changed_files(made: Path) -> None:
     fuzz(made, 50_000)
 
 
-@pytest.mark.parametrize("name", ["row", "copy", "weights", "checkpoint", "arrays", "packed"])
+@pytest.mark.parametrize("name", ["row", "copy", "weights", "checkpoint", "arrays"])
 def test_every_bit_of_a_file_counts(made: Path, name: str) -> None:
     """Of each file, 400 single bits: all are noticed; a digest misses none, and what it does not cover is checked."""
-    file = list(readers(made))[["row", "copy", "weights", "checkpoint", "arrays", "packed"].index(name)]
+    file = list(readers(made))[["row", "copy", "weights", "checkpoint", "arrays"].index(name)]
     content, read = (made / file).read_bytes(), readers(made)[file]
     step = max(1, 8 * len(content) // 400)
     for bit in range(0, 8 * len(content), step):
@@ -196,7 +187,7 @@ def test_any_study_and_run_file_is_read_or_refused_with_one_line(made: Path, con
         assert "another command runs" in str(error)
 
 
-@pytest.mark.parametrize("index", range(6))
+@pytest.mark.parametrize("index", range(5))
 def test_verify_names_the_changed_file(index: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small.make_folder(tmp_path)
     assert verify.main([str(tmp_path)]) == 0

@@ -44,21 +44,33 @@ def test_the_report_interval_is_that_of_the_longest_epoch_or_probe_not_of_the_wh
     assert CostModel().report_interval(expensive) > CostModel().report_interval(cheap)
 
 
-def test_the_device_that_finished_the_last_row_scales_a_model() -> None:
-    work = [planned(trial(seed=seed)) for seed in range(3)]
+def test_the_device_of_most_of_the_last_rows_scales_a_model() -> None:
+    """A study that began on a GPU and goes on without one is estimated by its newer rows, however many there are."""
+    work = [planned(trial(seed=seed)) for seed in range(6)]
     grid = {one.trial.trial_id: one for one in work}
     expected = train_seconds(work[0])
-    devices, factors, days = ("NVIDIA L4", "cpu", "NVIDIA L4"), (0.5, 8.0, 0.5), (1, 3, 2)
+    devices = ("NVIDIA L4", "NVIDIA L4", "NVIDIA L4", "NVIDIA L4", "cpu", "cpu")
     rows = [
-        {"trial_id": one.trial.trial_id, "status": "ok", "train_seconds": factor * expected}
-        | {"device": device, "finished_at": datetime(2026, 11, day, tzinfo=UTC)}
-        for one, device, factor, day in zip(work, devices, factors, days, strict=True)
+        {"trial_id": one.trial.trial_id, "status": "ok", "device": device}
+        | {
+            "train_seconds": (8.0 if device == "cpu" else 0.5) * expected,
+            "started_at": datetime(2026, 11, day, tzinfo=UTC),
+        }
+        for day, (one, device) in enumerate(zip(work, devices, strict=True), start=1)
     ]
-    costs = CostModel(grid, rows)
+    costs = CostModel(grid, reversed(rows))
     assert costs.scale == {"m1_8": 8.0} and costs.devices == ["cpu"]
-    gpu = CostModel(grid, [rows[0], rows[2]])
+    gpu = CostModel(grid, rows[:5])
     assert gpu.scale == {"m1_8": 0.5}
     assert gpu.summary([]) == "estimated: 0:00 of one trial at a time, as stored rows took on NVIDIA L4"
+
+
+def test_a_network_whose_weights_are_gone_costs_its_training_again() -> None:
+    grid = {one.trial.trial_id: one for one in WORK}
+    one = WORK[0]
+    assert CostModel(grid, rows(1.0)).training_seconds(one) == 0.0
+    assert CostModel(grid, rows(1.0), weights=[one.trial.trial_id]).training_seconds(one) == 0.0
+    assert CostModel(grid, rows(1.0), weights=[]).training_seconds(one) > 0.0
 
 
 def test_without_rows_an_estimate_is_for_a_core_of_the_authors_machine() -> None:

@@ -51,7 +51,7 @@ class TestProtocol:
         assert "Digits with M1 (20-20) is not in the paper" in judge("A1", rehearsal).protocol
         assert judge("A1", rehearsal + curve_rows(regime="benchmark", clean=RISES)).verdict == "refuted"
 
-    def test_a_network_of_no_paper_rehearses_at_its_own_epsilon_and_one_of_a_paper_does_not(self) -> None:
+    def test_networks_never_attacked_at_the_papers_epsilon_are_judged_at_their_own_and_it_is_said(self) -> None:
         def at_a_tenth(model: str) -> Verdict:
             rows = curve_rows(regime="benchmark", model=model, fgsm=line(0.6, -0.02))
             rows = [*attacked_on(attacked_on(rows, "ce", epsilon=0.1), "stable", epsilon=0.1)]
@@ -60,7 +60,9 @@ class TestProtocol:
         rehearsal = at_a_tenth("m1_8")
         assert (rehearsal.verdict, rehearsal.rehearsal) == ("supported", True)
         assert "attacked at epsilon 0.1" in rehearsal.protocol
-        assert at_a_tenth("m1_20").verdict == "not run"
+        own = at_a_tenth("m1_20")
+        assert (own.verdict, own.rehearsal) == ("supported", False)
+        assert "attacked at epsilon 0.1 instead of 0.3" in own.protocol
 
     def test_planned_trials_that_are_missing_are_covered(self) -> None:
         grid = plan(Request("natural_training", select={"dataset": ("mnist",), "regime": ("benchmark",)}))

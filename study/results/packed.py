@@ -1,0 +1,125 @@
+"""A study in one Parquet file: its rows, in a tenth of the size of their own files, and its record in the metadata."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from study.results import digests
+from study.results.answers import answered
+from study.results.folder import RecordsError, Results
+from study.results.row_files import PACKED_KIND, RowError, decode_packed, flaws, part_of_schema
+from study.results.schema import ROW_SCHEMA, Row
+from study.results.storage import Storage, masked
+
+SUFFIX = ".parquet"
+
+
+def is_packed(location: str | Path) -> bool:
+    """Whether a location is that of a packed study rather than of a results folder."""
+    return str(location).endswith(SUFFIX)
+
+
+def pack(source: Results, location: str | Path) -> int:
+    """Write the rows and the record of a results folder into one file; returns the number of rows.
+
+    An older file there is replaced by one that holds as much or more.
+
+    Raises:
+        RecordsError: a row cannot be read, or the older file is none of these, or holds what the folder lacks.
+        OSError: the file cannot be written.
+    """
+    rows, unreadable = source.read_table(update_cache=False)
+    for file in unreadable:
+        raise RecordsError(f"{source.location}/{file.name} cannot be packed: {file.reason}")
+    study = source.read_study()
+    storage, name = _place(location)
+    if storage.read(name) is not None:
+        old_rows, old_study = read_packed(location)
+        if lost := _lost(old_rows, rows) or _lost_requests(old_study, study):
+            raise RecordsError(
+                f"{location} holds {lost} that {source.location} lacks: give another file, or unpack it into a new "
+                "folder and go on there"
+            )
+    metadata = ROW_SCHEMA.metadata | {b"kind": PACKED_KIND, b"study": json.dumps(study).encode()} | digests.PARQUET_MARK
+    sink = io.BytesIO()
+    pq.write_table(rows.replace_schema_metadata(metadata), sink, compression="zstd", compression_level=15)
+    digests.add_to_parquet(sink)
+    storage.make_folder("")
+    storage.write(name, sink.getbuffer())
+    return len(rows)
+
+
+def read_packed(location: str | Path, columns: Collection[str] | None = None) -> tuple[pa.Table, dict[str, Any]]:
+    """The rows of a packed study, with the columns of `Results.read_table`, and its record (study.json).
+
+    Raises:
+        RecordsError: there is no such file, or it is damaged, of another kind or of a newer version.
+    """
+    schema = ROW_SCHEMA if columns is None else part_of_schema(columns)
+    try:
+        storage, name = _place(location)
+        content = storage.read(name)
+        if content is None:
+            raise RecordsError(f"there is no file {location}")
+        rows, record = decode_packed(content, schema)
+        for reason in flaws(rows).values():
+            raise RowError(reason)
+        return rows, json.loads(record)
+    except (RowError, ValueError) as error:
+        raise RecordsError(f"{location} is no packed study that can be read: {error}") from error
+    except OSError as error:
+        raise RecordsError(f"cannot read {location}: {masked(str(error))}") from error
+
+
+def unpack(location: str | Path, target: Results) -> int:
+    """Write a packed study into a new results folder; returns the number of rows.
+
+    Raises:
+        RecordsError: the file cannot be read, or the folder has results already.
+        OSError: the folder cannot be written to.
+    """
+    rows, study = read_packed(location)
+    if target.exists():
+        raise RecordsError(f"{target.location} has results already: give a new folder")
+    target.create()
+    target.write_study(study)
+    for row in rows.to_pylist():
+        target.write_row(row)
+    return len(rows)
+
+
+def _place(location: str | Path) -> tuple[Storage, str]:
+    """The storage of the folder that holds the file, and the file's name."""
+    text = str(location)
+    text = text if "://" in text else str(Path(text).expanduser().absolute())
+    folder, _, name = text.rpartition("/")
+    try:
+        return Storage(folder or "/"), name
+    except (pa.ArrowException, ValueError, RuntimeError) as error:
+        raise RecordsError(f"cannot use {masked(text)!r}: {masked(str(error))}") from None
+
+
+def _lost(old: pa.Table, new: pa.Table) -> str:
+    """The trials of which the old rows have a network or an answer that the new ones lack, in words."""
+    found: dict[str, Row] = {row["trial_id"]: row for row in new.to_pylist()}
+
+    def is_kept(row: Row) -> bool:
+        other = found.get(row["trial_id"])
+        if other is None or (other["status"] == "failed" and row["status"] != "failed"):
+            return False
+        return answered(row) <= answered(other)
+
+    count = sum(not is_kept(row) for row in old.to_pylist())
+    return f"networks or answers of {count} trials" if count else ""
+
+
+def _lost_requests(old: dict[str, Any], new: dict[str, Any]) -> str:
+    count = sum(entry not in new.get("requests", []) for entry in old.get("requests", []))
+    return f"{count} requests" if count else ""
