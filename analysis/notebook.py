@@ -71,6 +71,10 @@ class Study:
         """Confirmed, candidate and floor-artefact pairs, most severe first; the columns of `counterexamples.csv`."""
         return self._findings.counterexamples.found
 
+    def measures(self) -> pd.DataFrame:
+        """One row a pair of measures of sharpness and of robustness; the columns of `measures.csv`."""
+        return self._findings.measures.summary
+
     def paper_versus_ours(self) -> pd.DataFrame:
         """One row a printed number with ours next to it; the columns of `paper_versus_ours.csv`."""
         return comparisons_frame(self._findings.comparisons)
