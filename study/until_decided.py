@@ -214,7 +214,10 @@ class Schedule:
 
 
 def filling(stages: Sequence[Stage], slots: int) -> tuple[list[Stage], list[Planned]]:
-    """The first stages, one at least and as many as keep `slots` trials running, and their trials, each once."""
+    """The first stages, one at least and as many as keep `slots` trials running, and their trials, each once.
+
+    Where their last trials would leave slots idle, trials of the next stages fill these.
+    """
     chosen: list[Stage] = []
     work: dict[str, Planned] = {}
     for stage in stages:
@@ -222,7 +225,12 @@ def filling(stages: Sequence[Stage], slots: int) -> tuple[list[Stage], list[Plan
             break
         chosen.append(stage)
         work |= {planned.trial.trial_id: planned for planned in stage.work}
-    return chosen, list(work.values())
+    idle = -len(work) % slots if slots else 0
+    later = {
+        one.trial.trial_id: one for stage in stages[len(chosen) :] for one in stage.work if one.trial.parent is None
+    }
+    ahead = [one for trial_id, one in later.items() if trial_id not in work][:idle]
+    return chosen, [*work.values(), *ahead]
 
 
 def dry_run(schedule: Schedule, table: StudyTable, work: Collection[Planned], costs: CostModel) -> Iterator[str]:
@@ -268,6 +276,8 @@ def run(
         chosen, work = filling(stages, slots())
         for stage in chosen:
             print(stage.line, flush=True)
+        if ahead := len({one.trial.trial_id for one in work} - {one.trial.trial_id for s in chosen for one in s.work}):
+            print(f"and {ahead} trials of later stages, where slots would be idle", flush=True)
         schedule.lost.update(train(work, costs))
     if schedule.lost:
         print(

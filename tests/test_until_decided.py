@@ -126,6 +126,12 @@ def test_stages_fill_the_slots_and_share_trials(grid: Grid) -> None:
     both, work = until_decided.filling(stages, 22)
     assert len(both) == 2
     assert len(work) == 2 * 21 - 3  # batch 64 is on both curves
+    one, work = until_decided.filling(stages, 6)
+    assert len(one) == 1
+    own, ahead = work[: len(one[0].work)], work[len(one[0].work) :]
+    assert (len(own), len(ahead)) == (21, 3)  # the last three of 21 leave three slots idle
+    assert {planned.trial.trial_id for planned in ahead} <= {planned.trial.trial_id for planned in stages[1].work}
+    assert not {planned.trial.trial_id for planned in ahead} & {planned.trial.trial_id for planned in own}
 
 
 class Study:
