@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from search_spaces import AttackProbe, Grid, Planned, did_you_mean
 from study.results.folder import Results
+from study.results.packed import is_packed
 from study.results.schema import TRAINED, Row
 from study.tuning.settings import RunSettings
 
@@ -22,7 +23,12 @@ class InputError(Exception):
 
 
 def check_place(results: Results) -> None:
-    """Refuse a folder that cannot be made or written to."""
+    """Refuse a folder that cannot be made or written to, and one of a name that a packed study has."""
+    if is_packed(results.location):
+        raise InputError(
+            f"{results.location} is the name of a packed study: python -m study.pack makes a folder of one; give that "
+            "with --results"
+        )
     if "://" in results.location:
         return
     folder = Path(results.location)

@@ -169,8 +169,12 @@ class Schedule:
     ) -> list[Stage]:
         """As `stages`, from the strata that are still to be decided."""
         left = {planned.trial.trial_id: planned for planned in work}
-        # a curve that only another request of the folder planned gets no seeds from this one
-        open_ = [one for one in found if one.ever >= LEAST_CHANCE and self.curves.keys() >= set(one.curves)]
+        open_ = []
+        for one in found:
+            # a curve that only another request of the folder planned gets no seeds from this one
+            ours = tuple(key for key in one.curves if key in self.curves)
+            if one.ever >= LEAST_CHANCE and (one.any or ours == one.curves):
+                open_.append(replace(one, curves=ours))
         took: dict[tuple[Key, int], float] = {}
 
         def cost(key: Key, seeds: int) -> float:
@@ -213,10 +217,12 @@ class Schedule:
         return list(found.values())
 
 
-def filling(stages: Sequence[Stage], slots: int) -> tuple[list[Stage], list[Planned]]:
+def filling(
+    stages: Sequence[Stage], slots: int, seconds: Callable[[Planned], float]
+) -> tuple[list[Stage], list[Planned]]:
     """The first stages, one at least and as many as keep `slots` trials running, and their trials, each once.
 
-    Where their last trials would leave slots idle, trials of the next stages fill these.
+    Where their last trials would leave slots idle, trials of the next stages fill these, if they take no longer.
     """
     chosen: list[Stage] = []
     work: dict[str, Planned] = {}
@@ -226,11 +232,14 @@ def filling(stages: Sequence[Stage], slots: int) -> tuple[list[Stage], list[Plan
         chosen.append(stage)
         work |= {planned.trial.trial_id: planned for planned in stage.work}
     idle = -len(work) % slots if slots else 0
-    later = {
-        one.trial.trial_id: one for stage in stages[len(chosen) :] for one in stage.work if one.trial.parent is None
-    }
-    ahead = [one for trial_id, one in later.items() if trial_id not in work][:idle]
-    return chosen, [*work.values(), *ahead]
+    longest = max(map(seconds, work.values()), default=0.0)
+    later = {one.trial.trial_id: one for stage in stages[len(chosen) :] for one in stage.work}
+    ahead = [
+        one
+        for trial_id, one in later.items()
+        if trial_id not in work and one.trial.parent is None and seconds(one) <= longest
+    ]
+    return chosen, [*work.values(), *ahead[:idle]]
 
 
 def dry_run(schedule: Schedule, table: StudyTable, work: Collection[Planned], costs: CostModel) -> Iterator[str]:
@@ -273,7 +282,7 @@ def run(
         if end is not None and time.monotonic() >= end:
             print(f"{hours:g} hours are over; {len(stages)} curves would go on. The same command continues", flush=True)
             return True
-        chosen, work = filling(stages, slots())
+        chosen, work = filling(stages, slots(), costs.seconds)
         for stage in chosen:
             print(stage.line, flush=True)
         if ahead := len({one.trial.trial_id for one in work} - {one.trial.trial_id for s in chosen for one in s.work}):

@@ -116,22 +116,25 @@ def test_a_curve_stops_when_its_chance_is_small_or_a_trial_failed(grid: Grid) ->
 
 def test_stages_fill_the_slots_and_share_trials(grid: Grid) -> None:
     schedule = Schedule(grid, ["A6"])
-    stages = schedule.choose(
-        [prospect(schedule, LR, chance=0.5), prospect(schedule, LR_BS, chance=0.4)],
-        grid.values(),
-        lambda planned: 1.0,
-    )
-    assert len(until_decided.filling(stages, 8)[0]) == 1
-    assert len(until_decided.filling(stages, 0)[0]) == 1  # no node is up: else nothing would make one start
-    both, work = until_decided.filling(stages, 22)
+
+    def one_second(planned: Planned) -> float:
+        return 1.0
+
+    found = [prospect(schedule, LR, chance=0.5), prospect(schedule, LR_BS, chance=0.4)]
+    stages = schedule.choose(found, grid.values(), one_second)
+    assert len(until_decided.filling(stages, 8, one_second)[0]) == 1
+    assert len(until_decided.filling(stages, 0, one_second)[0]) == 1  # no node is up: else nothing would make one start
+    both, work = until_decided.filling(stages, 22, one_second)
     assert len(both) == 2
     assert len(work) == 2 * 21 - 3  # batch 64 is on both curves
-    one, work = until_decided.filling(stages, 6)
+    one, work = until_decided.filling(stages, 6, one_second)
     assert len(one) == 1
     own, ahead = work[: len(one[0].work)], work[len(one[0].work) :]
     assert (len(own), len(ahead)) == (21, 3)  # the last three of 21 leave three slots idle
     assert {planned.trial.trial_id for planned in ahead} <= {planned.trial.trial_id for planned in stages[1].work}
     assert not {planned.trial.trial_id for planned in ahead} & {planned.trial.trial_id for planned in own}
+    first = {planned.trial.trial_id for planned in own}
+    assert len(until_decided.filling(stages, 6, lambda one: 1.0 + (one.trial.trial_id not in first))[1]) == 21
 
 
 class Study:

@@ -21,7 +21,7 @@ from analysis.tables.cells import CELL, FLAGS, cells
 from analysis.tables.looks import Look, looks
 from analysis.tables.table import CURVE, PROTOCOL, QUESTION, StudyTable
 from analysis.tables.words import phrase
-from search_spaces import GRIDS, HEADLINE_EPSILON, Trial
+from search_spaces import GRIDS, HEADLINE_ATTACKS, HEADLINE_EPSILON, Trial
 
 PAPERS_NETWORKS = {(t.dataset, t.model) for space in GRIDS["full"] for t in space.cells}
 """The data sets and models of all papers."""
@@ -100,7 +100,7 @@ class Measure:
 
     `unit` is that of values and of `delta(dataset)`, the least change that counts. `attacked`: it needs an attack, so
     it comes once for each attack loss. `asked` puts into words what a network is asked, by data set, where not `name`.
-    `epsilons`: data set -> the paper's, where another may stand in for it (`headline_epsilons`).
+    `epsilons`: data set -> the paper's, where another may stand in for it (`Evidence.headline_epsilons`).
     """
 
     name: str
@@ -215,6 +215,32 @@ class Evidence:
             **{state: int(states.get(state, 0)) for state in ("ok", DIVERGED, "failed")},
         }
 
+    def headline_epsilons(self, frame: pd.DataFrame) -> pd.Series:
+        """Where paper A's claims are judged, for each row of a frame with `dataset` and `model`.
+
+        The epsilon of its figures; but where more networks of a data set and model met FGSM or PGD at another one, that
+        one. It is said with the verdict, as other sizes than the paper's are.
+        """
+        places = list(zip(frame["dataset"], frame["model"], strict=True))
+        return pd.Series(
+            [self._epsilons.get(place, HEADLINE_EPSILON.get(place[0])) for place in places], frame.index, float
+        )
+
+    @cached_property
+    def _epsilons(self) -> dict[tuple[str, str], float]:
+        attacks = self.whole.attacks
+        asked = attacks[attacks["attack"].isin(HEADLINE_ATTACKS) & (attacks["split"] == "test")]
+        counts = (
+            asked.groupby(["dataset", "model", "epsilon"], observed=True)["trial_id"]
+            .nunique()
+            .reset_index(name="count")
+        )
+        usual = counts["dataset"].map(HEADLINE_EPSILON).astype(float)
+        counts["usual"] = np.isclose(counts["epsilon"].astype(float), usual)
+        last = counts.sort_values(["count", "usual", "epsilon"]).drop_duplicates(["dataset", "model"], keep="last")
+        places = zip(last["dataset"].astype(str), last["model"].astype(str), strict=True)
+        return dict(zip(places, last["epsilon"].astype(float), strict=True))
+
     @cached_property
     def looks(self) -> tuple[tuple[Look, Evidence], ...]:
         """Each look at a study with a plan for them (`analysis.tables.looks`), with what it reads; else none."""
@@ -308,18 +334,6 @@ class Evidence:
         columns = ["dataset", "model", "epsilon", "correct", "n", "flag"]
         parts: Any = whole.groupby(["attack", "loss", "split"])
         return whole[columns], {question: part[columns] for question, part in parts}
-
-
-def headline_epsilons(frame: pd.DataFrame) -> pd.Series:
-    """Where paper A's claims are judged, for each row: the epsilon of its figures on the row's data set.
-
-    Networks that were never attacked at that one, all of a data set and model, are judged at the largest they were
-    attacked at: as other sizes than the paper's, it is said with the verdict.
-    """
-    usual, epsilon = frame["dataset"].map(HEADLINE_EPSILON).astype(float), frame["epsilon"].astype(float)
-    network = [frame["dataset"], frame["model"]]
-    attacked = pd.Series(np.isclose(epsilon, usual), frame.index).groupby(network).transform("any").astype(bool)
-    return usual.where(attacked, epsilon.groupby(network).transform("max"))
 
 
 def curve_codes(frame: pd.DataFrame) -> tuple[list[Key], Codes]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.claims.curves import DIVERGED, Evidence, Measure, Reader, headline_epsilons
+from analysis.claims.curves import DIVERGED, Evidence, Measure, Reader
 from analysis.statistics.intervals import logit_accuracy
 from analysis.statistics.thresholds import (
     CLEAN_DELTA,
@@ -124,7 +124,7 @@ def _robust(
     """Data sets without an epsilon were not asked."""
     answers = evidence.answers(attack, str(loss), split)
     headline = epsilons is HEADLINE_EPSILON
-    epsilon = headline_epsilons(answers) if headline else answers["dataset"].map(epsilons).astype(float)
+    epsilon = evidence.headline_epsilons(answers) if headline else answers["dataset"].map(epsilons).astype(float)
     asked = answers.loc[np.isclose(answers["epsilon"], epsilon), ["epsilon", "correct", "n", "flag"]]
     frame = points.join(asked)
     frame = frame[frame["n"].notna() | (frame["status"] == DIVERGED)]

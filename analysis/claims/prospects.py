@@ -43,6 +43,7 @@ class Prospect:
         stratum: The stratum in words.
         curves: The curves that it reads.
         seeds: Of each cell at its next look.
+        any: Whether it reads whatever curves there are, rather than needs each.
         share: What it counts of its claim: one over the number of undecided strata of all its verdicts.
         soon: The chance that the next look decides.
         ever: The chance that one of the looks up to the last does.
@@ -55,6 +56,7 @@ class Prospect:
     share: float
     soon: float = UNKNOWN_CHANCE
     ever: float = UNKNOWN_CHANCE
+    any: bool = False
 
 
 Memory = dict[tuple[object, ...], tuple[float, float]]
@@ -119,7 +121,7 @@ def of_verdict(
         if not left:
             continue
         name = now.name if now else ", ".join(map(str, curves[0][:2]))
-        one = Prospect(claim.name, name, curves, left[0][0], 1.0)
+        one = Prospect(claim.name, name, curves, left[0][0], 1.0, any=not isinstance(test, Test) or test.whole)
         if taken and isinstance(test, Test) and not isinstance(test, ReportTest) and arms:
             key = (claim.name, loss, place, tuple(n for n, _ in left), *levels.values())
             if key not in memory:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.claims.curves import Curve, Evidence, Key, Measure, Setting, by_study, curve_keys, headline_epsilons
+from analysis.claims.curves import Curve, Evidence, Key, Measure, Setting, by_study, curve_keys
 from analysis.claims.measures import CLEAN, FGSM, LAMBDA1, PGD, in_words, times, with_units
 from analysis.claims.pairings import Arms, against, each, each_setting
 from analysis.claims.tests import ReportTest, Stratum, Test, alone, on_sound_cells
@@ -95,7 +95,7 @@ def _sign_error(evidence: Evidence, loss: str | None, curve: Curve) -> Stratum:
 
 def _environments(evidence: Evidence, loss: str | None) -> dict[tuple[object, ...], dict[Any, Any]]:
     """(*curve key, attack) -> its sign-error along the batch size at the headline epsilon."""
-    seen = observe(keyed(_asked(evidence, loss, headline_epsilons(cells(evidence.table)))), CURVATURE, "sound")
+    seen = observe(keyed(_asked(evidence, loss, evidence.headline_epsilons(cells(evidence.table)))), CURVATURE, "sound")
     if not len(seen.trials):
         return {}
     errors = sign_errors(seen)
@@ -243,7 +243,7 @@ def _pairs(evidence: Evidence, loss: str | None, every_epsilon: bool) -> pd.Data
     asked = (found["loss"] == loss) & (found["split"] == "test") & found["label"].isin(["confirmed", "candidate"])
     asked &= (found["curvature"] == CURVATURE) & (found["direction"] == COUNTEREXAMPLE)
     if not every_epsilon:
-        asked &= np.isclose(found["epsilon"].astype(float), headline_epsilons(found))
+        asked &= np.isclose(found["epsilon"].astype(float), evidence.headline_epsilons(found))
     pairs = found[asked].sort_values("severity", ascending=False)
     keys = [(*key, attack) for key, attack in zip(curve_keys(pairs), pairs["attack"], strict=True)]
     return pairs.assign(curve=pd.Series(keys, index=pairs.index, dtype=object))

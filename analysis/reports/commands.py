@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from functools import cache, cached_property
+from pathlib import PurePosixPath
 from typing import Any
 
 import pandas as pd
@@ -14,7 +15,7 @@ from search_spaces import GRIDS, GridError, Request, Trial, plan
 from study.results.packed import is_packed
 
 RERUN_RESULTS = "results/rerun"
-"""A separate folder: in the folder of the study these trials already have results, and a packed study has none."""
+"""A separate folder: in the folder of the study these trials already have results."""
 
 _USUALLY_PLAIN = ("optimizer", "weight_decay", "adversarial_training", "target_loss")
 
@@ -68,8 +69,14 @@ class Rerun:
 
 
 def _folder(location: str) -> str:
-    """The folder for new networks of the study at `location`: nothing can be run in a packed one."""
-    return RERUN_RESULTS if is_packed(location) else location
+    """The folder in which a study goes on: that of a packed one is made by `unpack_command`."""
+    return f"results/{PurePosixPath(location).parent.name or 'unpacked'}" if is_packed(location) else location
+
+
+def unpack_command(location: str) -> str:
+    """What makes a folder of a packed study, in which the commands go on; "" where it is a folder."""
+    packed = is_packed(location)
+    return f"python -m study.pack {shlex.quote(location)} {shlex.quote(_folder(location))}" if packed else ""
 
 
 def _options(cell: Mapping[Any, Any], request: Request | None) -> list[str]:
@@ -82,6 +89,8 @@ def _options(cell: Mapping[Any, Any], request: Request | None) -> list[str]:
             options.append(f"--{name} {shlex.quote(getattr(request, name))}")
     if request and request.seeds is not None:
         options.append(f"--seeds {','.join(map(str, request.seeds))}")
+    if request and request.epsilons is not None:
+        options.append(f"--epsilons {','.join(f'{one:g}' for one in request.epsilons)}")
     if request and request.probes != "all":
         options.append(f"--probes {request.probes}")
     return options

@@ -23,7 +23,7 @@ SUFFIX = ".parquet"
 
 def is_packed(location: str | Path) -> bool:
     """Whether a location is that of a packed study rather than of a results folder."""
-    return str(location).endswith(SUFFIX)
+    return str(location).partition("?")[0].endswith(SUFFIX)
 
 
 def pack(source: Results, location: str | Path) -> int:
@@ -81,43 +81,61 @@ def read_packed(location: str | Path, columns: Collection[str] | None = None) ->
 def unpack(location: str | Path, target: Results) -> int:
     """Write a packed study into a new results folder; returns the number of rows.
 
+    Where this was interrupted, the same command completes it.
+
     Raises:
-        RecordsError: the file cannot be read, or the folder has results already.
+        RecordsError: the file cannot be read, or the folder has other results already.
         OSError: the folder cannot be written to.
     """
     rows, study = read_packed(location)
+    packed = {row["trial_id"]: row for row in rows.to_pylist()}
+    there: list[Row] = []
     if target.exists():
-        raise RecordsError(f"{target.location} has results already: give a new folder")
+        there, unreadable = target.read_rows()
+        others = [row["trial_id"] for row in there if packed.get(row["trial_id"]) != row]
+        if others or unreadable or target.read_study() not in ({}, study):
+            raise RecordsError(f"{target.location} has other results already: give a new folder")
     target.create()
     target.write_study(study)
-    for row in rows.to_pylist():
-        target.write_row(row)
+    for trial_id in packed.keys() - {row["trial_id"] for row in there}:
+        target.write_row(packed[trial_id])
     return len(rows)
 
 
 def _place(location: str | Path) -> tuple[Storage, str]:
     """The storage of the folder that holds the file, and the file's name."""
-    text = str(location)
-    text = text if "://" in text else str(Path(text).expanduser().absolute())
-    folder, _, name = text.rpartition("/")
+    text, mark, options = str(location).partition("?")
     try:
-        return Storage(folder or "/"), name
-    except (pa.ArrowException, ValueError, RuntimeError) as error:
-        raise RecordsError(f"cannot use {masked(text)!r}: {masked(str(error))}") from None
+        text = text if "://" in text else str(Path(text).expanduser().absolute())
+        folder, _, name = text.rpartition("/")
+        return Storage(f"{folder or '/'}{mark}{options}"), name
+    except (pa.ArrowException, ValueError, RuntimeError) as error:  # `~nosuch` is a RuntimeError
+        raise RecordsError(f"cannot use {masked(str(location))!r}: {masked(str(error))}") from None
 
 
 def _lost(old: pa.Table, new: pa.Table) -> str:
-    """The trials of which the old rows have a network or an answer that the new ones lack, in words."""
+    """The trials of which the old rows have a network or an answer that the new ones lack, in words.
+
+    Other weights are another network; one without an answer may be replaced by it.
+    """
     found: dict[str, Row] = {row["trial_id"]: row for row in new.to_pylist()}
 
     def is_kept(row: Row) -> bool:
         other = found.get(row["trial_id"])
         if other is None or (other["status"] == "failed" and row["status"] != "failed"):
             return False
-        return answered(row) <= answered(other)
+        mine, its = row["weights_sha256"], other["weights_sha256"]
+        if _answers(row) and mine and its and mine != its:
+            return False
+        return _answers(row) <= _answers(other)
 
     count = sum(not is_kept(row) for row in old.to_pylist())
     return f"networks or answers of {count} trials" if count else ""
+
+
+def _answers(row: Row) -> frozenset[object]:
+    """What a row answers, with the epochs whose curvature it tracked."""
+    return answered(row) | {epoch["epoch"] for epoch in row["history"] or () if epoch.get("lambda1") is not None}
 
 
 def _lost_requests(old: dict[str, Any], new: dict[str, Any]) -> str:

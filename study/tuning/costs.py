@@ -213,7 +213,8 @@ class CostModel:
         self.scale: dict[str, float] = {}
         found = set()
         for model, of_model in runs.items():
-            now = Counter(device for _, device, _ in sorted(of_model)[-RECENT:]).most_common(1)[0][0]
+            newest = sorted(of_model, reverse=True)[:RECENT]
+            now = Counter(device for _, device, _ in newest).most_common(1)[0][0]
             self.scale[model] = median(ratio for _, device, ratio in of_model if device == now)
             found.add(now)
         self.devices = sorted(found)

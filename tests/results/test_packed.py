@@ -9,12 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.report import write_report
+from analysis.reports.commands import run_command, unpack_command
 from analysis.tables.table import load
 from search_spaces import Request, plan
-from study import pack
+from study import pack, run
 from study.results import digests
 from study.results.folder import RecordsError, Results
-from study.results.packed import read_packed
+from study.results.packed import is_packed, read_packed
 from study.results.row_files import PACKED_KIND, decode_packed
 from study.results.schema import ROW_SCHEMA
 from tests.analysis import synthetic
@@ -65,10 +66,14 @@ def test_packing_again_adds_what_was_run_since(source: Results, packed: Path) ->
     assert other.trial_id in rows["trial_id"].to_pylist() and len(study["requests"]) == 2
 
 
-@pytest.mark.parametrize("lost", ["row", "answer", "network", "request"])
+@pytest.mark.parametrize("lost", ["row", "answer", "failed", "other weights", "tracked", "request"])
 def test_packing_never_drops_anything(
     source: Results, packed: Path, lost: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    tracked = synthetic.row(TRIALS[0], clean=0.9, attacks=ATTACKS, log2_lambda1=3.0)
+    tracked |= {"history": [{"epoch": 1, "lambda1": 2.0}], "weights_sha256": "a"}
+    source.write_row(tracked)
+    assert pack.main([source.location, str(packed)]) == 0
     before = packed.read_bytes()
     worse = synthetic.row(TRIALS[0], clean=0.9, attacks={}, log2_lambda1=3.0)
     match lost:
@@ -76,8 +81,12 @@ def test_packing_never_drops_anything(
             Path(source.location, f"trials/{TRIALS[0].trial_id}.parquet").unlink()
         case "answer":
             source.write_row(worse)
-        case "network":
+        case "failed":
             source.write_row(worse | {"status": "failed"})
+        case "other weights":
+            source.write_row(tracked | {"weights_sha256": "b"})
+        case "tracked":
+            source.write_row(tracked | {"history": [{"epoch": 1, "lambda1": None}]})
         case "request":
             source.write_study({"requests": []})
     assert pack.main([source.location, str(packed)]) == 2
@@ -99,9 +108,34 @@ def test_an_unreadable_row_is_not_left_out_in_silence(source: Results, tmp_path:
     assert not (tmp_path / "new.parquet").exists()
 
 
-def test_unpacking_needs_a_new_folder(source: Results, packed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unpacking_completes_its_folder_and_refuses_any_other(
+    source: Results, packed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(source.location, f"trials/{TRIALS[0].trial_id}.parquet").unlink()  # as if it had been interrupted
+    assert pack.main([str(packed), source.location]) == 0
+    assert source.read_table()[0].equals(read_packed(packed)[0])
+    source.write_row(synthetic.row(TRIALS[0], clean=0.5, attacks=ATTACKS, log2_lambda1=3.0))
     assert pack.main([str(packed), source.location]) == 2
-    assert "has results already" in capsys.readouterr().err
+    assert "has other results already" in capsys.readouterr().err
+
+
+def test_a_run_refuses_the_name_of_a_packed_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(["--grid", "smoke", "--results", str(tmp_path / "new.parquet"), "--dry-run"]) == 2
+    assert "the name of a packed study" in capsys.readouterr().err
+
+
+def test_a_uri_is_a_place_too(source: Results, packed: Path, tmp_path: Path) -> None:
+    assert is_packed("s3://bucket/mine.parquet?region=eu") and not is_packed("s3://bucket/mine?file=x.parquet")
+    assert pack.main([source.location, f"file://{tmp_path}/by_uri/rows.parquet"]) == 0
+    assert (tmp_path / "by_uri/rows.parquet").read_bytes() == packed.read_bytes()
+    with pytest.raises(RecordsError, match="cannot use '~nosuchuser"):
+        read_packed("~nosuchuser/rows.parquet")
+
+
+def test_commands_of_its_report_go_on_in_a_folder_of_it(packed: Path) -> None:
+    assert unpack_command(str(packed)) == f"python -m study.pack {packed} results/kept"
+    command = run_command("smoke", {"regime": "lr"}, results=str(packed))
+    assert "--results results/kept" in command and not unpack_command("results/kept")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.output.page.templates import Section
-from analysis.reports.commands import Rerun
+from analysis.reports.commands import Rerun, unpack_command
 from analysis.tables.table import CURVE, StudyTable
 from analysis.tables.words import name
 from analysis.theme import regime_style
@@ -23,7 +23,11 @@ def missing_section(study: StudyTable) -> Section:
     parts |= {"conflicts": _conflicts(study)}
     title = "Missing, failed and diverged cells"
     return Section(
-        "missing", "Missing cells", title, parts | {"folders": len(study.locations)}, absent=not any(parts.values())
+        "missing",
+        "Missing cells",
+        title,
+        parts | {"folders": len(study.locations), "unpack": unpack_command(study.location)},
+        absent=not any(parts.values()),
     )
 
 

@@ -64,6 +64,14 @@ class TestProtocol:
         assert (own.verdict, own.rehearsal) == ("supported", False)
         assert "attacked at epsilon 0.1 instead of 0.3" in own.protocol
 
+    def test_one_network_at_another_epsilon_moves_no_verdict(self) -> None:
+        rows = curve_rows(regime="benchmark", fgsm=line(0.6, -0.02))
+        rows = [*attacked_on(attacked_on(rows, "ce", epsilon=0.1), "stable", epsilon=0.1)]
+        one = rows[0] | {"attacks": [*rows[0]["attacks"], *(a | {"epsilon": 0.3} for a in rows[0]["attacks"])]}
+        assert judge("A2", [one, *rows[1:]]).verdict == judge("A2", rows).verdict == "supported"
+        every = [row | {"attacks": [*row["attacks"], *(a | {"epsilon": 0.3} for a in row["attacks"])]} for row in rows]
+        assert "instead of" not in judge("A2", every).protocol
+
     def test_planned_trials_that_are_missing_are_covered(self) -> None:
         grid = plan(Request("natural_training", select={"dataset": ("mnist",), "regime": ("benchmark",)}))
         table = from_rows(curve_rows(regime="benchmark", clean=FALLS), grid=grid)
