@@ -83,17 +83,17 @@ def _trained(table: StudyTable) -> Iterator[str]:
             f"- {name(dataset)}, {name(model)}: {len(networks)} networks, {attacks['trial_id'].nunique()} of them "
             f"attacked at ε = {epsilons}; {train_size:,} training images, {epochs} epochs, {test_size:,} test images."
         )
-        for device, of in networks.groupby("device"):
-            training, probes = (f"{of[f'{part}_seconds'].sum() / 3600:.2g}" for part in ("train", "probe"))
-            yield (
-                f"  - {len(of)} trained on {_device(str(device))}: {training} hours of training, {probes} of attacks "
-                "and λ₁, one network at a time."
-            )
+        trained = [
+            f"{len(of)} on {_device(str(device))} ({of['train_seconds'].sum() / 3600:.2g} hours)"
+            for device, of in networks.groupby("device")
+        ]
+        probes = f"{networks['probe_seconds'].sum() / 3600:.2g}"
+        yield f"  Trained: {', '.join(trained)}. Attacks and λ₁ took {probes} hours, on these or other devices."
     yield ""
 
 
 def _device(device: str) -> str:
-    return "one CPU core each" if device == "cpu" else device
+    return "one CPU core each" if device == "cpu" else f"one {device}"
 
 
 def _decided(findings: Findings) -> Iterator[str]:
@@ -102,12 +102,17 @@ def _decided(findings: Findings) -> Iterator[str]:
     yield ""
     if found.supported or found.refuted or found.differ:
         yield from _paragraph(f"As a whole: {found.found}.")
-    else:
+    rows = _strata(findings, DECIDED)
+    if not rows:
         yield from _paragraph(
-            "No claim as a whole: each is about several networks, of which one was run. Of that one this is decided, "
-            "by the same tests and error rates as every verdict; effects go from the smallest to the largest batch."
+            "Nothing yet: a trend needs five batch sizes that span a factor of 16, of three seeds each."
         )
-    yield from _markdown(("claim", "the paper says", "here", "it", "effect", "losses"), _strata(findings, DECIDED))
+        return
+    yield from _paragraph(
+        "A claim about several of a paper's networks is decided as a whole when all were run. Of single networks this "
+        "is decided, by the same tests and error rates; an effect goes from the smallest to the largest batch."
+    )
+    yield from _markdown(("claim", "the paper says", "here", "it", "effect", "losses"), rows)
 
 
 def _strata(findings: Findings, words: Sequence[str]) -> list[tuple[str, ...]]:
@@ -138,6 +143,7 @@ def _measured(table: StudyTable) -> Iterator[str]:
         (
             *curve,
             str(len(networks)),
+            _listed(networks["headline_epsilon"]),
             _spread(100 * networks["test_acc"], ".1f"),
             _spread(100 * networks["fgsm_acc_stable"], ".1f"),
             _spread(100 * networks["pgd_acc_stable"], ".1f"),
@@ -146,7 +152,7 @@ def _measured(table: StudyTable) -> Iterator[str]:
         )
         for curve, networks in _cells(table)
     ]
-    head = ("curve", "batch size", "networks", "clean", "FGSM", "PGD", "λ₁, training set", "training loss")
+    head = ("curve", "batch size", "networks", "ε", "clean", "FGSM", "PGD", "λ₁, training set", "training loss")
     yield from _markdown(head, rows)
 
 
@@ -157,6 +163,10 @@ def _cells(table: StudyTable) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
         dataset, model, _, regime, momentum, size = cast(tuple[str, str, int, str, float, int], key)
         curve = f"{name(dataset)} {name(model)}, {REGIME_NAMES[regime]}, momentum {momentum:g}"
         yield (curve, f"{size:,}"), networks
+
+
+def _listed(values: pd.Series) -> str:
+    return ", ".join(f"{one:g}" for one in sorted(values.dropna().unique()))
 
 
 def _spread(values: pd.Series, form: str) -> str:
@@ -207,7 +217,9 @@ def _printed(findings: Findings) -> Iterator[str]:
     )
     printed = published()
     printed = printed[(printed["table"] == "Yao-T7") & (printed["variant"] == "natural")]
-    points = findings.table.points[lambda of: (of["dataset"] == "mnist") & (of["status"] == "ok")]
+    points = findings.table.points
+    points = points[(points["dataset"] == "mnist") & (points["model"] == "m1_20") & (points["momentum"] == 0.9)]
+    points = points[(points["status"] == "ok") & (points["headline_epsilon"] == 0.1)]
     rows = []
     for size in sorted(set(printed["batch_size"]) & set(points["batch_size"])):
         row = [f"{int(size):,}"]
@@ -216,9 +228,7 @@ def _printed(findings: Findings) -> Iterator[str]:
             is_it &= printed["eps"].isna() if epsilon is None else printed["eps"] == epsilon
             row += [f"{printed.loc[is_it, 'value_std'].iloc[0]:.4g}"]
             for regime in ("lr", "benchmark"):
-                ours = points[
-                    (points["batch_size"] == size) & (points["regime"] == regime) & (points["momentum"] == 0.9)
-                ]
+                ours = points[(points["batch_size"] == size) & (points["regime"] == regime)]
                 row += ["" if ours[column].isna().all() else f"{scale * ours[column].mean():.3g}"]
         rows.append(row)
     head = [
@@ -234,6 +244,8 @@ def _undecided(findings: Findings) -> Iterator[str]:
     yield ""
     judged = {verdict.claim for verdict in findings.verdicts if verdict.verdict != "not run"}
     rows = _strata(findings, ("inconclusive",))
+    if not rows:
+        yield from _paragraph("No test that could be made is undecided.")
     yield from _markdown(("claim", "the paper says", "here", "it is", "since", "losses"), rows)
     planned = {claim for plan_ in findings.table.plans for claim in plan_["claims"]}
     if waiting := [one for one in dict.fromkeys(v.claim for v in findings.verdicts) if one in planned - judged]:
