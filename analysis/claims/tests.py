@@ -313,11 +313,16 @@ def worded(finding: Finding, label: str, unit: str) -> Stratum:
 def describe_protocol(scope: Scope, curve: Curve) -> tuple[str, int]:
     """The protocol of a curve in words, and how close to its paper's it is (see `Stratum.closeness`)."""
     keys = curve.keys
-    seeds = len({str(seed) for seed in curve.sample.seed})
+    count = len({str(seed) for seed in curve.sample.seed})
+    seeds = [f"{count} seeds"] if count else []  # a report reads its networks itself
     own = scope.study(curve.dataset, curve.model)
-    sizes = (
-        f"{value_text(keys['epochs'])} epochs, {value_text(keys['train_size'])} training images, "
-        f"{value_text(keys['test_size'])} test images, {seeds} seeds"
+    sizes = ", ".join(
+        [
+            f"{value_text(keys['epochs'])} epochs",
+            f"{value_text(keys['train_size'])} training images",
+            f"{value_text(keys['test_size'])} test images",
+            *seeds,
+        ]
     )
     if own is None:
         at = f", attacked at epsilon {curve.epsilon:g}" if curve.epsilon else ""
@@ -334,7 +339,7 @@ def describe_protocol(scope: Scope, curve: Curve) -> tuple[str, int]:
         deviations.append(f"attacked at epsilon {curve.epsilon:g} instead of {papers:g}")
     if not deviations:
         return f"the paper's protocol: {sizes}", 0
-    return f"not the paper's protocol: {', '.join(deviations)}; {seeds} seeds", 1
+    return f"not the paper's protocol: {'; '.join([', '.join(deviations), *seeds])}", 1
 
 
 def paired(decide: Decide, *, lost_is_chance: bool = False) -> Decide:
