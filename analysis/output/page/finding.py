@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from analysis.claims.claim import Verdict
 from analysis.output.page.claims import by_claim, outcome
 from analysis.published.paper_versus_ours import CONSISTENT, NOT_CONSISTENT, NOT_DECIDABLE, TableComparison
+from analysis.tables.words import name
 
 PLAIN: dict[str, tuple[str, str]] = {
     "A7": (
@@ -60,7 +61,7 @@ MOST = 2
 
 
 def finding(verdicts: Sequence[Verdict], comparisons: Sequence[TableComparison] = (), rehearsal: str = "") -> str:
-    """The title: what the foremost decided claims say, else what is undecided.
+    """The title: what the foremost decided claims say, else what holds of single networks, else what is undecided.
 
     `rehearsal` names the data set where no network of the papers was run.
     """
@@ -73,6 +74,9 @@ def finding(verdicts: Sequence[Verdict], comparisons: Sequence[TableComparison] 
     if decided:
         held = sum(word == "supported" for word in decided.values())
         return f"Of {_claims(len(run))} that could be judged, {held} held, {len(decided) - held} did not"
+    if held_of := _of_networks(claims):
+        networks = held_of[0][0]
+        return f"On {' and '.join(networks)}, {'; '.join(text for of, text in held_of if of == networks)}"
     if run:
         return f"No claim is decided yet{_agreement(comparisons) or f': {_claims(len(run))} could be judged'}"
     return f"No claim can be judged from these results{_agreement(comparisons)}"
@@ -83,6 +87,19 @@ def _decided(claims: Mapping[str, Sequence[Verdict]]) -> dict[str, str]:
     reached = {claim: {v.verdict for v in both} for claim, both in claims.items()}
     order = [*(claim for claim in PLAIN if claim in claims), *(claim for claim in claims if claim not in PLAIN)]
     return {claim: str(next(iter(reached[claim]))) for claim in order if reached[claim] in ({"supported"}, {"refuted"})}
+
+
+def _of_networks(claims: Mapping[str, Sequence[Verdict]]) -> list[tuple[list[str], str]]:
+    """The networks that were run and what holds of each, of the foremost claims about more networks than these."""
+    found = []
+    for claim in (claim for claim in PLAIN if {v.verdict for v in claims.get(claim, ())} == {"inconclusive"}):
+        reached: dict[str, set[str]] = {}
+        for stratum in (s for verdict in claims[claim] for s in verdict.strata if s.counted):
+            reached.setdefault(f"{name(stratum.dataset)} with {name(stratum.model)}", set()).add(stratum.verdict)
+        run = [network for network, words in reached.items() if words != {"not run"}]
+        if run and all(reached[network] == {"supported"} for network in run):
+            found.append((run, PLAIN[claim][0]))
+    return found[:MOST]
 
 
 def _claims(count: int) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from analysis.claims import CLAIMS
 from analysis.claims.claim import Coverage, Source, Verdict, relate_losses
+from analysis.claims.tests import Stratum
 from analysis.figures.curve_sets import setups
 from analysis.findings import Findings, find
 from analysis.output.page import render
@@ -19,6 +20,7 @@ from analysis.output.page.charts import split_captions
 from analysis.output.page.claims import Axis, by_claim, claim_section, tally
 from analysis.output.page.finding import PLAIN, finding
 from analysis.output.page.header import coverage, deviations, why_pgd_is_weaker
+from analysis.statistics.estimates import Decision
 from analysis.tables.table import StudyTable, from_rows
 from search_spaces import Request
 from study.results.folder import Unreadable
@@ -199,6 +201,18 @@ def test_the_title_says_nothing_of_a_claim_that_is_not_decided_on_both_losses(wo
 def test_the_title_counts_where_it_has_no_words_for_what_is_decided() -> None:
     claims = [verdict("A1", "supported"), verdict("A5", "refuted"), verdict("A3", "inconclusive")]
     assert finding(claims) == "Of 3 claims that could be judged, 1 held, 1 did not"
+
+
+def test_without_a_decided_claim_the_title_says_what_holds_of_the_networks_that_were_run() -> None:
+    def stratum(reached: Decision, model: str) -> Stratum:
+        return Stratum(reached, "", dataset="mnist", model=model)
+
+    held, missing = stratum("supported", "m1_20"), stratum("not run", "stdcnn")
+    claims = [replace(verdict(claim, "inconclusive"), strata=(held, missing)) for claim in ("A2", "A3")]
+    assert finding(claims) == f"On MNIST with M1 (20-20), {PLAIN['A2'][0]}; {PLAIN['A3'][0]}"
+    for other in (stratum("inconclusive", "m1_20"), stratum("not run", "m1_20"), stratum("inconclusive", "stdcnn")):
+        open_ = [replace(one, strata=(held, other)) for one in claims]
+        assert finding(open_) == "No claim is decided yet: 2 claims could be judged"
 
 
 def test_every_claim_of_the_title_is_a_claim() -> None:
