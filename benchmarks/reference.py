@@ -122,7 +122,7 @@ def _strata(findings: Findings, words: Sequence[str]) -> list[tuple[str, ...]]:
     found: dict[tuple[str, str, str], dict[str | None, tuple[str, Stratum]]] = {}
     for verdict in findings.verdicts:
         for one in verdict.strata:
-            if one.counted and one.verdict in words:
+            if one.counted and one.verdict in words and not one.awaited:
                 found.setdefault((verdict.claim, one.name, one.verdict), {})[verdict.loss] = verdict.statement, one
     rows: list[tuple[str, ...]] = []
     for (claim, where, reached), of_loss in found.items():
@@ -173,8 +173,14 @@ def _spread(values: pd.Series, form: str) -> str:
     values = values.dropna()
     if values.empty:
         return ""
-    ends = f" ({values.min():{form}} to {values.max():{form}})" if len(values) > 1 else ""
-    return f"{values.mean():{form}}{ends}"
+    mean, low, high = (_number(value, form) for value in (values.mean(), values.min(), values.max()))
+    return f"{mean} ({low} to {high})" if len(values) > 1 else mean
+
+
+def _number(value: float, form: str) -> str:
+    """The number; a zero by rounding has no minus sign."""
+    text = f"{value:{form}}"
+    return text.replace("-", "+") if float(text) == 0 else text
 
 
 def _stable_loss(findings: Findings) -> Iterator[str]:

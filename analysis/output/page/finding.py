@@ -70,13 +70,13 @@ def finding(verdicts: Sequence[Verdict], comparisons: Sequence[TableComparison] 
     if said:
         text = "; ".join(said)
         return f"In a rehearsal on {rehearsal}, {text}" if rehearsal else f"{text[0].upper()}{text[1:]}"
+    if held_of := _of_networks(claims):
+        networks = held_of[0][0]
+        return f"On {' and '.join(networks)}, {'; '.join(text for of, text in held_of if of == networks)}"
     decided, run = _decided(claims), [claim for claim, both in claims.items() if outcome(both) != "not run"]
     if decided:
         held = sum(word == "supported" for word in decided.values())
         return f"Of {_claims(len(run))} that could be judged, {held} held, {len(decided) - held} did not"
-    if held_of := _of_networks(claims):
-        networks = held_of[0][0]
-        return f"On {' and '.join(networks)}, {'; '.join(text for of, text in held_of if of == networks)}"
     if run:
         return f"No claim is decided yet{_agreement(comparisons) or f': {_claims(len(run))} could be judged'}"
     return f"No claim can be judged from these results{_agreement(comparisons)}"
