@@ -18,11 +18,12 @@ from analysis.report import main
 from analysis.tables.table import StudyTable, load
 from study.results.answers import ENTRIES, READERS
 from study.results.folder import RecordsError, Results
+from study.results.packed import read_packed
 from study.results.schema import HEADLINE as HEADLINE_FIELDS
 from study.results.schema import PROBES, Row
 from tests.analysis.synthetic import curve_rows, row, trial
 
-EXAMPLE = Path(__file__).parents[3] / "docs" / "example"
+EXAMPLE = Path(__file__).parents[3] / "docs/example/rows.parquet"
 HEADLINE = tuple(field.name for field in HEADLINE_FIELDS)
 FRAMES = ("trials", "points", "attacks", "transfers", "spectra", "landscapes")
 
@@ -37,7 +38,8 @@ def written(folder: str | Path, rows: Sequence[Row]) -> str:
 
 @pytest.fixture(scope="module")
 def example() -> list[Row]:
-    return Results(EXAMPLE).read_rows()[0]
+    rows: list[Row] = read_packed(EXAMPLE)[0].to_pylist()
+    return rows
 
 
 @pytest.fixture
