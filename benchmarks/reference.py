@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from analysis.claims.claim import to_frame
+from analysis.claims.looks import DECIDED
 from analysis.claims.tests import Stratum
 from analysis.findings import Findings, find
 from analysis.output.conclusion import conclude
@@ -31,8 +32,6 @@ from study.until_decided import Schedule
 
 ROWS = Path(__file__).parents[1] / "docs/reference/rows.parquet"
 
-DECIDED = ("supported", "refuted")
-
 PRINTED_BESIDE = (
     ("clean_acc", "test", None, "test_acc", 100.0),
     ("lambda1_theta", "train", None, "lambda1_train", 1.0),
@@ -41,8 +40,6 @@ PRINTED_BESIDE = (
 """Metric, split and epsilon of what paper C prints -> the column of ours, and its factor."""
 
 WORDS = {"supported": "holds", "refuted": "does not hold", "inconclusive": "open"}
-
-LOSS_NAMES = {"ce": "published", "stable": "stable"}
 
 
 def page(location: str | Path) -> Iterator[str]:
@@ -116,8 +113,9 @@ def _decided(findings: Findings) -> Iterator[str]:
 
 
 def _strata(findings: Findings, words: Sequence[str]) -> list[tuple[str, ...]]:
-    """A row a counted stratum with one of these verdicts; one for both losses where they agree, with the stable one's
-    effect.
+    """One row for each counted stratum with one of these verdicts.
+
+    Where both losses agree they share a row, with the effect under the stable loss.
     """
     found: dict[tuple[str, str, str], dict[str | None, tuple[str, Stratum]]] = {}
     for verdict in findings.verdicts:
@@ -127,7 +125,7 @@ def _strata(findings: Findings, words: Sequence[str]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for (claim, where, reached), of_loss in found.items():
         statement, shown = list(of_loss.values())[-1]
-        losses = "" if None in of_loss else "both" if len(of_loss) > 1 else LOSS_NAMES[str(next(iter(of_loss)))]
+        losses = "" if None in of_loss else "both" if len(of_loss) > 1 else name(str(next(iter(of_loss))))
         effect = shown.text if reached in DECIDED else shown.reason
         rows.append((claim, statement, where, WORDS[reached], effect, losses))
     return rows
@@ -205,8 +203,7 @@ def _stable_loss(findings: Findings) -> Iterator[str]:
         yield "No verdict depends on the loss."
     for claim, both in differ.groupby("claim") if len(differ) else ():
         said = ", ".join(
-            f"{WORDS.get(v, v)} under the {LOSS_NAMES[loss]} loss"
-            for loss, v in zip(both["loss"], both["verdict"], strict=True)
+            f"{WORDS.get(v, v)} under the {name(loss)}" for loss, v in zip(both["loss"], both["verdict"], strict=True)
         )
         yield f"- {claim}: {said} ({both['losses'].iloc[0]})."
     yield ""

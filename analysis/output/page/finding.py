@@ -90,7 +90,10 @@ def _decided(claims: Mapping[str, Sequence[Verdict]]) -> dict[str, str]:
 
 
 def _of_networks(claims: Mapping[str, Sequence[Verdict]]) -> list[tuple[list[str], str]]:
-    """The networks that were run and what holds of each, of the foremost claims about more networks than these."""
+    """What holds of the networks that were run, of the foremost claims that wait for other networks.
+
+    Each entry has the networks, all of which support the claim, and what the claim says.
+    """
     found = []
     for claim in (claim for claim in PLAIN if {v.verdict for v in claims.get(claim, ())} == {"inconclusive"}):
         reached: dict[str, set[str]] = {}
