@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from altair.utils.schemapi import debug_mode
 
@@ -26,8 +25,8 @@ from analysis.published.printed_rows import PRINTED
 from analysis.reports.correlation import CorrelationReport, correlation_report
 from analysis.reports.counterexamples import CounterexampleReport, counterexample_report
 from analysis.reports.measures import MeasureReport, measure_report
-from analysis.tables.table import PROTOCOL, StudyTable
-from search_spaces import HEADLINE_EPSILON
+from analysis.tables.epsilons import at_headline
+from analysis.tables.table import StudyTable
 
 CURVATURE = "lambda1_train"
 """The curvature shown in the page's correlation and counterexample sections; the CSV files hold both."""
@@ -90,7 +89,7 @@ def find(table: StudyTable) -> Findings:
             groups=study_figures(data),
             panels={panel_id: panel(data) for panel_id, panel in FIGURES.items()},
             planes=_planes(data),
-            forests=_forests(correlations),
+            forests=_forests(table, correlations),
             arrows=_arrows(data, counterexamples),
             curves=robust_curves(data),
             maps=measure_figures(measures),
@@ -101,19 +100,8 @@ def find(table: StudyTable) -> Findings:
         )
 
 
-def headline(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows at the epsilon of paper A's figures, or at the largest epsilon where a study lacks that one."""
-    if frame.empty:
-        return frame
-    usual = frame["dataset"].map(HEADLINE_EPSILON).astype(float)
-    alike = [key for key in ("dataset", "model", *PROTOCOL) if key in frame]
-    epsilons = frame.groupby(alike, dropna=False)["epsilon"]
-    attacked = epsilons.transform(lambda of_study: np.isclose(of_study, usual[of_study.index]).any())
-    return frame[np.isclose(frame["epsilon"], usual.where(attacked.astype(bool), epsilons.transform("max")))]
-
-
 def _planes(data: FigureData) -> list[Figure]:
-    cells = headline(data.cells[(data.cells["split"] == "test") & (data.cells["n_seeds"] > 0)])
+    cells = at_headline(data.table, data.cells[(data.cells["split"] == "test") & (data.cells["n_seeds"] > 0)])
     attacks: dict[tuple[Any, ...], list[tuple[str, str, float]]] = {}
     distinct = cells[[*SHARED, "attack", "loss", "epsilon"]].drop_duplicates()
     for *shared, attack, loss, epsilon in distinct.itertuples(index=False, name=None):
@@ -126,15 +114,15 @@ def _planes(data: FigureData) -> list[Figure]:
     return figures
 
 
-def _forests(report: CorrelationReport) -> list[Figure]:
+def _forests(table: StudyTable, report: CorrelationReport) -> list[Figure]:
     forest = report.forest
     if forest.empty:
         return []
-    at_headline = headline(forest[forest["scope"] == "stratum"])
-    sound = pd.concat([at_headline, forest[forest["scope"] != "stratum"]])
+    strata = at_headline(table, forest[forest["scope"] == "stratum"])
+    sound = pd.concat([strata, forest[forest["scope"] != "stratum"]])
     sound = sound[sound["cells"] == "sound"]
     figures = []
-    for attack in sorted(at_headline["attack"].unique()):
+    for attack in sorted(strata["attack"].unique()):
         figure = forest_figure(sound, attack=attack, curvature=CURVATURE)
         figures += [figure] if figure is not None else []
     return figures

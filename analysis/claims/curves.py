@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from analysis.statistics.estimates import Reach, Sample
 from analysis.statistics.groups import Codes, group_codes
 from analysis.tables.cells import CELL, FLAGS, cells
+from analysis.tables.epsilons import headline_epsilons
 from analysis.tables.looks import Look, looks
-from analysis.tables.table import CURVE, PROTOCOL, QUESTION, StudyTable
+from analysis.tables.table import ALIKE, CURVE, QUESTION, StudyTable
 from analysis.tables.words import phrase
-from search_spaces import GRIDS, HEADLINE_ATTACKS, HEADLINE_EPSILON, Trial
+from search_spaces import GRIDS, Trial
 
 PAPERS_NETWORKS = {(t.dataset, t.model) for space in GRIDS["full"] for t in space.cells}
 """The data sets and models of all papers."""
@@ -100,7 +101,7 @@ class Measure:
 
     `unit` is that of values and of `delta(dataset)`, the least change that counts. `attacked`: it needs an attack, so
     it comes once for each attack loss. `asked` puts into words what a network is asked, by data set, where not `name`.
-    `epsilons`: data set -> the paper's, where another may stand in for it (`Evidence.headline_epsilons`).
+    `epsilons`: data set -> the paper's, where another may stand in for it (`headline_epsilons`).
     """
 
     name: str
@@ -173,7 +174,7 @@ class Curve:
     @property
     def study(self) -> tuple[object, ...]:
         """Data set, model and protocol: what two curves must share to be compared."""
-        return tuple(self.keys[name] for name in ("dataset", "model", *PROTOCOL))
+        return tuple(self.keys[name] for name in ALIKE)
 
     @property
     def flagged(self) -> dict[str, list[int]]:
@@ -214,32 +215,6 @@ class Evidence:
             "planned": len({*planned.loc[asked, "trial_id"], *found["trial_id"]}),
             **{state: int(states.get(state, 0)) for state in ("ok", DIVERGED, "failed")},
         }
-
-    def headline_epsilons(self, frame: pd.DataFrame) -> pd.Series:
-        """Where paper A's claims are judged, for each row of a frame with `dataset` and `model`.
-
-        The epsilon of its figures; but where more networks of a data set and model met FGSM or PGD at another one, that
-        one. It is said with the verdict, as other sizes than the paper's are.
-        """
-        places = list(zip(frame["dataset"], frame["model"], strict=True))
-        return pd.Series(
-            [self._epsilons.get(place, HEADLINE_EPSILON.get(place[0])) for place in places], frame.index, float
-        )
-
-    @cached_property
-    def _epsilons(self) -> dict[tuple[str, str], float]:
-        attacks = self.whole.attacks
-        asked = attacks[attacks["attack"].isin(HEADLINE_ATTACKS) & (attacks["split"] == "test")]
-        counts = (
-            asked.groupby(["dataset", "model", "epsilon"], observed=True)["trial_id"]
-            .nunique()
-            .reset_index(name="count")
-        )
-        usual = counts["dataset"].map(HEADLINE_EPSILON).astype(float)
-        counts["usual"] = np.isclose(counts["epsilon"].astype(float), usual)
-        last = counts.sort_values(["count", "usual", "epsilon"]).drop_duplicates(["dataset", "model"], keep="last")
-        places = zip(last["dataset"].astype(str), last["model"].astype(str), strict=True)
-        return dict(zip(places, last["epsilon"].astype(float), strict=True))
 
     @cached_property
     def looks(self) -> tuple[tuple[Look, Evidence], ...]:
@@ -312,8 +287,8 @@ class Evidence:
         return points[points["status"].isin(("ok", DIVERGED))].copy()  # in few blocks: every reader chooses from it
 
     def answers(self, attack: str, loss: str, split: str) -> pd.DataFrame:
-        """What finished points answered, by their labels: `dataset`, `model`, `epsilon`, `correct`, `n`, and the `flag`
-        of their cell.
+        """What finished points answered, by their labels: `dataset`, `epsilon`, `headline`, `correct`, `n`, and the
+        `flag` of their cell. `headline` is the headline epsilon of the point (`headline_epsilons`).
         """
         whole, by_question = self._answers
         return by_question.get((attack, loss, split), whole.iloc[:0])
@@ -327,11 +302,12 @@ class Evidence:
         flag = np.select([flags[name].eq(True).to_numpy() for name in FLAGS], FLAGS, "").astype(object)
         flags = flags.assign(flag=flag).merge(codes, on=list(CELL))[["cell", *QUESTION, "flag"]]
         points = self.finished[["trial_id", "regime", "cell"]].assign(point=self.finished.index)
-        attacks = self.table.attacks[["trial_id", "regime", "dataset", "model", *QUESTION, "correct", "n"]]
+        attacks = self.table.attacks.assign(headline=headline_epsilons(self.whole, self.table.attacks))
+        attacks = attacks[["trial_id", "regime", "dataset", "headline", *QUESTION, "correct", "n"]]
         whole = attacks.astype({"epsilon": float}).merge(points, on=["trial_id", "regime"])
         whole = whole.merge(flags, on=["cell", *QUESTION], how="left").set_index("point")
         whole["flag"] = whole["flag"].astype(object).fillna("")
-        columns = ["dataset", "model", "epsilon", "correct", "n", "flag"]
+        columns = ["dataset", "epsilon", "headline", "correct", "n", "flag"]
         parts: Any = whole.groupby(["attack", "loss", "split"])
         return whole[columns], {question: part[columns] for question, part in parts}
 

@@ -123,8 +123,8 @@ def _robust(
 ) -> pd.DataFrame:
     """Data sets without an epsilon were not asked."""
     answers = evidence.answers(attack, str(loss), split)
-    headline = epsilons is HEADLINE_EPSILON
-    epsilon = evidence.headline_epsilons(answers) if headline else answers["dataset"].map(epsilons).astype(float)
+    others = answers["dataset"].map(epsilons).astype(float)
+    epsilon = answers["headline"] if epsilons is HEADLINE_EPSILON else others
     asked = answers.loc[np.isclose(answers["epsilon"], epsilon), ["epsilon", "correct", "n", "flag"]]
     frame = points.join(asked)
     frame = frame[frame["n"].notna() | (frame["status"] == DIVERGED)]

@@ -32,6 +32,7 @@ from analysis.statistics.estimates import (
 from analysis.statistics.sample_tests import contrast, paired_difference
 from analysis.statistics.thresholds import CHANCE_SIGN_ERROR, MIN_GAP, MIN_RATIO, SIGNIFICANCE
 from analysis.tables.cells import cells
+from analysis.tables.epsilons import headline_epsilons
 from analysis.tables.observations import keyed, observe
 from analysis.tables.table import CURVE
 
@@ -95,7 +96,9 @@ def _sign_error(evidence: Evidence, loss: str | None, curve: Curve) -> Stratum:
 
 def _environments(evidence: Evidence, loss: str | None) -> dict[tuple[object, ...], dict[Any, Any]]:
     """(*curve key, attack) -> its sign-error along the batch size at the headline epsilon."""
-    seen = observe(keyed(_asked(evidence, loss, evidence.headline_epsilons(cells(evidence.table)))), CURVATURE, "sound")
+    seen = observe(
+        keyed(_asked(evidence, loss, headline_epsilons(evidence.whole, cells(evidence.table)))), CURVATURE, "sound"
+    )
     if not len(seen.trials):
         return {}
     errors = sign_errors(seen)
@@ -243,7 +246,7 @@ def _pairs(evidence: Evidence, loss: str | None, every_epsilon: bool) -> pd.Data
     asked = (found["loss"] == loss) & (found["split"] == "test") & found["label"].isin(["confirmed", "candidate"])
     asked &= (found["curvature"] == CURVATURE) & (found["direction"] == COUNTEREXAMPLE)
     if not every_epsilon:
-        asked &= np.isclose(found["epsilon"].astype(float), evidence.headline_epsilons(found))
+        asked &= np.isclose(found["epsilon"].astype(float), headline_epsilons(evidence.whole, found))
     pairs = found[asked].sort_values("severity", ascending=False)
     keys = [(*key, attack) for key, attack in zip(curve_keys(pairs), pairs["attack"], strict=True)]
     return pairs.assign(curve=pd.Series(keys, index=pairs.index, dtype=object))

@@ -16,6 +16,7 @@ from analysis.figures.curve_sets import SHARED, Setup, setups, shared_values
 from analysis.statistics.groups import group_codes
 from analysis.statistics.thresholds import MIN_FINITE_SHARE
 from analysis.tables.cells import CELL, FLAGS, cells_and_worst
+from analysis.tables.epsilons import headline_epsilons
 from analysis.tables.observations import by_code
 from analysis.tables.table import CURVE, QUESTION, StudyTable, in_plain_text
 
@@ -64,6 +65,11 @@ class FigureData:
         rows = self.rows(name, setup)
         found: dict[Hashable, pd.DataFrame] = self.once(_by_question, name, setup)
         return found.get(tuple(question[key] for key in QUESTION), rows.iloc[:0])
+
+    def headline_epsilon(self, setup: Setup) -> float:
+        """The epsilon of a setup's figures, in units of pixels in [0, 1] (`headline_epsilons`)."""
+        shared = pd.DataFrame([dict(zip(SHARED, setup.values, strict=True))])
+        return float(headline_epsilons(self.table, shared).iloc[0])
 
     @cached_property
     def setups(self) -> list[Setup]:

@@ -16,9 +16,9 @@ from analysis.figures.figure import POWERS, Figure, Spec, layer, layered, rounde
 from analysis.figures.figure_data import FigureData, curve_id
 from analysis.figures.labels import ROOM, spread
 from analysis.tables.cells import CELL
+from analysis.tables.epsilons import at_headline
 from analysis.tables.words import name
 from analysis.theme import PAPER, SeriesStyle, number, percent
-from search_spaces import HEADLINE_EPSILON
 
 Record = dict[str, Any]
 
@@ -44,6 +44,7 @@ def lead(data: FigureData) -> Lead | None:
     for setup in data.setups:
         cells = data.rows("cells", setup)
         cells = cells[(cells["split"] == "test") & (cells["n_seeds"] > 0) & cells["loss"].isin(LOSSES)]
+        cells = at_headline(data.table, cells)
         if len(cells):
             attacked.append((int(cells.drop_duplicates(list(CELL))["n_seeds"].sum()), setup, cells))
     if not attacked:
@@ -58,10 +59,7 @@ def lead(data: FigureData) -> Lead | None:
 
 
 def _accuracy(setup: Setup, cells: pd.DataFrame, curves: CurveSet) -> Figure:
-    usual = HEADLINE_EPSILON.get(str(setup["dataset"]), 0.0)
-    strengths = sorted(float(e) for e in cells["epsilon"].unique())
-    epsilon = usual if usual in strengths else strengths[-1]
-    cells = cells[cells["epsilon"] == epsilon]
+    epsilon = float(cells["epsilon"].iloc[0])
     attack = str(cells.groupby("attack")["accuracy"].mean().idxmin())
     cells = cells[cells["attack"] == attack]
     losses = [loss for loss in LOSSES if (cells["loss"] == loss).any()]

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.figures.figure import DATA, Figure, encoded, layer, layered, rounded
-from analysis.reports.measures import BETTER, REFERENCE, WITHIN, WORSE, MeasureReport
+from analysis.reports.measures import BETTER, REFERENCE, WORSE, MeasureReport
 from analysis.tables.measures import ROBUSTNESS, SHARPNESS
+from analysis.tables.table import ALIKE
 from analysis.tables.words import name
 
 ROW_HEIGHT = 30
@@ -22,7 +23,7 @@ COLOURS = ["#2166ac", "#92c5de", "#f0f0f0", "#f4a582", "#b2182b"]
 def measure_figures(report: MeasureReport) -> list[Figure]:
     """A map of each study that has several measures of sharpness."""
     shown = report.summary[report.summary["tau"].notna()]
-    by_study = shown.groupby(list(WITHIN), dropna=False, sort=False)
+    by_study = shown.groupby(list(ALIKE), dropna=False, sort=False)
     return [
         _figure(number, keys, rows) for number, (keys, rows) in enumerate(by_study) if rows["sharpness"].nunique() > 1
     ]

@@ -23,7 +23,7 @@ from analysis.figures.figure import Figure
 from analysis.figures.figure_data import FigureData
 from analysis.reports.commands import run_command
 from analysis.tables.lookup import agreeing
-from analysis.tables.table import PROTOCOL
+from analysis.tables.table import ALIKE, PROTOCOL
 from analysis.tables.words import name
 from analysis.theme import percent
 from search_spaces.natural_training import BATCH_SIZES
@@ -198,7 +198,7 @@ class VariantPanel(Panel):
 
     def _cells(self, frame: pd.DataFrame, setup: Setup) -> pd.DataFrame:
         """The cells on the panel's curves, under the protocol of `setup`."""
-        shared = {column: setup[column] for column in ("dataset", "model", *PROTOCOL)}
+        shared = {column: setup[column] for column in ALIKE}
         return self.curves.select(agreeing(frame, shared | {"adversarial_training": "none"}))
 
     def _figures(self, data: FigureData, setup: Setup, clean: pd.DataFrame) -> Iterator[Figure]:

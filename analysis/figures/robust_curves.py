@@ -14,10 +14,8 @@ from analysis.figures.curve_sets import SHARED, Setup
 from analysis.figures.figure import DATA, Figure, Spec, curve_channels, encoded, layer, layered, rounded
 from analysis.figures.figure_data import FigureData
 from analysis.tables.lookup import agreeing
-from analysis.tables.table import StudyTable
 from analysis.tables.words import value_text
 from analysis.theme import MOMENTA, REGIMES, SeriesStyle, percent, regime_style
-from search_spaces import HEADLINE_EPSILON
 
 POINTS = 60
 """Epsilons of a line."""
@@ -37,14 +35,12 @@ def robust_curves(data: FigureData) -> list[Figure]:
         mine = agreeing(measured, dict(zip(SHARED, setup.values, strict=True)))
         sizes = sorted(int(size) for size in mine["batch_size"].unique())
         for (regime, momentum), curve in mine.groupby(["regime", "momentum"], sort=True):
-            figures.append(
-                _figure(data.table, setup, f"{regime_style(str(regime)).label}, m={momentum:g}", curve, sizes)
-            )
+            figures.append(_figure(data, setup, f"{regime_style(str(regime)).label}, m={momentum:g}", curve, sizes))
     return figures
 
 
-def _figure(table: StudyTable, setup: Setup, curve: str, points: pd.DataFrame, sizes: Sequence[int]) -> Figure:
-    quantiles = table.trials.set_index("trial_id")["minimal_epsilon_quantiles"]
+def _figure(data: FigureData, setup: Setup, curve: str, points: pd.DataFrame, sizes: Sequence[int]) -> Figure:
+    quantiles = data.table.trials.set_index("trial_id")["minimal_epsilon_quantiles"]
     lines = {
         int(str(size)): np.array([quantiles[trial_id] for trial_id in one["trial_id"]], dtype=float)
         for size, one in points.groupby("batch_size")
@@ -62,8 +58,8 @@ def _figure(table: StudyTable, setup: Setup, curve: str, points: pd.DataFrame, s
     ]
     counts = sorted({len(found) for found in lines.values()})
     seeds = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
-    usual = HEADLINE_EPSILON.get(str(setup["dataset"]))
-    usual = usual if usual is not None and usual <= end else None
+    headline = data.headline_epsilon(setup)
+    usual = headline if headline <= end else None
     middle = {size: float(np.median(found[:, found.shape[1] // 2])) for size, found in lines.items()}
     return Figure(
         name="-".join((*setup.slug, "".join(c if c.isalnum() else "-" for c in curve.lower()), "robust-curve")),

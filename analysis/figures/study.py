@@ -10,7 +10,6 @@ from analysis.figures.batch_size import accuracy_figure, clean_figure, lambda1_f
 from analysis.figures.curve_sets import CurveSet, Setup, curve_sets
 from analysis.figures.figure import Figure
 from analysis.figures.figure_data import FigureData
-from search_spaces import HEADLINE_EPSILON
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def _group(data: FigureData, setup: Setup, curves: CurveSet) -> FigureGroup:
     measured = curves.select(data.rows("adversarial", setup))
     measured = measured[(measured["split"] == "test") & (measured["n"] > 0)]
     epsilons = tuple(sorted(float(e) for e in measured["epsilon"].unique()))
-    headline = HEADLINE_EPSILON.get(str(setup["dataset"]), 0.0)
+    headline = data.headline_epsilon(setup)
     epsilon = headline if headline in epsilons or not epsilons else epsilons[-1]
     others = epsilons if len(epsilons) > 1 else ()
     figures = [data.once(clean_figure, setup, curves)]

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
-from analysis.reports.measures import WITHIN
 from analysis.tables.cells import CELL
-from analysis.tables.table import CURVE, NESTED, PROTOCOL, QUESTION
+from analysis.tables.table import ALIKE, CURVE, NESTED, PROTOCOL, QUESTION
 from study.results.schema import ATTACK, ROW_SCHEMA
 
 
@@ -45,7 +44,8 @@ NETWORKS: dict[str, str] = {
     "minimal_epsilon_quantiles": f"{ROW['minimal_epsilon_quantiles']}, separated by spaces",
     "lambda1_train_converged": "whether lambda1_train converged",
     "lambda1_test_converged": "whether lambda1_test converged",
-    "worst_acc": "test accuracy under every stored max-norm attack on every loss at the headline epsilon, fraction",
+    "worst_acc": "test accuracy under every stored max-norm attack on every loss, at the epsilon at which most networks of "
+    "its data set, model and protocol met FGSM or PGD, fraction",
     "worst_attacks": "attacks of worst_acc, each loss counted; it compares between networks with equally many",
 }
 
@@ -196,7 +196,7 @@ _MEASURES = {
 }
 
 MEASURES: dict[str, str] = {
-    **{name: KEYS[name] for name in WITHIN},
+    **{name: KEYS[name] for name in ALIKE},
     **_MEASURES,
     "networks": "networks with both measures",
     "curves": "curves with a Kendall's tau",

@@ -13,6 +13,7 @@ from analysis.statistics.correlations import kendall_by_group, kendall_p
 from analysis.statistics.intervals import Z_VARIANCE, continuity_tau, fisher_z_interval, random_effects
 from analysis.statistics.thresholds import MIN_BATCH_SIZES, MIN_SEEDS, MIN_SPAN, SIGNIFICANCE
 from analysis.tables.cells import cells as cells_of
+from analysis.tables.epsilons import at_headline
 from analysis.tables.observations import (
     CURVATURES,
     STRATUM,
@@ -25,7 +26,6 @@ from analysis.tables.observations import (
     observe,
 )
 from analysis.tables.table import CURVE, QUESTION, StudyTable, in_plain_text
-from search_spaces import HEADLINE_EPSILON
 
 ALONG = "tau_b_along_batch_size"
 
@@ -68,7 +68,7 @@ def correlation_report(table: StudyTable) -> CorrelationReport:
     chosen = [(curvature, which) for curvature in CURVATURES for which in ("sound", "all")] if len(cells) else []
     parts = [_correlations(observe(cells, curvature, which)) for curvature, which in chosen]
     everything = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
-    forest = _forest(everything)
+    forest = _forest(table, everything)
     summaries = _as_rows(forest[forest["scope"] != "stratum"])
     tables = [frame for frame in (everything, summaries) if len(frame)]
     correlations = pd.concat(tables, ignore_index=True)[list(COLUMNS)] if tables else everything
@@ -153,15 +153,14 @@ def _worst_and_mean(environments: pd.DataFrame) -> pd.DataFrame:
     return summary.assign(axis=ALL, n=summary["study"].map(counts), note="n counts environments", batch_sizes="")
 
 
-def _forest(rows: pd.DataFrame) -> pd.DataFrame:
+def _forest(table: StudyTable, rows: pd.DataFrame) -> pd.DataFrame:
     strata = rows[(rows["statistic"] == ALONG) & rows["low"].notna()].assign(scope="stratum")
-    at_headline = strata["epsilon"] == strata["dataset"].map(HEADLINE_EPSILON)
     alike = ["curvature", "cells"]
     over_all = [*alike, "epochs", "target_loss", "attack", "loss", "split"]
     parts = [
         strata,
         _summaries(strata, [*alike, *STUDY], "study"),
-        _summaries(strata[at_headline], over_all, ALL),
+        _summaries(at_headline(table, strata), over_all, ALL),
     ]
     forest = pd.concat([part for part in parts if len(part)] or [strata], ignore_index=True)
     return forest.reindex(columns=[*COLUMNS, "scope", "predicted_low", "predicted_high", "i2"])

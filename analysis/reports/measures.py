@@ -18,18 +18,16 @@ from analysis.statistics.multiplicity import benjamini_yekutieli
 from analysis.statistics.thresholds import FLOOR, MIN_SEEDS, SIGNIFICANCE, untrained_accuracy
 from analysis.tables.cells import CELL
 from analysis.tables.cells import cells as cells_of
+from analysis.tables.epsilons import at_headline
 from analysis.tables.looks import looks
 from analysis.tables.lookup import agreeing
 from analysis.tables.measures import SHARPNESS, robustness, sharpness
 from analysis.tables.observations import ALONGSIDE, Observations
 from analysis.tables.pairs import pair_up
-from analysis.tables.table import CURVE, PROTOCOL, StudyTable
+from analysis.tables.table import ALIKE, CURVE, StudyTable
 
 REFERENCE = "lambda1_train"
 """The measure that the papers take; the others are compared with it."""
-
-WITHIN = ("dataset", "model", *PROTOCOL)
-"""Measures are compared within the networks that share these."""
 
 ATTACKED = {
     "fgsm": ("fgsm", "ce"),
@@ -47,7 +45,7 @@ CONVERGED = {
 """Measure of sharpness that rests on an eigenvalue -> the column that says whether it converged."""
 
 COLUMNS = (
-    *WITHIN,
+    *ALIKE,
     *("sharpness", "robustness", "networks", "curves", "tau", "tau_decided", "granulated_tau"),
     *("sign_error", "sign_error_max", "partial", "partial_low", "partial_high"),
     *("difference", "difference_low", "difference_high", "p", "q", "against_lambda1"),
@@ -126,7 +124,7 @@ def _networks(table: StudyTable) -> tuple[pd.DataFrame, list[str], list[str]]:
     logs = sharp.where(sharp > 0).map(np.log2).dropna(axis=1, how="all")
     for values, prefix in ((logs, "x "), (robust, "y ")):
         frame = frame.join(values.add_prefix(prefix), on="trial_id")
-    codes = {"cell": CELL, "study": WITHIN, "stratum": CURVE}
+    codes = {"cell": CELL, "study": ALIKE, "stratum": CURVE}
     frame = frame.assign(**{code: group_codes(frame, names) for code, names in codes.items()})
     trained = frame.groupby("cell")["test_acc"].transform("mean") > untrained_accuracy(frame["num_classes"])
     frame = frame[trained].assign(trial=pd.factorize(frame["trial_id"])[0][trained])
@@ -151,7 +149,7 @@ def _observations(networks: pd.DataFrame, sharp: str, robust: str) -> Observatio
     cells = first.drop(columns=list(means)).join(means).reset_index().rename(columns={"trial": "run"})
     studies, strata = (
         trials.drop_duplicates(code).set_index(code)[list(keys)].sort_index().assign(left_out="")
-        for code, keys in (("study", WITHIN), ("stratum", CURVE))
+        for code, keys in (("study", ALIKE), ("stratum", CURVE))
     )
     return Observations(sharp, "sound", cells, trials, studies, strata)
 
@@ -163,7 +161,7 @@ def _summaries(seen: Observations, taus: pd.DataFrame, sharp: str, robust: str) 
     psi, _ = granulated_by_group(trials, "x", "accuracy", AXES, of_study, len(seen.studies), fixed=ALONGSIDE)
     owner = trials.drop_duplicates("stratum").set_index("stratum")["study"]
     rows = []
-    for study, keys in zip(seen.studies.index, seen.studies[list(WITHIN)].to_dict("records"), strict=True):
+    for study, keys in zip(seen.studies.index, seen.studies[list(ALIKE)].to_dict("records"), strict=True):
         networks = trials[of_study == study].reset_index(drop=True)
         mine, tau = cells[cells["study"] == study].drop_duplicates("run"), taus[taus["stratum"].map(owner) == study]
         errors = _sign_errors(networks, "x").groupby("stratum")["error"].mean()
@@ -234,11 +232,8 @@ def _with_counterexamples(
     """`summary` with the confirmed counterexamples of each measure at the headline epsilons."""
     if REFERENCE not in sharp or summary.empty:
         return summary
-    cells = cells_of(table)
-    headline = table.trials.drop_duplicates("trial_id").set_index("trial_id")["headline_epsilon"].astype(float)
-    of_cell = cells["trial_ids"].map(lambda ids: headline.get(ids[0], np.nan) if len(ids) else np.nan)
-    shown = (cells["split"] == "test") & np.isclose(cells["epsilon"], of_cell.astype(float))
-    cells = cells[shown].reset_index(drop=True)
+    cells = at_headline(table, cells_of(table))
+    cells = cells[cells["split"] == "test"].reset_index(drop=True)
     values = networks.drop_duplicates("trial_id").set_index("trial_id")
     found: dict[str, pd.DataFrame] = {}
     for measure in sharp:
@@ -254,7 +249,7 @@ def _with_counterexamples(
         fit = testable_pairs(known, pairs, REFERENCE)
         judged = judge_pairs(known, pairs, fit, COUNTEREXAMPLE, table.attacks)
         mine = judged.loc[judged["label"] == "confirmed", ["i", "j"]]
-        keys = cells[[*WITHIN, "attack", "loss"]].iloc[mine["i"]].reset_index(drop=True)
+        keys = cells[[*ALIKE, "attack", "loss"]].iloc[mine["i"]].reset_index(drop=True)
         found[measure] = pd.concat([mine.reset_index(drop=True), keys], axis=1)
     rows: list[dict[Any, Any]] = []
     for row in summary.to_dict("records"):
@@ -262,7 +257,7 @@ def _with_counterexamples(
         if not attack:
             rows.append(row)
             continue
-        asked = {name: row[name] for name in WITHIN} | {"attack": attack, "loss": loss}
+        asked = {name: row[name] for name in ALIKE} | {"attack": attack, "loss": loss}
         ours, theirs = (_places(agreeing(found[measure], asked)) for measure in (row["sharpness"], REFERENCE))
         counts = {"counterexamples": len(ours), "lambda1_counterexamples": len(theirs), "remaining": len(ours & theirs)}
         rows.append({**row, **counts})

@@ -11,7 +11,9 @@ import pandas as pd
 
 from analysis.statistics.groups import group_codes
 from analysis.tables.arrow import at
-from analysis.tables.table import StudyTable
+from analysis.tables.epsilons import at_headline
+from analysis.tables.table import ALIKE, StudyTable
+from search_spaces.probe import LOSSES
 
 WORST, ANY_LOSS = "worst", "any_loss"
 """The attack and the loss by which tables call what withstands every attack on every loss."""
@@ -97,26 +99,32 @@ def _quantile(percent: int, table: StudyTable) -> pd.Series:
 
 
 def _at_headline(answers: pd.DataFrame, table: StudyTable, column: str = "accuracy") -> pd.Series:
-    """A column of `answers` at each network's headline epsilon, the lowest of several."""
-    trials = table.trials[["trial_id", "headline_epsilon"]]
-    mine = answers.merge(trials.rename(columns={"headline_epsilon": "headline"}), on="trial_id")
-    mine = mine[np.isclose(mine["epsilon"], mine["headline"].astype(float))]
+    """A column of `answers` at the headline epsilon of each network, the lowest of several."""
+    trials = table.trials[["trial_id", *ALIKE]]
+    mine = at_headline(table, answers[["trial_id", "epsilon", column]].merge(trials, on="trial_id"))
     return mine.groupby("trial_id")[column].min().reindex(trials["trial_id"])
 
 
-def _attacked(names: tuple[str, ...], table: StudyTable) -> pd.Series:
+def _attacked(names: tuple[str, ...], losses: tuple[str, ...], table: StudyTable) -> pd.Series:
     attacks = table.attacks[(table.attacks["split"] == "test") & table.attacks["attack"].isin(names)]
-    return _at_headline(attacks[["trial_id", "epsilon", "accuracy"]], table)
+    return _at_headline(attacks[attacks["loss"].isin(losses)], table)
 
 
 ROBUSTNESS: Mapping[str, Measure] = {
     measure.name: measure
     for measure in (
-        Measure("fgsm", "accuracy under FGSM", "FGSM", partial(_column, "fgsm_acc")),
-        Measure("fgsm_stable", "accuracy under FGSM, stable loss", "FGSM, stable", partial(_column, "fgsm_acc_stable")),
-        Measure("pgd", "accuracy under PGD", "PGD", partial(_column, "pgd_acc")),
-        Measure("pgd_stable", "accuracy under PGD, stable loss", "PGD, stable", partial(_column, "pgd_acc_stable")),
-        Measure("apgd", "accuracy under auto-PGD", "auto-PGD", partial(_attacked, AUTO)),
+        Measure("fgsm", "accuracy under FGSM", "FGSM", partial(_attacked, ("fgsm",), ("ce",))),
+        Measure(
+            "fgsm_stable",
+            "accuracy under FGSM, stable loss",
+            "FGSM, stable",
+            partial(_attacked, ("fgsm",), ("stable",)),
+        ),
+        Measure("pgd", "accuracy under PGD", "PGD", partial(_attacked, ("pgd",), ("ce",))),
+        Measure(
+            "pgd_stable", "accuracy under PGD, stable loss", "PGD, stable", partial(_attacked, ("pgd",), ("stable",))
+        ),
+        Measure("apgd", "accuracy under auto-PGD", "auto-PGD", partial(_attacked, AUTO, (*LOSSES, "dlr"))),
         Measure(WORST, "accuracy under all attacks", "all attacks", lambda table: _at_headline(worst(table), table)),
         Measure(
             "minimal_epsilon_area",

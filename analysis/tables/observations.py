@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from analysis.statistics.groups import Codes, group_codes, numbered
 from analysis.statistics.intervals import Array
 from analysis.tables.cells import FLAGS
-from analysis.tables.table import CURVE, PROTOCOL, QUESTION
+from analysis.tables.table import ALIKE, CURVE, QUESTION
 
-STUDY = ("dataset", "model", *PROTOCOL, *QUESTION)
+STUDY = (*ALIKE, *QUESTION)
 """The columns of one study: correlations are never taken across data sets, models, protocols or attacks."""
 
 STRATUM = (*CURVE, *QUESTION)

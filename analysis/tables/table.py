@@ -56,6 +56,9 @@ _CLASSES = {"cifar100": 100}
 PROTOCOL = fields_with_role("protocol")
 """The fields of a training protocol; trials of different protocols never share a curve or a test."""
 
+ALIKE = ("dataset", "model", *PROTOCOL)
+"""What two networks must share to be compared."""
+
 SETTING = fields_with_role("setting")
 """The other fields that the curves of one panel share."""
 

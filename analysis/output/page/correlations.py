@@ -9,11 +9,12 @@ import pandas as pd
 
 from analysis.figures import Figure
 from analysis.figures.figure import styles_of
-from analysis.findings import CURVATURE, Findings, headline
+from analysis.findings import CURVATURE, Findings
 from analysis.output.page.charts import Charts, Group, group
 from analysis.output.page.templates import Section
+from analysis.tables.epsilons import at_headline
 from analysis.tables.lookup import agreeing
-from analysis.tables.table import PROTOCOL, in_plain_text
+from analysis.tables.table import ALIKE, in_plain_text
 from analysis.tables.words import name
 from analysis.theme import SeriesStyle, correlation
 
@@ -47,10 +48,10 @@ def correlation_section(findings: Findings, charts: Charts) -> Section:
     studies: list[Context] = []
     if len(correlations) and findings.planes:
         mine = correlations[(correlations["curvature"] == CURVATURE) & (correlations["cells"] == "sound")]
-        mine = in_plain_text(headline(mine[mine["epsilon"].notna()]))
+        mine = in_plain_text(at_headline(findings.table, mine[mine["epsilon"].notna()]))
         pooled = mine[(mine["statistic"] == "tau_b_pooled") & mine["estimate"].notna()]
-        simpson = in_plain_text(report.simpson)
-        keys = ["dataset", "model", *PROTOCOL]
+        simpson = in_plain_text(at_headline(findings.table, report.simpson))
+        keys = list(ALIKE)
         studies = [_study(values, rows, mine, simpson) for values, rows in pooled.groupby(keys, dropna=False)]
     context = {
         "planes": _group(findings.planes, charts, styles_of(findings.planes)),
@@ -67,13 +68,13 @@ def _group(figures: Sequence[Figure], charts: Charts, styles: Sequence[SeriesSty
 
 
 def _study(values: tuple[Any, ...], pooled: pd.DataFrame, rows: pd.DataFrame, simpson: pd.DataFrame) -> Context:
-    keys = dict(zip(["dataset", "model", *PROTOCOL], values, strict=True))
+    keys = dict(zip(ALIKE, values, strict=True))
     mine = agreeing(rows, keys)
     questions = sorted(pooled[["attack", "loss", "epsilon"]].drop_duplicates().itertuples(index=False, name=None))
     answers = {tuple(row[key] for key in _QUESTION): row for row in reversed(mine[_SHOWN].to_dict("records"))}
     epsilon = ", ".join(f"{e:g}" for e in sorted({e for _, _, e in questions}))
     where = f"{name(str(keys['dataset']))} · {name(str(keys['model']))}, {int(keys['epochs'])} epochs"
-    both = headline(agreeing(simpson, {**keys, "curvature": CURVATURE, "cells": "sound"}))
+    both = agreeing(simpson, {**keys, "curvature": CURVATURE, "cells": "sound"})
     flips = both[both["simpson"].astype(bool)]
     return {
         "where": where,

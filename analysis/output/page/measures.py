@@ -9,8 +9,9 @@ import pandas as pd
 from analysis.findings import Findings
 from analysis.output.page.charts import Charts, group
 from analysis.output.page.templates import Section
-from analysis.reports.measures import REFERENCE, WITHIN, conclusion
+from analysis.reports.measures import REFERENCE, conclusion
 from analysis.tables.measures import ROBUSTNESS, SHARPNESS
+from analysis.tables.table import ALIKE
 from analysis.tables.words import name
 from analysis.theme import correlation
 
@@ -35,7 +36,7 @@ def measure_section(findings: Findings, charts: Charts) -> Section | None:
     if not figures:
         return None
     titles = [one.title.partition(":")[0] for one in figures]
-    studies = [_study(keys, rows) for keys, rows in report.summary.groupby(list(WITHIN), dropna=False, sort=False)]
+    studies = [_study(keys, rows) for keys, rows in report.summary.groupby(list(ALIKE), dropna=False, sort=False)]
     context = {
         "conclusion": conclusion(report),
         "maps": group(charts, figures, titles, columns="two"),
