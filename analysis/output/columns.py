@@ -44,8 +44,8 @@ NETWORKS: dict[str, str] = {
     "minimal_epsilon_quantiles": f"{ROW['minimal_epsilon_quantiles']}, separated by spaces",
     "lambda1_train_converged": "whether lambda1_train converged",
     "lambda1_test_converged": "whether lambda1_test converged",
-    "worst_acc": "test accuracy under every stored max-norm attack on every loss, at the epsilon at which most networks of "
-    "its data set, model and protocol met FGSM or PGD, fraction",
+    "worst_acc": "test accuracy under every stored max-norm attack on every loss, fraction; at the epsilon where most "
+    "networks of its data set, model and protocol met FGSM or PGD",
     "worst_attacks": "attacks of worst_acc, each loss counted; it compares between networks with equally many",
 }
 
