@@ -124,8 +124,11 @@ def missing_data(work: Sequence[Planned], folder: Path) -> list[str]:
     return [name for name, one in loaders.items() if isinstance(one, FromFiles) and not one.is_in(folder)]
 
 
-def load_data(work: Sequence[Planned], data_dir: str | None) -> Data:
-    """Every data set that the work needs, loaded once, before any trial starts."""
+def load_data(work: Sequence[Planned], data_dir: str | None, rows: Iterable[Row] = ()) -> Data:
+    """Every data set that the work needs, loaded once, before any trial starts.
+
+    Refuses a data set that is not the one on which the networks of `rows` were trained.
+    """
     from study.data import DataError, load, split
     from study.trials.device_data import data_key
 
@@ -142,4 +145,11 @@ def load_data(work: Sequence[Planned], data_dir: str | None) -> Data:
                 data[key] = (split(whole, **sizes), whole.sha256)
     except (DataError, ValueError) as error:
         raise InputError(str(error)) from error
+    for row in rows:
+        known = datasets.get(row["dataset"])
+        if known is not None and row["status"] in TRAINED and row["dataset_sha256"] not in (None, known.sha256):
+            raise InputError(
+                f"{row['dataset']} in {folder} is not the data on which stored networks were trained "
+                f"({row['trial_id']}): give that data, or another --results"
+            )
     return data

@@ -114,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                         )
                     )
                 with Trackers(settings.trackers, results) as trackers:
-                    data = checks.load_data(work, arguments.data_dir)
+                    data = checks.load_data(work, arguments.data_dir, rows)
                     _record_request(results, request, argv, outside, looks)
                     from study.tuning import gpu_shares, tuner  # importing ray takes seconds
 
@@ -260,7 +260,8 @@ def _print_dry_run(
     costs = _costs(results, grid, rows, work, outside)
     folder = checks.data_folder(arguments.data_dir)
     missing = checks.missing_data(work, folder)
-    checks.load_data([planned for planned in work if planned.trial.dataset not in missing], arguments.data_dir)
+    here = [planned for planned in work if planned.trial.dataset not in missing]
+    checks.load_data(here, arguments.data_dir, rows)
     local = arguments.address is None and not os.environ.get("RAY_ADDRESS")
     if local:
         checks.check_machine(settings, {planned.trial.precision for planned in work})

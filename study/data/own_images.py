@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,13 +121,17 @@ def _npz(path: Path) -> _Found:
             arrays = {name: file[name] for name in file.files}
     except OSError as error:
         raise DataError(f"{path} cannot be read ({first_line(error)})") from error
-    except (ValueError, EOFError, BadZipFile) as error:
+    except (ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise DataError(f"{path} is no file that numpy.savez wrote ({first_line(error)})") from error
     train, test = _arrays(path, arrays, ("train",)), _arrays(path, arrays, TEST_NAMES)
     whole = train or _arrays(path, arrays, ("",))
     if whole is None:
         raise DataError(f"{path} holds {', '.join(arrays) or 'nothing'}, not train_x, train_y, test_x and test_y")
     images, labels = whole
+    if test and images.shape[1:] != test[0].shape[1:]:
+        raise DataError(
+            f"{path} holds training images of shape {images.shape[1:]} and test images of shape {test[0].shape[1:]}"
+        )
     if test:
         images, labels = np.concatenate([images, test[0]]), np.concatenate([labels, test[1]])
     is_test = np.arange(len(labels)) >= len(whole[1]) if test else held_out(labels, TEST_STRIDE)
@@ -277,22 +282,31 @@ def _encoded(
         return image
 
     def shape(place: int) -> Shape:
-        image = opened(place)
-        return 1 if image.mode in ("1", "L") else 3, image.height, image.width
+        return _shape(opened(place))
 
     def read(to: Shape, scaled: bool) -> Images:
         images = np.empty((len(files), *to), np.uint8)
         for place in range(len(files)):
             image = opened(place)
-            if not scaled and (image.height, image.width) != to[1:]:
+            if not scaled and _shape(image) != to:
                 raise DataError(
-                    f"{names[place]} has {image.width}x{image.height} pixels, the first image {to[2]}x{to[1]}: state "
-                    "the size that all shall have, as --dataset DIR@3x64x64 or OwnImages(DIR, image_shape=(3, 64, 64))"
+                    f"{names[place]} has {_in_words(_shape(image))}, the first image {_in_words(to)}: state the shape "
+                    "that all shall have, as --dataset DIR@3x64x64 or OwnImages(DIR, image_shape=(3, 64, 64))"
                 )
             images[place] = _pixels(image, to)
         return images
 
     return _Found(labels, is_test, classes, shape, read)
+
+
+def _shape(image: Any) -> Shape:
+    """The shape (C, H, W) of a PIL image."""
+    return 1 if image.mode in ("1", "L") else 3, image.height, image.width
+
+
+def _in_words(shape: Shape) -> str:
+    channels, height, width = shape
+    return f"{width}x{height} {'grey' if channels == 1 else 'colour'} pixels"
 
 
 def _pixels(image: Any, shape: Shape) -> Images:

@@ -91,6 +91,7 @@ def state_to_bytes(
     state: TrainingState,
     started_from: str | None = None,
     fingerprint: str | None = None,
+    dataset_sha256: str | None = None,
 ) -> bytes:
     """A checkpoint: all that is needed to resume a trial.
 
@@ -98,6 +99,7 @@ def state_to_bytes(
         model, optimizer, state: as they are after an epoch.
         started_from: `weights_sha256` of the parent's weights; None without a parent.
         fingerprint: of the model's function (`study.models.fingerprint`); None: not known.
+        dataset_sha256: of the data set; None: not known.
     """
     return _to_zip(
         {
@@ -106,6 +108,7 @@ def state_to_bytes(
             "training": asdict(state),
             "started_from": started_from,
             "fingerprint": fingerprint,
+            "dataset_sha256": dataset_sha256,
         }
     )
 
@@ -116,18 +119,21 @@ def load_state(
     content: bytes,
     started_from: str | None = None,
     fingerprint: str | None = None,
+    dataset_sha256: str | None = None,
 ) -> TrainingState:
     """Load a checkpoint into model and optimizer; returns the state of training.
 
     Raises:
         DamagedError: the bytes are damaged or of another trial.
-        ValueError: training began with other weights, or with another function of the model.
+        ValueError: training began with other weights, with another function of the model or on other data.
     """
     stored = _from_bytes(content)
     if stored.get("started_from") != started_from:
         raise ValueError("checkpoint began with other weights than the parent's")
     if fingerprint and stored.get("fingerprint") and not same_function(stored["fingerprint"], fingerprint):
         raise ValueError("checkpoint is of another function of this model")
+    if dataset_sha256 and stored.get("dataset_sha256", dataset_sha256) != dataset_sha256:
+        raise ValueError("checkpoint began on other data")
     try:
         model.load_state_dict(stored["model"])
         optimizer.load_state_dict(stored["optimizer"])

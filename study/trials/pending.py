@@ -15,6 +15,8 @@ COLUMNS = (
     "status",
     "status_reason",
     *(f"{column}.{name}" for column, names in ENTRIES.items() for name in names),
+    "dataset",
+    "dataset_sha256",
     "lambda1_x_train",
     "lambda1_x_test",
     "psd_violation",

@@ -26,6 +26,7 @@ from study.results.schema import Row
 from study.training import precision, streams
 from study.training.cuda_graph import CudaGraphs
 from study.training.evaluation import evaluate
+from study.training.gpu_memory import out_of_gpu_memory
 from study.training.loop import Perturb, Recipe, TrainingRun
 from study.training.schedules import SCHEDULES
 from study.training.tracking import Tracking, tracked
@@ -151,6 +152,7 @@ class TrialTraining:
         self._data, self._results, self._num_classes = data, results, DATASETS[trial.dataset].num_classes
         self._fingerprint = fingerprint_of(trial)
         self._parent_sha256 = None if parent is None else checkpoints.weights_sha256(parent)
+        self._began = self._parent_sha256, self._fingerprint, data.sha256
         self._checkpoint_seconds = checkpoint_seconds
         self._row = new_row(planned)
         self._saved = time.perf_counter()
@@ -164,7 +166,7 @@ class TrialTraining:
             return
         fresh = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
         try:
-            self.run.state = checkpoints.load_state(model, optimizer, stored, self._parent_sha256, self._fingerprint)
+            self.run.state = checkpoints.load_state(model, optimizer, stored, *self._began)
         except ValueError as error:
             if isinstance(error, DamagedError):
                 self._results.set_aside(f"checkpoints/{self.trial_id}.pt", str(error))
@@ -172,16 +174,27 @@ class TrialTraining:
             optimizer.load_state_dict(fresh[1])
 
     def track(self, run: TrainingRun) -> None:
-        """A hook for the training loop, before `store_checkpoint`: add the epoch's curvature if it is tracked."""
-        if self._tracking is not None:
+        """A hook for the training loop, before `store_checkpoint`: add the epoch's curvature if it is tracked.
+
+        Tracking ends, and the trial's log says why, where torch cannot compute it, as with a layer that has no second
+        derivative.
+        """
+        if self._tracking is None:
+            return
+        try:
             self._tracking(run)
+        except Exception as error:
+            if isinstance(error, OSError) or out_of_gpu_memory(error):
+                raise
+            self._tracking = None
+            run.model.train()
+            self._results.write_log(self.trial_id, f"the curvature was not tracked: {error}\n")
 
     def store_checkpoint(self, run: TrainingRun) -> None:
         """A hook for the training loop: store a checkpoint if one is due."""
         now = time.perf_counter()
         if now - self._saved >= self._checkpoint_seconds and not run.finished:
-            began = self._parent_sha256, self._fingerprint
-            state = checkpoints.state_to_bytes(run.model, run.optimizer, run.state, *began)
+            state = checkpoints.state_to_bytes(run.model, run.optimizer, run.state, *self._began)
             self._results.write_checkpoint(self.trial_id, state)
             self._saved = now
 

@@ -121,6 +121,23 @@ def different_sizes(folder: Path) -> None:
     pil(images(3, (9, 9))["train"][0][0]).save(folder / "train" / "class 2" / "z.png")
 
 
+def one_in_colour(folder: Path) -> None:
+    as_folders(folder, images(1))
+    Image.new("RGB", (5, 6), "red").save(folder / "train" / "class 2" / "z.png")
+
+
+def other_shape(folder: Path) -> None:
+    parts = {"train": images(1)["train"], "test": images(3)["test"]}
+    as_arrays(folder, parts)
+
+
+def damaged_inside(folder: Path) -> None:
+    np.savez_compressed(folder / "a.npz", x=np.arange(4000, dtype=np.uint8).reshape(-1, 4, 4), y=np.arange(250) % 2)
+    content = bytearray((folder / "a.npz").read_bytes())
+    content[100:140] = bytes(40)
+    (folder / "a.npz").write_bytes(content)
+
+
 def one_class(folder: Path) -> None:
     np.savez(folder / "a.npz", x=np.zeros((10, 4, 4), np.uint8), y=np.zeros(10, np.int64))
 
@@ -163,12 +180,18 @@ def deep(folder: Path) -> None:
     ("spoil", "message"),
     [
         (lambda folder: None, "holds no images of two classes; it should be a folder for each class"),
-        (different_sizes, r"z\.png has 9x9 pixels, the first image 5x6: state the size .* --dataset DIR@3x64x64"),
+        (
+            different_sizes,
+            r"z\.png has 9x9 \w+ pixels, the first image 5x6 \w+ pixels: state the shape .* --dataset DIR@3x64x64",
+        ),
         (one_class, "labels 0 to 0 of 1 classes: two and more are needed"),
         (floats, "x is float64 of shape .*; images are uint8"),
         (other_class, "has the folder dogs, which is no class of the training images"),
         (empty_class, "owls holds no image: fill or delete the folder"),
         (class_without_training_images, r"has 5 classes, of which 2 have no training image \(the first: 3\)"),
+        (one_in_colour, r"z\.png has 5x6 colour pixels, the first image 5x6 grey pixels: state the shape"),
+        (other_shape, r"holds training images of shape \(1, 6, 5\) and test images of shape \(3, 6, 5\)"),
+        (damaged_inside, r"a\.npz is no file that numpy\.savez wrote"),
         (no_array, r"a\.npz is no file that numpy\.savez wrote"),
         (no_image, r"000\.png is no image that can be decoded"),
         (deep, r"000\.png has more than 8 bits a channel: convert it"),

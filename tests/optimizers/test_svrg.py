@@ -12,6 +12,7 @@ from study.models import set_dropout_generator
 from study.optimizers.svrg import SVRG
 from tests.optimizers.small import (
     BATCH,
+    CLASSES,
     IMAGES,
     KINDS,
     RATE,
@@ -36,6 +37,17 @@ def begun(model: nn.Module, roll: int = 0) -> SVRG:
     optimizer.begin_epoch(lambda: batches(DOUBLE, roll), stream())
     set_dropout_generator(model, stream(7))
     return optimizer
+
+
+def test_masks_of_torchs_own_dropout_are_the_same_at_the_snapshot_and_at_the_weights() -> None:
+    """With equal masks the two gradients of a step cancel at the snapshot, and the step is along g(snapshot)."""
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 30), nn.Dropout(0.5), nn.Linear(30, CLASSES))
+    model = model.to(DOUBLE)
+    optimizer = SVRG(model, learning_rate=RATE)
+    optimizer.begin_epoch(lambda: batches(DOUBLE, 0), stream())
+    expected = torch.cat([g.flatten() for g in optimizer._full_gradient])
+    torch.testing.assert_close(directions(model, optimizer)[0], expected)
 
 
 def moved(model: nn.Module, distance: float) -> None:

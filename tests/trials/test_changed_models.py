@@ -1,8 +1,9 @@
-"""A model whose function was edited between two runs in one results folder."""
+"""A model whose function was edited, or data that were changed, between two runs in one results folder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 
 from search_spaces import Planned
 from study import run
+from study.checks import InputError, load_data
 from study.data import load, split
 from study.models import MODELS, Builder
 from study.trials.device_data import DeviceData
@@ -71,6 +73,31 @@ def test_a_half_trained_network_of_another_function_is_trained_anew(edit: Callab
     edit(between=nn.Tanh)
     row = execute(own(), tensors(), results)
     assert timeless(row) == timeless(execute(own(), tensors(), results_in(tmp_path / "new")))
+
+
+def test_a_half_trained_network_of_other_data_is_trained_anew(tmp_path: Path) -> None:
+    class StoppedError(Exception):
+        pass
+
+    def stop(metrics: Mapping[str, object]) -> None:
+        if metrics.get("epoch") == 2:
+            raise StoppedError
+
+    results, one = results_in(tmp_path / "changed"), planned(trial(), frozenset())
+    with pytest.raises(StoppedError):
+        execute(one, replace(tensors(), sha256="others"), results, report=stop, checkpoint_seconds=0)
+    row = execute(one, tensors(), results)
+    assert timeless(row) == timeless(execute(one, tensors(), results_in(tmp_path / "new")))
+
+
+def test_data_that_stored_networks_were_not_trained_on_are_refused_before_any_trial(tmp_path: Path) -> None:
+    one, two = planned(trial()), planned(trial(seed=1))
+    row = execute(planned(one.trial, frozenset()), tensors(), results_in(tmp_path))
+    assert len(load_data([two], None, [row])) == 1
+    changed = row | {"dataset_sha256": "of others"}
+    assert len(load_data([two], None, [changed | {"status": "failed"}, changed | {"dataset": "mnist"}])) == 1
+    with pytest.raises(InputError, match=r"digits in .* is not the data on which stored networks were trained"):
+        load_data([two], None, [changed])
 
 
 def test_the_command_refuses_even_if_there_is_nothing_to_do(

@@ -55,6 +55,15 @@ def test_pgd_of_other_steps_is_another_probe(results: Results) -> None:
     assert [(a["steps"], a["step_size"]) for a in row["attacks"]] == [(40, 0.1 / 30), (3, 2.5 * 0.1 / 3)]
 
 
+def test_the_headline_column_is_of_the_published_number_of_steps_whatever_was_asked_last(results: Results) -> None:
+    published = AttackProbe("pgd", 0.1, "ce")
+    for probe in (replace(published, steps=60), published, replace(published, steps=1), replace(published, loss="dlr")):
+        row = execute(planned(asked=frozenset({probe})), tensors(), results)
+        found = {(attack["loss"], attack["steps"]): attack["accuracy"] for attack in row["attacks"]}
+        assert row["pgd_acc"] == found.get(("ce", 40), found["ce", 60])
+    assert row["pgd_acc_stable"] is None
+
+
 @pytest.mark.parametrize(
     ("model", "asked"), [("m1_8", probes()), ("stdcnn", frozenset([AttackProbe("fgsm", 0.1, "ce")]))]
 )

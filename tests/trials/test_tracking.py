@@ -11,7 +11,7 @@ from study.curvature import batch_sharpness, draw_subset, top_eigenvalues
 from study.results.checkpoints import read_weights, weights_sha256
 from study.results.folder import Results
 from study.results.schema import Row
-from study.training import streams
+from study.training import streams, tracking
 from study.training.loop import Epoch
 from study.training.tracking import FEWEST_IMAGES, MOST_EPOCHS, MOST_IMAGES, PASSES, tracked
 from study.trials.execute import execute
@@ -41,6 +41,21 @@ def test_weights_and_history_are_the_same_bits_with_and_without_tracking(tmp_pat
     assert [e["train_loss"] for e in with_it["history"]] == [e["train_loss"] for e in without["history"]]
     assert all(epoch["lambda1"] > 0 and epoch["track_seconds"] > 0 for epoch in with_it["history"])
     assert all(value is None for epoch in values(without) for value in epoch)
+
+
+def test_a_curvature_that_cannot_be_computed_costs_the_tracking_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("derivative for hardsigmoid_backward is not implemented")
+
+    monkeypatch.setattr(tracking, "top_eigenvalues", fail)
+    with_it, without = run(tmp_path / "a", one(), track=100.0), run(tmp_path / "b", one())
+    assert with_it["status"] == "ok"
+    assert with_it["weights_sha256"] == without["weights_sha256"]
+    assert all(value is None for epoch in values(with_it) for value in epoch)
+    (log,) = (tmp_path / "a/logs").iterdir()
+    assert "the curvature was not tracked: derivative for hardsigmoid" in log.read_text()
 
 
 def test_the_last_epoch_holds_what_the_trained_network_has(tmp_path: Path) -> None:
