@@ -204,7 +204,7 @@ class Test:
         """The delta of this test on the network of a curve; 0: the direction decides."""
         usual = curve.measure.delta(curve.dataset)
         given = usual if self.delta is None else self.delta
-        return given if isinstance(given, float) else given.get(curve.model, usual)
+        return given.get(curve.model, usual) if isinstance(given, Mapping) else given
 
     def judge(
         self, evidence: Evidence, loss: str | None, curves: Sequence[Curve], printed: Reach | None = None

@@ -189,7 +189,9 @@ class TestAssociation:
         quiet, noisy = (judge("C6", self.inputs(*shuffled, noise=noise)).strata for noise in (0.003, 0.3))
         assert {s.verdict for s in quiet if s.model == "m1"} == {"supported"}
         assert {s.verdict for s in noisy if s.model == "m1"} == {"inconclusive"}
-        assert "CIFAR-10, C1" in judge("C6", self.inputs(*shuffled)).why  # whose pair of batch sizes was not run
+        assert (
+            "CIFAR-10, C1" in judge("C6", self.inputs(*shuffled), alone=False).why
+        )  # whose pair of batch sizes was not run
 
     def test_c6_holds_c1_at_batch_512_against_32(self) -> None:
         """The paper's own instance: less of both at 512, and less robust."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from search_spaces.natural_training import STUDIES
 from study.results.schema import Row
 from tests.analysis.claims.planted_claims import FALLS, FLAT, RISES, SIZES, judge, regimes, rng
 from tests.analysis.synthetic import Curve, curve_rows, flat, line
@@ -189,6 +190,19 @@ class TestFallingRobustness:
         noisy = curve_rows(regime="lr", fgsm=line(0.5, -0.005), noise=0.08)
         assert judge("A7", noisy).verdict == "inconclusive"
         assert judge("A7", curve_rows(regime="lr", seeds=(0,))).verdict == "not run"
+
+    @pytest.mark.parametrize("claim", ["A4", "A7"])
+    def test_a_setting_that_was_not_even_asked_for_leaves_the_claim_open(self, claim: str) -> None:
+        """Both were supported: A7 without its benchmark, A4 without the LR that its ratio is to be flatter than."""
+        regime = {"A4": "lr_bs", "A7": "lr"}[claim]
+        falling = {"fgsm": line(0.5, -0.03), "pgd": line(0.4, -0.02), "log2_lambda1": flat(3.0)}
+        networks = [{"dataset": s.dataset, "model": s.model} for s in STUDIES]
+        rows = [
+            row for k, one in enumerate(networks) for row in curve_rows(regime=regime, rng=rng(k), **one, **falling)
+        ]
+        found = judge(claim, [row | {"regimes": (regime,)} for row in rows], alone=False)
+        assert found.verdict == "inconclusive"
+        assert "not run in" in found.reason
 
     def test_a17_attacks_agree_or_not(self) -> None:
         same = curve_rows(regime="lr", fgsm=line(0.5, -0.03), pgd=line(0.4, -0.02))
