@@ -15,7 +15,7 @@ from analysis.claims.measures import LEFT_OUT, NOT_CONVERGED, NOT_POSITIVE, clea
 from analysis.claims.tests import OverNetworks, Stratum, no_losses, worded
 from analysis.statistics.estimates import AT_ONE_SIZE, Decision, Sample
 from analysis.statistics.intervals import clopper_pearson, logit_accuracy
-from analysis.statistics.sample_tests import difference_by_seed, no_difference
+from analysis.statistics.sample_tests import contrast, no_difference, paired_difference
 from analysis.statistics.thresholds import (
     CURVATURE_DELTA,
     CURVATURE_STEP,
@@ -118,11 +118,8 @@ def _contrast(evidence: Evidence, loss: str | None, network: Network, one: SeedC
             continue
         first, second = one.first(evidence, loss, run, parent), one.second(evidence, loss, run, parent)
         pairs += [(first, second)] if first and second else []
-    differences = np.array([(a.value - b.value, a.linear - b.linear) for a, b in pairs], dtype=float).reshape(-1, 2)
-    step = max((reading.step for pair in pairs for reading in pair), default=0.0)
-    finding = difference_by_seed(
-        differences[:, 0], differences[:, 1], claimed=one.claimed, delta=one.delta, rounding=step
-    )
+    arms = (_sample([pair[place] for pair in pairs], one.unit) for place in (1, 0))
+    finding = contrast(paired_difference(*arms), claimed=one.claimed, delta=one.delta, reach=AT_ONE_SIZE)
     flags = [LEFT_OUT.get(flag, flag) for flag in _flags(network, pairs)]
     if flags and finding.verdict != "not run":
         finding = finding.undecided(f"{', '.join(flags)}; with them: {finding.verdict}")
@@ -138,6 +135,18 @@ def _contrast(evidence: Evidence, loss: str | None, network: Network, one: SeedC
         protocol=network.protocol,
         closeness=network.closeness,
         counted=not one.uncounted,
+    )
+
+
+def _sample(readings: Sequence[Reading], unit: str) -> Sample:
+    """The readings as those of one batch size, in the order of the seeds."""
+    return Sample.of(
+        np.ones(len(readings)),
+        np.arange(len(readings)),
+        [reading.value for reading in readings],
+        [reading.linear for reading in readings],
+        percent=unit == "points",
+        rounding=max((reading.step for reading in readings), default=0.0),
     )
 
 

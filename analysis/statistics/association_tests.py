@@ -24,7 +24,7 @@ from analysis.statistics.estimates import (
     mean_of_seeds,
 )
 from analysis.statistics.sample_tests import (
-    difference_by_seed,
+    contrast,
     paired_difference,
     seed_table,
     slope_per_doubling,
@@ -147,7 +147,12 @@ def fall_together(x: Sample, y: Sample, *, delta: float, reach: Reach = AT_ONE_S
         return short
     changes = [np.diff(_tables(x, y, linear=linear)[..., [0, -1]])[..., 0] for linear in (False, True)]
     ends = [
-        difference_by_seed(value, linear, claimed=-1, delta=delta, rounding=sample.rounding)
+        contrast(
+            Sample.of(np.ones(len(value)), np.arange(len(value)), value, linear, rounding=sample.rounding),
+            claimed=-1,
+            delta=delta,
+            reach=AT_ONE_SIZE,
+        )
         for sample, value, linear in zip((x, y), *changes, strict=True)
     ]
     if "not run" in {end.verdict for end in ends}:

@@ -30,7 +30,6 @@ from analysis.statistics.estimates import (
 )
 from analysis.statistics.multiplicity import holm
 from analysis.statistics.thresholds import (
-    MIN_FINITE_SHARE,
     MIN_SEEDS,
     MIN_SIZES_FROM_PEAK,
     REVERSAL_LEVEL,
@@ -219,7 +218,11 @@ def mean_over_sizes(kept: Sample) -> tuple[LinearContrast, LinearContrast]:
 
 
 def contrast(difference: Sample, *, claimed: int, delta: float, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
-    """Decide whether a paired difference, averaged over batch sizes, is positive (`claimed` +1) or negative (-1)."""
+    """Decide whether a paired difference, averaged over batch sizes, is positive (`claimed` +1) or negative (-1).
+
+    Room is asked for at the nearer end of the scale, whatever is claimed: an attack that leaves almost nothing, or
+    almost everything, right on both sides cannot tell them apart in either direction.
+    """
     short = difference.shortfall(reach)
     if short:
         return short
@@ -357,34 +360,6 @@ def _mean_size(effects: Floats) -> Floats:
     count, total = len(effects), effects.sum(axis=0)
     whole = np.abs(total / count).mean()
     return np.asarray(count * whole - np.abs((total - effects) / (count - 1)).mean(axis=1) * (count - 1))
-
-
-def exceeds_at_large_batch(difference: Sample, *, delta: float, least: int, reach: Reach = AT_ONE_SIZE) -> Finding:
-    """Decide whether a paired difference of logarithms is positive on average over batch sizes of `least` and more."""
-    large = difference.where(difference.batch_size >= least)
-    short = difference.shortfall(reach)
-    if short:
-        return short
-    short = large.shortfall(AT_ONE_SIZE)
-    if short:
-        return replace(short, reason=f"of {least} or more: {short.reason}")
-    return directional(*mean_over_sizes(large.decidable()), claimed=1, delta=delta, what="the mean log ratio")
-
-
-def difference_by_seed(value: Floats, linear: Floats, *, claimed: int, delta: float, rounding: float = 0.0) -> Finding:
-    """Decide whether differences by seed at one batch size are positive (`claimed` +1) or negative (-1).
-
-    `value`, `linear`: shape (seeds,), in the unit of the effect and on the linear scale (logit of an accuracy); NaN
-    where a network of the pair diverged.
-    """
-    if len(value) < MIN_SEEDS:
-        seeds = "seed" if len(value) == 1 else "seeds"
-        return Finding("not run", f"{len(value)} {seeds} of both networks; needs {MIN_SEEDS}")
-    finite = np.isfinite(value) & np.isfinite(linear)
-    if finite.mean() < MIN_FINITE_SHARE - 1e-12 or finite.sum() < MIN_SEEDS:
-        return Finding("inconclusive", f"too many seeds diverged: {int(finite.sum())} of {len(value)} left")
-    effect, straight = mean_of_seeds(value[finite], rounding), mean_of_seeds(linear[finite])
-    return directional(effect, straight, claimed=claimed, delta=delta, what="the mean difference")
 
 
 # Equivalence: a difference that is not significant is not enough
