@@ -364,34 +364,23 @@ def prefer_papers_protocol(strata: Iterable[Stratum]) -> tuple[Stratum, ...]:
     strata are not missing from a claim about others: the rehearsal is judged by itself, and its verdict says so.
     """
     strata = tuple(strata)
-    run = [s for s in strata if s.verdict != "not run" and s.counted]
+    run = [s for s in strata if s.verdict != "not run"]
     if run and all(s.closeness == 2 for s in run):
-        return tuple(s if s.closeness == 2 else _uncounted(s, "not counted: this is a rehearsal") for s in strata)
+        return tuple(replace(s, counted=s.closeness == 2) for s in strata)
     parts_of_paper = {s.part for s in run if s.closeness < 2}
     closest: dict[tuple[object, ...], int] = {}
     for s in run:
         closest[_network(s)] = min(s.closeness, closest.get(_network(s), 2))
-    return tuple(_unless_closer(s, s.part in parts_of_paper, closest.get(_network(s), 2)) for s in strata)
+    outdone = (
+        (s.closeness == 2 and s.part in parts_of_paper)
+        or (s.verdict != "not run" and s.closeness > closest.get(_network(s), 2))
+        for s in strata
+    )
+    return tuple(replace(s, counted=not one) for s, one in zip(strata, outdone, strict=True))
 
 
 def _network(stratum: Stratum) -> tuple[object, ...]:
     return stratum.part, stratum.dataset, stratum.model
-
-
-def _unless_closer(stratum: Stratum, paper_was_run: bool, closest: int) -> Stratum:
-    why = ""
-    if stratum.closeness == 2 and paper_was_run:
-        why = "not counted: not in the paper"
-    elif stratum.verdict != "not run" and stratum.closeness > closest:
-        why = "not counted: the paper's own protocol was run too"
-    return _uncounted(stratum, why) if why else stratum
-
-
-def _uncounted(stratum: Stratum, why: str) -> Stratum:
-    """The stratum, shown but not counted, with the reason; one that is not counted anyway as it is."""
-    if not stratum.counted:
-        return stratum
-    return replace(stratum.remarked(why), counted=False)
 
 
 def _closeness(counted: Iterable[Stratum]) -> set[int]:

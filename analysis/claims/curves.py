@@ -77,16 +77,14 @@ class Scope:
     """The curves that a claim is about: its paper's data sets and models (`studies`) under `settings`.
 
     `only`: the claim names these data sets and models and no others; without it, networks that no paper has may
-    rehearse it. `adversarial`: also networks after adversarial training. `uncounted`: (data set, model, setting) of
-    curves that are shown but not counted -> the reason. `reach`: (data set, model) -> the batch sizes that a trend
-    needs, where the paper itself printed fewer than `ALONG_BATCH_SIZES`.
+    rehearse it. `adversarial`: also networks after adversarial training. `reach`: (data set, model) -> the batch sizes
+    that a trend needs, where the paper itself printed fewer than `ALONG_BATCH_SIZES`.
     """
 
     studies: tuple[Trial, ...]
     settings: tuple[Setting, ...]
     only: bool = False
     adversarial: bool = False
-    uncounted: Mapping[tuple[str, str, Setting], str] = field(default_factory=dict)
     reach: Mapping[tuple[str, str], Reach] = field(default_factory=dict)
 
     def holds(self, curve: Mapping[str, object]) -> bool:

@@ -40,7 +40,7 @@ from analysis.claims.networks import (
 from analysis.claims.pairings import Arms
 from analysis.claims.spectra import input_hessians, negative_samples, positive_spectrum, saddle
 from analysis.claims.tests import Decide, SameVerdicts, Stratum, Test, as_claimed, paired
-from analysis.statistics.association_tests import fall_together, opposed, opposed_by_seed, unrelated
+from analysis.statistics.association_tests import fall_together, opposed, unrelated
 from analysis.statistics.estimates import ALONG_BATCH_SIZES, AT_ONE_SIZE, Finding, Reach, Sample
 from analysis.statistics.sample_tests import contrast, falls_from_peak, trend
 from analysis.statistics.thresholds import UNRELATED_TAU
@@ -128,7 +128,6 @@ def along(
     unit: str = "",
     delta: float | Mapping[str, float] | None = None,
     falls: bool = False,
-    uncounted: str = "",
 ) -> Test:
     """`decide` on every curve of these measures, which are tested together; `labels` and `name` say of what."""
 
@@ -146,7 +145,7 @@ def along(
                 protocol_note=f"; {stopped} of {runs} runs stopped above the target loss: left out" if stopped else "",
             )
 
-    return Test(pair, decide, label, [together], part, delta=delta, unit=unit, falls=falls, uncounted=uncounted)
+    return Test(pair, decide, label, [together], part, delta=delta, unit=unit, falls=falls)
 
 
 def _trend(
@@ -252,18 +251,13 @@ CLAIMS = (
         TO_THE_LOSS,
         tests=[
             along(
-                decide,
-                label,
+                opposed,
+                "tau",
                 curvature,
                 ATTACKS["fgsm", level, "test"],
                 labels=_at(level, "test"),
                 unit="tau",
                 delta=0.0,  # the direction decides
-                uncounted=uncounted,
-            )
-            for decide, label, uncounted in (
-                (opposed, "tau", ""),
-                (opposed_by_seed, "correlation of seeds", "the captions are about batch sizes, not seeds"),
             )
             for curvature in (TRAIN, TEST)
             for level in range(3)

@@ -107,7 +107,7 @@ def of_verdict(
             place = _place_of(test, arms)
             now = counted.get(place)
             if now is None and test in claim.tests:
-                continue  # shown, not counted
+                continue  # one closer to the paper was run
             if now is None:  # one of tests that are to agree: open until its own verdict and their agreement are sure
                 together = next((s for s in agreements if _is_of(s, arms)), None)
                 if together is None or (together.verdict in DECIDED and together.p <= levels[together.verdict]):

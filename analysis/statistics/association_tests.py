@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import stats
 
-from analysis.statistics.correlations import kendall_by_group, kendall_tau_b, over_seeds
+from analysis.statistics.correlations import kendall_by_group, kendall_tau_b
 from analysis.statistics.estimates import (
     ALONG_BATCH_SIZES,
     AT_ONE_SIZE,
@@ -30,7 +30,7 @@ from analysis.statistics.sample_tests import (
     slope_per_doubling,
     whole_seeds,
 )
-from analysis.statistics.thresholds import MIN_BATCH_SIZES, MIN_SEEDS, MIN_SEEDS_TO_PERMUTE, SIGNIFICANCE
+from analysis.statistics.thresholds import MIN_BATCH_SIZES, MIN_SEEDS, SIGNIFICANCE
 
 
 def opposed(x: Sample, y: Sample, *, delta: float = 0.0, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
@@ -112,29 +112,6 @@ def _tables(*samples: Sample, linear: bool = False) -> Floats:
     kept = [sample.where(np.isin(sample.batch_size, list(sizes))) for sample in kept]
     common = sorted(set.intersection(*(set(whole_seeds(sample)) for sample in kept)))
     return np.stack([seed_table(sample, common, linear=linear)[1] for sample in kept])
-
-
-def opposed_by_seed(x: Sample, y: Sample, *, delta: float = 0.0, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
-    """Decide whether the seeds of which `x` is high have a low `y`: the correlation of their mean deviations.
-
-    A deviation is from the mean of the cell, its mean that over batch sizes, so that each seed is one observation
-    (`correlations.over_seeds`). Supported where it is at most -`delta` with p <= .05, refuted where it is as surely
-    positive.
-    """
-    short, *_ = _paired_means(x, y, reach)
-    if short:
-        return short
-    tables = _tables(x, y)
-    rho = over_seeds(*(tables - tables.mean(axis=1, keepdims=True)).mean(axis=2))
-    if not np.isfinite(rho.p):
-        needed = MIN_SEEDS_TO_PERMUTE + 1
-        return Finding("inconclusive", f"{rho.n} seeds with every batch size; needs {needed} that differ", rho.estimate)
-    verdict: Decision = "inconclusive"
-    if rho.p <= SIGNIFICANCE:
-        verdict = "refuted" if rho.estimate > 0 else ("supported" if rho.estimate <= -delta else "inconclusive")
-    p_supported, p_refuted = (rho.p, 1.0) if rho.estimate < 0 else (1.0, rho.p)
-    reason = f"{rho.n} seeds, p = {rho.p:.2g}"
-    return Finding(verdict, reason, rho.estimate, p_supported=p_supported, p_refuted=p_refuted)
 
 
 def fall_together(x: Sample, y: Sample, *, delta: float, reach: Reach = AT_ONE_SIZE) -> Finding:

@@ -150,21 +150,6 @@ class TestAssociation:
         zigzag: Curve = lambda d: float(round(d) % 2)  # noqa: E731
         assert judge("C5", to_the_loss(log2_lambda1=zigzag)).verdict == "inconclusive"
 
-    def test_c5_is_shown_at_the_level_of_seeds_too(self) -> None:
-        """Eight seeds, the sharper the less robust at every batch size; the captions are about batch sizes."""
-        rows = to_the_loss(seeds=tuple(range(8)), accuracy=level)
-        for row in rows:
-            luck = float(np.cos(3 * row["seed"]))
-            row["lambda1_train"] *= 2.0**luck
-            row["lambda1_test"] *= 2.0**luck
-            for one in row["attacks"]:
-                share = one["accuracy"] - 0.03 * luck
-                one |= {"accuracy": share, "correct": round(share * one["n"])}
-        strata = [s for s in judge("C5", rows).strata if s.model == "m1"]
-        of_seeds = [s for s in strata if "seeds" in s.text]
-        assert {(s.verdict, s.counted) for s in of_seeds} == {("supported", False)}
-        assert len(of_seeds) == 6 == sum(s.counted for s in strata)
-
     @staticmethod
     def inputs(*pattern: float, **planted: Any) -> list[Row]:
         """lambda1_x and the input gradient follow `pattern` (doublings) along the batch sizes, on both splits."""

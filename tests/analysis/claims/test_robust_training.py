@@ -36,13 +36,6 @@ class TestAdversarialTraining:
     def test_c8(self, planted: dict[str, Any], verdict: str) -> None:
         assert judge("C8", robust(**planted)).verdict == verdict
 
-    def test_c8_is_decided_by_transfer_with_white_box_beside(self) -> None:
-        found = judge("C8", robust(white_box=dict.fromkeys(METHODS, 0.05)))
-        beside = [s for s in found.strata if s.details.get("images") == "white-box" and s.verdict != "not run"]
-        assert found.verdict == "supported"
-        assert {s.verdict for s in beside} == {"refuted"}
-        assert not any(s.counted for s in beside)
-
     def test_c8_says_nothing_where_both_lie_on_the_floor(self) -> None:
         nothing = dict.fromkeys(METHODS, 0.0)
         found = judge("C8", robust(original=nothing, transferred=nothing, noise=0.0))
@@ -189,8 +182,6 @@ class TestInputHessian:
         assert judge("C13", changed(rows, rank_max=9, num_classes=8)).verdict == "refuted"
         assert judge("C13", changed(rows, psd_violation=None)).verdict == "not run"
 
-    def test_batch_normalisation_is_shown_but_not_counted(self) -> None:
+    def test_batch_normalisation_is_outside_the_theorem(self) -> None:
         rows = to_the_loss(dataset="cifar10", model="c1", seeds=(0,), rng=rng(1))
-        found = judge("C13", changed(rows, psd_violation=1.0))
-        assert found.verdict == "not run"
-        assert any(s.verdict == "refuted" and "outside Assumption 1" in s.remarks for s in found.strata)
+        assert judge("C13", changed(rows, psd_violation=1.0)).verdict == "not run"

@@ -121,7 +121,6 @@ def test_a_cheap_run_does_not_outvote_the_papers_protocol() -> None:
     cast = prefer_papers_protocol([cheap, full])
     assert [s.counted for s in cast] == [False, True]
     assert universal(cast).verdict == "supported"
-    assert "not counted" in cast[0].remarks
 
 
 def test_a_cheap_run_speaks_where_the_papers_protocol_was_not_run() -> None:
