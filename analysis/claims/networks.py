@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from analysis.claims.curves import Evidence, Scope
-from analysis.claims.measures import LEFT_OUT, NOT_CONVERGED, NOT_POSITIVE, clean_delta, converged
+from analysis.claims.measures import LEFT_OUT, NOT_CONVERGED, NOT_POSITIVE, clean_delta, training_spectra
 from analysis.claims.tests import OverNetworks, Stratum, no_losses, worded
 from analysis.statistics.estimates import AT_ONE_SIZE, Decision, Sample
 from analysis.statistics.intervals import clopper_pearson, logit_accuracy
@@ -188,8 +188,9 @@ def _log2_eigenvalue(sample: str, rank: int = 1) -> Read:
     """log2 of the `rank`-th largest eigenvalue on the `sample` of training images, "whole" or "subset"."""
 
     def read(evidence: Evidence, loss: str | None, run: Record, parent: Record) -> Reading | None:
-        found = evidence.table.once("eigenvalues on training images", lambda: _eigenvalues(evidence))
-        spectrum = found.get((run["trial_id"], sample), [])
+        size = SUBSET if sample == "subset" else int(run["train_size"])
+        found = training_spectra(evidence.table).get(str(run["trial_id"]), {})
+        spectrum = found.get((size, 0), {"ordered": []})["ordered"]
         if len(spectrum) < rank:
             return None
         value, sure = spectrum[rank - 1]
@@ -203,22 +204,6 @@ def _log2_eigenvalue(sample: str, rank: int = 1) -> Read:
 
 def _of_parent(read: Read) -> Read:
     return lambda evidence, loss, run, parent: read(evidence, loss, parent, parent)
-
-
-def _eigenvalues(evidence: Evidence) -> dict[tuple[str, str], list[tuple[float, bool]]]:
-    """(trial id, sample) -> the eigenvalues of the training Hessian there in descending order, each with whether it
-    converged; of several spectra the longest.
-    """
-    spectra = evidence.table.spectra
-    found: dict[tuple[str, str], list[tuple[float, bool]]] = {}
-    columns = ["trial_id", "train_size", "subset_size", "eigenvalues", "converged", "converged_each"]
-    for entry in spectra.loc[spectra["split"] == "train", columns].to_dict("records"):
-        sample = {int(entry["train_size"]): "whole", SUBSET: "subset"}.get(int(entry["subset_size"]))
-        key = (str(entry["trial_id"]), str(sample))
-        if sample and len(entry["eigenvalues"]) > len(found.get(key, [])):
-            values = sorted(map(float, entry["eigenvalues"]), reverse=True)
-            found[key] = [(value, converged(entry, place)) for place, value in enumerate(values)]
-    return found
 
 
 def helps_against_every_attack(*, part: str) -> OverNetworks:
@@ -368,16 +353,21 @@ def close_on_a_subset(*, part: str) -> OverNetworks:
         for network in networks(evidence.table):
             if network.dataset != "mnist":
                 continue
-            ratios = []
+            ratios, flags = [], []
             for run in network.runs.values():
                 pair = subset(evidence, loss, run, run), whole(evidence, loss, run, run)
                 if run["status"] != "ok":
                     ratios.append(float("nan"))
                 elif pair[0] and pair[1]:
-                    sure = not (pair[0].flag or pair[1].flag)
-                    ratios.append(pair[0].value - pair[1].value if sure else float("nan"))
+                    flag = pair[0].flag or pair[1].flag
+                    flags += [flag] if flag else []
+                    ratios += [] if flag else [pair[0].value - pair[1].value]
             sample = Sample.of(np.ones(len(ratios)), np.arange(len(ratios)), ratios, rounding=CURVATURE_STEP)
             found = no_difference(sample, delta=CURVATURE_DELTA, reach=AT_ONE_SIZE)
+            if flags:
+                reason = f"{', '.join(dict.fromkeys(flags))}: {len(flags)} of {len(network.runs)} seeds left out"
+                few = found.verdict == "not run"
+                found = found.undecided(reason) if few else replace(found, reason=f"{found.reason}; {reason}")
             yield replace(
                 worded(found, f"{SUBSET} images against all", "doublings"),
                 dataset=network.dataset,

@@ -79,10 +79,10 @@ class Stratum(Finding):
     together for the claim to hold. `text` is the effect in words. `remarks` are added to the reason of the finding.
     `closeness` to the paper: 0 its own protocol, 1 its data set and model at other sizes, 2 another data set. It is
     not `counted` where one closer was run (`claim.prefer_papers_protocol`). `margin` is the effect with its interval
-    over the least effect that counts, signed so that the claim points right (NaN where the test has no such scale). `flagged`: some of
-    its cells are left out of tests. `study` tells apart networks of one name by their protocol. Where seeds are added
-    until claims are decided, `awaited` marks one whose curves are planned and have no look yet, and `looks_allowed` one
-    whose support allows for several looks already.
+    over the least effect that counts, signed so that the claim points right (NaN where the test has no such scale).
+    `flagged`: some of its cells are left out of tests. `study` tells apart networks of one name by their protocol.
+    Where seeds are added until claims are decided, `awaited` marks one whose curves are planned and have no look yet,
+    and `looks_allowed` one whose support allows for several looks already.
     """
 
     dataset: str = ""

@@ -69,7 +69,7 @@ def trend(sample: Sample, *, claimed: int, delta: float, reach: Reach = ALONG_BA
     short = sample.shortfall(reach)
     if short:
         return short
-    kept = sample.decidable()
+    kept = sample.decidable
     cells = kept.cells()
     change, slope = end_to_end(cells), slope_per_doubling(kept.cells(linear=True))
     found = directional(change, slope, claimed=claimed, delta=delta, what="the end-to-end change")
@@ -155,7 +155,7 @@ def falls_from_peak(sample: Sample, *, delta: float, reach: Reach = ALONG_BATCH_
     short = sample.shortfall(reach)
     if short:
         return short
-    kept = sample.decidable()
+    kept = sample.decidable
     means = kept.cells()
     starts = means.size[: 1 - MIN_SIZES_FROM_PEAK]
     start = min(float(means.size[int(np.argmax(means.mean))]), float(starts[-1]))
@@ -226,7 +226,7 @@ def contrast(difference: Sample, *, claimed: int, delta: float, reach: Reach = A
     short = difference.shortfall(reach)
     if short:
         return short
-    kept = difference.decidable()
+    kept = difference.decidable
     found = directional(*mean_over_sizes(kept), claimed=claimed, delta=delta, what="the mean difference")
     return _given_room(found, kept.p_room(delta), claimed=claimed, delta=delta, what="both may lie")
 
@@ -238,7 +238,7 @@ def exceeds_somewhere(difference: Sample, *, delta: float) -> Finding:
     matter anywhere.
     """
     found = contrast(difference, claimed=1, delta=0.0, reach=AT_ONE_SIZE)
-    if found.verdict == "supported" and float(difference.decidable().cells().mean.max()) < delta:
+    if found.verdict == "supported" and float(difference.decidable.cells().mean.max()) < delta:
         return found.undecided(f"the difference reaches {amount(delta)} at no batch size")
     return found
 
@@ -252,7 +252,7 @@ def no_gain(difference: Sample, *, claimed: int, delta: float, reach: Reach = AL
     there = contrast(difference, claimed=claimed, delta=delta, reach=reach)
     if there.verdict == "not run" or not there.p_supported >= 0.0:
         return there
-    kept = difference.decidable()
+    kept = difference.decidable
     p = mean_over_sizes(kept)[0].times(claimed).p_below(delta)
     verdict: Decision = "inconclusive"
     reason = f"neither a difference of {amount(delta)} nor its absence is shown"
@@ -294,7 +294,7 @@ def larger_in_size(
     short = first.shortfall(reach) or second.shortfall(reach)
     if short:
         return short
-    finite = first.decidable(), second.decidable()
+    finite = first.decidable, second.decidable
     sizes = np.intersect1d(finite[0].batch_size, finite[1].batch_size)
     if not reach.met(sizes):
         return Finding("inconclusive", f"{len(sizes)} batch sizes under both; needs {reach.words}")
@@ -373,7 +373,7 @@ def flat(sample: Sample, *, delta: float, reach: Reach = ALONG_BATCH_SIZES) -> F
     short = sample.shortfall(reach)
     if short:
         return short
-    kept = sample.decidable()
+    kept = sample.decidable
     cells = kept.cells()
     means = [cells.at(k) for k in range(len(cells.size))]
     found = _all_within([later.less(earlier) for earlier, later in combinations(means, 2)], delta)
@@ -390,7 +390,7 @@ def no_difference(difference: Sample, *, delta: float, reach: Reach = ALONG_BATC
     short = difference.shortfall(reach)
     if short:
         return short
-    kept = difference.decidable()
+    kept = difference.decidable
     cells = kept.cells()
     means = [cells.at(k, new=new) for k in range(len(cells.size))]
     return _could_fail(_all_within(means, delta, beyond=2 if new else 1), kept, delta)

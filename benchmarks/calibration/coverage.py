@@ -118,15 +118,6 @@ def proportion(interval: Callable[..., tuple[Floats, Floats]], n: int, p: Floats
     return np.asarray(np.where(held, stats.binom.pmf(k[None, :], n, p[:, None]), 0.0).sum(axis=1), dtype=float)
 
 
-def wilson(k: Floats, n: Floats) -> tuple[Floats, Floats]:
-    """scipy's Wilson intervals, which the verdicts on spectra of single samples show."""
-    found = [stats.binomtest(int(a), int(b)).proportion_ci(method="wilson") for a, b in zip(k, n, strict=True)]
-    return np.array([one.low for one in found]), np.array([one.high for one in found])
-
-
-PROPORTIONS: dict[str, Callable[..., tuple[Floats, Floats]]] = {"Clopper-Pearson": clopper_pearson, "Wilson": wilson}
-
-
 def seeds_accuracy(rng: Random, *, seeds: int = 3) -> bool:
     """Whether Clopper-Pearson limits of the images of all seeds hold the expected accuracy over seeds."""
     networks = np.clip(0.4 + NOISE / 100 * rng.normal(size=seeds), 0, 1)

@@ -178,6 +178,12 @@ class TestAssociation:
             "CIFAR-10, C1" in judge("C6", self.inputs(*shuffled), alone=False).why
         )  # whose pair of batch sizes was not run
 
+    def test_c6_counts_an_input_curvature_without_a_logarithm(self) -> None:
+        """A value of 0 was dropped, as if it had not been asked."""
+        rows = [row | {"lambda1_x_test": 0.0} if row["batch_size"] == 64 else row for row in to_the_loss()]
+        strata = [s for s in judge("C6", rows).strata if "lambda1_x" in s.measure and s.details["split"] == "test"]
+        assert strata and all("eigenvalue not positive at batch 64" in s.reason for s in strata)
+
     def test_c6_holds_c1_at_batch_512_against_32(self) -> None:
         """The paper's own instance: less of both at 512, and less robust."""
         less = (3, 8, 5, 7, 1, 2, 6, 4)

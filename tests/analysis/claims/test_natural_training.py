@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from analysis.reports.counterexamples import counterexample_report
+from analysis.tables.table import from_rows
 from search_spaces.natural_training import STUDIES
 from study.results.schema import Row
 from tests.analysis.claims.planted_claims import FALLS, FLAT, RISES, SIZES, judge, regimes, rng
@@ -229,6 +231,13 @@ class TestTheCounterexample:
             "sign-error",
             "counterexample",
         }
+
+    def test_a_networks_surest_pair_speaks_for_it(self) -> None:
+        """It was the most severe one, whose q is larger; claims that something exists adjust that of each network."""
+        pairs = counterexample_report(from_rows(self.rows())).found.query("label == 'confirmed' and loss == 'ce'")
+        pairs = pairs.query("split == 'test' and curvature == 'lambda1_train'").sort_values("severity")
+        found = next(s for s in judge("A9", self.rows()).strata if s.part == "counterexample")
+        assert found.p_supported == pairs["q"].min() < pairs["q"].iloc[-1]
 
     @pytest.mark.parametrize("name", ["fgsm", "pgd"])
     def test_a9_needs_each_attack(self, name: str) -> None:

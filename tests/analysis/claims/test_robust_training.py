@@ -133,7 +133,7 @@ class TestSecondOrder:
     def test_planted(self) -> None:
         found = judge("C10", robust(**C3, original={"fhsm": 0.5, "l2hess": 0.5}, transferred=WEAKER))
         assert found.verdict == "supported"
-        assert "6 of the paper's 6" in found.reason
+        assert "6 of 6 settings" in found.reason
 
     def test_stronger_ones_refute_it(self) -> None:
         stronger = {"fhsm": 0.1, "l2hess": 0.1}
@@ -164,6 +164,23 @@ class TestSpectra:
     )
     def test_c12(self, planted: dict[str, Any], verdict: str) -> None:
         assert judge("C12", robust(**planted)).verdict == verdict
+
+    def test_c12_needs_three_spectra_of_whatever_seeds(self) -> None:
+        """Two of three seeds decided; three of six, of which none had diverged, were "0 of 6 seeds diverged"."""
+        lost = {"status": "diverged", "spectra": None}
+        two = judge("C12", [row | lost if row["seed"] == 2 else row for row in robust()])
+        assert (two.verdict, two.why) == ("inconclusive", "spectra of 2 seeds; needs 3")
+        three = [row | {"spectra": None} if row["seed"] > 2 else row for row in robust(seeds=tuple(range(6)))]
+        assert judge("C12", three).verdict == "supported"
+
+    def test_c16_an_eigenvalue_that_has_not_converged_is_no_divergence(self) -> None:
+        rows = robust()
+        for row in rows:
+            for one in row["spectra"] if row["seed"] == 0 else ():
+                one["converged_each"] = [False] * len(one["eigenvalues"])
+        near = [s for s in judge("C16", rows).strata if s.part == "320 images" and s.model == "m1"]
+        assert {s.verdict for s in near} == {"inconclusive"}
+        assert {s.reason for s in near} == {"eigenvalue not converged: 1 of 3 seeds left out"}
 
     def test_a_sign_within_the_residual_is_no_sign(self) -> None:
         found = judge("C12", robust(whole=(5.0, *[1.0] * 18, -1e-6)))
