@@ -36,7 +36,7 @@ def grid() -> Grid:
 def prospect(schedule: Schedule, *names: str, chance: float, ever: float | None = None) -> Prospect:
     keys = tuple(key for key, name in schedule.names.items() if name in names)
     assert len(keys) == len(names)
-    return Prospect("A6", "a stratum", keys, 3, 0.5, chance, chance if ever is None else ever)
+    return Prospect("A6", keys, 3, 0.5, chance, chance if ever is None else ever)
 
 
 def chosen(schedule: Schedule, *found: Prospect, work: Collection[Planned] | None = None) -> list[tuple[str, int]]:

@@ -6,16 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 from analysis.claims.curves import Evidence, Scope
 from analysis.claims.looks import over_looks, with_awaited
 from analysis.claims.tests import OverNetworks, SameVerdicts, Stratum, Test
 from analysis.statistics.estimates import Decision
 from analysis.statistics.multiplicity import holm
-from analysis.statistics.thresholds import MIN_CASES, SIGNIFICANCE
+from analysis.statistics.thresholds import SIGNIFICANCE
 from analysis.tables.words import name
 from search_spaces.probe import LOSSES
 
@@ -154,7 +152,8 @@ def _not_sure(stratum: Stratum, tested: int) -> Stratum:
     """One that is refuted by itself, but not sure enough among so many."""
     if stratum.verdict != "refuted":
         return stratum
-    return replace(stratum, reason=f"{stratum.reason}, by itself but not when adjusted for {tested} strata")
+    reason = f"refuted by itself ({stratum.reason}), but not after Holm's adjustment for {tested} strata"
+    return replace(stratum, reason=reason)
 
 
 def existential(strata: Sequence[Stratum]) -> Ruling:
@@ -179,42 +178,31 @@ def existential(strata: Sequence[Stratum]) -> Ruling:
 
 
 def most(strata: Sequence[Stratum]) -> Ruling:
-    """Supported where more than half of the cases support it; refuted where more than half refute it.
+    """Supported where more than half of the cases surely support it; refuted where more than half surely refute it.
 
-    A case is a data set and model, with one vote, which needs more than half of its strata: two attacks on the same
-    networks, or momenta that share a baseline, are no cases of their own (5 of 6 networks, each under two attacks that
-    agree, were 10 of 12 before). "More than half" is a two-sided exact binomial test against one half; undecided cases
-    count for neither side.
-
-    Where a paper has fewer networks than `MIN_CASES`, even all of them could not pass that test. "Most" is then read of
-    the paper's own cases, a setting of a network each: more than half of all of them, each sure by Holm's adjustment.
-    That is wrong only where one of them is falsely sure, in at most 5 % of studies, however the settings depend on
-    each other.
+    A case is a setting of a data set and model. It has one vote, which needs more than half of its strata: two attacks
+    on the same networks are one vote, not two. With Holm's adjustment the chance that any setting is falsely called
+    sure is at most 5 %, however the settings depend on each other.
     """
     counted, run = _counted(strata)
     if not run:
         return _not_run(counted)
-    few = len({(s.dataset, s.model) for s in counted}) < MIN_CASES
     cases: dict[tuple[object, ...], list[Stratum]] = {}
     for s in counted:
-        cases.setdefault((s.dataset, s.model, *(s.keys.values() if few else ())), []).append(s)
-    votes: dict[Decision, list[Stratum]] = {
-        side: _votes(cases.values(), side, sure=few) for side in ("supported", "refuted")
-    }
-    tested = len(cases) if few else sum(any(s.verdict != "not run" for s in case) for case in cases.values())
-    unit = f"of the paper's {tested} settings" if few else f"of {tested} networks run"
+        cases.setdefault((s.dataset, s.model, *s.keys.values()), []).append(s)
+    votes: dict[Decision, list[Stratum]] = {side: _votes(cases.values(), side) for side in ("supported", "refuted")}
+    unit = f"of {len(cases)} settings"
     share = f"{len(votes['supported'])} {unit} support it, {len(votes['refuted'])} refute it"
     for side, won in votes.items():
-        p = min(1.0, 2 * float(stats.binomtest(len(won), tested, 0.5, alternative="greater").pvalue))
-        if (few and len(won) > tested / 2) or p <= SIGNIFICANCE:
-            test = "each sure by Holm's adjustment" if few else f"exact binomial p = {p:.2g}"
+        if len(won) > len(cases) / 2:
             shown = max(won, key=lambda s: s.p)
-            return Ruling(side, f"{share} ({test}).", share, shown, f"weakest of {len(won)} {unit}")
+            reason = f"{share} (each sure by Holm's adjustment)."
+            return Ruling(side, reason, share, shown, f"weakest of {len(won)} {unit}")
     return Ruling("inconclusive", f"{share}.", share, run[0], _place("first", run, run))
 
 
-def _votes(cases: Iterable[Sequence[Stratum]], side: Decision, *, sure: bool) -> list[Stratum]:
-    """A stratum of each case of which more than half of the strata reach this verdict, `sure`: Holm-adjusted."""
+def _votes(cases: Iterable[Sequence[Stratum]], side: Decision) -> list[Stratum]:
+    """A stratum of each case of which more than half of the strata reach this verdict, by a Holm-adjusted p-value."""
     votes, ps = [], []
     for case in cases:
         agreeing = sorted((s for s in case if s.verdict == side), key=lambda s: s.p)
@@ -222,8 +210,7 @@ def _votes(cases: Iterable[Sequence[Stratum]], side: Decision, *, sure: bool) ->
         won = agreeing[needed] if len(agreeing) > needed else None
         votes.append(won)
         ps.append(won.p if won else 1.0)
-    limits = holm(ps) if sure else np.zeros(len(ps))
-    return [won for won, p in zip(votes, limits, strict=True) if won and p <= SIGNIFICANCE]
+    return [won for won, p in zip(votes, holm(ps), strict=True) if won and p <= SIGNIFICANCE]
 
 
 def by_part(rules: Mapping[str, Rule]) -> Rule:
@@ -364,34 +351,23 @@ def prefer_papers_protocol(strata: Iterable[Stratum]) -> tuple[Stratum, ...]:
     strata are not missing from a claim about others: the rehearsal is judged by itself, and its verdict says so.
     """
     strata = tuple(strata)
-    run = [s for s in strata if s.verdict != "not run" and s.counted]
+    run = [s for s in strata if s.verdict != "not run"]
     if run and all(s.closeness == 2 for s in run):
-        return tuple(s if s.closeness == 2 else _uncounted(s, "not counted: this is a rehearsal") for s in strata)
+        return tuple(replace(s, counted=s.closeness == 2) for s in strata)
     parts_of_paper = {s.part for s in run if s.closeness < 2}
     closest: dict[tuple[object, ...], int] = {}
     for s in run:
         closest[_network(s)] = min(s.closeness, closest.get(_network(s), 2))
-    return tuple(_unless_closer(s, s.part in parts_of_paper, closest.get(_network(s), 2)) for s in strata)
+    outdone = (
+        (s.closeness == 2 and s.part in parts_of_paper)
+        or (s.verdict != "not run" and s.closeness > closest.get(_network(s), 2))
+        for s in strata
+    )
+    return tuple(replace(s, counted=not one) for s, one in zip(strata, outdone, strict=True))
 
 
 def _network(stratum: Stratum) -> tuple[object, ...]:
     return stratum.part, stratum.dataset, stratum.model
-
-
-def _unless_closer(stratum: Stratum, paper_was_run: bool, closest: int) -> Stratum:
-    why = ""
-    if stratum.closeness == 2 and paper_was_run:
-        why = "not counted: not in the paper"
-    elif stratum.verdict != "not run" and stratum.closeness > closest:
-        why = "not counted: the paper's own protocol was run too"
-    return _uncounted(stratum, why) if why else stratum
-
-
-def _uncounted(stratum: Stratum, why: str) -> Stratum:
-    """The stratum, shown but not counted, with the reason; one that is not counted anyway as it is."""
-    if not stratum.counted:
-        return stratum
-    return replace(stratum.remarked(why), counted=False)
 
 
 def _closeness(counted: Iterable[Stratum]) -> set[int]:

@@ -24,9 +24,6 @@ from analysis.tables.table import ALIKE, CURVE, QUESTION, StudyTable
 from analysis.tables.words import phrase
 from search_spaces import GRIDS, Trial
 
-PAPERS_NETWORKS = {(t.dataset, t.model) for space in GRIDS["full"] for t in space.cells}
-"""The data sets and models of all papers."""
-
 DIVERGED = "diverged"
 
 Key = tuple[str | float | None, ...]
@@ -64,21 +61,30 @@ class Setting:
         return ", ".join(parts)
 
 
+PAPERS_CURVES = {
+    (t.dataset, t.model, Setting.of(t.to_dict() | {"regime": curve.regime}))
+    for space in GRIDS["full"]
+    for curve in space.curves
+    for t in curve.cells
+}
+"""The data sets and models of all papers, with the settings under which the papers train each."""
+
+PAPERS_NETWORKS = {network[:2] for network in PAPERS_CURVES}
+
+
 @dataclass(frozen=True)
 class Scope:
     """The curves that a claim is about: its paper's data sets and models (`studies`) under `settings`.
 
     `only`: the claim names these data sets and models and no others; without it, networks that no paper has may
-    rehearse it. `adversarial`: also networks after adversarial training. `uncounted`: (data set, model, setting) of
-    curves that are shown but not counted -> the reason. `reach`: (data set, model) -> the batch sizes that a trend
-    needs, where the paper itself printed fewer than `ALONG_BATCH_SIZES`.
+    rehearse it. `adversarial`: also networks after adversarial training. `reach`: (data set, model) -> the batch sizes
+    that a trend needs, where the paper itself printed fewer than `ALONG_BATCH_SIZES`.
     """
 
     studies: tuple[Trial, ...]
     settings: tuple[Setting, ...]
     only: bool = False
     adversarial: bool = False
-    uncounted: Mapping[tuple[str, str, Setting], str] = field(default_factory=dict)
     reach: Mapping[tuple[str, str], Reach] = field(default_factory=dict)
 
     def holds(self, curve: Mapping[str, object]) -> bool:
@@ -223,8 +229,8 @@ class Evidence:
         return tuple((look, Evidence(look.table, self.table)) for look in found.each) if found else ()
 
     def awaited(self, curves: Iterable[Key]) -> list[Key]:
-        """Of one look, the curves that do not have its seeds yet, or never will."""
-        return [curve for curve in curves if curve not in self._run] if self._one_look else []
+        """Of one look, the planned curves that do not have its seeds yet, or never will."""
+        return [curve for curve in curves if self.plans(curve) and curve not in self._run] if self._one_look else []
 
     def planned(self, scope: Scope) -> tuple[Key, ...]:
         """The curves of `scope` of which some network was asked for."""
@@ -244,13 +250,20 @@ class Evidence:
         return {self._run[code] for code in self.finished.loc[ok, "curve"].unique()}
 
     def _keys(self, scope: Scope) -> list[Key]:
-        """The curves of the table, and the paper's own where its data set and model were not even planned."""
+        """The curves of the table, and those of the paper that it lacks.
+
+        A curve that is not even planned is needed all the same: at each protocol of its data set and model in the
+        table, or at the paper's where there is none. So no claim is supported by half of its curves.
+        """
         there = dict.fromkeys((*self._run, *self._planned))
         known = {key for key in there if scope.holds(dict(zip(CURVE, key, strict=True)))}
-        networks = {key[:2] for key in known}
+        lacking: set[Key] = set()
         for study in scope.studies:
-            if (study.dataset, study.model) not in networks:
-                known |= {curve_key(study.to_dict() | vars(setting)) for setting in scope.settings}
+            network = (study.dataset, study.model)
+            mine = [dict(zip(CURVE, key, strict=True)) for key in known if key[:2] == network] or [study.to_dict()]
+            settings = [s for s in scope.settings if network not in PAPERS_NETWORKS or (*network, s) in PAPERS_CURVES]
+            lacking |= {curve_key(curve | vars(setting)) for curve in mine for setting in settings}
+        known |= lacking
         return sorted(known, key=lambda key: [(value is None, str(value)) for value in key])
 
     def _measured(self, measure: Measure, loss: str | None) -> dict[Key, Curve]:

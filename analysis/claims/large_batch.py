@@ -40,9 +40,9 @@ from analysis.claims.networks import (
 from analysis.claims.pairings import Arms
 from analysis.claims.spectra import input_hessians, negative_samples, positive_spectrum, saddle
 from analysis.claims.tests import Decide, SameVerdicts, Stratum, Test, as_claimed, paired
-from analysis.statistics.association_tests import fall_together, opposed, opposed_by_seed, unrelated
-from analysis.statistics.estimates import ALONG_BATCH_SIZES, Reach
-from analysis.statistics.sample_tests import exceeds_at_large_batch, falls_from_peak, trend
+from analysis.statistics.association_tests import fall_together, opposed, unrelated
+from analysis.statistics.estimates import ALONG_BATCH_SIZES, AT_ONE_SIZE, Finding, Reach, Sample
+from analysis.statistics.sample_tests import contrast, falls_from_peak, trend
 from analysis.statistics.thresholds import UNRELATED_TAU
 from search_spaces.large_batch import BATCH_SIZES, COUNT, EPSILONS, MOMENTUM, NATURAL, ORIGINAL
 from search_spaces.regimes import BENCHMARK_MOMENTUM
@@ -128,7 +128,6 @@ def along(
     unit: str = "",
     delta: float | Mapping[str, float] | None = None,
     falls: bool = False,
-    uncounted: str = "",
 ) -> Test:
     """`decide` on every curve of these measures, which are tested together; `labels` and `name` say of what."""
 
@@ -146,7 +145,7 @@ def along(
                 protocol_note=f"; {stopped} of {runs} runs stopped above the target loss: left out" if stopped else "",
             )
 
-    return Test(pair, decide, label, [together], part, delta=delta, unit=unit, falls=falls, uncounted=uncounted)
+    return Test(pair, decide, label, [together], part, delta=delta, unit=unit, falls=falls)
 
 
 def _trend(
@@ -164,6 +163,12 @@ def _trend(
 def _robustness_falls(attack: str, level: int, split: str) -> Test:
     delta = None if level else LESS_THAN_DELTA["C4"]
     return _trend(ATTACKS[attack, level, split], -1, _at(level, split), delta=delta)
+
+
+def _exceeds_at_large_batch(difference: Sample, *, delta: float, reach: Reach = AT_ONE_SIZE) -> Finding:
+    """Is a paired difference positive on average over the large batches? One is enough, whatever the curve's reach."""
+    large = difference.where(difference.batch_size >= LARGE)
+    return contrast(large, claimed=1, delta=delta, reach=AT_ONE_SIZE)
 
 
 def either_reading(rule: Rule) -> Rule:
@@ -246,18 +251,13 @@ CLAIMS = (
         TO_THE_LOSS,
         tests=[
             along(
-                decide,
-                label,
+                opposed,
+                "tau",
                 curvature,
                 ATTACKS["fgsm", level, "test"],
                 labels=_at(level, "test"),
                 unit="tau",
                 delta=0.0,  # the direction decides
-                uncounted=uncounted,
-            )
-            for decide, label, uncounted in (
-                (opposed, "tau", ""),
-                (opposed_by_seed, "correlation of seeds", "the captions are about batch sizes, not seeds"),
             )
             for curvature in (TRAIN, TEST)
             for level in range(3)
@@ -349,7 +349,7 @@ CLAIMS = (
         TO_THE_LOSS,
         tests=[
             along(
-                paired(partial(exceeds_at_large_batch, least=LARGE)),
+                paired(_exceeds_at_large_batch),
                 "ratio",
                 TRAIN,
                 TEST,

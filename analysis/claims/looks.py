@@ -46,7 +46,10 @@ def together(looks: Sequence[tuple[int, float, Stratum]]) -> Stratum:
     taken = [look for look in looks if look[2].verdict != "not run"]
     if not taken:
         return looks[0][2]
-    supports = np.array([one.p_supported / (1.0 if one.looks_allowed else share) for _, share, one in taken])
+    allowed = [one for *_, one in taken if one.looks_allowed]
+    if allowed:  # it reads the whole study, whichever look asks
+        return allowed[-1]
+    supports = np.array([one.p_supported / share for _, share, one in taken])
     refutes = np.array([one.p_refuted / share for _, share, one in taken])
     ps = {"supported": supports, "refuted": refutes}
     sure = [k for k, (*_, one) in enumerate(taken) if one.verdict in DECIDED and ps[one.verdict][k] <= SIGNIFICANCE]
@@ -67,8 +70,8 @@ def _least(ps: Floats) -> float:
 def with_awaited(strata: Sequence[Stratum]) -> tuple[Stratum, ...]:
     """The strata, those whose curves are planned and not trained yet as undecided ones.
 
-    Which curves were trained first depends on what was seen. A rule that left the others out of its adjustment would
-    err more often than it says.
+    The order of training depends on the results so far. If curves without a look were left out of Holm's adjustment,
+    its error rate would exceed 5 %; so they count as undecided, with p = 1.
     """
     if all(one.verdict == "not run" for one in strata):
         return tuple(strata)

@@ -190,25 +190,40 @@ def eigenvalue(rank: int) -> Measure:
 
 
 def _ranked(rank: int, evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.DataFrame:
-    table = evidence.table
-    spectra = table.once("spectra of the training sets", lambda: _training_spectra(table))
-    found: dict[str, tuple[float, bool]] = {}
-    for trial_id, values, sure in spectra:
-        if len(values) >= max(rank, 2):  # a spectrum of one eigenvalue is lambda1's own
-            found.setdefault(trial_id, (values[rank - 1], sure[rank - 1]))
-    ours = [found.get(trial_id, (np.nan, False)) for trial_id in points["trial_id"]]
+    spectra = training_spectra(evidence.table)
+    ours = []
+    for trial_id, size in zip(points["trial_id"], points["train_size"], strict=True):
+        found = spectra.get(trial_id, {}).get((size, 0), {"ordered": []})["ordered"]
+        # a spectrum of one eigenvalue is lambda1's own
+        ours.append(found[rank - 1] if len(found) >= max(rank, 2) else (np.nan, False))
     number = pd.Series([value for value, _ in ours], index=points.index, dtype=float)
     return _eigenvalues(points, number, pd.Series([sure for _, sure in ours], index=points.index, dtype=bool))
 
 
-def _training_spectra(table: StudyTable) -> list[tuple[str, list[float], list[bool]]]:
-    """Of each spectrum of a whole training set the trial, the eigenvalues in descending order and which converged."""
-    spectra = table.spectra
-    whole = spectra[(spectra["split"] == "train") & (spectra["subset_size"] == spectra["train_size"])]
-    found = []
-    for spectrum in whole[["trial_id", "eigenvalues", "converged_each", "converged"]].to_dict("records"):
-        values = sorted(spectrum["eigenvalues"], reverse=True)
-        found.append((spectrum["trial_id"], values, [converged(spectrum, place) for place in range(len(values))]))
+Spectrum = Mapping[Any, Any]
+
+
+def training_spectra(table: StudyTable) -> dict[str, dict[tuple[int, int], Spectrum]]:
+    """Trial id -> (number of training images, draw of them) -> its spectrum there; of several the longest.
+
+    A spectrum is its row of `table.spectra`, and `ordered`: the eigenvalues in descending order, each with whether it
+    converged.
+    """
+    return table.once("spectra of training images", lambda: _training_spectra(table))
+
+
+def _training_spectra(table: StudyTable) -> dict[str, dict[tuple[int, int], Spectrum]]:
+    found: dict[str, dict[tuple[int, int], Spectrum]] = {}
+    columns = ["trial_id", "subset_size", "train_size", "draw", "eigenvalues", "residuals", "tolerance", "converged",
+               "converged_each"]  # fmt: skip
+    rows = table.spectra.loc[table.spectra["split"] == "train", columns]
+    for spectrum in rows.assign(draw=rows["draw"].fillna(0)).to_dict("records"):
+        values = sorted(map(float, spectrum["eigenvalues"]), reverse=True)
+        ordered = [(value, converged(spectrum, place)) for place, value in enumerate(values)]
+        mine = found.setdefault(str(spectrum["trial_id"]), {})
+        place = int(spectrum["subset_size"]), int(spectrum["draw"])
+        if place not in mine or len(ordered) > len(mine[place]["ordered"]):
+            mine[place] = {**spectrum, "ordered": ordered}
     return found
 
 
@@ -232,9 +247,7 @@ def of_the_input(name: str, split: str) -> Measure:
 
 
 def _log2_column(column: str, evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.DataFrame:
-    asked = points[(points[column] > 0) | (points["status"] == DIVERGED)]
-    value = np.log2(asked[column].astype(float))
-    return _flag_untrained(asked.assign(value=value, linear=value, step=CURVATURE_STEP))
+    return _eigenvalues(points, points[column], pd.Series(True, index=points.index))
 
 
 LAMBDA1 = _curvature("lambda1", partial(_lambda1, "train"))

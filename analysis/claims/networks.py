@@ -11,11 +11,11 @@ import numpy as np
 from scipy import stats
 
 from analysis.claims.curves import Evidence, Scope
-from analysis.claims.measures import LEFT_OUT, NOT_CONVERGED, NOT_POSITIVE, clean_delta, converged
+from analysis.claims.measures import LEFT_OUT, NOT_CONVERGED, NOT_POSITIVE, clean_delta, training_spectra
 from analysis.claims.tests import OverNetworks, Stratum, no_losses, worded
 from analysis.statistics.estimates import AT_ONE_SIZE, Decision, Sample
 from analysis.statistics.intervals import clopper_pearson, logit_accuracy
-from analysis.statistics.sample_tests import difference_by_seed, no_difference
+from analysis.statistics.sample_tests import contrast, no_difference, paired_difference
 from analysis.statistics.thresholds import (
     CURVATURE_DELTA,
     CURVATURE_STEP,
@@ -61,8 +61,6 @@ class SeedContrast(NamedTuple):
     delta: float
     unit: str = "points"
     part: str = ""
-    images: str = ""
-    uncounted: str = ""
 
 
 Pairs = Callable[[Evidence, Scope], Iterable[tuple[Network, SeedContrast]]]
@@ -89,7 +87,7 @@ def decided_by_seed(pairs: Pairs, *, attacked: bool) -> OverNetworks:
 
     def losses(evidence: Evidence, scope: Scope) -> Iterator[Stratum]:
         for network, one in pairs(evidence, scope):
-            for read in () if one.uncounted else (one.first, one.second):
+            for read in (one.first, one.second):
                 first, second = (_on(loss, read) for loss in LOSSES)
                 between = one._replace(first=first, second=second, claimed=1, delta=ROBUST_DELTA)
                 yield _contrast(evidence, None, network, between)
@@ -118,26 +116,32 @@ def _contrast(evidence: Evidence, loss: str | None, network: Network, one: SeedC
             continue
         first, second = one.first(evidence, loss, run, parent), one.second(evidence, loss, run, parent)
         pairs += [(first, second)] if first and second else []
-    differences = np.array([(a.value - b.value, a.linear - b.linear) for a, b in pairs], dtype=float).reshape(-1, 2)
-    step = max((reading.step for pair in pairs for reading in pair), default=0.0)
-    finding = difference_by_seed(
-        differences[:, 0], differences[:, 1], claimed=one.claimed, delta=one.delta, rounding=step
-    )
+    arms = (_sample([pair[place] for pair in pairs], one.unit) for place in (1, 0))
+    finding = contrast(paired_difference(*arms), claimed=one.claimed, delta=one.delta, reach=AT_ONE_SIZE)
     flags = [LEFT_OUT.get(flag, flag) for flag in _flags(network, pairs)]
     if flags and finding.verdict != "not run":
         finding = finding.undecided(f"{', '.join(flags)}; with them: {finding.verdict}")
-    uncounted = one.uncounted and f"not counted: {one.uncounted}"
     return replace(
-        worded(finding, "mean difference", one.unit).remarked(uncounted),
+        worded(finding, "mean difference", one.unit),
         dataset=network.dataset,
         model=network.model,
         keys={"network": network.name},
         measure=one.measure,
-        details={"images": one.images},
         part=one.part,
         protocol=network.protocol,
         closeness=network.closeness,
-        counted=not one.uncounted,
+    )
+
+
+def _sample(readings: Sequence[Reading], unit: str) -> Sample:
+    """The readings as those of one batch size, in the order of the seeds."""
+    return Sample.of(
+        np.ones(len(readings)),
+        np.arange(len(readings)),
+        [reading.value for reading in readings],
+        [reading.linear for reading in readings],
+        percent=unit == "points",
+        rounding=max((reading.step for reading in readings), default=0.0),
     )
 
 
@@ -184,8 +188,9 @@ def _log2_eigenvalue(sample: str, rank: int = 1) -> Read:
     """log2 of the `rank`-th largest eigenvalue on the `sample` of training images, "whole" or "subset"."""
 
     def read(evidence: Evidence, loss: str | None, run: Record, parent: Record) -> Reading | None:
-        found = evidence.table.once("eigenvalues on training images", lambda: _eigenvalues(evidence))
-        spectrum = found.get((run["trial_id"], sample), [])
+        size = SUBSET if sample == "subset" else int(run["train_size"])
+        found = training_spectra(evidence.table).get(str(run["trial_id"]), {})
+        spectrum = found.get((size, 0), {"ordered": []})["ordered"]
         if len(spectrum) < rank:
             return None
         value, sure = spectrum[rank - 1]
@@ -201,36 +206,13 @@ def _of_parent(read: Read) -> Read:
     return lambda evidence, loss, run, parent: read(evidence, loss, parent, parent)
 
 
-def _eigenvalues(evidence: Evidence) -> dict[tuple[str, str], list[tuple[float, bool]]]:
-    """(trial id, sample) -> the eigenvalues of the training Hessian there in descending order, each with whether it
-    converged; of several spectra the longest.
-    """
-    spectra = evidence.table.spectra
-    found: dict[tuple[str, str], list[tuple[float, bool]]] = {}
-    columns = ["trial_id", "train_size", "subset_size", "eigenvalues", "converged", "converged_each"]
-    for entry in spectra.loc[spectra["split"] == "train", columns].to_dict("records"):
-        sample = {int(entry["train_size"]): "whole", SUBSET: "subset"}.get(int(entry["subset_size"]))
-        key = (str(entry["trial_id"]), str(sample))
-        if sample and len(entry["eigenvalues"]) > len(found.get(key, [])):
-            values = sorted(map(float, entry["eigenvalues"]), reverse=True)
-            found[key] = [(value, converged(entry, place)) for place, value in enumerate(values)]
-    return found
-
-
 def helps_against_every_attack(*, part: str) -> OverNetworks:
-    """On the images that each attack made of M_ORI (Tables 3 and 4), is the child right more often than M_ORI?
-
-    The same attacks on the child's own weights are shown, not counted: the tables transfer.
-    """
+    """On the images that each attack made of M_ORI (Tables 3 and 4), is the child right more often than M_ORI?"""
 
     def contrasts(network: Network) -> Iterator[SeedContrast]:
         for attack in METHODS if network.method != ORIGINAL else ():
-            transfer = SeedContrast(
-                f"against {attack}", _under(attack, "transfers"), _of_parent(_under(attack)), 1, ROBUST_DELTA, part=part
-            )
-            yield transfer
-            why = "white-box, Tables 3 and 4 transfer"
-            yield transfer._replace(first=_under(attack), images="white-box", uncounted=why)
+            first, second = _under(attack, "transfers"), _of_parent(_under(attack))
+            yield SeedContrast(f"against {attack}", first, second, 1, ROBUST_DELTA, part=part)
 
     return by_seed(contrasts, attacked=True)
 
@@ -299,18 +281,13 @@ def second_order_is_weaker() -> OverNetworks:
     """On one network of CIFAR-10, does it stay right more often under the second-order attack of a norm?
 
     Table 4: of children on the images made of M_ORI, of M_ORI on its own. "Weaker" is a direction and decides alone
-    (delta 0): the table's own gaps go down to 1.1 points. White-box attacks on the children are shown, not counted.
+    (delta 0): the table's own gaps go down to 1.1 points.
     """
 
     def contrasts(network: Network) -> Iterator[SeedContrast]:
         for second, first in SECOND_ORDER.items() if network.dataset == "cifar10" else ():
             images = "attacks" if network.method == ORIGINAL else "transfers"
-            table = SeedContrast(f"{second} against {first}", _under(second, images), _under(first, images), 1, 0.0)
-            yield table
-            if network.method != ORIGINAL:
-                yield table._replace(
-                    first=_under(second), second=_under(first), images="white-box", uncounted="white-box"
-                )
+            yield SeedContrast(f"{second} against {first}", _under(second, images), _under(first, images), 1, 0.0)
 
     return by_seed(contrasts, attacked=True)
 
@@ -319,27 +296,22 @@ FIRST_ORDER = ("fgsm", "fgsm10", "l2grad")
 """Adversarial trainings with an attack by the gradient alone."""
 
 
-def _over_all_attacks(images: str) -> Read:
-    """Mean accuracy under the five attacks ("MEAN of Adv" of Tables 3 and 4)."""
-
-    def read(evidence: Evidence, loss: str | None, run: Record, parent: Record) -> Reading | None:
-        found = [_under(attack, images)(evidence, loss, run, parent) for attack in METHODS]
-        records = [one.answer for one in found if one and one.answer]
-        if len(records) < len(METHODS):
-            return None
-        correct, n = (sum(float(record[name]) for record in records) for name in ("correct", "n"))
-        blind = max((record["zero_grad_fraction"] or 0.0 for record in records), default=0.0)
-        together = {"correct": correct, "n": n, "zero_grad_fraction": blind}
-        return Reading(100 * correct / n, float(logit_accuracy(correct, n)), 100 / n, together)
-
-    return read
+def _over_all_attacks(evidence: Evidence, loss: str | None, run: Record, parent: Record) -> Reading | None:
+    """Mean accuracy on the images that the five attacks made of M_ORI ("MEAN of Adv" of Tables 3 and 4)."""
+    found = [_under(attack, "transfers")(evidence, loss, run, parent) for attack in METHODS]
+    records = [one.answer for one in found if one and one.answer]
+    if len(records) < len(METHODS):
+        return None
+    correct, n = (sum(float(record[name]) for record in records) for name in ("correct", "n"))
+    blind = max(record["zero_grad_fraction"] or 0.0 for record in records)
+    together = {"correct": correct, "n": n, "zero_grad_fraction": blind}
+    return Reading(100 * correct / n, float(logit_accuracy(correct, n)), 100 / n, together)
 
 
 def second_order_models_are_weaker() -> OverNetworks:
     """On CIFAR-10, is M_FHSM, and M_L2HESS, right less often than each child of a first-order attack, seed by seed?
 
-    Mean accuracy over the five attacks on the images made of M_ORI (Table 4, "MEAN of Adv"); attacks on the networks'
-    own weights are shown, not counted.
+    Mean accuracy over the five attacks on the images made of M_ORI (Table 4, "MEAN of Adv").
     """
 
     def pairs(evidence: Evidence, scope: Scope) -> Iterator[tuple[Network, SeedContrast]]:
@@ -349,14 +321,9 @@ def second_order_models_are_weaker() -> OverNetworks:
                 continue
             if (one.model, one.closeness) != (other.model, other.closeness):
                 continue
-            for images in ("transfers", "attacks"):
-                read = _over_all_attacks(images)
-                compared = SeedContrast(
-                    f"mean over attacks, against {other.name}", read, _of_parent(read), -1, ROBUST_DELTA
-                )
-                if images == "attacks":
-                    compared = compared._replace(images="white-box", uncounted="white-box, Table 4 transfers")
-                yield replace(one, parents=other.runs), compared
+            first, second = _over_all_attacks, _of_parent(_over_all_attacks)
+            compared = SeedContrast(f"mean over attacks, against {other.name}", first, second, -1, ROBUST_DELTA)
+            yield replace(one, parents=other.runs), compared
 
     return decided_by_seed(pairs, attacked=True)
 
@@ -386,16 +353,21 @@ def close_on_a_subset(*, part: str) -> OverNetworks:
         for network in networks(evidence.table):
             if network.dataset != "mnist":
                 continue
-            ratios = []
+            ratios, flags = [], []
             for run in network.runs.values():
                 pair = subset(evidence, loss, run, run), whole(evidence, loss, run, run)
                 if run["status"] != "ok":
                     ratios.append(float("nan"))
                 elif pair[0] and pair[1]:
-                    sure = not (pair[0].flag or pair[1].flag)
-                    ratios.append(pair[0].value - pair[1].value if sure else float("nan"))
+                    flag = pair[0].flag or pair[1].flag
+                    flags += [flag] if flag else []
+                    ratios += [] if flag else [pair[0].value - pair[1].value]
             sample = Sample.of(np.ones(len(ratios)), np.arange(len(ratios)), ratios, rounding=CURVATURE_STEP)
             found = no_difference(sample, delta=CURVATURE_DELTA, reach=AT_ONE_SIZE)
+            if flags:
+                reason = f"{', '.join(dict.fromkeys(flags))}: {len(flags)} of {len(network.runs)} seeds left out"
+                few = found.verdict == "not run"
+                found = found.undecided(reason) if few else replace(found, reason=f"{found.reason}; {reason}")
             yield replace(
                 worded(found, f"{SUBSET} images against all", "doublings"),
                 dataset=network.dataset,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -20,10 +19,6 @@ class Arms(NamedTuple):
     details: Mapping[str, object] = {}
     note: str = ""
     protocol_note: str = ""
-
-
-Pair = Callable[[list[Curve]], Iterator[Arms]]
-"""The curves of one measure -> the arms of each stratum."""
 
 
 def each(curves: list[Curve]) -> Iterator[Arms]:
@@ -63,32 +58,21 @@ def two_regimes(steep: str, level: str) -> Callable[[list[Curve]], Iterator[Arms
 
 
 def against_no_momentum(curves: list[Curve], *, every: bool = False) -> Iterator[Arms]:
-    """In each study the curve without momentum, then that with the largest one that was run, or with `every` one."""
+    """In each study the curve without momentum, then that with the largest one, or with `every` one.
+
+    The largest of the paper's, or for another network of those planned or run: which one is tested depends neither on
+    what diverged nor on what was trained first.
+    """
     for study in by_study(curves):
         none = [curve for curve in study if curve.keys["momentum"] == 0.0]
         more = sorted((c for c in study if c.keys["momentum"] != 0.0), key=lambda c: float(c.keys["momentum"]))
-        run = [curve for curve in more if np.isfinite(curve.sample.value).any()]
-        for curve in (more if every else (run or more)[-1:]) if none else []:
+        for curve in (more if every else more[-1:]) if none else []:
             momentum = f"momentum {curve.keys['momentum']:g} against {none[0].keys['momentum']:g}"
             yield Arms({"regime": curve.keys["regime"], "momentum": momentum}, (none[0], curve))
 
 
-def momentum_steps(*doses: float) -> Pair:
-    """In each study the curves of each two successive momenta, the smaller one first."""
-
-    def pair(curves: list[Curve]) -> Iterator[Arms]:
-        for study in by_study(curves):
-            found = {curve.keys["momentum"]: curve for curve in study}
-            for less, more in pairwise(doses):
-                if less in found and more in found:
-                    keys = {"regime": found[more].keys["regime"], "momentum": f"momentum {more:g} against {less:g}"}
-                    yield Arms(keys, (found[less], found[more]))
-
-    return pair
-
-
-def momentum_in_two_regimes(steep: str, level: str, momenta: Pair = against_no_momentum) -> Pair:
-    """In each study the two `momenta` (none and the largest) under regime `steep`, then both under `level`.
+def momentum_in_two_regimes(steep: str, level: str) -> Callable[[list[Curve]], Iterator[Arms]]:
+    """In each study no momentum and the largest under regime `steep`, then both under `level`.
 
     The runs that belong to both regimes are left out: they would add the same difference to both sides.
     """
@@ -101,7 +85,9 @@ def momentum_in_two_regimes(steep: str, level: str, momenta: Pair = against_no_m
             found = [
                 {
                     arms.keys["momentum"]: arms
-                    for arms in momenta([c.where(~np.isin(c.trial_id.astype(str), shared)) for c in of[regime]])
+                    for arms in against_no_momentum(
+                        [c.where(~np.isin(c.trial_id.astype(str), shared)) for c in of[regime]]
+                    )
                 }
                 for regime in (steep, level)
             ]

@@ -40,7 +40,6 @@ class Prospect:
 
     Attributes:
         claim: The claim.
-        stratum: The stratum in words.
         curves: The curves that it reads.
         seeds: Of each cell at its next look.
         any: Whether it reads whatever curves there are, rather than needs each.
@@ -50,7 +49,6 @@ class Prospect:
     """
 
     claim: str
-    stratum: str
     curves: tuple[Key, ...]
     seeds: int
     share: float
@@ -107,7 +105,7 @@ def of_verdict(
             place = _place_of(test, arms)
             now = counted.get(place)
             if now is None and test in claim.tests:
-                continue  # shown, not counted
+                continue  # one closer to the paper was run
             if now is None:  # one of tests that are to agree: open until its own verdict and their agreement are sure
                 together = next((s for s in agreements if _is_of(s, arms)), None)
                 if together is None or (together.verdict in DECIDED and together.p <= levels[together.verdict]):
@@ -120,8 +118,7 @@ def of_verdict(
         left = [(n, share) for n, share in zip(LOOKS, LOOK_SHARES, strict=True) if n <= most][len(taken) :]
         if not left:
             continue
-        name = now.name if now else ", ".join(map(str, curves[0][:2]))
-        one = Prospect(claim.name, name, curves, left[0][0], 1.0, any=not isinstance(test, Test) or test.whole)
+        one = Prospect(claim.name, curves, left[0][0], 1.0, any=not isinstance(test, Test) or test.whole)
         if taken and isinstance(test, Test) and not isinstance(test, ReportTest) and arms:
             key = (claim.name, loss, place, tuple(n for n, _ in left), *levels.values())
             if key not in memory:

@@ -236,7 +236,7 @@ def _confirmed(evidence: Evidence, loss: str | None, *study: Curve, every_epsilo
         f"{times(best['lambda1_ratio'])} and {gap:+.1f} points over batch {best['batch_i']:.0f}"
         + (f" ({best['note']})" if best["note"] else "")
     )
-    reason, q = f"{len(confirmed)} pairs of batch sizes are confirmed", float(best["q"])
+    reason, q = f"{len(confirmed)} pairs of batch sizes are confirmed", float(confirmed["q"].min())
     return Stratum("supported", reason, effect=gap, p_supported=q, unit="points", text=text, looks_allowed=True)
 
 
@@ -328,7 +328,7 @@ def _reverse(evidence: Evidence, loss: str | None, robust: Curve, curvature: Cur
         text = f"batch {batch_size} has λ₁ {times(best['lambda1_ratio'])} and {gap:+.1f} points"
         text += f" over batch {best['batch_i']:.0f}"
         reason = f"{len(pairs)} pairs of batch sizes are confirmed"
-        q = float(best["q"])
+        q = float(pairs["q"].min())
         return Stratum("supported", reason, effect=gap, p_supported=q, unit="points", text=text, looks_allowed=True)
     less, lower = _falls(robust, batch_size), _falls(curvature, batch_size)
     common = sorted(less.keys() & lower.keys())
@@ -347,7 +347,7 @@ def _without_pair(sample: Sample, batch_size: int) -> Finding | None:
 
 def _falls(curve: Curve, batch_size: int) -> dict[float, Finding]:
     """Does the measure fall from each smaller batch size to `batch_size`?"""
-    kept = curve.sound().decidable()
+    kept = curve.sound().decidable
     value, linear = (cell_means(kept.batch_size, values) for values in (kept.value, kept.linear))
     last = int(np.flatnonzero(value.size == batch_size)[0])
     return {

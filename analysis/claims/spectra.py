@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from analysis.claims.curves import Evidence, Scope
-from analysis.claims.measures import converged
+from analysis.claims.measures import converged, training_spectra
 from analysis.claims.networks import Record, papers_networks
 from analysis.claims.tests import OverNetworks, Stratum
 from analysis.statistics.estimates import Decision
 from analysis.statistics.thresholds import MIN_FINITE_SHARE, MIN_SEEDS, PSD_TOLERANCE, SIGNIFICANCE
-from analysis.tables.lookup import of_trials
 from analysis.tables.robust_networks import ORIGINAL, Network, networks
 from search_spaces.large_batch import COUNT
 
@@ -77,7 +75,7 @@ def negative_samples(*, part: str) -> OverNetworks:
     """Do most spectra of single samples have negative eigenvalues beside positive ones?
 
     One stratum a data set and model, over its networks, seeds and draws: "most" is an exact binomial test of their
-    share against one half, with the Wilson interval beside it.
+    share against one half, with its exact interval beside it.
     """
 
     def walk(evidence: Evidence, scope: Scope, loss: str | None) -> Iterator[Stratum]:
@@ -90,7 +88,7 @@ def negative_samples(*, part: str) -> OverNetworks:
             both = sum(_has_negative(s) and max(s["eigenvalues"]) > 0 for s in spectra)
             low, high, support, refute = 0.0, 1.0, 1.0, 1.0
             if spectra:
-                low, high = stats.binomtest(both, len(spectra)).proportion_ci(method="wilson")
+                low, high = stats.binomtest(both, len(spectra)).proportion_ci()
                 support, refute = (
                     min(1.0, 2 * float(stats.binomtest(both, len(spectra), 0.5, alternative=side).pvalue))
                     for side in ("greater", "less")
@@ -110,12 +108,13 @@ def negative_samples(*, part: str) -> OverNetworks:
 
 def _with_enough_seeds(network: Network, spectra: Sequence[Record], found: Stratum) -> Stratum:
     """A count over the spectra of a network, undecided where its seeds are too few."""
-    finished = [run for run in network.runs.values() if run["status"] == "ok"]
-    seeds = {s["trial_id"] for s in spectra}
-    if len(network.runs) < MIN_SEEDS or (len(finished) == len(network.runs) and len(seeds) < MIN_SEEDS):
-        found = found.undecided(f"spectra of {len(seeds)} seeds; needs {MIN_SEEDS}", "not run")
-    elif len(finished) < MIN_FINITE_SHARE * len(network.runs) - 1e-12 or len(seeds) < MIN_FINITE_SHARE * len(finished):
-        found = found.undecided(f"{len(network.runs) - len(finished)} of {len(network.runs)} seeds diverged")
+    run, seeds = len(network.runs), len({s["trial_id"] for s in spectra})
+    diverged = sum(one["status"] != "ok" for one in network.runs.values())
+    if run - diverged < MIN_FINITE_SHARE * run - 1e-12 and run >= MIN_SEEDS:
+        found = found.undecided(f"{diverged} of {run} seeds diverged")
+    elif seeds < MIN_SEEDS:
+        few: Decision = "inconclusive" if diverged and run >= MIN_SEEDS else "not run"
+        found = found.undecided(f"spectra of {seeds} seeds; needs {MIN_SEEDS}", few)
     return replace(
         found,
         effect=found.effect if spectra else float("nan"),
@@ -127,17 +126,11 @@ def _with_enough_seeds(network: Network, spectra: Sequence[Record], found: Strat
     )
 
 
-def _spectra(evidence: Evidence, network: Network) -> list[dict[Any, Any]]:
-    """Its spectra of 20 eigenvalues (fewer where the sample has no more) on training images."""
-    if not network.runs:
-        return []
-    columns = ("trial_id", "split", "subset_size", "train_size", "draw", "eigenvalues", "residuals", "tolerance",
-               "converged", "converged_each")  # fmt: skip
-    trials = (str(run["trial_id"]) for run in network.runs.values())
-    found = of_trials(evidence.table, "spectra", *trials, columns=columns)
-    draws = found[found["split"] == "train"].assign(draw=found["draw"].fillna(0))
-    records = [s for s in draws.to_dict("records") if len(s["eigenvalues"]) >= COUNT]
-    return list({(s["trial_id"], s["subset_size"], s["draw"]): s for s in records}.values())
+def _spectra(evidence: Evidence, network: Network) -> list[Record]:
+    """Its spectra of 20 eigenvalues and more on training images."""
+    spectra = training_spectra(evidence.table)
+    mine = (spectra.get(str(run["trial_id"]), {}).values() for run in network.runs.values())
+    return [spectrum for of_run in mine for spectrum in of_run if len(spectrum["eigenvalues"]) >= COUNT]
 
 
 def _signed(spectrum: Record) -> Iterator[tuple[float, float, bool]]:
@@ -160,7 +153,8 @@ def _all_positive(spectrum: Record) -> bool:
 
 
 def input_hessians() -> OverNetworks:
-    """Is every input Hessian positive semidefinite to rounding, and its rank at most the number of classes?
+    """Is every ReLU network's input Hessian positive semidefinite to rounding, and its rank at most the number of
+    classes?
 
     A numeric check of a theorem: each network is one, so a single seed counts; one failure refutes it.
     """
@@ -168,11 +162,9 @@ def input_hessians() -> OverNetworks:
     def walk(evidence: Evidence, scope: Scope, loss: str | None) -> Iterator[Stratum]:
         trials = evidence.table.trials
         for study in scope.studies:
-            asked = (trials["dataset"] == study.dataset) & (trials["model"] == study.model)
-            relu = study.model in RELU_ONLY
-            found = _input_hessian(trials[asked])
-            why = "" if relu else "not counted: batch normalisation is outside Assumption 1"
-            yield replace(found.remarked(why), dataset=study.dataset, model=study.model, counted=relu)
+            if study.model in RELU_ONLY:
+                asked = (trials["dataset"] == study.dataset) & (trials["model"] == study.model)
+                yield replace(_input_hessian(trials[asked]), dataset=study.dataset, model=study.model)
 
     return OverNetworks(walk)
 

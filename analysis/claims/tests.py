@@ -77,12 +77,12 @@ class Stratum(Finding):
 
     `keys` name the setting, `details` say more of the measure, both in words. `part` tells apart what must hold
     together for the claim to hold. `text` is the effect in words. `remarks` are added to the reason of the finding.
-    `closeness` to the paper: 0 its own protocol, 1 its data set and model at other sizes, 2 another data set. A stratum
-    that is shown but not `counted` says why in `remarks`. `margin` is the effect with its interval over the least
-    effect that counts, signed so that the claim points right (NaN where the test has no such scale). `flagged`: some of
-    its cells are left out of tests. `study` tells apart networks of one name by their protocol. Where seeds are added
-    until claims are decided, `awaited` marks one whose curves are planned and have no look yet, and `looks_allowed` one
-    whose support allows for several looks already.
+    `closeness` to the paper: 0 its own protocol, 1 its data set and model at other sizes, 2 another data set. It is
+    not `counted` where one closer was run (`claim.prefer_papers_protocol`). `margin` is the effect with its interval
+    over the least effect that counts, signed so that the claim points right (NaN where the test has no such scale).
+    `flagged`: some of its cells are left out of tests. `study` tells apart networks of one name by their protocol.
+    Where seeds are added until claims are decided, `awaited` marks one whose curves are planned and have no look yet,
+    and `looks_allowed` one whose support allows for several looks already.
     """
 
     dataset: str = ""
@@ -144,7 +144,6 @@ class Test:
             direction decides, as it must where the paper itself prints less than the measure's delta.
         unit: The unit of the effect, where not the measure's own.
         note: A remark at every stratum.
-        uncounted: Why its strata are shown but not counted; "" where they are.
         falls: Whether it is tested that one measure falls, so that a cell at its floor is evidence.
         margin: Its effect over delta, signed so that the claim points right; None: its effect has no such scale.
         whole: Whether it reads a report of the whole study, which allows for several looks itself.
@@ -161,7 +160,6 @@ class Test:
     delta: float | Mapping[str, float] | None = None
     unit: str = ""
     note: str = ""
-    uncounted: str = ""
     falls: bool = False
     margin: Callable[[Finding, float], Margin] | None = None
     whole: bool = False
@@ -204,7 +202,7 @@ class Test:
         """The delta of this test on the network of a curve; 0: the direction decides."""
         usual = curve.measure.delta(curve.dataset)
         given = usual if self.delta is None else self.delta
-        return given if isinstance(given, float) else given.get(curve.model, usual)
+        return given.get(curve.model, usual) if isinstance(given, Mapping) else given
 
     def judge(
         self, evidence: Evidence, loss: str | None, curves: Sequence[Curve], printed: Reach | None = None
@@ -224,8 +222,6 @@ class Test:
         scope, curves = self._of(scope), [curve.at(self.at) for curve in arms.curves]
         longest = max(curves, key=lambda curve: len(curve.sample.seed))
         protocol, closeness = describe_protocol(scope, longest)
-        exempt = (scope.uncounted.get((curve.dataset, curve.model, curve.setting)) for curve in curves)
-        uncounted = self.uncounted or next(filter(None, exempt), "")
         keys = [curve.key for curve in curves]
         awaited = evidence.awaited(keys)
         if awaited and not self.whole:
@@ -236,7 +232,7 @@ class Test:
             asked = [c.measure.question(c.dataset) for c in curves if not len(c.sample.seed) and evidence.trained(c)]
             found = replace(found, reason=f"{asked[0]} was not asked" if asked else found.reason)
         return replace(
-            found.remarked(arms.note, self.note, uncounted and f"not counted: {uncounted}"),
+            found.remarked(arms.note, self.note),
             dataset=longest.dataset,
             model=longest.model,
             keys=arms.keys,
@@ -245,7 +241,6 @@ class Test:
             part=self.part,
             protocol=protocol + arms.protocol_note,
             closeness=closeness,
-            counted=not uncounted,
             margin=self._margin(found, longest),
             flagged=any(curve.flagged for curve in curves),
             study=longest.study,
@@ -367,7 +362,6 @@ class Where(TypedDict, total=False):
     at: tuple[int, ...]
     delta: float | Mapping[str, float]
     note: str
-    uncounted: str
 
 
 def alone(measures: Iterable[Measure]) -> tuple[tuple[Measure, ...], ...]:
@@ -402,7 +396,7 @@ def flatter_than(steep: str, level: str, measure: Measure, **where: Unpack[Where
 def more_momentum(claimed: int, *measures: Measure, every: bool = False, **where: Unpack[Where]) -> Test:
     """Does momentum raise (`claimed` +1) or lower (-1) each measure at equal batch size?
 
-    The largest momentum that was run is compared with none; with `every`, so is each of them.
+    The largest momentum of the paper is compared with none; with `every`, so is each of them.
     """
     decide = paired(partial(contrast, claimed=claimed))
     pair = partial(against_no_momentum, every=every)

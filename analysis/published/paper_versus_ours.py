@@ -12,7 +12,6 @@ import pandas as pd
 from analysis.published import published
 from analysis.published.printed_rows import PrintedTable, Replicates
 from analysis.statistics.intervals import Estimate, mean_interval
-from analysis.statistics.thresholds import MIN_SEEDS_OF_AN_INTERVAL
 from analysis.tables.table import StudyTable
 from analysis.tables.words import name
 
@@ -85,7 +84,7 @@ def _cell(table: PrintedTable, model: str, cell: Mapping[Any, Any], run: Replica
     attacked = run is not None and epsilon is not None
     stable = _summary(run.values(metric, split, epsilon, "stable") if run and attacked else [], metric)
     verdict = NOT_RUN if not seeds else NOT_DECIDABLE
-    if seeds >= MIN_SEEDS_OF_AN_INTERVAL:
+    if np.isfinite(low):
         verdict = CONSISTENT if low - rounding <= paper <= high + rounding else NOT_CONSISTENT
     return {
         "table": table.table,
@@ -113,7 +112,7 @@ def _summary(values: list[float], metric: str) -> Estimate:
     if metric not in LOGARITHMIC:
         return mean_interval(known, new=True)
     if not (known > 0).all():
-        return mean_interval([])
+        return Estimate(np.nan, np.nan, np.nan, known.size)  # measured, but without a logarithm
     found = mean_interval(np.log(known), new=True)
     mean, low, high = (float(np.exp(one)) for one in found[:3])
     return Estimate(mean, low, high, found.n)

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import stats
 
-from analysis.statistics.correlations import kendall_by_group, kendall_tau_b, over_seeds
+from analysis.statistics.correlations import kendall_by_group, kendall_tau_b
 from analysis.statistics.estimates import (
     ALONG_BATCH_SIZES,
     AT_ONE_SIZE,
@@ -24,13 +24,13 @@ from analysis.statistics.estimates import (
     mean_of_seeds,
 )
 from analysis.statistics.sample_tests import (
-    difference_by_seed,
+    contrast,
     paired_difference,
     seed_table,
     slope_per_doubling,
     whole_seeds,
 )
-from analysis.statistics.thresholds import MIN_BATCH_SIZES, MIN_SEEDS, MIN_SEEDS_TO_PERMUTE, SIGNIFICANCE
+from analysis.statistics.thresholds import MIN_BATCH_SIZES, MIN_SEEDS, SIGNIFICANCE
 
 
 def opposed(x: Sample, y: Sample, *, delta: float = 0.0, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
@@ -38,14 +38,19 @@ def opposed(x: Sample, y: Sample, *, delta: float = 0.0, reach: Reach = ALONG_BA
 
     Kendall's tau-b of the cell means, its exact two-sided p; supported where tau is at most -`delta`, refuted above.
     Four sizes in order happen by chance in 2 of 24: with fewer than five the seeds decide, by the larger p of the two
-    trends, that of `x` and that of `y`.
+    trends, that of `x` and that of `y` (intersection-union). Where tau has not the sign of their product, nothing is
+    decided.
     """
     short, mean_x, mean_y = _paired_means(x, y, reach)
     if short:
         return short
     tau, test = kendall_tau_b(mean_x, mean_y), "exact p"
     if len(mean_x) < MIN_BATCH_SIZES:  # too few for the exact test to reach its level
-        tau, test = tau._replace(p=_p_of_two_trends(x, y)), "both measures' trends over seeds, p"
+        slopes = [slope_per_doubling(sample.decidable.cells(linear=True)) for sample in (x, y)]
+        if np.sign(tau.estimate) != np.sign(slopes[0].value * slopes[1].value):
+            reason = f"the order of {len(mean_x)} batch sizes is not that of the two trends"
+            return Finding("inconclusive", reason, tau.estimate, tau.low, tau.high, 1.0, 1.0)
+        tau, test = tau._replace(p=max(s.p_differs() for s in slopes)), "both measures' trends over seeds, p"
     against = tau.estimate < 0
     verdict: Decision = "inconclusive"
     reason = f"the order of {len(mean_x)} batch sizes is compatible with chance ({test} = {tau.p:.2g})"
@@ -54,12 +59,6 @@ def opposed(x: Sample, y: Sample, *, delta: float = 0.0, reach: Reach = ALONG_BA
         reason = f"{test} = {tau.p:.2g} over {len(mean_x)} batch sizes"
     p_supported, p_refuted = (tau.p, 1.0) if against else (1.0, tau.p)
     return Finding(verdict, reason, tau.estimate, tau.low, tau.high, p_supported, p_refuted)
-
-
-def _p_of_two_trends(x: Sample, y: Sample) -> float:
-    """Two-sided p of "both change with the batch size": the larger of the two trends' (intersection-union)."""
-    slopes = [slope_per_doubling(sample.decidable().cells(linear=True)) for sample in (x, y)]
-    return max(min(1.0, 2 * min(slope.p_above(0.0), slope.p_below(0.0))) for slope in slopes)
 
 
 def unrelated(x: Sample, y: Sample, *, delta: float, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
@@ -107,34 +106,11 @@ def unrelated(x: Sample, y: Sample, *, delta: float, reach: Reach = ALONG_BATCH_
 
 def _tables(*samples: Sample, linear: bool = False) -> Floats:
     """The values of the seeds that have every batch size in every sample, shape (samples, seeds, sizes)."""
-    kept = [sample.decidable() for sample in samples]
+    kept = [sample.decidable for sample in samples]
     sizes = set.intersection(*(set(sample.batch_size.tolist()) for sample in kept))
     kept = [sample.where(np.isin(sample.batch_size, list(sizes))) for sample in kept]
     common = sorted(set.intersection(*(set(whole_seeds(sample)) for sample in kept)))
     return np.stack([seed_table(sample, common, linear=linear)[1] for sample in kept])
-
-
-def opposed_by_seed(x: Sample, y: Sample, *, delta: float = 0.0, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
-    """Decide whether the seeds of which `x` is high have a low `y`: the correlation of their mean deviations.
-
-    A deviation is from the mean of the cell, its mean that over batch sizes, so that each seed is one observation
-    (`correlations.over_seeds`). Supported where it is at most -`delta` with p <= .05, refuted where it is as surely
-    positive.
-    """
-    short, *_ = _paired_means(x, y, reach)
-    if short:
-        return short
-    tables = _tables(x, y)
-    rho = over_seeds(*(tables - tables.mean(axis=1, keepdims=True)).mean(axis=2))
-    if not np.isfinite(rho.p):
-        needed = MIN_SEEDS_TO_PERMUTE + 1
-        return Finding("inconclusive", f"{rho.n} seeds with every batch size; needs {needed} that differ", rho.estimate)
-    verdict: Decision = "inconclusive"
-    if rho.p <= SIGNIFICANCE:
-        verdict = "refuted" if rho.estimate > 0 else ("supported" if rho.estimate <= -delta else "inconclusive")
-    p_supported, p_refuted = (rho.p, 1.0) if rho.estimate < 0 else (1.0, rho.p)
-    reason = f"{rho.n} seeds, p = {rho.p:.2g}"
-    return Finding(verdict, reason, rho.estimate, p_supported=p_supported, p_refuted=p_refuted)
 
 
 def fall_together(x: Sample, y: Sample, *, delta: float, reach: Reach = AT_ONE_SIZE) -> Finding:
@@ -147,7 +123,12 @@ def fall_together(x: Sample, y: Sample, *, delta: float, reach: Reach = AT_ONE_S
         return short
     changes = [np.diff(_tables(x, y, linear=linear)[..., [0, -1]])[..., 0] for linear in (False, True)]
     ends = [
-        difference_by_seed(value, linear, claimed=-1, delta=delta, rounding=sample.rounding)
+        contrast(
+            Sample.of(np.ones(len(value)), np.arange(len(value)), value, linear, rounding=sample.rounding),
+            claimed=-1,
+            delta=delta,
+            reach=AT_ONE_SIZE,
+        )
         for sample, value, linear in zip((x, y), *changes, strict=True)
     ]
     if "not run" in {end.verdict for end in ends}:
@@ -169,7 +150,7 @@ def _paired_means(x: Sample, y: Sample, reach: Reach) -> tuple[Finding | None, F
     short = difference.shortfall(reach)
     if short:
         return short, np.empty(0), np.empty(0)
-    common = set(difference.decidable().pairs)
+    common = set(difference.decidable.pairs)
     arms = (s.where(np.array([pair in common for pair in s.pairs], dtype=bool)) for s in (x, y))
     mean_x, mean_y = (cell_means(arm.batch_size, arm.value).mean for arm in arms)
     return None, mean_x, mean_y

@@ -36,22 +36,10 @@ class Correlation(NamedTuple):
 
 
 class SignError(NamedTuple):
-    """Per environment (ordered as `environments`) the fraction of its `pairs` that are ordered wrongly."""
+    """Per environment (in ascending order) the fraction of its `pairs` that are ordered wrongly."""
 
-    environments: NDArray[np.object_]
     errors: Array
     pairs: Codes
-
-
-class RepeatedMeasures(NamedTuple):
-    """Correlation within subjects, two-sided p, 95 % interval, degrees of freedom, observations used."""
-
-    estimate: float
-    p: float
-    low: float
-    high: float
-    dof: int
-    n: int
 
 
 class GroupedTau(NamedTuple):
@@ -233,7 +221,7 @@ def pearson(x: ArrayLike, y: ArrayLike) -> Correlation:
     return Correlation(r, correlation_p(r, n - 2), *fisher_z_interval(r, n), n)
 
 
-def repeated_measures_correlation(x: ArrayLike, y: ArrayLike, subject: ArrayLike) -> RepeatedMeasures:
+def repeated_measures_correlation(x: ArrayLike, y: ArrayLike, subject: ArrayLike) -> Correlation:
     """Correlation of x and y within subjects (Bakdash & Marusich 2017, Frontiers in Psychology 8:456).
 
     The common slope of an analysis of covariance with one intercept per subject: correlation of the
@@ -248,8 +236,8 @@ def repeated_measures_correlation(x: ArrayLike, y: ArrayLike, subject: ArrayLike
     dof = n - k - 1
     r = _cosine(_centred(a, codes), _centred(b, codes)) if dof > 0 else np.nan
     if not np.isfinite(r):
-        return RepeatedMeasures(np.nan, np.nan, np.nan, np.nan, max(dof, 0), n)
-    return RepeatedMeasures(r, correlation_p(r, dof), *fisher_z_interval(r, dof + 2), dof, n)
+        return Correlation(np.nan, np.nan, np.nan, np.nan, n)
+    return Correlation(r, correlation_p(r, dof), *fisher_z_interval(r, dof + 2), n)
 
 
 def pooled_against_within(x: ArrayLike, y: ArrayLike, group: ArrayLike) -> Correlation:
@@ -362,4 +350,4 @@ def sign_error(x: ArrayLike, y: ArrayLike, env: ArrayLike, level: ArrayLike | No
     pairs = np.bincount(codes[i], minlength=len(names))
     total = np.bincount(codes[i], weights=wrong, minlength=len(names))
     errors = np.divide(total, pairs, out=np.full(len(names), np.nan), where=pairs > 0)
-    return SignError(np.asarray(names, dtype=object), errors, pairs)
+    return SignError(errors, pairs)

@@ -160,12 +160,9 @@ class Sample:
         """The batch sizes, the place of each measurement among them, and how many measurements each has."""
         return np.unique(self.batch_size, return_inverse=True, return_counts=True)
 
+    @cached_property
     def decidable(self) -> Sample:
         """The finite measurements of the cells with enough of them, of which not too many others diverged."""
-        return self._decidable
-
-    @cached_property
-    def _decidable(self) -> Sample:
         finite = np.isfinite(self.value) & np.isfinite(self.linear)
         _, cell, count = self._cells
         left = np.bincount(cell, weights=finite)
@@ -200,7 +197,7 @@ class Sample:
             found = f"{len(replicated)} batch sizes with {MIN_SEEDS} seeds{_range(replicated)}"
             needed = f"needs {reach.words}"
             return Finding("not run", f"{found}; {needed}")
-        left = self.decidable()._cells[0]
+        left = self.decidable._cells[0]
         if not reach.met(left):
             return Finding("inconclusive", f"too many seeds diverged: {len(left)} batch sizes{_range(left)} left")
         return None
@@ -243,16 +240,15 @@ class CellMeans:
         return LinearContrast(float(weights @ self.mean), math.sqrt(float(parts.sum())), dof)
 
 
-def cell_means(batch_size: Floats, value: Floats, *, rounding: float = 0.0) -> CellMeans:
-    """Cell means of `value` (shape (n,), finite) at each `batch_size` (shape (n,)).
-
-    A variance is at least that of values rounded to multiples of `rounding`: seeds that agree to the last digit are
-    not exact.
-    """
-    return _means(*np.unique(batch_size, return_inverse=True), value, rounding)
+def cell_means(batch_size: Floats, value: Floats) -> CellMeans:
+    """Cell means of `value` (shape (n,), finite) at each `batch_size` (shape (n,))."""
+    return _means(*np.unique(batch_size, return_inverse=True), value, 0.0)
 
 
 def _means(size: Floats, cell: NDArray[np.intp], value: Floats, rounding: float) -> CellMeans:
+    """A variance is at least that of values rounded to multiples of `rounding`: seeds that agree to the last digit are
+    not exact.
+    """
     count = np.bincount(cell, minlength=len(size)).astype(float)
     mean = np.bincount(cell, weights=value, minlength=len(size)) / count
     squares = np.bincount(cell, weights=(value - mean[cell]) ** 2, minlength=len(size))

@@ -9,7 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special, stats
 
+from analysis.statistics.thresholds import SIGNIFICANCE
+
 Array = NDArray[np.float64]
+
+TAIL = SIGNIFICANCE / 2
+"""What a 95 % interval leaves out on either side."""
 
 
 class Interval(NamedTuple):
@@ -31,8 +36,8 @@ class Estimate(NamedTuple):
 class RandomEffects(NamedTuple):
     """Mean of a random-effects model, its interval, the prediction interval of a new stratum, heterogeneity.
 
-    `tau2` is the between-strata variance, `i2` its share of the total variation (0 to 1), `k` the strata,
-    `p` the two-sided p value of a mean of zero.
+    `i2` is the share of the variance between strata in the total variation (0 to 1), `k` the strata, `p` the two-sided
+    p value of a mean of zero.
     """
 
     mean: float
@@ -40,21 +45,19 @@ class RandomEffects(NamedTuple):
     high: float
     predicted_low: float
     predicted_high: float
-    tau2: float
     i2: float
     p: float
     k: int
 
 
-def clopper_pearson(correct: ArrayLike, n: ArrayLike, level: float = 0.95) -> Interval:
-    """Exact two-sided interval of a proportion; arrays broadcast (Clopper & Pearson 1934, Biometrika 26).
+def clopper_pearson(correct: ArrayLike, n: ArrayLike) -> Interval:
+    """Exact two-sided 95 % interval of a proportion; arrays broadcast (Clopper & Pearson 1934, Biometrika 26).
 
     scipy's `binomtest(k, n).proportion_ci` for thousands of cells at once. NaN where `n` is 0.
     """
     k, size = np.asarray(correct, dtype=float), np.asarray(n, dtype=float)
-    tail = (1.0 - level) / 2.0
-    low = np.where(k > 0, stats.beta.ppf(tail, k, size - k + 1), 0.0)
-    high = np.where(k < size, stats.beta.ppf(1.0 - tail, k + 1, size - k), 1.0)
+    low = np.where(k > 0, stats.beta.ppf(TAIL, k, size - k + 1), 0.0)
+    high = np.where(k < size, stats.beta.ppf(1.0 - TAIL, k + 1, size - k), 1.0)
     empty = ~(size > 0)
     return Interval(np.where(empty, np.nan, low)[()], np.where(empty, np.nan, high)[()])
 
@@ -65,8 +68,8 @@ def logit_accuracy(correct: ArrayLike, n: ArrayLike) -> Any:
     return np.log(share / (1.0 - share))
 
 
-def mean_interval(values: ArrayLike, level: float = 0.95, *, new: bool = False) -> Estimate:
-    """Mean over seeds with Student's t interval; no limits (NaN) under two values, no mean under one.
+def mean_interval(values: ArrayLike, *, new: bool = False) -> Estimate:
+    """Mean over seeds with Student's 95 % interval; no limits (NaN) under two values, no mean under one.
 
     `new`: the limits are those of one more value instead (a prediction interval). They do not shrink to nothing as
     values are added.
@@ -78,7 +81,7 @@ def mean_interval(values: ArrayLike, level: float = 0.95, *, new: bool = False) 
     mean = float(data.mean())
     if n == 1:
         return Estimate(mean, np.nan, np.nan, 1)
-    half = float(stats.t.ppf((1.0 + level) / 2.0, n - 1)) * float(data.std(ddof=1)) * np.sqrt(1 / n + new)
+    half = float(stats.t.ppf(1.0 - TAIL, n - 1)) * float(data.std(ddof=1)) * np.sqrt(1 / n + new)
     return Estimate(mean, mean - half, mean + half, n)
 
 
@@ -92,8 +95,8 @@ Z_VARIANCE = {
 """
 
 
-def fisher_z_interval(r: float, n: int, kind: str = "pearson", *, controls: int = 0, level: float = 0.95) -> Interval:
-    """Interval of a correlation by Fisher's z; each controlled variable costs one observation.
+def fisher_z_interval(r: float, n: int, kind: str = "pearson", *, controls: int = 0) -> Interval:
+    """95 % interval of a correlation by Fisher's z; each controlled variable costs one observation.
 
     `kind` is a key of `Z_VARIANCE`. Kendall's tau enters as tau N / (N + 1), N = n (n - 1) / 2 pairs (half
     a pair added to either order, our choice), since tau = 1 is common on a curve of few points. NaN where n
@@ -105,7 +108,7 @@ def fisher_z_interval(r: float, n: int, kind: str = "pearson", *, controls: int 
     inner = float(continuity_tau(r, n)) if kind == "kendall" else r
     if abs(inner) >= 1.0:
         return Interval(float(np.sign(inner)), float(np.sign(inner)))
-    half = float(special.ndtri((1.0 + level) / 2.0)) * np.sqrt(Z_VARIANCE[kind](inner, effective))
+    half = float(special.ndtri(1.0 - TAIL)) * np.sqrt(Z_VARIANCE[kind](inner, effective))
     z = np.arctanh(inner)
     return Interval(min(float(np.tanh(z - half)), r), max(float(np.tanh(z + half)), r))
 
@@ -116,8 +119,8 @@ def continuity_tau(tau: Any, n: Any) -> Any:
     return tau * pairs / (pairs + 1.0)
 
 
-def random_effects(effects: ArrayLike, variances: ArrayLike, level: float = 0.95) -> RandomEffects:
-    """Random-effects mean over strata, its Hartung-Knapp interval and a prediction interval.
+def random_effects(effects: ArrayLike, variances: ArrayLike) -> RandomEffects:
+    """Random-effects mean over strata, its Hartung-Knapp 95 % interval and a prediction interval.
 
     tau2 after DerSimonian & Laird (1986); Hartung & Knapp (2001, Statistics in Medicine 20), whose standard
     error is not let below the classical one; prediction after Nagashima, Noma & Furukawa (2019), which needs three
@@ -129,12 +132,12 @@ def random_effects(effects: ArrayLike, variances: ArrayLike, level: float = 0.95
     y, v = y[usable], v[usable]
     k = int(y.size)
     if k == 0:
-        return RandomEffects(np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, 0)
+        return RandomEffects(np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, 0)
     if k == 1:
         se = float(np.sqrt(v[0]))
-        half = float(stats.norm.ppf((1.0 + level) / 2.0)) * se
+        half = float(stats.norm.ppf(1.0 - TAIL)) * se
         p = float(2 * stats.norm.sf(abs(y[0]) / se))
-        return RandomEffects(float(y[0]), y[0] - half, y[0] + half, np.nan, np.nan, np.nan, np.nan, p, 1)
+        return RandomEffects(float(y[0]), y[0] - half, y[0] + half, np.nan, np.nan, np.nan, p, 1)
     w = 1.0 / v
     q = float((w * (y - (w * y).sum() / w.sum()) ** 2).sum())
     scale = float(w.sum() - (w**2).sum() / w.sum())
@@ -144,10 +147,10 @@ def random_effects(effects: ArrayLike, variances: ArrayLike, level: float = 0.95
     mean = float((w * y).sum() / w.sum())
     spread = float((w * (y - mean) ** 2).sum()) / (k - 1)
     se = float(np.sqrt(max(spread, 1.0) / w.sum()))
-    half = float(stats.t.ppf((1.0 + level) / 2.0, k - 1)) * se
+    half = float(stats.t.ppf(1.0 - TAIL, k - 1)) * se
     p = float(2 * stats.t.sf(abs(mean) / se, k - 1))
-    predicted = prediction_interval(tuple(y.tolist()), tuple(v.tolist()), level) if k > 2 else (np.nan, np.nan)
-    return RandomEffects(mean, mean - half, mean + half, *predicted, tau2, i2, p, k)
+    predicted = prediction_interval(tuple(y.tolist()), tuple(v.tolist())) if k > 2 else (np.nan, np.nan)
+    return RandomEffects(mean, mean - half, mean + half, *predicted, i2, p, k)
 
 
 NODES, WEIGHTS = (part / 2 for part in np.polynomial.legendre.leggauss(24))
@@ -159,9 +162,9 @@ GRID = np.concatenate([[0.0], np.geomspace(1e-4, 1e4, 300)])
 
 
 @lru_cache(maxsize=1024)
-def prediction_interval(effects: tuple[float, ...], variances: tuple[float, ...], level: float) -> tuple[float, float]:
-    """The interval of a new stratum's effect (Nagashima, Noma & Furukawa 2019, Statistical Methods in Medical Research
-    28), for three strata and more, all finite.
+def prediction_interval(effects: tuple[float, ...], variances: tuple[float, ...]) -> tuple[float, float]:
+    """The 95 % interval of a new stratum's effect, for three strata and more, all finite (Nagashima, Noma & Furukawa
+    2019, Statistical Methods in Medical Research 28).
 
     tau2 is not an estimate, which is often 0 by chance and gives intervals that cover too little: it has its
     confidence distribution, by which Cochran's Q at the true tau2 is a chi-square of k - 1 degrees of freedom. Given
@@ -186,11 +189,11 @@ def prediction_interval(effects: tuple[float, ...], variances: tuple[float, ...]
         below = WEIGHTS @ special.stdtr(k - 1, (x - centre) / error[:, None]) @ WEIGHTS
         return float(special.stdtrit(k - 1, below)) - quantile
 
-    tails = (1 - level) / 2, (1 + level) / 2
-    reach = float(np.ptp(centre) + error.max() * special.stdtrit(k - 1, 1 - tails[0] / 10))
+    reach = float(np.ptp(centre) + error.max() * special.stdtrit(k - 1, 1 - TAIL / 10))
     span = float(centre.min()) - reach, float(centre.max()) + reach
     low, high = (
-        float(optimize.brentq(beyond, *span, args=(float(special.stdtrit(k - 1, tail)),), xtol=1e-9)) for tail in tails
+        float(optimize.brentq(beyond, *span, args=(float(special.stdtrit(k - 1, tail)),), xtol=1e-9))
+        for tail in (TAIL, 1 - TAIL)
     )
     return low, high
 

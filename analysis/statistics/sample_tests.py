@@ -30,7 +30,6 @@ from analysis.statistics.estimates import (
 )
 from analysis.statistics.multiplicity import holm
 from analysis.statistics.thresholds import (
-    MIN_FINITE_SHARE,
     MIN_SEEDS,
     MIN_SIZES_FROM_PEAK,
     REVERSAL_LEVEL,
@@ -70,7 +69,7 @@ def trend(sample: Sample, *, claimed: int, delta: float, reach: Reach = ALONG_BA
     short = sample.shortfall(reach)
     if short:
         return short
-    kept = sample.decidable()
+    kept = sample.decidable
     cells = kept.cells()
     change, slope = end_to_end(cells), slope_per_doubling(kept.cells(linear=True))
     found = directional(change, slope, claimed=claimed, delta=delta, what="the end-to-end change")
@@ -156,7 +155,7 @@ def falls_from_peak(sample: Sample, *, delta: float, reach: Reach = ALONG_BATCH_
     short = sample.shortfall(reach)
     if short:
         return short
-    kept = sample.decidable()
+    kept = sample.decidable
     means = kept.cells()
     starts = means.size[: 1 - MIN_SIZES_FROM_PEAK]
     start = min(float(means.size[int(np.argmax(means.mean))]), float(starts[-1]))
@@ -219,11 +218,15 @@ def mean_over_sizes(kept: Sample) -> tuple[LinearContrast, LinearContrast]:
 
 
 def contrast(difference: Sample, *, claimed: int, delta: float, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
-    """Decide whether a paired difference, averaged over batch sizes, is positive (`claimed` +1) or negative (-1)."""
+    """Decide whether a paired difference, averaged over batch sizes, is positive (`claimed` +1) or negative (-1).
+
+    Room is asked for at the nearer end of the scale, whatever is claimed: an attack that leaves almost nothing, or
+    almost everything, right on both sides cannot tell them apart in either direction.
+    """
     short = difference.shortfall(reach)
     if short:
         return short
-    kept = difference.decidable()
+    kept = difference.decidable
     found = directional(*mean_over_sizes(kept), claimed=claimed, delta=delta, what="the mean difference")
     return _given_room(found, kept.p_room(delta), claimed=claimed, delta=delta, what="both may lie")
 
@@ -235,7 +238,7 @@ def exceeds_somewhere(difference: Sample, *, delta: float) -> Finding:
     matter anywhere.
     """
     found = contrast(difference, claimed=1, delta=0.0, reach=AT_ONE_SIZE)
-    if found.verdict == "supported" and float(difference.decidable().cells().mean.max()) < delta:
+    if found.verdict == "supported" and float(difference.decidable.cells().mean.max()) < delta:
         return found.undecided(f"the difference reaches {amount(delta)} at no batch size")
     return found
 
@@ -249,7 +252,7 @@ def no_gain(difference: Sample, *, claimed: int, delta: float, reach: Reach = AL
     there = contrast(difference, claimed=claimed, delta=delta, reach=reach)
     if there.verdict == "not run" or not there.p_supported >= 0.0:
         return there
-    kept = difference.decidable()
+    kept = difference.decidable
     p = mean_over_sizes(kept)[0].times(claimed).p_below(delta)
     verdict: Decision = "inconclusive"
     reason = f"neither a difference of {amount(delta)} nor its absence is shown"
@@ -291,7 +294,7 @@ def larger_in_size(
     short = first.shortfall(reach) or second.shortfall(reach)
     if short:
         return short
-    finite = first.decidable(), second.decidable()
+    finite = first.decidable, second.decidable
     sizes = np.intersect1d(finite[0].batch_size, finite[1].batch_size)
     if not reach.met(sizes):
         return Finding("inconclusive", f"{len(sizes)} batch sizes under both; needs {reach.words}")
@@ -359,34 +362,6 @@ def _mean_size(effects: Floats) -> Floats:
     return np.asarray(count * whole - np.abs((total - effects) / (count - 1)).mean(axis=1) * (count - 1))
 
 
-def exceeds_at_large_batch(difference: Sample, *, delta: float, least: int, reach: Reach = AT_ONE_SIZE) -> Finding:
-    """Decide whether a paired difference of logarithms is positive on average over batch sizes of `least` and more."""
-    large = difference.where(difference.batch_size >= least)
-    short = difference.shortfall(reach)
-    if short:
-        return short
-    short = large.shortfall(AT_ONE_SIZE)
-    if short:
-        return replace(short, reason=f"of {least} or more: {short.reason}")
-    return directional(*mean_over_sizes(large.decidable()), claimed=1, delta=delta, what="the mean log ratio")
-
-
-def difference_by_seed(value: Floats, linear: Floats, *, claimed: int, delta: float, rounding: float = 0.0) -> Finding:
-    """Decide whether differences by seed at one batch size are positive (`claimed` +1) or negative (-1).
-
-    `value`, `linear`: shape (seeds,), in the unit of the effect and on the linear scale (logit of an accuracy); NaN
-    where a network of the pair diverged.
-    """
-    if len(value) < MIN_SEEDS:
-        seeds = "seed" if len(value) == 1 else "seeds"
-        return Finding("not run", f"{len(value)} {seeds} of both networks; needs {MIN_SEEDS}")
-    finite = np.isfinite(value) & np.isfinite(linear)
-    if finite.mean() < MIN_FINITE_SHARE - 1e-12 or finite.sum() < MIN_SEEDS:
-        return Finding("inconclusive", f"too many seeds diverged: {int(finite.sum())} of {len(value)} left")
-    effect, straight = mean_of_seeds(value[finite], rounding), mean_of_seeds(linear[finite])
-    return directional(effect, straight, claimed=claimed, delta=delta, what="the mean difference")
-
-
 # Equivalence: a difference that is not significant is not enough
 
 
@@ -398,7 +373,7 @@ def flat(sample: Sample, *, delta: float, reach: Reach = ALONG_BATCH_SIZES) -> F
     short = sample.shortfall(reach)
     if short:
         return short
-    kept = sample.decidable()
+    kept = sample.decidable
     cells = kept.cells()
     means = [cells.at(k) for k in range(len(cells.size))]
     found = _all_within([later.less(earlier) for earlier, later in combinations(means, 2)], delta)
@@ -415,7 +390,7 @@ def no_difference(difference: Sample, *, delta: float, reach: Reach = ALONG_BATC
     short = difference.shortfall(reach)
     if short:
         return short
-    kept = difference.decidable()
+    kept = difference.decidable
     cells = kept.cells()
     means = [cells.at(k, new=new) for k in range(len(cells.size))]
     return _could_fail(_all_within(means, delta, beyond=2 if new else 1), kept, delta)

@@ -35,9 +35,6 @@ MIN_SEEDS_TO_PERMUTE = 5
 """The least two-sided p of all orders of n seeds is 2 / n!: .017 of five, but .083 of four and .33 of three. A
 correlation over seeds must hold without one of them too, so it takes one more."""
 
-MIN_SEEDS_OF_AN_INTERVAL = 2
-"""An interval over seeds needs two; a printed number is compared with nothing less."""
-
 MIN_BATCH_SIZES = 5
 MIN_SPAN = 16
 """A statement about batch size needs this many sizes, the largest this many times the smallest."""
@@ -50,11 +47,8 @@ REVERSAL_LEVEL = 0.4
 keep three seeds from showing most falls; with .4 a U that comes back by twice delta is called a fall in at most 5 %."""
 
 SAME_SIGNS = 0.8
-"""Of the level at which one arm's effects are shown not to be larger, the share for effects of the same signs in both
-arms. The rest is for effects of opposite signs."""
-
-MIN_CASES = 6
-"""The fewest cases of which all agreeing say "most": two-sided exact binomial p = 2 / 2^6 = .03."""
+"""A refutation of "the first arm's effects are larger" tests two cases: effects of the same sign in both arms, and of
+opposite signs. The first may spend this share of the level, the second the rest."""
 
 # The least effects that count (delta)
 
@@ -117,11 +111,12 @@ LOSS_RATIO = 2.0
 """Training losses further apart than this factor are another explanation of a counterexample."""
 
 NOISY_CELL_DIRECTIONS = 2
-"""A cell whose seeds agree by chance errs above a smaller batch size or below a larger one."""
+"""A noisy cell can produce a false pair in two ways, too high beside a smaller batch size or too low beside a larger
+one; its p-value is doubled for that."""
 
 NOISY_CELL_SHARE = 0.8
-"""The share of the false discovery rate that such cells may take. The rest is left to seeds that are all equally noisy
-and to the means that the noisy cell is compared with, which are not exactly known."""
+"""The share of the false discovery rate that such cells may take. The test treats the mean of the other cell as known
+and all seeds of a curve as equally noisy; the remaining fifth of the rate allows for both."""
 
 # Numeric checks
 

@@ -11,7 +11,7 @@ from scipy import special, stats
 
 from analysis.reports.environments import sign_errors
 from analysis.statistics.correlations import kendall_tau_b, repeated_measures_correlation
-from analysis.statistics.estimates import Sample, cell_means
+from analysis.statistics.estimates import AT_ONE_SIZE, Sample, cell_means
 from analysis.statistics.intervals import (
     Z_VARIANCE,
     clopper_pearson,
@@ -22,7 +22,6 @@ from analysis.statistics.intervals import (
 )
 from analysis.statistics.sample_tests import (
     contrast,
-    difference_by_seed,
     paired_difference,
     slope_per_doubling,
     trend,
@@ -98,8 +97,8 @@ def paired(rng: Random, *, seeds: int = 3, noise: float | Floats = NOISE, effect
     first, second = (as_sample(shared + shift + spread * rng.normal(size=shared.shape)) for shift in (0.0, effect))
     difference = paired_difference(first, second)
     along = contrast(difference, claimed=1, delta=3.0)
-    one = difference.value[:seeds]
-    at_one = difference_by_seed(one, one, claimed=1, delta=3.0)
+    first_size = difference.where(difference.batch_size == SIZES[0])
+    at_one = contrast(first_size, claimed=1, delta=3.0, reach=AT_ONE_SIZE)
     return bool(along.low <= effect <= along.high), bool(at_one.low <= effect <= at_one.high)
 
 
@@ -117,15 +116,6 @@ def proportion(interval: Callable[..., tuple[Floats, Floats]], n: int, p: Floats
     low, high = interval(k, np.full(n + 1, n))
     held = (low[None, :] <= p[:, None]) & (p[:, None] <= high[None, :])
     return np.asarray(np.where(held, stats.binom.pmf(k[None, :], n, p[:, None]), 0.0).sum(axis=1), dtype=float)
-
-
-def wilson(k: Floats, n: Floats) -> tuple[Floats, Floats]:
-    """scipy's Wilson intervals, which the verdicts on spectra of single samples show."""
-    found = [stats.binomtest(int(a), int(b)).proportion_ci(method="wilson") for a, b in zip(k, n, strict=True)]
-    return np.array([one.low for one in found]), np.array([one.high for one in found])
-
-
-PROPORTIONS: dict[str, Callable[..., tuple[Floats, Floats]]] = {"Clopper-Pearson": clopper_pearson, "Wilson": wilson}
 
 
 def seeds_accuracy(rng: Random, *, seeds: int = 3) -> bool:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.statistics.intervals import clopper_pearson
-from analysis.statistics.thresholds import MIN_SEEDS_TO_PERMUTE
+from analysis.statistics.thresholds import LOOKS, MIN_SEEDS_TO_PERMUTE
 from benchmarks.calibration import coverage as c
 from benchmarks.calibration import sequential as again
 from benchmarks.calibration.power import PLANTED, true_find
@@ -28,7 +28,6 @@ from benchmarks.calibration.worlds import (
     unadjusted,
 )
 
-SEEDS = (3, 5, 8, 12)
 ERRORS = (3, 5, 12)
 MIDDLE = np.array([0.5] * 3 + [5.0] + [0.5] * 3)
 HALF_MIDDLE = np.array([0.5] * 3 + [2.5] + [0.5] * 3)
@@ -91,7 +90,7 @@ def verdicts(scale: float) -> Iterator[str]:
     yield f"\nAll worlds, in percent:\n\n| claim | planted | wrong verdict | claim of | world | {_seeds(ERRORS)} | n |"
     yield f"|---|---|---|---|---|{'---|' * len(ERRORS)}---|"
     yield from lines
-    enough = tuple(k for k in SEEDS if k > MIN_SEEDS_TO_PERMUTE)
+    enough = tuple(k for k in LOOKS if k > MIN_SEEDS_TO_PERMUTE)
     yield f"\n| unrelated over seeds, p <= .05 (%) | {_seeds(enough)} | n |"
     yield f"|---|{'---|' * len(enough)}---|"
     n = max(round(1000 * scale), 20)
@@ -157,7 +156,7 @@ def _savings(number: int) -> Iterator[str]:
     """So many seeds everywhere, each beside the first stage after which as many verdicts are decided."""
     study = again.Simulation(number, {})
     stages = list(study.sequential())
-    for seeds in SEEDS:
+    for seeds in LOOKS:
         equal = study.equal(seeds)
         enough = next((one for one in stages if one.verdicts >= equal.verdicts), None)
         yield f"| {number} | {seeds} | {_reached(equal)} | {_reached(enough) if enough else 'not reached | | '} |"
@@ -194,7 +193,7 @@ def counterexamples(scale: float) -> Iterator[str]:
     yield "| world | seeds | families | p <= .05 | q <= .05 | confirmed | 95 % interval |"
     yield "|---|---|---|---|---|---|---|"
     for name, (world, full) in FLAT_WORLDS.items():
-        for seeds in SEEDS:
+        for seeds in LOOKS:
             n = max(round(full * scale), 20)
             hits = families_with(events, world, n, seeds, rng("flat", name, seeds))
             low, high = clopper_pearson(hits["confirmed"], n)
@@ -218,26 +217,26 @@ def coverage(scale: float) -> Iterator[str]:
     yield "\n| interval of a proportion (exact) | n | least | mean |"
     yield "|---|---|---|---|"
     shares = np.linspace(0.02, 0.98, 97)
-    for (name, interval), n in product(c.PROPORTIONS.items(), (6, 12, 30)):
-        held = 100 * c.proportion(interval, n, shares)
-        yield f"| {name} | {n} | {held.min():.1f} % | {held.mean():.1f} % |"
+    for n in (6, 12, 30):
+        held = 100 * c.proportion(clopper_pearson, n, shares)
+        yield f"| Clopper-Pearson | {n} | {held.min():.1f} % | {held.mean():.1f} % |"
 
 
 def _covered(scale: float) -> Iterator[tuple[str, str, int, c.Held]]:
     """Interval, world, nominal coverage in percent and what was found."""
     n = max(round(1000 * scale), 20)
-    for seeds, (noisy, noise) in product(SEEDS, SPREADS.items()):
+    for seeds, (noisy, noise) in product(LOOKS, SPREADS.items()):
         world = f"{seeds} seeds, {noisy}"
         line, change = c.both(partial(c.slope, seeds=seeds, noise=noise), n, rng("slope", world))
         yield "trend, slope per doubling (logit)", world, 95, line
         yield "trend, end-to-end change", world, 95, change
-    for seeds, (noisy, noise) in product(SEEDS, SPREADS.items()):
+    for seeds, (noisy, noise) in product(LOOKS, SPREADS.items()):
         world = f"{seeds} seeds, {noisy}"
         along, _ = c.both(partial(c.paired, seeds=seeds, noise=noise), n, rng("paired", world))
         yield "paired difference over batch sizes", world, 95, along
         ninety = c.count(partial(c.pairwise_ninety, seeds=seeds, noise=noise), n, rng("90", world))
         yield "TOST, one difference", world, 90, ninety
-    for seeds in SEEDS:
+    for seeds in LOOKS:
         world = f"{seeds} seeds"
         _, at_one = c.both(partial(c.paired, seeds=seeds), n, rng("paired", seeds))
         yield "paired difference by seed", world, 95, at_one
@@ -245,11 +244,11 @@ def _covered(scale: float) -> Iterator[tuple[str, str, int, c.Held]]:
         yield "attack ratio, mean over seeds", world, 95, ratio
         images = c.count(partial(c.seeds_accuracy, seeds=seeds), n, rng("images", seeds))
         yield "Clopper-Pearson of all seeds' images, as if it were over seeds", world, 95, images
-    for seeds, slope in product(SEEDS, (0.0, 0.5, -0.5)):
+    for seeds, slope in product(LOOKS, (0.0, 0.5, -0.5)):
         world = f"{seeds} seeds, accuracy {slope:+g} noise units a doubling"
         found = c.sign_error_interval(rng("sign", world), seeds=seeds, slope=slope, environments=n)
         yield "sign-error of an environment", world, 95, found
-    for seeds in SEEDS:
+    for seeds in LOOKS:
         found = c.sign_error_interval(rng("bend", seeds), seeds=seeds, slope=0.0, environments=n, shared=2.0)
         yield "sign-error, as if it were over curves", f"{seeds} seeds, curves bend by 2 noise units", 95, found
     for strata, tau2 in product((3, 6, 12, 20), (0.0, 0.1, 0.5)):
@@ -272,16 +271,16 @@ def _covered(scale: float) -> Iterator[tuple[str, str, int, c.Held]]:
 
 def power(scale: float) -> Iterator[str]:
     """How often planted effects are found, in percent."""
-    yield f"| claim | planted | seed noise (points) | {_seeds(SEEDS)} | n |"
-    yield f"|---|---|---|{'---|' * len(SEEDS)}---|"
+    yield f"| claim | planted | seed noise (points) | {_seeds(LOOKS)} | n |"
+    yield f"|---|---|---|{'---|' * len(LOOKS)}---|"
     n = max(round(500 * scale), 20)
     for case, noise in PLANTED:
-        hits = [reached(case, Noise(noise), k, n, rng("power", case.claim, case.planted, noise, k)) for k in SEEDS]
+        hits = [reached(case, Noise(noise), k, n, rng("power", case.claim, case.planted, noise, k)) for k in LOOKS]
         yield _line(case.claim, case.planted, noise, hits, n)
     for gap, ratio, noise in product((1.0, 2.0, 4.0), (1.5, 2.0), (0.5, 1.5)):
         planted = f"gap {gap:g}, lambda1 x{ratio:g}"
         world = exception_world(gap=gap, ratio=ratio, noise=Noise(noise))
-        hits = [families_with({"true": true_find}, world, n, k, rng("power", planted, noise, k))["true"] for k in SEEDS]
+        hits = [families_with({"true": true_find}, world, n, k, rng("power", planted, noise, k))["true"] for k in LOOKS]
         yield _line("confirmed counterexample", planted, noise, hits, n)
 
 

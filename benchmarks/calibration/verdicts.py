@@ -124,19 +124,19 @@ def _less_printed(curve: Curve, noise: Noise, rng: Random) -> Curve:
 
 ONE_NETWORK = "one network"
 
-RULES: Mapping[Decision, Mapping[str, Rule]] = {
-    "supported": {"one of 6 networks suffices": existential, "most of 6 networks": most},
-    "refuted": {"every one of 6 networks": universal},
+RULES: Mapping[Decision, Mapping[str, tuple[Rule, int]]] = {
+    "supported": {"one of 6 networks suffices": (existential, STRATA), "most of 4 settings": (most, 4)},
+    "refuted": {"every one of 6 networks": (universal, STRATA), "most of 4 settings": (most, 4)},
 }
-"""Verdict -> the rules that could add up errors on single networks to it."""
+"""Verdict -> the rules that could add up errors on single networks to it, and of how many networks each is."""
 
 
 def rates(case: Case, noise: Noise, seeds: int, studies: int, rng: Random) -> dict[str, tuple[int, int]]:
     """Rule -> for how many of how many claims (of `STRATA` networks each, or one) the verdict is reached."""
     found = findings(case, noise, seeds, studies * STRATA, rng)
     hits = {ONE_NETWORK: (sum(one.verdict == case.verdict for one in found), len(found))}
-    for name, rule in RULES[case.verdict].items():
-        claims = (found[start : start + STRATA] for start in range(0, len(found), STRATA))
+    for name, (rule, networks) in RULES[case.verdict].items():
+        claims = (found[start : start + networks] for start in range(0, len(found), STRATA))
         hits[name] = sum(_rule_reaches(rule, claim, case.verdict) for claim in claims), studies
     return hits
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
-from analysis.claims import CLAIMS
+from analysis.claims import CLAIMS, curves
 from analysis.claims.claim import Verdict
-from analysis.claims.curves import Evidence
-from analysis.tables.table import StudyTable, from_rows
+from analysis.claims.curves import Evidence, Setting, curve_codes
+from analysis.tables.table import CURVE, StudyTable, from_rows
 from study.results.schema import Row
 from tests.analysis.synthetic import flat, line
 
@@ -19,20 +20,21 @@ SIZES = (16, 32, 64, 128, 256, 512, 1024)
 
 
 def judge(claim: str, rows: list[Row], loss: str = "ce", *, alone: bool = True) -> Verdict:
-    """The verdict on `rows`; with `alone` as if the claim were of their data sets and models alone.
+    """The verdict on `rows`; with `alone` as if the papers had trained their data sets, models and settings alone.
 
-    Without it every network of the paper that `rows` do not have is a stratum that was not run.
+    Without it every curve of the paper that `rows` do not have is a stratum that was not run.
     """
     return judge_table(claim, from_rows(rows), loss, alone=alone)
 
 
 def judge_table(claim: str, table: StudyTable, loss: str = "ce", *, alone: bool = True) -> Verdict:
     found = CLAIMS[claim]
-    there = set(zip(table.points["dataset"], table.points["model"], strict=True))
-    studies = tuple(s for s in found.scope.studies if (s.dataset, s.model) in there)
+    there = {(*key[:2], Setting.of(dict(zip(CURVE, key, strict=True)))) for key in curve_codes(table.points)[0]}
+    studies = tuple(s for s in found.scope.studies if (s.dataset, s.model) in {network[:2] for network in there})
     if alone and studies:
         found = replace(found, scope=replace(found.scope, studies=studies))
-    return found.judge(Evidence(table), loss if loss in found.losses else None)
+    with patch.object(curves, "PAPERS_CURVES", there if alone else curves.PAPERS_CURVES):
+        return found.judge(Evidence(table), loss if loss in found.losses else None)
 
 
 def regimes(lr: list[Row], lr_bs: list[Row]) -> list[Row]:

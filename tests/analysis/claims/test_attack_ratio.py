@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from analysis.claims.measures import attack_ratio
 from analysis.claims.pairings import against
 from analysis.statistics.estimates import ALONG_BATCH_SIZES, AT_ONE_SIZE, Reach, Sample
 from analysis.tables.table import from_rows
-from search_spaces.sgd_variants import MNIST
+from search_spaces.sgd_variants import CIFAR, MNIST
 from study.results.schema import Row
 from tests.analysis.variants import level, rows
 
@@ -52,6 +54,13 @@ def test_settings_that_differ_in_optimizer_or_decay_are_curves_of_their_own() ->
     assert [s.setting for s in evidence(made).curves(scope(SVRG), RATIO, "ce")] == [SVRG]
     assert SVRG.name == "svrg lr"
     assert DECAY.name == "sgd lr, weight decay 0.001"
+
+
+def test_a_network_lacks_the_settings_of_its_paper_and_no_others() -> None:
+    """The paper trained no VGG-11 with SVRG under a constant ratio."""
+    settings = (SVRG, replace(SVRG, regime="lr_bs"))
+    found = evidence([]).curves(Scope((MNIST, CIFAR), settings, only=True), RATIO, "ce")
+    assert {(c.model, c.setting) for c in found} == {("m1", SVRG), ("m1", settings[1]), ("vgg11", SVRG)}
 
 
 def test_an_arm_that_was_not_run_is_empty_not_absent() -> None:

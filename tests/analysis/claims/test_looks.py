@@ -67,6 +67,12 @@ def test_what_was_decided_stays_decided() -> None:
     assert together([(3, 0.15, first), (5, 0.25, later)]).verdict == "refuted"
 
 
+def test_a_report_of_the_whole_study_is_no_look_at_few_seeds() -> None:
+    """A counterexample that twelve seeds confirmed was said to be seen at three."""
+    whole = replace(stratum("supported", 0.01), looks_allowed=True)
+    assert together([(3, 0.15, whole), (5, 0.25, whole)]) == whole
+
+
 def test_surplus_seeds_wait_for_their_look() -> None:
     rows = falling(seeds=(0, 1, 2, 3), rng=rng(1))
     found = looks(table(rows))

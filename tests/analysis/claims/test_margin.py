@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
-from analysis.claims.tests import Margin, as_claimed, below, within
+from analysis.claims.curves import Curve
+from analysis.claims.measures import CLEAN
+from analysis.claims.tests import Margin, as_claimed, below, trends, within
 from analysis.statistics.estimates import Finding
 
 
@@ -34,3 +37,11 @@ def test_an_effect_without_an_interval_keeps_its_place() -> None:
     assert value == 1.0
     assert math.isnan(low)
     assert math.isnan(high)
+
+
+@pytest.mark.parametrize(("delta", "least"), [(0, 0.0), ({"m1": 0}, 0.0), ({"c1": 0}, 0.5), (None, 0.5)])
+def test_the_least_effect_is_a_number_or_one_of_each_model(
+    delta: float | dict[str, float] | None, least: float
+) -> None:
+    curve = Curve({"dataset": "mnist", "model": "m1"}, CLEAN)
+    assert replace(trends(-1, CLEAN), delta=delta).least_effect(curve) == least

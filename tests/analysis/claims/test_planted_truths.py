@@ -233,30 +233,6 @@ def test_a23_needs_a_counterexample_in_each_data_set() -> None:
     assert judge("A23", counterexample("mnist", "fashion-mnist", gain=-0.03)()).verdict == "inconclusive"
 
 
-def test_a18_below_batch_64_is_shown_and_not_counted() -> None:
-    strata = judge("A18", TRUTHS["A18"][0]()).strata
-    beside = [s for s in strata if s.part == "below batch 64" and s.model == "m1_20" and s.dataset == "mnist"]
-    assert [(s.verdict, s.counted) for s in beside] == [("refuted", False)]
-
-
-@pytest.mark.parametrize("claim", ["A10", "A11", "A12", "A14", "A15", "A21", "A22"])
-def test_doses_of_momentum_are_shown_beside_the_largest_against_none(claim: str) -> None:
-    made: list[Row] = []
-    for k, m in enumerate((0.0, 0.2, 0.5, 0.9)):
-        curves = {"clean": flat(0.8 + 0.1 * m), "fgsm": flat(0.4 + 0.1 * m), "log2_lambda1": flat(4.0 - m)}
-        each = [curve_rows(regime=r, momentum=m, rng=rng(2 * k + j), **curves) for j, r in enumerate(("lr", "lr_bs"))]
-        made += regimes(*each)
-    doses = {s.keys["momentum"] for s in judge(claim, made).strata if not s.counted and s.verdict != "not run"}
-    assert doses == {"momentum 0.2 against 0", "momentum 0.5 against 0.2", "momentum 0.9 against 0.5"}
-
-
-def test_momentum_claims_do_not_count_fashion_mnist_of_which_the_paper_does_not_speak() -> None:
-    worse = momenta(-0.1, ("fashion-mnist", "m1_20"), settings=("lr",))()
-    found = judge("A10", momenta(0.1, ("mnist", "m1_20"), settings=("lr",))() + worse)
-    assert {s.verdict for s in found.strata if s.dataset == "fashion-mnist" and not s.counted} >= {"refuted"}
-    assert found.verdict != "refuted"
-
-
 def test_claims_that_contradict_each_other_name_each_other() -> None:
     pairs = {(claim.name, other) for claim in CLAIMS.values() for other in claim.contradicts}
     assert pairs == {(other, name) for name, other in pairs}

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.statistics.sample_tests import difference_by_seed
+from analysis.statistics.estimates import AT_ONE_SIZE, Sample
+from analysis.statistics.sample_tests import contrast
 from search_spaces.large_batch import METHODS
 from tests.analysis.claims.planted_claims import attacked_on, judge, rng
 from tests.analysis.large_batch import changed, robust, to_the_loss
@@ -35,18 +36,17 @@ class TestAdversarialTraining:
     def test_c8(self, planted: dict[str, Any], verdict: str) -> None:
         assert judge("C8", robust(**planted)).verdict == verdict
 
-    def test_c8_is_decided_by_transfer_with_white_box_beside(self) -> None:
-        found = judge("C8", robust(white_box=dict.fromkeys(METHODS, 0.05)))
-        beside = [s for s in found.strata if s.details.get("images") == "white-box" and s.verdict != "not run"]
-        assert found.verdict == "supported"
-        assert {s.verdict for s in beside} == {"refuted"}
-        assert not any(s.counted for s in beside)
-
     def test_c8_says_nothing_where_both_lie_on_the_floor(self) -> None:
         nothing = dict.fromkeys(METHODS, 0.0)
         found = judge("C8", robust(original=nothing, transferred=nothing, noise=0.0))
         assert found.verdict == "inconclusive"
         assert "at its floor" in found.reason
+
+    def test_c8_is_not_refuted_where_there_is_no_room_to_help(self) -> None:
+        """98.5 against 99 % was "shown to be less than 3 points"; no network could be better by 3."""
+        found = judge("C8", robust(original=dict.fromkeys(METHODS, 0.985), transferred=dict.fromkeys(METHODS, 0.99)))
+        assert found.verdict == "inconclusive"
+        assert "no room for such a change" in found.reason
 
     def test_c8_marks_an_attack_without_gradients(self) -> None:
         found = judge("C8", attacked_on(robust(), "ce", zero_grad_fraction=0.5))
@@ -106,8 +106,15 @@ class TestAdversarialTraining:
 
     def test_seeds_that_agree_to_the_last_digit_are_not_exact(self) -> None:
         """One image more of 10,000 in each of three seeds had a standard error of 0, and p = 0."""
-        change = difference_by_seed(np.full(3, 0.01), np.full(3, 1e-4), claimed=1, delta=0.0, rounding=0.01)
-        exact = difference_by_seed(np.full(3, 0.01), np.full(3, 1e-4), claimed=1, delta=0.0)
+        change, exact = (
+            contrast(
+                Sample.of(np.ones(3), range(3), np.full(3, 0.01), np.full(3, 1e-4), rounding=rounding),
+                claimed=1,
+                delta=0.0,
+                reach=AT_ONE_SIZE,
+            )
+            for rounding in (0.01, 0.0)
+        )
         assert (exact.verdict, exact.p_supported) == ("supported", 0.0)
         assert change.p_supported > 0.01
         strata = judge("C8", robust(noise=0.0)).strata
@@ -126,7 +133,7 @@ class TestSecondOrder:
     def test_planted(self) -> None:
         found = judge("C10", robust(**C3, original={"fhsm": 0.5, "l2hess": 0.5}, transferred=WEAKER))
         assert found.verdict == "supported"
-        assert "6 of the paper's 6" in found.reason
+        assert "6 of 6 settings" in found.reason
 
     def test_stronger_ones_refute_it(self) -> None:
         stronger = {"fhsm": 0.1, "l2hess": 0.1}
@@ -158,6 +165,23 @@ class TestSpectra:
     def test_c12(self, planted: dict[str, Any], verdict: str) -> None:
         assert judge("C12", robust(**planted)).verdict == verdict
 
+    def test_c12_needs_three_spectra_of_whatever_seeds(self) -> None:
+        """Two of three seeds decided; three of six, of which none had diverged, were "0 of 6 seeds diverged"."""
+        lost = {"status": "diverged", "spectra": None}
+        two = judge("C12", [row | lost if row["seed"] == 2 else row for row in robust()])
+        assert (two.verdict, two.why) == ("inconclusive", "spectra of 2 seeds; needs 3")
+        three = [row | {"spectra": None} if row["seed"] > 2 else row for row in robust(seeds=tuple(range(6)))]
+        assert judge("C12", three).verdict == "supported"
+
+    def test_c16_an_eigenvalue_that_has_not_converged_is_no_divergence(self) -> None:
+        rows = robust()
+        for row in rows:
+            for one in row["spectra"] if row["seed"] == 0 else ():
+                one["converged_each"] = [False] * len(one["eigenvalues"])
+        near = [s for s in judge("C16", rows).strata if s.part == "320 images" and s.model == "m1"]
+        assert {s.verdict for s in near} == {"inconclusive"}
+        assert {s.reason for s in near} == {"eigenvalue not converged: 1 of 3 seeds left out"}
+
     def test_a_sign_within_the_residual_is_no_sign(self) -> None:
         found = judge("C12", robust(whole=(5.0, *[1.0] * 18, -1e-6)))
         assert found.verdict == "inconclusive"
@@ -175,8 +199,6 @@ class TestInputHessian:
         assert judge("C13", changed(rows, rank_max=9, num_classes=8)).verdict == "refuted"
         assert judge("C13", changed(rows, psd_violation=None)).verdict == "not run"
 
-    def test_batch_normalisation_is_shown_but_not_counted(self) -> None:
+    def test_batch_normalisation_is_outside_the_theorem(self) -> None:
         rows = to_the_loss(dataset="cifar10", model="c1", seeds=(0,), rng=rng(1))
-        found = judge("C13", changed(rows, psd_violation=1.0))
-        assert found.verdict == "not run"
-        assert any(s.verdict == "refuted" and "outside Assumption 1" in s.remarks for s in found.strata)
+        assert judge("C13", changed(rows, psd_violation=1.0)).verdict == "not run"

@@ -116,14 +116,6 @@ class TestOneBatchSize:
         assert self.decay(0.4, 0.4, **NOISE) == "inconclusive"
         assert self.decay(0.4, 0.4, **ONE_SEED) == "not run"
 
-    def test_b6_the_papers_own_exception_is_shown_and_does_not_count(self) -> None:
-        same = {b.LR: level(0.98), b.decayed(b.LR, b.MNIST): level(0.98)}
-        other = {b.HIGH: level(0.98), b.decayed(b.HIGH, b.MNIST): level(0.98, 0.7)}
-        strata = judge("B6", rows("mnist", same | other)).strata
-        assert {(s.part, s.verdict) for s in strata if not s.counted} == {("higher rate, batch at most 64", "refuted")}
-        larger = [s.verdict for s in strata if s.part == "MNIST robustness, higher rate"]
-        assert set(larger) == {"refuted"}
-
     def momentum(self, at_half: float, at_most: float, **choices: Any) -> str:
         """log2 lambda1 at momentum .5 and .9; accuracy and robustness rise with either."""
         levels = {b.LR: level(0.95), b.with_momentum(0.5): level(0.97, 0.5, lambda1=at_half)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from scipy import stats
 
 from analysis.claims.claim import (
     DISAGREE,
@@ -55,7 +54,9 @@ def test_a_universal_claim_falls_with_one_refutation_that_survives_holm() -> Non
     assert universal([*others, stratum("refuted", 0.004)]).verdict == "refuted"
     assert universal([*others, stratum("refuted", 0.006)]).verdict == "inconclusive"
     assert universal([stratum("refuted", 0.006)]).verdict == "refuted"
-    assert universal([*others, stratum("refuted", 0.006)]).why == "why, by itself but not when adjusted for 10 strata"
+    assert universal([*others, stratum("refuted", 0.006)]).why == (
+        "refuted by itself (why), but not after Holm's adjustment for 10 strata"
+    )
 
 
 def test_every_part_of_a_universal_claim_must_have_been_run() -> None:
@@ -76,27 +77,7 @@ def test_an_existential_claim_needs_one_confirmed_stratum() -> None:
     assert existential([stratum("refuted"), stratum("inconclusive")]).verdict == "inconclusive"
 
 
-@pytest.mark.parametrize(
-    ("supported", "refuted", "undecided", "expected"),
-    [(6, 0, 0, "supported"), (5, 1, 0, "inconclusive"), (14, 4, 0, "supported"), (13, 5, 0, "inconclusive"),
-     (6, 0, 4, "inconclusive"), (0, 6, 0, "refuted"), (0, 0, 0, "not run")],
-)  # fmt: skip
-def test_most_is_an_exact_binomial_test_of_networks(
-    supported: int, refuted: int, undecided: int, expected: str
-) -> None:
-    reached: list[Decision] = ["supported"] * supported + ["refuted"] * refuted + ["inconclusive"] * undecided
-    assert most([stratum(verdict, dataset=f"set {k}") for k, verdict in enumerate(reached)]).verdict == expected
-
-
-def test_two_attacks_on_one_network_are_one_vote() -> None:
-    """5 of 6 networks under two attacks that agree: supported as 10 of 12 strata, not as 5 of 6 networks."""
-    networks: list[Decision] = ["supported"] * 5 + ["refuted"]
-    strata = [stratum(verdict, dataset=f"set {k}") for k, verdict in enumerate(networks)]
-    assert most(strata).verdict == most(strata * 2).verdict == "inconclusive"
-    assert stats.binomtest(10, 12).proportion_ci(method="wilson").low > 0.5
-
-
-def test_where_a_paper_has_few_networks_most_of_its_own_settings_must_be_sure() -> None:
+def test_most_of_the_settings_must_be_sure() -> None:
     def settings(*ps: float) -> list[Stratum]:
         return [
             replace(stratum("supported" if p < 0.05 else "inconclusive", p), keys={"setting": f"rate {k}"})
@@ -106,7 +87,7 @@ def test_where_a_paper_has_few_networks_most_of_its_own_settings_must_be_sure() 
     assert most(settings(0.001, 0.001, 0.001, 0.5)).verdict == "supported"
     assert most(settings(0.001, 0.001, 0.5, 0.5)).verdict == "inconclusive"
     assert most(settings(0.001, 0.001, 0.03, 0.5)).verdict == "inconclusive"  # Holm: .06
-    assert "3 of the paper's 4 settings" in most(settings(0.001, 0.001, 0.001, 0.5) * 2).reason
+    assert "3 of 4 settings" in most(settings(0.001, 0.001, 0.001, 0.5) * 2).reason
 
 
 @pytest.mark.parametrize("rule", [universal, existential, most])
@@ -121,7 +102,6 @@ def test_a_cheap_run_does_not_outvote_the_papers_protocol() -> None:
     cast = prefer_papers_protocol([cheap, full])
     assert [s.counted for s in cast] == [False, True]
     assert universal(cast).verdict == "supported"
-    assert "not counted" in cast[0].remarks
 
 
 def test_a_cheap_run_speaks_where_the_papers_protocol_was_not_run() -> None:

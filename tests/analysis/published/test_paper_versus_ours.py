@@ -61,6 +61,13 @@ def test_lambda1_has_a_geometric_mean() -> None:
     assert found["paper"] == 0.49
 
 
+def test_an_eigenvalue_without_a_logarithm_was_measured_and_decides_nothing() -> None:
+    rows = to_the_loss()
+    rows[0]["lambda1_train"] = -0.1
+    found = cell(compare(from_rows(rows), printed("Yao-T7", "M1"), "m1").cells, "64", "lambda1_theta", "train")
+    assert (found["verdict"], found["seeds"]) == ("not decidable", 3)
+
+
 @pytest.mark.parametrize(
     ("level", "seeds", "verdict"),
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.statistics.association_tests import fall_together, opposed_by_seed, unrelated
+from analysis.statistics.association_tests import fall_together, opposed, unrelated
 from analysis.statistics.correlations import kendall_tau_b
 from analysis.statistics.estimates import Reach, Sample
 
@@ -68,12 +68,14 @@ def test_two_measures_fall_together_or_one_does_not(last: tuple[float, float], v
     assert fall_together(x, y, delta=0.0).verdict == verdict
 
 
-@pytest.mark.parametrize(("sign", "verdict"), [(-1, "supported"), (+1, "refuted"), (0, "inconclusive")])
-def test_seeds_of_which_one_measure_is_high_and_the_other_low(sign: int, verdict: str) -> None:
-    rng = np.random.default_rng(1)
-    luck = np.tile(rng.normal(size=8), 5)
-    flat = np.zeros(5)
-    x, y = (curve(flat, noise=0.1, seeds=8, rng=rng) for _ in range(2))
-    x = Sample.of(x.batch_size, x.seed, x.value + luck)
-    y = Sample.of(y.batch_size, y.seed, y.value + sign * luck)
-    assert opposed_by_seed(x, y, reach=REACH).verdict == verdict
+@pytest.mark.parametrize(
+    ("accuracy", "verdict"),
+    [((20.0, 10, 9, 8), "supported"), ((8.0, 9, 10, 20), "refuted"), ((20.0, 8, 9, 10), "inconclusive")],
+)
+def test_four_batch_sizes_are_opposed_by_their_trends_and_not_against_their_order(
+    accuracy: tuple[float, ...], verdict: str
+) -> None:
+    """20, 8, 9, 10 % under a rising curvature: tau is 0, both trends are opposed, and it was refuted."""
+    rng = np.random.default_rng(3)
+    x, y = (curve(np.array(means), noise=0.05, seeds=3, rng=rng) for means in ((1.0, 2, 3, 4), accuracy))
+    assert opposed(x, y, reach=REACH).verdict == verdict

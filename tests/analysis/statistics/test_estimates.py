@@ -49,8 +49,8 @@ def test_a_cell_decides_with_three_finite_seeds_of_which_not_too_many_others_div
     """Diverged seeds do not count towards the three: before, two finite ones and one diverged decided."""
     nan = np.nan
     kept = sample({16: [1.0, nan, 3.0], 32: [nan, nan, 1.0, 2.0, 3.0], 64: [1.0, 2.0], 128: [1.0, 2.0, 3.0, nan]})
-    assert kept.decidable().batch_size.tolist() == [128, 128, 128]
-    assert kept.decidable().value.tolist() == [1.0, 2.0, 3.0]
+    assert kept.decidable.batch_size.tolist() == [128, 128, 128]
+    assert kept.decidable.value.tolist() == [1.0, 2.0, 3.0]
 
 
 def test_seeds_that_agree_to_the_last_digit_are_not_exact() -> None:
