@@ -1,4 +1,4 @@
-"""The Jacobian of a classifier's margins, and the memory of an autograd graph.
+"""The Jacobian of a classifier's margins, the memory of an autograd graph, and the constants of Auto-PGD.
 
 With the margins m_j = logit j - logit y over the classes j other than the true one, cross-entropy is
 log(1 + sum_j exp m_j). Let D = d m / d x, s = 1 - p_y and q_j = p_j / s. Then, without a p_y - 1 that could cancel,
@@ -21,6 +21,17 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+INERTIA = 0.75
+"""Auto-PGD (Croce and Hein 2020, arXiv:2003.01690), equation (2), alpha: share of the new step; the rest is the
+movement before it."""
+
+RISING = 0.75
+"""Section 3, rho: least share of steps since the last check that raised the loss, or the step size is halved."""
+
+FIRST_CHECK, SHORTER, SHORTEST = 22, 3, 6
+"""Section 3: when the step size is first checked, how much sooner each next time, and how soon at least; in hundredths
+of all steps."""
 
 
 def margin_jacobian(logits: Tensor, x: Tensor, y: Tensor) -> Tensor:
