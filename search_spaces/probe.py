@@ -46,6 +46,11 @@ class AttackProbe:
     newton_tolerance: float = NEWTON_TOLERANCE
     steps: int = PGD_STEPS
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for an epsilon outside (0, 1]; an attack in the 2-norm takes the same ones."""
+        if not 0 < self.epsilon <= 1:
+            raise ValueError(f"epsilon of {self.attack} must be in (0, 1], got {self.epsilon!r} (8/255, not 8)")
+
     @property
     def key(self) -> tuple[object, ...]:
         """What identifies it among the attack probes of a trial; a stored result has the same fields."""

@@ -46,7 +46,9 @@ class Settings:
 
 @dataclass(frozen=True)
 class Sharpness:
-    """What a measure found; NaN for a network that is not finite. A density is in `nodes` and `weights` instead."""
+    """What a measure found; NaN for a network that is not finite or has no such number. A density is in `nodes` and
+    `weights` instead.
+    """
 
     value: float | None
     standard_error: float | None = None
@@ -180,8 +182,11 @@ def relative_flatness(model: nn.Module, x: Tensor, y: Tensor) -> float:
     Args:
         model, x, y: as in `adaptive_sharpness`. Labels do not matter: the Hessian in W does not depend on them.
 
+    Returns:
+        kappa; NaN where the logits are not the output of an `nn.Linear`, or not finite.
+
     Raises:
-        ValueError: the logits are not the output of an `nn.Linear`; also as `adaptive_sharpness`.
+        ValueError: for a model in training mode, or data that does not fit.
     """
     refuse_training_mode(model)
     check_data(x, y)
@@ -199,7 +204,7 @@ def relative_flatness(model: nn.Module, x: Tensor, y: Tensor) -> float:
                 found.clear()
                 logits = model(as_pixels(x[start : start + CHUNK], some))
                 if not (found and (torch.equal(found[0][2], logits) or not logits.isfinite().all())):
-                    raise ValueError("relative flatness needs a network whose logits are the output of an nn.Linear")
+                    return math.nan
                 layer, features, _ = found[0]
                 rows = layer.weight.double()
                 distances = (rows[:, None] - rows[None]).square().sum(2)
@@ -264,7 +269,7 @@ SHARPNESS: Mapping[str, Callable[[nn.Module, Tensor, Tensor, Settings], Sharpnes
 
 
 def measure_sharpness(name: str, model: nn.Module, x: Tensor, y: Tensor, settings: Settings) -> Sharpness:
-    """The measure `name` of a model on inputs x with labels y; NaN for a network whose output is not finite.
+    """The measure `name` of a model on inputs x with labels y; NaN where `Sharpness` says so.
 
     Raises:
         ValueError: an unknown measure; also as the measure itself.
