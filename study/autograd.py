@@ -53,13 +53,27 @@ def margin_jacobian(logits: Tensor, x: Tensor, y: Tensor) -> Tensor:
     true_class, others = y.unsqueeze(1), _other_classes(y, logits.shape[1])
     for k in range(n_margins):
         margin = torch.zeros_like(logits).scatter_(1, others[:, k : k + 1], 1.0).scatter_(1, true_class, -1.0)
-        rows = None
-        if logits.requires_grad:
-            (rows,) = torch.autograd.grad(logits, x, margin, retain_graph=k + 1 < n_margins, allow_unused=True)
-        if rows is None:
-            raise ValueError("no gradient reaches the input: remove detach() or no_grad() from the model's forward")
+        rows = gradient_at_input(logits, x, margin, retain_graph=k + 1 < n_margins)
         jacobian[:, k] = rows.flatten(1)
     return jacobian
+
+
+def gradient_at_input(
+    output: Tensor, x: Tensor, factors: Tensor | None = None, *, retain_graph: bool = False, create_graph: bool = False
+) -> Tensor:
+    """The gradient of the sum of `output`, each entry times its factor, at the inputs x; of the shape of x.
+
+    Raises:
+        ValueError: the model cuts the graph between its input and its output.
+    """
+    gradient = None
+    if output.requires_grad:
+        (gradient,) = torch.autograd.grad(
+            output, x, factors, retain_graph=retain_graph or create_graph, create_graph=create_graph, allow_unused=True
+        )
+    if gradient is None:
+        raise ValueError("no gradient reaches the input: remove detach() or no_grad() from the model's forward")
+    return gradient
 
 
 def error_probabilities(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

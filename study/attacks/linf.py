@@ -62,7 +62,7 @@ def fgsm(
         x: images (n, ...) in [0, 1], on the model's device and in its dtype.
         y: true classes (n,), int64.
         epsilon: radius of the max-norm ball, in pixel units.
-        loss: summed loss to increase.
+        loss: to increase, one value an image.
         generator: not used, FGSM draws nothing. It is a parameter so that all attacks are called in the same way.
 
     Returns:
