@@ -66,11 +66,7 @@ def planned(rows: int) -> tuple[Request, Grid]:
 
 
 def write_study(rows: int, folder: Path) -> None:
-    """Write `rows` trials of `planned(rows)`, spread over the grid, with their study.json, into a results folder.
-
-    Raises:
-        ValueError: more rows than `planned(rows)` has trials (never for a positive number).
-    """
+    """Write `rows` trials of `planned(rows)`, spread over the grid, with their study.json, into a results folder."""
     results = Results(folder)
     results.create()
     request, grid = planned(rows)

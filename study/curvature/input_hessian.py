@@ -26,7 +26,7 @@ from study.autograd import (
 from study.curvature.inputs import as_pixels, check_data, refuse_training_mode
 
 BATCH_SIZE = 512
-"""Inputs in a batch, as for attacks."""
+"""Most inputs in a batch."""
 
 MEMORY_BYTES = 2**28
 """Budget for the margins' Jacobian and its float64 copy."""
