@@ -1,4 +1,4 @@
-"""Approximate eigenvalues of a symmetric operator: what every method returns, and how large their errors can be."""
+"""Approximate eigenvalues of a symmetric operator: what a search returns, and how large their errors can be."""
 
 import math
 from collections.abc import Callable
