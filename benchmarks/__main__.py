@@ -1,7 +1,7 @@
 """Every benchmark as one table: python -m benchmarks [GROUP ...] [--json FILE] [--data-dir DIR].
 
 Each figure is a ratio against a named peer on the same work in the same run, the median of several pairs, and is
-printed only after both sides were found to do the same. Each group is also a command of its own with more options:
+printed only after both sides were found to do the same. Most groups are also commands of their own with more options:
 python -m benchmarks.GROUP --help.
 """
 
@@ -24,7 +24,6 @@ GROUPS = (
     "attacks",
     "curvature",
     "input_curvature",
-    "trial_overhead",
     "smoke",
     "report",
     "gpu",
@@ -37,11 +36,11 @@ def group_rows(group: str, data_dir: str | None) -> Iterator[Row]:
         print("gpu: torch sees no GPU here", file=sys.stderr)
         return
     module = importlib.import_module(f"benchmarks.{group}")
-    yield from module.rows(data_dir=data_dir) if group == "curvature" else module.rows()
+    yield from module.rows(data_dir=data_dir) if group in ("curvature", "gpu") else module.rows()
 
 
 def main() -> int:
-    """Print the table; returns the exit status, 1 if a group found that the two sides differ."""
+    """Print the table; returns the exit status, 1 if a group failed or found that its sides differ."""
     command = parser(__doc__, "GROUP", GROUPS)
     command.prog = "python -m benchmarks"
     command.add_argument("--json", type=Path, metavar="FILE", help="also write the rows and the machine to FILE")
@@ -57,8 +56,8 @@ def main() -> int:
             for row in group_rows(group, options.data_dir):
                 found.append(row)
                 print(row, flush=True)
-        except SystemExit as difference:
-            print(f"{group}: {difference}", file=sys.stderr)
+        except (Exception, SystemExit) as error:
+            print(f"{group}: {type(error).__name__}: {error}", file=sys.stderr)
             status = 1
     if options.json:
         content = {"machine": measured_on, "rows": [row.to_dict() for row in found]}

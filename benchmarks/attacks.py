@@ -4,8 +4,7 @@ python -m benchmarks.attacks [MODEL ...] [--images N] [--steps 40]
 
 On one thread, from the clean images, with the clean predictions as labels. No ratio is printed unless the network
 predicts the same class for every image under both attacks. We attack as many images at a time as trials do, a peer
-PEER_BATCH of them and, in a second row, as many as we do. The row "PGD until fooled" compares two different attacks,
-since ours stops with an image at its first misclassified iterate; it must fool every image that plain PGD fools.
+PEER_BATCH of them and, in a second row, as many as we do.
 """
 
 from __future__ import annotations
@@ -19,9 +18,8 @@ from torch import Tensor, nn
 from benchmarks.networks import SETTINGS, attacked
 from benchmarks.row import Row, paired, parser, print_rows
 from study.attacks.evaluate import images_at_once
-from study.attacks.linf import PGD_STEPS, fgsm, pgd, pgd_step_size, pgd_until_fooled
+from study.attacks.linf import PGD_STEPS, fgsm, pgd, pgd_step_size
 from study.attacks.losses import cross_entropies
-from study.training import streams
 
 PEER_BATCH = 512
 
@@ -94,26 +92,6 @@ def rows(models: Sequence[str] = (), images: int | None = None, steps: int = PGD
                     what = "FGSM" if attack == "FGSM" else f"PGD-{steps}"
                     work = f"{name}, {len(x)} images, {min(at_once, len(x))} at once"
                     yield Row(what, work, f"{peer}, {size} at once", *times, checked)
-        yield until_fooled(name, model, x, y, setting.epsilon, steps)
-
-
-def until_fooled(name: str, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, steps: int) -> Row:
-    """PGD that drops fooled images against torchattacks' PGD, both from random starts."""
-    import torchattacks
-
-    draws = streams.generator(0, "start")
-    run = partial(pgd_until_fooled, model, epsilon=epsilon, loss=cross_entropies, generator=draws, steps=steps)
-    peer = torchattacks.PGD(model, eps=epsilon, alpha=pgd_step_size(epsilon, steps), steps=steps, random_start=True)
-    whole = partial(pgd, model, epsilon=epsilon, loss=cross_entropies, steps=steps)
-    fooled = predict(model, run(x, y, generator=streams.generator(1))) != y
-    missed = (predict(model, whole(x, y, generator=streams.generator(1))) != y) & ~fooled
-    if missed.any():
-        raise SystemExit(f"{name}: PGD fools {int(missed.sum())} images that PGD until fooled does not")
-    at_once = images_at_once(model, x, y)
-    times = paired(partial(batched, run, x, y, at_once), partial(batched, peer, x, y, PEER_BATCH))
-    checked = f"fools all that PGD fools; {float(fooled.float().mean()):.0%} fooled"
-    work = f"{name}, {len(x)} images, epsilon {epsilon}"
-    return Row("PGD until fooled", work, "torchattacks' PGD", *times, checked)
 
 
 def batched(run: Run, x: Tensor, y: Tensor, size: int) -> Tensor:

@@ -7,7 +7,7 @@ python -m benchmarks.gpu [ROW ...] [--device cuda] [--images N] [--data-dir DIR]
 - together: networks of that kind trained as one batched program, as many as throughput says, seconds per network,
   against the same loop;
 - float32, tf32, bf16: an epoch of resnet18 in that precision against the same loop in float32;
-- attack: PGD-40 on m1_20 against torchattacks, also until an image is fooled;
+- attack: PGD-40 on m1_20 against torchattacks;
 - lambda1: of m1 on many images, as trials measure it; seconds only;
 - product: a Hessian-vector product of m1_20, c1 and resnet20 by forward over reverse against double backward;
 - shares: PGD-40 on m1_20 in two, four and eight processes that share the GPU, seconds of one, against a process alone.
@@ -45,8 +45,7 @@ from benchmarks.row import Row, paired, parser, print_rows
 from search_spaces.probe import LAMBDA1_TOLERANCE
 from study.arithmetic import full_precision
 from study.attacks.evaluate import images_at_once
-from study.attacks.linf import PGD_STEPS, pgd_until_fooled
-from study.attacks.losses import cross_entropies
+from study.attacks.linf import PGD_STEPS
 from study.curvature import HessianOperator, top_eigenvalues
 from study.models import build
 from study.training import precision, streams
@@ -158,10 +157,6 @@ def attack(device: torch.device, images: int, data_dir: str | None = None) -> It
     y = predict(model, x)
     epsilon, at_once = SETTINGS["m1_20"].epsilon, images_at_once(model, x, y)
     mine, its = (make(model, epsilon, PGD_STEPS)["PGD"] for make in (ours_of, torchattacks_of))
-    draws = streams.generator(0, "start", device=device)
-    until_fooled = partial(
-        pgd_until_fooled, model, epsilon=epsilon, loss=cross_entropies, generator=draws, steps=PGD_STEPS
-    )
 
     def run(method: Callable[[Tensor, Tensor], Tensor], size: int) -> Tensor:
         found = batched(method, x, y, size)
@@ -175,9 +170,6 @@ def attack(device: torch.device, images: int, data_dir: str | None = None) -> It
         work, peer = f"m1_20, {len(x)} images, {at_once} at once", f"torchattacks, {size} at once"
         times = paired(partial(run, mine, at_once), partial(run, its, size))
         yield Row(f"PGD-{PGD_STEPS}", work, peer, *times, f"same prediction on {same:.2%}")
-        times = paired(partial(run, until_fooled, at_once), partial(run, its, size))
-        fooled = float((predict(model, run(until_fooled, at_once)) != y).float().mean())
-        yield Row("PGD until fooled", work, peer, *times, f"{fooled:.0%} fooled; the same attack until then")
 
 
 def lambda1(device: torch.device, images: int) -> Iterator[Row]:

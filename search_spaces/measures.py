@@ -13,8 +13,9 @@ SHARPNESS_IMAGES = 1024
 code of Andriushchenko et al. 2023 (arXiv:2302.07011)."""
 
 ADAPTIVE_RADIUS = 0.01
-"""How much a weight may change, relative to its magnitude. Our choice: at a tenth of it the loss rises in proportion to
-the radius, so that the measure would be that of a gradient; at five times it, by .2 nats (small networks on digits)."""
+"""How much a weight may change, relative to its magnitude. Our choice, by small networks on digits. At a tenth of
+this radius the rise is proportional to the radius, so it would measure only the gradient. At five times this radius the
+loss rises by 0.2 nats."""
 
 
 class Measure(NamedTuple):

@@ -39,12 +39,14 @@ def load_study(path: str | Path) -> ModuleType:
     """Execute a study file; it is then in STUDY_FILES, and its regimes' names are known.
 
     Raises:
-        GridError: there is no such file, it cannot be executed, or it has no SPACES.
+        GridError: there is no such file, it cannot be executed, or it has no SPACES with curves and seeds.
     """
     file = Path(path).expanduser().resolve()
     if not file.is_file():
         raise GridError(f"there is no study file {path}")
-    if "." in file.stem or file.stem in sys.stdlib_module_names or file.stem in OWN:
+    if "." in file.stem:
+        raise GridError(f"the name of a study file has no dot but that of .py: rename {file.name}")
+    if file.stem in sys.stdlib_module_names or file.stem in OWN:
         raise GridError(f"{file.name} has the name of another module: rename it")
     if (other := _namesake(file)) not in (None, file):
         raise GridError(f"{file.name} has the name of another module, {other}: rename it")
@@ -83,6 +85,9 @@ def accept(module: ModuleType) -> ModuleType:
     name = f"{module.__name__}.py"
     if not isinstance(spaces, Sequence) or not spaces or not all(isinstance(space, Space) for space in spaces):
         raise GridError(f"{name} has no SPACES: a tuple of one `search_spaces.space.Space` or more")
+    for space in spaces:
+        if not (space.cells and space.seeds):
+            raise GridError(f"{name}: the space {space.name} has no {'seeds' if space.cells else 'curves'}")
     REGIME_NAMES.update(getattr(module, "REGIME_NAMES", {}))
     STUDY_FILES[name] = module
     return module

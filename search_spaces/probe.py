@@ -46,6 +46,11 @@ class AttackProbe:
     newton_tolerance: float = NEWTON_TOLERANCE
     steps: int = PGD_STEPS
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for an epsilon outside (0, 1]; an attack in the 2-norm takes the same ones."""
+        if not 0 < self.epsilon <= 1:
+            raise ValueError(f"epsilon of {self.attack} must be in (0, 1], got {self.epsilon!r} (8/255, not 8)")
+
     @property
     def key(self) -> tuple[object, ...]:
         """What identifies it among the attack probes of a trial; a stored result has the same fields."""
@@ -57,8 +62,7 @@ class AttackProbe:
 class SpectrumProbe:
     """The `count` Hessian eigenvalues of largest magnitude on `subset_size` images of `split`.
 
-    A subset is drawn at random; `draw` numbers the draws of one size. `method` is a key of
-    `study.curvature.CURVATURES`.
+    A subset is drawn at random; `draw` numbers the draws of one size.
     """
 
     split: Split
@@ -66,14 +70,13 @@ class SpectrumProbe:
     count: int = 1
     tolerance: float = LAMBDA1_TOLERANCE
     draw: int = 0
-    method: str = "lanczos"
 
     @property
     def key(self) -> tuple[object, ...]:
         """What identifies it among the spectrum probes of a trial. The tolerance is not part of it: a spectrum that was
         computed to another tolerance is not computed again.
         """
-        return ("spectrum", self.split, self.subset_size, self.count, self.draw, self.method)
+        return ("spectrum", self.split, self.subset_size, self.count, self.draw, "lanczos")
 
 
 @dataclass(frozen=True, order=True)

@@ -50,8 +50,9 @@ def _about(
 class Trial:
     """One training run: frozen, flat and hashable.
 
-    A field's default is today's behaviour and needs no mention in text. The id is a hash of the required fields and of
-    those that differ from their defaults, so a field that is added later orphans no stored result.
+    A field's default is what was done before the field existed; reports do not mention it. The id is a hash of the
+    required fields and of those that differ from their defaults, so a field that is added later orphans no stored
+    result.
     """
 
     dataset: str = field(metadata=_about("data set", "data set", role="setting"))
@@ -173,6 +174,8 @@ class Trial:
         for name in ("learning_rate", "batch_size", "epochs", "train_size", "test_size"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)!r}")
+        if not 0 <= self.adversarial_epsilon <= 1:
+            raise ValueError(f"adversarial_epsilon must be in [0, 1], got {self.adversarial_epsilon!r} (8/255, not 8)")
         if (self.adversarial_training != "none") != (self.adversarial_epsilon > 0):
             raise ValueError("adversarial training needs an attack and an epsilon above 0, or neither")
         if self.precision not in PRECISIONS:

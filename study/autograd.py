@@ -1,4 +1,4 @@
-"""The Jacobian of a classifier's margins, and the memory of an autograd graph.
+"""The Jacobian of a classifier's margins, the memory of an autograd graph, and the constants of Auto-PGD.
 
 With the margins m_j = logit j - logit y over the classes j other than the true one, cross-entropy is
 log(1 + sum_j exp m_j). Let D = d m / d x, s = 1 - p_y and q_j = p_j / s. Then, without a p_y - 1 that could cancel,
@@ -22,6 +22,17 @@ from torch.autograd.graph import Node
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+INERTIA = 0.75
+"""Auto-PGD (Croce and Hein 2020, arXiv:2003.01690), equation (2), alpha: share of the new step; the rest is the
+movement before it."""
+
+RISING = 0.75
+"""Section 3, rho: least share of steps since the last check that raised the loss, or the step size is halved."""
+
+FIRST_CHECK, SHORTER, SHORTEST = 22, 3, 6
+"""Section 3: when the step size is first checked, how much sooner each next time, and how soon at least; in hundredths
+of all steps."""
+
 
 def margin_jacobian(logits: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """D, shape (n, classes - 1, pixels), in the dtype of x, by classes - 1 backward passes over one graph.
@@ -42,13 +53,27 @@ def margin_jacobian(logits: Tensor, x: Tensor, y: Tensor) -> Tensor:
     true_class, others = y.unsqueeze(1), _other_classes(y, logits.shape[1])
     for k in range(n_margins):
         margin = torch.zeros_like(logits).scatter_(1, others[:, k : k + 1], 1.0).scatter_(1, true_class, -1.0)
-        rows = None
-        if logits.requires_grad:
-            (rows,) = torch.autograd.grad(logits, x, margin, retain_graph=k + 1 < n_margins, allow_unused=True)
-        if rows is None:
-            raise ValueError("no gradient reaches the input: remove detach() or no_grad() from the model's forward")
+        rows = gradient_at_input(logits, x, margin, retain_graph=k + 1 < n_margins)
         jacobian[:, k] = rows.flatten(1)
     return jacobian
+
+
+def gradient_at_input(
+    output: Tensor, x: Tensor, factors: Tensor | None = None, *, retain_graph: bool = False, create_graph: bool = False
+) -> Tensor:
+    """The gradient of the sum of `output`, each entry times its factor, at the inputs x; of the shape of x.
+
+    Raises:
+        ValueError: the model cuts the graph between its input and its output.
+    """
+    gradient = None
+    if output.requires_grad:
+        (gradient,) = torch.autograd.grad(
+            output, x, factors, retain_graph=retain_graph or create_graph, create_graph=create_graph, allow_unused=True
+        )
+    if gradient is None:
+        raise ValueError("no gradient reaches the input: remove detach() or no_grad() from the model's forward")
+    return gradient
 
 
 def error_probabilities(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,6 @@ from study.attacks.linf import (
     fgsm10,
     pgd,
     pgd_step_size,
-    pgd_until_fooled,
 )
 from study.attacks.newton import NEWTON_STEPS, NEWTON_TOLERANCE, fhsm, l2hess
 from study.attacks.spec import AttackSpec, straight
@@ -25,9 +24,6 @@ ATTACKS: dict[str, AttackSpec] = {
     "fgsm": AttackSpec(fgsm, norm="linf", steps=1, step_size=straight, random_start=False),
     "fgsm10": AttackSpec(fgsm10, norm="linf", steps=FGSM10_STEPS, step_size=straight, random_start=False),
     "pgd": AttackSpec(pgd, norm="linf", steps=PGD_STEPS, step_size=pgd_step_size, random_start=True, settings=_STEPS),
-    "pgd_until_fooled": AttackSpec(
-        pgd_until_fooled, norm="linf", steps=PGD_STEPS, step_size=pgd_step_size, random_start=True
-    ),
     "apgd_ce": AttackSpec(apgd_ce, norm="linf", steps=APGD_STEPS, step_size=apgd_step_size, random_start=True),
     "apgd_t": AttackSpec(
         apgd_t, norm="linf", steps=APGD_STEPS, step_size=apgd_step_size, random_start=True, loss="dlr"

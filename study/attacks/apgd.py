@@ -15,22 +15,13 @@ from torch import Tensor, nn
 from study.arithmetic import full_precision
 from study.attacks.linf import PerImage, linf_ball_in_box, of_each
 from study.attacks.losses import Loss, logits_and_input_gradient, targeted_logit_ratios
+from study.autograd import FIRST_CHECK, INERTIA, RISING, SHORTER, SHORTEST
 
 APGD_STEPS = 100
 """Section 4 of the paper: 100 iterations."""
 
 TARGETS = 9
 """Most classes that the targeted attack aims at, as in the authors' code: all other classes of a set of ten."""
-
-INERTIA = 0.75
-"""Equation (2), alpha: share of the new step; the rest is the movement before it."""
-
-RISING = 0.75
-"""Section 3.3, rho: least share of steps since the last check that raised the loss, or the step size is halved."""
-
-FIRST_CHECK, SHORTER, SHORTEST = 0.22, 0.03, 0.06
-"""Section 3.3: when the step size is first checked, how much sooner each next time, and how soon at least; in shares of
-all steps."""
 
 Objective = Callable[[Tensor, Tensor], Tensor]
 """(logits, classes (n, k): the true class and, of a targeted attack, the target) -> (n,), the values to raise."""
@@ -180,7 +171,7 @@ def _ascend(
         rises=zero,
         halved=torch.ones_like(right),
     )
-    interval, since = max(int(FIRST_CHECK * steps), 1), 0
+    interval, since = max(FIRST_CHECK * steps // 100, 1), 0
     for number in range(steps):
         if not right.all():
             settled = state.place[~right]
@@ -199,7 +190,8 @@ def _ascend(
         since += 1
         if since == interval:
             _check_steps(state, interval, right)
-            interval, since = max(interval - max(int(SHORTER * steps), 1), max(int(SHORTEST * steps), 1)), 0
+            shorter, shortest = max(SHORTER * steps // 100, 1), max(SHORTEST * steps // 100, 1)
+            interval, since = max(interval - shorter, shortest), 0
     result[state.place] = torch.where(of_each(right, x), state.best, state.x)
     fooled[state.place] = ~right
     return result, fooled
@@ -226,7 +218,7 @@ def _moved(state: _State, share: float) -> Tensor:
 
 
 def _check_steps(state: _State, interval: int, right: Tensor) -> None:
-    """Section 3.3: halve the step of images whose loss seldom rose, or whose best loss has not risen since the last
+    """Section 3: halve the step of images whose loss seldom rose, or whose best loss has not risen since the last
     check without a halving then, and start them again from their best iterate. Misclassified images stay as they are.
     """
     stuck = ~state.halved & (state.best_at_check >= state.best_value)

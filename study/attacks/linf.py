@@ -1,4 +1,4 @@
-"""Attacks in the max-norm ball around an image: FGSM, FGSM10, PGD, and PGD that stops once an image is misclassified.
+"""Attacks in the max-norm ball around an image: FGSM, FGSM10 and PGD.
 
     x_adv <- clip(x_adv + step_size sign(d loss / d x_adv)),
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from study.arithmetic import full_precision
-from study.attacks.losses import Loss, input_gradient, logits_and_input_gradient
+from study.attacks.losses import Loss, input_gradient
 
 FGSM10_STEPS = 10
 
@@ -62,7 +62,7 @@ def fgsm(
         x: images (n, ...) in [0, 1], on the model's device and in its dtype.
         y: true classes (n,), int64.
         epsilon: radius of the max-norm ball, in pixel units.
-        loss: summed loss to increase.
+        loss: to increase, one value an image.
         generator: not used, FGSM draws nothing. It is a parameter so that all attacks are called in the same way.
 
     Returns:
@@ -157,42 +157,3 @@ def pgd(
         # In place is safe: the graph that used x_adv was freed with the gradient.
         x_adv.add_(direction, alpha=step_size).clamp_(lower, upper)
     return x_adv
-
-
-@full_precision()
-def pgd_until_fooled(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    *,
-    epsilon: float,
-    loss: Loss,
-    generator: torch.Generator | None = None,
-    steps: int = PGD_STEPS,
-) -> Tensor:
-    """The steps of `pgd` from the same random start, for each image only until it is misclassified.
-
-    No extra forward pass is needed: the logits of the next gradient step show whether an image is misclassified. An
-    image counts as fooled at any of the iterates, whereas the papers look at the last one only, so accuracy is at most
-    PGD's. The papers' grids do not use this attack; it is a cheaper one for your own grids.
-
-    Arguments, result and errors as in `pgd`.
-
-    Source: our choice; the iterates are those of Madry et al. 2018 (arXiv:1706.06083), section 2.1.
-    """
-    x, step_size = x.detach(), pgd_step_size(epsilon, steps)
-    lower, upper = linf_ball_in_box(x, epsilon)
-    result = uniform_start(x, epsilon, generator).clamp(lower, upper)
-    x_adv, left = result.clone(), torch.arange(len(x), device=x.device)
-    for _ in range(steps):
-        logits, gradient = logits_and_input_gradient(model, x_adv, y, loss)
-        right = logits.argmax(dim=1) == y
-        if not right.all():
-            result[left] = x_adv
-            x_adv, y, left, gradient = x_adv[right], y[right], left[right], gradient[right]
-            lower, upper = lower[right], upper[right]
-        if not len(left):
-            return result
-        x_adv.add_(gradient.sign(), alpha=step_size).clamp_(lower, upper)
-    result[left] = x_adv
-    return result

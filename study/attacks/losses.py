@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from study.autograd import gradient_at_input
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 """`loss(logits (n, classes), y (n,) int64)` -> (n,), the loss of each image."""
 
@@ -92,10 +94,7 @@ def logits_and_input_gradient(model: nn.Module, x: Tensor, y: Tensor, loss: Loss
     with torch.enable_grad():
         logits = model(x)
         value = loss(logits, y).sum()
-    gradient = torch.autograd.grad(value, x, allow_unused=True)[0] if value.requires_grad else None
-    if gradient is None:
-        raise ValueError("no gradient reaches the input: remove detach() or no_grad() from the model's forward")
-    return logits.detach(), gradient
+    return logits.detach(), gradient_at_input(value, x)
 
 
 def input_gradient(model: nn.Module, x: Tensor, y: Tensor, loss: Loss) -> Tensor:

@@ -17,7 +17,7 @@ from study.arithmetic import full_precision
 from study.attacks.evaluate import batches, images_at_once
 from study.attacks.inputs import check_split
 from study.attacks.linf import PerImage, linf_ball_in_box, of_each
-from study.attacks.losses import logits_and_input_gradient, margins, stable_margins
+from study.attacks.losses import Loss, logits_and_input_gradient, margins, stable_margins
 
 STEPS = 20
 """Gradient steps of one attack: the first half on the stable loss, the second on the margin to the likeliest other
@@ -101,11 +101,19 @@ class _State(PerImage):
         return _State(*(torch.cat([getattr(self, one.name), getattr(other, one.name)]) for one in fields(self)))
 
 
+def _pass(model: nn.Module, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+    """Logits and the gradient of the loss; raises ValueError for logits that are not finite."""
+    logits, gradient = logits_and_input_gradient(model, x, y, loss)
+    if not bool(logits.isfinite().all()):
+        raise ValueError("the search met logits that are not finite: the weights have diverged")
+    return logits, gradient
+
+
 def _begin(model: nn.Module, x: Tensor, y: Tensor, *, first: int) -> tuple[_State, Tensor]:
     """The images of a batch that the model gets right, in balls that reach a linear model's boundary, and their
     gradients; `first` is the place of the batch in its split. Those that it gets wrong are settled, at 0.
     """
-    logits, gradient = logits_and_input_gradient(model, x, y, margins)
+    logits, gradient = _pass(model, x, y, margins)
     place = (logits.argmax(dim=1) == y).nonzero().squeeze(1)
     x, y, gradient = x[place], y[place], gradient[place]
     slope = gradient.abs().flatten(1).sum(dim=1)
@@ -123,9 +131,7 @@ def _search(model: nn.Module, state: _State, gradient: Tensor) -> tuple[Tensor, 
     def loss(logits: Tensor, y: Tensor) -> Tensor:
         return torch.where(first_half, stable_margins(logits, y), margins(logits, y))
 
-    logits, gradient = logits_and_input_gradient(model, state.now, state.y, loss)
-    if not bool(logits.isfinite().all()):
-        raise ValueError("the search met logits that are not finite: the weights have diverged")
+    logits, gradient = _pass(model, state.now, state.y, loss)
     return gradient, _bisect(state, fooled=logits.argmax(dim=1) != state.y)
 
 

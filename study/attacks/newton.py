@@ -11,7 +11,13 @@ from torch import Tensor, nn
 from study.arithmetic import full_precision
 from study.attacks.l2 import l2_radius, l2_step_in_box
 from study.attacks.losses import Loss
-from study.autograd import curvature_root, error_probabilities, largest_eigenvalue, margin_jacobian
+from study.autograd import (
+    curvature_root,
+    error_probabilities,
+    gradient_at_input,
+    largest_eigenvalue,
+    margin_jacobian,
+)
 
 NEWTON_STEPS = 10
 """Largest number of conjugate-gradient iterations. Our choice: Yao et al. 2018 give none; the rank of H is at most
@@ -150,12 +156,7 @@ def newton_direction(
         ]
         return torch.cat(pieces)
 
-    gradient = None
-    if value.requires_grad:
-        (gradient,) = torch.autograd.grad(value, leaf, retain_graph=True, allow_unused=True)
-    if gradient is None:
-        raise ValueError("no gradient reaches the input: remove detach() or no_grad() from the model's forward")
-    g = gradient.double().flatten(1)
+    g = gradient_at_input(value, leaf, retain_graph=True).double().flatten(1)
     jacobian = margin_jacobian(logits, leaf, y).double()
     q, s = error_probabilities(logits, y)
     coordinates = _conjugate_gradients(g, jacobian, q, s, newton_steps, newton_tolerance)

@@ -1,7 +1,7 @@
 """Curvature of the loss: Hessians, their eigenvalues, and the loss around trained weights.
 
-The Hessian with respect to the weights is an operator (`operator`), and the eigenvalue methods in `CURVATURES` use only
-its matrix-vector product. A new method is one file and one line in `spectrum.CURVATURES`.
+The Hessian with respect to the weights is an operator (`operator`), and Lanczos' method uses only its matrix-vector
+product.
 """
 
 from study.curvature.eigen import EigenResult
@@ -9,13 +9,11 @@ from study.curvature.input_hessian import InputCurvature, InputHessianCheck, che
 from study.curvature.lanczos import lanczos
 from study.curvature.landscape import interpolation, line, plane
 from study.curvature.operator import HessianOperator
-from study.curvature.power import power_iteration
 from study.curvature.sharpness import SHARPNESS, batch_sharpness, measure_sharpness
 from study.curvature.sharpness import Settings as SharpnessSettings
-from study.curvature.spectrum import CURVATURES, draw_subset, top_eigenvalues
+from study.curvature.spectrum import draw_subset, top_eigenvalues
 
 __all__ = [
-    "CURVATURES",
     "SHARPNESS",
     "EigenResult",
     "HessianOperator",
@@ -31,6 +29,5 @@ __all__ = [
     "line",
     "measure_sharpness",
     "plane",
-    "power_iteration",
     "top_eigenvalues",
 ]

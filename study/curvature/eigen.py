@@ -1,4 +1,4 @@
-"""Approximate eigenvalues of a symmetric operator: what every method returns, and how large their errors can be."""
+"""Approximate eigenvalues of a symmetric operator: what a search returns, and how large their errors can be."""
 
 import math
 from collections.abc import Callable
@@ -11,7 +11,7 @@ Matvec = Callable[[Tensor], Tensor]
 """A symmetric linear map of floating-point vectors: (dim,) -> (dim,)."""
 
 RELATIVE_RESIDUAL = 3e-3
-"""Default tolerance, the same as that of every probe. A Ritz value's error is at most residual^2 / gap (Parlett, The
+"""Default tolerance, that of the probes of lambda1. A Ritz value's error is at most residual^2 / gap (Parlett, The
 Symmetric Eigenvalue Problem, 1998, section 11.7). On small trained networks this tolerance gave relative errors of the
 top eigenvalue from 3e-7 to 1.1e-5."""
 

@@ -18,6 +18,7 @@ from study.arithmetic import full_precision
 from study.autograd import (
     curvature_root,
     error_probabilities,
+    gradient_at_input,
     largest_eigenvalue,
     margin_jacobian,
     twice_differentiable,
@@ -25,7 +26,7 @@ from study.autograd import (
 from study.curvature.inputs import as_pixels, check_data, refuse_training_mode
 
 BATCH_SIZE = 512
-"""Inputs in a batch, as for attacks."""
+"""Most inputs in a batch."""
 
 MEMORY_BYTES = 2**28
 """Budget for the margins' Jacobian and its float64 copy."""
@@ -128,12 +129,10 @@ class InputHessianCheck:
             rounding error where the theorem holds.
         rank_max: largest numerical rank, to `RANK_TOLERANCE`. The proposition says at most the number of classes; it is
             classes - 1, because the softmax does not change when all logits are shifted alike.
-        samples: number of Hessians.
     """
 
     psd_violation: float
     rank_max: int
-    samples: int
 
 
 def check_input_hessian(
@@ -175,7 +174,7 @@ def check_input_hessian(
         if largest > 0:
             violation = max(violation, -float(eigenvalues.min()) / largest)
             rank = max(rank, int((eigenvalues.abs() > RANK_TOLERANCE * largest).sum()))
-    return InputHessianCheck(psd_violation=violation, rank_max=rank, samples=len(x))
+    return InputHessianCheck(psd_violation=violation, rank_max=rank)
 
 
 def _eigenvalues(model: nn.Module, image: Tensor, label: Tensor, dense_dimension: int) -> Tensor:
@@ -209,6 +208,6 @@ def _product(model: nn.Module, image: Tensor, label: Tensor, directions: Tensor)
         margin = logits.scatter(1, true_class, -torch.inf).logsumexp(dim=1) - logits.gather(1, true_class).squeeze(1)
         # Above its threshold softplus is computed as the identity; exp(700) is still finite.
         loss = softplus(margin, threshold=700.0).sum()
-        (gradient,) = torch.autograd.grad(loss, copies, create_graph=True)
+        gradient = gradient_at_input(loss, copies, create_graph=True)
         (product,) = torch.autograd.grad(gradient, copies, directions.T.view_as(copies), materialize_grads=True)
     return product.flatten(1).T

@@ -42,8 +42,7 @@ value as converged: its error is the residual squared over a gap."""
 FURTHER = 4.0
 """How many times its residual the Ritz value at the other end of the spectrum may still grow. The residual bounds its
 distance from some eigenvalue, not from the end. With eigenvalues 4.49, 4.40, -4.43, ... above 3,000 small ones, 15 of
-40 starting vectors gave -4.43 without this rule, 3 at 1 times the residual, 0 at 4 times. On the 42 networks of the
-smoke study it takes no product more."""
+40 starting vectors gave -4.43 without this rule, 3 at 1 times the residual, 0 at 4 times."""
 
 BREAKDOWN = 1e-12
 """A remainder this small relative to the largest product so far is rounding error: the space is invariant."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from study.arithmetic import full_precision
-from study.autograd import call_with
+from study.autograd import FIRST_CHECK, INERTIA, RISING, SHORTER, SHORTEST, call_with
 from study.curvature.inputs import as_pixels, check_data, refuse_training_mode
 from study.curvature.operator import HessianOperator, NotFiniteError
 from study.curvature.stochastic import spectral_density, trace
@@ -24,9 +24,6 @@ from study.curvature.stochastic import spectral_density, trace
 ADAPTIVE_BATCH, ADAPTIVE_STEPS = 128, 20
 """Images whose loss one change of the weights raises (the m of m-sharpness), and steps of the search for it. Source:
 the defaults of the code of Andriushchenko et al. 2023 (arXiv:2302.07011)."""
-
-INERTIA, RISING, FIRST_CHECK, SHORTER, SHORTEST = 0.75, 0.75, 0.22, 0.03, 0.06
-"""Constants of Auto-PGD, as in `study.attacks.apgd`, which this room must not import."""
 
 CHUNK = 1000
 """Inputs in a forward pass, as many as in the evaluation."""
@@ -49,7 +46,9 @@ class Settings:
 
 @dataclass(frozen=True)
 class Sharpness:
-    """What a measure found; NaN for a network that is not finite. A density is in `nodes` and `weights` instead."""
+    """What a measure found; NaN for a network that is not finite or has no such number. A density is in `nodes` and
+    `weights` instead.
+    """
 
     value: float | None
     standard_error: float | None = None
@@ -83,7 +82,7 @@ def adaptive_sharpness(
         normalise_logits: divide the logits of each input by their standard deviation over the classes, as
             Andriushchenko et al. do: then the value does not depend on how confident the network is.
         batch_size: inputs whose maximum is searched together; the last batch may be smaller and weighs less.
-        steps: gradients for each batch.
+        steps: of the search for each batch, which takes one gradient more.
 
     Returns:
         The rise in nats; NaN for a network whose output is not finite.
@@ -118,15 +117,16 @@ def adaptive_sharpness(
 def largest_rise(loss: Callable[[Tensor], Tensor], weights: Tensor, *, radius: float, steps: int) -> float:
     """The largest loss(w + |w| s) - loss(w), |s_i| <= radius, that `steps` steps of Auto-PGD find; NaN if not finite.
 
-    Algorithm 1 of Croce and Hein 2020 (arXiv:2003.01690) as printed: a step that rises is one from the iterate before
-    it, which after a halving is the best one. The attack in `study.attacks.apgd` follows their code, which compares
-    with the last loss instead, rounds the checkpoints down and keeps its movement when it goes back to the best.
+    Algorithm 1 of Croce and Hein 2020 (arXiv:2003.01690) as printed. A step counts as rising if its loss exceeds that
+    of the iterate it started from. After a halving that iterate is the best one so far. The attack in
+    `study.attacks.apgd` follows their code, which compares with the last loss instead, rounds the checkpoints down and
+    keeps its movement when it goes back to the best.
 
     Args:
         loss: of weights (dim,), differentiable.
         weights: w, shape (dim,).
         radius: bound on each |s_i|.
-        steps: gradients.
+        steps: of the search, which takes one gradient more.
     """
     size = weights.abs()
     here = before = best = torch.zeros_like(weights)
@@ -159,12 +159,12 @@ def largest_rise(loss: Callable[[Tensor], Tensor], weights: Tensor, *, radius: f
 
 
 def _checkpoints(steps: int) -> set[int]:
-    """The steps after which Auto-PGD may halve its step size (Croce and Hein 2020, section 3.2)."""
+    """The steps after which Auto-PGD may halve its step size (Croce and Hein 2020, section 3)."""
     places, length = [FIRST_CHECK], FIRST_CHECK
-    while places[-1] < 1:
+    while places[-1] < 100:
         length = max(length - SHORTER, SHORTEST)
         places.append(places[-1] + length)
-    return {math.ceil(place * steps) for place in places}
+    return {-(-place * steps // 100) for place in places}
 
 
 def relative_flatness(model: nn.Module, x: Tensor, y: Tensor) -> float:
@@ -182,8 +182,11 @@ def relative_flatness(model: nn.Module, x: Tensor, y: Tensor) -> float:
     Args:
         model, x, y: as in `adaptive_sharpness`. Labels do not matter: the Hessian in W does not depend on them.
 
+    Returns:
+        kappa; NaN where the logits are not the output of an `nn.Linear`, or not finite.
+
     Raises:
-        ValueError: the logits are not the output of an `nn.Linear`; also as `adaptive_sharpness`.
+        ValueError: for a model in training mode, or data that does not fit.
     """
     refuse_training_mode(model)
     check_data(x, y)
@@ -201,7 +204,7 @@ def relative_flatness(model: nn.Module, x: Tensor, y: Tensor) -> float:
                 found.clear()
                 logits = model(as_pixels(x[start : start + CHUNK], some))
                 if not (found and (torch.equal(found[0][2], logits) or not logits.isfinite().all())):
-                    raise ValueError("relative flatness needs a network whose logits are the output of an nn.Linear")
+                    return math.nan
                 layer, features, _ = found[0]
                 rows = layer.weight.double()
                 distances = (rows[:, None] - rows[None]).square().sum(2)
@@ -266,7 +269,7 @@ SHARPNESS: Mapping[str, Callable[[nn.Module, Tensor, Tensor, Settings], Sharpnes
 
 
 def measure_sharpness(name: str, model: nn.Module, x: Tensor, y: Tensor, settings: Settings) -> Sharpness:
-    """The measure `name` of a model on inputs x with labels y; NaN for a network whose output is not finite.
+    """The measure `name` of a model on inputs x with labels y; NaN where `Sharpness` says so.
 
     Raises:
         ValueError: an unknown measure; also as the measure itself.

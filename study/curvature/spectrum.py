@@ -1,17 +1,11 @@
 """The eigenvalues of largest magnitude of a network's Hessian on one split or a subset of it."""
 
-from collections.abc import Callable, Mapping
-
 import torch
 from torch import Tensor, nn
 
 from study.curvature.eigen import RELATIVE_ERROR, RELATIVE_RESIDUAL, EigenResult, not_finite
 from study.curvature.lanczos import lanczos
 from study.curvature.operator import HessianOperator, NotFiniteError
-from study.curvature.power import power_iteration
-
-CURVATURES: Mapping[str, Callable[..., EigenResult]] = {"lanczos": lanczos, "power": power_iteration}
-"""Eigenvalue methods: `method(matvec, dim, *, generator, count, tolerance, ...) -> EigenResult`."""
 
 
 def top_eigenvalues(
@@ -21,7 +15,6 @@ def top_eigenvalues(
     *,
     generator: torch.Generator,
     count: int = 1,
-    method: str = "lanczos",
     tolerance: float = RELATIVE_RESIDUAL,
     max_matvecs: int = 200,
     subset_size: int | None = None,
@@ -45,8 +38,7 @@ def top_eigenvalues(
         y: labels (N,), integers.
         generator: draws the subset, then the starting vector.
         count: number of eigenvalues.
-        method: a key of `CURVATURES`.
-        tolerance: tolerance of the method's stopping rule (lanczos: relative residual).
+        tolerance: relative residual at which Lanczos' method stops.
         max_matvecs: budget of Hessian-vector products.
         subset_size: number of inputs drawn without replacement; None: all of them.
         keep_vectors: also return the eigenvectors, in the order of `model.parameters()`.
@@ -56,15 +48,13 @@ def top_eigenvalues(
         EigenResult; for a network whose output or Hessian is not finite, NaN without eigenvectors.
 
     Raises:
-        ValueError: for a model in training mode, data that does not fit, an unknown method or a bad size.
+        ValueError: for a model in training mode, data that does not fit, or a bad size.
     """
-    if method not in CURVATURES:
-        raise ValueError(f"method must be one of {', '.join(CURVATURES)}, got {method!r}")
     if subset_size is not None:
         x, y = draw_subset(x, y, subset_size, generator)
     try:
         operator = HessianOperator(model, x, y, memory_fraction=memory_fraction)
-        return CURVATURES[method](
+        return lanczos(
             operator.matvec,
             operator.dim,
             generator=generator,

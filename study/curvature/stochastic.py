@@ -14,7 +14,8 @@ from study.curvature.eigen import Matvec, random_vector
 from study.curvature.lanczos import KrylovSpace
 
 TRACE_VECTORS = 20
-"""Random vectors of each of the two parts of a trace. Our choice: a trace takes three times as many products."""
+"""Random vectors in each of the two parts of a trace (our choice). Each costs three products in all, so a trace takes
+60."""
 
 DENSITY_VECTORS, DENSITY_STEPS = 2, 50
 """Starting vectors of a density, and Lanczos steps of each. Our choice: as many products as PyHessian (Yao et al.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from study.arithmetic import one_thread
 from study.models.dropout import set_dropout_generator
@@ -25,59 +26,34 @@ def check_network(model: nn.Module, image_shape: tuple[int, int, int], num_class
         num_classes: number of logits.
 
     Raises:
-        ValueError: the network draws such numbers (the message names the layer), cannot take the images, or returns
-            something else than logits (B, num_classes).
+        ValueError: the network draws such numbers, has a lazy layer (`nn.LazyLinear`), cannot take the images, or
+            returns something else than logits (B, num_classes).
     """
+    lazy = [type(layer).__name__ for layer in model.modules() if isinstance(layer, LazyModuleMixin)]
+    if lazy:
+        raise ValueError(f"it has a {lazy[0]}, whose weights no seed draws: state the size that this layer takes")
     set_dropout_generator(model, torch.Generator())
     images = torch.zeros(2, *image_shape)
     for training in (False, True):
-        drew = _Draws(model.train(training), seeded=("torch",) if training else ())
-        with torch.random.fork_rng(devices=[]), torch.no_grad(), one_thread(), drew:
+        model.train(training)
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), one_thread():
+            before = _states()
             try:
                 logits = model(images)
             except Exception as error:
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 raise ValueError(f"it cannot take images of shape {image_shape}: {reason}") from error
-        if drew.layer:
+            drew = [name for name, state in _states().items() if state != before[name]]
+        if training:
+            drew = [name for name in drew if name != "torch"]
+        if drew:
             when = "in training" if training else "in eval mode"
             remedy = "use study.models.Dropout, or draw with torch" if training else "draw only while self.training"
-            raise ValueError(f"{drew.layer} draws from {drew.source}'s global generator {when}: {remedy}")
+            raise ValueError(f"it draws from {drew[0]}'s global generator {when}: {remedy}")
         shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         if shape != (2, num_classes):
             when = "training" if training else "eval"
             raise ValueError(f"it returns {shape} for 2 images in {when} mode, not logits (2, {num_classes})")
-
-
-class _Draws:
-    """Notes, while it is entered, the first layer that draws from a global generator other than the `seeded` ones.
-
-    The innermost layer is meant: a layer is left before those that contain it.
-    """
-
-    def __init__(self, model: nn.Module, seeded: tuple[str, ...]) -> None:
-        self.layer = self.source = ""
-        self._seeded = seeded
-        self._names = {module: name for name, module in model.named_modules()}
-        self._before: list[dict[str, Any]] = []
-
-    def __enter__(self) -> None:
-        self._handles = [module.register_forward_pre_hook(self._enter_layer) for module in self._names]
-        self._handles += [module.register_forward_hook(self._leave_layer) for module in self._names]
-
-    def __exit__(self, *error: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-    def _enter_layer(self, module: nn.Module, inputs: object) -> None:
-        self._before.append(_states())
-
-    def _leave_layer(self, module: nn.Module, inputs: object, output: object) -> None:
-        before, after = self._before.pop(), _states()
-        changed = [source for source in after if after[source] != before[source] and source not in self._seeded]
-        if changed and not self.layer:
-            name = self._names[module]
-            self.layer = f"its layer {name} ({type(module).__name__})" if name else f"its {type(module).__name__}"
-            self.source = changed[0]
 
 
 def _states() -> dict[str, Any]:

@@ -71,7 +71,6 @@ def _spectrum(entry: Row) -> SpectrumProbe:
         len(entry["eigenvalues"]),
         tolerance=entry["tolerance"],
         draw=entry.get("draw") or 0,
-        method=entry["method"],
     )
 
 

@@ -84,7 +84,7 @@ SPECTRUM = pa.struct(
         _field("draw", pa.int32(), "number of the subset among those of its size (null in old rows: 0)"),
         _field("eigenvalues", pa.list_(pa.float64()), "of the Hessian of the mean cross-entropy, by magnitude"),
         _field("residuals", pa.list_(pa.float64()), "of each eigenpair, relative to the largest magnitude"),
-        _field("method", pa.string(), "algorithm: lanczos or power"),
+        _field("method", pa.string(), "algorithm: lanczos"),
         _field("tolerance", pa.float64(), "relative residual of the stopping rule"),
         _field("matvecs", pa.int32(), "Hessian-vector products"),
         _field("converged", pa.bool_(), "whether the stopping rule was met"),

@@ -95,6 +95,19 @@ def test_it_is_no_worse_than_fmn_and_a_grid_of_strong_attacks(
     assert bool(right.any() and found.isfinite().all())
 
 
+def test_logits_that_are_not_finite_beyond_the_first_images_are_refused(few: Split) -> None:
+    class Dark(nn.Module):
+        """No finite logits for a black image, of which the checks see none among the first 32."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x.flatten(1)[:, :3] + x.flatten(1).sum(1, keepdim=True).log().clamp(max=0.0)
+
+    x, y = few[0].clone(), torch.zeros(100, dtype=torch.int64)
+    x[-1], y[-1] = 0, 1
+    with pytest.raises(ValueError, match="not finite"):
+        minimal_epsilon(Dark().eval(), x, y)
+
+
 def test_the_images_of_a_split_are_checked(network: nn.Module, few: Split) -> None:
     with pytest.raises(ValueError, match="training mode"):
         minimal_epsilon(network.train(), *few)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from study.curvature import SHARPNESS, HessianOperator, SharpnessSettings, measure_sharpness, top_eigenvalues
-from study.curvature.sharpness import adaptive_sharpness, batch_sharpness, largest_rise, relative_flatness
+from study.curvature.sharpness import _checkpoints, adaptive_sharpness, batch_sharpness, largest_rise, relative_flatness
 from study.curvature.stochastic import spectral_density, trace
 from tests.curvature.conftest import Case
 from tests.curvature.networks import conv_relu, dense_hessian, images, planted, randomise, seeded, tanh_net
@@ -90,6 +90,10 @@ def test_eigenvalue_times_squared_norm_ignores_one_scale_of_all_weights() -> Non
 
 
 # Adaptive sharpness
+
+
+def test_auto_pgd_checks_its_step_size_after_exact_shares_of_all_steps() -> None:
+    assert _checkpoints(20) == {5, 9, 12, 14, 16, 18, 19, 20, 21}  # 22, 41, 57, 70, 80, 87, 93, 99 and 105 hundredths
 
 
 def test_the_largest_rise_of_a_separable_quadratic_has_its_closed_form() -> None:
@@ -190,10 +194,10 @@ def test_relative_flatness_is_the_weighted_trace_of_the_dense_hessian_of_the_las
     assert relative_flatness(model, x, y) == pytest.approx(truth, rel=1e-10)
 
 
-def test_relative_flatness_of_a_network_whose_logits_are_not_a_linear_layers_is_refused() -> None:
+def test_relative_flatness_of_a_network_whose_logits_are_not_a_linear_layers_is_nan() -> None:
     x, y = images(10)
-    with pytest.raises(ValueError, match="logits are the output"):
-        relative_flatness(nn.Sequential(conv_relu(), Times(2.0)).eval(), x, y)
+    for model in (nn.Sequential(conv_relu(), Times(2.0)), nn.Sequential(nn.Conv2d(1, 4, 8), nn.Flatten()).double()):
+        assert math.isnan(relative_flatness(model.eval(), x, y))
 
 
 # The minibatch's own sharpness

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from search_spaces import GRIDS, PLAIN, REGIME_NAMES, TRIAL_FIELDS, Trial, fields_with_role
+from search_spaces import GRIDS, PLAIN, REGIME_NAMES, TRIAL_FIELDS, AttackProbe, Trial, fields_with_role
 from study.data import AUGMENTATIONS
 from study.optimizers import OPTIMIZERS
 
@@ -66,11 +66,19 @@ def test_the_rate_of_the_ratio_regime_at_batch_64_is_the_fixed_rate_to_the_bit()
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("batch_size", 0), ("epochs", -1), ("learning_rate", 0), ("batch_size", 1.5)]
+    ("field", "value"),
+    [("batch_size", 0), ("epochs", -1), ("learning_rate", 0), ("batch_size", 1.5), ("adversarial_epsilon", 8)],
 )
 def test_what_no_run_can_have_is_refused(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=field):
         replace(BASE, **{field: value})
+
+
+@pytest.mark.parametrize("attack", ["pgd", "l2grad"])
+@pytest.mark.parametrize("epsilon", [0.0, 8.0, float("nan")])
+def test_a_probe_with_an_epsilon_that_no_attack_takes_is_refused(attack: str, epsilon: float) -> None:
+    with pytest.raises(ValueError, match=f"epsilon of {attack}"):
+        AttackProbe(attack, epsilon, "ce")
 
 
 @pytest.mark.parametrize("field", TRIAL_FIELDS)

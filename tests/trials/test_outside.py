@@ -170,6 +170,9 @@ def test_a_path_may_hold_an_at() -> None:
         (["--grid", "random.py"], "random.py has the name of another module: rename it"),
         (["--grid", "torch.py"], "torch.py has the name of another module, "),
         (["--grid", "no_spaces.py"], "no_spaces.py has no SPACES"),
+        (["--grid", "my.study.py"], "the name of a study file has no dot but that of .py: rename my.study.py"),
+        (["--grid", "seedless.py"], "seedless.py: the space ours has no seeds"),
+        (["--grid", "curveless.py"], "curveless.py: the space ours has no curves"),
         (["--grid", "wrong.py"], "wrong cannot be imported: NameError: name 'nothing' is not defined (line 2 of "),
         (["--grid", "taken.py"], "taken.py: the package has 'm1' in MODELS already; choose another name"),
         (["--grid", "smoke", "--model", "nets"], "--model 'nets' is not package.module:function"),
@@ -188,7 +191,8 @@ def test_what_cannot_be_used_is_one_line_and_exit_2(
 ) -> None:
     for name, text in {
         "random": "SPACES = ()", "torch": "", "no_spaces": "SPACES = ()", "wrong": "x = 1\nSPACES = nothing\n",
-        "taken": STUDY.replace('"own": hidden', '"m1": hidden'),
+        "taken": STUDY.replace('"own": hidden', '"m1": hidden'), "my.study": STUDY,
+        "seedless": STUDY.replace("seeds=(0,)", "seeds=()"), "curveless": STUDY.replace("curves=", "curves=() and "),
     }.items():  # fmt: skip
         (folder / f"{name}.py").write_text(text)
     write_images(folder / "mnist.npz")

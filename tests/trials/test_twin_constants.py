@@ -1,8 +1,8 @@
 """Constants that are written twice, because one room must not import the other, are equal."""
 
 from search_spaces import NEWTON_STEPS, NEWTON_TOLERANCE, PGD_STEPS, SpectrumProbe
-from study.attacks import ATTACKS, apgd
-from study.curvature import SHARPNESS, sharpness
+from study.attacks import ATTACKS
+from study.curvature import SHARPNESS
 from study.curvature.eigen import RELATIVE_RESIDUAL
 from study.curvature.landscape import INTERPOLATION_FRACTIONS, LINE_OFFSETS, PLANE_OFFSETS
 from study.curvature.sharpness import ADAPTIVE_STEPS
@@ -18,11 +18,6 @@ def test_a_probe_asks_by_default_for_the_settings_of_the_attacks() -> None:
         "fhsm": defaults,
         "l2hess": defaults,
     }
-
-
-def test_auto_pgd_has_the_same_constants_on_images_and_on_weights() -> None:
-    for name in ("INERTIA", "RISING", "FIRST_CHECK", "SHORTER", "SHORTEST"):
-        assert getattr(apgd, name) == getattr(sharpness, name), name
 
 
 def test_a_probe_asks_by_default_for_the_tolerance_of_the_eigenvalue_methods() -> None:
