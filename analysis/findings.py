@@ -13,7 +13,7 @@ from analysis.claims import evaluate
 from analysis.claims.claim import Verdict
 from analysis.figures import FIGURES, Figure, FigureData, FigureGroup, study_figures
 from analysis.figures.curve_sets import SHARED, Setup, shared_values
-from analysis.figures.forest import forest_figure
+from analysis.figures.forest import forest_figures
 from analysis.figures.large_batch import LANDSCAPES
 from analysis.figures.lead import Lead, lead
 from analysis.figures.measures import measure_figures
@@ -31,7 +31,7 @@ from analysis.tables.table import StudyTable
 CURVATURE = "lambda1_train"
 """The curvature shown in the page's correlation and counterexample sections; the CSV files hold both."""
 
-ARROW_KEYS = [*SHARED, "attack", "loss", "split", "epsilon"]
+ARROW_KEYS = [*SHARED, "attack", "loss", "epsilon"]
 
 MOST_ARROW_FIGURES = 4
 
@@ -115,21 +115,23 @@ def _planes(data: FigureData) -> list[Figure]:
 
 
 def _forests(table: StudyTable, report: CorrelationReport) -> list[Figure]:
-    forest = report.forest
+    forest = on_test_images(report.forest)
     if forest.empty:
         return []
     strata = at_headline(table, forest[forest["scope"] == "stratum"])
     sound = pd.concat([strata, forest[forest["scope"] != "stratum"]])
     sound = sound[sound["cells"] == "sound"]
-    figures = []
-    for attack in sorted(strata["attack"].unique()):
-        figure = forest_figure(sound, attack=attack, curvature=CURVATURE)
-        figures += [figure] if figure is not None else []
-    return figures
+    attacks = sorted(strata["attack"].unique())
+    return [figure for attack in attacks for figure in forest_figures(sound, attack=attack, curvature=CURVATURE)]
+
+
+def on_test_images(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of the rows of a report those on attacked test images, which page and LaTeX show; the CSV files hold all."""
+    return rows[rows["split"] == "test"]
 
 
 def _arrows(data: FigureData, report: CounterexampleReport) -> list[Figure]:
-    found = report.found
+    found = on_test_images(report.found)
     if found.empty:
         return []
     chosen = found[(found["curvature"] == CURVATURE) & (found["direction"] == "sharper, yet more robust")]

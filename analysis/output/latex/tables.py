@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis.claims.claim import Verdict
 from analysis.figures.batch_size import SPLITS
+from analysis.findings import on_test_images
 from analysis.output.latex.longtable import Column, decimal, escape, interval, longtable, significant
 from analysis.published.paper_versus_ours import (
     LOGARITHMIC,
@@ -124,14 +125,13 @@ def counterexample_tables(found: pd.DataFrame) -> list[str]:
 
     `found`: that of `CounterexampleReport`. Without a confirmed pair there is one table that says so.
     """
-    confirmed = found[found["label"] == "confirmed"] if len(found) else found
+    found = on_test_images(found)
+    confirmed = found[found["label"] == "confirmed"]
     tables: list[str] = []
     for split in ("train", "test"):
         for direction, slug in ((COUNTEREXAMPLE, "sharper"), (REVERSE, "flatter")):
-            mine = confirmed
-            if len(confirmed):
-                mine = mine[(mine["curvature"] == f"lambda1_{split}") & (mine["direction"] == direction)]
-                mine = mine.sort_values("severity", ascending=False, kind="stable")
+            mine = confirmed[(confirmed["curvature"] == f"lambda1_{split}") & (confirmed["direction"] == direction)]
+            mine = mine.sort_values("severity", ascending=False, kind="stable")
             if len(mine) or (confirmed.empty and not tables):
                 label = f"tab:counterexamples-{SPLITS[split]}-{slug}"
                 rows = [_pair(pair) for pair in mine.to_dict("records")]
@@ -144,9 +144,9 @@ def _pair_caption(split: str, direction: str) -> str:
     return (
         rf"Confirmed pairs of which the one with the larger batch is {escape(direction)}; $\lambda_1$ on the "
         rf"{SPLITS[split]} set. Both cells of a pair are on one curve; batch and $\lambda_1$ run from the first "
-        r"to the second. Adversarial accuracies with 95\,\% intervals over seeds; $m$: momentum; $q$: after "
-        "Benjamini--Yekutieli adjustment over all testable pairs, raised where the noise of a single cell could "
-        f"produce the pair (at most {FALSE_DISCOVERY_RATE:g}). Most severe first. "
+        r"to the second. Adversarial accuracies on test images with 95\,\% intervals over seeds; $m$: momentum; "
+        "$q$: after Benjamini--Yekutieli adjustment over all testable pairs, raised where the noise of a single cell "
+        f"could produce the pair (at most {FALSE_DISCOVERY_RATE:g}). Most severe first. "
         "L: training losses differ twofold or more; C: the drop from clean accuracy does not differ that way."
     )
 

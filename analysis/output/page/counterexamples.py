@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.claims.claim import Verdict
 from analysis.figures import FIGURES
 from analysis.figures.figure import styles_of
-from analysis.findings import CURVATURE, Findings
+from analysis.findings import CURVATURE, Findings, on_test_images
 from analysis.output.page.charts import Charts, Group, group
 from analysis.output.page.templates import Section
 from analysis.reports.counterexamples import COUNTEREXAMPLE, REVERSE
@@ -40,8 +40,8 @@ Context = dict[str, Any]
 def counterexample_section(findings: Findings, charts: Charts) -> Section:
     """The counts for both losses, the arrows, the table and how to run a pair again."""
     report = findings.counterexamples
-    found = report.found
-    shown = found[(found["curvature"] == CURVATURE) & (found["direction"] == COUNTEREXAMPLE)] if len(found) else found
+    found = on_test_images(report.found)
+    shown = found[(found["curvature"] == CURVATURE) & (found["direction"] == COUNTEREXAMPLE)]
     headings = [figure.title.replace(": counterexamples under", ",") for figure in findings.arrows]
     context = {
         "losses": [
@@ -50,6 +50,7 @@ def counterexample_section(findings: Findings, charts: Charts) -> Section:
             for loss in list(dict.fromkeys(report.families["loss"])) or ["ce"]
         ],
         "reverse": REVERSE,
+        "of_both_sets": bool((findings.table.attacks["split"] != "test").any()),
         "arrows": group(charts, findings.arrows, headings, styles=styles_of(findings.arrows), columns="two"),
         "shown": pair_table(shown),
     }

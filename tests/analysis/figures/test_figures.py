@@ -16,10 +16,14 @@ from analysis.figures.batch_size import accuracy_figure, clean_figure, lambda1_f
 from analysis.figures.curve_sets import setups
 from analysis.figures.figure import DATA, HEIGHT
 from analysis.figures.figure_data import curve_id
-from analysis.figures.forest import forest_figure
+from analysis.figures.forest import forest_figures
 from analysis.figures.labels import END_LABELS, LINE
 from analysis.figures.natural_training import REGIMES
 from analysis.figures.plane import CONFIRMED, arrow_figure, scatter_figure
+from analysis.findings import find
+from analysis.output.latex import latex_tables
+from analysis.output.page.charts import Charts
+from analysis.output.page.counterexamples import counterexample_section
 from analysis.reports.correlation import correlation_report
 from analysis.reports.counterexamples import counterexample_report
 from analysis.tables.table import StudyTable, from_rows
@@ -377,10 +381,10 @@ def test_scatter_plots_of_one_setup_share_both_axes_and_join_each_curve() -> Non
     assert [line.count("L") for line in lines] == [4, 4, 4]
 
 
-def test_scatter_plots_write_batch_sizes_apart_and_count_the_points_that_are_covered() -> None:
+def test_scatter_plots_write_batch_sizes_apart() -> None:
     rows = curve_rows(regime="lr", batch_sizes=SIZES, noise=0.0, lambda_noise=0.0)  # batch 64 is on two curves
     figure = plane(from_rows(rows))
-    assert "6 points, means over seeds, 5 of them under another." in figure.caption
+    assert "6 points, means over seeds." in figure.caption
     written = [r["text"] for r in figure.data[DATA] if r["text"]]
     assert 1 <= len(written) <= 4  # around the one place where all marks are
     assert len(set(written)) == len(written)
@@ -389,13 +393,39 @@ def test_scatter_plots_write_batch_sizes_apart_and_count_the_points_that_are_cov
 def test_the_forest_shows_the_tau_of_every_stratum_under_both_losses() -> None:
     table = from_rows(regimes(fgsm=line(0.5, -0.05), log2_lambda1=line(1.0, 0.8)))
     forest = correlation_report(table).forest.query("cells == 'sound'")
-    figure = forest_figure(forest, attack="fgsm", curvature="lambda1_test")
-    assert figure is not None
+    (figure,) = forest_figures(forest, attack="fgsm", curvature="lambda1_test")
     strata = forest.query("scope == 'stratum' and attack == 'fgsm' and curvature == 'lambda1_test'")
     for loss, kind in (("ce", PUBLISHED), ("stable", STABLE)):
         shown = [r["tau"] for r in figure.data[DATA] if r["kind"] == kind]
         assert shown[:-1] == pytest.approx(list(strata[strata["loss"] == loss]["estimate"]))  # the last is their mean
     draws(figure)
+
+
+def test_there_is_a_forest_for_each_number_of_epochs_with_the_mean_of_its_own_strata() -> None:
+    planted = {"fgsm": line(0.5, -0.05), "noise": 0.0}
+    rows = curve_rows(batch_sizes=SIZES, log2_lambda1=line(1.0, 0.8), **planted)
+    rows += curve_rows(batch_sizes=SIZES, log2_lambda1=line(4.0, -0.8), epochs=5, **planted)
+    short, full = (figure for figure in find(from_rows(rows)).forests if figure.name.startswith("forest-fgsm"))
+    assert (short.name, full.name) == ("forest-fgsm-5ep-train", "forest-fgsm-100ep-train")
+    for figure, sign in ((short, 1), (full, -1)):
+        assert {np.sign(record["tau"]) for record in figure.data[DATA]} == {sign}
+
+
+def test_figures_are_those_of_attacked_test_images() -> None:
+    rows = curve_rows(batch_sizes=SIZES, fgsm=line(0.3, 0.05), log2_lambda1=line(2.0, 0.7))
+    plain = find(from_rows(rows))
+    for row in rows:
+        row["attacks"] += [attack | {"split": "train"} for attack in row["attacks"]]
+    found = find(from_rows(rows))
+    for figures in ("forests", "arrows", "planes"):
+        assert [f.name for f in getattr(found, figures)] == [f.name for f in getattr(plain, figures)]
+    assert [len(figure.data[DATA]) for figure in found.forests] == [len(figure.data[DATA]) for figure in plain.forests]
+    section = counterexample_section(found, Charts())
+    assert section.context["shown"]["rows"] == counterexample_section(plain, Charts()).context["shown"]["rows"]
+    assert "on test and on training images" in section.body
+    assert latex_tables(found)["counterexamples.tex"].count("FGSM") == latex_tables(plain)["counterexamples.tex"].count(
+        "FGSM"
+    )
 
 
 def test_flat_noise_free_curves_draw_without_a_value_to_spread() -> None:

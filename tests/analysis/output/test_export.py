@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from analysis.figures import Figure, FigureData, study_figures
-from analysis.figures.forest import forest_figure
+from analysis.figures.forest import forest_figures
 from analysis.figures.plane import arrow_figure, scatter_figure
 from analysis.output.export import COLUMN_INCHES, DPI, FORMATS, POINTS, draw, export_figures, print_spec
 from analysis.reports.correlation import correlation_report
@@ -38,7 +38,7 @@ def figures() -> dict[str, Figure]:
     drawn = {
         "plane": scatter_figure(data, setup, epsilon=0.3, **under),
         "counterexamples": arrow_figure(data, setup, pairs),
-        "forest": forest_figure(forest[forest["cells"] == "sound"], attack="fgsm", curvature="lambda1_train"),
+        "forest": forest_figures(forest[forest["cells"] == "sound"], attack="fgsm", curvature="lambda1_train")[0],
     }
     of_study = [figure for group in study_figures(data) for figure in group.figures]
     drawn |= {kind: next(f for f in of_study if kind in f.name) for kind in ("regimes-fgsm", "lambda1")}
