@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.claims.claim import Verdict
+from analysis.claims.claim import Verdict, outcome
 from analysis.figures.batch_size import SPLITS
 from analysis.findings import on_test_images
+from analysis.output.conclusion import by_claim
 from analysis.output.latex.longtable import Column, decimal, escape, interval, longtable, significant
 from analysis.published.paper_versus_ours import (
     LOGARITHMIC,
@@ -55,12 +56,10 @@ def claims_table(verdicts: Iterable[Verdict]) -> str:
 
     A claim has one line if both losses have the same result. Claims that were not run are only listed in the caption.
     """
-    by_claim: dict[str, list[Verdict]] = {}
-    for verdict in verdicts:
-        by_claim.setdefault(verdict.claim, []).append(verdict)
-    not_run = [claim for claim, both in by_claim.items() if all(v.verdict == "not run" for v in both)]
+    claims = by_claim(verdicts)
+    not_run = [claim for claim, both in claims.items() if outcome(both) == "not run"]
     rows: list[Sequence[str]] = []
-    for claim, both in by_claim.items():
+    for claim, both in claims.items():
         if claim not in not_run:
             rows += [[]] if rows else []
             rows += _claim_rows(both)

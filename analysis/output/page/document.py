@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from analysis import theme
 from analysis.findings import Findings
+from analysis.output.conclusion import conclude
 from analysis.output.page.charts import Charts, cells_block
 from analysis.output.page.claims import claim_section
 from analysis.output.page.correlations import correlation_section
@@ -58,10 +59,10 @@ def render(findings: Findings, downloads: Sequence[str]) -> str:
 
 def _sections(findings: Findings, downloads: Sequence[str], charts: Charts) -> list[Section]:
     """The sections in their order. Where no claim is decided, what the results do show comes before the claims."""
-    claims = claim_section(findings)
+    claims, found = claim_section(findings), conclude(findings.verdicts)
     published = published_section(findings.comparisons)
     figures = study_section(findings, charts)
-    decided = any(verdict.verdict in ("supported", "refuted") for verdict in findings.verdicts)
+    decided = bool(found.supported or found.refuted)
     first = [claims, figures] if decided else [figures, published, claims]
     rest = [
         robustness_section(findings, charts),

@@ -12,15 +12,16 @@ import pandas as pd
 
 from analysis.figures.curve_sets import Setup, setups
 from analysis.findings import Findings
+from analysis.output.conclusion import by_claim
 from analysis.output.page.charts import Charts, group
-from analysis.output.page.claims import by_claim, tally
+from analysis.output.page.claims import tally
 from analysis.output.page.finding import finding
 from analysis.statistics.thresholds import MIN_SEEDS, ZERO_GRADIENT
 from analysis.tables.cells import cells
 from analysis.tables.looks import looks
 from analysis.tables.merge import conflicts_in_words
 from analysis.tables.table import PROTOCOL, StudyTable, versions
-from analysis.tables.words import name, said, value_text
+from analysis.tables.words import said, value_text
 from search_spaces import GRIDS, REGIME_NAMES, REGIME_RULES, Trial
 
 FEW_SEEDS = 5
@@ -50,20 +51,13 @@ def header(findings: Findings, charts: Charts) -> dict[str, Any]:
 
 def title(findings: Findings) -> str:
     """What was found, in a sentence."""
-    return finding(findings.verdicts, findings.comparisons, _rehearsal(findings.table))
+    return finding(findings.verdicts, findings.comparisons)
 
 
 def _kicker(table: StudyTable) -> str:
     grids = list(dict.fromkeys(request.grid for request in table.requests))
     studied = " + ".join(grids) or PurePosixPath(table.location).name or "results"
     return f"Batch size, curvature and adversarial robustness: {studied}"
-
-
-def _rehearsal(table: StudyTable) -> str:
-    """The data sets, where no data set and model of the papers was run; else ""."""
-    if table.trials.empty or _has_papers_networks(table):
-        return ""
-    return _listed([name(str(one)) for one in sorted(table.trials["dataset"].unique())])
 
 
 def _lead(findings: Findings, charts: Charts) -> dict[str, Any]:
@@ -161,11 +155,6 @@ def provenance_line(findings: Findings) -> str:
         *(f"commit {sha[:10]}" for sha in sorted(trials["git_sha"].dropna().unique())[:2]),
     ]
     return " · ".join(part for part in parts if part)
-
-
-def _has_papers_networks(table: StudyTable) -> bool:
-    papers = {(trial.dataset, trial.model) for trial in _of_papers()}
-    return not papers.isdisjoint(zip(table.trials["dataset"], table.trials["model"], strict=True))
 
 
 def _listed(parts: Sequence[str]) -> str:
