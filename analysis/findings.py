@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from altair.utils.schemapi import debug_mode
 from analysis.claims import evaluate
 from analysis.claims.claim import Verdict
 from analysis.figures import FIGURES, Figure, FigureData, FigureGroup, study_figures
+from analysis.figures.budgets import DrawnComparison, drawn_comparisons
 from analysis.figures.curve_sets import SHARED, Setup, shared_values
 from analysis.figures.forest import forest_figures
 from analysis.figures.large_batch import LANDSCAPES
@@ -57,6 +58,7 @@ class Findings:
     landscapes: dict[str, list[Figure]]
     tracks: list[Track]
     densities: list[Figure]
+    optimizers: list[DrawnComparison]
     comparisons: list[TableComparison]
 
     @property
@@ -68,7 +70,8 @@ class Findings:
         shapes = [figure for figures in self.landscapes.values() for figure in figures]
         tracked = [figure for track in self.tracks for figure in track.figures]
         others = [*self.planes, *self.forests, *self.arrows, *self.curves, *self.maps, *numbered, *shapes]
-        return [*first, *grouped, *others, *tracked, *self.densities]
+        budgets = [figure for one in self.optimizers for figures in one.figures.values() for figure in figures]
+        return [*first, *grouped, *others, *tracked, *self.densities, *budgets]
 
 
 def find(table: StudyTable) -> Findings:
@@ -96,6 +99,7 @@ def find(table: StudyTable) -> Findings:
             landscapes={panel_id: panel(table) for panel_id, panel in LANDSCAPES.items()},
             tracks=tracks(table),
             densities=density_figures(table),
+            optimizers=drawn_comparisons(table),
             comparisons=[compare(table, printed, model) for printed in PRINTED for model in printed.models],
         )
 
@@ -136,12 +140,12 @@ def _arrows(data: FigureData, report: CounterexampleReport) -> list[Figure]:
         return []
     chosen = found[(found["curvature"] == CURVATURE) & (found["direction"] == "sharper, yet more robust")]
     chosen = chosen[chosen["label"] != "floor artefact"]
-    figures = []
+    figures: list[Figure] = []
     for values, pairs in chosen.groupby(ARROW_KEYS, dropna=False, sort=False):
         shared: tuple[Any, ...] = values[: len(SHARED)]
-        setup = Setup(shared_values(shared))
-        figure = arrow_figure(data, setup, pairs)
+        figure = arrow_figure(data, Setup(shared_values(shared)), pairs)
+        if figure is not None and len(figures) == MOST_ARROW_FIGURES:
+            more = " Further data sets, models and attacks have confirmed pairs; counterexamples.csv holds them all."
+            return [replace(one, caption=f"{one.caption}{more}") for one in figures]
         figures += [figure] if figure is not None else []
-        if len(figures) == MOST_ARROW_FIGURES:
-            break
     return figures

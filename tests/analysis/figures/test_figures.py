@@ -133,6 +133,7 @@ def test_a_missing_cell_is_a_gap_too() -> None:
     grid = planned(rows, [trial(batch_size=size, seed=seed) for size in (16, 32, 64) for seed in (0, 1, 2)])
     shown = cells(clean(from_rows(rows, grid=grid)), "LR constant", "clean")
     assert (shown[32]["mean"], shown[32]["state"]) == (None, "missing")
+    assert " Gaps: not run yet." in clean(from_rows(rows, grid=grid)).caption
     assert shown[16]["segment"] != shown[64]["segment"]
 
 
@@ -286,6 +287,16 @@ def test_every_epsilon_is_in_the_chart_of_its_picker() -> None:
     draws(group.figures[1])
 
 
+def test_an_attack_that_was_not_asked_at_the_first_epsilon_is_in_the_picker_all_the_same() -> None:
+    rows = regimes()
+    for row in rows:
+        row["attacks"] += [a | {"epsilon": 0.1} for a in row["attacks"] if a["attack"] == "pgd"]
+    figure = under_attack(from_rows(rows), epsilon=0.1, others=(0.1, 0.3))
+    assert {r["epsilon"] for r in figure.data[DATA]} == {0.3}
+    assert "It has no result at ε = 0.1. " in figure.caption
+    draws(figure)
+
+
 def test_the_papers_panels_are_83_and_numbered_once() -> None:
     numbers = {
         panel.source: {p.number for p in FIGURES.values() if p.source == panel.source} for panel in FIGURES.values()
@@ -409,6 +420,17 @@ def test_there_is_a_forest_for_each_number_of_epochs_with_the_mean_of_its_own_st
     assert (short.name, full.name) == ("forest-fgsm-5ep-train", "forest-fgsm-100ep-train")
     for figure, sign in ((short, 1), (full, -1)):
         assert {np.sign(record["tau"]) for record in figure.data[DATA]} == {sign}
+
+
+def test_that_more_pairs_are_confirmed_than_the_figures_of_arrows_show_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = from_rows(curve_rows(batch_sizes=SIZES, fgsm=line(0.3, 0.05), log2_lambda1=line(2.0, 0.7)))
+    for most, said in ((1, True), (2, False)):  # one for each loss of FGSM
+        monkeypatch.setattr("analysis.findings.MOST_ARROW_FIGURES", most)
+        figures = find(table).arrows
+        assert len(figures) == most
+        assert ("Further data sets" in figures[0].caption) == said
 
 
 def test_figures_are_those_of_attacked_test_images() -> None:

@@ -68,7 +68,14 @@ def test_an_eigenvalue_that_did_not_converge_is_hollow_and_counted(study: StudyT
     (figure,) = LANDSCAPES["C-1"](study)
     assert [r["index"] for r in figure.data[DATA] if not r["converged"]] == [20]
     assert "1 not converged (hollow)" in figure.caption
-    assert "Largest residual 0.3" in figure.caption
+    assert "Largest residual: 0.3, relative to the top eigenvalue" in figure.caption
+
+
+def test_a_spectrum_that_is_not_finite_is_left_out() -> None:
+    rows = to_the_loss(seeds=(1,), batch_sizes=(64, 256))
+    rows[0]["spectra"] = [one | {"eigenvalues": [float("nan")] * 20} for one in rows[0]["spectra"]]
+    (figure,) = LANDSCAPES["C-1"](from_rows(rows))
+    assert {r["curve"] for r in figure.data[DATA]} == {"batch 256"}
 
 
 def test_figure_11_keeps_the_sign_of_single_samples(study: StudyTable) -> None:
