@@ -18,6 +18,8 @@ from analysis.published.paper_versus_ours import (
     NOT_CONSISTENT,
     NOT_DECIDABLE,
     TableComparison,
+    our_decimals,
+    printed_decimals,
     quantity,
 )
 from analysis.reports.counterexamples import COUNTEREXAMPLE, REVERSE
@@ -233,26 +235,17 @@ def _published_rows(label: str, cells: Sequence[Row | None]) -> list[list[str]]:
     seeds = sorted({int(cell["seeds"]) for cell in cells if cell and cell["seeds"]})
     several = f"{'--'.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} seeds" if seeds else ""
     count = f" ({'1 seed' if seeds == [1] else several})" if seeds else ""
-    printed = ["--" if cell is None else decimal(cell["paper"], _decimals(cell)) for cell in cells]
+    printed = ["--" if cell is None else decimal(cell["paper"], printed_decimals(cell)) for cell in cells]
     limits = [_limits(cell) for cell in cells]
     rows = [[escape(label), "paper", *printed], ["", f"ours{count}", *(_ours(cell) for cell in cells)]]
     return [*rows, ["", "", *limits]] if any(limits) else rows
-
-
-def _decimals(cell: Row) -> int:
-    """Decimals of the printed number: `rounding` is half a unit of the last."""
-    return max(0, round(-math.log10(2 * cell["rounding"])))
-
-
-def _ours_decimals(cell: Row) -> int:
-    return min(2, max(1, _decimals(cell)))
 
 
 def _ours(cell: Row | None) -> str:
     if cell is None:
         return "--"
     logarithmic = cell["metric"] in LOGARITHMIC
-    shown = significant(cell["ours"]) if logarithmic else decimal(cell["ours"], _ours_decimals(cell))
+    shown = significant(cell["ours"]) if logarithmic else decimal(cell["ours"], our_decimals(cell))
     return shown + MARKS.get(str(cell["verdict"]), "")
 
 
@@ -261,4 +254,4 @@ def _limits(cell: Row | None) -> str:
         return ""
     if cell["metric"] in LOGARITHMIC:
         return f"[{significant(cell['low'])}, {significant(cell['high'])}]"
-    return interval(cell["low"], cell["high"], _ours_decimals(cell))
+    return interval(cell["low"], cell["high"], our_decimals(cell))

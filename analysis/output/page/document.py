@@ -15,7 +15,7 @@ from analysis.output.conclusion import conclude
 from analysis.output.page.charts import Charts, cells_block
 from analysis.output.page.claims import claim_section
 from analysis.output.page.correlations import correlation_section
-from analysis.output.page.counterexamples import counterexample_section, paper_counterexample_section
+from analysis.output.page.counterexamples import counterexample_section
 from analysis.output.page.figures import landscape_section, paper_section, study_section
 from analysis.output.page.header import header
 from analysis.output.page.libraries import libraries
@@ -69,8 +69,7 @@ def _sections(findings: Findings, downloads: Sequence[str], charts: Charts) -> l
         measure_section(findings, charts),
         correlation_section(findings, charts),
         counterexample_section(findings, charts),
-        paper_counterexample_section(findings, charts),
-        optimizer_section(findings.table, charts),
+        optimizer_section(findings, charts),
         paper_section(findings, charts),
         landscape_section(findings, charts),
         sharpness_section(findings, charts),
