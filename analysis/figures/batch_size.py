@@ -21,11 +21,11 @@ from analysis.figures.figure import (
     POWERS,
     Figure,
     Spec,
-    all_rounded,
     curve_channels,
     encoded,
     layer,
     layered,
+    rounded,
 )
 from analysis.figures.figure_data import FigureData
 from analysis.figures.labels import END_LABELS, ROOM, end_labels, fits_beside, label_layers
@@ -251,8 +251,7 @@ _READ = {
 def records(cells: pd.DataFrame, curves: CurveSet, kind: str, show: Callable[[float], str]) -> list[Record]:
     """One record per cell (a row of `FigureData`), with None where there is no number; `show` formats a value."""
     drawn = cells["drawn"].to_numpy(dtype=bool)
-    shown = [all_rounded(np.where(drawn, cells[key].to_numpy(dtype=float), np.nan)) for key in ("mean", "low", "high")]
-    seeds = iter(all_rounded(np.fromiter(chain.from_iterable(cells["values"]), dtype=float), 4))
+    shown = [[rounded(value) for value in cells[key].where(drawn).tolist()] for key in ("mean", "low", "high")]
     names = [name for name in cells if name in _READ]  # column by column is faster than `to_dict`
     read = (dict(zip(names, values, strict=True)) for values in zip(*(cells[n].tolist() for n in names), strict=True))
     rows = zip(read, curves.styles_of(cells), *shown, strict=True)
@@ -266,7 +265,7 @@ def records(cells: pd.DataFrame, curves: CurveSet, kind: str, show: Callable[[fl
             "mean": mean,
             "low": low,
             "high": high,
-            "values": [next(seeds) for _ in cell["values"]],
+            "values": [rounded(value, 4) for value in cell["values"]],
             "seeds": int(cell["n"]),
             "state": "ok" if cell["drawn"] else next((s for s in _UNFINISHED if cell[s]), "no value"),
             "segment": int(cell["segment"]),

@@ -89,7 +89,7 @@ class Axis:
 
     @classmethod
     def of(cls, strata: Iterable[Stratum]) -> Axis:
-        """An axis that holds the effects of these strata and some of their intervals."""
+        """An axis from below the smallest to above the largest effect, at least ±4; intervals beyond it are cut."""
         effects = [s.margin[0] for s in strata if _is_drawn(s)]
         return cls(min(-3.5, *effects, -3.5) * 1.15, max(3.5, *effects, 3.5) * 1.15)
 

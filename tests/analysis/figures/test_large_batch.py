@@ -108,7 +108,7 @@ def test_figure_6_draws_the_stored_losses_on_one_log_axis(study: StudyTable) -> 
 def test_figure_7_is_a_heat_map_of_each_surface_on_one_colour_scale(study: StudyTable) -> None:
     figures = LANDSCAPES["C-7"](study)
     assert [f.title.split(", ")[1] for f in figures] == ["training loss", "test loss"] * 2
-    scales = {str(f.template["encoding"]["color"]["scale"]) for f in figures}
+    scales = {str(f.template["layer"][0]["encoding"]["color"]["scale"]) for f in figures}
     assert len(scales) == 1
     records = {(round(r["v1"], 2), round(r["v2"], 2)): r["loss"] for r in figures[0].data[DATA]}
     assert len(records) == 121
