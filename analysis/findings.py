@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,8 +12,9 @@ from altair.utils.schemapi import debug_mode
 from analysis.claims import evaluate
 from analysis.claims.claim import Verdict
 from analysis.figures import FIGURES, Figure, FigureData, FigureGroup, study_figures
+from analysis.figures.budgets import DrawnComparison, drawn_comparisons
 from analysis.figures.curve_sets import SHARED, Setup, shared_values
-from analysis.figures.forest import forest_figure
+from analysis.figures.forest import forest_figures
 from analysis.figures.large_batch import LANDSCAPES
 from analysis.figures.lead import Lead, lead
 from analysis.figures.measures import measure_figures
@@ -31,7 +32,7 @@ from analysis.tables.table import StudyTable
 CURVATURE = "lambda1_train"
 """The curvature shown in the page's correlation and counterexample sections; the CSV files hold both."""
 
-ARROW_KEYS = [*SHARED, "attack", "loss", "split", "epsilon"]
+ARROW_KEYS = [*SHARED, "attack", "loss", "epsilon"]
 
 MOST_ARROW_FIGURES = 4
 
@@ -57,6 +58,7 @@ class Findings:
     landscapes: dict[str, list[Figure]]
     tracks: list[Track]
     densities: list[Figure]
+    optimizers: list[DrawnComparison]
     comparisons: list[TableComparison]
 
     @property
@@ -68,7 +70,8 @@ class Findings:
         shapes = [figure for figures in self.landscapes.values() for figure in figures]
         tracked = [figure for track in self.tracks for figure in track.figures]
         others = [*self.planes, *self.forests, *self.arrows, *self.curves, *self.maps, *numbered, *shapes]
-        return [*first, *grouped, *others, *tracked, *self.densities]
+        budgets = [figure for one in self.optimizers for figures in one.figures.values() for figure in figures]
+        return [*first, *grouped, *others, *tracked, *self.densities, *budgets]
 
 
 def find(table: StudyTable) -> Findings:
@@ -96,6 +99,7 @@ def find(table: StudyTable) -> Findings:
             landscapes={panel_id: panel(table) for panel_id, panel in LANDSCAPES.items()},
             tracks=tracks(table),
             densities=density_figures(table),
+            optimizers=drawn_comparisons(table),
             comparisons=[compare(table, printed, model) for printed in PRINTED for model in printed.models],
         )
 
@@ -115,31 +119,33 @@ def _planes(data: FigureData) -> list[Figure]:
 
 
 def _forests(table: StudyTable, report: CorrelationReport) -> list[Figure]:
-    forest = report.forest
+    forest = on_test_images(report.forest)
     if forest.empty:
         return []
     strata = at_headline(table, forest[forest["scope"] == "stratum"])
     sound = pd.concat([strata, forest[forest["scope"] != "stratum"]])
     sound = sound[sound["cells"] == "sound"]
-    figures = []
-    for attack in sorted(strata["attack"].unique()):
-        figure = forest_figure(sound, attack=attack, curvature=CURVATURE)
-        figures += [figure] if figure is not None else []
-    return figures
+    attacks = sorted(strata["attack"].unique())
+    return [figure for attack in attacks for figure in forest_figures(sound, attack=attack, curvature=CURVATURE)]
+
+
+def on_test_images(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of the rows of a report those on attacked test images, which page and LaTeX show; the CSV files hold all."""
+    return rows[rows["split"] == "test"]
 
 
 def _arrows(data: FigureData, report: CounterexampleReport) -> list[Figure]:
-    found = report.found
+    found = on_test_images(report.found)
     if found.empty:
         return []
     chosen = found[(found["curvature"] == CURVATURE) & (found["direction"] == "sharper, yet more robust")]
     chosen = chosen[chosen["label"] != "floor artefact"]
-    figures = []
+    figures: list[Figure] = []
     for values, pairs in chosen.groupby(ARROW_KEYS, dropna=False, sort=False):
         shared: tuple[Any, ...] = values[: len(SHARED)]
-        setup = Setup(shared_values(shared))
-        figure = arrow_figure(data, setup, pairs)
+        figure = arrow_figure(data, Setup(shared_values(shared)), pairs)
+        if figure is not None and len(figures) == MOST_ARROW_FIGURES:
+            more = " Further data sets, models and attacks have confirmed pairs; counterexamples.csv holds them all."
+            return [replace(one, caption=f"{one.caption}{more}") for one in figures]
         figures += [figure] if figure is not None else []
-        if len(figures) == MOST_ARROW_FIGURES:
-            break
     return figures

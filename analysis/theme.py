@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from analysis.tables.words import OPTIMIZER_NAMES, name
 from search_spaces import REGIME_NAMES
+
+T = TypeVar("T", str, float)
 
 INK = "currentColor"
 """Axis and text colour: a chart takes the colour of the page around it, and black on paper."""
@@ -98,31 +102,49 @@ OPTIMIZERS: dict[str, SeriesStyle] = {
 }
 """Optimizer -> style."""
 
-OTHER = SeriesStyle("other", "#7A7A7A", "cross")
+COLOURS = ("#2A8CC4", "#6A1B9A", "#D62728", "#1E8E5A", "#C4640A", "#C2378A", "#6B7280", "#8C6D1F")
+SHAPES = (
+    "circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left",
+)  # fmt: skip
+"""By index; each colour has a contrast of at least 3:1 against white and against the dark background."""
+
+SMALLEST_BATCH = 16
+"""The index of a batch size is its number of doublings from this one."""
 
 
-def regime_style(regime: str) -> SeriesStyle:
-    """The style of a regime's curve. Those named by a study file take the marks of the papers' in turn, others grey."""
-    own = [name for name in REGIME_NAMES if name not in REGIMES]
-    if regime in own:
-        marks = list(REGIMES.values())[own.index(regime) % len(REGIMES)]
-        return SeriesStyle(REGIME_NAMES[regime], marks.colour, marks.shape)
-    return REGIMES.get(regime, SeriesStyle(regime, OTHER.colour, OTHER.shape))
+def regime_style(regime: str, among: Iterable[str] = ()) -> SeriesStyle:
+    """The style of a regime's curve in a figure of the regimes `among`."""
+    return _style(regime, [*REGIME_NAMES, *among], REGIMES, REGIME_NAMES.get(regime, regime))
 
 
-def momentum_style(momentum: float) -> SeriesStyle:
-    """The style of a momentum's curve; grey for a value outside the papers'."""
-    return MOMENTA.get(momentum, SeriesStyle(f"momentum {momentum:g}", OTHER.colour, OTHER.shape))
+def momentum_style(momentum: float, among: Iterable[float] = ()) -> SeriesStyle:
+    """The style of a momentum's curve in a figure of the momenta `among`."""
+    return _style(momentum, among, MOMENTA, f"momentum {momentum:g}")
 
 
 def optimizer_style(optimizer: str) -> SeriesStyle:
-    """The style of an optimizer; grey for an unknown one."""
-    return OPTIMIZERS.get(optimizer, SeriesStyle(optimizer, OTHER.colour, OTHER.shape))
+    """The style of an optimizer."""
+    return _style(optimizer, OPTIMIZER_NAMES, OPTIMIZERS, OPTIMIZER_NAMES.get(optimizer, optimizer))
 
 
-def marks() -> set[str]:
-    """Every colour of a curve."""
-    return {style.colour for styles in (REGIMES, MOMENTA, OPTIMIZERS) for style in styles.values()} | {OTHER.colour}
+def _style(value: T, among: Iterable[T], papers: Mapping[T, SeriesStyle], label: str) -> SeriesStyle:
+    """The papers' style of a value; others take in turn the regimes' marks from the last on, unused colours first."""
+    if value in papers:
+        return papers[value]
+    used, from_last = {style.colour for style in papers.values()}, list(REGIMES.values())[::-1]
+    marks = sorted(from_last, key=lambda style: style.colour in used)
+    others = [one for one in dict.fromkeys([*among, value]) if one not in papers]
+    return replace(marks[others.index(value) % len(marks)], label=label)
+
+
+def batch_style(size: int) -> SeriesStyle:
+    """The style of a batch size, the same in every figure."""
+    return indexed_style(f"batch {size}", round(math.log2(size / SMALLEST_BATCH)))
+
+
+def indexed_style(label: str, index: int) -> SeriesStyle:
+    """The style with the colour and the shape at an index."""
+    return SeriesStyle(label, COLOURS[index % len(COLOURS)], SHAPES[index % len(SHAPES)])
 
 
 def style_sheet() -> str:

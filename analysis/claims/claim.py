@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Literal
 
 import pandas as pd
 
@@ -419,6 +420,17 @@ def relate_losses(both: Sequence[Verdict], saturation: Callable[[], str]) -> lis
     said = f"{losses[0].upper()}{losses[1:]}: {'; '.join(f'{v.loss} {v.verdict}' for v in both)}."
     contrast = shown or "The same networks are not shown to be right more often under the published loss."
     return [replace(v, differs=True, losses=losses, reason=f"{v.reason} {said} {contrast}") for v in both]
+
+
+def outcome(verdicts: Iterable[Verdict]) -> Decision | Literal["differs"]:
+    """What becomes of a claim by its verdicts, one a loss: "differs" where two losses decide against each other.
+
+    A loss that was not run does not count; one that is undecided leaves the claim inconclusive.
+    """
+    reached = {verdict.verdict for verdict in verdicts} - {"not run"}
+    if len(reached) < 2:
+        return reached.pop() if reached else "not run"
+    return "inconclusive" if "inconclusive" in reached else "differs"
 
 
 def to_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:

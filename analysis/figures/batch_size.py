@@ -21,11 +21,11 @@ from analysis.figures.figure import (
     POWERS,
     Figure,
     Spec,
-    all_rounded,
     curve_channels,
     encoded,
     layer,
     layered,
+    rounded,
 )
 from analysis.figures.figure_data import FigureData
 from analysis.figures.labels import END_LABELS, ROOM, end_labels, fits_beside, label_layers
@@ -79,7 +79,8 @@ def accuracy_figure(
     epsilon: float,
     others: tuple[float, ...] = (),
 ) -> Figure | None:
-    """Adversarial test accuracy of a setup under each loss; None if no network has the attack's result.
+    """Adversarial test accuracy of a setup under each loss; None if no network has the attack's result at any of these
+    epsilons.
 
     All attacks of one epsilon have the same axis. A picker on the page can set the chart's parameter `epsilon` to one
     of `others`.
@@ -90,24 +91,27 @@ def accuracy_figure(
         for loss in data.losses
         for e in (epsilon, *others)
     }
-    shown = {loss: found[loss, epsilon] for loss in data.losses if found[loss, epsilon]["drawn"].any()}
+    asked = dict.fromkeys((epsilon, *others))
+    shown = [loss for loss in data.losses if any(found[loss, e]["drawn"].any() for e in asked)]
     if not shown:
         return None
+    first = [found[loss, epsilon] for loss in shown]
     spans = data.once(_accuracy_limits, setup, curves)
-    epsilons = tuple(dict.fromkeys((epsilon, *others)))
+    epsilons = tuple(asked)
     axis = ValueAxis(
         "adversarial accuracy", "~%", ".2%", tuple(spans[e] for e in epsilons), epsilons=epsilons if others else ()
     )
+    unasked = "" if any(cells["drawn"].any() for cells in first) else f" It has no result at ε = {epsilon:g}."
     strength = "at the chosen ε" if others else f"at ε = {epsilon:g}"
     figure = curve_figure(
-        {name(loss): cells for loss, cells in shown.items()},
+        {name(loss): cells for loss, cells in zip(shown, first, strict=True)},
         curves,
         axis,
         percent,
         hidden=[(name(loss), found[loss, e]) for loss in shown for e in others if e != epsilon],
         name="-".join((*setup.slug, curves.slug, attack, f"eps{epsilon:g}")),
         title=f"{setup.title}: accuracy under {name(attack)} at ε = {epsilon:g}",
-        caption=f"Test accuracy under {name(attack)} {strength}.",
+        caption=f"Test accuracy under {name(attack)} {strength}.{unasked}",
         description=f"{setup.title}, {curves.title}: adversarial test accuracy against batch size under {name(attack)} "
         f"at ε = {epsilon:g}.",
     )
@@ -175,7 +179,7 @@ def curve_figure(
     `parts` holds the cells of each kind of line (a loss, if there are several), `hidden` further ones that a picker
     shows. `show` formats a value, `marks` are options of `gaps_and_marks`.
     """
-    kinds, cells = tuple(parts), list(parts.values())
+    kinds, cells = tuple(parts), [*parts.values(), *(mine for _, mine in hidden)]
     values = [r for kind, mine in (*parts.items(), *hidden) for r in records(mine, curves, kind, show)]
     sentences = [caption, kinds_in_words(kinds), replicates(*cells), gaps_and_marks(*cells, **marks)]
     first = f"{kinds[0].capitalize()}: " if len(kinds) > 1 else ""
@@ -247,8 +251,7 @@ _READ = {
 def records(cells: pd.DataFrame, curves: CurveSet, kind: str, show: Callable[[float], str]) -> list[Record]:
     """One record per cell (a row of `FigureData`), with None where there is no number; `show` formats a value."""
     drawn = cells["drawn"].to_numpy(dtype=bool)
-    shown = [all_rounded(np.where(drawn, cells[key].to_numpy(dtype=float), np.nan)) for key in ("mean", "low", "high")]
-    seeds = iter(all_rounded(np.fromiter(chain.from_iterable(cells["values"]), dtype=float), 4))
+    shown = [[rounded(value) for value in cells[key].where(drawn).tolist()] for key in ("mean", "low", "high")]
     names = [name for name in cells if name in _READ]  # column by column is faster than `to_dict`
     read = (dict(zip(names, values, strict=True)) for values in zip(*(cells[n].tolist() for n in names), strict=True))
     rows = zip(read, curves.styles_of(cells), *shown, strict=True)
@@ -262,7 +265,7 @@ def records(cells: pd.DataFrame, curves: CurveSet, kind: str, show: Callable[[fl
             "mean": mean,
             "low": low,
             "high": high,
-            "values": [next(seeds) for _ in cell["values"]],
+            "values": [rounded(value, 4) for value in cell["values"]],
             "seeds": int(cell["n"]),
             "state": "ok" if cell["drawn"] else next((s for s in _UNFINISHED if cell[s]), "no value"),
             "segment": int(cell["segment"]),
@@ -317,10 +320,12 @@ def gaps_and_marks(
     drawn, doubted, diverged, missing = (np.concatenate([part[c].to_numpy() for part in parts]) for c in columns)
     below = np.concatenate([part.get("not_positive", pd.Series(0, part.index)).to_numpy() > 0 for part in parts])
     other = ~drawn & (diverged == 0) & ~below
+    failed = ~drawn & (diverged > 0)
+    gaps = "Other gaps" if failed.any() else "Gaps"
     sentences = {
-        "✕ and a gap: training diverged.": ~drawn & (diverged > 0),
-        "Other gaps: not run yet.": other & (missing > 0),
-        "Other gaps: no value.": other & (missing == 0),
+        "✕ and a gap: training diverged.": failed,
+        f"{gaps}: not run yet.": other & (missing > 0),
+        f"{gaps}: no value.": other & (missing == 0),
         f"Pale marks: {doubtful}.": drawn & doubted.astype(bool),
     }
     return " ".join(sentence for sentence, cells in sentences.items() if cells.any())

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import altair as alt
 
 from analysis.figures.batch_size import REACH, SEEDS
 from analysis.figures.figure import DATA, Figure, Spec, curve_channels, encoded, layer, layered, rounded
-from analysis.reports.budgets import BASELINE, OptimizerComparison, OptimizerRun
+from analysis.reports.budgets import BASELINE, OptimizerComparison, OptimizerRun, comparisons
 from analysis.statistics.intervals import mean_interval
+from analysis.tables.table import StudyTable
 from analysis.tables.words import name
 from analysis.theme import SeriesStyle, optimizer_style, percent, regime_style
+from search_spaces.sgd_variants import CIFAR_BATCH_SIZE
 
 LEVEL = "baseline"
 
@@ -31,6 +34,46 @@ EPOCHS = Budget("epochs", "epochs", lambda run: float(run.epochs))
 GRADIENTS = Budget(
     "gradients", "epochs of gradients (gradients of one image / training images)", lambda run: run.gradient_epochs
 )
+
+
+@dataclass(frozen=True)
+class DrawnComparison:
+    """A comparison with its figures: measure -> its accuracy against epochs and against gradients.
+
+    It has none where another batch size of the same data set and model is drawn.
+    """
+
+    comparison: OptimizerComparison
+    figures: Mapping[str, tuple[Figure, ...]]
+
+
+def drawn_comparisons(table: StudyTable) -> list[DrawnComparison]:
+    """The comparisons of a table. At one batch size of each data set and model, that with most optimizers (nearest to
+    128 among those), clean accuracy and that under the strongest attack are drawn.
+    """
+    found = []
+    for _, here in groupby(comparisons(table), key=lambda one: one.place):
+        several = list(here)
+        size = min(several, key=_first).batch_size
+        found += [DrawnComparison(one, _figures(one) if one.batch_size == size else {}) for one in several]
+    return found
+
+
+def _first(comparison: OptimizerComparison) -> tuple[int, int]:
+    optimizers = {run.optimizer for run in comparison.runs}
+    return -len(optimizers), abs(comparison.batch_size - CIFAR_BATCH_SIZE)
+
+
+def _figures(comparison: OptimizerComparison) -> dict[str, tuple[Figure, ...]]:
+    return {
+        measure: tuple(budget_figure(comparison, measure, budget) for budget in (EPOCHS, GRADIENTS))
+        for measure in drawn_measures(comparison)
+    }
+
+
+def drawn_measures(comparison: OptimizerComparison) -> list[str]:
+    """Clean accuracy, and that under the strongest attack if there is one."""
+    return ["clean", *([comparison.strongest] if comparison.strongest else [])]
 
 
 def measure_words(measure: str) -> str:

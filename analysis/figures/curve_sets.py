@@ -107,9 +107,11 @@ class CurveSet:
 
 def by_regime(curves: Iterable[tuple[str, float]]) -> CurveSet:
     """One curve per (regime, momentum), each with the style of its regime."""
+    curves = list(curves)
+    regimes = in_order({regime for regime, _ in curves})
     styled = []
     for regime, momentum in curves:
-        style = regime_style(regime)
+        style = regime_style(regime, regimes)
         label = f"{style.label}, m={momentum:g}"
         styled.append(((regime, momentum), SeriesStyle(label, style.colour, style.shape)))
     return CurveSet("Regimes", "regime", ("regime", "momentum"), tuple(styled))
@@ -117,7 +119,8 @@ def by_regime(curves: Iterable[tuple[str, float]]) -> CurveSet:
 
 def by_momentum(regime: str, momenta: Iterable[float], title: str = "") -> CurveSet:
     """One curve per momentum under one regime."""
-    curves = tuple(((regime, momentum), momentum_style(momentum)) for momentum in momenta)
+    momenta = list(momenta)
+    curves = tuple(((regime, momentum), momentum_style(momentum, momenta)) for momentum in momenta)
     title = title or f"Momentum under {regime_style(regime).label}"
     return CurveSet(title, "momentum", ("regime", "momentum"), curves)
 
@@ -128,11 +131,12 @@ def curve_sets(run: Collection[tuple[str, float]]) -> list[CurveSet]:
     The regimes are compared at the smallest momentum that most of them share. In the natural-training paper that
     is 0, which the benchmark alone does not have. A regime with a single momentum has no set of its own.
     """
-    momenta = {regime: sorted({m for r, m in run if r == regime}) for regime in _in_order({r for r, _ in run})}
+    momenta = {regime: sorted({m for r, m in run if r == regime}) for regime in in_order({r for r, _ in run})}
     shared = max(sorted({m for _, m in run}), key=lambda m: sum(m in own for own in momenta.values()))
     regimes = by_regime((regime, shared if shared in own else min(own)) for regime, own in momenta.items())
     return [regimes, *(by_momentum(regime, own) for regime, own in momenta.items() if len(own) > 1)]
 
 
-def _in_order(regimes: Collection[str]) -> list[str]:
-    return [r for r in REGIMES if r in regimes] + sorted(r for r in regimes if r not in REGIMES)
+def in_order(regimes: Collection[str]) -> list[str]:
+    """Those of the papers in their order, then the others."""
+    return [r for r in REGIMES if r in regimes] + sorted({r for r in regimes if r not in REGIMES})

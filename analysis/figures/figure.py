@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import altair as alt
-import numpy as np
-from numpy.typing import NDArray
 
 from analysis import theme
 from analysis.theme import SeriesStyle
@@ -118,32 +116,11 @@ def rounded(value: float, digits: int = 6) -> float | None:
     return float(f"{value:.{digits}g}") if math.isfinite(value) else None
 
 
-def all_rounded(values: NDArray[np.float64], digits: int = 6) -> list[float | None]:
-    """`rounded` for many values at once."""
-    known = np.isfinite(values) & (values != 0)
-    powers = np.zeros(len(values))
-    np.log10(np.abs(values), out=powers, where=known)
-    places = digits - 1 - np.floor(powers)
-    shift = 10.0 ** np.abs(places)
-    filled = np.where(known, values, 0.0)
-    found = np.where(places >= 0, np.round(filled * shift) / shift, np.round(filled / shift) * shift)
-    return [value if ok else None for value, ok in zip(found.tolist(), np.isfinite(values).tolist(), strict=True)]
-
-
-def specification(chart: alt.TopLevelMixin) -> Spec:
-    """The specification of a chart that reads named data sets, without these data sets and without configuration.
-
-    The data are added later: altair would copy and hash them for every layer.
-    """
-    spec: Spec = chart.to_dict(validate=False)
-    return {key: value for key, value in spec.items() if key not in ("config", "datasets")}
-
-
 def layer(mark: Spec, *filters: str, **channels: Spec | list[Spec]) -> Spec:
     """One layer of a chart, as a dictionary: its mark, the filters of its records, and its encodings.
 
-    Charts that are drawn many times are built from dictionaries: altair's own charts copy everything that they hold
-    whenever a mark, a filter or a channel is added.
+    Charts are built from dictionaries: altair's own copy everything that they hold whenever a mark, a filter or a
+    channel is added.
     """
     shown = {"transform": [{"filter": condition} for condition in filters]} if filters else {}
     return {"mark": mark, "encoding": channels, **shown}

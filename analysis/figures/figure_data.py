@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from analysis.figures.curve_sets import SHARED, Setup, setups, shared_values
 from analysis.statistics.groups import group_codes
+from analysis.statistics.intervals import mean_intervals
 from analysis.statistics.thresholds import MIN_FINITE_SHARE
-from analysis.tables.cells import CELL, FLAGS, cells_and_worst
+from analysis.tables.cells import CELL, FLAGS, cells_and_worst, roster_of
 from analysis.tables.epsilons import headline_epsilons
 from analysis.tables.observations import by_code
 from analysis.tables.table import CURVE, QUESTION, StudyTable, in_plain_text
 
 T = TypeVar("T")
 
-INTERVAL_LEVEL = 0.95
+Floats = NDArray[np.floating[Any]]
 
 STATES = ("ok", "diverged", "failed", "missing")
 
@@ -129,23 +129,22 @@ class FigureData:
         return {_comparable(cell, CELL): str(cell["cell_id"]) for cell in self._cell_ids.to_dict("records")}
 
     @cached_property
+    def _roster(self) -> pd.DataFrame:
+        return roster_of(self.table)
+
+    @cached_property
     def _cell_ids(self) -> pd.DataFrame:
         """The `CELL` columns and `cell_id` of each cell, planned cells included."""
-        columns = [*CELL, "cell_id"]
-        frames = [frame[columns] for frame in (self.table.points, self.table.planned) if len(frame)]
-        found = pd.concat(frames, ignore_index=True) if frames else self.table.points[columns]
-        found = found.assign(target_loss=found["target_loss"].astype(float))
-        return found.drop_duplicates(_CELL, ignore_index=True)
+        return self._roster[[*CELL, "cell_id"]].drop_duplicates(_CELL, ignore_index=True)
 
     def _identified(self, frame: pd.DataFrame) -> pd.DataFrame:
         return frame.merge(self._cell_ids, how="left", on=_CELL)
 
-    def _answered(self, seeds: Iterable[object]) -> pd.DataFrame:
+    def _answered(self, seeds: Iterable[Floats]) -> pd.DataFrame:
         marks = [*FLAGS, "overstated"]
         columns = [*_CELL, "cell_id", *_QUESTION, *marks, *(f"n_{state}" for state in STATES)]
         frame = self.cells[columns].rename(columns={f"n_{state}": state for state in STATES})
-        means = pd.DataFrame(map(_summary, seeds), columns=_SUMMARY, index=frame.index)
-        frame = pd.concat([frame, means], axis=1)
+        frame = pd.concat([frame, _summary(seeds, frame.index)], axis=1)
         return _in_segments(_drawn(frame.assign(doubtful=frame[marks].any(axis=1))), *QUESTION)
 
     @cached_property
@@ -154,26 +153,22 @@ class FigureData:
 
     @cached_property
     def _states(self) -> pd.DataFrame:
-        run = self.table.points[["trial_id", *_CELL, "status"]].rename(columns={"status": "state"})
-        planned = self.table.planned.loc[:, ["trial_id", *_CELL, "state"]]
-        parts = [part for part in (run, planned) if len(part)] or [run]
-        runs = pd.concat(parts, ignore_index=True).drop_duplicates(["trial_id", "regime"])
-        runs["target_loss"] = runs["target_loss"].astype(float)
-        counts = runs.groupby([*_CELL, "state"], dropna=False).size().unstack("state", fill_value=0)
+        counts = self._roster.groupby([*_CELL, "state"], dropna=False).size().unstack("state", fill_value=0)
         return in_plain_text(self._identified(counts.reindex(columns=list(STATES), fill_value=0).reset_index()))
 
     def _along_batch_size(self, column: str, *, logarithmic: bool) -> pd.DataFrame:
         ok = self._ok.dropna(subset=column)
         values = ok[column].astype(float)
         values = values.where(np.isfinite(values))
-        summary = _summary_of_logarithms if logarithmic else _summary
-        grouped = values.groupby([ok[key] for key in _CELL], dropna=False)
-        summaries = [(*key, *summary(group.to_numpy(dtype=float)), int((group <= 0).sum())) for key, group in grouped]
-        means = pd.DataFrame(summaries, columns=[*_CELL, *_SUMMARY, "not_positive"])
-        means = means.astype(
-            {key: self._states[key].dtype for key in _CELL}
-        )  # a column without a value would have another type
-        frame = self._states.merge(means, on=_CELL, how="left")
+        groups = [
+            (key, group.to_numpy(dtype=float))
+            for key, group in values.groupby([ok[key] for key in _CELL], dropna=False)
+        ]
+        keys = pd.DataFrame([key for key, _ in groups], columns=_CELL)
+        keys = keys.astype({key: self._states[key].dtype for key in _CELL})  # one without a value has another type
+        below = [int((group <= 0).sum()) for _, group in groups]
+        means = _summary((group for _, group in groups), logarithmic=logarithmic).assign(not_positive=below)
+        frame = self._states.merge(keys.join(means), on=_CELL, how="left")
         counts = {name: frame[name].fillna(0).astype(int) for name in ("n", "not_positive")}
         measured = frame["values"].map(lambda found: found if isinstance(found, tuple) else ())
         return _drawn(frame.assign(**counts, values=measured, doubtful=False))
@@ -210,32 +205,21 @@ def _by_question(data: FigureData, name: str, setup: Setup) -> dict[Hashable, pd
 
 _SUMMARY = ["mean", "low", "high", "n", "values"]
 
-Summary = tuple[float, float, float, int, tuple[float, ...]]
-"""The values of the columns `_SUMMARY`."""
 
+def _summary(samples: Iterable[Floats], index: pd.Index | None = None, *, logarithmic: bool = False) -> pd.DataFrame:
+    """Mean, t interval, count and the finite values of each sample; mean and interval are NaN if any value is.
 
-def _summary(values: object) -> Summary:
-    """Mean, t interval, count and the finite values themselves; mean and interval are NaN if any value is."""
-    data = np.asarray(values, dtype=float)
-    if data.ndim == 0 or data.size == 0:
-        return np.nan, np.nan, np.nan, 0, ()
-    mean, kept = float(data.mean()), tuple(data[np.isfinite(data)].tolist())
-    if data.size == 1:
-        return mean, np.nan, np.nan, 1, kept
-    reach = _t(data.size) * float(data.std(ddof=1)) / data.size**0.5
-    return mean, mean - reach, mean + reach, data.size, kept
-
-
-def _summary_of_logarithms(values: NDArray[np.floating[Any]]) -> Summary:
-    """Geometric mean with the t interval of the logarithm; NaN if any value is not positive."""
-    logarithms = np.log(values, out=np.full(len(values), np.nan), where=values > 0)
-    mean, low, high, n, _ = _summary(logarithms)
-    return float(np.exp(mean)), float(np.exp(low)), float(np.exp(high)), n, tuple(values[values > 0].tolist())
-
-
-@cache
-def _t(n: int) -> float:
-    return float(stats.t.ppf((1 + INTERVAL_LEVEL) / 2, n - 1))
+    `logarithmic`: the mean is geometric with the interval of the logarithm, and NaN if any value is not positive.
+    """
+    samples = list(samples)
+    if logarithmic:
+        logarithms = [np.log(one, out=np.full(len(one), np.nan), where=one > 0) for one in samples]
+        found = [np.exp(limit) for limit in mean_intervals(logarithms)]
+    else:
+        found = list(mean_intervals(samples))
+    kept = [tuple(one[np.isfinite(one) & ((one > 0) | (not logarithmic))].tolist()) for one in samples]
+    columns = [*found, [len(one) for one in samples], kept]
+    return pd.DataFrame(dict(zip(_SUMMARY, columns, strict=True)), index=index)
 
 
 def _drawn(frame: pd.DataFrame) -> pd.DataFrame:

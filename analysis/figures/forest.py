@@ -11,83 +11,110 @@ import numpy as np
 import pandas as pd
 
 from analysis.figures.batch_size import hollow, kinds_in_words, stroke_dash
+from analysis.figures.curve_sets import SHARED, Setup, in_order, shared_values
 from analysis.figures.figure import DATA, Figure, Spec, curve_channels, encoded, layer, layered
 from analysis.figures.figure_data import curve_id
-from analysis.tables.words import name
-from analysis.theme import OTHER, REGIMES, SeriesStyle, optimizer_style, regime_style
+from analysis.reports.correlation import ALL
+from analysis.tables.words import departures, name
+from analysis.tables.words import said as phrase
+from analysis.theme import SeriesStyle, regime_style
 
 ROW_HEIGHT = 28
 ZERO = "zero"
 
 MEAN = "random-effects mean"
+MEAN_STYLE = SeriesStyle("mean", "#7A7A7A", "diamond")
 
 DODGE = 9
 """Pixels between the two losses of one stratum."""
 
 
-def forest_figure(forest: pd.DataFrame, *, attack: str, curvature: str) -> Figure | None:
-    """Strata (with 95 % intervals) and their random-effects mean (with its prediction interval), under each loss.
+def forest_figures(forest: pd.DataFrame, *, attack: str, curvature: str) -> list[Figure]:
+    """A figure for each number of epochs or target loss: strata (with 95 % intervals) and their random-effects mean
+    (with its prediction interval), under each loss.
 
-    `forest`: rows of `CorrelationReport.forest` on sound cells at the headline epsilons.
+    `forest`: rows of `CorrelationReport.forest` on sound cells and attacked test images; strata at the headline
+    epsilons.
     """
     mine = forest[(forest["attack"] == attack) & (forest["curvature"] == curvature)].dropna(subset="estimate")
-    losses = sorted(mine.loc[mine["scope"] == "stratum", "loss"].unique(), key=lambda loss: (loss != "stable", loss))
-    if not losses:
-        return None
-    strata = [_record(row) for row in mine[mine["scope"] == "stratum"].to_dict("records")]
-    means = [mean for loss in losses if (mean := _mean(mine[mine["loss"] == loss]))]
+    groups = mine.groupby(["epochs", "target_loss"], dropna=False)
+    return [_figure(rows, attack, curvature) for _, rows in groups if (rows["scope"] == "stratum").any()]
+
+
+def _figure(rows: pd.DataFrame, attack: str, curvature: str) -> Figure:
+    strata = rows[rows["scope"] == "stratum"]
+    losses = sorted(strata["loss"].unique(), key=lambda loss: (loss != "stable", loss))
+    regimes = [str(regime) for regime in strata["regime"]]
+    styles = {regime: regime_style(regime, regimes) for regime in in_order(regimes)}
+    points = _records(strata, styles)
+    means = [
+        _mean(row)
+        for loss in losses
+        for row in rows[(rows["scope"] == ALL) & (rows["loss"] == loss)].to_dict("records")
+    ]
     kinds = tuple(map(name, losses))
-    records = [*strata, *means]
     said = "".join(f" {m['kind']}: mean {m['tau']:.2f} [{m['low']:.2f}, {m['high']:.2f}]." for m in means)
-    count = len({record["stratum"] for record in strata})
+    count = len({point["stratum"] for point in points})
+    epochs, target = strata["epochs"].iloc[0], strata["target_loss"].iloc[0]
+    trained = phrase("epochs", epochs) if pd.isna(target) else f"{phrase('epochs', epochs)}, target loss {target:g}"
     return Figure(
-        name=f"forest-{attack}-{curvature.removeprefix('lambda1_')}",
-        title=f"Kendall's τ of λ₁ and accuracy under {name(attack)}",
-        template=_template(records, _styles(records), kinds),
-        data={DATA: records, ZERO: [{"zero": 0}]},
+        name="-".join(
+            (
+                "forest",
+                attack,
+                f"{epochs:g}ep",
+                *([] if pd.isna(target) else [f"loss{target:g}"]),
+                curvature.removeprefix("lambda1_"),
+            )
+        ),
+        title=f"Kendall's τ of λ₁ and accuracy under {name(attack)}, {trained}",
+        template=_template([*points, *means], [*styles.values(), MEAN_STYLE], kinds),
+        data={DATA: [*points, *means], ZERO: [{"zero": 0}]},
         caption="Kendall's τ of λ₁ and adversarial accuracy along batch size, 95 % intervals; the thin line is the "
         f"prediction interval of a new stratum. {kinds_in_words(kinds)}",
-        description=f"Forest plot of Kendall's tau per stratum under {name(attack)}: {count} strata.{said}",
+        description=f"Forest plot of Kendall's tau per stratum under {name(attack)}, {trained}: {count} strata.{said}",
         attack=attack,
     )
 
 
-def _record(row: Mapping[Any, Any]) -> dict[str, Any]:
+def _records(strata: pd.DataFrame, styles: Mapping[str, SeriesStyle]) -> list[dict[str, Any]]:
+    """A record per curve and loss, named by its network and curve; curves of one name by their sizes too."""
+    rows = strata.to_dict("records")
+    names = [_stratum(row) for row in rows]
+    curves: dict[str, set[str]] = {}
+    for stratum, row in zip(names, rows, strict=True):
+        curves.setdefault(stratum, set()).add(curve_id(row))
+    return [
+        {
+            "stratum": f"{stratum}, {_protocol(row)}" if len(curves[stratum]) > 1 else stratum,
+            "along": curve_id(row),
+            "curve": styles[str(row["regime"])].label,
+            "kind": name(str(row["loss"])),
+            **_estimate(row, "low", "high"),
+        }
+        for stratum, row in zip(names, rows, strict=True)
+    ]
+
+
+def _stratum(row: Mapping[Any, Any]) -> str:
     where = f"{name(str(row['dataset']))} {name(str(row['model']))}"
-    curve = regime_style(str(row["regime"])).label
-    trained = [] if row["optimizer"] == "sgd" else [optimizer_style(str(row["optimizer"])).label]
-    trained += [f"weight decay {row['weight_decay']:g}"] if row["weight_decay"] else []
-    return {
-        "stratum": f"{where} · {', '.join([curve.removesuffix(' constant'), *trained])}, m={row['momentum']:g}",
-        "along": curve_id(row),
-        "curve": curve,
-        "kind": name(str(row["loss"])),
-        **_estimate(row, "low", "high"),
-    }
+    trained = departures(row, ("optimizer", "weight_decay"))
+    curve = regime_style(str(row["regime"])).label.removesuffix(" constant")
+    return f"{where} · {', '.join([curve, *trained])}, m={row['momentum']:g}"
 
 
-def _mean(rows: pd.DataFrame) -> dict[str, Any] | None:
-    """The mean over all studies, or that of the only study."""
-    scope = "all" if (rows["scope"] == "all").any() else "study"
-    means = rows[rows["scope"] == scope].to_dict("records")
-    if not means:
-        return None
+def _protocol(row: Mapping[Any, Any]) -> str:
+    return Setup(shared_values(row[column] for column in SHARED)).protocol
+
+
+def _mean(row: Mapping[Any, Any]) -> dict[str, Any]:
     limits = ("low", "high", "predicted_low", "predicted_high")
-    loss = name(str(means[0]["loss"]))
-    return {"stratum": MEAN, "curve": OTHER.label, "kind": loss, **_estimate(means[0], *limits)}
+    return {"stratum": MEAN, "curve": MEAN_STYLE.label, "kind": name(str(row["loss"])), **_estimate(row, *limits)}
 
 
 def _estimate(row: Mapping[Any, Any], *limits: str) -> dict[str, Any]:
     finite = {limit: float(row[limit]) if np.isfinite(row[limit]) else None for limit in limits}
     return {"tau": float(row["estimate"]), **finite, "n": int(row["n"])}
-
-
-def _styles(records: list[dict[str, Any]]) -> list[SeriesStyle]:
-    labels = {record["curve"] for record in records}
-    found = [style for style in REGIMES.values() if style.label in labels]
-    left = sorted(labels - {style.label for style in found} - {OTHER.label})
-    unknown = [SeriesStyle(label, OTHER.colour, OTHER.shape) for label in left]
-    return [*found, *unknown, SeriesStyle(OTHER.label, OTHER.colour, "diamond")]
 
 
 def _template(records: list[dict[str, Any]], styles: list[SeriesStyle], kinds: tuple[str, ...]) -> Spec:

@@ -10,7 +10,7 @@ import altair as alt
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.figures.figure import DATA, HEIGHT, POWERS, WIDTH, Figure, Spec, curve_channels, rounded, specification
+from analysis.figures.figure import DATA, POWERS, Figure, Spec, curve_channels, encoded, layer, layered, rounded
 from analysis.figures.representatives import LANDSCAPE, Representative, arrays, decades, entries
 from analysis.tables.table import StudyTable
 from analysis.theme import SeriesStyle
@@ -118,25 +118,20 @@ def _line_figure(
 @cache
 def _lines(styles: tuple[SeriesStyle, ...], x_title: str, span: tuple[float, float]) -> Spec:
     """The chart of `line_figures`; `span` is the smallest and the largest loss of all networks."""
-    base = alt.Chart(alt.NamedData(name=DATA)).transform_filter("isValid(datum.loss)")
-    x = alt.X("offset:Q", title=x_title, axis=alt.Axis(grid=False, tickCount=5), scale=alt.Scale(nice=False))
+    axis = alt.Axis(grid=False, tickCount=5)
+    x = encoded(alt.X("offset:Q", title=x_title, axis=axis, scale=alt.Scale(nice=False)))
     scale = alt.Scale(type="log", domain=[span[0] / 1.3, span[1] * 1.3], nice=False)
     axis = alt.Axis(labelExpr=POWERS, values=decades(*span))
-    y = alt.Y("loss:Q", title="cross-entropy", scale=scale, axis=axis)
+    y = encoded(alt.Y("loss:Q", title="cross-entropy", scale=scale, axis=axis))
     channels = curve_channels(styles)
-    chart = alt.layer(
-        base.mark_line(strokeWidth=1.7).encode(x=x, y=y, color=channels.color),
-        base.transform_filter("datum.mark")
-        .mark_point(size=34, strokeWidth=1.4, opacity=1, filled=True)
-        .encode(
-            x=x,
-            y=y,
-            color=channels.color,
-            shape=channels.shape,
-            tooltip=["curve:N", alt.Tooltip("offset:Q", format=".3~g"), alt.Tooltip("loss:Q", format=".4~g")],
-        ),
+    colour, shape = encoded(channels.color), encoded(channels.shape)
+    shown = (alt.Tooltip("curve:N"), alt.Tooltip("offset:Q", format=".3~g"), alt.Tooltip("loss:Q", format=".4~g"))
+    point: Spec = {"type": "point", "size": 34, "strokeWidth": 1.4, "opacity": 1, "filled": True}
+    known = "isValid(datum.loss)"
+    return layered(
+        layer({"type": "line", "strokeWidth": 1.7}, known, x=x, y=y, color=colour),
+        layer(point, known, "datum.mark", x=x, y=y, color=colour, shape=shape, tooltip=[encoded(one) for one in shown]),
     )
-    return specification(chart.properties(width=WIDTH, height=HEIGHT))
 
 
 def plane_figures(table: StudyTable, networks: Sequence[Representative]) -> list[Figure]:
@@ -184,20 +179,20 @@ def _plane_figure(plane: Landscape, limits: tuple[float, float]) -> Figure:
 def _heat(limits: tuple[float, float]) -> Spec:
     plain: dict[str, Any] = {"scale": alt.Scale(nice=False, zero=False), "axis": alt.Axis(grid=False)}
     colours = alt.Scale(type="log", scheme="viridis", domain=list(limits), nice=False)
-    chart = (
-        alt.Chart(alt.NamedData(name=DATA))
-        .mark_rect()
-        .encode(
-            x=alt.X("v1:Q", title="distance along v₁", **plain),
-            x2="v1_end:Q",
-            y=alt.Y("v2:Q", title="distance along v₂", **plain),
-            y2="v2_end:Q",
-            color=alt.Color("loss:Q", title="cross-entropy", scale=colours, legend=alt.Legend(labelExpr=POWERS)),
-            tooltip=[
-                alt.Tooltip("v1:Q", title="from v₁", format=".3~g"),
-                alt.Tooltip("v2:Q", title="from v₂", format=".3~g"),
-                alt.Tooltip("loss:Q", format=".4~g"),
-            ],
+    legend = alt.Legend(labelExpr=POWERS)
+    shown = (
+        alt.Tooltip("v1:Q", title="from v₁", format=".3~g"),
+        alt.Tooltip("v2:Q", title="from v₂", format=".3~g"),
+        alt.Tooltip("loss:Q", format=".4~g"),
+    )
+    return layered(
+        layer(
+            {"type": "rect"},
+            x=encoded(alt.X("v1:Q", title="distance along v₁", **plain)),
+            x2={"field": "v1_end"},
+            y=encoded(alt.Y("v2:Q", title="distance along v₂", **plain)),
+            y2={"field": "v2_end"},
+            color=encoded(alt.Color("loss:Q", title="cross-entropy", scale=colours, legend=legend)),
+            tooltip=[encoded(one) for one in shown],
         )
     )
-    return specification(chart.properties(width=WIDTH, height=HEIGHT))

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.figures.batch_size import SPLITS, log_ticks
-from analysis.figures.curve_sets import Setup
+from analysis.figures.curve_sets import Setup, in_order
 from analysis.figures.figure import (
     DATA,
     HEIGHT,
@@ -37,9 +37,6 @@ CONFIRMED = "#C2378A"
 MOST_LABELLED = 30
 """With more points than this, batch sizes are written only at the ends of the curves."""
 
-COVERED = 5.0
-"""Two marks at most so many pixels apart hide each other."""
-
 Array = NDArray[np.float64]
 Limits = tuple[float, float]
 
@@ -63,7 +60,7 @@ def scatter_figure(
         title=f"{setup.title}: λ₁ and accuracy under {under}",
         template=_plane(styles, split, *spans),
         data={DATA: _records(shown, spans)},
-        caption=f"{under}. {_counted(cells, shown, spans)} {_MARKS}",
+        caption=f"{under}. {_counted(cells, shown)} {_MARKS}",
         description=f"Scatter plot. {setup.title}: top Hessian eigenvalue against adversarial accuracy under {under}, "
         "a line for each curve along the batch size.",
         legend=styles,
@@ -162,11 +159,9 @@ def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def _counted(cells: pd.DataFrame, shown: pd.DataFrame, spans: tuple[Limits, Limits]) -> str:
-    """How many points there are, how many of them lie under others, and which cells have none."""
-    covered = _covered(shown, spans)
-    under = f", {covered} of them under another" if covered else ""
-    points = f"{len(shown)} points, means over seeds{under}."
+def _counted(cells: pd.DataFrame, shown: pd.DataFrame) -> str:
+    """How many points there are, and which cells have none."""
+    points = f"{len(shown)} points, means over seeds."
     if len(shown) == len(cells):
         return points
     out = cells[~cells.index.isin(shown.index)]
@@ -179,12 +174,6 @@ def _counted(cells: pd.DataFrame, shown: pd.DataFrame, spans: tuple[Limits, Limi
     return f"{points} Cells left out: {left}."
 
 
-def _covered(shown: pd.DataFrame, spans: tuple[Limits, Limits]) -> int:
-    x, y = _pixels(shown, spans)
-    near = np.hypot(x[:, None] - x, y[:, None] - y) <= COVERED
-    return int(np.triu(near, 1).any(axis=0).sum())
-
-
 def _pixels(shown: pd.DataFrame, spans: tuple[Limits, Limits]) -> tuple[Array, Array]:
     """Where the cells are in the plot, from its upper left."""
     (low, high), (bottom, top) = spans
@@ -193,12 +182,8 @@ def _pixels(shown: pd.DataFrame, spans: tuple[Limits, Limits]) -> tuple[Array, A
 
 
 def _styles(cells: pd.DataFrame) -> tuple[SeriesStyle, ...]:
-    return tuple(regime_style(str(regime)) for regime in sorted(cells["regime"].unique(), key=_rank))
-
-
-def _rank(regime: str) -> tuple[int, str]:
-    order = ("lr", "lr_bs", "benchmark")
-    return (order.index(regime) if regime in order else len(order), regime)
+    regimes = in_order({str(regime) for regime in cells["regime"]})
+    return tuple(regime_style(regime, regimes) for regime in regimes)
 
 
 def _records(cells: pd.DataFrame, spans: tuple[Limits, Limits]) -> list[dict[str, Any]]:

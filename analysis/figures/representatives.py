@@ -12,15 +12,9 @@ from analysis.tables.lookup import Frame, of_network, of_trials
 from analysis.tables.robust_networks import networks
 from analysis.tables.table import StudyTable
 from analysis.tables.words import name
-from analysis.theme import SeriesStyle
+from analysis.theme import SeriesStyle, batch_style, indexed_style
 from study.results.folder import Results
 from study.results.packed import is_packed
-
-COLOURS = ("#2A8CC4", "#6A1B9A", "#D62728", "#1E8E5A", "#C4640A", "#C2378A", "#6B7280", "#8C6D1F")
-SHAPES = (
-    "circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left",
-)  # fmt: skip
-"""By index; each colour has a contrast of at least 3:1 against white and against the dark background."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +22,19 @@ class Representative:
     """One trained network that is drawn for all seeds of its cell.
 
     Attributes:
-        label: Its name on the page: "batch 64", "M_FGSM".
-        index: Its position among the networks of its figure; gives colour and shape.
+        style: Its colour and shape, and its name on the page: "batch 64", "M_FGSM".
         row: Its row of the table.
         seeds: How many networks of its cell finished.
     """
 
-    label: str
-    index: int
+    style: SeriesStyle
     row: Mapping[Any, Any]
     seeds: int
+
+    @property
+    def label(self) -> str:
+        """Its name on the page."""
+        return self.style.label
 
     @property
     def trial_id(self) -> str:
@@ -60,11 +57,6 @@ class Representative:
         return f"{self.row['dataset']}-{self.row['model']}"
 
     @property
-    def style(self) -> SeriesStyle:
-        """Colour and shape."""
-        return SeriesStyle(self.label, COLOURS[self.index % len(COLOURS)], SHAPES[self.index % len(SHAPES)])
-
-    @property
     def note(self) -> str:
         """For captions: which seed it is, and the size of its training set."""
         stopped = self.row["reached_target"] is False or self.row["reached_target"] == 0
@@ -72,9 +64,6 @@ class Representative:
         more = f" of {self.seeds}" if self.seeds > 1 else ", the only one"
         return f"Seed {self.row['seed']}{more}; {int(self.row['train_size']):,} training images.{above}"
 
-
-SMALLEST_BATCH = 16
-"""The index of a batch size is its number of doublings from this one, so that its style is the same in every figure."""
 
 Representatives = Callable[[StudyTable, str, str], list[Representative]]
 """(table, data set, model) -> its networks in order."""
@@ -88,8 +77,7 @@ def by_batch_size(table: StudyTable, dataset: str, model: str) -> list[Represent
     found = []
     for size, cells in mine.groupby("batch_size"):
         cells = cells[cells["epochs"] == cells["epochs"].max()]
-        index = max(0, round(float(np.log2(float(str(size)) / SMALLEST_BATCH))))
-        found.append(Representative(f"batch {size}", index, cells.iloc[0].to_dict(), len(cells)))
+        found.append(Representative(batch_style(int(str(size))), cells.iloc[0].to_dict(), len(cells)))
     return found
 
 
@@ -99,7 +87,7 @@ def by_training(table: StudyTable, dataset: str, model: str) -> list[Representat
     for network in networks(table):
         finished = [run for run in network.runs.values() if run["status"] == "ok"]
         if (network.dataset, network.model) == (dataset, model) and finished and network.name not in found:
-            found[network.name] = Representative(network.name, len(found), finished[0], len(finished))
+            found[network.name] = Representative(indexed_style(network.name, len(found)), finished[0], len(finished))
     return list(found.values())
 
 

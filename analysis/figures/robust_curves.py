@@ -15,15 +15,13 @@ from analysis.figures.figure import DATA, Figure, Spec, curve_channels, encoded,
 from analysis.figures.figure_data import FigureData
 from analysis.tables.lookup import agreeing
 from analysis.tables.words import value_text
-from analysis.theme import MOMENTA, REGIMES, SeriesStyle, percent, regime_style
+from analysis.theme import SeriesStyle, batch_style, percent, regime_style
 
 POINTS = 60
 """Epsilons of a line."""
 
 SHOWN = 0.01
 """The axis ends where no line is above this accuracy."""
-
-COLOURS = tuple(dict.fromkeys(style.colour for style in (*MOMENTA.values(), *REGIMES.values())))
 
 
 def robust_curves(data: FigureData) -> list[Figure]:
@@ -33,13 +31,12 @@ def robust_curves(data: FigureData) -> list[Figure]:
     figures = []
     for setup in data.setups if len(measured) else []:
         mine = agreeing(measured, dict(zip(SHARED, setup.values, strict=True)))
-        sizes = sorted(int(size) for size in mine["batch_size"].unique())
         for (regime, momentum), curve in mine.groupby(["regime", "momentum"], sort=True):
-            figures.append(_figure(data, setup, f"{regime_style(str(regime)).label}, m={momentum:g}", curve, sizes))
+            figures.append(_figure(data, setup, f"{regime_style(str(regime)).label}, m={momentum:g}", curve))
     return figures
 
 
-def _figure(data: FigureData, setup: Setup, curve: str, points: pd.DataFrame, sizes: Sequence[int]) -> Figure:
+def _figure(data: FigureData, setup: Setup, curve: str, points: pd.DataFrame) -> Figure:
     quantiles = data.table.trials.set_index("trial_id")["minimal_epsilon_quantiles"]
     lines = {
         int(str(size)): np.array([quantiles[trial_id] for trial_id in one["trial_id"]], dtype=float)
@@ -48,9 +45,8 @@ def _figure(data: FigureData, setup: Setup, curve: str, points: pd.DataFrame, si
     end = max(float(np.quantile(np.minimum(found, 1.0), 1 - SHOWN)) for found in lines.values()) or 1.0
     epsilons = np.linspace(0.0, end, POINTS)
     means = {size: robust_accuracy(found, epsilons) for size, found in lines.items()}
-    styles = tuple(
-        SeriesStyle(f"batch {size}", COLOURS[sizes.index(size) % len(COLOURS)], "circle") for size in sorted(lines)
-    )
+    clean = {int(str(size)): float(one["test_acc"].mean()) for size, one in points.groupby("batch_size")}
+    styles = tuple(map(batch_style, sorted(lines)))
     records = [
         {"curve": style.label, "epsilon": rounded(float(epsilon), 4), "accuracy": rounded(float(accuracy), 4)}
         for style, size in zip(styles, sorted(lines), strict=True)
@@ -71,7 +67,7 @@ def _figure(data: FigureData, setup: Setup, curve: str, points: pd.DataFrame, si
         f"{'.' if usual is None else '; the dotted line is the ε of the other figures.'}",
         description=f"{setup.title}, {curve}: robust accuracy against epsilon. Median smallest perturbation: "
         + ", ".join(f"{value_text(rounded(value, 3))} at batch {size}" for size, value in sorted(middle.items()))
-        + f". Clean: {', '.join(f'{percent(float(means[s][0]))} at batch {s}' for s in sorted(means))}.",
+        + f". Clean: {', '.join(f'{percent(clean[size])} at batch {size}' for size in sorted(clean))}.",
         legend=styles,
     )
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from analysis.figures.curve_sets import SHARED, Setup, shared_values
 from analysis.figures.figure import DATA, POWERS, Figure, Spec, curve_channels, encoded, layer, layered, rounded
-from analysis.figures.representatives import COLOURS, SHAPES, decades
+from analysis.figures.representatives import decades
 from analysis.tables.table import StudyTable
-from analysis.theme import SOLID, SeriesStyle, regime_style
+from analysis.theme import SOLID, SeriesStyle, batch_style, regime_style
 
 CURVE = [*SHARED, "regime", "momentum"]
 """What the networks of one chart share; batch size and seed vary in it."""
@@ -34,15 +34,6 @@ GRID = 240
 
 LEAST_DENSITY = 1e-6
 """Smaller densities are not drawn."""
-
-
-def batch_styles(table: StudyTable) -> dict[int, SeriesStyle]:
-    """Batch size -> colour and shape, the same in all charts of a report."""
-    sizes = sorted(set(table.points["batch_size"].astype(int)))
-    return {
-        size: SeriesStyle(f"batch {size}", COLOURS[k % len(COLOURS)], SHAPES[k % len(SHAPES)])
-        for k, size in enumerate(sizes)
-    }
 
 
 # -- while training
@@ -73,7 +64,7 @@ def tracks(table: StudyTable) -> list[Track]:
     for values, epochs in table.tracked.groupby(CURVE, dropna=False, sort=False):
         where, slug = _named(values)
         images = f"{int(epochs['lambda1_images'].max()):,}"
-        figures = [_track(table, epochs, column, text.format(images), where, slug) for column, text in TRACKS.items()]
+        figures = [_track(epochs, column, text.format(images), where, slug) for column, text in TRACKS.items()]
         ordered = epochs.sort_values("epoch")
         products = (ordered["lr"] * ordered["lambda1"]).groupby(ordered["trial_id"])
         ends, peaks = (one.to_numpy(dtype=float) for one in (products.last(), products.max()))
@@ -89,18 +80,21 @@ def edges_of_stability(momentum: float) -> list[float]:
     return sorted({2.0, 2 * (1 + momentum)})
 
 
-def _track(table: StudyTable, epochs: pd.DataFrame, column: str, title: str, where: str, slug: str) -> Figure:
+def _track(epochs: pd.DataFrame, column: str, title: str, where: str, slug: str) -> Figure:
     products = (epochs["lr"] * epochs[column]).astype(float)
     positive = epochs.assign(product=products)[products > 0]
-    styles = batch_styles(table)
     records: list[dict[str, Any]] = []
     for (size, epoch), seeds in positive.groupby(["batch_size", "epoch"]):
         found = seeds["product"].to_numpy(dtype=float)
         values = {"value": np.exp(np.log(found).mean()), "low": found.min(), "high": found.max()}
-        of = {"cell": str(seeds["cell_id"].iloc[0]), "curve": styles[int(str(size))].label, "epoch": int(str(epoch))}
+        of = {
+            "cell": str(seeds["cell_id"].iloc[0]),
+            "curve": batch_style(int(str(size))).label,
+            "epoch": int(str(epoch)),
+        }
         records.append(of | {name: rounded(float(value)) for name, value in values.items()})
     last = {record["curve"]: record for record in records}
-    shown = tuple(style for style in styles.values() if style.label in last)
+    shown = tuple(batch_style(int(size)) for size in sorted(positive["batch_size"].unique()))
     edges = edges_of_stability(float(epochs["momentum"].iloc[0]))
     dashed = f", dashed: 2 (1 + momentum) = {edges[1]:g}" if len(edges) > 1 else ""
     reach = [record[end] for record in records for end in ("low", "high")]
@@ -160,10 +154,10 @@ def density_figures(table: StudyTable) -> list[Figure]:
     found = table.sharpness[table.sharpness["measure"] == "density"]
     known = [isinstance(nodes, list) and bool(nodes) and bool(np.isfinite(nodes).all()) for nodes in found["nodes"]]
     curves = found[np.array(known, dtype=bool)].groupby(CURVE, dropna=False, sort=False)
-    return [_density(table, entries, *_named(values)) for values, entries in curves]
+    return [_density(entries, *_named(values)) for values, entries in curves]
 
 
-def _density(table: StudyTable, entries: pd.DataFrame, where: str, slug: str) -> Figure:
+def _density(entries: pd.DataFrame, where: str, slug: str) -> Figure:
     first = entries.sort_values(["seed", "subset_size"]).drop_duplicates("batch_size").sort_values("batch_size")
     masses = {
         int(size): (np.asarray(nodes, dtype=float), np.asarray(weights, dtype=float))
@@ -174,11 +168,10 @@ def _density(table: StudyTable, entries: pd.DataFrame, where: str, slug: str) ->
     ends = np.concatenate([position(nodes, unit) for nodes, _ in masses.values()])
     grid = np.linspace(ends.min() - 4 * BELL, ends.max() + 4 * BELL, GRID)
     values = np.sign(grid) * unit * np.expm1(np.abs(grid))
-    styles = batch_styles(table)
     records = [
         {
             "cell": str(cell),
-            "curve": styles[size].label,
+            "curve": batch_style(size).label,
             "value": rounded(float(value), 5),
             "density": rounded(float(height), 4),
         }
@@ -186,7 +179,7 @@ def _density(table: StudyTable, entries: pd.DataFrame, where: str, slug: str) ->
         for value, height in zip(values, smoothed(nodes, weights, grid, unit), strict=True)
         if height >= LEAST_DENSITY
     ]
-    shown = tuple(styles[size] for size in masses)
+    shown = tuple(map(batch_style, masses))
     images, parameters = int(first["subset_size"].iloc[0]), int(first["n_params"].iloc[0])
     seeds = ", ".join(map(str, sorted(set(first["seed"].astype(int)))))
     return Figure(

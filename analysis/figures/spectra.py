@@ -34,7 +34,8 @@ def spectrum_figure(
         for entry in entries(table, "spectra", network, SPECTRUM):
             number = 0 if entry["draw"] is None or np.isnan(entry["draw"]) else int(entry["draw"])
             measured = (entry["split"], int(entry["subset_size"]), number)
-            if measured == ("train", wanted, draw) and len(entry["eigenvalues"]) >= MIN_EIGENVALUES:
+            finite = np.isfinite(entry["eigenvalues"]).all()
+            if measured == ("train", wanted, draw) and len(entry["eigenvalues"]) >= MIN_EIGENVALUES and finite:
                 drawn.append((network, entry))
                 break
     if not drawn:
@@ -56,7 +57,7 @@ def spectrum_figure(
         caption=(
             f"Eigenvalues of the Hessian of the training loss on {images}, largest "
             f"first; {negative} of {len(values)} negative. Seed {', '.join(map(str, seeds))} of each network. Largest "
-            f"residual {residual:.1g} of the top eigenvalue; "
+            f"residual: {residual:.1g}, relative to the top eigenvalue; "
             + (f"{loose} not converged (hollow)." if loose else "all converged.")
         ),
         description=f"{first.where}: top Hessian eigenvalues, {sample}, by index. "

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from analysis.claims.claim import Verdict
+from analysis.claims.claim import Verdict, outcome
 
 NAMED = 8
 """Claims that a line names; more are counted."""
 
 
 class Conclusion(NamedTuple):
-    """Names of claims: those that hold or do not, whatever the attack's loss, that depend on it, and that are open."""
+    """Names of claims: those that hold, that do not, that depend on the attack's loss, and that are open."""
 
     supported: list[str]
     refuted: list[str]
@@ -41,20 +41,16 @@ class Conclusion(NamedTuple):
 
 def conclude(verdicts: Iterable[Verdict]) -> Conclusion:
     """Sort the claims that were judged by what became of them."""
-    reached: dict[str, set[str]] = {}
+    reached = {claim: outcome(both) for claim, both in by_claim(verdicts).items()}
+    wanted = ("supported", "refuted", "differs", "inconclusive")
+    return Conclusion(*([claim for claim, one in reached.items() if one == word] for word in wanted))
+
+
+def by_claim(verdicts: Iterable[Verdict]) -> dict[str, list[Verdict]]:
+    """Claim -> its verdicts, one a loss."""
+    found: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
-        if verdict.verdict != "not run":
-            reached.setdefault(verdict.claim, set()).add(verdict.verdict)
-    found = Conclusion([], [], [], [])
-    for claim, words in reached.items():
-        if len(words) > 1:
-            found.differ.append(claim)
-        elif words == {"supported"}:
-            found.supported.append(claim)
-        elif words == {"refuted"}:
-            found.refuted.append(claim)
-        else:
-            found.open.append(claim)
+        found.setdefault(verdict.claim, []).append(verdict)
     return found
 
 

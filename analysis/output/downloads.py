@@ -12,11 +12,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from scipy import stats
 
 from analysis.output.columns import COMPARISON, DESCRIPTIONS
 from analysis.published.paper_versus_ours import COLUMNS, TableComparison
-from analysis.statistics.intervals import Array, clopper_pearson
+from analysis.statistics.intervals import clopper_pearson, mean_intervals
 from analysis.tables.cells import CELL, FLAGS
 from analysis.tables.measures import WORST, count_of_attacks, robustness
 from analysis.tables.merge import Conflict
@@ -48,10 +47,10 @@ def aggregated(cells: pd.DataFrame) -> pd.DataFrame:
     out = cells[[*CELL, *QUESTION, *_COUNTS]].copy()
     out["seeds"], out["trial_ids"] = cells["seeds"].map(_joined), cells["trial_ids"].map(_joined)
     for name in ("accuracy", "test_acc", "train_loss"):
-        out[name], out[f"{name}_low"], out[f"{name}_high"] = _over_seeds(cells[f"{name}_seeds"])
+        out[name], out[f"{name}_low"], out[f"{name}_high"] = mean_intervals(cells[f"{name}_seeds"])
     out["images_low"], out["images_high"] = clopper_pearson(cells["correct"], cells["n"])
     for name in ("lambda1_train", "lambda1_test"):
-        logs = _over_seeds(cells[f"log2_{name}_seeds"])
+        logs = mean_intervals(cells[f"log2_{name}_seeds"])
         out[name], out[f"{name}_low"], out[f"{name}_high"] = (2.0**values for values in logs)
     return out.join(cells[[*_MEANS, "correct", "n", *_STATES]])
 
@@ -108,15 +107,3 @@ def described(frame: pd.DataFrame, descriptions: Mapping[str, str]) -> pa.Table:
 
 def _joined(values: Any) -> str:
     return " ".join(map(str, values)) if isinstance(values, list | tuple | np.ndarray) else ""
-
-
-def _over_seeds(seeds: pd.Series) -> tuple[Array, Array, Array]:
-    """Mean and 95 % Student t limits of each row's array; NaN where there are too few values."""
-    counts = seeds.map(len).to_numpy(dtype=int)
-    rows = np.repeat(np.arange(len(seeds)), counts)
-    values = np.concatenate([np.zeros(0), *seeds]).astype(float)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.bincount(rows, values, len(seeds)) / counts
-        squares = np.bincount(rows, (values - mean[rows]) ** 2, len(seeds))
-        half = stats.t.ppf(0.975, counts - 1) * np.sqrt(squares / (counts - 1) / counts)
-    return mean, mean - half, mean + half

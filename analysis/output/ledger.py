@@ -12,7 +12,7 @@ from analysis.claims.claim import Claim
 
 INTRODUCTION = """# The papers' claims
 
-By these names reports, tables and `--until-decided` mean the claims. [method.md](method.md#how-a-claim-is-decided)
+Reports, tables and `--until-decided` refer to the claims by these names. [method.md](method.md#how-a-claim-is-decided)
 says how one is decided, and [your_own_claim.md](your_own_claim.md) how one is added. A paper's letter is that of its
 claims:
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,16 @@ class TableComparison:
 def quantity(cell: Mapping[Any, Any]) -> tuple[str, float | None]:
     """Metric and epsilon of a row of `TableComparison.cells`; no epsilon: not attacked."""
     return str(cell["metric"]), None if pd.isna(cell["eps"]) else float(cell["eps"])
+
+
+def printed_decimals(cell: Mapping[Any, Any]) -> int:
+    """Decimals of the printed number of such a row: `rounding` is half a unit of the last."""
+    return max(0, round(-math.log10(2 * cell["rounding"])))
+
+
+def our_decimals(cell: Mapping[Any, Any]) -> int:
+    """Decimals of ours, unless its quantity is one of `LOGARITHMIC`, which have significant digits."""
+    return min(2, max(1, printed_decimals(cell)))
 
 
 def compare(study: StudyTable, table: PrintedTable, model: str) -> TableComparison:

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import special
 
 from analysis.reports.commands import Rerun
 from analysis.statistics.groups import Codes, group_codes
-from analysis.statistics.intervals import Array
+from analysis.statistics.intervals import Array, mean_intervals
 from analysis.statistics.multiplicity import allow_for_a_noisy_cell, benjamini_yekutieli
 from analysis.statistics.thresholds import (
     FALSE_DISCOVERY_RATE,
@@ -27,7 +26,7 @@ from analysis.tables.cells import FLAGS
 from analysis.tables.cells import cells as cells_of
 from analysis.tables.looks import looks
 from analysis.tables.observations import CURVATURES, STRATUM
-from analysis.tables.pairs import pair_up, paired_errors, seed_moments
+from analysis.tables.pairs import pair_up, paired_errors
 from analysis.tables.table import CURVE, QUESTION, StudyTable
 
 Cell = dict[Any, Any]
@@ -270,11 +269,9 @@ def _describe(cells: pd.DataFrame, shown: pd.DataFrame, curvature: str, directio
         cell = cells.iloc[at].reset_index(drop=True)
         out[f"batch_{side}"] = cell["batch_size"]
         out[f"lambda1_{side}"] = 2.0 ** cell[f"log2_{curvature}"]
-        half = _half_width(cell[f"log2_{curvature}_seeds"])
-        out[f"lambda1_low_{side}"] = out[f"lambda1_{side}"] * 2.0**-half
-        out[f"lambda1_high_{side}"] = out[f"lambda1_{side}"] * 2.0**half
-        half = _half_width(cell["accuracy_seeds"])
-        out[f"accuracy_low_{side}"], out[f"accuracy_high_{side}"] = cell["accuracy"] - half, cell["accuracy"] + half
+        _, low, high = mean_intervals(cell[f"log2_{curvature}_seeds"])
+        out[f"lambda1_low_{side}"], out[f"lambda1_high_{side}"] = 2.0**low, 2.0**high
+        _, out[f"accuracy_low_{side}"], out[f"accuracy_high_{side}"] = mean_intervals(cell["accuracy_seeds"])
         for source, name in _COPIED.items():
             out[f"{name}_{side}"] = cell[source]
     out["lambda1_ratio"] = 2.0 ** shown["lambda1_gap"].to_numpy()
@@ -289,13 +286,6 @@ def _describe(cells: pd.DataFrame, shown: pd.DataFrame, curvature: str, directio
     out["note"] = _notes(out, shown["p_ratio"].to_numpy(dtype=float))
     out["rerun"] = [_command(rerun, *pair) for pair in both]
     return out
-
-
-def _half_width(seeds: pd.Series) -> Array:
-    """Of the 95 % interval of each cell's mean (Student); NaN with one seed."""
-    _, squares, size = seed_moments(seeds)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(special.stdtrit(size - 1, 1 - SIGNIFICANCE / 2) * np.sqrt(squares / (size - 1) / size))
 
 
 def _reason(both: tuple[Cell, Cell], curvature: str, q: float, q_pairs: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -75,14 +76,25 @@ def mean_interval(values: ArrayLike, *, new: bool = False) -> Estimate:
     values are added.
     """
     data = np.asarray(values, dtype=float)
-    n = data.size
-    if n == 0:
-        return Estimate(np.nan, np.nan, np.nan, 0)
-    mean = float(data.mean())
-    if n == 1:
-        return Estimate(mean, np.nan, np.nan, 1)
-    half = float(stats.t.ppf(1.0 - TAIL, n - 1)) * float(data.std(ddof=1)) * np.sqrt(1 / n + new)
-    return Estimate(mean, mean - half, mean + half, n)
+    mean, low, high = (float(found[0]) for found in mean_intervals([data], new=new))
+    return Estimate(mean, low, high, data.size)
+
+
+def mean_intervals(samples: Iterable[ArrayLike], *, new: bool = False) -> tuple[Array, Array, Array]:
+    """`mean_interval` of many samples at once: means, lower and upper limits, shape (samples,) each.
+
+    NaN for a sample with a value that is not finite.
+    """
+    arrays = [np.asarray(sample, dtype=float) for sample in samples]
+    n = np.array([len(array) for array in arrays], dtype=int)
+    owner, values = np.repeat(np.arange(len(n)), n), np.concatenate([np.zeros(0), *arrays])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.bincount(owner, values, len(n)) / n
+        squares = np.bincount(owner, (values - mean[owner]) ** 2, len(n))
+        half = special.stdtrit(n - 1, 1.0 - TAIL) * np.sqrt(squares / (n - 1) * (1 / n + new))
+    finite = np.isfinite(mean)
+    mean, half = np.where(finite, mean, np.nan), np.where(n > 1, half, np.nan)
+    return mean, mean - half, mean + half
 
 
 Z_VARIANCE = {

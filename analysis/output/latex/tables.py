@@ -8,14 +8,18 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.claims.claim import Verdict
+from analysis.claims.claim import Verdict, outcome
 from analysis.figures.batch_size import SPLITS
+from analysis.findings import on_test_images
+from analysis.output.conclusion import by_claim
 from analysis.output.latex.longtable import Column, decimal, escape, interval, longtable, significant
 from analysis.published.paper_versus_ours import (
     LOGARITHMIC,
     NOT_CONSISTENT,
     NOT_DECIDABLE,
     TableComparison,
+    our_decimals,
+    printed_decimals,
     quantity,
 )
 from analysis.reports.counterexamples import COUNTEREXAMPLE, REVERSE
@@ -54,12 +58,10 @@ def claims_table(verdicts: Iterable[Verdict]) -> str:
 
     A claim has one line if both losses have the same result. Claims that were not run are only listed in the caption.
     """
-    by_claim: dict[str, list[Verdict]] = {}
-    for verdict in verdicts:
-        by_claim.setdefault(verdict.claim, []).append(verdict)
-    not_run = [claim for claim, both in by_claim.items() if all(v.verdict == "not run" for v in both)]
+    claims = by_claim(verdicts)
+    not_run = [claim for claim, both in claims.items() if outcome(both) == "not run"]
     rows: list[Sequence[str]] = []
-    for claim, both in by_claim.items():
+    for claim, both in claims.items():
         if claim not in not_run:
             rows += [[]] if rows else []
             rows += _claim_rows(both)
@@ -124,14 +126,13 @@ def counterexample_tables(found: pd.DataFrame) -> list[str]:
 
     `found`: that of `CounterexampleReport`. Without a confirmed pair there is one table that says so.
     """
-    confirmed = found[found["label"] == "confirmed"] if len(found) else found
+    found = on_test_images(found)
+    confirmed = found[found["label"] == "confirmed"]
     tables: list[str] = []
     for split in ("train", "test"):
         for direction, slug in ((COUNTEREXAMPLE, "sharper"), (REVERSE, "flatter")):
-            mine = confirmed
-            if len(confirmed):
-                mine = mine[(mine["curvature"] == f"lambda1_{split}") & (mine["direction"] == direction)]
-                mine = mine.sort_values("severity", ascending=False, kind="stable")
+            mine = confirmed[(confirmed["curvature"] == f"lambda1_{split}") & (confirmed["direction"] == direction)]
+            mine = mine.sort_values("severity", ascending=False, kind="stable")
             if len(mine) or (confirmed.empty and not tables):
                 label = f"tab:counterexamples-{SPLITS[split]}-{slug}"
                 rows = [_pair(pair) for pair in mine.to_dict("records")]
@@ -144,9 +145,9 @@ def _pair_caption(split: str, direction: str) -> str:
     return (
         rf"Confirmed pairs of which the one with the larger batch is {escape(direction)}; $\lambda_1$ on the "
         rf"{SPLITS[split]} set. Both cells of a pair are on one curve; batch and $\lambda_1$ run from the first "
-        r"to the second. Adversarial accuracies with 95\,\% intervals over seeds; $m$: momentum; $q$: after "
-        "Benjamini--Yekutieli adjustment over all testable pairs, raised where the noise of a single cell could "
-        f"produce the pair (at most {FALSE_DISCOVERY_RATE:g}). Most severe first. "
+        r"to the second. Adversarial accuracies on test images with 95\,\% intervals over seeds; $m$: momentum; "
+        "$q$: after Benjamini--Yekutieli adjustment over all testable pairs, raised where the noise of a single cell "
+        f"could produce the pair (at most {FALSE_DISCOVERY_RATE:g}). Most severe first. "
         "L: training losses differ twofold or more; C: the drop from clean accuracy does not differ that way."
     )
 
@@ -234,26 +235,17 @@ def _published_rows(label: str, cells: Sequence[Row | None]) -> list[list[str]]:
     seeds = sorted({int(cell["seeds"]) for cell in cells if cell and cell["seeds"]})
     several = f"{'--'.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} seeds" if seeds else ""
     count = f" ({'1 seed' if seeds == [1] else several})" if seeds else ""
-    printed = ["--" if cell is None else decimal(cell["paper"], _decimals(cell)) for cell in cells]
+    printed = ["--" if cell is None else decimal(cell["paper"], printed_decimals(cell)) for cell in cells]
     limits = [_limits(cell) for cell in cells]
     rows = [[escape(label), "paper", *printed], ["", f"ours{count}", *(_ours(cell) for cell in cells)]]
     return [*rows, ["", "", *limits]] if any(limits) else rows
-
-
-def _decimals(cell: Row) -> int:
-    """Decimals of the printed number: `rounding` is half a unit of the last."""
-    return max(0, round(-math.log10(2 * cell["rounding"])))
-
-
-def _ours_decimals(cell: Row) -> int:
-    return min(2, max(1, _decimals(cell)))
 
 
 def _ours(cell: Row | None) -> str:
     if cell is None:
         return "--"
     logarithmic = cell["metric"] in LOGARITHMIC
-    shown = significant(cell["ours"]) if logarithmic else decimal(cell["ours"], _ours_decimals(cell))
+    shown = significant(cell["ours"]) if logarithmic else decimal(cell["ours"], our_decimals(cell))
     return shown + MARKS.get(str(cell["verdict"]), "")
 
 
@@ -262,4 +254,4 @@ def _limits(cell: Row | None) -> str:
         return ""
     if cell["metric"] in LOGARITHMIC:
         return f"[{significant(cell['low'])}, {significant(cell['high'])}]"
-    return interval(cell["low"], cell["high"], _ours_decimals(cell))
+    return interval(cell["low"], cell["high"], our_decimals(cell))

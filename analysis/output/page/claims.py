@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.claims.claim import Verdict
+from analysis.claims.claim import Verdict, outcome
 from analysis.claims.tests import Stratum
 from analysis.figures import FIGURES
 from analysis.figures.large_batch import LANDSCAPES
 from analysis.findings import Findings
+from analysis.output.conclusion import by_claim
 from analysis.output.page.published import table_id
 from analysis.output.page.templates import Section
 from analysis.tables.words import name
@@ -35,23 +36,6 @@ LANES = (2.0, 9.0)
 """The least and the largest height of one of them."""
 
 Context = dict[str, Any]
-
-
-def outcome(verdicts: Iterable[Verdict]) -> str:
-    """The verdict on a claim, or "differs" if its verdicts on the two losses disagree."""
-    both = list(verdicts)
-    if any(v.differs for v in both):
-        return "differs"
-    decided = [v.verdict for v in both if v.verdict != "not run"]
-    return decided[0] if decided else "not run"
-
-
-def by_claim(verdicts: Iterable[Verdict]) -> dict[str, list[Verdict]]:
-    """Claim -> its verdicts, one a loss."""
-    found: dict[str, list[Verdict]] = {}
-    for verdict in verdicts:
-        found.setdefault(verdict.claim, []).append(verdict)
-    return found
 
 
 def word(reached: str, *, rehearsal: bool = False) -> Context:
@@ -105,7 +89,7 @@ class Axis:
 
     @classmethod
     def of(cls, strata: Iterable[Stratum]) -> Axis:
-        """An axis that holds the effects of these strata and some of their intervals."""
+        """An axis from below the smallest to above the largest effect, at least ±4; intervals beyond it are cut."""
         effects = [s.margin[0] for s in strata if _is_drawn(s)]
         return cls(min(-3.5, *effects, -3.5) * 1.15, max(3.5, *effects, 3.5) * 1.15)
 

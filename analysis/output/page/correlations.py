@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.figures import Figure
 from analysis.figures.figure import styles_of
-from analysis.findings import CURVATURE, Findings
+from analysis.findings import CURVATURE, Findings, on_test_images
 from analysis.output.page.charts import Charts, Group, group
 from analysis.output.page.templates import Section
 from analysis.tables.epsilons import at_headline
@@ -47,10 +47,11 @@ def correlation_section(findings: Findings, charts: Charts) -> Section:
     correlations = report.correlations
     studies: list[Context] = []
     if len(correlations) and findings.planes:
-        mine = correlations[(correlations["curvature"] == CURVATURE) & (correlations["cells"] == "sound")]
+        mine = on_test_images(correlations)
+        mine = mine[(mine["curvature"] == CURVATURE) & (mine["cells"] == "sound")]
         mine = in_plain_text(at_headline(findings.table, mine[mine["epsilon"].notna()]))
         pooled = mine[(mine["statistic"] == "tau_b_pooled") & mine["estimate"].notna()]
-        simpson = in_plain_text(at_headline(findings.table, report.simpson))
+        simpson = in_plain_text(at_headline(findings.table, on_test_images(report.simpson)))
         keys = list(ALIKE)
         studies = [_study(values, rows, mine, simpson) for values, rows in pooled.groupby(keys, dropna=False)]
     context = {

@@ -1,23 +1,19 @@
-"""The counterexample sections: pairs of cells of which the sharper is the more robust, and the paper's own example."""
+"""The counterexample section: pairs of cells of which the sharper is the more robust."""
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.claims.claim import Verdict
-from analysis.figures import FIGURES
 from analysis.figures.figure import styles_of
-from analysis.findings import CURVATURE, Findings
-from analysis.output.page.charts import Charts, Group, group
+from analysis.findings import CURVATURE, Findings, on_test_images
+from analysis.output.page.charts import Charts, group
 from analysis.output.page.templates import Section
 from analysis.reports.counterexamples import COUNTEREXAMPLE, REVERSE
 from analysis.tables.words import name
 from analysis.theme import number, percent, regime_style
-from search_spaces.natural_training import STUDIES
 
 MAX_ROWS = 12
 
@@ -40,8 +36,8 @@ Context = dict[str, Any]
 def counterexample_section(findings: Findings, charts: Charts) -> Section:
     """The counts for both losses, the arrows, the table and how to run a pair again."""
     report = findings.counterexamples
-    found = report.found
-    shown = found[(found["curvature"] == CURVATURE) & (found["direction"] == COUNTEREXAMPLE)] if len(found) else found
+    found = on_test_images(report.found)
+    shown = found[(found["curvature"] == CURVATURE) & (found["direction"] == COUNTEREXAMPLE)]
     headings = [figure.title.replace(": counterexamples under", ",") for figure in findings.arrows]
     context = {
         "losses": [
@@ -50,13 +46,14 @@ def counterexample_section(findings: Findings, charts: Charts) -> Section:
             for loss in list(dict.fromkeys(report.families["loss"])) or ["ce"]
         ],
         "reverse": REVERSE,
+        "of_both_sets": bool((findings.table.attacks["split"] != "test").any()),
         "arrows": group(charts, findings.arrows, headings, styles=styles_of(findings.arrows), columns="two"),
-        "shown": pair_table(shown),
+        "shown": _pairs(shown),
     }
     return Section("counterexamples", "Counterexamples", "Higher curvature, yet more robust", context)
 
 
-def pair_table(shown: pd.DataFrame) -> Context:
+def _pairs(shown: pd.DataFrame) -> Context:
     """The most severe of the pairs and the command that trains the first of them again."""
     rows, found = shown.head(MAX_ROWS).to_dict("records"), len(shown)
     more = f" The {len(rows)} most severe of {found}; counterexamples.csv holds them all." if found > len(rows) else ""
@@ -88,57 +85,3 @@ def _accuracy(row: dict[Any, Any], side: str) -> str:
     low, high = row[f"accuracy_low_{side}"], row[f"accuracy_high_{side}"]
     limits = "" if np.isnan(low) else f" [{100 * low:.1f}, {100 * high:.1f}]"  # one seed each has none
     return f"{percent(row[f'accuracy_{side}'])}{limits}"
-
-
-PAPER_CLAIM = "A9"
-
-PAPER_PANELS = ("A-18L", "A-18R", "A-6R")
-"""FGSM, PGD and lambda1 against batch size: natural-training paper (2020), Figures 6 and 18."""
-
-PAPER_CURVE = {"dataset": "fashion-mnist", "model": "stdcnn", "regime": "lr"}
-
-
-def paper_counterexample_section(findings: Findings, charts: Charts) -> Section | None:
-    """The natural-training paper's own counterexample: StdCNN on Fashion-MNIST at a constant learning rate.
-
-    Shows the verdict on claim A9, its three panels, and every pair of batch sizes on its curves. None if no network
-    of that paper was run or planned.
-    """
-    frames = (findings.table.points, findings.table.planned)
-    found = {pair for frame in frames for pair in zip(frame["dataset"], frame["model"], strict=True)}
-    if not found & {(study.dataset, study.model) for study in STUDIES}:
-        return None
-    pairs = _paper_pairs(findings.counterexamples.found)
-    counts = Counter(zip(pairs["loss"], pairs["label"], strict=True)) if len(pairs) else {}
-    context = {
-        "verdicts": [_verdict(verdict) for verdict in findings.verdicts if verdict.claim == PAPER_CLAIM],
-        "panels": _paper_panels(findings, charts),
-        "commands": FIGURES[PAPER_PANELS[-1]].commands(findings.table.location),
-        "counts": "; ".join(f"{name(loss)}: {count} {label}" for (loss, label), count in counts.items()),
-        "shown": pair_table(pairs),
-    }
-    return Section("exception", "The paper's own counterexample", "The paper's own counterexample", context)
-
-
-def _verdict(verdict: Verdict) -> Context:
-    text = ". ".join(part.rstrip(".") for part in (verdict.effect_text, verdict.reason) if part)
-    return {"claim": verdict.claim, "loss": verdict.loss, "verdict": verdict.verdict, "text": text}
-
-
-def _paper_panels(findings: Findings, charts: Charts) -> Group:
-    shown = [(FIGURES[panel], figure) for panel in PAPER_PANELS for figure in findings.panels[panel]]
-    return group(
-        charts,
-        [figure for _, figure in shown],
-        [f"Figure {panel.number}: {figure.title.split(': ', 1)[-1]}" for panel, figure in shown],
-        styles=FIGURES[PAPER_PANELS[0]].curves.styles,
-        lines=True,
-    )
-
-
-def _paper_pairs(found: pd.DataFrame) -> pd.DataFrame:
-    """The pairs on the paper's curves, for all momenta that were run."""
-    if found.empty:
-        return found
-    here = (found[list(PAPER_CURVE)] == pd.Series(PAPER_CURVE)).all(axis=1)
-    return found[here & (found["curvature"] == CURVATURE) & (found["direction"] == COUNTEREXAMPLE)]

@@ -5,19 +5,22 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 
+import vl_convert
 from markupsafe import Markup
 
 from analysis import theme
 from analysis.findings import Findings
+from analysis.output.conclusion import conclude
+from analysis.output.export import VEGA_LITE
 from analysis.output.page.charts import Charts, cells_block
 from analysis.output.page.claims import claim_section
 from analysis.output.page.correlations import correlation_section
-from analysis.output.page.counterexamples import counterexample_section, paper_counterexample_section
+from analysis.output.page.counterexamples import counterexample_section
 from analysis.output.page.figures import landscape_section, paper_section, study_section
 from analysis.output.page.header import header
-from analysis.output.page.libraries import libraries
 from analysis.output.page.measures import measure_section
 from analysis.output.page.missing import missing_section
 from analysis.output.page.optimizers import optimizer_section
@@ -40,7 +43,7 @@ def render(findings: Findings, downloads: Sequence[str]) -> str:
     charts = Charts()
     top = header(findings, charts)
     sections = _sections(findings, downloads, charts)
-    scripts = [libraries(), _script()]
+    scripts = [_libraries(), _script()]
     page = rendered(
         "page.html",
         {
@@ -58,18 +61,17 @@ def render(findings: Findings, downloads: Sequence[str]) -> str:
 
 def _sections(findings: Findings, downloads: Sequence[str], charts: Charts) -> list[Section]:
     """The sections in their order. Where no claim is decided, what the results do show comes before the claims."""
-    claims = claim_section(findings)
+    claims, found = claim_section(findings), conclude(findings.verdicts)
     published = published_section(findings.comparisons)
     figures = study_section(findings, charts)
-    decided = any(verdict.verdict in ("supported", "refuted") for verdict in findings.verdicts)
+    decided = bool(found.supported or found.refuted)
     first = [claims, figures] if decided else [figures, published, claims]
     rest = [
         robustness_section(findings, charts),
         measure_section(findings, charts),
         correlation_section(findings, charts),
         counterexample_section(findings, charts),
-        paper_counterexample_section(findings, charts),
-        optimizer_section(findings.table, charts),
+        optimizer_section(findings, charts),
         paper_section(findings, charts),
         landscape_section(findings, charts),
         sharpness_section(findings, charts),
@@ -86,6 +88,12 @@ def _policy(scripts: Sequence[str]) -> str:
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
     return f"default-src 'none'; script-src {allowed} 'unsafe-eval'; style-src 'unsafe-inline'; img-src data:"
+
+
+@cache
+def _libraries() -> str:
+    """Vega, Vega-Lite and vega-embed as one script."""
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE))
 
 
 def _script() -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from analysis.claims.claim import Verdict
-from analysis.output.page.claims import by_claim, outcome
+from analysis.claims.claim import Verdict, outcome
+from analysis.output.conclusion import by_claim
+from analysis.output.page.claims import rehearsed
 from analysis.published.paper_versus_ours import CONSISTENT, NOT_CONSISTENT, NOT_DECIDABLE, TableComparison
 from analysis.tables.words import name
 
@@ -60,16 +61,20 @@ MOST = 2
 """The most claims that a title speaks of."""
 
 
-def finding(verdicts: Sequence[Verdict], comparisons: Sequence[TableComparison] = (), rehearsal: str = "") -> str:
+def finding(verdicts: Sequence[Verdict], comparisons: Sequence[TableComparison] = ()) -> str:
     """The title: what the foremost decided claims say, else what holds of single networks, else what is undecided.
 
-    `rehearsal` names the data set where no network of the papers was run.
+    A rehearsal speaks only where no claim about the papers' networks does.
     """
     claims = by_claim(verdicts)
-    said = [PLAIN[claim][word == "refuted"] for claim, word in _decided(claims).items() if claim in PLAIN][:MOST]
+    said = {claim: PLAIN[claim][word == "refuted"] for claim, word in _decided(claims).items() if claim in PLAIN}
+    if of_papers := [text for claim, text in said.items() if not rehearsed(claims[claim])]:
+        text = "; ".join(of_papers[:MOST])
+        return f"{text[0].upper()}{text[1:]}"
     if said:
-        text = "; ".join(said)
-        return f"In a rehearsal on {rehearsal}, {text}" if rehearsal else f"{text[0].upper()}{text[1:]}"
+        shown = list(said)[:MOST]
+        data = sorted({s.dataset for claim in shown for v in claims[claim] for s in v.strata if s.counted})
+        return f"In a rehearsal on {' and '.join(map(name, data))}, {'; '.join(said[claim] for claim in shown)}"
     if held_of := _of_networks(claims):
         networks = held_of[0][0]
         return f"On {' and '.join(networks)}, {'; '.join(text for of, text in held_of if of == networks)}"
@@ -83,10 +88,10 @@ def finding(verdicts: Sequence[Verdict], comparisons: Sequence[TableComparison] 
 
 
 def _decided(claims: Mapping[str, Sequence[Verdict]]) -> dict[str, str]:
-    """Claim -> supported or refuted, on every loss on which it was judged; in the order of `PLAIN`."""
-    reached = {claim: {v.verdict for v in both} for claim, both in claims.items()}
+    """Claim -> supported or refuted; in the order of `PLAIN`."""
     order = [*(claim for claim in PLAIN if claim in claims), *(claim for claim in claims if claim not in PLAIN)]
-    return {claim: str(next(iter(reached[claim]))) for claim in order if reached[claim] in ({"supported"}, {"refuted"})}
+    reached = {claim: outcome(claims[claim]) for claim in order}
+    return {claim: word for claim, word in reached.items() if word in ("supported", "refuted")}
 
 
 def _of_networks(claims: Mapping[str, Sequence[Verdict]]) -> list[tuple[list[str], str]]:
@@ -95,7 +100,7 @@ def _of_networks(claims: Mapping[str, Sequence[Verdict]]) -> list[tuple[list[str
     Each entry has the networks, all of which support the claim, and what the claim says.
     """
     found = []
-    for claim in (claim for claim in PLAIN if {v.verdict for v in claims.get(claim, ())} == {"inconclusive"}):
+    for claim in (claim for claim in PLAIN if outcome(claims.get(claim, ())) == "inconclusive"):
         reached: dict[str, set[str]] = {}
         for stratum in (s for verdict in claims[claim] for s in verdict.strata if s.counted):
             reached.setdefault(f"{name(stratum.dataset)} with {name(stratum.model)}", set()).add(stratum.verdict)

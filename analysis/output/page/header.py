@@ -8,20 +8,20 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from analysis.figures.curve_sets import Setup, setups
 from analysis.findings import Findings
+from analysis.output.conclusion import by_claim
 from analysis.output.page.charts import Charts, group
-from analysis.output.page.claims import by_claim, tally
+from analysis.output.page.claims import tally
 from analysis.output.page.finding import finding
 from analysis.statistics.thresholds import MIN_SEEDS, ZERO_GRADIENT
 from analysis.tables.cells import cells
 from analysis.tables.looks import looks
 from analysis.tables.merge import conflicts_in_words
 from analysis.tables.table import PROTOCOL, StudyTable, versions
-from analysis.tables.words import name, said, value_text
+from analysis.tables.words import said, value_text
 from search_spaces import GRIDS, REGIME_NAMES, REGIME_RULES, Trial
 
 FEW_SEEDS = 5
@@ -43,7 +43,6 @@ def header(findings: Findings, charts: Charts) -> dict[str, Any]:
             *_suspects(table),
         ],
         "partial": _is_partial(table),
-        "weaker": why_pgd_is_weaker(table),
         "tally": tally(by_claim(findings.verdicts)),
         "deviations": deviations(setups(table)),
         "provenance": provenance_line(findings),
@@ -52,20 +51,13 @@ def header(findings: Findings, charts: Charts) -> dict[str, Any]:
 
 def title(findings: Findings) -> str:
     """What was found, in a sentence."""
-    return finding(findings.verdicts, findings.comparisons, _rehearsal(findings.table))
+    return finding(findings.verdicts, findings.comparisons)
 
 
 def _kicker(table: StudyTable) -> str:
     grids = list(dict.fromkeys(request.grid for request in table.requests))
     studied = " + ".join(grids) or PurePosixPath(table.location).name or "results"
     return f"Batch size, curvature and adversarial robustness: {studied}"
-
-
-def _rehearsal(table: StudyTable) -> str:
-    """The data sets, where no data set and model of the papers was run; else ""."""
-    if table.trials.empty or _has_papers_networks(table):
-        return ""
-    return _listed([name(str(one)) for one in sorted(table.trials["dataset"].unique())])
 
 
 def _lead(findings: Findings, charts: Charts) -> dict[str, Any]:
@@ -112,9 +104,9 @@ def _seeds(table: StudyTable) -> list[str]:
     counts = found.loc[found["n_seeds"] > 0, "n_seeds"]
     if counts.empty:
         return []
-    usual, most = int(counts.median()), int(counts.max())
+    usual = int(counts.median())
     told = f"{usual} seed{'s' if usual > 1 else ''} a setting"
-    if most < MIN_SEEDS:
+    if usual < MIN_SEEDS:
         return [f"{told}: too few to decide a claim, {MIN_SEEDS} are needed"]
     return [f"{told}: large effects are decided, small ones stay open" if usual < FEW_SEEDS else told]
 
@@ -124,10 +116,12 @@ def _looks(table: StudyTable) -> list[str]:
     again = looks(table)
     if again is None:
         return []
-    counts = ", ".join(str(look.seeds) for look in again.each)
+    counts = _listed([str(look.seeds) for look in again.each])
     plans = ", ".join(str(plan.get("sha256"))[:10] for plan in table.plans)
-    told = f"seeds added until decided, looks at {counts} (plan {plans})"
-    told += ": verdicts allow for looking again, intervals do not"
+    told = (
+        f"seeds were added until claims were decided; verdicts were taken at {counts} seeds (plan {plans}). "
+        "Verdicts are corrected for these repeated tests, the intervals are not"
+    )
     waits = f"{again.waiting} curves wait for their first look; no counterexample is confirmed before"
     return [told, waits] if again.waiting else [told]
 
@@ -139,31 +133,12 @@ def _suspects(table: StudyTable) -> list[str]:
     if asked.empty:
         return []
     blind = asked["zero_grad_fraction"] > ZERO_GRADIENT
-    weaker = asked["suspect"] & ~blind & (asked["attack"] == "pgd")
+    weaker = asked["suspect"] & ~blind
     kinds = {"PGD weaker than FGSM": int(weaker.sum()), "no gradient to follow": int(blind.sum())}
     told = [f"{why} in {count}" for why, count in kinds.items() if count]
     if not told:
         return ["no suspect attack"]
-    return [f"suspect attacks: {', '.join(told)} of {len(asked)} attacked cells; left out of tests, drawn hollow"]
-
-
-def why_pgd_is_weaker(table: StudyTable) -> str:
-    """Why PGD, which takes many steps, can leave more images right than FGSM, where it did; else ""."""
-    found = cells(table)
-    weaker = found["suspect"] & (found["attack"] == "pgd") & ~(found["zero_grad_fraction"] > ZERO_GRADIENT)
-    attacks = table.attacks[table.attacks["attack"] == "pgd"]
-    if not weaker.any() or attacks.empty:
-        return ""
-    steps = attacks["steps_probe"].astype(float)
-    reach = float((steps * attacks["step_size"] / attacks["epsilon"]).median())
-    if not np.isfinite(reach):
-        return ""
-    if reach >= 1:
-        return "PGD left more images right than FGSM in places although its steps can cross the whole ball of radius ε."
-    return (
-        f"Why PGD can be the weaker attack: its {steps.median():.0f} published steps move a pixel by at most "
-        f"{reach:.2g} ε from a random start, the one step of FGSM by the whole ε."
-    )
+    return [f"suspect attacks: {', '.join(told)} of {len(asked)} attacked cells; left out of tests, drawn pale"]
 
 
 def provenance_line(findings: Findings) -> str:
@@ -180,11 +155,6 @@ def provenance_line(findings: Findings) -> str:
         *(f"commit {sha[:10]}" for sha in sorted(trials["git_sha"].dropna().unique())[:2]),
     ]
     return " · ".join(part for part in parts if part)
-
-
-def _has_papers_networks(table: StudyTable) -> bool:
-    papers = {(trial.dataset, trial.model) for trial in _of_papers()}
-    return not papers.isdisjoint(zip(table.trials["dataset"], table.trials["model"], strict=True))
 
 
 def _listed(parts: Sequence[str]) -> str:

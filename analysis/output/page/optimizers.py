@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
 from analysis.claims.sgd_variants import TABLE_2
-from analysis.figures.budgets import EPOCHS, GRADIENTS, budget_figure, measure_words, run_style, styles
-from analysis.output.page.charts import Charts, Group, group
+from analysis.figures import Figure
+from analysis.figures.budgets import DrawnComparison, drawn_measures, measure_words, run_style, styles
+from analysis.findings import Findings
+from analysis.output.page.charts import Charts, group
 from analysis.output.page.templates import Section
 from analysis.reports.budgets import (
     BASELINE,
     OptimizerComparison,
     OptimizerRun,
-    comparisons,
     gain_at_equal_compute,
     gain_per_epoch,
     level,
@@ -21,10 +23,9 @@ from analysis.reports.budgets import (
 )
 from analysis.statistics.estimates import LinearContrast
 from analysis.statistics.thresholds import SIGNIFICANCE
-from analysis.tables.table import StudyTable
 from analysis.tables.words import name, said
 from analysis.theme import percent, regime_style
-from search_spaces.sgd_variants import CIFAR, CIFAR_BATCH_SIZE
+from search_spaces.sgd_variants import CIFAR
 
 HEAD = (
     *("Optimizer", "Epochs", "Epochs of gradients", "Updates", "Seeds", "Accuracy"),
@@ -34,50 +35,50 @@ HEAD = (
 Context = dict[str, Any]
 
 
-def optimizer_section(table: StudyTable, charts: Charts) -> Section | None:
+def optimizer_section(findings: Findings, charts: Charts) -> Section | None:
     """Each comparison with its charts per epoch and per gradient and a table; None if only one optimizer was run.
 
-    Charts are drawn at one batch size a data set and model, the one with most optimizers (nearest to 128 among
-    those); the tables of the others are folded away.
+    The tables of batch sizes that are not drawn are folded away.
     """
-    found = comparisons(table)
+    found = findings.optimizers
     if not found:
         return None
-    places = [_place(list(here), charts) for _, here in groupby(found, key=lambda c: c.place)]
+    places = [_place(list(here), charts) for _, here in groupby(found, key=lambda one: one.comparison.place)]
     title = "Optimizers at equal epochs and at equal compute"
     return Section("optimizers", "Optimizers", title, {"places": places})
 
 
-def _place(here: list[OptimizerComparison], charts: Charts) -> Context:
-    shown = min(here, key=lambda c: (-len({run.optimizer for run in c.runs}), abs(c.batch_size - CIFAR_BATCH_SIZE)))
-    first = here[0]
+def _place(here: list[DrawnComparison], charts: Charts) -> Context:
+    first = here[0].comparison
     sizes = f"{first['train_size']:,} training images, {first['test_size']:,} test images"
     of_paper = (first["dataset"], first["model"]) == (CIFAR.dataset, CIFAR.model)
     return {
         "title": f"{name(str(first['dataset']))} · {name(str(first['model']))}",
         "sizes": f"{sizes}, {said('augmentation', first['augmentation'])}.",
         "against": f"Against Choudhary (2020): {TABLE_2}." if of_paper else "",
-        "drawn": [_drawn(c, charts) for c in here if c.batch_size == shown.batch_size],
-        "rest": [_table(c, m) for c in here if c.batch_size != shown.batch_size for m in _measures(c)],
+        "drawn": [_drawn(one, charts) for one in here if one.figures],
+        "rest": [_table(c, m) for c in (one.comparison for one in here if not one.figures) for m in drawn_measures(c)],
     }
 
 
-def _drawn(comparison: OptimizerComparison, charts: Charts) -> Context:
+def _drawn(one: DrawnComparison, charts: Charts) -> Context:
     """One regime: clean and the strongest attack, each per epoch (left), per gradient (right) and as a table."""
-    measures = _measures(comparison)
+    comparison = one.comparison
     return {
         "title": _title(comparison),
-        "measures": [_measure(comparison, measure, charts) for measure in measures],
-        "others": [(measure_words(m), _table(comparison, m)) for m in comparison.measures if m not in measures],
+        "measures": [_measure(comparison, measure, figures, charts) for measure, figures in one.figures.items()],
+        "others": [(measure_words(m), _table(comparison, m)) for m in comparison.measures if m not in one.figures],
     }
 
 
-def _measure(comparison: OptimizerComparison, measure: str, charts: Charts) -> Context:
+def _measure(comparison: OptimizerComparison, measure: str, figures: Sequence[Figure], charts: Charts) -> Context:
     words = measure_words(measure)
     return {
         "title": f"{words[0].upper()}{words[1:]}",
         "gains": _gains(comparison, measure),
-        "charts": _charts(comparison, measure, charts),
+        "charts": group(
+            charts, figures, ["Per epoch", "Per unit of compute"], styles=styles(comparison), columns="two"
+        ),
         "table": _table(comparison, measure),
     }
 
@@ -103,15 +104,6 @@ def _gain(comparison: OptimizerComparison, run: OptimizerRun, measure: str) -> C
 
 def _signed(gain: LinearContrast) -> str:
     return f"{100 * gain.value:+.1f}".replace("-", "−")
-
-
-def _measures(comparison: OptimizerComparison) -> list[str]:
-    return ["clean", *([comparison.strongest] if comparison.strongest else [])]
-
-
-def _charts(comparison: OptimizerComparison, measure: str, charts: Charts) -> Group:
-    figures = [budget_figure(comparison, measure, budget) for budget in (EPOCHS, GRADIENTS)]
-    return group(charts, figures, ["Per epoch", "Per unit of compute"], styles=styles(comparison), columns="two")
 
 
 def _title(comparison: OptimizerComparison) -> str:

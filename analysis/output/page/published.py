@@ -11,10 +11,13 @@ from analysis.figures.batch_size import SPLITS
 from analysis.output.page.templates import Section
 from analysis.published.paper_versus_ours import (
     CONSISTENT,
+    LOGARITHMIC,
     NOT_CONSISTENT,
     NOT_DECIDABLE,
     NOT_RUN,
     TableComparison,
+    our_decimals,
+    printed_decimals,
     quantity,
 )
 from analysis.tables.words import name
@@ -119,21 +122,18 @@ def _cell(cell: Mapping[Any, Any] | None) -> Context | None:
         "word": word,
         "mark": MARKS[word],
         "tone": TONES[word],
-        "ours": _shown(cell["ours"]) if run else "",
-        "interval": "" if pd.isna(cell["low"]) else f"[{_shown(cell['low'])}, {_shown(cell['high'])}]",
-        "paper": _shown(cell["paper"]),
-        "difference": _signed(cell["difference"]) if run else "",
-        "stable": "" if pd.isna(cell["stable"]) else _shown(cell["stable"]),
+        "ours": _shown(cell, "ours") if run else "",
+        "interval": "" if pd.isna(cell["low"]) else f"[{_shown(cell, 'low')}, {_shown(cell, 'high')}]",
+        "paper": f"{cell['paper']:.{printed_decimals(cell)}f}",
+        "difference": _shown(cell, "difference", sign="+") if run else "",
+        "stable": "" if pd.isna(cell["stable"]) else _shown(cell, "stable"),
     }
 
 
-def _shown(value: float) -> str:
-    text = f"{value:.2f}" if abs(value) >= 0.995 else f"{value:.2g}"
-    return text.replace("-", "−")
-
-
-def _signed(value: float) -> str:
-    if abs(value) < 1e-9:
-        return "±0"
-    text = f"{value:+.2f}" if abs(value) >= 0.995 else f"{value:+.2g}"
+def _shown(cell: Mapping[Any, Any], number: str, sign: str = "") -> str:
+    """One of our numbers, as exact as the LaTeX table has it."""
+    if cell["metric"] in LOGARITHMIC:
+        text = f"{float(f'{cell[number]:.3g}'):{sign},.6g}"
+    else:
+        text = f"{cell[number]:{sign}.{our_decimals(cell)}f}"
     return text.replace("-", "−")

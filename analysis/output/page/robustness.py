@@ -12,7 +12,7 @@ from analysis.output.page.charts import Charts, group
 from analysis.output.page.templates import Section
 from analysis.statistics.thresholds import OVERSTATED
 from analysis.tables.cells import cells
-from analysis.tables.measures import ROBUSTNESS, WORST, robustness
+from analysis.tables.measures import AUTO, ROBUSTNESS, WORST, robustness
 from analysis.tables.table import CURVE, StudyTable
 from analysis.tables.words import name
 from analysis.theme import number, percent, regime_style
@@ -43,7 +43,7 @@ def _beaten(table: StudyTable) -> Context | None:
     """In how many cells auto-PGD beats PGD by over a point, of those in which both were asked."""
     found = cells(table)
     both = [*CURVE, "batch_size", "split", "epsilon"]
-    auto = found[found["attack"].isin(("apgd_ce", "apgd_t")) & (found["n_seeds"] > 0)][both].drop_duplicates()
+    auto = found[found["attack"].isin(AUTO) & (found["n_seeds"] > 0)][both].drop_duplicates()
     published = found[(found["attack"] == "pgd") & (found["loss"] == "ce") & (found["n_seeds"] > 0)]
     asked = published.merge(auto, on=both)
     return {"count": int(asked["overstated"].sum()), "of": len(asked)} if len(asked) else None

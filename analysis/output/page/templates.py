@@ -11,7 +11,6 @@ from markupsafe import Markup
 
 from analysis.output.page.charts import GLYPHS
 from analysis.tables.words import name
-from analysis.theme import number, percent
 
 ENVIRONMENT = Environment(
     loader=PackageLoader("analysis.output", "page"),
@@ -20,7 +19,7 @@ ENVIRONMENT = Environment(
     lstrip_blocks=True,
     undefined=StrictUndefined,
 )
-ENVIRONMENT.filters |= {"called": name, "number": number, "percent": percent}
+ENVIRONMENT.filters |= {"called": name}
 ENVIRONMENT.globals["glyphs"] = GLYPHS
 
 

@@ -16,10 +16,14 @@ from analysis.figures.batch_size import accuracy_figure, clean_figure, lambda1_f
 from analysis.figures.curve_sets import setups
 from analysis.figures.figure import DATA, HEIGHT
 from analysis.figures.figure_data import curve_id
-from analysis.figures.forest import forest_figure
+from analysis.figures.forest import forest_figures
 from analysis.figures.labels import END_LABELS, LINE
 from analysis.figures.natural_training import REGIMES
 from analysis.figures.plane import CONFIRMED, arrow_figure, scatter_figure
+from analysis.findings import find
+from analysis.output.latex import latex_tables
+from analysis.output.page.charts import Charts
+from analysis.output.page.counterexamples import counterexample_section
 from analysis.reports.correlation import correlation_report
 from analysis.reports.counterexamples import counterexample_report
 from analysis.tables.table import StudyTable, from_rows
@@ -129,6 +133,7 @@ def test_a_missing_cell_is_a_gap_too() -> None:
     grid = planned(rows, [trial(batch_size=size, seed=seed) for size in (16, 32, 64) for seed in (0, 1, 2)])
     shown = cells(clean(from_rows(rows, grid=grid)), "LR constant", "clean")
     assert (shown[32]["mean"], shown[32]["state"]) == (None, "missing")
+    assert " Gaps: not run yet." in clean(from_rows(rows, grid=grid)).caption
     assert shown[16]["segment"] != shown[64]["segment"]
 
 
@@ -282,6 +287,16 @@ def test_every_epsilon_is_in_the_chart_of_its_picker() -> None:
     draws(group.figures[1])
 
 
+def test_an_attack_that_was_not_asked_at_the_first_epsilon_is_in_the_picker_all_the_same() -> None:
+    rows = regimes()
+    for row in rows:
+        row["attacks"] += [a | {"epsilon": 0.1} for a in row["attacks"] if a["attack"] == "pgd"]
+    figure = under_attack(from_rows(rows), epsilon=0.1, others=(0.1, 0.3))
+    assert {r["epsilon"] for r in figure.data[DATA]} == {0.3}
+    assert "It has no result at ε = 0.1. " in figure.caption
+    draws(figure)
+
+
 def test_the_papers_panels_are_83_and_numbered_once() -> None:
     numbers = {
         panel.source: {p.number for p in FIGURES.values() if p.source == panel.source} for panel in FIGURES.values()
@@ -377,10 +392,10 @@ def test_scatter_plots_of_one_setup_share_both_axes_and_join_each_curve() -> Non
     assert [line.count("L") for line in lines] == [4, 4, 4]
 
 
-def test_scatter_plots_write_batch_sizes_apart_and_count_the_points_that_are_covered() -> None:
+def test_scatter_plots_write_batch_sizes_apart() -> None:
     rows = curve_rows(regime="lr", batch_sizes=SIZES, noise=0.0, lambda_noise=0.0)  # batch 64 is on two curves
     figure = plane(from_rows(rows))
-    assert "6 points, means over seeds, 5 of them under another." in figure.caption
+    assert "6 points, means over seeds." in figure.caption
     written = [r["text"] for r in figure.data[DATA] if r["text"]]
     assert 1 <= len(written) <= 4  # around the one place where all marks are
     assert len(set(written)) == len(written)
@@ -389,13 +404,50 @@ def test_scatter_plots_write_batch_sizes_apart_and_count_the_points_that_are_cov
 def test_the_forest_shows_the_tau_of_every_stratum_under_both_losses() -> None:
     table = from_rows(regimes(fgsm=line(0.5, -0.05), log2_lambda1=line(1.0, 0.8)))
     forest = correlation_report(table).forest.query("cells == 'sound'")
-    figure = forest_figure(forest, attack="fgsm", curvature="lambda1_test")
-    assert figure is not None
+    (figure,) = forest_figures(forest, attack="fgsm", curvature="lambda1_test")
     strata = forest.query("scope == 'stratum' and attack == 'fgsm' and curvature == 'lambda1_test'")
     for loss, kind in (("ce", PUBLISHED), ("stable", STABLE)):
         shown = [r["tau"] for r in figure.data[DATA] if r["kind"] == kind]
         assert shown[:-1] == pytest.approx(list(strata[strata["loss"] == loss]["estimate"]))  # the last is their mean
     draws(figure)
+
+
+def test_there_is_a_forest_for_each_number_of_epochs_with_the_mean_of_its_own_strata() -> None:
+    planted = {"fgsm": line(0.5, -0.05), "noise": 0.0}
+    rows = curve_rows(batch_sizes=SIZES, log2_lambda1=line(1.0, 0.8), **planted)
+    rows += curve_rows(batch_sizes=SIZES, log2_lambda1=line(4.0, -0.8), epochs=5, **planted)
+    short, full = (figure for figure in find(from_rows(rows)).forests if figure.name.startswith("forest-fgsm"))
+    assert (short.name, full.name) == ("forest-fgsm-5ep-train", "forest-fgsm-100ep-train")
+    for figure, sign in ((short, 1), (full, -1)):
+        assert {np.sign(record["tau"]) for record in figure.data[DATA]} == {sign}
+
+
+def test_that_more_pairs_are_confirmed_than_the_figures_of_arrows_show_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = from_rows(curve_rows(batch_sizes=SIZES, fgsm=line(0.3, 0.05), log2_lambda1=line(2.0, 0.7)))
+    for most, said in ((1, True), (2, False)):  # one for each loss of FGSM
+        monkeypatch.setattr("analysis.findings.MOST_ARROW_FIGURES", most)
+        figures = find(table).arrows
+        assert len(figures) == most
+        assert ("Further data sets" in figures[0].caption) == said
+
+
+def test_figures_are_those_of_attacked_test_images() -> None:
+    rows = curve_rows(batch_sizes=SIZES, fgsm=line(0.3, 0.05), log2_lambda1=line(2.0, 0.7))
+    plain = find(from_rows(rows))
+    for row in rows:
+        row["attacks"] += [attack | {"split": "train"} for attack in row["attacks"]]
+    found = find(from_rows(rows))
+    for figures in ("forests", "arrows", "planes"):
+        assert [f.name for f in getattr(found, figures)] == [f.name for f in getattr(plain, figures)]
+    assert [len(figure.data[DATA]) for figure in found.forests] == [len(figure.data[DATA]) for figure in plain.forests]
+    section = counterexample_section(found, Charts())
+    assert section.context["shown"]["rows"] == counterexample_section(plain, Charts()).context["shown"]["rows"]
+    assert "on test and on training images" in section.body
+    assert latex_tables(found)["counterexamples.tex"].count("FGSM") == latex_tables(plain)["counterexamples.tex"].count(
+        "FGSM"
+    )
 
 
 def test_flat_noise_free_curves_draw_without_a_value_to_spread() -> None:

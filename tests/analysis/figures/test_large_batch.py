@@ -68,7 +68,14 @@ def test_an_eigenvalue_that_did_not_converge_is_hollow_and_counted(study: StudyT
     (figure,) = LANDSCAPES["C-1"](study)
     assert [r["index"] for r in figure.data[DATA] if not r["converged"]] == [20]
     assert "1 not converged (hollow)" in figure.caption
-    assert "Largest residual 0.3" in figure.caption
+    assert "Largest residual: 0.3, relative to the top eigenvalue" in figure.caption
+
+
+def test_a_spectrum_that_is_not_finite_is_left_out() -> None:
+    rows = to_the_loss(seeds=(1,), batch_sizes=(64, 256))
+    rows[0]["spectra"] = [one | {"eigenvalues": [float("nan")] * 20} for one in rows[0]["spectra"]]
+    (figure,) = LANDSCAPES["C-1"](from_rows(rows))
+    assert {r["curve"] for r in figure.data[DATA]} == {"batch 256"}
 
 
 def test_figure_11_keeps_the_sign_of_single_samples(study: StudyTable) -> None:
@@ -101,7 +108,7 @@ def test_figure_6_draws_the_stored_losses_on_one_log_axis(study: StudyTable) -> 
 def test_figure_7_is_a_heat_map_of_each_surface_on_one_colour_scale(study: StudyTable) -> None:
     figures = LANDSCAPES["C-7"](study)
     assert [f.title.split(", ")[1] for f in figures] == ["training loss", "test loss"] * 2
-    scales = {str(f.template["encoding"]["color"]["scale"]) for f in figures}
+    scales = {str(f.template["layer"][0]["encoding"]["color"]["scale"]) for f in figures}
     assert len(scales) == 1
     records = {(round(r["v1"], 2), round(r["v2"], 2)): r["loss"] for r in figures[0].data[DATA]}
     assert len(records) == 121

@@ -55,6 +55,24 @@ def test_networks_without_a_positive_eigenvalue_are_counted_in_words() -> None:
     assert shown is not None
     assert "1 network without a positive eigenvalue is not drawn." in shown.figures[1].caption
     assert len(shown.figures[1].data["dots"]) == len(rows) - 1
+    assert {mean["batch"] for mean in shown.figures[1].data["lines"]} == {64, 256}  # as in every other figure
+
+
+def test_a_network_on_two_curves_is_counted_once() -> None:
+    rows = {row["trial_id"]: row for regime in ("lr", "lr_bs") for row in curve_rows(regime=regime, batch_sizes=SIZES)}
+    next(row for row in rows.values() if row["batch_size"] == 64)["lambda1_train"] = -0.5
+    shown = lead(FigureData(from_rows(list(rows.values()))))
+    assert shown is not None
+    assert "1 network without a positive eigenvalue is not drawn." in shown.figures[1].caption
+
+
+def test_an_attack_on_two_cells_does_not_take_the_picture() -> None:
+    rows = curve_rows(regime="lr", batch_sizes=SIZES, pgd=line(0.3, 0))
+    for row in rows[:4]:
+        row["attacks"] += [a | {"attack": "apgd_ce", "accuracy": 0.1} for a in row["attacks"] if a["attack"] == "pgd"]
+    shown = lead(FigureData(from_rows(rows)))
+    assert shown is not None
+    assert "(PGD" in shown.figures[0].title
 
 
 def test_without_an_attack_there_is_no_picture() -> None:

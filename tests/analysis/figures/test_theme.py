@@ -9,16 +9,18 @@ import pytest
 from numpy.typing import NDArray
 
 from analysis import theme
+from analysis.figures.forest import MEAN_STYLE
 from analysis.figures.landscapes import SURFACES
 from analysis.figures.plane import CONFIRMED
-from analysis.figures.representatives import COLOURS, SHAPES
 from analysis.output.page.charts import GLYPHS
 
 LIGHT, DARK = 0, 1
 
 TEXT = ("ink", "soft", "link", "supported", "refuted", "inconclusive", "not-run")
 
-MARKS = theme.marks() | set(COLOURS) | {s.colour for s in SURFACES.values()} | {CONFIRMED}
+STYLES = [*theme.REGIMES.values(), *theme.MOMENTA.values(), *theme.OPTIMIZERS.values(), *SURFACES.values(), MEAN_STYLE]
+
+MARKS = {style.colour for style in STYLES} | set(theme.COLOURS) | {CONFIRMED}
 
 
 def luminance(colour: str) -> float:
@@ -113,8 +115,21 @@ def test_curves_differ_in_colour_and_legends_can_draw_their_shapes(styles: dict[
 
 def test_the_papers_three_regimes_and_the_networks_differ_in_shape() -> None:
     assert len({theme.REGIMES[regime].shape for regime in ("lr", "lr_bs", "benchmark")}) == 3
-    assert len(set(SHAPES)) == len(set(COLOURS)) == len(SHAPES) == len(COLOURS) == 8
-    assert set(SHAPES) <= set(GLYPHS)
+    assert len(set(theme.SHAPES)) == len(set(theme.COLOURS)) == len(theme.SHAPES) == len(theme.COLOURS) == 8
+    assert set(theme.SHAPES) <= set(GLYPHS)
+
+
+def test_curves_that_no_paper_has_differ_from_the_papers_and_from_each_other() -> None:
+    momenta = [0.0, 0.2, 0.3, 0.5, 0.9, 0.95, 0.99]
+    regimes = ["lr", "lr_bs", "benchmark", "mine", "yours"]
+    found = [
+        [theme.momentum_style(one, momenta) for one in momenta],
+        [theme.regime_style(one, regimes) for one in regimes],
+        [theme.optimizer_style(one) for one in (*theme.OPTIMIZERS, "lion")],
+    ]
+    for styles in found:
+        assert len({(style.colour, style.shape) for style in styles}) == len(styles)
+    assert theme.batch_style(32) == theme.SeriesStyle("batch 32", theme.COLOURS[1], theme.SHAPES[1])
 
 
 def test_the_style_sheet_has_every_colour_in_both_themes() -> None:

@@ -13,11 +13,11 @@ def test_a_claim_counts_once_whatever_its_losses() -> None:
     found = conclude(
         verdicts(
             A1=("supported",), A2=("supported", "refuted"), A3=("refuted", "refuted"), A4=("inconclusive",),
-            A5=("supported", "inconclusive"), A6=("not run", "not run"), A7=("supported", "supported"),
+            A5=("supported", "inconclusive"), A6=("not run", "not run"), A7=("supported", "not run"),
         )
     )  # fmt: skip
-    assert found.found == "A1 and A7 hold; A3 does not hold; A2 and A5 depend on the attack's loss"
-    assert found.undecided == "1 of 6 claims that could be judged (A4)"
+    assert found.found == "A1 and A7 hold; A3 does not hold; A2 depends on the attack's loss"
+    assert found.undecided == "2 of 6 claims that could be judged (A4 and A5)"
 
 
 def test_a_study_that_decides_nothing_says_so() -> None:

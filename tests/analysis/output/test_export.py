@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from analysis.figures import Figure, FigureData, study_figures
-from analysis.figures.forest import forest_figure
+from analysis.figures.forest import forest_figures
 from analysis.figures.plane import arrow_figure, scatter_figure
 from analysis.output.export import COLUMN_INCHES, DPI, FORMATS, POINTS, draw, export_figures, print_spec
 from analysis.reports.correlation import correlation_report
@@ -38,7 +38,7 @@ def figures() -> dict[str, Figure]:
     drawn = {
         "plane": scatter_figure(data, setup, epsilon=0.3, **under),
         "counterexamples": arrow_figure(data, setup, pairs),
-        "forest": forest_figure(forest[forest["cells"] == "sound"], attack="fgsm", curvature="lambda1_train"),
+        "forest": forest_figures(forest[forest["cells"] == "sound"], attack="fgsm", curvature="lambda1_train")[0],
     }
     of_study = [figure for group in study_figures(data) for figure in group.figures]
     drawn |= {kind: next(f for f in of_study if kind in f.name) for kind in ("regimes-fgsm", "lambda1")}
@@ -122,6 +122,14 @@ def test_a_long_title_is_broken_after_its_colon(figures: dict[str, Figure]) -> N
     title = "Fashion-MNIST · StdCNN: counterexamples under FGSM at ε = 0.05, published loss"
     head, rest = print_spec(replace(figures["plane"], title=title))["title"]["text"]
     assert (head, rest) == ("Fashion-MNIST · StdCNN:", "counterexamples under FGSM at ε = 0.05, published loss")
+
+
+def test_only_labels_on_two_lines_make_a_figure_taller(figures: dict[str, Figure]) -> None:
+    assert print_spec(figures["forest"])["height"] > figures["forest"].template["height"]
+    plane = figures["plane"]
+    long = {"x": plane.template["encoding"]["x"] | {"title": "a long title of the axis (that is broken)"}}
+    layers = [one | {"encoding": one["encoding"] | long} for one in plane.template["layer"]]
+    assert print_spec(replace(plane, template=plane.template | {"layer": layers}))["height"] == plane.template["height"]
 
 
 def test_figures_that_several_panels_show_are_the_same_bytes(figures: dict[str, Figure], tmp_path: Path) -> None:

@@ -15,11 +15,12 @@ from analysis.claims.claim import Coverage, Source, Verdict, relate_losses
 from analysis.claims.tests import Stratum
 from analysis.figures.curve_sets import setups
 from analysis.findings import Findings, find
+from analysis.output.conclusion import by_claim, conclude
 from analysis.output.page import render
-from analysis.output.page.charts import split_captions
-from analysis.output.page.claims import Axis, by_claim, claim_section, tally
+from analysis.output.page.charts import Charts, split_captions
+from analysis.output.page.claims import Axis, claim_section, tally
 from analysis.output.page.finding import PLAIN, finding
-from analysis.output.page.header import coverage, deviations, why_pgd_is_weaker
+from analysis.output.page.header import coverage, deviations, header
 from analysis.statistics.estimates import Decision
 from analysis.tables.table import StudyTable, from_rows
 from search_spaces import Request
@@ -189,11 +190,21 @@ def test_the_title_says_what_the_foremost_decided_claims_say() -> None:
     decided = [verdict("A7", "refuted", "ce"), verdict("A7", "refuted", "stable"), verdict("A8", "supported")]
     said = finding([*decided, verdict("A3", "inconclusive")])
     assert said.lower() == f"{PLAIN['A7'][1]}; {PLAIN['A8'][0]}".lower()
-    assert finding(decided, rehearsal="Digits") == f"In a rehearsal on Digits, {PLAIN['A7'][1]}; {PLAIN['A8'][0]}"
+    strata = (Stratum("supported", "", dataset="digits"),)
+    rehearsed = [replace(one, rehearsal=True, strata=strata) for one in decided]
+    assert finding(rehearsed) == f"In a rehearsal on Digits, {PLAIN['A7'][1]}; {PLAIN['A8'][0]}"
+    assert finding([*rehearsed[:2], decided[2]]).lower() == PLAIN["A8"][0].lower()
 
 
-@pytest.mark.parametrize("words", [("supported", "refuted"), ("supported", "inconclusive"), ("not run", "refuted")])
-def test_the_title_says_nothing_of_a_claim_that_is_not_decided_on_both_losses(words: tuple[Any, Any]) -> None:
+def test_title_tally_and_conclusion_agree_on_a_claim_that_was_run_on_one_loss() -> None:
+    both = [verdict("A7", "refuted", "ce"), verdict("A7", "not run", "stable")]
+    assert finding(both).lower() == PLAIN["A7"][1].lower()
+    assert [(one["text"], one["count"]) for one in tally(by_claim(both))] == [("refuted", 1)]
+    assert conclude(both).refuted == ["A7"]
+
+
+@pytest.mark.parametrize("words", [("supported", "refuted"), ("supported", "inconclusive")])
+def test_the_title_says_nothing_of_a_claim_on_which_the_losses_differ(words: tuple[Any, Any]) -> None:
     both = [verdict("A7", words[0], "ce"), verdict("A7", words[1], "stable")]
     assert finding(both) == "No claim is decided yet: 1 claim could be judged"
 
@@ -263,21 +274,18 @@ def test_what_all_captions_say_is_said_once() -> None:
     assert split_captions(["Alone. Whole."]) == ("", ["Alone. Whole."])
 
 
-def test_the_page_says_why_pgd_can_be_the_weaker_attack() -> None:
-    rows = curve_rows(regime="lr", batch_sizes=SIZES, fgsm=line(0.3, 0), pgd=line(0.5, 0))
-    for row in rows:
-        row["attacks"] = [a | {"steps": 20, "step_size": a["epsilon"] / 30} for a in row["attacks"]]
-    assert "20 published steps" in why_pgd_is_weaker(from_rows(rows))
-    assert "0.67 ε" in why_pgd_is_weaker(from_rows(rows))
-    assert why_pgd_is_weaker(from_rows(curve_rows(regime="lr", fgsm=line(0.5, 0), pgd=line(0.3, 0)))) == ""
-
-
 def test_where_no_claim_can_be_judged_the_figures_come_first() -> None:
     one_seed = curve_rows(regime="lr", batch_sizes=(16, 64), seeds=(0,))
     shown = Elements(render(find(from_rows(one_seed)), []))
     sections = [attributes["id"] for tag, attributes in shown.found if tag == "section"]
     assert sections.index("figures") < sections.index("claims")
     assert "too few to decide a claim, 3 are needed" in shown.text
+
+
+def test_a_few_settings_with_more_seeds_do_not_make_a_study_that_decides() -> None:
+    few = curve_rows(batch_sizes=(16, 64), seeds=(0,)) + curve_rows(batch_sizes=(256,))
+    trust = header(find(from_rows(few)), Charts())["trust"]
+    assert "1 seed a setting: too few to decide a claim, 3 are needed" in trust
 
 
 def test_a_claims_line_says_what_decided_and_counts_the_strata_of_each_loss(findings: Findings) -> None:

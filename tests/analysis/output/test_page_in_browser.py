@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.analysis.output.browser import CHROMIUM, NO_CHROMIUM, Browser, Page
-from tests.analysis.output.whole_page import natural_rows, write_page
+from tests.analysis.output.whole_page import OTHER_EPSILON, natural_rows, write_page
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
 
@@ -202,7 +202,7 @@ def test_the_epsilon_picker_changes_the_curves_and_their_axis(page: Page) -> Non
     labels = f"[...{ATTACKED}.querySelectorAll('.role-axis-label text')].map((e) => e.textContent)"
     assert len(heights(page, ATTACKED)) > 5
     assert "90%" not in page.run(labels)
-    page.choose(f"{STUDY}.querySelector('select[data-epsilon]')", "0.1")
+    page.choose(f"{STUDY}.querySelector('select[data-epsilon]')", str(OTHER_EPSILON))
     page.until(f"{labels}.includes('90%')")
     assert len(heights(page, ATTACKED)) == 1  # every network is at 90 %
 

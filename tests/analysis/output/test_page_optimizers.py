@@ -25,7 +25,7 @@ def section(levels: dict[Setting, Level], **longer: Any) -> str:
     made = rows("cifar10", levels)
     for epochs, reached in longer.get("sgd", {}).items():
         made += rows("cifar10", {SGD: level(reached)}, epochs=epochs)
-    return body(optimizer_section(from_rows(made), Charts()))
+    return body(optimizer_section(find(from_rows(made)), Charts()))
 
 
 def body(section: Section | None) -> str:
@@ -53,7 +53,9 @@ def test_what_is_not_known_says_what_to_run() -> None:
 
 
 def test_each_accuracy_is_drawn_per_epoch_and_per_unit_of_compute_beside_its_table() -> None:
-    markup = section({SGD: level(0.8), SVRG: level(0.85)})
+    found = find(from_rows(rows("cifar10", {SGD: level(0.8), SVRG: level(0.85)})))
+    markup = body(optimizer_section(found, Charts()))
+    assert {figure.name for figure in found.figures} >= set(re.findall(r'id="figure-([^"]*)"', markup))
     assert markup.count("data-chart") == 4
     assert len(set(re.findall(r'id="figure-([^"]*)"', markup))) == 4
     assert text(markup).count("Gain at equal compute") == 3
@@ -63,7 +65,7 @@ def test_each_accuracy_is_drawn_per_epoch_and_per_unit_of_compute_beside_its_tab
 def test_choudharys_numbers_are_not_compared_without_saying_that_pgd_lies_above_fgsm() -> None:
     assert "prints PGD accuracy above FGSM's in every row" in text(section({SGD: level(0.8), SVRG: level(0.85)}))
     elsewhere = rows("mnist", {SGD: level(0.8), SVRG: level(0.85)}, only=(128,))
-    assert "Table 2" not in text(body(optimizer_section(from_rows(elsewhere), Charts())))
+    assert "Table 2" not in text(body(optimizer_section(find(from_rows(elsewhere)), Charts())))
 
 
 def test_a_claim_of_paper_b_leads_to_its_figures() -> None:

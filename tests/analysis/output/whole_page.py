@@ -14,6 +14,8 @@ from study.results.folder import Results
 from tests.analysis.large_batch import robust, to_the_loss, with_landscapes
 from tests.analysis.synthetic import curve_rows, line
 
+OTHER_EPSILON = 8 / 255
+
 
 def natural_rows() -> list[dict[str, Any]]:
     """Two curves of paper A at two epsilons; the largest batch of the benchmark diverged."""
@@ -23,7 +25,7 @@ def natural_rows() -> list[dict[str, Any]]:
     for row in rows:
         row["attacks"] = row["attacks"] or []
         right = {"correct": 9_000, "accuracy": 0.9, "correct_bits": np.packbits(np.arange(10_000) < 9_000).tobytes()}
-        row["attacks"] += [a | right | {"epsilon": 0.1} for a in row["attacks"]]
+        row["attacks"] += [a | right | {"epsilon": OTHER_EPSILON} for a in row["attacks"]]
     return rows
 
 

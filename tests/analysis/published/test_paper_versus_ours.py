@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -179,3 +180,9 @@ def test_the_page_opens_what_was_run_and_gives_one_line_to_the_rest() -> None:
     assert f"{sum(len(t.models) for t in PRINTED) - 1} tables were not run" in page
     b_table = published_section([compare(vgg_rows(), printed("Choudhary-T2", "VGG11"), "vgg11")]).body
     assert "a higher accuracy under PGD than under FGSM" in b_table
+
+
+def test_the_page_has_printed_numbers_as_they_are_printed() -> None:
+    one = compare(from_rows(to_the_loss()), printed("Yao-T7", "M1"), "m1")
+    for paper, rounding, text in ((0.523, 0.0005, "paper 0.523 ("), (2372.0, 0.5, "paper 2372 (")):
+        assert text in published_section([replace(one, cells=one.cells.assign(paper=paper, rounding=rounding))]).body

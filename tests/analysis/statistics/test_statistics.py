@@ -24,6 +24,7 @@ from analysis.statistics.intervals import (
     fisher_z_interval,
     logit_accuracy,
     mean_interval,
+    mean_intervals,
     random_effects,
 )
 from analysis.statistics.multiplicity import benjamini_yekutieli, holm
@@ -52,6 +53,9 @@ def test_mean_interval_is_students() -> None:
     expected = stats.ttest_1samp([1.0, 2.0, 4.0], 0).confidence_interval()
     assert found[1:3] == pytest.approx(expected) and found.estimate == pytest.approx(7 / 3)
     assert mean_interval([2.0])[0] == 2.0 and np.isnan(mean_interval([2.0]).low)
+    mean, low, high = mean_intervals([[1.0, 2.0, 4.0], [], [2.0], [1.0, np.inf], [3.0, np.nan]])
+    assert (mean[0], low[0], high[0]) == found[:3] and mean[2] == 2.0
+    assert np.isnan([*mean[[1, 3, 4]], *low[1:], *high[1:]]).all()
 
 
 @pytest.mark.parametrize("n", [2, 4, 7, 8, 9, 20])
