@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from analysis.statistics.groups import Codes, group_codes, numbered
 from analysis.statistics.intervals import Array
 from analysis.tables.cells import FLAGS
-from analysis.tables.table import ALIKE, CURVE, QUESTION
+from analysis.tables.table import ALIKE, CURVE, QUESTION, SETTING
 
 STUDY = (*ALIKE, *QUESTION)
 """The columns of one study: correlations are never taken across data sets, models, protocols or attacks."""
@@ -21,7 +21,7 @@ STUDY = (*ALIKE, *QUESTION)
 STRATUM = (*CURVE, *QUESTION)
 """The columns of one curve under one attack: only the batch size and the seed vary."""
 
-ALONGSIDE = ("optimizer", "weight_decay", "adversarial_training")
+ALONGSIDE = tuple(name for name in SETTING if name not in ALIKE)
 """Settings of a curve that the report compares along no axis: held fixed along every axis."""
 
 CURVATURES = ("lambda1_test", "lambda1_train")

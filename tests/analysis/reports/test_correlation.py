@@ -283,3 +283,14 @@ def test_the_order_of_rows_does_not_matter() -> None:
 def test_an_empty_folder_gives_empty_frames() -> None:
     found = correlation_report(from_rows([]))
     assert len(found.correlations) == 0 and tuple(found.correlations.columns) == COLUMNS
+
+
+def test_networks_trained_against_two_epsilons_are_never_paired() -> None:
+    rows = [
+        row
+        | {"adversarial_training": "fgsm", "adversarial_epsilon": epsilon, "trial_id": f"{row['trial_id']}{epsilon}"}
+        for epsilon in (0.1, 0.2)
+        for row in s.curve_rows(seeds=(0, 1, 2), regime="benchmark", momentum=0.9)
+    ]
+    environments = pick(part(report(rows), "sign_error"), statistic="sign_error", axis="batch_size")
+    assert list(environments["adversarial_epsilon"]) == [0.1, 0.2]
