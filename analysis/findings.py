@@ -119,11 +119,10 @@ def _forests(table: StudyTable, report: CorrelationReport) -> list[Figure]:
     if forest.empty:
         return []
     strata = at_headline(table, forest[forest["scope"] == "stratum"])
-    sound = pd.concat([strata, forest[forest["scope"] != "stratum"]])
-    sound = sound[sound["cells"] == "sound"]
+    shown = pd.concat([strata, forest[forest["scope"] != "stratum"]])
     figures = []
     for attack in sorted(strata["attack"].unique()):
-        figure = forest_figure(sound, attack=attack, curvature=CURVATURE)
+        figure = forest_figure(shown, attack=attack, curvature=CURVATURE)
         figures += [figure] if figure is not None else []
     return figures
 

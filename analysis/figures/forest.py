@@ -28,7 +28,7 @@ DODGE = 9
 def forest_figure(forest: pd.DataFrame, *, attack: str, curvature: str) -> Figure | None:
     """Strata (with 95 % intervals) and their random-effects mean (with its prediction interval), under each loss.
 
-    `forest`: rows of `CorrelationReport.forest` on sound cells at the headline epsilons.
+    `forest`: rows of `CorrelationReport.forest` at the headline epsilons.
     """
     mine = forest[(forest["attack"] == attack) & (forest["curvature"] == curvature)].dropna(subset="estimate")
     losses = sorted(mine.loc[mine["scope"] == "stratum", "loss"].unique(), key=lambda loss: (loss != "stable", loss))

@@ -127,7 +127,6 @@ CORRELATIONS: dict[str, str] = {
     **{name: KEYS[name] for name in (*CURVE, *QUESTION)},
     "batch_sizes": "batch sizes that entered, separated by spaces",
     "curvature": KEYS["curvature"],
-    "cells": "sound: flagged cells left out; all: with them",
     "statistic": "which statistic",
     "axis": "what varies within its groups",
     "estimate": "its value",

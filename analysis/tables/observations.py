@@ -42,7 +42,6 @@ class Observations:
 
     Attributes:
         curvature: one of `CURVATURES`.
-        which: "sound", or "all" for cells with flags as well.
         cells: one row per usable cell with `x` (mean log2 lambda1) and codes `study`, `stratum`, `cell`, `run` (equal
             for the two cells of one run on two curves).
         trials: one row per seed of those cells: `seed`, `trial` (a code), `accuracy`, `logit`, `x`, keys and codes.
@@ -50,7 +49,6 @@ class Observations:
     """
 
     curvature: str
-    which: str
     cells: pd.DataFrame
     trials: pd.DataFrame
     studies: pd.DataFrame
@@ -68,14 +66,13 @@ def keyed(cells: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def observe(cells: pd.DataFrame, curvature: str, which: str) -> Observations:
-    """The `keyed` cells with an answer and a positive `curvature`; if `which` is "sound", only those without flags."""
+def observe(cells: pd.DataFrame, curvature: str) -> Observations:
+    """The `keyed` cells without flags that have an answer and a positive `curvature`."""
     coded = cells.assign(x=cells[f"log2_{curvature}"])
-    reasons = _reasons(coded, which)
+    reasons = _reasons(coded)
     usable = coded[reasons == ""].reset_index(drop=True)
     return Observations(
         curvature,
-        which,
         usable,
         _explode(usable, curvature),
         _keys(coded, reasons, "study", STUDY),
@@ -99,12 +96,11 @@ def batch_list(sizes: NDArray[np.int_]) -> str:
     return " ".join(map(str, sorted(set(sizes.tolist()))))
 
 
-def _reasons(coded: pd.DataFrame, which: str) -> NDArray[np.object_]:
+def _reasons(coded: pd.DataFrame) -> NDArray[np.object_]:
     """Why each cell is left out; "" if it is not."""
     reason = np.full(len(coded), "", dtype=object)
-    if which == "sound":
-        for flag in FLAGS:
-            reason[coded[flag].to_numpy(dtype=bool) & (reason == "")] = flag
+    for flag in FLAGS:
+        reason[coded[flag].to_numpy(dtype=bool) & (reason == "")] = flag
     unanswered = coded["n_seeds"].to_numpy() == 0
     reason[unanswered] = "not run"
     reason[unanswered & (coded["n_diverged"].to_numpy() > 0)] = "diverged"

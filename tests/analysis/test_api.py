@@ -61,7 +61,7 @@ def test_the_guide_runs_as_it_is_written(guided: dict[str, Any], folder: Path) -
     assert repr(guided["study"]) == f"<Study of 9 networks in {folder}>"
     assert len(guided["networks"]) == 9
     assert len(guided["confirmed"]) > 0
-    assert set(guided["taus"]["cells"]) == {"sound"}
+    assert set(guided["taus"]["curvature"]) == {"lambda1_train", "lambda1_test"}
     assert "A-1L" in guided["titles"]
     assert guided["tex"].startswith("% Results: results; 9 networks")
     assert (folder.parent / guided["page"]).is_file()
