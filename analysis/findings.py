@@ -20,8 +20,7 @@ from analysis.figures.measures import measure_figures
 from analysis.figures.plane import arrow_figure, scatter_figure
 from analysis.figures.robust_curves import robust_curves
 from analysis.figures.sharpness import Track, density_figures, tracks
-from analysis.published.paper_versus_ours import TableComparison, compare
-from analysis.published.printed_rows import PRINTED
+from analysis.published.paper_versus_ours import TableComparison, comparisons
 from analysis.reports.correlation import CorrelationReport, correlation_report
 from analysis.reports.counterexamples import CounterexampleReport, counterexample_report
 from analysis.reports.measures import MeasureReport, measure_report
@@ -96,7 +95,7 @@ def find(table: StudyTable) -> Findings:
             landscapes={panel_id: panel(table) for panel_id, panel in LANDSCAPES.items()},
             tracks=tracks(table),
             densities=density_figures(table),
-            comparisons=[compare(table, printed, model) for printed in PRINTED for model in printed.models],
+            comparisons=comparisons(table),
         )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.published import published
-from analysis.published.printed_rows import PrintedTable, Replicates
+from analysis.published.printed_rows import PRINTED, PrintedTable, Replicates
 from analysis.statistics.intervals import Estimate, mean_interval
 from analysis.statistics.thresholds import MIN_SEEDS_OF_AN_INTERVAL
 from analysis.tables.table import StudyTable
@@ -60,6 +60,13 @@ class TableComparison:
 def quantity(cell: Mapping[Any, Any]) -> tuple[str, float | None]:
     """Metric and epsilon of a row of `TableComparison.cells`; no epsilon: not attacked."""
     return str(cell["metric"]), None if pd.isna(cell["eps"]) else float(cell["eps"])
+
+
+def comparisons(study: StudyTable) -> list[TableComparison]:
+    """Every printed table beside the runs of each of its models, the other readings of one included."""
+    return study.once(
+        "comparisons", lambda: [compare(study, printed, model) for printed in PRINTED for model in printed.models]
+    )
 
 
 def compare(study: StudyTable, table: PrintedTable, model: str) -> TableComparison:

@@ -61,6 +61,10 @@ def correlation_report(table: StudyTable) -> CorrelationReport:
     `environments.sign_errors` and `stratum_taus` for the statistics. What cannot be decided is listed with
     its reason in `note`, and its limits and p value are blank.
     """
+    return table.once("correlations", lambda: _report(table))
+
+
+def _report(table: StudyTable) -> CorrelationReport:
     cells = keyed(cells_of(table))
     parts = [_correlations(observe(cells, curvature)) for curvature in CURVATURES] if len(cells) else []
     everything = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))

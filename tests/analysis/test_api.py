@@ -114,6 +114,19 @@ def test_a_panel_is_drawn_without_the_rest_of_the_report(folder: Path) -> None:
     assert "_findings" not in vars(study)
 
 
+def test_tables_draw_no_figure_and_the_report_reads_nothing_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = analysis.load(folder)
+    claims = study.claims()
+    assert not study.correlations().empty and not study.counterexamples().empty
+    study.measures(), study.paper_versus_ours()
+    assert "_findings" not in vars(study)
+    monkeypatch.delattr("analysis.report.load")
+    page = study.report(tmp_path)
+    assert len(pd.read_csv(page.with_name("claims.csv"))) == len(claims)
+
+
 def test_every_table_is_written_next_to_the_report_as_csv_and_parquet(guided: dict[str, Any], folder: Path) -> None:
     out = folder.parent / "paper"
     study: Study = guided["study"]
