@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 
 from analysis.tables.cells import CELL
-from analysis.tables.table import ALIKE, CURVE, NESTED, PROTOCOL, QUESTION
+from analysis.tables.table import ALIKE, CURVE, NESTED, QUESTION
 from study.results.schema import ATTACK, ROW_SCHEMA
 
 
@@ -291,18 +291,17 @@ COMPARISON: dict[str, dict[str, str]] = {
         **_OF_A_DIFFERENCE,
     },
     "compared_cells": {
-        **{name: f"{KEYS[name]}, in A" if name in PROTOCOL else KEYS[name] for name in CELL},
+        **{name: KEYS[name] for name in CELL},
         **{name: KEYS[name] for name in QUESTION},
         "measure": "accuracy: under the attack; test_acc: clean; lambda1_train, lambda1_test: logarithm to base 2",
         "unit": "points of accuracy, or doublings",
-        "sizes": "sizes that differ between the two cells, those of A first; empty where they are equal",
         "first": "mean over seeds in A",
         "n_first": "networks in A",
         "second": "mean over seeds in B",
         "n_second": "networks in B",
         **_OF_A_DIFFERENCE,
         "method": "paired by seed: the same trials, trained in both (Student's t); Welch: other networks; the same "
-        "networks; too few seeds",
+        "networks; too few seeds; both at the attack's floor, where two networks cannot be told apart",
     },
 }
 """Table of a comparison of two studies, A and B -> its columns in order -> description with unit."""

@@ -305,7 +305,7 @@ def _reason(both: tuple[Cell, Cell], curvature: str, q: float, q_pairs: float) -
     split = curvature.removeprefix("lambda1_")
     flags = [flag for flag in FLAGS if any(cell[flag] for cell in both)]
     if not all(cell["decidable"] for cell in both):
-        flags.append("fewer than 3 seeds, or a third diverged")
+        flags.append("fewer than 3 seeds, or more than a third diverged")
     if not all(cell[f"converged_{split}"] for cell in both):
         flags.append("eigenvalue not converged")
     if not flags and not q <= FALSE_DISCOVERY_RATE:
