@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import pyarrow as pa
 
@@ -328,15 +328,26 @@ def dictionary() -> str:
     lines = [_INTRODUCTION, *_schema_table(ROW_SCHEMA)]
     for name in NESTED:
         lines += ["", f"### Entries of `{name}`", "", *_schema_table(ROW_SCHEMA.field(name).type.value_type)]
+    lines += ["", "## Columns of a curve", "", "They are constant along a curve.", ""]
+    lines += _descriptions({name: KEYS[name] for name in CURVE})
     for title, introduction, tables in (
         ("Tables beside the report", _TABLES, DESCRIPTIONS),
         ("Tables of `python -m analysis.compare A B --out DIR`", "Each is written as CSV and as Parquet.", COMPARISON),
     ):
         lines += ["", f"## {title}", "", introduction]
         for name, columns in tables.items():
-            rows = (f"| `{column}` | {_escaped(text)} |" for column, text in columns.items())
-            lines += ["", f"### `{name}`", "", "| Column | Description |", "| --- | --- |", *rows]
+            of_curves = set(CURVE) <= set(columns)
+            told = {column: text for column, text in columns.items() if not (of_curves and column in CURVE)}
+            lines += ["", f"### `{name}`", "", *([_OF_CURVES, ""] if of_curves else []), *_descriptions(told)]
     return "\n".join(lines) + "\n"
+
+
+_OF_CURVES = "The [columns of a curve](#columns-of-a-curve), and:"
+
+
+def _descriptions(columns: Mapping[str, str]) -> list[str]:
+    rows = (f"| `{column}` | {_escaped(text)} |" for column, text in columns.items())
+    return ["| Column | Description |", "| --- | --- |", *rows]
 
 
 def _schema_table(fields: Iterable[pa.Field]) -> Iterator[str]:
