@@ -21,7 +21,6 @@ from analysis.tables.observations import (
     Observations,
     batch_list,
     by_code,
-    column,
     keyed,
     observe,
 )
@@ -95,7 +94,7 @@ def stratum_taus(seen: Observations) -> pd.DataFrame:
         sizes.append(batch_list(batch[used]))
     cells = seen.cells[kept]
     codes = cells["stratum"].to_numpy(dtype=np.intp)
-    x, y = column(cells, "x"), column(cells, "accuracy")
+    x, y = cells["x"].to_numpy(dtype=float), cells["accuracy"].to_numpy(dtype=float)
     grouped = kendall_by_group(x, y, codes)
     rows = pd.DataFrame({"stratum": np.arange(count), "note": notes, "batch_sizes": sizes})
     tau = pd.DataFrame({"estimate": grouped.tau, "p": kendall_p(grouped, x, y, codes), "n": grouped.n})

@@ -8,6 +8,7 @@ other all cells. So what a look finds does not depend on which curve was trained
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -16,10 +17,8 @@ from numpy.typing import NDArray
 from analysis.statistics.groups import group_codes
 from analysis.statistics.thresholds import LOOK_SHARES, LOOKS
 from analysis.tables.cells import roster_of
+from analysis.tables.lookup import Frame
 from analysis.tables.table import CURVE, StudyTable
-
-FRAMES = ("points", "attacks", "transfers", "spectra", "landscapes", "sharpness", "tracked")
-"""The frames of a table with a row or more for each trained network on each of its curves."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def restricted(table: StudyTable, roster: pd.DataFrame, seeds: np.ndarray[tuple[
     def holds(frame: pd.DataFrame) -> NDArray[np.bool_]:
         return pd.MultiIndex.from_frame(frame[["trial_id", "regime"]]).isin(index)
 
-    frames = {name: getattr(table, name) for name in FRAMES}
+    frames = {name: getattr(table, name) for name in get_args(Frame)}
     trials, planned = table.trials, table.planned
     own = trials["trial_id"].isin(kept["trial_id"])
     return replace(

@@ -11,7 +11,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.statistics.groups import Codes, group_codes, numbered
-from analysis.statistics.intervals import Array
 from analysis.tables.cells import FLAGS
 from analysis.tables.table import ALIKE, CURVE, QUESTION, SETTING
 
@@ -135,8 +134,3 @@ def by_code(codes: Codes, count: int) -> list[Codes]:
     order = np.argsort(codes, kind="stable")
     ends = np.searchsorted(codes[order], np.arange(1, count))
     return list(np.split(order, ends)) if count else []
-
-
-def column(frame: pd.DataFrame, name: str) -> Array:
-    """A column as float64."""
-    return frame[name].to_numpy(dtype=float)
