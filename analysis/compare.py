@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,21 +25,23 @@ from analysis.claims.tests import Stratum
 from analysis.output.columns import COMPARISON
 from analysis.output.downloads import write_tables
 from analysis.statistics.estimates import Floats, LinearContrast, mean_of_seeds
+from analysis.statistics.intervals import clopper_pearson
 from analysis.statistics.multiplicity import benjamini_yekutieli
 from analysis.statistics.thresholds import (
     CURVATURE_DELTA,
     CURVATURE_STEP,
     FALSE_DISCOVERY_RATE,
+    FLOOR,
     ROBUST_DELTA,
     SIGNIFICANCE,
 )
 from analysis.tables.cells import CELL
-from analysis.tables.table import PROTOCOL, QUESTION, StudyTable, check_named_once, load, versions
+from analysis.tables.merge import other_network
+from analysis.tables.table import QUESTION, StudyTable, check_named_once, load, versions
 from analysis.tables.words import label, value_text
 from search_spaces import TRIAL_FIELDS, GridError
 from search_spaces.outside import load_study
 from study.results.folder import RecordsError
-from study.results.schema import OUTCOME
 from study.results.storage import masked
 
 SAME, DIFFERS, OPEN = "same", "differs", "open"
@@ -47,7 +49,8 @@ SAME, DIFFERS, OPEN = "same", "differs", "open"
 the number of comparisons, or neither."""
 
 PAIRED, INDEPENDENT, IDENTICAL, TOO_FEW = "paired by seed", "Welch", "the same networks", "too few seeds"
-"""How a cell's difference was taken."""
+AT_FLOOR = "both at the attack's floor"
+"""How a cell's difference was taken. At the floor of an attack two networks cannot be told apart."""
 
 SHOWN = 15
 """Rows of a table in the terminal; the files have all."""
@@ -112,16 +115,11 @@ def compare_tables(first: StudyTable, second: StudyTable) -> Comparison:
 
 def _shared(first: pd.DataFrame, second: pd.DataFrame) -> tuple[set[str], set[str]]:
     """The trials that both trained, and those of them with the same weights, as `analysis.tables.merge` tells it."""
-    both = first[first["status"] != "failed"].merge(
-        second[second["status"] != "failed"], on="trial_id", suffixes=("", "_2")
-    )
-    outcome = pd.Series(True, index=both.index)
-    for name in (one.name for one in OUTCOME if one.name != "history"):
-        one, other = both[name], both[f"{name}_2"]
-        outcome &= (one == other) | one.isna() | other.isna()
-    one, other = both["weights_sha256"], both["weights_sha256_2"]
-    same = (one == other).where(one.notna() & other.notna(), outcome) & (both["status"] == both["status_2"])
-    return set(both["trial_id"]), set(both.loc[same.astype(bool), "trial_id"])
+    known = [one[one["status"] != "failed"].set_index("trial_id").astype(object) for one in (first, second)]
+    both = known[0].index.intersection(known[1].index)
+    rows = (one.where(one.notna(), None).loc[both].to_dict("records") for one in known)
+    same = {trial_id for trial_id, *pair in zip(both, *rows, strict=True) if not other_network(*pair)}
+    return set(both), same
 
 
 # Settings
@@ -150,9 +148,10 @@ _PROVENANCE = {"device": "device", "CPU threads": "threads", "number format": "d
 
 def _listed(values: pd.Series, most: int = 12) -> str:
     unique = sorted(values.dropna().unique().tolist())
+    none = ["none"] if values.isna().any() else []
     if len(unique) > most:
-        return f"{len(unique)} values, {value_text(unique[0])} to {value_text(unique[-1])}"
-    return ", ".join(value_text(value) for value in unique)
+        unique, none = [], [*none, f"{len(unique)} values, {value_text(unique[0])} to {value_text(unique[-1])}"]
+    return ", ".join([*none, *(value_text(value) for value in unique)])
 
 
 # Verdicts and effects
@@ -232,21 +231,29 @@ def compare_cells(first: StudyTable, second: StudyTable, same: Set[str] = frozen
     """
     groups = _groups(first), _groups(second)
     rows, deltas = [], []
-    for one, other, sizes in _matched(*groups):
+    for one in filter(groups[1].__contains__, groups[0]):
         key = dict(zip(_CELL_COLUMNS, one, strict=True))
-        a, b = groups[0][one], groups[1][other]
+        a, b = groups[0][one], groups[1][one]
         difference, method = _between(a, b, same)
         identical = method == IDENTICAL
+        if key["measure"] == "accuracy" and not identical and _at_floor(a) and _at_floor(b):
+            method = AT_FLOOR
         rows.append(
             key
-            | {"unit": "doublings" if str(key["measure"]).startswith("lambda1") else "points", "sizes": sizes}
+            | {"unit": "doublings" if str(key["measure"]).startswith("lambda1") else "points"}
             | {"first": a.value.mean(), "n_first": len(a.value), "second": b.value.mean(), "n_second": len(b.value)}
             | _difference(difference, equal=identical)
             | {"method": method}
         )
         delta = _delta(str(key["measure"]), str(key["dataset"]))
-        deltas.append(np.nan if identical else difference.p_within(delta))
+        deltas.append(np.nan if method in (IDENTICAL, AT_FLOOR) else difference.p_within(delta))
     return _judged("compared_cells", rows, np.array(deltas))
+
+
+def _at_floor(group: _Group) -> bool:
+    """Whether a cell's accuracy under an attack is at its floor, as `analysis.tables.cells` tells it."""
+    images = 100 / group.rounding
+    return bool(clopper_pearson(group.value.sum() / group.rounding, images * len(group.value)).high < FLOOR)
 
 
 def _delta(measure: str, dataset: str) -> float:
@@ -281,41 +288,12 @@ def _groups(table: StudyTable) -> dict[tuple[Any, ...], _Group]:
     }
 
 
-def _matched(
-    first: Mapping[tuple[Any, ...], Any], second: Mapping[tuple[Any, ...], Any]
-) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...], str]]:
-    """The keys of equal cells, and of cells that differ in their sizes alone, with these in words.
-
-    Sizes may differ only where each study has one cell left without an equal one.
-    """
-    for key in first:
-        if key in second:
-            yield key, key, ""
-    left = _by_setting(first, second), _by_setting(second, first)
-    for setting, ones in left[0].items():
-        others = left[1].get(setting, [])
-        if len(ones) == len(others) == 1:
-            sizes = zip(CELL, ones[0], others[0], strict=False)
-            told = [f"{label(n)} {value_text(a)} and {value_text(b)}" for n, a, b in sizes if a != b]
-            yield ones[0], others[0], ", ".join(told)
-
-
-def _by_setting(own: Iterable[tuple[Any, ...]], other: Iterable[tuple[Any, ...]]) -> dict[tuple[Any, ...], list[Any]]:
-    """The keys that only `own` has, by what is left of them without sizes."""
-    sizes = {CELL.index(name) for name in PROTOCOL}
-    found: dict[tuple[Any, ...], list[Any]] = {}
-    known = set(other)
-    for key in own:
-        if key not in known:
-            found.setdefault(tuple(part for place, part in enumerate(key) if place not in sizes), []).append(key)
-    return found
-
-
 def _between(first: _Group, second: _Group, same: Set[str]) -> tuple[LinearContrast, str]:
     """The second less the first, and how it was taken.
 
-    The same trials, trained in both studies, share first weights and data order: they are paired. Else the studies are
-    independent once the networks that both hold are left out, which say nothing of a difference.
+    The same trials, trained in both studies, share first weights and data order: they are paired. Otherwise networks
+    with the same weights in both studies are left out, since they cannot show a difference, and the rest are compared
+    as independent samples (Welch).
     """
     rounding = max(first.rounding, second.rounding)
     if first.trial_id == second.trial_id:
@@ -366,7 +344,8 @@ def show(found: Comparison, console: Console) -> None:
         console.print(f"{letter}  {table.where}: {len(table.trials)} networks ({counts})")
     if found.shared:
         console.print(f"{found.shared} trials were trained in both, {found.same} of them to the same weights")
-    _print(console, "Settings that differ", ("", "A", "B"), found.settings.itertuples(index=False, name=None))
+    if len(found.settings):
+        _print(console, "Settings that differ", ("", "A", "B"), found.settings.itertuples(index=False, name=None))
     _show_verdicts(found.verdicts, console)
     rows: list[tuple[Any, ...]] = [
         (one.stratum, one.claims, one.loss, *(in_words(v, one.unit) for v in (one.first, one.second)), *_in_words(one))
@@ -375,11 +354,11 @@ def show(found: Comparison, console: Console) -> None:
     title = _counted("effects measured in both", found.effects, known=False)
     _print(console, title, ("Effect", "Claims", "Loss", "A", "B", "B less A", "q"), rows)
     rows = [
-        (_cell_name(one), *(_level(v, one.unit) for v in (one.first, one.second)), *_in_words(one), one.sizes)
+        (_cell_name(one), *(_level(v, one.unit) for v in (one.first, one.second)), *_in_words(one))
         for one in _differing(found.cells)
     ]
     title = _counted("measures of cells in both", found.cells, known=True)
-    _print(console, title, ("Cell", "A", "B", "B less A", "q", "Sizes"), rows)
+    _print(console, title, ("Cell", "A", "B", "B less A", "q"), rows)
     console.print(
         f"B less A has a 95 % interval; q: adjusted for all comparisons of its table (Benjamini-Yekutieli), at most "
         f"{FALSE_DISCOVERY_RATE:g} where it differs. Eigenvalues are compared as a factor."
@@ -463,6 +442,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (RecordsError, GridError, OSError, RuntimeError) as error:
         print(f"error: {masked(str(error))}", file=sys.stderr)
         return 2
+    if files := sorted({*found.first.not_given, *found.second.not_given}):
+        print(f"without what {', '.join(files)} planned and claims: give it with --grid", file=sys.stderr)
     terminal = Console(markup=False, highlight=False)
     show(found, terminal if terminal.is_terminal else Console(markup=False, highlight=False, width=160))
     return 0

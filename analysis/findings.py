@@ -21,8 +21,7 @@ from analysis.figures.measures import measure_figures
 from analysis.figures.plane import arrow_figure, scatter_figure
 from analysis.figures.robust_curves import robust_curves
 from analysis.figures.sharpness import Track, density_figures, tracks
-from analysis.published.paper_versus_ours import TableComparison, compare
-from analysis.published.printed_rows import PRINTED
+from analysis.published.paper_versus_ours import TableComparison, comparisons
 from analysis.reports.correlation import CorrelationReport, correlation_report
 from analysis.reports.counterexamples import CounterexampleReport, counterexample_report
 from analysis.reports.measures import MeasureReport, measure_report
@@ -100,7 +99,7 @@ def find(table: StudyTable) -> Findings:
             tracks=tracks(table),
             densities=density_figures(table),
             optimizers=drawn_comparisons(table),
-            comparisons=[compare(table, printed, model) for printed in PRINTED for model in printed.models],
+            comparisons=comparisons(table),
         )
 
 
@@ -123,10 +122,9 @@ def _forests(table: StudyTable, report: CorrelationReport) -> list[Figure]:
     if forest.empty:
         return []
     strata = at_headline(table, forest[forest["scope"] == "stratum"])
-    sound = pd.concat([strata, forest[forest["scope"] != "stratum"]])
-    sound = sound[sound["cells"] == "sound"]
+    shown = pd.concat([strata, forest[forest["scope"] != "stratum"]])
     attacks = sorted(strata["attack"].unique())
-    return [figure for attack in attacks for figure in forest_figures(sound, attack=attack, curvature=CURVATURE)]
+    return [figure for attack in attacks for figure in forest_figures(shown, attack=attack, curvature=CURVATURE)]
 
 
 def on_test_images(rows: pd.DataFrame) -> pd.DataFrame:

@@ -12,13 +12,18 @@ from uuid import uuid4
 import altair as alt
 import pandas as pd
 
+from analysis.claims import evaluate
 from analysis.claims.claim import to_frame
 from analysis.figures import FIGURES, Figure, FigureData
 from analysis.findings import Findings, find
 from analysis.output.downloads import aggregated, comparisons_frame, conflicts_frame, networks
 from analysis.output.export import picture
 from analysis.output.latex import latex_tables
+from analysis.published.paper_versus_ours import comparisons
 from analysis.report import write_report
+from analysis.reports.correlation import correlation_report
+from analysis.reports.counterexamples import counterexample_report
+from analysis.reports.measures import measure_report
 from analysis.tables.table import StudyTable, load
 from search_spaces.outside import load_study
 
@@ -61,23 +66,23 @@ class Study:
 
     def claims(self) -> pd.DataFrame:
         """One row a claim and attack loss with its verdict; the columns of `claims.csv`."""
-        return to_frame(self._findings.verdicts)
+        return to_frame(evaluate(self.table))
 
     def correlations(self) -> pd.DataFrame:
         """One row a statistic; the columns of `correlations.csv`."""
-        return self._findings.correlations.correlations
+        return correlation_report(self.table).correlations
 
     def counterexamples(self) -> pd.DataFrame:
-        """Confirmed, candidate and floor-artefact pairs, most severe first; the columns of `counterexamples.csv`."""
-        return self._findings.counterexamples.found
+        """Confirmed pairs, candidates and floor artefacts, each most severe first; columns of `counterexamples.csv`."""
+        return counterexample_report(self.table).found
 
     def measures(self) -> pd.DataFrame:
         """One row a pair of measures of sharpness and of robustness; the columns of `measures.csv`."""
-        return self._findings.measures.summary
+        return measure_report(self.table).summary
 
     def paper_versus_ours(self) -> pd.DataFrame:
         """One row a printed number with ours next to it; the columns of `paper_versus_ours.csv`."""
-        return comparisons_frame(self._findings.comparisons)
+        return comparisons_frame(comparisons(self.table))
 
     def figures(self) -> dict[str, str]:
         """Name -> title of every figure of the report."""
@@ -107,9 +112,9 @@ class Study:
         """Write the report as `python -m analysis.report` does; returns the page's path.
 
         Raises:
-            ReportError: an unknown format, nothing to report, or a folder that cannot be written to.
+            ReportError: an unknown format, or a folder that cannot be written to.
         """
-        return write_report(self.table.locations, out, formats)
+        return write_report(self._findings, out, formats)[0]
 
     def _panel(self, name: str) -> list[Figure]:
         """The figures of the panel whose id is `name` or begins it, drawn without the rest of the report."""

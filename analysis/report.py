@@ -19,7 +19,7 @@ from analysis.output.latex import TABLES, write_latex
 from analysis.output.page import render
 from analysis.tables.cells import cells_and_worst
 from analysis.tables.merge import conflicts_in_words
-from analysis.tables.table import load
+from analysis.tables.table import StudyTable, load
 from search_spaces import GridError
 from search_spaces.outside import load_study
 from study.results.folder import RecordsError
@@ -53,19 +53,14 @@ def _without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def write_report(location: Locations, out: str | Path | None = None, formats: Sequence[str] = ()) -> Path:
-    """Write a report as `find_and_write` does; returns the path of report.html."""
-    return find_and_write(location, out, formats)[0]
-
-
 @_without_garbage_collection()
-def find_and_write(
-    location: Locations, out: str | Path | None = None, formats: Sequence[str] = ()
+def write_report(
+    study: Locations | Findings, out: str | Path | None = None, formats: Sequence[str] = ()
 ) -> tuple[Path, Findings]:
     """Write report.html, its tables (CSV, Parquet, LaTeX) and, if `formats` names any, every figure.
 
     Args:
-        location: a results folder or URI, or several, which are united (`analysis.tables.merge`).
+        study: a results folder or URI, or several, which are united (`analysis.tables.merge`); or what was found there.
         out: the report's folder; by default `report/` in a local results folder, beside a packed study, and `./report`
             for a URI or several.
         formats: any of `analysis.output.export.FORMATS`.
@@ -79,16 +74,11 @@ def find_and_write(
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise ReportError(f"unknown format {', '.join(unknown)}; valid formats: {', '.join(FORMATS)}")
-    locations = [location] if isinstance(location, str | Path) else list(location)
-    try:
-        table = load(*locations)
-    except RecordsError as error:
-        raise ReportError(str(error)) from error
-    except (OSError, RuntimeError) as error:  # a file, a loop of links, a home that does not exist, no network
-        names = " and ".join(masked(str(one)) for one in locations)
-        raise ReportError(f"cannot read {names}: {masked(str(error))}") from error
-    folder = _folder(locations, out)
-    findings = find(table)
+    if isinstance(study, Findings):
+        findings, folder = study, _folder(study.table.locations, out)
+    else:
+        locations = [study] if isinstance(study, str | Path) else study
+        findings, folder = find(_table(locations)), _folder(locations, out)
     page = folder / "report.html"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -103,6 +93,16 @@ def find_and_write(
     except OSError as error:
         raise ReportError(f"cannot write the report to {folder}: {error}; give another folder with --out") from error
     return page, findings
+
+
+def _table(locations: Sequence[str | Path]) -> StudyTable:
+    try:
+        return load(*locations)
+    except RecordsError as error:
+        raise ReportError(str(error)) from error
+    except (OSError, RuntimeError) as error:  # a file, a loop of links, a home that does not exist, no network
+        names = " and ".join(masked(str(one)) for one in locations)
+        raise ReportError(f"cannot read {names}: {masked(str(error))}") from error
 
 
 def frames(findings: Findings) -> dict[str, pd.DataFrame]:
@@ -145,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.grid:
             load_study(arguments.grid)
-        page, findings = find_and_write(arguments.results, arguments.out, formats)
+        page, findings = write_report(arguments.results, arguments.out, formats)
     except (ReportError, GridError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

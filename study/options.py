@@ -51,7 +51,7 @@ examples:
       what --grid, --select and --probes may name
 
 The same command again continues where it was interrupted, and repeats nothing
-that is finished. All options, and the exit statuses: README.md.
+that is finished. The exit statuses are in README.md.
 """
 
 

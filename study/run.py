@@ -338,10 +338,10 @@ def _write_report(results: Results, request: Request, grid: Grid, argv: Sequence
     """Write the report; print what it found, what is undecided with the next command, and its path."""
     from analysis.output.conclusion import conclude
     from analysis.output.page.header import title
-    from analysis.report import ReportError, find_and_write
+    from analysis.report import ReportError, write_report
 
     try:
-        page, findings = find_and_write(results.location)
+        page, findings = write_report(results.location)
     except (ReportError, GridError) as error:
         raise checks.InputError(str(error)) from error
     conclusion = conclude(findings.verdicts)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import analysis
-from analysis.report import find_and_write
 from analysis.report import main as report
+from analysis.report import write_report
 from search_spaces import Request, plan
 from search_spaces.outside import STUDY_FILES
 from study.data import load, split
@@ -91,7 +91,7 @@ def test_its_networks_are_reported_with_its_plan_names_and_claims_where_the_file
     file = newcomer / "my_study.py"
     file.write_text(file.read_text(encoding="utf-8") + CLAIM, encoding="utf-8")
     results = train(newcomer)
-    page, findings = find_and_write(results.location)
+    page, findings = write_report(results.location)
     text = page.read_text(encoding="utf-8")
     assert "softmax" in text
     assert "LR 0.02 constant" in text

@@ -29,8 +29,11 @@ def evaluate(table: StudyTable) -> list[Verdict]:
 
     The claims of the study files that made these results come after the papers'.
     """
-    evidence = Evidence(table)
-    return [verdict for claim in claims_of(table.requests).values() for verdict in _judge(claim, evidence)]
+    return table.once("verdicts", lambda: _evaluate(Evidence(table), claims_of(table.requests).values()))
+
+
+def _evaluate(evidence: Evidence, claims: Iterable[Claim]) -> list[Verdict]:
+    return [verdict for claim in claims for verdict in _judge(claim, evidence)]
 
 
 def claims_of(requests: Iterable[Request]) -> dict[str, Claim]:

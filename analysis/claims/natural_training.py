@@ -22,7 +22,7 @@ from analysis.claims.tests import (
 from search_spaces.natural_training import BATCH_SIZES, MOMENTA, STUDIES
 from search_spaces.regimes import BENCHMARK_MOMENTUM
 
-PAPER = "natural-training paper (2020)"
+PAPER = "Kamath et al. (2020)"
 
 LR = (Setting("lr"),)
 LR_BS = (Setting("lr_bs"),)

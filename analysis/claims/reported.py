@@ -96,9 +96,7 @@ def _sign_error(evidence: Evidence, loss: str | None, curve: Curve) -> Stratum:
 
 def _environments(evidence: Evidence, loss: str | None) -> dict[tuple[object, ...], dict[Any, Any]]:
     """(*curve key, attack) -> its sign-error along the batch size at the headline epsilon."""
-    seen = observe(
-        keyed(_asked(evidence, loss, headline_epsilons(evidence.whole, cells(evidence.table)))), CURVATURE, "sound"
-    )
+    seen = observe(keyed(_asked(evidence, loss, headline_epsilons(evidence.whole, cells(evidence.table)))), CURVATURE)
     if not len(seen.trials):
         return {}
     errors = sign_errors(seen)
@@ -138,7 +136,7 @@ def _taus(evidence: Evidence, attack: str, epsilon: float, loss: str | None) -> 
     asked = asked[asked["attack"] == attack].reset_index(drop=True)
     if not len(asked):
         return {}
-    seen = observe(keyed(asked), CURVATURE, "sound")
+    seen = observe(keyed(asked), CURVATURE)
     found = stratum_taus(seen).merge(seen.strata[list(CURVE)], left_on="stratum", right_index=True)
     records = found[["estimate", "low", "high", "p"]].astype(float).to_dict("records")
     return dict(zip(curve_keys(found), records, strict=True))

@@ -33,8 +33,7 @@ def forest_figures(forest: pd.DataFrame, *, attack: str, curvature: str) -> list
     """A figure for each number of epochs or target loss: strata (with 95 % intervals) and their random-effects mean
     (with its prediction interval), under each loss.
 
-    `forest`: rows of `CorrelationReport.forest` on sound cells and attacked test images; strata at the headline
-    epsilons.
+    `forest`: rows of `CorrelationReport.forest` on attacked test images; strata at the headline epsilons.
     """
     mine = forest[(forest["attack"] == attack) & (forest["curvature"] == curvature)].dropna(subset="estimate")
     groups = mine.groupby(["epochs", "target_loss"], dropna=False)

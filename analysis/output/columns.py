@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import pyarrow as pa
 
 from analysis.tables.cells import CELL
-from analysis.tables.table import ALIKE, CURVE, NESTED, PROTOCOL, QUESTION
+from analysis.tables.table import ALIKE, CURVE, NESTED, QUESTION
 from study.results.schema import ATTACK, ROW_SCHEMA
 
 
@@ -127,7 +127,6 @@ CORRELATIONS: dict[str, str] = {
     **{name: KEYS[name] for name in (*CURVE, *QUESTION)},
     "batch_sizes": "batch sizes that entered, separated by spaces",
     "curvature": KEYS["curvature"],
-    "cells": "sound: flagged cells left out; all: with them",
     "statistic": "which statistic",
     "axis": "what varies within its groups",
     "estimate": "its value",
@@ -292,18 +291,17 @@ COMPARISON: dict[str, dict[str, str]] = {
         **_OF_A_DIFFERENCE,
     },
     "compared_cells": {
-        **{name: f"{KEYS[name]}, in A" if name in PROTOCOL else KEYS[name] for name in CELL},
+        **{name: KEYS[name] for name in CELL},
         **{name: KEYS[name] for name in QUESTION},
         "measure": "accuracy: under the attack; test_acc: clean; lambda1_train, lambda1_test: logarithm to base 2",
         "unit": "points of accuracy, or doublings",
-        "sizes": "sizes that differ between the two cells, those of A first; empty where they are equal",
         "first": "mean over seeds in A",
         "n_first": "networks in A",
         "second": "mean over seeds in B",
         "n_second": "networks in B",
         **_OF_A_DIFFERENCE,
         "method": "paired by seed: the same trials, trained in both (Student's t); Welch: other networks; the same "
-        "networks; too few seeds",
+        "networks; too few seeds; both at the attack's floor, where two networks cannot be told apart",
     },
 }
 """Table of a comparison of two studies, A and B -> its columns in order -> description with unit."""
@@ -330,15 +328,26 @@ def dictionary() -> str:
     lines = [_INTRODUCTION, *_schema_table(ROW_SCHEMA)]
     for name in NESTED:
         lines += ["", f"### Entries of `{name}`", "", *_schema_table(ROW_SCHEMA.field(name).type.value_type)]
+    lines += ["", "## Columns of a curve", "", "They are constant along a curve.", ""]
+    lines += _descriptions({name: KEYS[name] for name in CURVE})
     for title, introduction, tables in (
         ("Tables beside the report", _TABLES, DESCRIPTIONS),
         ("Tables of `python -m analysis.compare A B --out DIR`", "Each is written as CSV and as Parquet.", COMPARISON),
     ):
         lines += ["", f"## {title}", "", introduction]
         for name, columns in tables.items():
-            rows = (f"| `{column}` | {_escaped(text)} |" for column, text in columns.items())
-            lines += ["", f"### `{name}`", "", "| Column | Description |", "| --- | --- |", *rows]
+            of_curves = set(CURVE) <= set(columns)
+            told = {column: text for column, text in columns.items() if not (of_curves and column in CURVE)}
+            lines += ["", f"### `{name}`", "", *([_OF_CURVES, ""] if of_curves else []), *_descriptions(told)]
     return "\n".join(lines) + "\n"
+
+
+_OF_CURVES = "The [columns of a curve](#columns-of-a-curve), and:"
+
+
+def _descriptions(columns: Mapping[str, str]) -> list[str]:
+    rows = (f"| `{column}` | {_escaped(text)} |" for column, text in columns.items())
+    return ["| Column | Description |", "| --- | --- |", *rows]
 
 
 def _schema_table(fields: Iterable[pa.Field]) -> Iterator[str]:

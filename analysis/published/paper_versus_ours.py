@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.published import published
-from analysis.published.printed_rows import PrintedTable, Replicates
+from analysis.published.printed_rows import PRINTED, PrintedTable, Replicates
 from analysis.statistics.intervals import Estimate, mean_interval
 from analysis.tables.table import StudyTable
 from analysis.tables.words import name
@@ -70,6 +70,13 @@ def printed_decimals(cell: Mapping[Any, Any]) -> int:
 def our_decimals(cell: Mapping[Any, Any]) -> int:
     """Decimals of ours, unless its quantity is one of `LOGARITHMIC`, which have significant digits."""
     return min(2, max(1, printed_decimals(cell)))
+
+
+def comparisons(study: StudyTable) -> list[TableComparison]:
+    """Every printed table beside the runs of each of its models, the other readings of one included."""
+    return study.once(
+        "comparisons", lambda: [compare(study, printed, model) for printed in PRINTED for model in printed.models]
+    )
 
 
 def compare(study: StudyTable, table: PrintedTable, model: str) -> TableComparison:

@@ -36,6 +36,8 @@ TRIAL_COLUMNS = ("trial", "x", "accuracy", "logit", "stratum", "cell", "seed")
 
 Columns = dict[str, NDArray[Any]]
 
+FLIP = "pooled_against_within"
+
 DESCRIPTIVE = "descriptive: mixes curves, and seeds of a cell are not independent"
 
 
@@ -47,7 +49,7 @@ def study_associations(seen: Observations) -> pd.DataFrame:
     `x` is log2 lambda1 throughout. Rank statistics take the adversarial accuracy as it is, linear ones its
     logit. A run that lies on two curves counts once where curves are mixed.
 
-    - tau_b_pooled, spearman_pooled, pearson_pooled: over all trials; descriptive.
+    - tau_b_pooled, spearman_pooled: over all trials; descriptive.
     - pearson_between_curves: over the curves' means. rmcorr_within_curves: deviations of cell
       means from the curve's mean.
     - pooled_against_within: of cell means, the pooled correlation less that within curves; p is that of opposite signs.
@@ -95,17 +97,16 @@ def _take(columns: Columns, members: Codes | NDArray[np.bool_]) -> Columns:
 
 def _one_study(cells: Columns, trials: Columns) -> Iterator[dict[str, Any]]:
     once = _take(trials, _first_seen(trials["trial"]))
-    x, accuracy, logit = once["x"], once["accuracy"], once["logit"]
+    x, accuracy = once["x"], once["accuracy"]
     yield _row("tau_b_pooled", kendall_tau_b(x, accuracy), DESCRIPTIVE)
     yield _row("spearman_pooled", spearman(x, accuracy), DESCRIPTIVE)
-    yield _row("pearson_pooled", pearson(x, logit), DESCRIPTIVE)
     curve = np.unique(trials["stratum"], return_inverse=True)[1]
     size = np.maximum(np.bincount(curve), 1)
     means = (np.bincount(curve, weights=trials[name]) / size for name in ("x", "logit"))
     yield _row("pearson_between_curves", pearson(*means))
     yield _row("rmcorr_within_curves", repeated_measures_correlation(cells["x"], cells["logit"], cells["stratum"]))
     flip = pooled_against_within(cells["x"], cells["logit"], cells["stratum"])
-    yield _row("pooled_against_within", flip, "p: that the two signs differ; n counts curves")
+    yield _row(FLIP, flip, "p: that the two signs differ; n counts curves")
     residuals = (mean_residuals(once[name], once["cell"], once["seed"]) for name in ("x", "logit"))
     within = over_seeds(*residuals)
     few = (

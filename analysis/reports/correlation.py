@@ -11,7 +11,7 @@ from analysis.reports.associations import study_associations
 from analysis.reports.environments import sign_errors
 from analysis.statistics.correlations import kendall_by_group, kendall_p
 from analysis.statistics.intervals import Z_VARIANCE, continuity_tau, fisher_z_interval, random_effects
-from analysis.statistics.thresholds import MIN_BATCH_SIZES, MIN_SEEDS, MIN_SPAN, SIGNIFICANCE
+from analysis.statistics.thresholds import MIN_BATCH_SIZES, MIN_SEEDS, MIN_SPAN
 from analysis.tables.cells import cells as cells_of
 from analysis.tables.epsilons import at_headline
 from analysis.tables.observations import (
@@ -21,7 +21,6 @@ from analysis.tables.observations import (
     Observations,
     batch_list,
     by_code,
-    column,
     keyed,
     observe,
 )
@@ -34,7 +33,7 @@ _TEXT = ("dataset", "model", "regime", "optimizer", "adversarial_training", "aug
 COLUMNS = (
     *CURVE,
     *QUESTION,
-    *("batch_sizes", "curvature", "cells", "statistic", "axis", "estimate", "low", "high", "p", "n", "note"),
+    *("batch_sizes", "curvature", "statistic", "axis", "estimate", "low", "high", "p", "n", "note"),
 )
 
 ALL = "all"
@@ -43,36 +42,36 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class CorrelationReport:
-    """Tidy frames with the columns `COLUMNS`; `cells` is "sound" (flagged cells left out) or "all".
+    """Tidy frames with the columns `COLUMNS`.
 
     `correlations`: everything. `forest`: the decidable strata (`scope` "stratum") with their random-effects summaries
     per study (`scope` "study") and over all studies at the headline epsilons (`scope` "all"), with `predicted_low`,
-    `predicted_high`, `i2`. `simpson`: one row per study with `pooled`, `between_curves`, `within_curves`,
-    `within_cells` (all of log2 lambda1 and logit accuracy) and `simpson`: whether pooled and within-curve signs are
-    shown to differ (`p` at most .05, `statistics.correlations.pooled_against_within`).
+    `predicted_high`, `i2`.
     """
 
     correlations: pd.DataFrame
     forest: pd.DataFrame
-    simpson: pd.DataFrame
 
 
 def correlation_report(table: StudyTable) -> CorrelationReport:
     """All correlations of lambda1 and adversarial accuracy in a results folder.
 
-    For test and training lambda1, on sound cells and again on all: see `associations.study_associations`,
+    For test and training lambda1, on the cells without flags: see `associations.study_associations`,
     `environments.sign_errors` and `stratum_taus` for the statistics. What cannot be decided is listed with
     its reason in `note`, and its limits and p value are blank.
     """
+    return table.once("correlations", lambda: _report(table))
+
+
+def _report(table: StudyTable) -> CorrelationReport:
     cells = keyed(cells_of(table))
-    chosen = [(curvature, which) for curvature in CURVATURES for which in ("sound", "all")] if len(cells) else []
-    parts = [_correlations(observe(cells, curvature, which)) for curvature, which in chosen]
+    parts = [_correlations(observe(cells, curvature)) for curvature in CURVATURES] if len(cells) else []
     everything = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
     forest = _forest(table, everything)
     summaries = _as_rows(forest[forest["scope"] != "stratum"])
     tables = [frame for frame in (everything, summaries) if len(frame)]
     correlations = pd.concat(tables, ignore_index=True)[list(COLUMNS)] if tables else everything
-    return CorrelationReport(correlations, forest, _simpson(correlations))
+    return CorrelationReport(correlations, forest)
 
 
 def stratum_taus(seen: Observations) -> pd.DataFrame:
@@ -95,7 +94,7 @@ def stratum_taus(seen: Observations) -> pd.DataFrame:
         sizes.append(batch_list(batch[used]))
     cells = seen.cells[kept]
     codes = cells["stratum"].to_numpy(dtype=np.intp)
-    x, y = column(cells, "x"), column(cells, "accuracy")
+    x, y = cells["x"].to_numpy(dtype=float), cells["accuracy"].to_numpy(dtype=float)
     grouped = kendall_by_group(x, y, codes)
     rows = pd.DataFrame({"stratum": np.arange(count), "note": notes, "batch_sizes": sizes})
     tau = pd.DataFrame({"estimate": grouped.tau, "p": kendall_p(grouped, x, y, codes), "n": grouped.n})
@@ -131,35 +130,29 @@ def _correlations(seen: Observations) -> pd.DataFrame:
     parts = [associations, strata]
     if len(environments):
         environments = environments.assign(statistic="sign_error")
-        summary = _worst_and_mean(environments)
+        summary = _worst(environments)
         both = pd.concat([environments, summary], ignore_index=True)
         parts.append(both.merge(studies, left_on="study", right_index=True))
     rows = pd.concat(parts, ignore_index=True)
-    rows = rows.assign(curvature=seen.curvature, cells=seen.which)
+    rows = rows.assign(curvature=seen.curvature)
     for name in ("regime", "optimizer", "adversarial_training"):
         rows[name] = rows[name].fillna(ALL)
     return rows.reindex(columns=[*COLUMNS, "study", "stratum"])
 
 
-def _worst_and_mean(environments: pd.DataFrame) -> pd.DataFrame:
-    """Dziugaite et al.'s robust (largest) sign-error of each study, and the average one."""
+def _worst(environments: pd.DataFrame) -> pd.DataFrame:
+    """Dziugaite et al.'s robust (largest) sign-error of each study."""
     errors = environments.groupby("study")["estimate"]
-    parts = [
-        errors.max().rename("estimate").reset_index().assign(statistic="sign_error_max"),
-        errors.mean().rename("estimate").reset_index().assign(statistic="sign_error_mean"),
-    ]
-    counts = errors.size()
-    summary = pd.concat(parts, ignore_index=True)
-    return summary.assign(axis=ALL, n=summary["study"].map(counts), note="n counts environments", batch_sizes="")
+    summary = errors.agg(["max", "size"]).reset_index().rename(columns={"max": "estimate", "size": "n"})
+    return summary.assign(statistic="sign_error_max", axis=ALL, note="n counts environments", batch_sizes="")
 
 
 def _forest(table: StudyTable, rows: pd.DataFrame) -> pd.DataFrame:
     strata = rows[(rows["statistic"] == ALONG) & rows["low"].notna()].assign(scope="stratum")
-    alike = ["curvature", "cells"]
-    over_all = [*alike, "epochs", "target_loss", "attack", "loss", "split"]
+    over_all = ["curvature", "epochs", "target_loss", "attack", "loss", "split"]
     parts = [
         strata,
-        _summaries(strata, [*alike, *STUDY], "study"),
+        _summaries(strata, ["curvature", *STUDY], "study"),
         _summaries(at_headline(table, strata), over_all, ALL),
     ]
     forest = pd.concat([part for part in parts if len(part)] or [strata], ignore_index=True)
@@ -204,27 +197,3 @@ def _as_rows(summaries: pd.DataFrame) -> pd.DataFrame:
         note=summaries["note"] + "; where a new stratum's tau is expected",
     )
     return pd.concat([summaries, prediction], ignore_index=True)
-
-
-_LEVELS = {
-    "pearson_pooled": "pooled",
-    "pearson_between_curves": "between_curves",
-    "rmcorr_within_curves": "within_curves",
-    "rmcorr_within_cells": "within_cells",
-}
-
-
-FLIP = "pooled_against_within"
-
-
-def _simpson(rows: pd.DataFrame) -> pd.DataFrame:
-    keys = ["curvature", "cells", *STUDY]
-    levels = rows[rows["statistic"].isin([*_LEVELS, FLIP])]
-    levels = levels.assign(level=levels["statistic"].map(_LEVELS | {FLIP: FLIP}))
-    index = levels.groupby(keys, dropna=False, sort=False).ngroup().rename("group")
-    wide = levels.assign(group=index).pivot(index="group", columns="level", values="estimate")
-    wide = wide.reindex(columns=list(_LEVELS.values()))
-    keyed = levels.assign(group=index).drop_duplicates("group").set_index("group")[keys]
-    p = levels.assign(group=index).pivot(index="group", columns="level", values="p")
-    out = keyed.join(wide.astype(float)).assign(p=p.reindex(columns=[FLIP])[FLIP].astype(float))
-    return out.assign(simpson=out["p"] <= SIGNIFICANCE).reset_index(drop=True)

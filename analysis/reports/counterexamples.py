@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.reports.commands import Rerun
+from analysis.reports.commands import rerun_command
 from analysis.statistics.groups import Codes, group_codes
 from analysis.statistics.intervals import Array, mean_intervals
 from analysis.statistics.multiplicity import allow_for_a_noisy_cell, benjamini_yekutieli
@@ -102,7 +102,7 @@ def counterexample_report(table: StudyTable) -> CounterexampleReport:
 
 
 def _report(table: StudyTable) -> CounterexampleReport:
-    again, rerun = looks(table), Rerun(table.requests)
+    again, whole = looks(table), table
     table = again.latest if again else table
     cells = cells_of(table)
     found, families = [], []
@@ -117,7 +117,7 @@ def _report(table: StudyTable) -> CounterexampleReport:
             judged = judge_pairs(cells, pairs, testable, direction, table.attacks)
             families.append(_families(cells, judged, testable, curvature, direction))
             shown = judged[judged["label"] != ""]
-            found.append(_describe(cells, shown, curvature, direction, rerun))
+            found.append(_describe(whole, cells, shown, curvature, direction))
     rows = pd.concat(found, ignore_index=True)
     rank = rows["label"].map({"confirmed": 0, "candidate": 1, "floor artefact": 2})
     rows = rows.assign(_rank=rank).sort_values(
@@ -261,7 +261,9 @@ def _families(
     return pd.DataFrame(rows, columns=[*names, "confirmed", "candidates", "floor_artefacts"])
 
 
-def _describe(cells: pd.DataFrame, shown: pd.DataFrame, curvature: str, direction: str, rerun: Rerun) -> pd.DataFrame:
+def _describe(
+    table: StudyTable, cells: pd.DataFrame, shown: pd.DataFrame, curvature: str, direction: str
+) -> pd.DataFrame:
     i, j = shown["i"].to_numpy(dtype=np.intp), shown["j"].to_numpy(dtype=np.intp)
     out = cells[[*CURVE, *QUESTION]].iloc[i].reset_index(drop=True)
     out = out.assign(curvature=curvature, direction=direction)
@@ -284,7 +286,7 @@ def _describe(cells: pd.DataFrame, shown: pd.DataFrame, curvature: str, directio
         _reason(pair, curvature, q, q_pairs) for pair, q, q_pairs in zip(both, out["q"], shown["q_pairs"], strict=True)
     ]
     out["note"] = _notes(out, shown["p_ratio"].to_numpy(dtype=float))
-    out["rerun"] = [_command(rerun, *pair) for pair in both]
+    out["rerun"] = [_command(table, *pair) for pair in both]
     return out
 
 
@@ -293,7 +295,7 @@ def _reason(both: tuple[Cell, Cell], curvature: str, q: float, q_pairs: float) -
     split = curvature.removeprefix("lambda1_")
     flags = [flag for flag in FLAGS if any(cell[flag] for cell in both)]
     if not all(cell["decidable"] for cell in both):
-        flags.append("fewer than 3 seeds, or a third diverged")
+        flags.append("fewer than 3 seeds, or more than a third diverged")
     if not all(cell[f"converged_{split}"] for cell in both):
         flags.append("eigenvalue not converged")
     if not flags and not q <= FALSE_DISCOVERY_RATE:
@@ -314,6 +316,6 @@ def _notes(out: pd.DataFrame, p_ratio: Array) -> list[str]:
     return [", ".join(filter(None, pair)) for pair in texts]
 
 
-def _command(rerun: Rerun, one: Cell, other: Cell) -> str:
+def _command(table: StudyTable, one: Cell, other: Cell) -> str:
     sizes = (int(one["batch_size"]), int(other["batch_size"]))
-    return rerun.command(one, sizes, [*one["trial_ids"], *other["trial_ids"]])
+    return rerun_command(table, one, sizes, [*one["trial_ids"], *other["trial_ids"]])

@@ -10,7 +10,7 @@ from analysis.statistics.correlations import sign_error
 from analysis.statistics.groups import Codes, group_codes, numbered
 from analysis.statistics.intervals import Array
 from analysis.statistics.thresholds import MIN_SEEDS, SIGNIFICANCE
-from analysis.tables.observations import ALONGSIDE, Observations, batch_list, by_code, column, keep_decidable
+from analysis.tables.observations import ALONGSIDE, Observations, batch_list, by_code, keep_decidable
 
 VARIED = {
     "batch_size": ("regime", "momentum"),
@@ -48,7 +48,9 @@ def _along(trials: pd.DataFrame, numbers: pd.DataFrame, axis: str) -> pd.DataFra
     if not len(trials):
         return pd.DataFrame()
     replicate = group_codes(numbers.assign(env=env), ["env", "seed"])
-    found = sign_error(column(trials, "x"), 1.0 - column(trials, "accuracy"), replicate, trials["trial"])
+    found = sign_error(
+        trials["x"].to_numpy(dtype=float), 1.0 - trials["accuracy"].to_numpy(dtype=float), replicate, trials["trial"]
+    )
     owner = np.zeros(int(replicate.max()) + 1, dtype=np.intp)
     owner[replicate] = env
     count = int(env.max()) + 1

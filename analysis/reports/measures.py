@@ -151,7 +151,7 @@ def _observations(networks: pd.DataFrame, sharp: str, robust: str) -> Observatio
         trials.drop_duplicates(code).set_index(code)[list(keys)].sort_index().assign(left_out="")
         for code, keys in (("study", ALIKE), ("stratum", CURVE))
     )
-    return Observations(sharp, "sound", cells, trials, studies, strata)
+    return Observations(sharp, cells, trials, studies, strata)
 
 
 def _summaries(seen: Observations, taus: pd.DataFrame, sharp: str, robust: str) -> list[dict[str, Any]]:

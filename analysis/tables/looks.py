@@ -1,13 +1,14 @@
 """Looking again at a study whose seeds are added where they decide: the tables of each look.
 
-A look at a curve reads the seeds 0 to n - 1 of each of its cells that a plan adds seeds to (without such a cell, of
-all), for n in `thresholds.LOOKS`, once all of them are trained; those that diverged count, and seeds beyond wait for
-the next look. So what a look finds does not depend on which curve was trained when.
+The look at n seeds of a curve is taken once seeds 0 to n - 1 of each of its cells are trained or have diverged, and
+reads just these, for n in `thresholds.LOOKS`. On a curve to which a plan adds seeds only the plan's cells count, on any
+other all cells. So what a look finds does not depend on which curve was trained when.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -16,10 +17,8 @@ from numpy.typing import NDArray
 from analysis.statistics.groups import group_codes
 from analysis.statistics.thresholds import LOOK_SHARES, LOOKS
 from analysis.tables.cells import roster_of
+from analysis.tables.lookup import Frame
 from analysis.tables.table import CURVE, StudyTable
-
-FRAMES = ("points", "attacks", "transfers", "spectra", "landscapes", "sharpness", "tracked")
-"""The frames of a table with a row or more for each trained network on each of its curves."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +80,14 @@ def _complete(roster: pd.DataFrame, seeds: int) -> NDArray[np.bool_]:
 
 
 def restricted(table: StudyTable, roster: pd.DataFrame, seeds: np.ndarray[tuple[int], np.dtype[np.int_]]) -> StudyTable:
-    """The table with so many `seeds` of each curve; the others are planned, and missing."""
+    """The table with only the first `seeds[c]` seeds of curve c; its other networks count as planned but missing."""
     kept = roster[roster["state"].isin(("ok", "diverged")) & (roster["seed"] < seeds[roster["curve"]])]
     index = pd.MultiIndex.from_frame(kept[["trial_id", "regime"]])
 
     def holds(frame: pd.DataFrame) -> NDArray[np.bool_]:
         return pd.MultiIndex.from_frame(frame[["trial_id", "regime"]]).isin(index)
 
-    frames = {name: getattr(table, name) for name in FRAMES}
+    frames = {name: getattr(table, name) for name in get_args(Frame)}
     trials, planned = table.trials, table.planned
     own = trials["trial_id"].isin(kept["trial_id"])
     return replace(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from analysis.tables.table import StudyTable
 
 Frame = Literal["points", "attacks", "transfers", "spectra", "landscapes", "sharpness", "tracked"]
+"""The frames of a table with a row or more for each trained network on each of its curves."""
 
 _NO_ROWS = np.empty(0, dtype=np.intp)
 

@@ -16,7 +16,8 @@ from analysis.tables.table import ALIKE, StudyTable
 from search_spaces.probe import LOSSES
 
 WORST, ANY_LOSS = "worst", "any_loss"
-"""The attack and the loss by which tables call what withstands every attack on every loss."""
+"""Names of the combined attack and loss: an image counts as right only if it withstands every stored attack on every
+loss."""
 
 AUTO = ("apgd_ce", "apgd_t")
 

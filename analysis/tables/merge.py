@@ -110,7 +110,7 @@ def _unite(merged: Merged, first: Row, second: Row, location: str) -> Row:
         first, second = second, first
         merged.sources[trial_id] = (location,)
     elif second["status"] != "failed":
-        why = _other_network(first, second)
+        why = other_network(first, second)
         differing, added = [why] if why else [], False
         if not why and first["status"] == "ok":
             first, differing, added = _with_answers(first, second)
@@ -123,7 +123,7 @@ def _unite(merged: Merged, first: Row, second: Row, location: str) -> Row:
     return first | {name: union(first[name], second[name] or ()) for name in ("spaces", "regimes")}
 
 
-def _other_network(first: Row, second: Row) -> str:
+def other_network(first: Row, second: Row) -> str:
     """Why two rows of a trial are those of two networks; "" if they are of one.
 
     Their digests of the weights decide. Rows of an older version have none: then training must have had the same

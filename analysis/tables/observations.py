@@ -11,9 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.statistics.groups import Codes, group_codes, numbered
-from analysis.statistics.intervals import Array
 from analysis.tables.cells import FLAGS
-from analysis.tables.table import ALIKE, CURVE, QUESTION
+from analysis.tables.table import ALIKE, CURVE, QUESTION, SETTING
 
 STUDY = (*ALIKE, *QUESTION)
 """The columns of one study: correlations are never taken across data sets, models, protocols or attacks."""
@@ -21,7 +20,7 @@ STUDY = (*ALIKE, *QUESTION)
 STRATUM = (*CURVE, *QUESTION)
 """The columns of one curve under one attack: only the batch size and the seed vary."""
 
-ALONGSIDE = ("optimizer", "weight_decay", "adversarial_training")
+ALONGSIDE = tuple(name for name in SETTING if name not in ALIKE)
 """Settings of a curve that the report compares along no axis: held fixed along every axis."""
 
 CURVATURES = ("lambda1_test", "lambda1_train")
@@ -42,7 +41,6 @@ class Observations:
 
     Attributes:
         curvature: one of `CURVATURES`.
-        which: "sound", or "all" for cells with flags as well.
         cells: one row per usable cell with `x` (mean log2 lambda1) and codes `study`, `stratum`, `cell`, `run` (equal
             for the two cells of one run on two curves).
         trials: one row per seed of those cells: `seed`, `trial` (a code), `accuracy`, `logit`, `x`, keys and codes.
@@ -50,7 +48,6 @@ class Observations:
     """
 
     curvature: str
-    which: str
     cells: pd.DataFrame
     trials: pd.DataFrame
     studies: pd.DataFrame
@@ -68,14 +65,13 @@ def keyed(cells: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def observe(cells: pd.DataFrame, curvature: str, which: str) -> Observations:
-    """The `keyed` cells with an answer and a positive `curvature`; if `which` is "sound", only those without flags."""
+def observe(cells: pd.DataFrame, curvature: str) -> Observations:
+    """The `keyed` cells without flags that have an answer and a positive `curvature`."""
     coded = cells.assign(x=cells[f"log2_{curvature}"])
-    reasons = _reasons(coded, which)
+    reasons = _reasons(coded)
     usable = coded[reasons == ""].reset_index(drop=True)
     return Observations(
         curvature,
-        which,
         usable,
         _explode(usable, curvature),
         _keys(coded, reasons, "study", STUDY),
@@ -99,12 +95,11 @@ def batch_list(sizes: NDArray[np.int_]) -> str:
     return " ".join(map(str, sorted(set(sizes.tolist()))))
 
 
-def _reasons(coded: pd.DataFrame, which: str) -> NDArray[np.object_]:
+def _reasons(coded: pd.DataFrame) -> NDArray[np.object_]:
     """Why each cell is left out; "" if it is not."""
     reason = np.full(len(coded), "", dtype=object)
-    if which == "sound":
-        for flag in FLAGS:
-            reason[coded[flag].to_numpy(dtype=bool) & (reason == "")] = flag
+    for flag in FLAGS:
+        reason[coded[flag].to_numpy(dtype=bool) & (reason == "")] = flag
     unanswered = coded["n_seeds"].to_numpy() == 0
     reason[unanswered] = "not run"
     reason[unanswered & (coded["n_diverged"].to_numpy() > 0)] = "diverged"
@@ -139,8 +134,3 @@ def by_code(codes: Codes, count: int) -> list[Codes]:
     order = np.argsort(codes, kind="stable")
     ends = np.searchsorted(codes[order], np.arange(1, count))
     return list(np.split(order, ends)) if count else []
-
-
-def column(frame: pd.DataFrame, name: str) -> Array:
-    """A column as float64."""
-    return frame[name].to_numpy(dtype=float)

@@ -20,6 +20,7 @@ from analysis.tables.merge import Conflict, merge
 from search_spaces import (
     NEWTON_STEPS,
     NEWTON_TOLERANCE,
+    PGD_STEPS,
     PLAIN,
     TRIAL_FIELDS,
     Grid,
@@ -85,7 +86,8 @@ class StudyTable:
         points: `trials` with one row per regime label (`regime`): a run shared by two curves appears on both.
         attacks: one row per point and attack, the columns of `points` (except `TRIALS_ONLY`) plus those of the attack
             struct (`accuracy` is the adversarial one), with images made by the network's own weights. The name of an
-            attack with other Newton settings than the usual ones includes them.
+            attack with other Newton settings than the usual ones includes them. Where a network met PGD with several
+            numbers of steps, "pgd" is the published number, else the largest; the others are "pgd (100 steps)".
         transfers: the same, with images made by the weights of the trial's parent.
         spectra, landscapes, sharpness: one row per point and spectrum, landscape or measure of sharpness, likewise.
         tracked: one row per point and epoch after which the curvature was measured, with the columns `TRACK`.
@@ -395,15 +397,31 @@ def _attacks(frame: pd.DataFrame, counts: NDArray[np.int64]) -> tuple[pd.DataFra
     settings = frame[["attack", "newton_steps", "newton_tolerance"]]
     code = settings.groupby(list(settings.columns), dropna=False, sort=False).ngroup().to_numpy()
     kinds, first = np.unique(code, return_index=True)
-    names = np.empty(len(kinds), dtype=object)
-    names[:] = [_attack_name(*of) for of in settings.iloc[first].itertuples(index=False, name=None)]
-    return frame.assign(attack=pd.Series(names[code], dtype=frame["attack"].dtype)), counts
+    kind_names = np.empty(len(kinds), dtype=object)
+    kind_names[:] = [_attack_name(*of) for of in settings.iloc[first].itertuples(index=False, name=None)]
+    names = kind_names[code]
+    other = _other_steps(frame, counts)
+    names[other] = [f"pgd ({steps:.0f} steps)" for steps in frame.loc[other, "steps"]]
+    return frame.assign(attack=pd.Series(names, dtype=frame["attack"].dtype)), counts
 
 
 def _attack_name(attack: str, newton_steps: float | None, newton_tolerance: float | None) -> str:
     if pd.isna(newton_steps) or (newton_steps, newton_tolerance) == (NEWTON_STEPS, NEWTON_TOLERANCE):
         return attack
     return f"{attack} ({newton_steps:.0f} steps, {newton_tolerance:g})"
+
+
+def _other_steps(frame: pd.DataFrame, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """PGD attacks whose question the same network answers with the published number of steps, or else with more."""
+    asked = frame[["loss", "split", "epsilon"]].assign(
+        source=frame["source"].fillna("self"), trial=np.repeat(np.arange(len(counts)), counts)
+    )
+    asked = asked[frame["attack"] == "pgd"]
+    steps = frame.loc[asked.index, "steps"].astype(float)
+    rank = steps.where(steps != PGD_STEPS, np.inf)
+    other = rank < rank.groupby([asked[name] for name in asked]).transform("max")
+    found: NDArray[np.bool_] = other.reindex(frame.index, fill_value=False).to_numpy(dtype=bool)
+    return found
 
 
 def _planned(grid: Grid, states: Mapping[str, str]) -> pd.DataFrame:

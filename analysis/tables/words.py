@@ -50,8 +50,9 @@ NAMES: dict[str, str] = {
 
 
 def name(identifier: str) -> str:
-    """The name of a data set, model, attack or loss as the papers write it."""
-    return NAMES.get(identifier, identifier)
+    """The name of a data set, model, attack or loss as the papers write it, with the settings that follow it."""
+    known, bracket, settings = identifier.partition(" (")
+    return NAMES.get(known, known) + bracket + settings
 
 
 def label(field: str) -> str:

@@ -154,11 +154,12 @@ def sign_error_interval(rng: Random, *, seeds: int, slope: float, environments: 
     trials = pd.DataFrame(
         {
             "study": environment, "stratum": environment, "optimizer": "sgd", "weight_decay": 0.0,
-            "adversarial_training": "none", "regime": "lr", "momentum": 0.0, "batch_size": 2 ** (4 + size),
+            "adversarial_training": "none", "adversarial_epsilon": 0.0,
+            "regime": "lr", "momentum": 0.0, "batch_size": 2 ** (4 + size),
             "seed": seed, "trial": np.arange(x.size), "decidable": True, "x": x.ravel(), "accuracy": y.ravel(),
         }
     )  # fmt: skip
-    found = sign_errors(Observations("planted", "sound", trials, trials, trials, trials))
+    found = sign_errors(Observations("planted", trials, trials, trials, trials))
     found = found[found["axis"] == "batch_size"]
     i, j = np.triu_indices(len(SIZES), 1)
     more_robust = special.ndtr(slope * (j - i) / np.sqrt(2.0 + 2 * shared**2))

@@ -61,7 +61,7 @@ def test_the_guide_runs_as_it_is_written(guided: dict[str, Any], folder: Path) -
     assert repr(guided["study"]) == f"<Study of 9 networks in {folder}>"
     assert len(guided["networks"]) == 9
     assert len(guided["confirmed"]) > 0
-    assert set(guided["taus"]["cells"]) == {"sound"}
+    assert set(guided["taus"]["curvature"]) == {"lambda1_train", "lambda1_test"}
     assert "A-1L" in guided["titles"]
     assert guided["tex"].startswith("% Results: results; 9 networks")
     assert (folder.parent / guided["page"]).is_file()
@@ -112,6 +112,19 @@ def test_a_panel_is_drawn_without_the_rest_of_the_report(folder: Path) -> None:
     study = analysis.load(folder)
     study.figure("A-1L")
     assert "_findings" not in vars(study)
+
+
+def test_tables_draw_no_figure_and_the_report_reads_nothing_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = analysis.load(folder)
+    claims = study.claims()
+    assert not study.correlations().empty and not study.counterexamples().empty
+    study.measures(), study.paper_versus_ours()
+    assert "_findings" not in vars(study)
+    monkeypatch.delattr("analysis.report.load")
+    page = study.report(tmp_path)
+    assert len(pd.read_csv(page.with_name("claims.csv"))) == len(claims)
 
 
 def test_every_table_is_written_next_to_the_report_as_csv_and_parquet(guided: dict[str, Any], folder: Path) -> None:

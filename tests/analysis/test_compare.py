@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from analysis.compare import IDENTICAL, INDEPENDENT, PAIRED, TOO_FEW, compare_cells, compare_tables, main
+from analysis.compare import AT_FLOOR, IDENTICAL, INDEPENDENT, PAIRED, TOO_FEW, compare_cells, compare_tables, main
 from analysis.output.columns import COMPARISON
 from analysis.statistics.thresholds import SIGNIFICANCE
 from analysis.tables.table import StudyTable, from_rows
@@ -138,23 +138,33 @@ def test_trends_and_verdicts_that_differ_are_named_with_an_interval() -> None:
     assert list(verdicts.loc[("A7", "ce"), ["first", "second", "differs"]]) == ["inconclusive", "refuted", True]
 
 
-def test_cells_of_other_sizes_are_compared_and_the_sizes_named() -> None:
-    short = study((3, 4, 5), stream=1, epochs=20)
-    found = cells(study(), short)
-    assert set(found["sizes"]) == {"epochs 100 and 20"}
-    assert len(found) == len(cells(study(), study()))
-    both = cells(study(), short + study((6, 7, 8), stream=2))  # its equal is there: no other sizes are taken
-    assert set(both["sizes"]) == {""}
-    assert cells(study(), short + study((6, 7, 8), stream=2, epochs=50)).empty  # which of the two?
+def test_cells_of_other_sizes_are_not_compared() -> None:
+    assert cells(study(), study((3, 4, 5), stream=1, epochs=20)).empty
+
+
+def test_two_networks_at_the_attacks_floor_are_not_called_the_same() -> None:
+    found = cells(study(pgd=flat(0.001), noise=0.0005), study((3, 4, 5), stream=1, pgd=flat(0.001), noise=0.0005))
+    of_pgd = found[found["attack"] == "pgd"]
+    assert set(of_pgd["method"]) == {AT_FLOOR} and set(of_pgd["finding"]) == {"open"}
+
+
+def test_a_network_of_other_images_or_of_another_parent_is_not_the_same() -> None:
+    rows = study((0,))
+    for name in ("dataset_sha256", "parent_sha256"):
+        one, other = (from_rows([row | {name: digest} for row in rows]) for digest in ("a" * 64, "b" * 64))
+        found = compare_tables(one, other)
+        assert (found.shared, found.same) == (5, 0)
 
 
 def test_what_differs_in_the_settings_is_listed() -> None:
     second = [one | {"device": "NVIDIA H200", "versions": '{"torch": "2.14"}'} for one in study((3, 4), stream=1)]
     first = [one | {"versions": '{"torch": "2.15"}'} for one in study()]
+    first[0] |= {"target_loss": 0.001}
     found = compare_tables(from_rows(first), from_rows(second)).settings.set_index("setting")
     assert list(found.loc["seed"]) == ["0, 1, 2", "3, 4"]
     assert list(found.loc["device"]) == ["cpu", "NVIDIA H200"]
     assert list(found.loc["torch"]) == ["2.15", "2.14"]
+    assert list(found.loc["target loss"]) == ["none, 0.001", "none"]
     assert "epochs" not in found.index
 
 
@@ -194,6 +204,10 @@ def test_what_cannot_be_compared_gets_one_clear_line(
     monkeypatch.chdir(tmp_path)
     stored(tmp_path / "good", study((0,)))
     stored(tmp_path / "empty", [])
+    stored(tmp_path / "other", study((1,)))
+    Results(tmp_path / "other").write_study({"requests": [{"grid": "mine.py"}]})
+    assert main(["good", "other"]) == 0
+    assert capsys.readouterr().err == "without what mine.py planned and claims: give it with --grid\n"
     for second, said in (("good", "good is named twice"), ("empty", "no trial of"), ("nowhere", "holds no results")):
         assert main(["good", second]) == 2
         printed = capsys.readouterr()

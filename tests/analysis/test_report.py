@@ -58,13 +58,13 @@ def test_each_figure_is_written_in_each_format(reported: Path) -> None:
 
 def test_another_folder_can_be_named(tmp_path: Path) -> None:
     folder = results(tmp_path / "results", curve_rows(batch_sizes=(16,), seeds=(0,)))
-    assert write_report(folder, tmp_path / "elsewhere") == tmp_path / "elsewhere" / "report.html"
+    assert write_report(folder, tmp_path / "elsewhere")[0] == tmp_path / "elsewhere" / "report.html"
     assert not (folder / "report").exists()
 
 
 def test_two_reports_of_the_same_rows_are_equal(tmp_path: Path) -> None:
     folder = results(tmp_path / "results", curve_rows())
-    one, two = (write_report(folder, tmp_path / name).parent for name in ("one", "two"))
+    one, two = (write_report(folder, tmp_path / name)[0].parent for name in ("one", "two"))
     names = {file.relative_to(one) for file in one.rglob("*.*")}
     assert names == {file.relative_to(two) for file in two.rglob("*.*")}
     for name in names:

@@ -22,7 +22,7 @@ def test_every_row_is_whole(name: str) -> None:
 
 
 def test_the_report_of_the_example_decides_claims(tmp_path: Path) -> None:
-    page = write_report(DOCS / "example/rows.parquet", tmp_path)
+    page, _ = write_report(DOCS / "example/rows.parquet", tmp_path)
     verdicts = pd.read_csv(tmp_path / "claims.csv").set_index(["claim", "loss"])["verdict"]
     assert verdicts["A6", "ce"] == verdicts["A6", "stable"] == "refuted"
     assert (verdicts["A20"] == "supported").all()

@@ -12,6 +12,8 @@ from analysis.figures.figure import styles_of
 from analysis.findings import CURVATURE, Findings, on_test_images
 from analysis.output.page.charts import Charts, Group, group
 from analysis.output.page.templates import Section
+from analysis.reports.associations import FLIP
+from analysis.statistics.thresholds import SIGNIFICANCE
 from analysis.tables.epsilons import at_headline
 from analysis.tables.lookup import agreeing
 from analysis.tables.table import ALIKE, in_plain_text
@@ -43,17 +45,15 @@ _SHOWN = [*_QUESTION, "estimate", "low", "high", "p", "note"]
 
 def correlation_section(findings: Findings, charts: Charts) -> Section:
     """Planes, a table of correlations per study with its Simpson badge, and forest plots."""
-    report = findings.correlations
-    correlations = report.correlations
+    correlations = findings.correlations.correlations
     studies: list[Context] = []
     if len(correlations) and findings.planes:
         mine = on_test_images(correlations)
-        mine = mine[(mine["curvature"] == CURVATURE) & (mine["cells"] == "sound")]
+        mine = mine[mine["curvature"] == CURVATURE]
         mine = in_plain_text(at_headline(findings.table, mine[mine["epsilon"].notna()]))
         pooled = mine[(mine["statistic"] == "tau_b_pooled") & mine["estimate"].notna()]
-        simpson = in_plain_text(at_headline(findings.table, on_test_images(report.simpson)))
         keys = list(ALIKE)
-        studies = [_study(values, rows, mine, simpson) for values, rows in pooled.groupby(keys, dropna=False)]
+        studies = [_study(values, rows, mine) for values, rows in pooled.groupby(keys, dropna=False)]
     context = {
         "planes": _group(findings.planes, charts, styles_of(findings.planes)),
         "forests": _group(findings.forests, charts),
@@ -68,19 +68,19 @@ def _group(figures: Sequence[Figure], charts: Charts, styles: Sequence[SeriesSty
     return group(charts, figures, headings, styles=styles, columns="two")
 
 
-def _study(values: tuple[Any, ...], pooled: pd.DataFrame, rows: pd.DataFrame, simpson: pd.DataFrame) -> Context:
+def _study(values: tuple[Any, ...], pooled: pd.DataFrame, rows: pd.DataFrame) -> Context:
     keys = dict(zip(ALIKE, values, strict=True))
     mine = agreeing(rows, keys)
     questions = sorted(pooled[["attack", "loss", "epsilon"]].drop_duplicates().itertuples(index=False, name=None))
     answers = {tuple(row[key] for key in _QUESTION): row for row in reversed(mine[_SHOWN].to_dict("records"))}
     epsilon = ", ".join(f"{e:g}" for e in sorted({e for _, _, e in questions}))
     where = f"{name(str(keys['dataset']))} · {name(str(keys['model']))}, {int(keys['epochs'])} epochs"
-    both = agreeing(simpson, {**keys, "curvature": CURVATURE, "cells": "sound"})
-    flips = both[both["simpson"].astype(bool)]
+    signs = mine[mine["statistic"] == FLIP]
+    flips = signs[signs["p"] <= SIGNIFICANCE]
     return {
         "where": where,
         "flips": [f"{name(a)} ({name(loss)})" for a, loss in zip(flips["attack"], flips["loss"], strict=True)],
-        "compared": bool(both[["pooled", "within_curves"]].notna().all(axis=None)),
+        "compared": bool(signs["p"].notna().any()),
         "caption": f"Correlations of λ₁ (training set) with adversarial accuracy at ε = {epsilon}, {where}",
         "head": ["Statistic [95 % interval]", *(f"{name(a)}, {name(loss)}" for a, loss, _ in questions)],
         "rows": [

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.output.page.templates import Section
-from analysis.reports.commands import Rerun, unpack_command
+from analysis.reports.commands import rerun_command, unpack_command
 from analysis.tables.table import CURVE, StudyTable
 from analysis.tables.words import name
 from analysis.theme import regime_style
@@ -35,7 +35,6 @@ def _missing(study: StudyTable) -> Table | None:
     missing = study.planned[study.planned["state"] == "missing"]
     if missing.empty:
         return None
-    rerun = Rerun(study.requests)
     rows = []
     for _, cells in missing.groupby(list(CURVE), dropna=False, sort=True):
         first = cells.iloc[0].to_dict()
@@ -46,7 +45,7 @@ def _missing(study: StudyTable) -> Table | None:
                 f"{regime_style(first['regime']).label}, m={first['momentum']:g}",
                 ", ".join(map(str, sizes)),
                 ", ".join(str(seed) for seed in sorted(cells["seed"].unique())),
-                rerun.command(first, sizes, cells["trial_id"], results=study.location),
+                rerun_command(study, first, sizes, cells["trial_id"], results=study.location),
             ]
         )
     return {

@@ -42,6 +42,14 @@ class TestMomentum:
         assert reached(gain, seeds=(0,)) == "not run"
         assert reached(gain, diverged=SIZES[3:]) == "inconclusive"
 
+    def test_a11_pgd_of_other_steps_on_the_same_networks_adds_no_sample(self) -> None:
+        rows = self.pair("lr", {"pgd": flat(0.3)}, {"pgd": flat(0.35)})
+        more = [
+            row | {"attacks": [*row["attacks"], *(a | {"steps": 100} for a in row["attacks"] if a["attack"] == "pgd")]}
+            for row in rows
+        ]
+        assert repr(judge("A11", more)) == repr(judge("A11", rows))
+
     def test_a11_counts_most_cases(self) -> None:
         def networks(gains: Iterable[float]) -> list[Row]:
             rows = []

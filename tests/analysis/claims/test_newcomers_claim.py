@@ -64,7 +64,7 @@ def report(folder: Path, rows: list[Row]) -> tuple[pd.Series, str]:
     results.create()
     for one in rows:
         results.write_row(one)
-    page = write_report(results.location)
+    page, _ = write_report(results.location)
     found = pd.read_csv(page.parent / "claims.csv")
     return found[found["claim"] == "K1"].iloc[0], page.read_text(encoding="utf-8")
 

@@ -36,6 +36,12 @@ class TestAdversarialTraining:
     def test_c8(self, planted: dict[str, Any], verdict: str) -> None:
         assert judge("C8", robust(**planted)).verdict == verdict
 
+    def test_c8_is_judged_at_the_papers_epsilon_where_larger_ones_were_asked_too(self) -> None:
+        rows = robust()
+        for row in rows:
+            row["attacks"] += [one | {"epsilon": 0.2, "correct": 0, "accuracy": 0.0} for one in row["attacks"]]
+        assert judge("C8", rows).verdict == "supported"
+
     def test_c8_says_nothing_where_both_lie_on_the_floor(self) -> None:
         nothing = dict.fromkeys(METHODS, 0.0)
         found = judge("C8", robust(original=nothing, transferred=nothing, noise=0.0))

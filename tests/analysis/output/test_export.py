@@ -38,7 +38,7 @@ def figures() -> dict[str, Figure]:
     drawn = {
         "plane": scatter_figure(data, setup, epsilon=0.3, **under),
         "counterexamples": arrow_figure(data, setup, pairs),
-        "forest": forest_figures(forest[forest["cells"] == "sound"], attack="fgsm", curvature="lambda1_train")[0],
+        "forest": forest_figures(forest, attack="fgsm", curvature="lambda1_train")[0],
     }
     of_study = [figure for group in study_figures(data) for figure in group.figures]
     drawn |= {kind: next(f for f in of_study if kind in f.name) for kind in ("regimes-fgsm", "lambda1")}

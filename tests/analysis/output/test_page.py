@@ -161,6 +161,12 @@ def test_counterexamples_are_stated_for_both_losses(page: str, findings: Finding
     assert "python -m study.run" in text.split("To train the first pair again", 1)[1][:200]
 
 
+def test_signs_that_no_test_could_compare_are_not_said_to_agree() -> None:
+    text = Elements(render(find(from_rows(curve_rows(regime="lr"))), [])).text
+    assert "Too little varies to compare pooled and within-curve correlations" in text
+    assert "not shown to differ in sign" not in text
+
+
 def test_the_papers_panels_are_drawn_or_named_with_their_command(page: str) -> None:
     ids = {a.get("id") for _, a in Elements(page).found}
     assert {"figure-A-1L", "panel-A-1L", "panel-A-4L", "panel-A-workshop-39"} <= ids

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.reports.associations import mean_residuals
+from analysis.reports.associations import FLIP, mean_residuals
 from analysis.reports.correlation import ALONG, COLUMNS, CorrelationReport, correlation_report
 from analysis.statistics.correlations import (
     over_seeds,
@@ -38,7 +38,7 @@ def along(found: CorrelationReport) -> pd.DataFrame:
 
 
 def pick(frame: pd.DataFrame, **values: Any) -> pd.DataFrame:
-    wanted = {"curvature": "lambda1_test", "cells": "sound", "attack": "fgsm", "loss": "ce"} | values
+    wanted = {"curvature": "lambda1_test", "attack": "fgsm", "loss": "ce"} | values
     for name, value in wanted.items():
         frame = frame[frame[name] == value]
     return frame
@@ -157,11 +157,11 @@ def test_simpson_flags_a_sign_that_flips_between_curves_and_within_them(opposed:
             pgd=s.line(0.15, -0.01), log2_lambda1=s.line(4.0 * k, 0.2),
         )  # fmt: skip
     found = report(rows)
-    flipped = pick(found.simpson).iloc[0]
-    assert flipped["simpson"] and flipped["pooled"] > 0.9 and flipped["within_curves"] < -0.8
-    assert flipped["between_curves"] > 0.9
-    assert flipped["p"] <= 0.05
-    assert not pick(opposed.simpson)["simpson"].item()
+    assert pick(found.correlations, statistic=FLIP)["p"].item() <= 0.05
+    assert pick(found.correlations, statistic="spearman_pooled")["estimate"].item() > 0.9
+    assert pick(found.correlations, statistic="pearson_between_curves")["estimate"].item() > 0.9
+    assert pick(found.correlations, statistic="rmcorr_within_curves")["estimate"].item() < -0.8
+    assert pick(opposed.correlations, statistic=FLIP)["p"].item() > 0.05
 
 
 def test_signs_that_differ_by_chance_alone_are_no_paradox() -> None:
@@ -232,19 +232,17 @@ def test_two_seeds_decide_nothing_and_say_so() -> None:
     assert len(found.forest) == 0
 
 
-def test_flagged_cells_leave_the_sound_test_and_stay_in_the_other() -> None:
+def test_flagged_cells_are_left_out_and_named() -> None:
     rows = s.curve_rows(pgd=lambda d: 0.3 - 0.07 * d if d < 4 else 0.001, log2_lambda1=s.line(1.0, 1.0), noise=0.0005)
-    found = report(rows)
-    sound, everything = (pick(along(found), attack="pgd", cells=c, regime="lr").iloc[0] for c in ("sound", "all"))
-    assert sound["batch_sizes"] == "16 32 64 128" and everything["n"] == 7
-    assert "left out: 3 floor" in sound["note"] and np.isnan(sound["p"])
-    assert everything["p"] < 0.05
+    one = pick(along(report(rows)), attack="pgd", regime="lr").iloc[0]
+    assert one["batch_sizes"] == "16 32 64 128"
+    assert "left out: 3 floor" in one["note"] and np.isnan(one["p"])
 
 
 def test_a_study_without_a_usable_cell_is_listed_with_the_reason() -> None:
     found = report(s.curve_rows(pgd=s.flat(0.0), noise=0.0))
     pooled = pick(part(found, "_pooled"), attack="pgd")
-    assert len(pooled) == 3 and pooled["estimate"].isna().all()
+    assert len(pooled) == 2 and pooled["estimate"].isna().all()
     assert pooled["note"].str.contains("no usable cell; left out: 8 floor").all()
     assert pick(along(found), attack="pgd", regime="lr")["estimate"].isna().all()
 
@@ -283,3 +281,14 @@ def test_the_order_of_rows_does_not_matter() -> None:
 def test_an_empty_folder_gives_empty_frames() -> None:
     found = correlation_report(from_rows([]))
     assert len(found.correlations) == 0 and tuple(found.correlations.columns) == COLUMNS
+
+
+def test_networks_trained_against_two_epsilons_are_never_paired() -> None:
+    rows = [
+        row
+        | {"adversarial_training": "fgsm", "adversarial_epsilon": epsilon, "trial_id": f"{row['trial_id']}{epsilon}"}
+        for epsilon in (0.1, 0.2)
+        for row in s.curve_rows(seeds=(0, 1, 2), regime="benchmark", momentum=0.9)
+    ]
+    environments = pick(part(report(rows), "sign_error"), statistic="sign_error", axis="batch_size")
+    assert list(environments["adversarial_epsilon"]) == [0.1, 0.2]

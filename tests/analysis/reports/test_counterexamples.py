@@ -183,7 +183,7 @@ def test_the_command_plans_exactly_the_two_cells() -> None:
     command = pick(found)["rerun"].item()
     assert command == (
         "python -m study.run --grid natural_training --select dataset=mnist model=m1_20 regime=lr momentum=0.9 "
-        "batch_size=16,512 --epochs 100 --results results/rerun"
+        "batch_size=16,512 --epochs 100 --seeds 0,1,2 --results results/rerun"
     )
     select = dict(word.split("=") for word in command.split("--select ")[1].split(" --")[0].split(" "))
     again = replace(request, select={key: tuple(value.split(",")) for key, value in select.items()})
@@ -193,7 +193,7 @@ def test_the_command_plans_exactly_the_two_cells() -> None:
 def test_without_a_request_the_command_carries_the_sizes_of_the_rows() -> None:
     command = pick(report(curve(fgsm=s.line(0.2, 0.06))).found)["rerun"].item()
     assert "--grid natural_training" in command
-    assert "--epochs 100 --train-size 55000 --test-size 10000 --results results/rerun" in command
+    assert "--epochs 100 --train-size 55000 --test-size 10000 --seeds 0,1,2 --results results/rerun" in command
 
 
 def test_confirmed_pairs_come_first_and_the_most_severe_of_them_at_the_top() -> None:

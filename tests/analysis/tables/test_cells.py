@@ -50,6 +50,21 @@ def test_seed_values_are_sorted_by_seed_aligned_and_averaged() -> None:
     assert (cell["correct"], cell["n"]) == (round(sum(r["fgsm_acc"] for r in expected) * 10_000), 30_000)
 
 
+@pytest.mark.parametrize(("steps", "usual"), [((100, 40, 20), 40), ((20, 10), 20), ((20,), 20)])
+def test_pgd_with_other_numbers_of_steps_is_another_attack_and_no_further_seed(
+    steps: tuple[int, ...], usual: int
+) -> None:
+    rows = curve()
+    for row in rows:
+        pgd = [attack for attack in row["attacks"] if attack["attack"] == "pgd"]
+        others = [attack for attack in row["attacks"] if attack["attack"] != "pgd"]
+        row["attacks"] = [*others, *(attack | {"steps": n, "correct": n} for attack in pgd for n in steps)]
+    found = cells(from_rows(rows))
+    assert {"fgsm", "pgd", *(f"pgd ({n} steps)" for n in steps if n != usual)} == set(found["attack"])
+    assert (found["n_seeds"] == 3).all()
+    assert of(found, 16, "pgd")["correct"] == 3 * usual
+
+
 def test_a_diverged_cell_keeps_its_place_and_its_counts() -> None:
     cell = of(cells(from_rows(curve(diverged=(256,)))), 256)
     assert (cell["n_seeds"], cell["n_ok"], cell["n_diverged"], cell["n_planned"]) == (0, 0, 3, 3)

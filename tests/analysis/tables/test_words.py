@@ -43,6 +43,7 @@ def test_identifiers_within_a_text() -> None:
     assert phrase("lr_bs against lr") == "LR/BS against LR"
     assert phrase("step_0.1") == "LR 0.1 in steps"
     assert name("no such model") == "no such model"
+    assert name("pgd (100 steps)") == "PGD (100 steps)"
 
 
 def test_every_data_set_and_model_of_the_papers_has_a_name() -> None:
