@@ -176,7 +176,7 @@ class CostModel:
 
     Attributes:
         image_seconds: of a training pass of one image, by model.
-        timed: whether some of them were timed on this machine.
+        timed: those of them that were timed on this machine.
         scale: factor of the training of each model that has rows.
         probe_scale: that of its probes; the same as of the training where no row answers any.
         devices: of the rows that were used.
@@ -190,7 +190,8 @@ class CostModel:
         timed: Mapping[str, float] | None = None,
         weights: Collection[str] | None = None,
     ) -> None:
-        self.image_seconds, self.timed = {**IMAGE_SECONDS, **(timed or {})}, bool(timed)
+        self.timed = timed or {}
+        self.image_seconds = {**IMAGE_SECONDS, **self.timed}
         runs: dict[str, list[tuple[datetime, str, float, float]]] = {}
         self.trained: set[str] = set()
         for row in rows:

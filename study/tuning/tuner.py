@@ -23,7 +23,7 @@ from study.trials.execute import execute
 from study.trials.execute_batched import MAX_GROUP, execute_batched, group_trials
 from study.trials.outside import Outside
 from study.tuning.callbacks import GpuShareScheduler, HangDetector, StudyCallback
-from study.tuning.cluster import check_capacity, connected, decide_gpus, gpu_use, read_capacity
+from study.tuning.cluster import gpu_use, read_capacity
 from study.tuning.costs import CostModel
 from study.tuning.gpu_profile import measure_on_gpu
 from study.tuning.gpu_shares import Measure, Peaks, trial_shares
@@ -50,21 +50,19 @@ def run_study(
     data: Data,
     results: Results,
     *,
-    address: str | None,
     settings: RunSettings,
     costs: CostModel,
     peaks: Peaks,
     trackers: Trackers | None = None,
     outside: Outside | None = None,
 ) -> Progress:
-    """Run every trial of `work` on Ray, a parent before its children, expensive trials first.
+    """Run every trial of `work` on the Ray cluster joined, a parent before its children, expensive trials first.
 
     Args:
         work: the trials with the probes that are not answered yet.
         data: the images that they need.
         results: where rows and weights go.
-        address: of a Ray cluster; None: this machine.
-        settings: how trials are executed.
+        settings: how trials are executed, which the cluster can hold.
         costs: expected seconds of each trial.
         peaks: GPU memory that stored trials took.
         trackers: what also logs every trial.
@@ -72,30 +70,7 @@ def run_study(
 
     Returns:
         The trials that are done, and the reasons of those that failed.
-
-    Raises:
-        ClusterError: the cluster cannot be reached, or cannot run the trials.
     """
-    with connected(address):
-        settings = decide_gpus(settings)
-        check_capacity(settings, data, {planned.trial.precision for planned in work})
-        return run_connected(
-            work, data, results, settings=settings, costs=costs, peaks=peaks, trackers=trackers, outside=outside
-        )
-
-
-def run_connected(
-    work: Sequence[Planned],
-    data: Data,
-    results: Results,
-    *,
-    settings: RunSettings,
-    costs: CostModel,
-    peaks: Peaks,
-    trackers: Trackers | None = None,
-    outside: Outside | None = None,
-) -> Progress:
-    """As `run_study`, on the cluster that this process has joined and checked."""
     labels = {planned.trial.trial_id: describe_trial(planned) for planned in work}
     outside = outside or Outside()
     trained = train_in_batches(work, costs, data, results, settings, labels=labels, outside=outside)
@@ -219,7 +194,8 @@ def run_trials(
     plan = {planned.trial.trial_id: planned for planned in work}
     shares = trial_shares(work, references, results, settings, peaks or {}, measure)
     crashes, running_at_crash = dict.fromkeys(plan, 0), dict[str, int]()
-    progress.gpu_use = gpu_use
+    if settings.gpus_per_trial != 0:
+        progress.gpu_use = gpu_use
     with Display(progress) as display:
         while left := [trial_id for trial_id in plan if trial_id not in progress.done]:
             scheduler = GpuShareScheduler(shares, settings.cpus_per_trial, progress)
