@@ -1,4 +1,4 @@
-"""The Jacobian of a classifier's margins, the memory of an autograd graph, and the constants of Auto-PGD.
+"""What attacks and curvature share: margins' Jacobian, second derivatives of attention, calls with other weights, memory.
 
 With the margins m_j = logit j - logit y over the classes j other than the true one, cross-entropy is
 log(1 + sum_j exp m_j). Let D = d m / d x, s = 1 - p_y and q_j = p_j / s. Then, without a p_y - 1 that could cancel,

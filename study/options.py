@@ -121,17 +121,14 @@ def parser() -> argparse.ArgumentParser:
     add("--gpus-per-trial", default="auto", metavar="F|auto", help="fraction of a GPU for each trial (auto: measured)")
     add("--max-concurrent", type=int, metavar="N", help="number of trials that run at once at most")
     replicas = (
-        "train up to N networks that differ in seed, learning rate or momentum as one program "
-        "(auto: on GPUs the number with the best measured throughput; 1: never)"
+        "train up to N networks that differ in seed, learning rate, momentum, weight decay, schedule, epochs or target "
+        "loss as one program (auto: on GPUs the number with the best measured throughput; 1: never)"
     )
     add("--replicas", default="auto", metavar="N|auto", help=replicas)
     add("--no-cuda-graphs", action="store_true", help="on a GPU, do not record training steps as CUDA graphs")
     interval = "how often to store half-trained networks (default: 30)"
     add("--checkpoint-seconds", type=float, default=CHECKPOINT_SECONDS, metavar="S", help=interval)
-    timeout = (
-        "restart a trial that has not reported for this long "
-        "(default: 20 times what its longest epoch or probe should take, at least 600)"
-    )
+    timeout = "restart a trial that has reported no epoch and no probe for this long (default: never)"
     add("--trial-timeout", type=float, metavar="S", help=timeout)
     return parser
 
@@ -223,7 +220,6 @@ def _check_places(arguments: argparse.Namespace) -> None:
         value, option = getattr(arguments, name), f"--{name.replace('_', '-')}"
         if value is None:
             continue
-        value = value or ""  # argparse makes an empty list of `--results=--`
         if not value or value.startswith("-"):
             raise OptionError(f"{option} {value!r} is not a folder")
         try:

@@ -102,46 +102,32 @@ def main(argv: Sequence[str] | None = None) -> int:
             # Only under the lock: another command may just have written some.
             rows = _read_rows(results, grid, update_cache=True)
             work = pending.pending_with_parents(grid, rows, results)
+            costs = _costs(results, grid, rows, work, outside) if work else CostModel()
+            schedule, nothing = None, f"all {len(grid)} trials of grid {request.grid!r} are answered already"
+            if looks and work:
+                from analysis.tables.table import load
+
+                schedule = until_decided.Schedule(grid, looks["claims"])
+                table = load(results.location, request=request.to_dict() | {"until_decided": looks})
+                if not schedule.stages(table, work, costs):
+                    work, nothing = [], until_decided.ENDED
             if work:
                 from study.tuning.trackers import Trackers  # importing torch takes seconds
 
                 most = "at most " if looks else ""
                 print(f"{most}{len(work)} of {len(grid)} trials to run, results in {results.location}", flush=True)
                 if settings.track:
-                    _print_wrapped(
-                        dry_run.tracking(
-                            work, CostModel(grid, rows, weights=results.trials_with_weights()), settings.track
-                        )
-                    )
+                    _print_wrapped(dry_run.tracking(work, costs, settings.track))
                 with Trackers(settings.trackers, results) as trackers:
                     data = checks.load_data(work, arguments.data_dir, rows)
                     _record_request(results, request, argv, outside, looks)
-                    from study.tuning import gpu_shares, tuner  # importing ray takes seconds
-
-                    if looks:
-                        schedule = until_decided.Schedule(grid, looks["claims"])
-                        failures, more = _run_until_decided(
-                            schedule, data, results, arguments, settings, trackers, outside
-                        )
-                    else:
-                        progress = tuner.run_study(
-                            work,
-                            data,
-                            results,
-                            address=arguments.address,
-                            settings=settings,
-                            costs=_costs(results, grid, rows, work, outside),
-                            peaks=gpu_shares.known_peaks(grid, rows),
-                            trackers=trackers,
-                            outside=outside,
-                        )
-                        _print_failures(progress, results)
-                        failures = progress.failures
+                    failures, more = _train(
+                        grid, rows, work, costs, schedule, data, results, arguments, settings, trackers, outside
+                    )
             else:
                 _record_request(results, request, argv, outside, looks)
-                print(f"all {len(grid)} trials of grid {request.grid!r} are answered already: nothing to do")
-        if not arguments.no_report:
-            _write_report(results, request, grid, argv, again=bool(failures) or more)
+                print(f"{nothing}: nothing to do")
+        written = arguments.no_report or _write_report(results, request, grid, argv, again=bool(failures) or more)
         sys.stdout.flush()
     except KeyboardInterrupt:
         ignore_interrupts()
@@ -159,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"study.run: {error}; finished trials are stored, fix this and run again", file=sys.stderr)
         return SOME_FAILED
-    return SOME_FAILED if failures else OK
+    return SOME_FAILED if failures or not written else OK
 
 
 def _plan(request: Request) -> Grid:
@@ -198,8 +184,12 @@ def _costs(
     return CostModel(grid, rows, timed, weights)
 
 
-def _run_until_decided(
-    schedule: Schedule,
+def _train(
+    grid: Grid,
+    rows: list[Row],
+    work: Sequence[Planned],
+    costs: CostModel,
+    schedule: Schedule | None,
     data: Data,
     results: Results,
     arguments: Namespace,
@@ -207,41 +197,44 @@ def _run_until_decided(
     trackers: Trackers,
     outside: Outside | None,
 ) -> tuple[dict[str, str], bool]:
-    """Train stage after stage; returns why trials failed, and whether the time was up first."""
-    from study import until_decided
-    from study.tuning import cluster, gpu_shares, tuner
+    """Train `work`, or stage after stage of a schedule.
 
-    grid, failures = schedule.grid, dict[str, str]()
-    rows: list[Row] = []
+    Returns:
+        Why trials failed, and whether the time was up before a schedule's end.
+    """
+    from study.tuning import cluster, gpu_shares, tuner  # importing ray takes seconds
+
+    failures = dict[str, str]()
 
     def unanswered() -> tuple[list[Planned], CostModel]:
         nonlocal rows
         rows = _read_rows(results, grid, update_cache=True)
-        work = pending.pending_with_parents(grid, rows, results)
-        return work, _costs(results, grid, rows, work, outside)
+        left = pending.pending_with_parents(grid, rows, results)
+        return left, CostModel(grid, rows, costs.timed, results.trials_with_weights())
 
     def train(work: Sequence[Planned], costs: CostModel) -> list[str]:
         peaks = gpu_shares.known_peaks(grid, rows)
-        progress = tuner.run_connected(
+        progress = tuner.run_study(
             work, data, results, settings=settings, costs=costs, peaks=peaks, trackers=trackers, outside=outside
         )
         _print_failures(progress, results)
         failures.update(progress.failures)
         return list(progress.failures)
 
-    def slots() -> int:
-        there = sum(int(node.get("CPU", 0) // settings.cpus_per_trial) for node in cluster.read_capacity().nodes)
-        return min(there, settings.max_concurrent or there)
-
     with cluster.connected(arguments.address):
         settings = cluster.decide_gpus(settings)
-        cluster.check_capacity(settings, data, {planned.trial.precision for planned in grid.values()})
+        cluster.check_capacity(settings, data, {planned.trial.precision for planned in work})
+        if schedule is None:
+            train(work, costs)
+            return failures, False
+        from study import until_decided
+
         more = until_decided.run(
             schedule,
             results,
             unanswered=unanswered,
             train=train,
-            slots=slots,
+            slots=lambda: gpu_shares.slots(cluster.read_capacity(), settings),
             hours=arguments.hours,
         )
     return failures, more
@@ -334,22 +327,28 @@ def _print_failures(progress: Progress, results: Results) -> None:
         print(f"failed: {len(progress.failures) - SHOWN} more; their logs are in {results.location}/logs")
 
 
-def _write_report(results: Results, request: Request, grid: Grid, argv: Sequence[str], *, again: bool) -> None:
-    """Write the report; print what it found, what is undecided with the next command, and its path."""
+def _write_report(results: Results, request: Request, grid: Grid, argv: Sequence[str], *, again: bool) -> bool:
+    """Write the report; print what it found, what is undecided with the next command, and its path.
+
+    Returns whether it could be written; if not, a line says why.
+    """
     from analysis.output.conclusion import conclude
     from analysis.output.page.header import title
     from analysis.report import ReportError, write_report
 
     try:
         page, findings = write_report(results.location)
-    except (ReportError, GridError) as error:
-        raise checks.InputError(str(error)) from error
+    except ReportError as error:
+        reason = str(error).removesuffix("; give another folder with --out")  # study.run has no such option
+        print(f"study.run: {reason}; the trials are stored, fix this and run again", file=sys.stderr)
+        return False
     conclusion = conclude(findings.verdicts)
     following = _next_command(request, grid, argv, undecided=bool(conclusion.open), again=again)
     decided = conclusion.supported or conclusion.refuted
     _print_wrapped(f"found: {title(findings)} ({conclusion.found})" if decided else f"found: {conclusion.found}")
     _print_wrapped(f"undecided: {conclusion.undecided}" + (f"; next: {following}" if following else ""))
     print(f"report: {page}")
+    return True
 
 
 def _print_wrapped(text: str) -> None:

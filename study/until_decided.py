@@ -32,7 +32,10 @@ LEAST_CHANCE = 0.05
 """A curve stops when no undecided stratum of it has this chance to be decided by the last look."""
 
 FLOOR = 0.02
-"""Expected decisions that every stage counts in addition, so that cheap curves are not passed over for ever."""
+"""Added to the expected number of decisions of every stage, so that a cheap curve with a small chance is trained at
+some time."""
+
+ENDED = "no curve goes on: its claims are decided, it had its last look, or its chance to decide is small"
 
 SHOWN = 12
 """Stages that a dry run lists; more are counted."""
@@ -55,19 +58,19 @@ def requested(request: Request, most: int | None) -> Request:
 
 
 def plan(request: Request, grid: Grid, chosen: str) -> dict[str, Any]:
-    """What is fixed before its first network: request, claims, looks, shares, thresholds and the order of seeds.
+    """The plan of a sequential study, stored before it trains anything: request, claims, looks, shares and thresholds.
 
     `sha256` is that of the rest but `stored`, as JSON with sorted keys and no spaces.
 
     Args:
         request: as `requested` gives it.
         grid: its trials.
-        chosen: the claims' names, joined by commas; "": all of which the grid plans some stratum.
+        chosen: the claims' names, joined by commas; "": all those of which the grid plans a stratum.
 
     Raises:
         InputError: no such claim, or none that this grid is about.
     """
-    names = [name.strip() for name in chosen.split(",") if name.strip()]
+    names = list(dict.fromkeys(name.strip() for name in chosen.split(",") if name.strip()))
     known = claims_of([request])
     for name in names:
         if name not in known:
@@ -293,8 +296,5 @@ def run(
             f"{len(schedule.lost)} trials failed, and their curves wait: the same command tries them again", flush=True
         )
     else:
-        print(
-            "no curve goes on: its claims are decided, it had its last look, or its chance to decide is small",
-            flush=True,
-        )
+        print(ENDED, flush=True)
     return False

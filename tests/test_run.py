@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,11 +21,12 @@ import torch
 from torch import nn
 
 from analysis import report
+from benchmarks.planted_study import planted_row
 from benchmarks.simulated_cluster import trial_processes
 from search_spaces import GRIDS, MEASURES, Request, plan
 from search_spaces.smoke import DIGITS, SMOKE
 from search_spaces.space import Curve
-from study import run, verify
+from study import run, until_decided, verify
 from study.attacks import ATTACKS
 from study.data import DATASETS
 from study.models import MODELS
@@ -35,7 +37,7 @@ from study.results.run_lock import RunLock
 from study.results.schema import ROW_SCHEMA, empty_row
 from study.results.storage import Storage
 from study.run import main
-from study.tuning import costs
+from study.tuning import costs, timing
 from study.tuning.ends import LOST_RAY
 from study.tuning.progress import Progress
 from tests.cluster.multinode import gone, in_this_process
@@ -460,6 +462,51 @@ def test_the_same_command_again_runs_nothing(tmp_path: Path, capsys: pytest.Capt
     assert report == f"report: {results / 'report' / 'report.html'}"
     assert rows(results) == first
     assert len(json.loads((results / "study.json").read_text())["requests"]) == 1
+
+
+def planted(folder: Path) -> list[str]:
+    """The options of a study whose rows are all stored."""
+    results, rng = results_in(folder), np.random.default_rng(0)
+    for planned in plan(Request("smoke", seeds=(0,))).values():
+        results.write_row(planted_row(planned, rng) | {"status": "diverged"})
+    return ["--grid", "smoke", "--seeds", "0", "--results", str(folder)]
+
+
+def test_a_report_that_cannot_be_written_is_one_line_and_status_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = planted(tmp_path)
+    (tmp_path / "report").write_text("a file")
+    assert main(options) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"study.run: cannot write the report to {tmp_path}/report: ")
+    assert "--out" not in line
+
+
+def test_a_sequential_study_that_has_ended_starts_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*unused: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(until_decided.Schedule, "stages", lambda *unused: [])
+    monkeypatch.setattr(run, "_train", start)
+    monkeypatch.setattr(run.checks, "load_data", start)
+    assert main(["--grid", "smoke", "--until-decided", "--no-report", "--results", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{until_decided.ENDED}: nothing to do\n"
+    assert Results(tmp_path).read_study()["requests"][0]["until_decided"]
+
+
+def test_a_run_and_its_dry_run_give_tracking_one_cost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "time_unknown", lambda *unused: {DIGITS.model: 1.0})
+    monkeypatch.setattr(run, "_train", lambda *unused: ({}, False))
+    told = []
+    for option in ("--dry-run", "--no-report"):
+        assert main([*SMALL, "--results", str(tmp_path), "--track", "1000", option]) == 0
+        told.append(re.findall(r"tracked while they train: .*", capsys.readouterr().out))
+    assert told[0] == told[1] != []
 
 
 def test_kills_of_the_driver_of_ray_and_of_a_worker_lose_nothing_and_change_no_bit(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ LR, LR_BS, LR_M, LR_BS_M = (f"mnist m1_20 {regime} m {m}" for m in ("0", "0.9") 
 
 
 def test_a_plan_is_fixed_with_its_hash(grid: Grid) -> None:
-    one, same = (until_decided.plan(REQUEST, grid, "A6,A20") for _ in range(2))
+    one, same = (until_decided.plan(REQUEST, grid, claims) for claims in ("A6,A20", "A6,A20,A6"))
     assert one["claims"] == ["A6", "A20"]
     assert one["looks"] == [3, 5, 8, 12]
     assert one["seeds"] == list(range(12))

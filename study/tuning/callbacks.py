@@ -20,29 +20,11 @@ from study.tuning.progress import Display, Progress
 from study.tuning.trackers import Trackers
 from study.tuning.trainable import store_failure
 
-MIN_TIMEOUT_SECONDS = 600.0
-"""No trial counts as hung before ten minutes without a report: the disk may be slow, the node busy."""
-
-EXPECTED_MULTIPLE = 20.0
-"""Nor before this many times what its longest epoch or probe should take. Our choice: estimates may be far off."""
-
 CHECK_SECONDS = 1.0
 """How often the driver looks for hung trials."""
 
 STANDSTILL_SECONDS = 60.0
 """If the driver has not looked for this long, it stood still itself: that time counts against no trial."""
-
-
-def report_timeout(expected_interval: float, trial_timeout: float | None) -> float:
-    """Seconds without a report after which a trial counts as hung.
-
-    Args:
-        expected_interval: seconds that should pass between two reports at most.
-        trial_timeout: the user's choice, which prevails.
-    """
-    return (
-        trial_timeout if trial_timeout is not None else max(MIN_TIMEOUT_SECONDS, EXPECTED_MULTIPLE * expected_interval)
-    )
 
 
 class HangDetector:
@@ -53,9 +35,9 @@ class HangDetector:
     does. For Tune a killed worker is a lost one, and the trial is restarted.
     """
 
-    def __init__(self, timeouts: Mapping[str, float], kill: Callable[[Any], None] | None = None) -> None:
-        """`timeouts` are in seconds, by trial id."""
-        self._timeouts, self._kill = timeouts, kill or (lambda trial: ray.kill(trial.temporary_state.ray_actor))
+    def __init__(self, timeout: float) -> None:
+        """`timeout`: seconds without a report after which a trial counts as hung; infinite: never."""
+        self._timeout = timeout
         self._last_reports: dict[str, tuple[float, Any]] = {}
         self._reasons: dict[str, str] = {}
         self._checked = time.monotonic()
@@ -85,10 +67,10 @@ class HangDetector:
             self._last_reports = {
                 trial_id: (last + since_check, trial) for trial_id, (last, trial) in self._last_reports.items()
             }
-        hung = [trial_id for trial_id, (last, _) in self._last_reports.items() if now - last > self._timeouts[trial_id]]
+        hung = [trial_id for trial_id, (last, _) in self._last_reports.items() if now - last > self._timeout]
         for trial_id in hung:
             last, trial = self._last_reports[trial_id]
-            self._kill(trial)  # first: a trial that could not be killed is checked again
+            ray.kill(trial.temporary_state.ray_actor)  # first: a trial that could not be killed is checked again
             del self._last_reports[trial_id]
             self._reasons[trial_id] = (
                 f"hung: no report for {now - last:.0f} s, its worker was killed; see --trial-timeout"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,11 +51,17 @@ def connected(address: str | None) -> Iterator[None]:
     A Ray that runs on this machine already is another's, or another study's, and is not joined without an address.
 
     Raises:
-        ClusterError: the cluster cannot be reached, or Ray cannot use its temporary folder.
+        ClusterError: the cluster cannot be reached, Ray cannot use its temporary folder, or this process uses a Ray.
     """
+    if ray.is_initialized():
+        raise ClusterError("cannot start Ray: this process uses one already; end that one with ray.shutdown()")
+    others, of_ray = _children(), frozenset[Any]()
     try:
-        with _own_sigterm_handler():
-            _start_or_join(address)
+        try:
+            with _own_sigterm_handler():
+                _start_or_join(address)
+        finally:
+            of_ray = _children() - others
         restore_sigterm()  # Ray's C++ code has replaced it too
         raise_if_interrupted()
         stop_watching = _watch_ray()
@@ -67,12 +73,20 @@ def connected(address: str | None) -> Iterator[None]:
         ignore_interrupts()
         raise
     finally:
-        _shut_down()
+        _shut_down(of_ray)
 
 
-def _shut_down() -> None:
-    """Shut Ray down, and end what it has started on this machine."""
-    started = utils.psutil.Process().children(recursive=True)  # Ray brings a psutil of its own
+def _children() -> frozenset[Any]:
+    """The processes that this one has started, as psutil's, of which Ray brings its own copy."""
+    return frozenset(utils.psutil.Process().children())
+
+
+def _shut_down(of_ray: Iterable[Any]) -> None:
+    """Shut Ray down, and end what its processes have started; other children of this process may still be needed."""
+    started = []
+    for process in of_ray:
+        with suppress(utils.psutil.NoSuchProcess):
+            started += [process, *process.children(recursive=True)]
     node = ray._private.worker._global_node
     if node is not None:
         end_processes = node.kill_all_processes
@@ -147,7 +161,6 @@ def _start_or_join(address: str | None) -> None:
         "log_to_driver": False,
         "logging_level": "ERROR",
         "configure_logging": True,
-        "ignore_reinit_error": True,
     }
     if address is None and (address := os.environ.get("RAY_ADDRESS")):
         print(f"joining the Ray cluster at {address}, which RAY_ADDRESS names", flush=True)

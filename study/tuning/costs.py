@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
@@ -22,6 +21,7 @@ from search_spaces import (
     SpectrumProbe,
     Trial,
 )
+from study.results.answers import answered_probes
 from study.results.schema import Row
 from study.tuning.cpus import usable_cpus
 from study.tuning.progress import duration
@@ -167,25 +167,18 @@ def _passes(probe: Probe, sizes: Mapping[str, int], jacobian: float) -> float:
             return surface + probe.hessian_size * HVP_SHARE * MATVECS[1] / DIRECTIONS_SHARED_BY
 
 
-def longest_part_seconds(planned: Planned, image_seconds: Mapping[str, float] = IMAGE_SECONDS) -> float:
-    """The longest part of a trial between two reports: an epoch (with the evaluation after the last) or a probe."""
-    trial = planned.trial
-    evaluation = (trial.train_size + trial.test_size) * FORWARD_SHARE
-    evaluation *= image_seconds.get(trial.model, UNKNOWN_IMAGE_SECONDS)
-    epoch = train_seconds(planned, image_seconds) / max(1, trial.epochs) + evaluation
-    probes = (replace(planned, probes=frozenset({probe})) for probe in planned.probes)
-    return max([epoch, *(probe_seconds(probe, image_seconds) for probe in probes)])
-
-
 class CostModel:
     """Expected seconds of planned work: the figures above, scaled for each model by the times of stored rows.
 
-    A model with rows of several devices is scaled by those of the device that trained most of the last RECENT ones.
+    Training and probes have a scale each: networks trained as one program on a GPU take a small part of the time that
+    their probes, answered one by one, do not. A model with rows of several devices is scaled by those of the device
+    that trained most of the last RECENT ones.
 
     Attributes:
         image_seconds: of a training pass of one image, by model.
-        timed: whether some of them were timed on this machine.
-        scale: factor of each model that has rows.
+        timed: those of them that were timed on this machine.
+        scale: factor of the training of each model that has rows.
+        probe_scale: that of its probes; the same as of the training where no row answers any.
         devices: of the rows that were used.
         trained: ids of the trials that need no training: of those with a row whose `weights` are stored.
     """
@@ -197,8 +190,9 @@ class CostModel:
         timed: Mapping[str, float] | None = None,
         weights: Collection[str] | None = None,
     ) -> None:
-        self.image_seconds, self.timed = {**IMAGE_SECONDS, **(timed or {})}, bool(timed)
-        runs: dict[str, list[tuple[datetime, str, float]]] = {}
+        self.timed = timed or {}
+        self.image_seconds = {**IMAGE_SECONDS, **self.timed}
+        runs: dict[str, list[tuple[datetime, str, float, float]]] = {}
         self.trained: set[str] = set()
         for row in rows:
             if row["status"] != "ok":
@@ -208,14 +202,19 @@ class CostModel:
             planned = (grid or {}).get(row["trial_id"])
             if planned is not None and row["train_seconds"]:
                 ratio = row["train_seconds"] / train_seconds(planned, self.image_seconds)
-                run = (row.get("started_at") or _UNKNOWN_TIME, row.get("device") or "cpu", ratio)
+                answers = probe_seconds(replace(planned, probes=answered_probes(row)), self.image_seconds)
+                probe_ratio = (row.get("probe_seconds") or 0.0) / answers if answers else 0.0
+                run = (row.get("started_at") or _UNKNOWN_TIME, row.get("device") or "cpu", ratio, probe_ratio)
                 runs.setdefault(planned.trial.model, []).append(run)
         self.scale: dict[str, float] = {}
+        self.probe_scale: dict[str, float] = {}
         found = set()
         for model, of_model in runs.items():
             newest = sorted(of_model, reverse=True)[:RECENT]
-            now = Counter(device for _, device, _ in newest).most_common(1)[0][0]
-            self.scale[model] = median(ratio for _, device, ratio in of_model if device == now)
+            now = Counter(device for _, device, *_ in newest).most_common(1)[0][0]
+            self.scale[model] = median(ratio for _, device, ratio, _ in of_model if device == now)
+            probes = [ratio for _, device, _, ratio in of_model if device == now and ratio]
+            self.probe_scale[model] = median(probes) if probes else self.scale[model]
             found.add(now)
         self.devices = sorted(found)
 
@@ -227,14 +226,14 @@ class CostModel:
 
     def seconds(self, planned: Planned) -> float:
         """Expected seconds of one trial: of its probes alone when its weights are stored."""
-        probes = probe_seconds(planned, self.image_seconds) * self._factor(planned)
+        probes = probe_seconds(planned, self.image_seconds) * self.probe_scale.get(planned.trial.model, 1.0)
         return probes + self.training_seconds(planned)
 
     def training_seconds(self, planned: Planned) -> float:
         """Expected seconds of one trial's training; 0 when its weights are stored."""
         if planned.trial.trial_id in self.trained:
             return 0.0
-        return train_seconds(planned, self.image_seconds) * self._factor(planned)
+        return train_seconds(planned, self.image_seconds) * self.scale.get(planned.trial.model, 1.0)
 
     def knows(self, planned: Planned) -> bool:
         """Whether the estimate rests on measurements: of the model, and of every attack on it."""
@@ -245,19 +244,6 @@ class CostModel:
     def knows_model(self, model: str) -> bool:
         """Whether this model was measured, by the authors, by a timed step or by a stored row."""
         return model in self.image_seconds or model in self.scale
-
-    def _factor(self, planned: Planned) -> float:
-        return self.scale.get(planned.trial.model, 1.0)
-
-    def report_interval(self, planned: Planned) -> float:
-        """The longest time in seconds that should pass between two reports of a trial.
-
-        Rows of a GPU predict nothing for a run without one, so the unscaled estimate is a lower bound. Infinite for a
-        model that was not measured and has no rows.
-        """
-        if not self.knows_model(planned.trial.model):
-            return math.inf
-        return longest_part_seconds(planned, self.image_seconds) * max(1.0, self._factor(planned))
 
     def summary(self, work: Collection[Planned]) -> str:
         """The estimate for all of `work` in one line that says which machine it is for."""

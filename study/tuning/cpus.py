@@ -7,28 +7,28 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+ROOT = Path("/")
+"""The folder that holds `proc/` and `sys/`."""
 
-def usable_cpus(system: Path = Path("/")) -> int:
+
+def usable_cpus() -> int:
     """CPUs that this process may use, at least 1: the smallest of its affinity, its cgroups' quotas and a SLURM job's.
 
     Ray counts the CPUs of the machine, so in a container it would start more trials than there are CPUs. A quota that
     is not a whole number is rounded down. Not every SLURM binds a job's processes to its CPUs.
-
-    Args:
-        system: the folder that holds `proc/` and `sys/`; tests give one of their own.
     """
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     allocated = os.environ.get("SLURM_CPUS_ON_NODE", "")
-    return max(1, int(min([cpus, *_quotas(system), *([int(allocated)] if allocated.isdecimal() else [])])))
+    return max(1, int(min([cpus, *_quotas(), *([int(allocated)] if allocated.isdecimal() else [])])))
 
 
-def _quotas(system: Path) -> Iterator[float]:
+def _quotas() -> Iterator[float]:
     """The CPU quotas of this process's cgroups and of all above them, in version 1 and 2 of the kernel's interface."""
     try:
-        cgroups = (system / "proc/self/cgroup").read_text().splitlines()
+        cgroups = (ROOT / "proc/self/cgroup").read_text().splitlines()
     except OSError:  # not Linux
         return
-    mounts = system / "sys/fs/cgroup"
+    mounts = ROOT / "sys/fs/cgroup"
     for line in cgroups:
         _, controllers, path = line.split(":", 2)
         if not controllers:

@@ -229,3 +229,16 @@ def fraction(k: int) -> float:
 def larger_share(share: float) -> float:
     """The share to try after one was too small: 1 / k again, and at least twice as large."""
     return fraction(max(1, int(1 / min(1.0, 2 * share) + 1e-3)))
+
+
+def slots(capacity: Capacity, settings: RunSettings) -> int:
+    """Trials that run at once on the nodes that are up, at most: a share that is left open may be MAX_PER_GPU's."""
+    cpus, share = settings.cpus_per_trial, settings.gpus_per_trial
+    on_gpu = MAX_PER_GPU if share is None else math.floor(1 / share + 1e-9) if share else None
+
+    def of_node(node: Mapping[str, float]) -> int:
+        by_cpus = int(node.get("CPU", 0) // cpus)
+        return by_cpus if on_gpu is None else min(by_cpus, int(node.get("GPU", 0)) * on_gpu)
+
+    there = sum(map(of_node, capacity.nodes))
+    return min(there, settings.max_concurrent or there)

@@ -31,14 +31,13 @@ NODES = 4
 """Nodes whose GPU share is shown in a line, those with the most free GPUs first."""
 
 UNKNOWN_SECONDS = 60.0
-"""No time left is given before a trial has reported or this long has passed."""
+"""The time left is shown once a trial has reported, or after this many seconds."""
 
 PRIOR_SECONDS = 3.0
-"""The estimates of the costs count as this many seconds of observed work: they are right until trials report."""
+"""Weight of the cost model beside observed times, in seconds of work."""
 
 OVERDUE_SHARE = 0.1
-"""A trial whose report is overdue is expected to take this share of its wait longer. Our choice: nothing is known then,
-and 0 would say that it ends now."""
+"""A trial that has not reported in time is assumed to need this share of its wait so far in addition."""
 
 TRAINING_SHARE = 0.7
 """Of a trial's expected seconds, where the share of training is not given."""

@@ -30,7 +30,7 @@ class RunSettings:
             measured once for each kind of trial.
         max_concurrent: trials that run at once at most; None: as many as fit.
         checkpoint_seconds: how often a half-trained network is stored.
-        trial_timeout: seconds without a report after which a trial counts as hung; None: from its expected cost.
+        trial_timeout: seconds without a report after which a trial counts as hung; None: never.
         replicas: networks trained as one program at most; None: on GPUs as many as measured throughput suggests,
             else one.
         cuda_graphs: on a GPU, record the training step as a CUDA graph and replay it.

@@ -97,14 +97,15 @@ def _read_plan(reference: Any) -> Mapping[str, Planned]:
     return plan
 
 
-def throttled(report: Report, now: Callable[[], float] = time.monotonic) -> Report:
+def throttled(report: Report) -> Report:
     """`report`, but only every REPORT_SECONDS: each report waits for the driver, longer than a small epoch takes."""
-    last = now()
+    last = time.monotonic()
 
     def report_some(metrics: Mapping[str, Any]) -> None:
         nonlocal last
-        if now() - last >= REPORT_SECONDS:
-            last = now()
+        now = time.monotonic()
+        if now - last >= REPORT_SECONDS:
+            last = now
             report(metrics)
 
     return report_some

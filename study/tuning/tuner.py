@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import tempfile
 import time
@@ -21,8 +22,8 @@ from study.trials.device_data import DataKey
 from study.trials.execute import execute
 from study.trials.execute_batched import MAX_GROUP, execute_batched, group_trials
 from study.trials.outside import Outside
-from study.tuning.callbacks import GpuShareScheduler, HangDetector, StudyCallback, report_timeout
-from study.tuning.cluster import check_capacity, connected, decide_gpus, gpu_use, read_capacity
+from study.tuning.callbacks import GpuShareScheduler, HangDetector, StudyCallback
+from study.tuning.cluster import gpu_use, read_capacity
 from study.tuning.costs import CostModel
 from study.tuning.gpu_profile import measure_on_gpu
 from study.tuning.gpu_shares import Measure, Peaks, trial_shares
@@ -49,21 +50,19 @@ def run_study(
     data: Data,
     results: Results,
     *,
-    address: str | None,
     settings: RunSettings,
     costs: CostModel,
     peaks: Peaks,
     trackers: Trackers | None = None,
     outside: Outside | None = None,
 ) -> Progress:
-    """Run every trial of `work` on Ray, a parent before its children, expensive trials first.
+    """Run every trial of `work` on the Ray cluster joined, a parent before its children, expensive trials first.
 
     Args:
         work: the trials with the probes that are not answered yet.
         data: the images that they need.
         results: where rows and weights go.
-        address: of a Ray cluster; None: this machine.
-        settings: how trials are executed.
+        settings: how trials are executed, which the cluster can hold.
         costs: expected seconds of each trial.
         peaks: GPU memory that stored trials took.
         trackers: what also logs every trial.
@@ -71,30 +70,7 @@ def run_study(
 
     Returns:
         The trials that are done, and the reasons of those that failed.
-
-    Raises:
-        ClusterError: the cluster cannot be reached, or cannot run the trials.
     """
-    with connected(address):
-        settings = decide_gpus(settings)
-        check_capacity(settings, data, {planned.trial.precision for planned in work})
-        return run_connected(
-            work, data, results, settings=settings, costs=costs, peaks=peaks, trackers=trackers, outside=outside
-        )
-
-
-def run_connected(
-    work: Sequence[Planned],
-    data: Data,
-    results: Results,
-    *,
-    settings: RunSettings,
-    costs: CostModel,
-    peaks: Peaks,
-    trackers: Trackers | None = None,
-    outside: Outside | None = None,
-) -> Progress:
-    """As `run_study`, on the cluster that this process has joined and checked."""
     labels = {planned.trial.trial_id: describe_trial(planned) for planned in work}
     outside = outside or Outside()
     trained = train_in_batches(work, costs, data, results, settings, labels=labels, outside=outside)
@@ -118,7 +94,6 @@ def run_connected(
             results,
             progress,
             settings=settings,
-            report_intervals={planned.trial.trial_id: costs.report_interval(planned) for planned in left},
             peaks=peaks,
             trackers=trackers,
             execute_trial=outside.around(execute),
@@ -178,7 +153,6 @@ def train_in_batches(
             trial_timeout=None if timeout is None else timeout * max(map(len, batches)),
             trackers={},  # they log single trials, which follow
         ),
-        report_intervals={leader: sum(map(costs.report_interval, group)) for leader, group in members.items()},
         execute_trial=outside.around(partial(execute_batched, groups=members, replicas=settings.replicas)),
     )
     for leader, reason in progress.failures.items():
@@ -195,7 +169,6 @@ def run_trials(
     progress: Progress,
     *,
     settings: RunSettings,
-    report_intervals: Mapping[str, float] | None = None,
     peaks: Peaks | None = None,
     trackers: Trackers | None = None,
     execute_trial: Execute = execute,
@@ -203,8 +176,8 @@ def run_trials(
 ) -> None:
     """Run every trial of `work`, in this order, until each has a row or has failed MAX_FAILURES + 1 times.
 
-    An error that ends Tune itself (one when a host runs out of memory does) costs one attempt of each trial that was
-    running, the last of which it has to itself (see `next_round`), but never the study.
+    If Tune itself ends with an error, as when a host runs out of memory, every trial that was running then has used one
+    attempt. On its last attempt a trial runs alone (`next_round`). The study goes on.
 
     Args:
         work: the trials, none of which is another's parent.
@@ -212,7 +185,6 @@ def run_trials(
         results: where rows and weights go.
         progress: is kept up to date, and holds the failures afterwards.
         settings: how trials are executed; with `gpus_per_trial` None, the cluster has GPUs.
-        report_intervals: seconds that should pass at most between two reports of a trial, by trial id.
         peaks: GPU memory that stored trials took; what is not known of the others is measured first.
         trackers: what also logs every trial.
         execute_trial: what a worker runs.
@@ -220,17 +192,15 @@ def run_trials(
     """
     references = {key: (ray.put(splits), sha256) for key, (splits, sha256) in data.items()}
     plan = {planned.trial.trial_id: planned for planned in work}
-    intervals = report_intervals or {}
-    timeouts = {trial_id: report_timeout(intervals.get(trial_id, 0.0), settings.trial_timeout) for trial_id in plan}
     shares = trial_shares(work, references, results, settings, peaks or {}, measure)
     crashes, running_at_crash = dict.fromkeys(plan, 0), dict[str, int]()
-    progress.gpu_use = gpu_use
+    if settings.gpus_per_trial != 0:
+        progress.gpu_use = gpu_use
     with Display(progress) as display:
         while left := [trial_id for trial_id in plan if trial_id not in progress.done]:
             scheduler = GpuShareScheduler(shares, settings.cpus_per_trial, progress)
-            callback = StudyCallback(
-                progress, display, results, plan, HangDetector(timeouts), scheduler.run_again, trackers
-            )
+            hang_detector = HangDetector(settings.trial_timeout or math.inf)
+            callback = StudyCallback(progress, display, results, plan, hang_detector, scheduler.run_again, trackers)
             now, at_once = next_round(left, crashes, running_at_crash, settings.max_concurrent)
             trainable = tune.with_parameters(
                 run_trial,
@@ -254,7 +224,8 @@ def run_trials(
                 time.sleep(PAUSE_SECONDS)  # what kept Tune from starting any may pass
             for trial_id in running or lost:
                 crashes[trial_id] += 1
-                progress.retry(trial_id)
+                if running:
+                    progress.retry(trial_id)
                 if crashes[trial_id] > MAX_FAILURES:
                     callback.record_failure(trial_id, reason)
 

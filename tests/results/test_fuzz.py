@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,13 @@ def test_verify_names_the_changed_file(index: int, tmp_path: Path, capsys: pytes
     assert verify.main([str(tmp_path)]) == 1
     assert name in capsys.readouterr().out
     assert before == {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+
+
+def test_weights_and_arrays_that_are_missing_are_no_damage(tmp_path: Path) -> None:
+    small.make_folder(tmp_path)
+    for folder in ("weights", "arrays"):
+        shutil.rmtree(tmp_path / folder)
+    assert verify.main([str(tmp_path)]) == 0
 
 
 def test_verify_of_nothing_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,12 +1,11 @@
-"""Estimates of cost: which device they are for, and how often a trial should report."""
+"""Estimates of cost: which device they are for, and what they rest on."""
 
-import math
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from search_spaces import AttackProbe, InputCurvatureProbe, Request, SpectrumProbe, plan
+from search_spaces import AttackProbe, InputCurvatureProbe, Request, plan
 from study.results.schema import Row, empty_row
 from study.tuning.costs import CostModel, probe_passes, probe_seconds, train_seconds
 from study.tuning.cpus import usable_cpus
@@ -15,33 +14,26 @@ from tests.trials.small import planned, trial
 WORK = list(plan(Request(grid="smoke")).values())[:4]
 
 
-def rows(factor: float) -> list[Row]:
-    """Each trial took `factor` times what the bare model expects, half of it in training."""
-    half = {one.trial.trial_id: factor * CostModel().seconds(one) / 2 for one in WORK}
-    return [
-        empty_row() | {"trial_id": trial_id, "status": "ok", "train_seconds": seconds, "probe_seconds": seconds}
-        for trial_id, seconds in half.items()
-    ]
+def rows(training: float = 1.0, probes: float = 1.0) -> list[Row]:
+    """Each trial took these multiples of what the bare model expects, and has answers to some of its probes."""
+    found = []
+    for one in WORK:
+        attacks = [probe for probe in one.probes if isinstance(probe, AttackProbe)][:1]
+        some = replace(one, probes=frozenset(attacks))
+        times = {"train_seconds": training * train_seconds(one), "probe_seconds": probes * probe_seconds(some)}
+        answers = {"attacks": [vars(probe) for probe in attacks]}
+        found.append(empty_row() | {"trial_id": one.trial.trial_id, "status": "ok"} | times | answers)
+    return found
 
 
-def test_the_report_interval_is_that_of_the_slower_device_and_infinite_for_an_unknown_model() -> None:
-    grid = {one.trial.trial_id: one for one in WORK}
-    bare = CostModel().report_interval(WORK[0])
-    assert CostModel(grid, rows(0.01)).report_interval(WORK[0]) == pytest.approx(bare)
-    assert CostModel(grid, rows(8.0)).report_interval(WORK[0]) > bare
-    unknown = replace(WORK[0], trial=replace(WORK[0].trial, model="unknown"))
-    assert CostModel().report_interval(unknown) == math.inf
-
-
-def test_the_report_interval_is_that_of_the_longest_epoch_or_probe_not_of_the_whole_trial() -> None:
-    one = WORK[0]
-    longer = replace(one, trial=replace(one.trial, epochs=100 * one.trial.epochs))
-    assert CostModel().report_interval(longer) == pytest.approx(CostModel().report_interval(one))
-    cheap = replace(one, probes=frozenset({AttackProbe("fgsm", 0.1, "ce", "test")}))
-    expensive = replace(one, probes=cheap.probes | {SpectrumProbe("train", one.trial.train_size, 20)})
-    products = probe_seconds(replace(one, probes=expensive.probes - cheap.probes))
-    assert CostModel().report_interval(expensive) == pytest.approx(products)
-    assert CostModel().report_interval(expensive) > CostModel().report_interval(cheap)
+def test_training_and_probes_are_scaled_by_their_own_times() -> None:
+    """On a GPU many networks are trained as one program, and their probes are answered one by one."""
+    grid, one = {one.trial.trial_id: one for one in WORK}, WORK[0]
+    costs = CostModel(grid, rows(training=1 / 150, probes=0.5), weights=[])
+    assert costs.training_seconds(one) == pytest.approx(train_seconds(one) / 150)
+    assert costs.seconds(one) == pytest.approx(train_seconds(one) / 150 + 0.5 * probe_seconds(one))
+    untouched = [row | {"attacks": None, "probe_seconds": 0.0} for row in rows(training=8.0)]
+    assert CostModel(grid, untouched, weights=[]).seconds(one) == pytest.approx(8 * CostModel().seconds(one))
 
 
 def test_the_device_of_most_of_the_last_rows_scales_a_model() -> None:
@@ -68,9 +60,9 @@ def test_the_device_of_most_of_the_last_rows_scales_a_model() -> None:
 def test_a_network_whose_weights_are_gone_costs_its_training_again() -> None:
     grid = {one.trial.trial_id: one for one in WORK}
     one = WORK[0]
-    assert CostModel(grid, rows(1.0)).training_seconds(one) == 0.0
-    assert CostModel(grid, rows(1.0), weights=[one.trial.trial_id]).training_seconds(one) == 0.0
-    assert CostModel(grid, rows(1.0), weights=[]).training_seconds(one) > 0.0
+    assert CostModel(grid, rows()).training_seconds(one) == 0.0
+    assert CostModel(grid, rows(), weights=[one.trial.trial_id]).training_seconds(one) == 0.0
+    assert CostModel(grid, rows(), weights=[]).training_seconds(one) > 0.0
 
 
 def test_without_rows_an_estimate_is_for_a_core_of_the_authors_machine() -> None:
@@ -93,5 +85,4 @@ def test_a_timed_model_is_known_and_costs_what_was_timed() -> None:
     guess, timed = CostModel(), CostModel(timed={"unknown": 2e-3})
     assert (guess.knows(unknown), timed.knows(unknown)) == (False, True)
     assert probe_seconds(unknown, timed.image_seconds) == pytest.approx(2 * probe_seconds(unknown))
-    assert timed.report_interval(unknown) < math.inf
     assert "by steps timed here" in timed.summary([unknown])

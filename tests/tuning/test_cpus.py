@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from study.tuning import costs
+from study.tuning import costs, cpus
 from study.tuning.cpus import usable_cpus
 from tests.trials.small import planned, trial
 
@@ -17,15 +17,20 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_CPUS_ON_NODE", raising=False)
 
 
-def system(folder: Path, cgroup: str, **files: str) -> Path:
-    """A root folder with this `/proc/self/cgroup` and these files below `/sys/fs/cgroup`."""
+@pytest.fixture(autouse=True)
+def root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A root folder without `proc/` and `sys/`, as on other systems than Linux."""
+    monkeypatch.setattr(cpus, "ROOT", tmp_path)
+
+
+def limit(folder: Path, cgroup: str, **files: str) -> None:
+    """Write this `/proc/self/cgroup` and these files below `/sys/fs/cgroup`."""
     (folder / "proc/self").mkdir(parents=True)
     (folder / "proc/self/cgroup").write_text(cgroup)
     for name, content in files.items():
         path = folder / "sys/fs/cgroup" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
-    return folder
 
 
 V1 = "12:pids:/docker/a\n4:cpu,cpuacct:/docker/a\n3:cpuset:/\n1:name=systemd:/docker/a\n"
@@ -51,28 +56,30 @@ V1 = "12:pids:/docker/a\n4:cpu,cpuacct:/docker/a\n3:cpuset:/\n1:name=systemd:/do
 def test_the_smallest_quota_counts(
     machine: None, tmp_path: Path, cgroup: str, files: dict[str, str], expected: int
 ) -> None:
-    assert usable_cpus(system(tmp_path, cgroup, **files)) == expected
+    limit(tmp_path, cgroup, **files)
+    assert usable_cpus() == expected
 
 
 def test_the_affinity_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 5}, raising=False)
-    assert usable_cpus(system(tmp_path, "0::/\n", **{"cpu.max": "800000 100000\n"})) == 2
-    assert usable_cpus(tmp_path / "not linux") == 2
+    assert usable_cpus() == 2
+    limit(tmp_path, "0::/\n", **{"cpu.max": "800000 100000\n"})
+    assert usable_cpus() == 2
 
 
 @pytest.mark.parametrize(("allocated", "expected"), [("4", 4), ("64", 16), ("", 16)])
 def test_the_cpus_of_a_slurm_job_count(
-    machine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allocated: str, expected: int
+    machine: None, monkeypatch: pytest.MonkeyPatch, allocated: str, expected: int
 ) -> None:
     monkeypatch.setenv("SLURM_CPUS_ON_NODE", allocated)
-    assert usable_cpus(tmp_path) == expected
+    assert usable_cpus() == expected
 
 
 def test_the_estimate_is_for_the_usable_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     work = [planned(trial(epochs=100_000))]
     found = []
-    for cpus in (1, 10**9):
-        monkeypatch.setattr(costs, "usable_cpus", lambda cpus=cpus: cpus)
+    for count in (1, 10**9):
+        monkeypatch.setattr(costs, "usable_cpus", lambda count=count: count)
         found.append(costs.CostModel().summary(work))
     assert " 0:00 on 1 " not in found[0]
     assert " 0:00 on 1000000000 " in found[1]

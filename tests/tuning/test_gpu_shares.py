@@ -23,8 +23,10 @@ from study.tuning.gpu_shares import (
     known_peaks,
     larger_share,
     largest_of_each_kind,
+    slots,
     trials_per_gpu,
 )
+from study.tuning.settings import RunSettings
 from tests.cluster.scripts import run_script
 from tests.trials.small import planned, trial
 
@@ -61,6 +63,18 @@ def test_a_gpu_gets_no_more_trials_than_its_nodes_cpus_can_run() -> None:
     assert trials_per_gpu(Capacity((worker,)), 3) == 1
     assert trials_per_gpu(Capacity(({"CPU": 32.0, "GPU": 8.0},)), 1) == 4
     assert trials_per_gpu(Capacity((head,)), 1) == MAX_PER_GPU  # until a node with a GPU is up
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "most", "expected"),
+    [(1, 1.0, None, 3), (1, 0.1, None, 26), (1, None, None, 32), (1, 0.0, None, 76), (8, 0.1, None, 9), (1, 0.0, 5, 5)],
+)
+def test_as_many_trials_run_at_once_as_the_nodes_cpus_and_gpus_hold(
+    cpus: int, gpus: float | None, most: int | None, expected: int
+) -> None:
+    nodes = ({"CPU": 60.0, "GPU": 1.0}, {"CPU": 16.0, "GPU": 2.0})
+    settings = RunSettings(cpus_per_trial=cpus, gpus_per_trial=gpus, max_concurrent=most)
+    assert slots(Capacity(nodes), settings) == expected
 
 
 def test_of_several_kinds_of_gpu_the_smallest_decides() -> None:

@@ -100,3 +100,30 @@ def test_a_path_too_long_for_a_socket_is_one_line_that_names_the_variable(short_
     assert "length cannot exceed" in line
     assert line.endswith("Set RAY_TMPDIR to a folder of your own with a short path")
     assert not (short_folder / "results/run.json").exists()
+
+
+OTHERS = """
+import subprocess
+import ray
+from study.tuning.cluster import ClusterError, connected
+
+with connected(None):
+    import psutil  # Ray's own copy
+    of_ray = psutil.Process().children(recursive=True)
+    others = subprocess.Popen(["sleep", "60"])
+    try:
+        with connected(None):
+            pass
+    except ClusterError as error:
+        print(error)
+    assert ray.is_initialized()
+_, alive = psutil.wait_procs(of_ray, timeout=10)
+print("ended:", len(of_ray) > 2 and not alive, "others:", others.poll())
+others.kill()
+"""
+
+
+def test_leaving_ray_ends_its_processes_only_and_one_that_runs_is_not_joined() -> None:
+    refused, ended = run_script(OTHERS).stdout.splitlines()
+    assert refused.startswith("cannot start Ray: this process uses one already")
+    assert ended == "ended: True others: None"
