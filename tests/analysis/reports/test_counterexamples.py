@@ -212,6 +212,19 @@ def test_the_order_of_rows_does_not_matter() -> None:
     pd.testing.assert_frame_equal(left.families, right.families)
 
 
+def test_a_copied_curve_leaves_every_q_value_where_it_was() -> None:
+    """A q-value just under .05 would otherwise cross it when the family counts the same runs twice."""
+    rows = curve(fgsm=s.line(0.4, 0.012), pgd=s.flat(0.2), noise=0.02, rng=np.random.default_rng(2))
+    once = report(rows).found
+    twice = report([row | {"regimes": [*row["regimes"], "mine"]} for row in rows]).found
+    keys = ["attack", "loss", "curvature", "direction", "batch_i", "batch_j"]
+    twice = twice[twice["regime"] == "lr"].sort_values(keys, ignore_index=True)
+    once = once[once["regime"] == "lr"].sort_values(keys, ignore_index=True)
+    assert len(once) > 0
+    assert twice["q"].to_numpy() == pytest.approx(once["q"].to_numpy(), nan_ok=True)
+    assert twice["label"].tolist() == once["label"].tolist()
+
+
 def test_an_empty_folder_gives_an_empty_report() -> None:
     found = report([])
     assert found.found.empty and found.families.empty
