@@ -8,10 +8,7 @@ import pandas as pd
 import pytest
 
 from analysis.reports.counterexamples import COUNTEREXAMPLE, REVERSE, CounterexampleReport, counterexample_report
-from analysis.statistics.intervals import logit_accuracy
-from analysis.statistics.multiplicity import benjamini_yekutieli
 from analysis.tables.cells import cells
-from analysis.tables.observations import STRATUM
 from analysis.tables.pairs import pair_up, paired_errors
 from analysis.tables.table import from_rows
 from search_spaces import Request, plan
@@ -229,34 +226,3 @@ def test_an_empty_folder_gives_an_empty_report() -> None:
     found = report([])
     assert found.found.empty and found.families.empty
     assert found.summary() == "0 confirmed of 0 testable pairs in 0 curves"
-
-
-def _flat_worlds(families: int, rng: np.random.Generator) -> pd.DataFrame:
-    """Cells of `families` studies: 4 curves of 8 batch sizes, 3 seeds; lambda1 rises, accuracy is flat plus noise."""
-    batch_sizes = 2 ** np.arange(4, 12)
-    family, curve_of, batch = (
-        axis.ravel() for axis in np.meshgrid(np.arange(families), np.arange(4), batch_sizes, indexing="ij")
-    )
-    count = family.size
-    accuracy = 0.4 + 0.015 * rng.normal(size=(count, 3))
-    sharp = np.log2(batch)[:, None] + 0.1 * rng.normal(size=(count, 3))
-    frame = pd.DataFrame(dict.fromkeys(STRATUM, "one"), index=np.arange(count))
-    return frame.assign(
-        dataset=family, momentum=curve_of, batch_size=batch, n_seeds=3, n=30_000,
-        floor=False, untrained=False, suspect=False,
-        accuracy=accuracy.mean(axis=1), log2_lambda1_test=sharp.mean(axis=1),
-        accuracy_seeds=list(accuracy), logit_seeds=list(logit_accuracy(1e4 * accuracy, 1e4)),
-        log2_lambda1_test_seeds=list(sharp), test_acc_seeds=list(np.full((count, 3), 0.99)),
-    )  # fmt: skip
-
-
-def test_flat_curves_fool_a_family_of_unadjusted_tests_but_not_the_adjusted_one() -> None:
-    world = _flat_worlds(200, np.random.default_rng(7))
-    pairs = pair_up(world, "lambda1_test")
-    pairs["family"] = world["dataset"].to_numpy()[pairs["i"]]
-    pairs["p"] = pairs[["p_sharper", "p_more"]].max(axis=1)
-    assert (pairs.groupby("family").size() == 112).all()
-    smallest = pairs.groupby("family")["p"].min()
-    assert (smallest <= 0.05).mean() > 0.85  # about 95 % of the families
-    adjusted = pairs.groupby("family")["p"].apply(lambda p: benjamini_yekutieli(p).min())
-    assert (adjusted <= 0.05).mean() <= 0.03
