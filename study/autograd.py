@@ -1,4 +1,4 @@
-"""What attacks and curvature share: margins' Jacobian, second derivatives of attention, calls with other weights, memory.
+"""What attacks and curvature share: the margins' Jacobian, second derivatives of attention, calls with other weights.
 
 With the margins m_j = logit j - logit y over the classes j other than the true one, cross-entropy is
 log(1 + sum_j exp m_j). Let D = d m / d x, s = 1 - p_y and q_j = p_j / s. Then, without a p_y - 1 that could cancel,

@@ -1,9 +1,15 @@
-"""One torch thread per test process: pytest-xdist already uses every core, and bits depend on the thread count."""
+"""One torch thread per test process: pytest-xdist already uses every core, and bits depend on the thread count.
+
+Hypothesis draws the same examples in every run.
+"""
 
 import pytest
 import torch
+from hypothesis import settings
 
 torch.set_num_threads(1)
+settings.register_profile("same", deadline=None, derandomize=True, database=None)
+settings.load_profile("same")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

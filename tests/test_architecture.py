@@ -1,16 +1,10 @@
-"""The import contracts of pyproject.toml hold, and reading results stays light."""
+"""Reading results stays light."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def test_import_contracts_hold() -> None:
-    code = "import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
 
 
 def test_reading_results_loads_neither_torch_nor_ray() -> None:

@@ -1,14 +1,20 @@
-"""The documentation names only what exists: links, headings, files and commands."""
+"""The documentation names only what exists (links, headings, files, commands), and written pages are current."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
 import shlex
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from analysis.output.columns import dictionary
+from analysis.output.ledger import ledger
+from benchmarks import reference
 from search_spaces import GRIDS, plan
 from study import options
 
@@ -20,6 +26,7 @@ PROSE = [page for page in PAGES if not page.name.startswith("your_own_") and pag
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FILE = re.compile(r"`((?:study|search_spaces|analysis|tests|benchmarks|docs|cluster)/[\w./*-]*)`")
 MODULE = re.compile(r"python -m ((?:study|analysis|benchmarks)[\w.]*)")
+COMMAND = re.compile(r"python -m ((?:study|analysis(?!\.output)|benchmarks(?!\.chaos))[\w.]*[^\n#&|>']*)")
 
 
 def anchors(page: Path) -> set[str]:
@@ -54,22 +61,49 @@ def test_the_index_names_every_page() -> None:
     assert pages <= index
 
 
+@pytest.mark.parametrize(
+    ("page", "written", "command"),
+    [
+        ("claims.md", ledger, "analysis.output.ledger"),
+        ("columns.md", dictionary, "analysis.output.columns"),
+        ("reference.md", lambda: "\n".join([*reference.page(reference.ROWS), ""]), "benchmarks.reference"),
+    ],
+)
+def test_a_page_that_a_command_writes_is_current(page: str, written: Callable[[], str], command: str) -> None:
+    if (ROOT / "docs" / page).read_text(encoding="utf-8") != written():
+        pytest.fail(f"docs/{page} is out of date: python -m {command} > docs/{page}")
+
+
 def commands() -> list[str]:
-    """The commands of all pages that run a grid of ours, without those of a cluster's own tools around them."""
+    """The commands of all pages that have options, without those of a cluster's own tools around them."""
     found = []
     for page in PAGES:
         blocks = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
         lines = re.sub(r"\\\n\s*", " ", "\n".join(blocks))
         for name, value in re.findall(r"^(\w+)=[\"'](.*)[\"']$", lines, re.MULTILINE):
             lines = lines.replace(f"${name}", value)
-        found += re.findall(r"python -m study\.run ([^\n#&']*)", lines)
+        found += re.findall(COMMAND, lines)
     return sorted({command.strip() for command in found})
 
 
+class Parsed(Exception):  # noqa: N818
+    """What a command's arguments mean; raised in place of the command."""
+
+
 @pytest.mark.parametrize("command", commands())
-def test_commands_are_accepted(command: str) -> None:
-    arguments = options.parser().parse_args(shlex.split(command))
-    if arguments.list or arguments.grid not in GRIDS:  # the latter is a grid that a reader adds
-        return
-    options.run_settings(arguments)
-    assert plan(options.request(arguments))
+def test_commands_are_accepted(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parse = ArgumentParser.parse_args
+
+    def stop(parser: ArgumentParser, *given: list[str]) -> Namespace:
+        raise Parsed(parse(parser, *given))
+
+    monkeypatch.setattr(ArgumentParser, "parse_args", stop)
+    monkeypatch.setattr(sys, "argv", shlex.split(command))
+    module = importlib.import_module(sys.argv[0])
+    with pytest.raises(Parsed) as found:
+        (module if hasattr(module, "main") else importlib.import_module(f"{sys.argv[0]}.__main__")).main()
+    arguments = found.value.args[0]
+    if sys.argv[0] == "study.run" and not arguments.list:
+        options.run_settings(arguments)
+        request = options.request(arguments)
+        assert request.grid not in GRIDS or plan(request)  # the former is a grid that a reader adds

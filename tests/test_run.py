@@ -1,5 +1,6 @@
 """The command line: what it prints, what it refuses, and real runs through Ray that are killed."""
 
+import errno
 import fcntl
 import json
 import os
@@ -40,7 +41,7 @@ from study.run import main
 from study.tuning import costs, timing
 from study.tuning.ends import LOST_RAY
 from study.tuning.progress import Progress
-from tests.cluster.multinode import gone, in_this_process
+from tests.cluster.multinode import gone, in_this_process, wait_for
 from tests.trials.small import results_in, timeless
 
 SMALL = ["--grid", "smoke", "--epochs", "2", "--train-size", "64", "--test-size", "20", "--seeds", "0"]
@@ -50,7 +51,7 @@ def command(results: Path, *options: str) -> list[str]:
     return [sys.executable, "-m", "study.run", *SMALL, "--results", str(results), "--no-report", *options]
 
 
-def rows(results: Path) -> dict[str, dict[str, object]]:
+def rows(results: Path) -> dict[str, dict[str, Any]]:
     return {r["trial_id"]: r for r in Results(results).read_rows()[0]}
 
 
@@ -509,11 +510,46 @@ def test_a_run_and_its_dry_run_give_tracking_one_cost(
     assert told[0] == told[1] != []
 
 
+def test_seeds_until_decided_are_trained_tracked_and_read_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = tmp_path / "r"
+    small = [option for option in SMALL if option not in ("--seeds", "0")]
+    options = [*small, "--select", "regime=lr", "batch_size=32", "--probes", "headline", "--track", "1000"]
+    command = [*options, "--until-decided", "--max-seeds", "3", "--results", str(results), "--no-report"]
+    assert main(command) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("at most 3 of 3 trials to run")
+    assert any(line.startswith("3 seeds of digits_8x8 mlp_256 lr m 0: 3 trials") for line in printed)
+    assert printed[-1].startswith("no curve goes on: its claims are decided, it had its last look")
+    first = rows(results)
+    assert {(row["seed"], row["status"]) for row in first.values()} == {(seed, "ok") for seed in range(3)}
+    for row in first.values():
+        assert all(epoch["lambda1"] > 0 and epoch["lambda1_images"] == 64 for epoch in row["history"])
+
+    assert main(command) == 0
+    assert "answered already: nothing to do" in capsys.readouterr().out
+    assert rows(results) == first
+
+
+def test_a_file_that_cannot_be_written_is_one_line_and_status_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*unused: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Results, "write_study", full)
+    assert main([*SMALL, "--results", str(tmp_path), "--no-report"]) == 1
+    errors = capsys.readouterr().err
+    assert "No space left on device; finished trials are stored, fix this and run again" in errors
+    assert len(errors.strip().splitlines()) == 1
+
+
 def test_kills_of_the_driver_of_ray_and_of_a_worker_lose_nothing_and_change_no_bit(tmp_path: Path) -> None:
     options = ["--select", "batch_size=8", "--epochs", "120", "--checkpoint-seconds", "0"]
     folder = tmp_path / "r"
     driver = subprocess.Popen(command(folder, *options), stdout=subprocess.DEVNULL, start_new_session=True)
-    _wait_for(lambda: any((folder / "checkpoints").glob("*.pt")))
+    wait_for(lambda: any((folder / "checkpoints").glob("*.pt")), driver)
     driver.kill()
     driver.wait()
     kept = {p.name for p in (folder / "checkpoints").glob("*.pt")}
@@ -522,7 +558,7 @@ def test_kills_of_the_driver_of_ray_and_of_a_worker_lose_nothing_and_change_no_b
     again = subprocess.Popen(
         command(folder, *options), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    _wait_for(lambda: len(trial_processes(again.pid)) > 0)
+    wait_for(lambda: trial_processes(again.pid), again)
     os.kill(_children(again.pid)["raylet"], signal.SIGKILL)
     _, errors = again.communicate(timeout=60)
     assert again.returncode == LOST_RAY
@@ -530,8 +566,8 @@ def test_kills_of_the_driver_of_ray_and_of_a_worker_lose_nothing_and_change_no_b
     assert "same command again" in errors
 
     last = subprocess.Popen(command(folder, *options), stdout=subprocess.PIPE, text=True)
-    _wait_for(lambda: len(trial_processes(last.pid)) > 0)
-    os.kill(trial_processes(last.pid)[0], signal.SIGKILL)
+    worker = wait_for(lambda: trial_processes(last.pid), last)[0]
+    os.kill(worker, signal.SIGKILL)
     printed, _ = last.communicate(timeout=240)
     assert last.returncode == 0, printed
 
@@ -564,9 +600,9 @@ def test_an_interrupt_says_how_to_continue_and_leaves_no_process_and_no_lock(
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     if when == "Ray starts":
-        _wait_for(lambda: "gcs_server" in _children(driver.pid))
+        wait_for(lambda: "gcs_server" in _children(driver.pid), driver)
     else:
-        _wait_for(lambda: len(trial_processes(driver.pid)) > 0)
+        wait_for(lambda: trial_processes(driver.pid), driver)
     of_ray = list(_children(driver.pid).values())
     for _ in range(times):  # an impatient user
         driver.send_signal(number)
@@ -598,10 +634,3 @@ def _children(parent: int) -> dict[str, int]:
     """The children of this process by their programs' names."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     return {Path(f"/proc/{child}/comm").read_text().strip(): int(child) for child in children}
-
-
-def _wait_for(condition: object, seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "the condition did not become true"
-        time.sleep(0.05)

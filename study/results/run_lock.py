@@ -23,6 +23,9 @@ STALE_SECONDS = 150.0
 ASK_SECONDS = 2.0
 """How often a command that waits for another machine's heartbeat looks for it."""
 
+SIGNAL_SECONDS = 10.0
+"""How often a command that has lost its lock is told to end, until it does."""
+
 _held: list[RunLock] = []
 
 
@@ -126,7 +129,7 @@ class RunLock:
         number = signal.SIGTERM if signal.getsignal(signal.SIGINT) == signal.SIG_IGN else signal.SIGINT
         while not self._end.is_set():
             signal.pthread_kill(threading.main_thread().ident or 0, number)
-            self._end.wait(STALE_SECONDS)
+            self._end.wait(SIGNAL_SECONDS)
 
 
 def delete_held_locks() -> None:

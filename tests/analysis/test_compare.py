@@ -115,11 +115,11 @@ def test_the_interval_of_a_difference_covers_it() -> None:
     covered = []
     for k in range(16):
         second = study(tuple(range(3, 8)), stream=1000 + k, pgd=lower(PGD, 3), noise=0.01)
-        found = cells(study(stream=k, noise=0.01), second).query("attack == 'pgd' and loss == 'ce'")
+        found = cells(study(stream=k, noise=0.01), second).query("attack == 'pgd' and loss == 'ce' and regime == 'lr'")
         covered += ((found["low"] <= -3) & (found["high"] >= -3)).tolist()
     missed = 1 - np.mean(covered)
-    assert len(covered) == 96
-    assert abs(missed - SIGNIFICANCE) < 3 * np.sqrt(SIGNIFICANCE * (1 - SIGNIFICANCE) / len(covered))
+    assert len(covered) == 80
+    assert missed < SIGNIFICANCE + 3 * np.sqrt(SIGNIFICANCE * (1 - SIGNIFICANCE) / len(covered))
 
 
 def test_trends_and_verdicts_that_differ_are_named_with_an_interval() -> None:

@@ -53,12 +53,11 @@ def write(folder: Path, made: list[Row]) -> Results:
     return results
 
 
-@pytest.mark.parametrize("column", ["dataset", "model", "optimizer", "adversarial_training", "augmentation"])
 @pytest.mark.parametrize("every", [1, 2], ids=["in every row", "in every second"])
-def test_text_that_is_missing_is_no_end_of_the_report(column: str, every: int) -> None:
+def test_text_that_is_missing_is_no_end_of_the_report(every: int) -> None:
     made = rows()
     for row in made[::every]:
-        row[column] = None
+        row |= dict.fromkeys(("dataset", "model", "optimizer", "adversarial_training", "augmentation"))
     found = find(from_rows(made))
     assert found.groups
     assert "Report" in render(found, [])

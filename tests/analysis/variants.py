@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.claims.curves import Setting
 from search_spaces import Trial
-from search_spaces.sgd_variants import CIFAR, EPSILONS, MNIST, SGD_VARIANTS
+from search_spaces.sgd_variants import EPSILONS, SGD_VARIANTS
 from study.results.schema import Row
 from tests.analysis.synthetic import Curve, flat, row
 
@@ -110,6 +110,3 @@ def _row(
     cost = COST[trial.optimizer] * trial.epochs * trial.train_size
     attacks = [a | {"epsilon": e} for e in EPSILONS[trial.dataset] for a in made["attacks"]]
     return made | {"attacks": attacks, "gradient_equivalents": cost, "steps": cost // trial.batch_size}
-
-
-__all__ = ["CIFAR", "COST", "MNIST", "Level", "Setting", "level", "planned_settings", "rows"]

@@ -124,7 +124,7 @@ def test_pgd_with_a_random_start_but_no_generator_says_what_to_pass() -> None:
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(epsilon=st.floats(0.001, 1.0), seed=st.integers(0, 2**32 - 1), loss=st.sampled_from(list(LOSSES)))
 def test_every_attack_stays_in_the_ball_and_in_the_box(name: str, epsilon: float, seed: int, loss: str) -> None:
     model, _ = linear_model(3, torch.float32)
@@ -139,7 +139,7 @@ def test_every_attack_stays_in_the_ball_and_in_the_box(name: str, epsilon: float
 
 
 @pytest.mark.parametrize("name", ["fgsm10", "pgd"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(epsilon=st.floats(0.001, 1.0), seed=st.integers(0, 2**32 - 1))
 def test_an_iterated_attack_never_leaves_the_bounds_of_ball_and_box_not_even_by_rounding(
     name: str, epsilon: float, seed: int
@@ -163,7 +163,7 @@ def test_fgsm10_is_ten_small_clipped_fgsm_steps(epsilon: float) -> None:
     assert ATTACKS["fgsm10"].step_size(epsilon, 10) == epsilon / 10
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(epsilon=st.floats(0.001, 1.0), seed=st.integers(0, 2**32 - 1))
 def test_clamping_to_the_bounds_is_the_nearest_point_of_ball_and_box(epsilon: float, seed: int) -> None:
     x, _ = images(4, 2, seed)

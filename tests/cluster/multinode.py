@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 from search_spaces import Request, plan
 from study.data import load, split
@@ -36,6 +37,9 @@ COMMAND = [
 ]  # fmt: skip
 
 
+T = TypeVar("T")
+
+
 class Study:
     """The command on a cluster, started at once; its output in `printed` when it has ended."""
 
@@ -56,7 +60,9 @@ class Study:
 
     def wait_for_checkpoints(self, number: int = 1) -> None:
         """Until that many trials are half-trained."""
-        wait_for(lambda: len(list((self.results / "checkpoints").glob("*.pt"))) >= number)
+        checkpoints = self.results / "checkpoints"
+        wait_for(lambda: self._process.poll() is not None or len(list(checkpoints.glob("*.pt"))) >= number)
+        assert self._process.poll() is None, (self.finish(), self.printed)
 
 
 def run(address: str, results: Path, *options: str) -> str:
@@ -96,12 +102,14 @@ def in_this_process(request: Request) -> dict[str, dict[str, object]]:
         return {row["trial_id"]: timeless(row) for row in results.read_rows()[0]}
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 200.0) -> None:
-    """Until the condition holds."""
+def wait_for(condition: Callable[[], T], process: subprocess.Popen[Any] | None = None, *, seconds: float = 200.0) -> T:
+    """Until the condition holds, and no longer than the process runs; returns what the condition gave."""
     deadline = time.monotonic() + seconds
-    while not condition():
+    while not (found := condition()):
+        assert process is None or process.poll() is None, (process.returncode, *process.communicate())
         assert time.monotonic() < deadline, "the condition did not become true"
         time.sleep(0.05)
+    return found
 
 
 def gone(process: int) -> bool:

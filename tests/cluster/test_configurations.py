@@ -72,13 +72,6 @@ def test_nodes_have_only_fields_that_the_clouds_documentation_names(provider: st
         assert unknown(node_type["node_config"], NODE[provider], name) == []
 
 
-def test_the_lint_finds_a_typo_that_rays_schema_lets_pass() -> None:
-    config = launcher("aws")
-    config["available_node_types"]["gpu_spot"]["node_config"]["InstanceMarketOptions"]["MarketTyp"] = "spot"
-    wrong = unknown(config["available_node_types"]["gpu_spot"]["node_config"], AWS_NODE)
-    assert wrong == [".InstanceMarketOptions.MarketTyp"]
-
-
 def test_aws_nodes_fit_the_clients_own_model_of_a_launch() -> None:
     session = pytest.importorskip("botocore.session").get_session()
     validate = pytest.importorskip("botocore.validate").ParamValidator().validate

@@ -1,8 +1,6 @@
 """Results on a real S3-like server: whole rows, few requests, and nothing lost while it fails."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import threading
@@ -101,34 +99,6 @@ def test_two_thousand_rows_are_read_in_two_requests_each(
     assert (len(rows), len(copies)) == (1, 1999)  # the copies hold the row of another trial
     assert len(server.pages) == 3
     assert server.requests == {"HEAD": 2000 + 1, "GET": 2000}  # one asks for the copy of all rows
-
-
-WRITER = """
-import sys
-from study.results.folder import Results
-results = Results(sys.argv[1])
-print("ready", flush=True)
-while True:
-    results.write_weights("big", sys.argv[2].encode() * (12 << 20))
-    print("written", flush=True)
-"""
-
-
-def test_a_writer_that_is_killed_leaves_the_old_file_whole(results: Results, server: S3Server) -> None:
-    results.write_weights("big", b"a" * (12 << 20))
-    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-    for seconds in (0.0, 0.05, 0.2):
-        writer = subprocess.Popen(
-            [sys.executable, "-c", WRITER, results.location, "b"], env=environment, stdout=subprocess.PIPE, text=True
-        )
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == "ready\n"
-        time.sleep(seconds)  # 12 MB go up in three parts
-        writer.send_signal(signal.SIGKILL)
-        writer.wait()
-        writer.stdout.close()
-        content = results.read_weights("big")
-        assert content in (b"a" * (12 << 20), b"b" * (12 << 20))
 
 
 def test_a_file_whose_upload_fails_midway_keeps_its_old_content(results: Results, server: S3Server) -> None:

@@ -207,7 +207,7 @@ def test_a_job_on_two_nodes_is_interrupted_queued_again_and_goes_on_elsewhere(tm
     job, results = Allocation(tmp_path, 2, stand_ins={}, environment=ray), tmp_path / "results"
     arguments = [*COMMAND[3:], "--results", str(results)]
     first = job.start(*arguments)
-    wait_for(lambda: list((results / "checkpoints").glob("*.pt")), 400)
+    wait_for(lambda: list((results / "checkpoints").glob("*.pt")), first, seconds=400)
     first.send_signal(signal.SIGUSR1)
     assert first.wait(200) == 143
     assert job.record() == [f"scontrol requeue {JOB}"]

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from study.curvature import InputCurvature, check_input_hessian, input_curvature
-from study.models import MODELS, build
+from study.models import build
 from tests.curvature.networks import conv_relu, images, randomise, seeded, tanh_net
+from tests.models.kinds import KINDS
 
 
 def dense_input_hessians(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -141,7 +142,7 @@ def network(name: str, n_classes: int) -> tuple[nn.Module, Tensor, Tensor]:
     return model, torch.rand(1, *shape, generator=seeded(1)), torch.tensor([1])
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", KINDS)
 def test_the_theorem_holds_for_every_model(name: str) -> None:
     model, x, y = network(name, n_classes=4)
     check = check_input_hessian(model, x, y, dense_dimension=0)

@@ -11,8 +11,9 @@ from torch.nn import functional
 from study.curvature import HessianOperator
 from study.curvature.operator import GPU_MEMORY, HOST_MEMORY, LARGEST_CHUNK, memory_budget
 from study.data import DATASETS
-from study.models import MODELS, build
+from study.models import build
 from tests.curvature.networks import conv_relu, dense_hessian, images, randomise, seeded, tanh_net
+from tests.models.kinds import KINDS
 
 
 def vector(dim: int, seed: int = 5) -> Tensor:
@@ -127,7 +128,7 @@ def test_the_memory_budget_decides_how_many_graphs_are_kept() -> None:
     assert everything >= x.numel() * 8
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", KINDS)
 def test_forward_over_reverse_is_double_backward(name: str) -> None:
     """Every model, with batch normalization in eval mode and dropout off."""
     info = DATASETS["mnist" if name.startswith(("m1", "stdcnn")) else "cifar10"]

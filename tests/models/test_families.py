@@ -7,8 +7,9 @@ import torch
 import torchvision.models
 from torch import Tensor, nn
 
-from study.models import MODELS, build, set_dropout_generator
+from study.models import build, set_dropout_generator
 from study.models.resnet import BasicBlock
+from tests.models.kinds import KINDS
 
 SCAN, GREY, COLOUR = (1, 8, 8), (1, 28, 28), (3, 32, 32)
 SHAPES = {
@@ -77,7 +78,7 @@ def test_number_of_parameters(name: str, num_classes: int, count: int) -> None:
     assert sum(p.numel() for p in network(name, num_classes=num_classes).parameters()) == count
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("num_classes", [10, 100])
 def test_a_model_returns_one_logit_for_each_class(name: str, num_classes: int) -> None:
     logits = network(name, num_classes=num_classes).eval()(batch(SHAPES[name]))
@@ -168,7 +169,7 @@ def test_the_convolutions_of_vgg11_equal_torchvisions() -> None:
     torch.testing.assert_close(features(x), peer(x))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("image_shape", [GREY, COLOUR, (2, 20, 24)])
 def test_every_model_accepts_images_of_other_sizes(name: str, image_shape: Shape) -> None:
     model = network(name, image_shape=image_shape, num_classes=7)

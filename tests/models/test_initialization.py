@@ -10,6 +10,7 @@ from torch import nn
 
 from study.models import MODELS, build
 from study.models.initialization import drawing_from
+from tests.models.kinds import KINDS
 
 COLOUR = ("c1", "resnet18", "vgg11")
 
@@ -28,7 +29,7 @@ def same_bits(a: nn.Module, b: nn.Module) -> bool:
     return all(torch.equal(x, y) for x, y in pairs)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", KINDS)
 def test_the_weights_depend_only_on_the_seed(name: str) -> None:
     first = network(name, stream(4))
     with torch.random.fork_rng(devices=[]):
@@ -37,7 +38,7 @@ def test_the_weights_depend_only_on_the_seed(name: str) -> None:
     assert not same_bits(first, network(name, stream(5)))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", KINDS)
 def test_the_bits_are_those_of_torch_manual_seed(name: str) -> None:
     image_shape = (3, 32, 32) if name in COLOUR else (1, 28, 28)
     with torch.random.fork_rng(devices=[]):
@@ -65,7 +66,7 @@ def test_a_second_model_continues_the_generators_stream() -> None:
     assert not same_bits(first, second)
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "vgg11"])
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "vgg11"])
 def test_weights_and_biases_are_uniform_within_one_over_the_root_of_the_fan_in(name: str) -> None:
     """torch's default: kaiming_uniform with a = sqrt(5) is uniform on +-1/sqrt(fan_in), as is the bias."""
     for module in network(name, stream(1)).modules():

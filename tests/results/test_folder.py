@@ -103,7 +103,7 @@ def test_a_uri_and_a_path_are_the_same_folder(results: Results, tmp_path: Path) 
 
 def test_files_are_for_the_group_to_read(results: Results, tmp_path: Path) -> None:
     results.write_row(row("a"))
-    assert (tmp_path / "r/trials/a.parquet").stat().st_mode & stat.S_IRUSR
+    assert (tmp_path / "r/trials/a.parquet").stat().st_mode & stat.S_IRGRP
 
 
 def test_a_bad_uri_is_one_clear_line() -> None:

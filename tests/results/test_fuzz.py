@@ -124,10 +124,7 @@ def fuzz_file(content: bytes, read: Reader, count: int) -> None:
     written = read(content)
     assert written is not None
 
-    @settings(
-        max_examples=count, derandomize=True, database=None, deadline=None, phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+    @settings(max_examples=count, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     @given(changes, st.booleans())
     def one(change: tuple[str, int, int], from_end: bool) -> None:
         found = read(changed(content, change, from_end))
@@ -171,7 +168,7 @@ texts = st.one_of(
 )
 
 
-@settings(max_examples=200, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
 @given(texts)
 def test_any_study_and_run_file_is_read_or_refused_with_one_line(made: Path, content: bytes) -> None:
     (made / "study.json").write_bytes(content)

@@ -28,6 +28,12 @@ def write_lock(results: Results, host: str, pid: int, age: float = 0.0) -> None:
     results.write_run_lock({"host": host, "pid": pid, "token": "theirs", "at": time.time() - age})
 
 
+def work_while_another_takes_the_lock(results: Results) -> None:
+    for _ in range(400):  # more than once: a heartbeat may be under way
+        write_lock(results, "elsewhere", 1)
+        time.sleep(0.05)
+
+
 def ended_process() -> int:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
@@ -123,13 +129,24 @@ def test_a_suspended_command_whose_lock_was_taken_ends_with_one_line(
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
     try:
         with pytest.raises(ResultsInUseError, match="another command has taken over") as told, RunLock(results):
-            for _ in range(400):  # more than once: a heartbeat may be under way
-                write_lock(results, "elsewhere", 1)
-                time.sleep(0.05)
+            work_while_another_takes_the_lock(results)
     finally:
         signal.signal(signal.SIGINT, before)
     assert "\n" not in str(told.value)
     assert (results.read_run_lock() or {})["token"] == "theirs"
+
+
+def test_a_signal_that_is_lost_is_repeated(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_lock, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(run_lock, "SIGNAL_SECONDS", 1.0)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(ResultsInUseError), RunLock(results):
+            with pytest.raises(KeyboardInterrupt):
+                work_while_another_takes_the_lock(results)
+            work_while_another_takes_the_lock(results)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_command_that_ignores_ctrl_c_and_whose_lock_was_taken_ends_by_sigterm(
@@ -139,9 +156,7 @@ def test_a_command_that_ignores_ctrl_c_and_whose_lock_was_taken_ends_by_sigterm(
     before = [signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(signal.SIGTERM, signal.default_int_handler)]
     try:
         with pytest.raises(ResultsInUseError, match="another command has taken over"), RunLock(results):
-            for _ in range(400):  # more than once: a heartbeat may be under way
-                write_lock(results, "elsewhere", 1)
-                time.sleep(0.05)
+            work_while_another_takes_the_lock(results)
     finally:
         for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
             signal.signal(number, handler)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from study.data import AUGMENTATIONS
-from study.models import MODELS, set_dropout_generator
+from study.models import set_dropout_generator
 from study.optimizers import OPTIMIZERS
 from study.training import streams
 from study.training.batched import GAIN, StackedNetworks, best_count, convolution_as_product, throughput
@@ -18,6 +18,7 @@ from study.training.loop import TrainingRun
 from study.training.masks import DropoutMasks
 from study.training.precision import computing_in
 from study.training.schedules import SCHEDULES
+from tests.models.kinds import KINDS
 from tests.training.networks import image_shape, model_of, run_of, trained, trained_together
 from tests.trials.small import tensors
 
@@ -41,7 +42,7 @@ def memory_order(tensor: Tensor) -> list[int]:
 
 
 @pytest.mark.parametrize("products", [False, True], ids=["grouped convolutions", "batched products"])
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", sorted(KINDS))
 def test_gradients_and_evaluation_of_every_model_are_each_networks_own(name: str, products: bool) -> None:
     models = [model_of(name, seed, torch.float64).train() for seed in range(2)]
     single = copy.deepcopy(models)

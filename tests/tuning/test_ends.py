@@ -4,7 +4,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -68,7 +67,6 @@ watch_for_sigterm()
 results = Results(sys.argv[1])
 results.create()
 with RunLock(results):
-    print("locked", flush=True)
 """
 
 
@@ -81,13 +79,19 @@ def test_the_end_without_ray_has_a_line_and_a_status_and_releases_the_lock(tmp_p
 
 
 def test_sigterm_releases_the_lock_while_the_main_thread_is_busy_in_c(tmp_path: Path) -> None:
-    script = f"{LOCKED}    hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)"
+    script = f"""{LOCKED}
+    while True:
+        try:
+            print("locked", flush=True)
+            hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
+        except KeyboardInterrupt:
+            pass
+"""
     busy = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
     try:
         assert busy.stdout is not None and busy.stdout.readline() == b"locked\n"
-        time.sleep(1.0)  # so that the main thread is in C by then
         busy.terminate()
-        wait_for(lambda: not (tmp_path / "run.json").exists())
+        wait_for(lambda: not (tmp_path / "run.json").exists(), busy)
         assert busy.poll() is None
     finally:
         busy.kill()

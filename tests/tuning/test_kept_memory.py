@@ -36,5 +36,4 @@ def faults_of_the_last_step(environment: dict[str, str]) -> int:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries do not read these variables")
 def test_no_page_is_new_after_a_few_steps() -> None:
     plain = {name: value for name, value in os.environ.items() if name not in KEEP_FREED_MEMORY}
-    assert faults_of_the_last_step(plain) > 10_000
-    assert faults_of_the_last_step({**plain, **KEEP_FREED_MEMORY}) < 100
+    assert 10 * faults_of_the_last_step({**plain, **KEEP_FREED_MEMORY}) < faults_of_the_last_step(plain)

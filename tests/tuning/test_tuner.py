@@ -57,6 +57,7 @@ def test_a_trial_that_always_hangs_fails_with_its_reason(tmp_path: Path) -> None
     assert str(rows[HANGS]["status_reason"]).startswith("hung: no report for 1")
 
 
+@pytest.mark.slow  # and alone: what others take counts too
 @pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="reads /proc/meminfo")
 def test_a_host_out_of_memory_costs_one_trial(tmp_path: Path) -> None:
     lines = [line.split() for line in Path("/proc/meminfo").read_text().splitlines()]

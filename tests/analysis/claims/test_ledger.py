@@ -245,10 +245,11 @@ class TestLedger:
         assert "ZeroDivisionError: planted" in first.reason
         assert len(others) == sum(len(claim.losses) for claim in CLAIMS.values()) - 1
 
-    def test_neither_the_order_of_rows_nor_an_extra_column_changes_a_verdict(self) -> None:
+    def test_neither_order_nor_copies_of_rows_and_curves_nor_an_extra_column_change_a_verdict(self) -> None:
         rows = whole_study()
         straight = from_rows(rows)
-        shuffled = from_rows([rows[k] for k in rng(7).permutation(len(rows))])
+        copies = [row | {"regimes": [*row["regimes"], *(f"my {one}" for one in row["regimes"])]} for row in rows] * 2
+        shuffled = from_rows([copies[k] | {"colour": "red"} for k in rng(7).permutation(len(copies))])
         wider = replace(
             shuffled,
             points=shuffled.points.assign(extra=np.arange(len(shuffled.points))),

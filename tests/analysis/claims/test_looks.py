@@ -1,4 +1,4 @@
-"""Looking again: what each look reads, and what several say together."""
+"""Sequential testing (`--until-decided`): the seeds of each interim look, and p-value and verdict over all looks."""
 
 from __future__ import annotations
 

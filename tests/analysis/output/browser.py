@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -38,12 +37,8 @@ os.execv(sys.argv[3], sys.argv[3:])
 SECONDS = 60.0
 """The longest that an answer may take."""
 
-KEYS = {"Enter": ("Enter", 13, "\r"), " ": ("Space", 32, " "), "Escape": ("Escape", 27, ""), "Tab": ("Tab", 9, "")}
-KEYS |= {
-    f"Arrow{way}": (f"Arrow{way}", code, "")
-    for way, code in zip(("Left", "Up", "Right", "Down"), range(37, 41), strict=True)
-}
-"""Key -> its code, number and text."""
+KEYS = {"Enter": (13, "\r"), "Escape": (27, ""), "Tab": (9, ""), "ArrowRight": (39, "")}
+"""Key, which is its code -> its number and text."""
 
 
 class Browser:
@@ -170,8 +165,8 @@ class Page:
 
     def press(self, key: str) -> None:
         """Press and release a key of `KEYS`."""
-        code, number, text = KEYS[key]
-        pressed = {"key": key, "code": code, "windowsVirtualKeyCode": number}
+        number, text = KEYS[key]
+        pressed = {"key": key, "code": key, "windowsVirtualKeyCode": number}
         self.send("Input.dispatchKeyEvent", type="keyDown", text=text, **pressed)
         self.send("Input.dispatchKeyEvent", type="keyUp", **pressed)
 
@@ -179,11 +174,6 @@ class Page:
         """Pick an option of a select element."""
         event = 'new Event("change", {bubbles: true})'
         self.run(f"(() => {{ const e = {script}; e.value = {json.dumps(value)}; e.dispatchEvent({event}); }})()")
-
-    def photograph(self, file: Path, clip: Mapping[str, float] | None = None) -> None:
-        """A PNG of the window, or of `clip` (x, y, width, height in the page's pixels)."""
-        where = {"clip": {**clip, "scale": 1}, "captureBeyondViewport": True} if clip else {}
-        file.write_bytes(base64.b64decode(self.send("Page.captureScreenshot", **where)["data"]))
 
     def print_pdf(self) -> bytes:
         """The page on paper."""

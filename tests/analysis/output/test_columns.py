@@ -1,19 +1,14 @@
-"""Every column says what it is, and the data dictionary is current."""
+"""Every column says what it is."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import pyarrow as pa
-import pytest
 
-from analysis.output.columns import dictionary
 from analysis.tables.table import NESTED
 from search_spaces import TRIAL_FIELDS
 from study.results.schema import CONFIG, ROW_SCHEMA
-
-DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 
 def with_nested(fields: Iterable[pa.Field]) -> Iterator[pa.Field]:
@@ -37,8 +32,3 @@ def test_a_trials_fields_are_columns_with_their_descriptions() -> None:
         assert columns[name].metadata[b"description"].decode() == field.metadata["description"]
     assert columns["precision"].metadata[b"plain"] == b"float32"
     assert columns["train_size"].metadata[b"unit"] == b"images"
-
-
-def test_the_data_dictionary_is_current() -> None:
-    if (DOCS / "columns.md").read_text(encoding="utf-8") != dictionary():
-        pytest.fail("docs/columns.md is out of date: python -m analysis.output.columns > docs/columns.md")

@@ -109,8 +109,8 @@ def test_hovering_a_mark_lights_its_cell_in_every_figure_and_dims_the_rest(drawn
     assert set(lit) == {cell, "its curve"}  # the forest plots have a mark a curve
     charts = drawn.run("new Set([...document.querySelectorAll('.same')].map((e) => e.closest('.chart'))).size")
     assert charts >= 5
-    for chart, kind in (("#correlations", "points"), ("#papers", "points")):
-        assert drawn.run(f"document.querySelectorAll('{chart} .same').length"), (chart, kind)
+    for section in ("#correlations", "#papers"):
+        assert drawn.run(f"document.querySelectorAll('{section} .same').length"), section
     dimmed = drawn.run("document.querySelectorAll('.other').length")
     assert dimmed > 10 * charts / 2
     opacity = f"Number(getComputedStyle({lr(FIRST)}[1]).opacity)"
@@ -254,7 +254,7 @@ def test_each_figure_has_a_table_of_its_numbers(page: Page) -> None:
     diverged = [r for r in records if r["batch size"] == "256" and r["curve"].startswith("Benchmark")]
     assert diverged
     assert {r["mean"] for r in diverged} == {"diverged"}
-    assert natural_rows()[0]["trial_id"] in records[0]["trials"] + records[-1]["trials"] + str(records)
+    assert any(natural_rows()[0]["trial_id"] in r["trials"] for r in records)
 
 
 def test_paper_gets_every_section_and_chart_and_no_control(page: Page) -> None:

@@ -1,4 +1,4 @@
-"""AS: two measures along the batch size, and over seeds."""
+"""Association of two measures along the batch size, and over seeds."""
 
 from __future__ import annotations
 

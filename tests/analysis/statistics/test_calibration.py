@@ -51,12 +51,11 @@ class TestFalseFinds:
         assert found["alone"] > 0.75 * families  # what the adjustment is for
 
     @pytest.mark.parametrize("noise", [c.UNEQUAL, TWO_GROUPS, c.OUTLIER, MIDDLE, HALF_MIDDLE])
-    @pytest.mark.parametrize("seeds", [3, 5])
-    def test_nor_do_they_where_the_noise_differs_between_cells(self, noise: np.ndarray, seeds: int) -> None:
+    def test_nor_do_they_where_the_noise_differs_between_cells(self, noise: np.ndarray) -> None:
         """More than 43 of 600 families are chance in one of 100 runs if the truth is 5 %. Unless each cell must stand
         by its own seeds, one noisy cell confirms in 8 to 16 % of families at three seeds.
         """
-        found = families_with({"confirmed": confirmed}, flat_world(Noise(noise)), 600, seeds, rng(2))
+        found = families_with({"confirmed": confirmed}, flat_world(Noise(noise)), 600, 3, rng(2))
         assert stats.binom.sf(found["confirmed"] - 1, 600, 0.05) > 0.01
 
     def test_nor_where_it_is_lambda1_of_one_cell_that_is_noisy(self) -> None:

@@ -1,4 +1,4 @@
-"""DF and IN: paired contrasts at equal batch size, and differences of two."""
+"""Paired differences at equal batch size, and differences of two such differences."""
 
 from __future__ import annotations
 

@@ -155,13 +155,6 @@ def test_protocols_never_share_a_cell() -> None:
     assert (found["n_seeds"] == 3).all() and found["epochs"].nunique() == 2
 
 
-def test_the_order_of_rows_does_not_matter() -> None:
-    rows = curve(diverged=(256,)) + curve(regime="benchmark", momentum=0.9)
-    shuffled = [rows[k] for k in np.random.default_rng(0).permutation(len(rows))]
-    left, right = (cells(from_rows(r)).drop(columns="attack_rows") for r in (rows, shuffled))
-    pd.testing.assert_frame_equal(left, right)
-
-
 @pytest.mark.parametrize("rows", [[], [s.row(s.trial(), clean=0.9, attacks={}, log2_lambda1=1.0)]])
 def test_nothing_attacked_gives_no_cells(rows: list[Row]) -> None:
     table: StudyTable = from_rows(rows)
