@@ -229,8 +229,11 @@ class Evidence:
         return tuple((look, Evidence(look.table, self.table)) for look in found.each) if found else ()
 
     def awaited(self, curves: Iterable[Key]) -> list[Key]:
-        """Of one look, the planned curves that do not have its seeds yet, or never will."""
-        return [curve for curve in curves if self.plans(curve) and curve not in self._run] if self._one_look else []
+        """Of one look, the curves of the study that do not have its seeds yet, or never will."""
+        if not self._one_look:
+            return []
+        there = self.whole.once("curves that were run", lambda: set(curve_codes(self.whole.points)[0]))
+        return [one for one in curves if one not in self._run and (one in there or self.plans(one))]
 
     def planned(self, scope: Scope) -> tuple[Key, ...]:
         """The curves of `scope` of which some network was asked for."""

@@ -46,13 +46,16 @@ def against(base: Setting, other: Setting) -> Callable[[list[Curve]], Iterator[A
 
 
 def two_regimes(steep: str, level: str) -> Callable[[list[Curve]], Iterator[Arms]]:
-    """In each study the curve under regime `steep`, then that under `level`."""
+    """In each study the curve under regime `steep`, then that under `level`; one that was not run is empty."""
 
     def pair(curves: list[Curve]) -> Iterator[Arms]:
         for study in by_study(curves):
             by_regime = {curve.keys["regime"]: curve for curve in study}
-            if steep in by_regime and level in by_regime:
-                yield Arms({"regime": f"{level} against {steep}"}, (by_regime[steep], by_regime[level]))
+            arms = tuple(
+                by_regime.get(regime) or Curve(study[0].keys | {"regime": regime}, study[0].measure)
+                for regime in (steep, level)
+            )
+            yield Arms({"regime": f"{level} against {steep}"}, arms)
 
     return pair
 

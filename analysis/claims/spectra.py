@@ -112,9 +112,9 @@ def _with_enough_seeds(network: Network, spectra: Sequence[Record], found: Strat
     diverged = sum(one["status"] != "ok" for one in network.runs.values())
     if run - diverged < MIN_FINITE_SHARE * run - 1e-12 and run >= MIN_SEEDS:
         found = found.undecided(f"{diverged} of {run} seeds diverged")
-    elif seeds < MIN_SEEDS:
+    elif min(run, seeds) < MIN_SEEDS:
         few: Decision = "inconclusive" if diverged and run >= MIN_SEEDS else "not run"
-        found = found.undecided(f"spectra of {seeds} seeds; needs {MIN_SEEDS}", few)
+        found = found.undecided(f"spectra of {min(run, seeds)} seeds; needs {MIN_SEEDS}", few)
     return replace(
         found,
         effect=found.effect if spectra else float("nan"),

@@ -142,16 +142,9 @@ class TestMomentum:
 
     def test_the_largest_momentum_is_tested_whatever_diverged(self) -> None:
         """Where all runs at .9 had diverged, "larger momentum" was judged at .5."""
-        half = curve_rows(regime="lr", momentum=0.5, clean=flat(0.95), rng=rng(2))
-        found = judge(
-            "A10",
-            half
-            + self.pair("lr", {"clean": flat(0.9)}, {}, diverged=())[:21]
-            + [
-                row | {"status": "diverged", "test_acc": None}
-                for row in curve_rows(regime="lr", momentum=0.9, rng=rng(3))
-            ],
-        )
+        rows = curve_rows(regime="lr", clean=flat(0.9), rng=rng(1))
+        rows += curve_rows(regime="lr", momentum=0.5, clean=flat(0.95), rng=rng(2))
+        found = judge("A10", rows + curve_rows(regime="lr", momentum=0.9, diverged=SIZES, rng=rng(3)))
         assert found.verdict == "inconclusive"
         assert [s.keys["momentum"] for s in found.strata] == ["momentum 0.9 against 0"]
 
