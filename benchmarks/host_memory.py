@@ -53,10 +53,10 @@ def train_in_thread(model: str, batch_size: int) -> None:
     thread.join()
 
 
-def rows(models: Sequence[str] = (), batch_sizes: Sequence[int] = BATCH_SIZES) -> Iterator[Row]:
+def rows(models: Sequence[str] = ()) -> Iterator[Row]:
     """One row a model and batch size."""
     for model in models or ("m1_20", "stdcnn", "c1"):
-        for batch_size in batch_sizes:
+        for batch_size in BATCH_SIZES:
             ours, theirs = [], []
             for _ in range(PAIRS):
                 ours.append(cpu_seconds(model, batch_size, kept=True))

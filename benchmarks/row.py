@@ -19,6 +19,9 @@ HEADER = f"{'what':18s} {'work':38s} {'against':26s} {'ours, s':>8s} {'theirs, s
 LONG_PAIR = 30.0
 """Seconds; a pair that takes longer is not repeated."""
 
+BUDGET = 4.0
+"""Seconds after which no further pair is begun."""
+
 Times = tuple[list[float], list[float]]
 """Wall-clock seconds of ours and theirs, in the order measured; entry i of both ran one right after the other."""
 
@@ -67,10 +70,8 @@ class Row:
         return {**asdict(self), "ratio": self.ratio}
 
 
-def paired(
-    ours: Callable[[], object], theirs: Callable[[], object], *, budget: float = 4.0, max_pairs: int = 9
-) -> Times:
-    """Time both sides in turn (ours, theirs, theirs, ours, ...) until `budget` seconds or `max_pairs`.
+def paired(ours: Callable[[], object], theirs: Callable[[], object], *, max_pairs: int = 9) -> Times:
+    """Time both sides in turn (ours, theirs, theirs, ours, ...) until BUDGET seconds or `max_pairs`.
 
     The speed of a machine drifts by tens of percent within minutes (clock frequency, heat, neighbours). Both halves of
     a pair meet nearly the same machine, so the drift cancels in their ratio, and the median of the ratios is robust to
@@ -84,7 +85,7 @@ def paired(
     if sum(warm_up) >= LONG_PAIR:
         return [warm_up[0]], [warm_up[1]]
     times: Times = ([], [])
-    while len(times[0]) < 2 or (len(times[0]) < max_pairs and time.perf_counter() - started < budget):
+    while len(times[0]) < 2 or (len(times[0]) < max_pairs and time.perf_counter() - started < BUDGET):
         sides = [(times[0], ours), (times[1], theirs)]
         for measured, work in sides[:: -1 if len(times[0]) % 2 else 1]:
             measured.append(seconds(work))

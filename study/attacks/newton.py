@@ -30,7 +30,8 @@ FLAT = 1e-12
 """H counts as 0 along a direction p where p'Hp <= FLAT lambda1 ||p||^2: that is rounding, and iterations stop there."""
 
 MEMORY_BYTES = 2**28
-"""For the margins' Jacobian and its float64 copy: 700 CIFAR-10 or 70 CIFAR-100 images."""
+"""For the margins' Jacobian and its float64 copy: so many images are processed together, 700 of CIFAR-10 or 70 of
+CIFAR-100."""
 
 
 def fhsm(
@@ -99,7 +100,6 @@ def newton_direction(
     loss: Loss,
     newton_steps: int = NEWTON_STEPS,
     newton_tolerance: float = NEWTON_TOLERANCE,
-    memory_bytes: int = MEMORY_BYTES,
 ) -> Tensor:
     """A positive multiple of H^-1 g for each image, by conjugate gradients from 0.
 
@@ -123,7 +123,6 @@ def newton_direction(
         loss: loss whose gradient is g.
         newton_steps: largest number of iterations.
         newton_tolerance: residual ||H v - g|| / ||g|| at which iterations stop for an image.
-        memory_bytes: images are processed in pieces whose Jacobian and its float64 copy fit into this.
 
     Returns:
         Directions of the shape of x, float64. Exactly 0 where g is 0; g where H has no curvature along it.
@@ -139,7 +138,7 @@ def newton_direction(
     with torch.enable_grad():
         logits = model(leaf)
         value = loss(logits, y).sum()
-    at_once = max(1, memory_bytes // (logits.shape[1] * x[0].numel() * (x.element_size() + 8)))
+    at_once = max(1, MEMORY_BYTES // (logits.shape[1] * x[0].numel() * (x.element_size() + 8)))
     if len(x) > at_once:
         del logits, value  # and with them the graph
         pieces = [
@@ -150,7 +149,6 @@ def newton_direction(
                 loss=loss,
                 newton_steps=newton_steps,
                 newton_tolerance=newton_tolerance,
-                memory_bytes=memory_bytes,
             )
             for start in range(0, len(x), at_once)
         ]

@@ -29,7 +29,7 @@ BATCH_SIZE = 512
 """Most inputs in a batch."""
 
 MEMORY_BYTES = 2**28
-"""Budget for the margins' Jacobian and its float64 copy."""
+"""Budget for the margins' Jacobian of a batch and its float64 copy; it may make batches smaller."""
 
 DENSE_DIMENSION = 1024
 """Up to this number of pixels the full Hessian is computed, in seconds. MNIST has 784 pixels, CIFAR 3,072."""
@@ -71,9 +71,7 @@ class InputCurvature:
         return float(self.gradient_norm.mean())
 
 
-def input_curvature(
-    model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int = BATCH_SIZE, memory_bytes: int = MEMORY_BYTES
-) -> InputCurvature:
+def input_curvature(model: nn.Module, x: Tensor, y: Tensor) -> InputCurvature:
     """Top eigenvalue and gradient norm of each sample's cross-entropy with respect to its input.
 
     Exact up to rounding for a piecewise-linear network, since its input Hessian is the Gauss-Newton matrix, whose
@@ -89,21 +87,17 @@ def input_curvature(
         x: inputs (n, ...): uint8 in 0..255, scaled to [0, 1], or floating point, used as given; moved to the model's
             device and dtype batch by batch.
         y: true classes (n,), integers.
-        batch_size: largest number of inputs in a batch.
-        memory_bytes: budget for the Jacobian of a batch and its float64 copy; it may make batches smaller.
 
     Raises:
         ValueError: a model in training mode, one that cuts the graph to its input, or data that does not fit.
     """
     refuse_training_mode(model)
     check_data(x, y)
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     like = next(p for p in model.parameters())
     with torch.no_grad():
         n_classes = model(as_pixels(x[:1], like)).shape[1]
     bytes_per_input = n_classes * x[0].numel() * (like.element_size() + 8)
-    batch_size = min(batch_size, max(1, memory_bytes // bytes_per_input))
+    batch_size = min(BATCH_SIZE, max(1, MEMORY_BYTES // bytes_per_input))
     lambda1, gradient_norm = [], []
     for start in range(0, len(x), batch_size):
         batch = slice(start, start + batch_size)

@@ -33,15 +33,7 @@ LENGTH_TOLERANCE = 1e-4
 """How far from 1 a direction's length may be; that of a float32 eigenvector is off by less than 1e-6."""
 
 
-def line(
-    model: nn.Module,
-    direction: Tensor,
-    offsets: Sequence[float],
-    x: Tensor,
-    y: Tensor,
-    *,
-    chunk_size: int = CHUNK,
-) -> Tensor:
+def line(model: nn.Module, direction: Tensor, offsets: Sequence[float], x: Tensor, y: Tensor) -> Tensor:
     """Loss at theta + offset * direction, where theta are the model's trainable parameters.
 
     Source: Yao et al. 2018 (arXiv:1802.08241), Figures 2, 6 and 8, with the top eigenvector of the Hessian on the
@@ -53,7 +45,6 @@ def line(
         offsets: k distances from theta; 0 is the model itself.
         x: inputs (N, ...): uint8 in 0..255, scaled to [0, 1] chunk by chunk, or floating point, used as given.
         y: labels (N,), integers.
-        chunk_size: number of inputs in a forward pass.
 
     Returns:
         Losses in nats, shape (k,), float64, on the CPU; not finite where the network is not.
@@ -68,7 +59,7 @@ def line(
         torch.Size([3])
     """
     step = _unit_direction(model, direction, "direction")
-    return torch.stack([_loss(model, _moved(model, offset * step), x, y, chunk_size) for offset in offsets])
+    return torch.stack([_loss(model, _moved(model, offset * step), x, y) for offset in offsets])
 
 
 def plane(
@@ -78,8 +69,6 @@ def plane(
     offsets: Sequence[float],
     x: Tensor,
     y: Tensor,
-    *,
-    chunk_size: int = CHUNK,
 ) -> Tensor:
     """Loss at theta + offset_i * first + offset_j * second. Source: Yao et al. 2018, Figures 3, 7 and 9.
 
@@ -96,7 +85,7 @@ def plane(
     cosine = torch.dot(along, across).item()
     if abs(cosine) > LENGTH_TOLERANCE:
         raise ValueError(f"the two directions must be orthogonal, their inner product is {cosine:.3g}")
-    losses = [_loss(model, _moved(model, a * along + b * across), x, y, chunk_size) for a in offsets for b in offsets]
+    losses = [_loss(model, _moved(model, a * along + b * across), x, y) for a in offsets for b in offsets]
     return torch.stack(losses).view(len(offsets), len(offsets))
 
 
@@ -106,8 +95,6 @@ def interpolation(
     fractions: Sequence[float],
     x: Tensor,
     y: Tensor,
-    *,
-    chunk_size: int = CHUNK,
 ) -> Tensor:
     """Loss at (1 - t) theta + t theta_other. Source: Yao et al. 2018, Figures 4 and 10 (t is their lambda).
 
@@ -119,7 +106,7 @@ def interpolation(
     Args:
         other_state: the `state_dict` of the network at t = 1: same names, same shapes.
         fractions: k values of t; 0 is the model itself, 1 the other network; other values extrapolate.
-        model, x, y, chunk_size: as in `line`.
+        model, x, y: as in `line`.
 
     Returns:
         Losses in nats, shape (k,), float64, on the CPU; not finite where the network is not.
@@ -131,7 +118,7 @@ def interpolation(
     different = sorted(set(ours) ^ set(other_state)) or [n for n in ours if ours[n].shape != other_state[n].shape]
     if different:
         raise ValueError(f"other_state is not of this network: {different[0]} is missing from one or has another shape")
-    return torch.stack([_loss(model, _between(ours, other_state, t), x, y, chunk_size) for t in fractions])
+    return torch.stack([_loss(model, _between(ours, other_state, t), x, y) for t in fractions])
 
 
 def _unit_direction(model: nn.Module, direction: Tensor, name: str) -> Tensor:
@@ -167,18 +154,16 @@ def _between(ours: Mapping[str, Tensor], others: Mapping[str, Tensor], t: float)
 
 
 @torch.no_grad()
-def _loss(model: nn.Module, weights: Mapping[str, Tensor], x: Tensor, y: Tensor, chunk_size: int) -> Tensor:
+def _loss(model: nn.Module, weights: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
     """Mean cross-entropy in nats of the model with these weights: a float64 scalar on the CPU."""
     refuse_training_mode(model)
     check_data(x, y)
-    if chunk_size < 1:
-        raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
     some = next(iter(weights.values()))
     total = torch.zeros((), dtype=torch.float64, device=some.device)
     with full_precision():
-        for start in range(0, len(y), chunk_size):
-            inputs = as_pixels(x[start : start + chunk_size], some)
+        for start in range(0, len(y), CHUNK):
+            inputs = as_pixels(x[start : start + CHUNK], some)
             logits = call_with(model, weights, inputs)
-            labels = y[start : start + chunk_size].to(some.device, torch.long)
+            labels = y[start : start + CHUNK].to(some.device, torch.long)
             total += functional.cross_entropy(logits.double(), labels, reduction="sum")
     return total.cpu() / len(y)

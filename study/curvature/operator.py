@@ -72,7 +72,6 @@ class HessianOperator:
         dim: number of trainable parameters.
         matvecs: number of products computed so far.
         chunk_size: number of inputs in a chunk.
-        kept_bytes: memory of the graphs kept between products; 0 for forward over reverse.
 
     Raises:
         ValueError: if any module is in training mode, no parameter is trainable, `chunk_size` or `memory_fraction` is
@@ -116,7 +115,7 @@ class HessianOperator:
         self.chunk_size = min(chunk_size or (HOST_CHUNK if on_cpu else self._largest_chunk()), len(x))
         self._versions = [p._version for p in self._parameters]
         self._kept: dict[int, list[Tensor]] = {}
-        self.kept_bytes = 0
+        self._kept_bytes = 0
 
     def matvec(self, v: Tensor) -> Tensor:
         """Hessian-vector product.
@@ -203,9 +202,9 @@ class HessianOperator:
 
     def _keep_if_it_fits(self, start: int, gradient: list[Tensor]) -> None:
         size = graph_bytes(gradient, besides=self._parameters)
-        if self.kept_bytes + size <= self._memory_bytes:
+        if self._kept_bytes + size <= self._memory_bytes:
             self._kept[start] = gradient
-            self.kept_bytes += size
+            self._kept_bytes += size
 
     def _largest_chunk(self) -> int:
         """The largest power of two, up to LARGEST_CHUNK, of images whose product fits into the budget; at least 1."""

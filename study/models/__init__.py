@@ -57,7 +57,6 @@ MODELS: dict[str, Builder] = {
     "resnet18": resnet18,
     "vgg11": vgg11,
     "resnet20": resnet20,
-    "resnet20_x2": partial(resnet20, width=2),
     "resnet20_x4": partial(resnet20, width=4),
 }
 

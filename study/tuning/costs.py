@@ -40,7 +40,6 @@ IMAGE_SECONDS: Mapping[str, float] = {
     "c2": 6.6e-3,
     "c3": 6.5e-3,
     "resnet20": 6.1e-3,
-    "resnet20_x2": 2e-2,
     "resnet20_x4": 7.1e-2,
     "resnet18": 6.4e-2,
     "vgg11": 2.2e-2,

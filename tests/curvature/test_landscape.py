@@ -47,7 +47,7 @@ def test_a_quadratic_loss_along_a_line_and_over_a_plane_is_exact() -> None:
         return model.c + theta @ model.a @ theta / 2
 
     expected = torch.stack([truth(t * first) for t in offsets])
-    torch.testing.assert_close(line(model, first, offsets, x, y, chunk_size=4), expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(line(model, first, offsets, x, y), expected, rtol=1e-12, atol=0)
     grid = torch.stack([torch.stack([truth(s * first + t * second) for t in offsets]) for s in offsets])
     torch.testing.assert_close(plane(model, first, second, offsets, x, y), grid, rtol=1e-12, atol=0)
 
@@ -99,7 +99,7 @@ def bytes_of(n: int) -> tuple[Tensor, Tensor]:
 def test_the_ends_of_an_interpolation_are_the_two_networks() -> None:
     one, other = batch_norm_net(1), batch_norm_net(2)
     x, y = bytes_of(70)
-    start, end = interpolation(one, other.state_dict(), [0.0, 1.0], x, y, chunk_size=32).tolist()
+    start, end = interpolation(one, other.state_dict(), [0.0, 1.0], x, y).tolist()
     assert start == pytest.approx(evaluate(one, x, y).loss, rel=1e-6)
     assert end == pytest.approx(evaluate(other, x, y).loss, rel=1e-6)
     assert line(one, unit(221), [0.0], x, y).item() == pytest.approx(start, rel=1e-6)
@@ -158,11 +158,12 @@ def test_the_model_is_not_changed_even_by_an_error() -> None:
 
 
 @pytest.mark.parametrize("chunk_size", [1, 7, 20, 1000])
-def test_any_chunk_size_gives_the_loss_of_one_full_batch(chunk_size: int) -> None:
+def test_any_chunk_size_gives_the_loss_of_one_full_batch(chunk_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("study.curvature.landscape.CHUNK", chunk_size)
     x, y = images(20)
     model, v = conv_relu(), unit(277)
     truth = functional.cross_entropy(model(x), y).item()
-    assert line(model, v, [0.0], x, y, chunk_size=chunk_size).item() == pytest.approx(truth, rel=1e-13)
+    assert line(model, v, [0.0], x, y).item() == pytest.approx(truth, rel=1e-13)
 
 
 def test_a_network_that_overflows_has_a_loss_that_is_not_finite() -> None:
@@ -193,5 +194,3 @@ def test_input_that_does_not_fit_is_refused() -> None:
         interpolation(model, {k: t for k, t in model.state_dict().items() if k != "0.bias"}, [0.0], x, y)
     with pytest.raises(ValueError, match="one label for each"):
         line(model, v, [0.0], x, y[:3])
-    with pytest.raises(ValueError, match="chunk_size"):
-        line(model, v, [0.0], x, y, chunk_size=0)

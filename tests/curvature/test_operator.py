@@ -118,8 +118,8 @@ def test_the_memory_budget_decides_how_many_graphs_are_kept() -> None:
     def kept(memory_bytes: int) -> int:
         operator = HessianOperator(conv_relu(), x, y, chunk_size=20, memory_bytes=memory_bytes)
         operator.matvec(vector(operator.dim))
-        assert operator.kept_bytes <= memory_bytes
-        return operator.kept_bytes
+        assert operator._kept_bytes <= memory_bytes
+        return operator._kept_bytes
 
     everything = kept(2**30)
     assert kept(0) == 0
@@ -145,7 +145,7 @@ def test_forward_over_reverse_is_double_backward(name: str) -> None:
     v = vector(backward.dim)
     truth = backward.matvec(v)
     assert relative(forward.matvec(v) - truth, truth) < 1e-13
-    assert (backward.kept_bytes > 0, forward.kept_bytes) == (True, 0)
+    assert (backward._kept_bytes > 0, forward._kept_bytes) == (True, 0)
 
 
 def test_forward_over_reverse_in_float32_has_its_accuracy_and_repeats_its_bits() -> None:

@@ -24,7 +24,6 @@ SHAPES = {
     "c3": COLOUR,
     "resnet18": COLOUR,
     "resnet20": COLOUR,
-    "resnet20_x2": COLOUR,
     "resnet20_x4": COLOUR,
     "vgg11": COLOUR,
 }
@@ -102,7 +101,7 @@ def test_a_model_returns_one_logit_for_each_class(name: str, num_classes: int) -
         ("vgg11", nn.MaxPool2d, [(64, 16, 16), (128, 8, 8), (256, 4, 4), (512, 2, 2), (512, 1, 1)]),
         ("resnet18", BasicBlock, stages([(64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4)], 2)),
         ("resnet20", BasicBlock, stages([(16, 32, 32), (32, 16, 16), (64, 8, 8)], 3)),
-        ("resnet20_x2", BasicBlock, stages([(32, 32, 32), (64, 16, 16), (128, 8, 8)], 3)),
+        ("resnet20_x4", BasicBlock, stages([(64, 32, 32), (128, 16, 16), (256, 8, 8)], 3)),
     ],
 )
 def test_feature_maps(name: str, kind: type[nn.Module], maps: list[tuple[int, ...]]) -> None:
