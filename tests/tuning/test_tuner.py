@@ -1,12 +1,17 @@
 """A study through Ray: a trial that fails costs only that trial, and parents run before their children."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from study.results.folder import Results
+from study.tuning import tuner
+from study.tuning.progress import Progress
+from study.tuning.settings import RunSettings
 from study.tuning.tuner import MAX_FAILURES, next_round
 from tests.cluster.scripts import run_script
+from tests.trials.small import planned, results_in
 from tests.tuning.faults import DIES, FILLS_MEMORY, HANGS, RAISES
 
 SCRIPT = """
@@ -74,6 +79,17 @@ def test_a_host_out_of_memory_costs_one_trial(tmp_path: Path) -> None:
     )
     assert {seed: row["status"] for seed, row in rows.items()} == {0: "ok", FILLS_MEMORY: "failed", 4: "ok"}
     assert "memory" in str(rows[FILLS_MEMORY]["status_reason"])
+
+
+def test_trials_that_never_ran_do_not_count_as_restarted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_it_is = SimpleNamespace(with_parameters=lambda run, **given: run, with_resources=lambda run, needed: run)
+    monkeypatch.setattr(tuner, "tune", as_it_is)  # no trial can start
+    monkeypatch.setattr(tuner, "ray", SimpleNamespace(put=lambda given: given))
+    monkeypatch.setattr(tuner, "PAUSE_SECONDS", 0.0)
+    one = planned()
+    progress = Progress({one.trial.trial_id: 1.0}, {})
+    tuner.run_trials([one], {}, results_in(tmp_path), progress, settings=RunSettings(gpus_per_trial=0.0))
+    assert (list(progress.done.values()), progress.retries) == (["failed"], 0)
 
 
 GENERATIONS = """
