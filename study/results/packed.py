@@ -92,7 +92,7 @@ def unpack(location: str | Path, target: Results) -> int:
     there: list[Row] = []
     if target.exists():
         there, unreadable = target.read_rows()
-        others = [row["trial_id"] for row in there if packed.get(row["trial_id"]) != row]
+        others = any(repr(packed.get(row["trial_id"])) != repr(row) for row in there)  # a NaN does not equal itself
         if others or unreadable or target.read_study() not in ({}, study):
             raise RecordsError(f"{target.location} has other results already: give a new folder")
     target.create()
