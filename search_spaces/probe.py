@@ -28,13 +28,21 @@ PGD_STEPS = 40
 """As published: 40 steps of epsilon / 30, which cannot cross the ball, so that PGD can be weaker than FGSM. Any other
 number of steps can (`study.attacks.linf.pgd_step_size`)."""
 
+_NEWTON = ("newton_steps", "newton_tolerance")
+
+ATTACK_SETTINGS: dict[str, tuple[str, ...]] = {"pgd": ("steps",), "fhsm": _NEWTON, "l2hess": _NEWTON}
+"""The settings that a probe of an attack may state. All other attacks, those of study files too, have their own."""
+
 
 @dataclass(frozen=True, order=True)
 class AttackProbe:
     """Accuracy of the trained model under `attack` at `epsilon` (pixels in [0, 1]) on the whole `split`.
 
     With source `parent` the adversarial images are made with the parent's weights (transfer), else with the trial's
-    own. `steps` matters only to PGD, the Newton settings only to attacks that solve a Newton system.
+    own. `steps` is a setting of PGD only, the Newton settings are of attacks that solve a Newton system.
+
+    Raises:
+        ValueError: a setting that is not one of the attack's ATTACK_SETTINGS.
     """
 
     attack: str
@@ -47,9 +55,20 @@ class AttackProbe:
     steps: int = PGD_STEPS
 
     def __post_init__(self) -> None:
-        """Raises ValueError for an epsilon outside (0, 1]; an attack in the 2-norm takes the same ones."""
+        """Raises ValueError for an epsilon outside (0, 1] and for a setting that the attack does not take.
+
+        An attack in the 2-norm takes the same epsilons.
+        """
         if not 0 < self.epsilon <= 1:
             raise ValueError(f"epsilon of {self.attack} must be in (0, 1], got {self.epsilon!r} (8/255, not 8)")
+        for name in ("steps", *_NEWTON):
+            if name not in self.settings and getattr(self, name) != getattr(AttackProbe, name):
+                raise ValueError(f"a probe of the attack {self.attack} cannot state {name}")
+
+    @property
+    def settings(self) -> dict[str, float]:
+        """The settings that the attack takes from the probe, by name."""
+        return {name: getattr(self, name) for name in ATTACK_SETTINGS.get(self.attack, ())}
 
     @property
     def key(self) -> tuple[object, ...]:

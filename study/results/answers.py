@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 from search_spaces import (
+    ATTACK_SETTINGS,
     HEADLINE_ATTACKS,
-    NEWTON_STEPS,
-    NEWTON_TOLERANCE,
     PGD_STEPS,
     AttackProbe,
     InputCurvatureProbe,
@@ -20,10 +19,12 @@ from search_spaces import (
     SpectrumProbe,
     headline_epsilon,
 )
-from search_spaces.probe import LOSSES
 from study.results.schema import Row
 
 SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
+
+LOSS_SUFFIXES = {"ce": "", "stable": "_stable"}
+"""Loss -> end of the name of its headline columns."""
 
 ENTRIES = {
     "attacks": ("attack", "epsilon", "loss", "split", "source", "steps", "newton_steps", "newton_tolerance"),
@@ -52,15 +53,14 @@ def answered_probes(row: Row) -> frozenset[Probe]:
 
 def _attack(entry: Row) -> AttackProbe:
     """Rows from before a setting existed lack it; they were made with its default."""
+    names = ATTACK_SETTINGS.get(entry["attack"], ())
     return AttackProbe(
         entry["attack"],
         entry["epsilon"],
         entry["loss"],
         entry["split"],
         source=entry.get("source") or "self",
-        newton_steps=entry.get("newton_steps") or NEWTON_STEPS,
-        newton_tolerance=entry.get("newton_tolerance") or NEWTON_TOLERANCE,
-        steps=entry["steps"] if entry["attack"] == "pgd" else PGD_STEPS,
+        **{name: entry[name] for name in names if entry.get(name) is not None},
     )
 
 
@@ -94,17 +94,15 @@ READERS: Mapping[str, Callable[[Row], Probe]] = {
 def headline(row: Row) -> dict[str, float]:
     """The headline columns from a row's attacks and spectra, at the headline epsilon among its attacks.
 
-    Of PGD with several numbers of steps they hold the published one, else the largest.
+    Of PGD with several numbers of steps the published one counts, else the largest.
     """
     own = [a for a in row["attacks"] or () if a["split"] == "test" and (a.get("source") or "self") == "self"]
-    attacks = [attack for attack in own if attack["attack"] in HEADLINE_ATTACKS and attack["loss"] in LOSSES]
-    attacks.sort(key=lambda attack: (attack["steps"] == PGD_STEPS, attack["steps"] or 0))
+    attacks = [attack for attack in own if attack["attack"] in HEADLINE_ATTACKS and attack["loss"] in LOSS_SUFFIXES]
     epsilon = headline_epsilon(row["dataset"], (attack["epsilon"] for attack in attacks))
     columns: dict[str, float] = {} if epsilon is None else {"headline_epsilon": epsilon}
-    for attack in attacks:
+    for attack in sorted(attacks, key=lambda attack: (attack["steps"] == PGD_STEPS, attack["steps"])):
         if attack["epsilon"] == epsilon:
-            suffix = "_stable" if attack["loss"] == "stable" else ""
-            columns[f"{attack['attack']}_acc{suffix}"] = attack["accuracy"]
+            columns[f"{attack['attack']}_acc{LOSS_SUFFIXES[attack['loss']]}"] = attack["accuracy"]
     for spectrum in sorted(row["spectra"] or (), key=lambda spectrum: -len(spectrum["eigenvalues"])):
         if spectrum["subset_size"] == row[f"{spectrum['split']}_size"] and spectrum["method"] == "lanczos":
             columns[f"lambda1_{spectrum['split']}"] = spectrum["eigenvalues"][0]

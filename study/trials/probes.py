@@ -21,7 +21,6 @@ from search_spaces import (
     SharpnessProbe,
     SpectrumProbe,
 )
-from study.attacks import ATTACKS
 from study.attacks.evaluate import CleanGradient, attack_split, measure_clean_gradient
 from study.attacks.minimal_epsilon import minimal_epsilon
 from study.curvature import (
@@ -118,7 +117,6 @@ def _attack(network: ProbedNetwork, probe: AttackProbe, results: ProbeResults) -
     shared = (probe.source, probe.split, probe.loss)
     if shared not in network.clean_gradients:
         network.clean_gradients[shared] = measure_clean_gradient(source, x, y, loss=probe.loss)
-    attack = ATTACKS.get(probe.attack)
     result = attack_split(
         network.model,
         x,
@@ -129,7 +127,7 @@ def _attack(network: ProbedNetwork, probe: AttackProbe, results: ProbeResults) -
         generator=streams.generator(network.seed, "attack", probe.attack, probe.split, probe.epsilon, device=x.device),
         clean_gradient=network.clean_gradients[shared],
         source=None if source is network.model else source,
-        settings={name: getattr(probe, name) for name in attack.settings} if attack else {},
+        settings=probe.settings,
     )
     results.add("attacks", {"split": probe.split, "source": probe.source, **asdict(result)})
 

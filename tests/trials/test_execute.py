@@ -11,6 +11,7 @@ import safetensors
 import torch
 
 from search_spaces import MEASURES, AttackProbe, MinimalEpsilonProbe, Probe, SpectrumProbe
+from study.attacks import ATTACKS
 from study.results import checkpoints
 from study.results.answers import answered
 from study.results.folder import Results
@@ -62,6 +63,17 @@ def test_the_headline_column_is_of_the_published_number_of_steps_whatever_was_as
         found = {(attack["loss"], attack["steps"]): attack["accuracy"] for attack in row["attacks"]}
         assert row["pgd_acc"] == found.get(("ce", 40), found["ce", 60])
     assert row["pgd_acc_stable"] is None
+
+
+def test_an_attack_of_a_study_file_keeps_its_own_steps_and_is_answered_once(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ATTACKS, "mine", replace(ATTACKS["pgd"], settings={"steps": 3}))
+    mine = AttackProbe("mine", 0.1, "ce")
+    row = execute(planned(asked=frozenset({mine})), tensors(), results)
+    assert answered(row) == {mine.key} and row["attacks"][0]["steps"] == 3
+    with pytest.raises(ValueError, match="a probe of the attack mine cannot state steps"):
+        replace(mine, steps=7)
 
 
 @pytest.mark.parametrize(
