@@ -10,7 +10,6 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +21,6 @@ from study.models import use_masks
 from study.optimizers import SGD
 from study.training import streams
 from study.training.cuda_graph import WARM_UP_STEPS, GraphedStep
-from study.training.evaluation import Evaluation
 from study.training.gpu_memory import out_of_gpu_memory, release
 from study.training.loop import Hook, Split, TrainingRun, record_epoch, stacked_minibatches
 from study.training.masks import DropoutMasks
@@ -38,10 +36,6 @@ MEASURED_STEPS = 16
 
 EVALUATED = 4096
 """Least number of images in a forward pass of an evaluation, over all networks, where a minibatch has fewer."""
-
-PATCHES = 1024
-"""Least number of patches in a part of a convolution that is computed as a product. On an H200 a step of two m1_20 at
-batch 1024 took 10 ms uncut, 8.6 of them in two sums over 50,000 and 200,000 patches."""
 
 
 def train_batched(runs: Sequence[TrainingRun], *, train: Split, validation: Split, hooks: Sequence[Hook] = ()) -> None:
@@ -81,10 +75,10 @@ def _train_until_one_finishes(
         total_loss = torch.zeros(len(runs), dtype=torch.float64, device=train[0].device)
         for images, labels in step.epoch():
             total_loss += step(images, labels) * labels.shape[1]
-        accuracies = [found.accuracy for found in step.evaluate(*validation, runs[0].recipe.precision)]
+        accuracies = [accuracy for _, accuracy in step.evaluate(*validation, runs[0].recipe.precision)]
         train_losses = [math.nan] * len(runs)
         if any(run.recipe.target_loss is not None for run in runs):
-            train_losses = [found.loss for found in step.evaluate(*train)]
+            train_losses = [loss for loss, _ in step.evaluate(*train)]
         losses = (total_loss / len(train[1])).tolist()
         for run, loss, accuracy, train_loss in zip(runs, losses, accuracies, train_losses, strict=True):
             record_epoch(run, loss, accuracy, train_loss)
@@ -104,13 +98,12 @@ class BatchedStep:
     captured and replayed; the draws of dropout masks and augmentation stay outside the graph.
     """
 
-    def __init__(self, runs: Sequence[TrainingRun], train: Split, *, products: bool | None = None) -> None:
+    def __init__(self, runs: Sequence[TrainingRun], train: Split) -> None:
         """Stack the networks of the runs.
 
         Args:
             runs: as for `train_batched`.
             train: the images of all runs.
-            products: see `StackedNetworks`.
 
         Raises:
             ValueError: an optimizer is not plain SGD, or the architectures differ.
@@ -119,7 +112,7 @@ class BatchedStep:
         if len(optimizers) < len(runs):
             raise ValueError("only plain SGD can be batched")
         x, recipe = train[0], runs[0].recipe
-        self.networks = networks = StackedNetworks([run.model for run in runs], products=products)
+        self.networks = networks = StackedNetworks([run.model for run in runs])
         self.rule = rule = StackedSGD(networks, optimizers)
         self._runs, self._train = runs, train
         self._dropout = [torch.Generator(device=x.device) for _ in runs]
@@ -148,7 +141,7 @@ class BatchedStep:
         """Train on a minibatch of every network; returns their losses (R,), which the next call may overwrite."""
         return self.graphed(images, labels)
 
-    def evaluate(self, x: Tensor, y: Tensor, precision: str = "float32") -> list[Evaluation]:
+    def evaluate(self, x: Tensor, y: Tensor, precision: str = "float32") -> list[tuple[float, float]]:
         """Loss and accuracy of every network, on at least as many images at once as a minibatch has."""
         at_once = max(self._runs[0].recipe.batch_size, EVALUATED // len(self._runs))
         return self.networks.evaluate(x, y, precision, at_once=at_once)
@@ -159,20 +152,17 @@ class StackedNetworks:
 
     The parameters and buffers of all networks are copied into stacked tensors (R, ...), and each network's own become
     views of its slice, with the strides they had. So every network can still be evaluated and stored by itself.
-    `torch.vmap` turns each layer into one call over all networks. Values are those of each network alone, within
-    rounding.
+    `torch.vmap` turns each layer into one call over all networks, a convolution into a grouped one. Values are those of
+    each network alone, within rounding.
 
     `template`, a copy of the first network, is what computes, with each network's weights in place of its own.
     """
 
-    def __init__(self, models: Sequence[nn.Module], *, products: bool | None = None) -> None:
+    def __init__(self, models: Sequence[nn.Module]) -> None:
         """Stack at least one model, on one device, in training mode.
 
         Args:
             models: the networks.
-            products: compute convolutions as batched matrix products (`convolution_as_product`), which is the default
-                for several networks on a GPU. Otherwise vmap makes grouped convolutions of them. Linear layers are then
-                batched products in any case.
 
         Raises:
             ValueError: the models differ in a parameter's or buffer's name or shape.
@@ -187,13 +177,6 @@ class StackedNetworks:
         self.weights = {name: self._stacked[name] for name, p in models[0].named_parameters() if p.requires_grad}
         for weights in self.weights.values():
             weights.requires_grad_()
-        on_a_gpu = next(self.template.parameters()).device.type == "cuda"
-        if (on_a_gpu and len(models) > 1) if products is None else products:
-            for layer in self.template.modules():
-                if isinstance(layer, nn.Conv2d) and _is_plain(layer):
-                    layer.forward = partial(convolution_as_product, layer)  # type: ignore[method-assign]
-                elif type(layer) is nn.Linear:
-                    layer.forward = partial(linear_as_product, layer)  # type: ignore[method-assign]
         self._masks: DropoutMasks | None = None
         self._own_masks: tuple[Tensor, ...] = ()
 
@@ -229,22 +212,19 @@ class StackedNetworks:
         return losses.detach()
 
     @torch.no_grad()
-    def evaluate(
-        self, x: Tensor, y: Tensor, precision: str = "float32", *, at_once: int = EVALUATED
-    ) -> list[Evaluation]:
-        """What `study.training.evaluation.evaluate` finds for each network, by forward passes over all of them.
+    def evaluate(self, x: Tensor, y: Tensor, precision: str, *, at_once: int) -> list[tuple[float, float]]:
+        """Loss and accuracy of each network as `study.training.evaluation.evaluate` finds them, by passes over all.
 
         Each pass takes `at_once` images.
         """
         if len(y) == 0:
-            return [Evaluation(math.nan, math.nan, math.nan)] * self._count
+            return [(math.nan, math.nan)] * self._count
 
         def forward(tensors: dict[str, Tensor], images: Tensor) -> Tensor:
             return call_with(self.template, tensors, images)
 
         loss = torch.zeros(self._count, dtype=torch.float64, device=x.device)
         correct = torch.zeros(self._count, dtype=torch.int64, device=x.device)
-        confidence = torch.zeros(self._count, dtype=torch.float64, device=x.device)
         dtype = next(self.template.parameters()).dtype
         self.template.eval()
         for images, labels in zip(x.split(at_once), y.split(at_once), strict=True):
@@ -254,10 +234,9 @@ class StackedNetworks:
             losses = F.cross_entropy(logits.double().flatten(0, 1), of_each.flatten(), reduction="none")
             loss += losses.view(of_each.shape).sum(1)
             correct += (logits.argmax(2) == of_each).sum(1)
-            confidence += logits.double().softmax(2).amax(2).sum(1)
         self.template.train()
-        sums = zip(loss.tolist(), correct.tolist(), confidence.tolist(), strict=True)
-        return [Evaluation(*(total / len(y) for total in own)) for own in sums]
+        sums = zip(loss.tolist(), correct.tolist(), strict=True)
+        return [(total / len(y), right / len(y)) for total, right in sums]
 
 
 class StackedSGD:
@@ -307,52 +286,6 @@ class StackedSGD:
                 velocity = self._velocities[name]
                 direction = torch.addcmul(direction, velocity, self._momenta.view(shape), out=velocity)
             weights.addcmul_(direction, self._rates.view(shape), value=-1)
-
-
-def convolution_as_product(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """A plain convolution as matrix products over a strided view of all patches: (B, C, H, W) to (B, O, H', W').
-
-    Under vmap over networks this is one batched product. The patches are cut into parts of at least PATCHES rows,
-    because the gradient of the weights sums over the rows, and a batched product gives each sum to one multiprocessor.
-    """
-    if torch.is_autocast_enabled(x.device.type):
-        x = x.to(torch.get_autocast_dtype(x.device.type))  # before the patches are copied, not after
-    (height, width), (down, right), (rows, columns) = layer.kernel_size, layer.stride, _padding(layer)
-    patches = F.pad(x, (columns, columns, rows, rows)).unfold(2, height, down).unfold(3, width, right)
-    patches = patches.permute(0, 2, 3, 1, 4, 5).flatten(3)
-    shape, parts = patches.shape[:3], _parts(*patches.shape[:3])
-    patches = patches.unflatten(0, (parts, -1)).flatten(1, 3)
-    out = torch.bmm(layer.weight.flatten(1).expand(parts, -1, -1), patches.mT)
-    # Not in the order of channels last, which batch normalisation under vmap refuses on a GPU.
-    maps: Tensor = out.unflatten(2, (shape[0] // parts, *shape[1:])).transpose(1, 2).flatten(0, 1)
-    return maps if layer.bias is None else maps + layer.bias[:, None, None]
-
-
-def _parts(images: int, height: int, width: int) -> int:
-    """Into how many parts, a power of two, the images' patches are cut."""
-    parts = 1
-    while images % (2 * parts) == 0 and images * height * width >= 2 * parts * PATCHES:
-        parts *= 2
-    return parts
-
-
-def linear_as_product(layer: nn.Linear, x: Tensor) -> Tensor:
-    """x (n, k) times the layer's weights (o, k), plus its bias: (n, o).
-
-    The weights are the left factor, so their gradient has their memory order and autograd need not copy it.
-    """
-    out: Tensor = (layer.weight @ x.mT).mT
-    return out if layer.bias is None else out + layer.bias
-
-
-def _padding(layer: nn.Conv2d) -> tuple[int, ...]:
-    return (0, 0) if isinstance(layer.padding, str) else layer.padding
-
-
-def _is_plain(layer: nn.Conv2d) -> bool:
-    """Whether `convolution_as_product` can compute it."""
-    padded = layer.padding != "same" and layer.padding_mode == "zeros"
-    return padded and layer.groups == 1 and layer.dilation == (1, 1)
 
 
 @torch.no_grad()

@@ -13,10 +13,9 @@ from study.data import AUGMENTATIONS
 from study.models import set_dropout_generator
 from study.optimizers import OPTIMIZERS
 from study.training import streams
-from study.training.batched import GAIN, StackedNetworks, best_count, convolution_as_product, throughput
+from study.training.batched import GAIN, StackedNetworks, best_count, throughput
 from study.training.loop import TrainingRun
 from study.training.masks import DropoutMasks
-from study.training.precision import computing_in
 from study.training.schedules import SCHEDULES
 from tests.models.kinds import KINDS
 from tests.training.networks import image_shape, model_of, run_of, trained, trained_together
@@ -41,12 +40,11 @@ def memory_order(tensor: Tensor) -> list[int]:
     return [stride for stride, size in zip(tensor.stride(), tensor.shape, strict=True) if size > 1]
 
 
-@pytest.mark.parametrize("products", [False, True], ids=["grouped convolutions", "batched products"])
 @pytest.mark.parametrize("name", sorted(KINDS))
-def test_gradients_and_evaluation_of_every_model_are_each_networks_own(name: str, products: bool) -> None:
+def test_gradients_and_evaluation_of_every_model_are_each_networks_own(name: str) -> None:
     models = [model_of(name, seed, torch.float64).train() for seed in range(2)]
     single = copy.deepcopy(models)
-    stacked = StackedNetworks(models, products=products)
+    stacked = StackedNetworks(models)
     masks = DropoutMasks(
         stacked.template, image_shape(name), 4, [streams.generator(seed, "dropout") for seed in (0, 1)]
     )
@@ -56,7 +54,7 @@ def test_gradients_and_evaluation_of_every_model_are_each_networks_own(name: str
     losses = stacked.compute_gradients(x, y)
     pixels = torch.randint(256, (5, *image_shape(name)), dtype=torch.uint8, generator=streams.generator(1))
     labels = torch.tensor([3, 1, 4, 1, 5])
-    together = stacked.evaluate(pixels, labels)
+    together = stacked.evaluate(pixels, labels, "float32", at_once=3)
     for seed, network in enumerate(single):
         set_dropout_generator(network, streams.generator(seed, "dropout"))
         loss = nn.functional.cross_entropy(network(x[seed]), y[seed])
@@ -70,18 +68,9 @@ def test_gradients_and_evaluation_of_every_model_are_each_networks_own(name: str
         for key, buffer in network.named_buffers():
             torch.testing.assert_close(dict(models[seed].named_buffers())[key], buffer, msg=key)
         logits = network.eval()(pixels.double() / 255)
-        assert together[seed].loss == pytest.approx(nn.functional.cross_entropy(logits, labels).item(), rel=1e-9)
-        assert together[seed].accuracy == (logits.argmax(1) == labels).double().mean()
-
-
-@pytest.mark.parametrize("images", [3, 64])
-def test_a_convolution_as_products_is_the_convolution_in_a_memory_order_that_vmap_supports(images: int) -> None:
-    layer = nn.Conv2d(3, 5, kernel_size=5, stride=2, padding=2).double()
-    x = torch.rand(images, 3, 16, 16, dtype=torch.float64, generator=streams.generator(0))
-    found = convolution_as_product(layer, x)  # in one part, and in four
-    torch.testing.assert_close(found, layer(x))
-    # A GPU's batch normalisation asks whether its input is in the order of channels last, which vmap cannot answer.
-    assert not found.is_contiguous(memory_format=torch.channels_last)
+        loss_found, accuracy = together[seed]
+        assert loss_found == pytest.approx(nn.functional.cross_entropy(logits, labels).item(), rel=1e-9)
+        assert accuracy == (logits.argmax(1) == labels).double().mean()
 
 
 @pytest.mark.parametrize("model", ["m1_8", "stdcnn"])
@@ -162,20 +151,6 @@ def test_runs_that_cannot_be_batched_are_refused() -> None:
         trained_together([run_of(), noisy])
 
 
-def test_bf16_products_are_off_by_as_much_as_bf16_convolutions() -> None:
-    x, y = torch.rand(2, 8, 1, 28, 28, generator=streams.generator(0)), torch.arange(16).view(2, 8) % 10
-
-    def gradients(precision: str, products: bool) -> Tensor:
-        stacked = StackedNetworks([model_of("m1_20", seed).train() for seed in range(2)], products=products)
-        with computing_in(precision, stacked.template):
-            stacked.compute_gradients(x, y)
-        return torch.cat([weights.grad.flatten() for weights in stacked.weights.values() if weights.grad is not None])
-
-    exact = gradients("float32", False)
-    off = [float((gradients("bf16", products) - exact).norm() / exact.norm()) for products in (False, True)]
-    assert 0 < off[1] < 3 * off[0] < 0.3
-
-
 @pytest.mark.parametrize(
     "settings",
     [
@@ -196,7 +171,7 @@ def test_every_kind_of_convolution_can_be_stacked(settings: dict[str, object]) -
     models = networks()
     x = torch.rand(2, 3, 2, 7, 6, dtype=torch.float64)
     expected = torch.stack([model(images) for model, images in zip(models, x, strict=True)])
-    torch.testing.assert_close(StackedNetworks(models, products=True).logits(x), expected)
+    torch.testing.assert_close(StackedNetworks(models).logits(x), expected)
 
 
 def test_masks_drawn_in_advance_depend_on_the_network_alone() -> None:
