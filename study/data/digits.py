@@ -13,7 +13,8 @@ SCAN_SIZE = 8
 SCAN_MAX = 16  # ink counts of 4x4 cells
 IMAGE_SIZE = 28
 ENLARGED_STRIDE, SCANS_STRIDE = 5, 3
-"""Every fifth enlarged digit is a test image, and every third scan: an accuracy in hundredths of a point needs many."""
+"""Of the enlarged digits every fifth is a test image, of the 8x8 scans every third, because the smoke study compares
+accuracies that differ little and so needs many test images."""
 
 
 def bilinear_weights() -> tuple[npt.NDArray[np.int64], int]:

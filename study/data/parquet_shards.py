@@ -88,7 +88,9 @@ class ParquetShards:
         ]
 
     def seen(self, data_dir: Path) -> str:
-        """What to rename if shards in a folder of no data set's name are meant: a sentence, empty if there are none."""
+        """A hint if Parquet shards lie in a folder that is not named after a data set: which folder to rename or move;
+        empty if there are none.
+        """
         others = (
             folder
             for folder in shard_folders(data_dir, depth=2)

@@ -61,7 +61,7 @@ class RunLock:
         if other:
             raise ResultsInUseError(
                 f"another command runs on {self._results.location} ({_name(other)}): wait for it, or give another "
-                f"--results. If it is dead, this is accepted in {_seconds_left(other):.0f} s"
+                f"--results. If that command is dead, start this one again in {_seconds_left(other):.0f} s"
             )
         self._write_heartbeat()
         self._thread.start()
@@ -163,5 +163,5 @@ def _alive(lock: dict[str, Any]) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass
     return True

@@ -40,7 +40,7 @@ HISTORY = pa.struct(
         _field("lambda1", pa.float64(), "top eigenvalue of the Hessian after it; null here and below: not tracked"),
         _field("lambda1_images", pa.int32(), "training images of that Hessian", "images"),
         _field("batch_sharpness", pa.float64(), "mean curvature of minibatches along their gradients"),
-        _field("track_seconds", pa.float64(), "time of both", "s"),
+        _field("track_seconds", pa.float64(), "time to compute `lambda1` and `batch_sharpness` after this epoch", "s"),
     ]
 )
 
@@ -89,7 +89,9 @@ SPECTRUM = pa.struct(
         _field("matvecs", pa.int32(), "Hessian-vector products"),
         _field("converged", pa.bool_(), "whether the stopping rule was met"),
         _field(
-            "converged_each", pa.list_(pa.bool_()), "whether its relative error is known to be at most 1e-4, for each"
+            "converged_each",
+            pa.list_(pa.bool_()),
+            "for each eigenvalue: whether its relative error is known to be at most 1e-4",
         ),
         _field("seconds", pa.float64(), "time of the computation", "s"),
     ]

@@ -83,7 +83,8 @@ class GraphedStep:
         """Wrap a step.
 
         Args:
-            descend: the step without its counts, which a replay would not repeat.
+            descend: forward pass, backward pass and update, without the optimizer's counters, which are Python numbers
+                that a replayed graph does not change.
             graphs: what captures it; None runs every step eagerly.
             optimizers: those of the networks that it trains, whose `count` is called after every step.
             masks: the dropout masks of these networks.

@@ -43,7 +43,7 @@ def ended_process() -> int:
 def test_a_second_command_is_refused_and_the_message_names_process_host_and_wait(results: Results) -> None:
     with (
         RunLock(results),
-        pytest.raises(ResultsInUseError, match=rf"process {os.getpid()} on .* accepted in 1[45]\d s"),
+        pytest.raises(ResultsInUseError, match=rf"process {os.getpid()} on .* start this one again in 1[45]\d s"),
     ):
         RunLock(results).__enter__()
 
