@@ -211,7 +211,7 @@ def test_arrays_are_those_of_the_folders_whose_answers_count(two: Any) -> None:
     one, other = (Results(location) for location in found.locations)
     one.write_arrays(first["trial_id"], {"mine": np.zeros(2)})
     other.write_arrays(first["trial_id"], {"o": np.ones(3), "mine": np.ones(2)})
-    drawn = Representative("", 0, found.trials.iloc[0].to_dict(), 1)
+    drawn = Representative("", found.trials.iloc[0].to_dict(), 1)
     assert {name: list(values) for name, values in arrays(found, drawn).items()} == {"mine": [0, 0], "o": [1, 1, 1]}
     conflicting = two([first], [second | {"weights_sha256": "b" * 64}])
     assert list(arrays(conflicting, drawn)) == ["mine"]
