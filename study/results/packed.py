@@ -139,5 +139,10 @@ def _answers(row: Row) -> frozenset[object]:
 
 
 def _lost_requests(old: dict[str, Any], new: dict[str, Any]) -> str:
-    count = sum(entry not in new.get("requests", []) for entry in old.get("requests", []))
+    def what_was_asked(study: dict[str, Any]) -> list[dict[str, Any]]:
+        """Giving a command again renews its time and its text."""
+        return [{k: v for k, v in one.items() if k not in ("at", "command")} for one in study.get("requests", [])]
+
+    there = what_was_asked(new)
+    count = sum(entry not in there for entry in what_was_asked(old))
     return f"{count} requests" if count else ""

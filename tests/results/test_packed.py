@@ -67,6 +67,12 @@ def test_packing_again_adds_what_was_run_since(source: Results, packed: Path) ->
     assert other.trial_id in rows["trial_id"].to_pylist() and len(study["requests"]) == 2
 
 
+def test_packing_again_after_the_same_command_was_given_again(source: Results, packed: Path) -> None:
+    source.write_study({"requests": [REQUEST | {"at": "later", "command": "the same, written otherwise"}]})
+    assert pack.main([source.location, str(packed)]) == 0
+    assert read_packed(packed)[1]["requests"][0]["at"] == "later"
+
+
 @pytest.mark.parametrize("lost", ["row", "answer", "failed", "other weights", "tracked", "request"])
 def test_packing_never_drops_anything(
     source: Results, packed: Path, lost: str, capsys: pytest.CaptureFixture[str]
