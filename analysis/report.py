@@ -38,7 +38,11 @@ Locations = str | Path | Sequence[str | Path]
 
 
 class ReportError(Exception):
-    """The report cannot be made; the message says what to do."""
+    """The report cannot be made; the message says why."""
+
+
+class UnwritableError(ReportError):
+    """The report's folder cannot be written to."""
 
 
 @contextmanager
@@ -91,7 +95,7 @@ def write_report(
         if formats:
             export_figures(findings.figures, folder / "figures", formats)
     except OSError as error:
-        raise ReportError(f"cannot write the report to {folder}: {error}; give another folder with --out") from error
+        raise UnwritableError(f"cannot write the report to {folder}: {error}") from error
     return page, findings
 
 
@@ -147,7 +151,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             load_study(arguments.grid)
         page, findings = write_report(arguments.results, arguments.out, formats)
     except (ReportError, GridError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        remedy = "; give another folder with --out" if isinstance(error, UnwritableError) else ""
+        print(f"error: {error}{remedy}", file=sys.stderr)
         return 2
     if files := findings.table.not_given:
         print(f"without what {', '.join(files)} planned and claims: give it with --grid", file=sys.stderr)

@@ -42,7 +42,8 @@ class AttackProbe:
     own. `steps` is a setting of PGD only, the Newton settings are of attacks that solve a Newton system.
 
     Raises:
-        ValueError: a setting that is not one of the attack's ATTACK_SETTINGS.
+        ValueError: an epsilon outside (0, 1], also of an attack in the 2-norm, or a setting that is not one of the
+            attack's ATTACK_SETTINGS.
     """
 
     attack: str
@@ -55,10 +56,6 @@ class AttackProbe:
     steps: int = PGD_STEPS
 
     def __post_init__(self) -> None:
-        """Raises ValueError for an epsilon outside (0, 1] and for a setting that the attack does not take.
-
-        An attack in the 2-norm takes the same epsilons.
-        """
         if not 0 < self.epsilon <= 1:
             raise ValueError(f"epsilon of {self.attack} must be in (0, 1], got {self.epsilon!r} (8/255, not 8)")
         for name in ("steps", *_NEWTON):

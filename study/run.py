@@ -339,8 +339,7 @@ def _write_report(results: Results, request: Request, grid: Grid, argv: Sequence
     try:
         page, findings = write_report(results.location)
     except ReportError as error:
-        reason = str(error).removesuffix("; give another folder with --out")  # study.run has no such option
-        print(f"study.run: {reason}; the trials are stored, fix this and run again", file=sys.stderr)
+        print(f"study.run: {error}; the trials are stored, fix this and run again", file=sys.stderr)
         return False
     conclusion = conclude(findings.verdicts)
     following = _next_command(request, grid, argv, undecided=bool(conclusion.open), again=again)

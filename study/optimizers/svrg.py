@@ -79,7 +79,7 @@ def _generators(model: nn.Module) -> set[torch.Generator]:
     """All that the model's modules may draw from: their attribute `generator`, as in this study's dropout, and torch's
     global generators, as in torch's own.
     """
-    found = {getattr(module, "generator", None) for module in model.modules()}
+    found = [getattr(module, "generator", None) for module in model.modules()]
     devices = {p.device.index for p in model.parameters() if p.device.type == "cuda"}
-    found |= {torch.default_generator, *(torch.cuda.default_generators[index] for index in devices)}
+    found += [torch.default_generator, *(torch.cuda.default_generators[index] for index in devices)]
     return {generator for generator in found if isinstance(generator, torch.Generator)}
