@@ -123,8 +123,7 @@ def _robust(
 ) -> pd.DataFrame:
     """Data sets without an epsilon were not asked."""
     answers = evidence.answers(attack, str(loss), split)
-    others = answers["dataset"].map(epsilons).astype(float)
-    epsilon = answers["headline"] if epsilons is HEADLINE_EPSILON else others
+    epsilon = answers["headline"] if epsilons is HEADLINE_EPSILON else answers["dataset"].map(epsilons).astype(float)
     asked = answers.loc[np.isclose(answers["epsilon"], epsilon), ["epsilon", "correct", "n", "flag"]]
     frame = points.join(asked)
     frame = frame[frame["n"].notna() | (frame["status"] == DIVERGED)]

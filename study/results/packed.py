@@ -140,7 +140,7 @@ def _answers(row: Row) -> frozenset[object]:
 
 def _lost_requests(old: dict[str, Any], new: dict[str, Any]) -> str:
     def what_was_asked(study: dict[str, Any]) -> list[dict[str, Any]]:
-        """Giving a command again renews its time and its text."""
+        """The requests without the time and the command by which they were last made: repeating one renews both."""
         return [{k: v for k, v in one.items() if k not in ("at", "command")} for one in study.get("requests", [])]
 
     there = what_was_asked(new)
