@@ -97,7 +97,7 @@ def _decided(findings: Findings) -> Iterator[str]:
     found = conclude(findings.verdicts)
     yield "## What is decided"
     yield ""
-    if found.supported or found.refuted or found.differ:
+    if found.decided or found.differ:
         yield from _paragraph(f"As a whole: {found.found}.")
     rows = _strata(findings, DECIDED)
     if not rows:

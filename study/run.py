@@ -343,8 +343,9 @@ def _write_report(results: Results, request: Request, grid: Grid, argv: Sequence
         return False
     conclusion = conclude(findings.verdicts)
     following = _next_command(request, grid, argv, undecided=bool(conclusion.open), again=again)
-    decided = conclusion.supported or conclusion.refuted
-    _print_wrapped(f"found: {title(findings)} ({conclusion.found})" if decided else f"found: {conclusion.found}")
+    _print_wrapped(
+        f"found: {title(findings)} ({conclusion.found})" if conclusion.decided else f"found: {conclusion.found}"
+    )
     _print_wrapped(f"undecided: {conclusion.undecided}" + (f"; next: {following}" if following else ""))
     print(f"report: {page}")
     return True

@@ -41,6 +41,9 @@ class Ruling:
 
 Rule = Callable[[Sequence[Stratum]], Ruling]
 
+Standing = Literal["supported", "refuted", "differs", "supported where run", "refuted where run"] | Decision
+"""What becomes of a claim: its verdict, or what its losses make of it (`outcome`), or what holds where it was run."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -110,6 +113,20 @@ class Verdict:
             return "no effect measured"
         place = f" ({self.place})" if self.place else ""
         return f"{self.shown.name}{place}: {self.shown.text or 'not measured'}"
+
+    @property
+    def standing(self) -> Standing:
+        """The verdict; of an inconclusive claim what all its strata say that were run, where only others are missing.
+
+        That describes these strata, each tested by itself, and says nothing of those that were not run.
+        """
+        reached = {s.verdict for s in self.strata if s.counted}
+        if self.verdict == "inconclusive" and "not run" in reached:
+            if reached == {"supported", "not run"}:
+                return "supported where run"
+            if reached == {"refuted", "not run"}:
+                return "refuted where run"
+        return self.verdict
 
 
 # Rules: from strata to a verdict
@@ -422,15 +439,15 @@ def relate_losses(both: Sequence[Verdict], saturation: Callable[[], str]) -> lis
     return [replace(v, differs=True, losses=losses, reason=f"{v.reason} {said} {contrast}") for v in both]
 
 
-def outcome(verdicts: Iterable[Verdict]) -> Decision | Literal["differs"]:
+def outcome(verdicts: Iterable[Verdict]) -> Standing:
     """What becomes of a claim by its verdicts, one a loss: "differs" where two losses decide against each other.
 
     A loss that was not run does not count; one that is undecided leaves the claim inconclusive.
     """
-    reached = {verdict.verdict for verdict in verdicts} - {"not run"}
+    reached = {verdict.standing for verdict in verdicts} - {"not run"}
     if len(reached) < 2:
         return reached.pop() if reached else "not run"
-    return "inconclusive" if "inconclusive" in reached else "differs"
+    return "differs" if reached == {"supported", "refuted"} else "inconclusive"
 
 
 def to_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
@@ -447,6 +464,7 @@ def _row(v: Verdict) -> dict[str, object]:
         "figures": " ".join(v.source.figures),
         "loss": v.loss,
         "verdict": v.verdict,
+        "where_run": v.standing.removesuffix(" where run") if v.standing != v.verdict else None,
         "differs": v.differs,
         "losses": v.losses,
         "rehearsal": v.rehearsal,

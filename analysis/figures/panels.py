@@ -104,7 +104,7 @@ class NaturalTrainingPanel(Panel):
     def title(self) -> str:
         """What it shows, in a line."""
         shown = " and ".join(f"{name(a)} accuracy, ε = {self.epsilon:g}" for a in self.attacks) or "λ₁"
-        return f"{self.where}: {shown}; {self.curves.title.lower()}"
+        return f"{self.where}: {shown}; {self.curves.title[0].lower()}{self.curves.title[1:]}"
 
     def __call__(self, data: FigureData) -> list[Figure]:
         """One figure per model and attack, without those of which fewer than `MIN_CURVES` were run.

@@ -12,12 +12,22 @@ NAMED = 8
 
 
 class Conclusion(NamedTuple):
-    """Names of claims: those that hold, that do not, that depend on the attack's loss, and that are open."""
+    """Names of claims: those that hold, that do not, that depend on the attack's loss, and that are open.
+
+    Between them those of which every stratum that was run says the same, and only others are missing.
+    """
 
     supported: list[str]
     refuted: list[str]
     differ: list[str]
+    supported_where_run: list[str]
+    refuted_where_run: list[str]
     open: list[str]
+
+    @property
+    def decided(self) -> bool:
+        """Whether a claim holds or does not, be it only where it was run."""
+        return bool(self.supported or self.refuted or self.supported_where_run or self.refuted_where_run)
 
     @property
     def found(self) -> str:
@@ -26,6 +36,8 @@ class Conclusion(NamedTuple):
             _said(self.supported, "holds", "hold"),
             _said(self.refuted, "does not hold", "do not hold"),
             _said(self.differ, "depends on the attack's loss", "depend on the attack's loss"),
+            _said(self.supported_where_run, "holds wherever it was run", "hold wherever they were run"),
+            _said(self.refuted_where_run, "does not hold where it was run", "do not hold where they were run"),
         ]
         return "; ".join(filter(None, parts)) or "no claim is decided"
 
@@ -42,7 +54,7 @@ class Conclusion(NamedTuple):
 def conclude(verdicts: Iterable[Verdict]) -> Conclusion:
     """Sort the claims that were judged by what became of them."""
     reached = {claim: outcome(both) for claim, both in by_claim(verdicts).items()}
-    wanted = ("supported", "refuted", "differs", "inconclusive")
+    wanted = ("supported", "refuted", "differs", "supported where run", "refuted where run", "inconclusive")
     return Conclusion(*([claim for claim, one in reached.items() if one == word] for word in wanted))
 
 

@@ -49,7 +49,7 @@ CLAIM_CAPTION = (
     "The papers' claims. Loss: that of the attack on which the claim was decided. Effect and interval are those of the "
     r"stratum that decides the claim, in points of accuracy (pp) or doublings of $\lambda_1$ (dbl); intervals are "
     r"95\,\%, 90\,\% where the claim is that nothing changes. Trials: finished over planned; strata: decided over "
-    "all. Inconclusive does not mean refuted."
+    "all. Inconclusive does not mean refuted. Supported where run: every stratum that was run supports it."
 )
 
 
@@ -71,7 +71,7 @@ def claims_table(verdicts: Iterable[Verdict]) -> str:
 
 def _claim_rows(both: Sequence[Verdict]) -> list[list[str]]:
     first = both[0]
-    same = len(both) > 1 and len({(v.verdict, v.effect_text) for v in both}) == 1
+    same = len(both) > 1 and len({(v.standing, v.effect_text) for v in both}) == 1
     rows = []
     for verdict in both[:1] if same else both:
         loss = "both" if same else escape(_loss(verdict.loss)) if verdict.loss else "--"
@@ -83,7 +83,7 @@ def _claim_rows(both: Sequence[Verdict]) -> list[list[str]]:
                 escape(first.claim) if verdict is first else "",
                 escape(first.statement) if verdict is first else "",
                 loss,
-                escape(verdict.verdict),
+                escape(verdict.standing),
                 escape(stratum) if measured else "--",
                 decimal(effect.effect, digits, signed=True),
                 interval(effect.low, effect.high, digits),

@@ -17,7 +17,15 @@ from analysis.output.page.published import table_id
 from analysis.output.page.templates import Section
 from analysis.tables.words import name
 
-ICONS = {"supported": "✓", "refuted": "✕", "differs": "≠", "inconclusive": "?", "not run": "○"}
+ICONS = {
+    "supported": "✓",
+    "refuted": "✕",
+    "differs": "≠",
+    "supported where run": "◐",
+    "refuted where run": "◐",
+    "inconclusive": "?",
+    "not run": "○",
+}
 """Outcome of a claim -> its sign; the most informative outcome first."""
 
 LABELS = {"differs": "losses differ"}
@@ -40,7 +48,8 @@ Context = dict[str, Any]
 
 def word(reached: str, *, rehearsal: bool = False) -> Context:
     """An outcome as the page writes it: its text, sign and style classes; that of a rehearsal is grey."""
-    tone = ("inconclusive" if reached == "differs" else reached.replace(" ", "-")) + (" rehearsal" if rehearsal else "")
+    tone = "inconclusive" if reached == "differs" else reached.removesuffix(" where run").replace(" ", "-")
+    tone += " rehearsal" if rehearsal else ""
     return {"text": LABELS.get(reached, reached), "sign": ICONS[reached], "tone": tone}
 
 
@@ -115,7 +124,7 @@ def _row(
     both: Sequence[Verdict], axis: Axis, targets: Mapping[tuple[str, str], str], claims: Mapping[str, Sequence[Verdict]]
 ) -> Context:
     first = both[0]
-    same = len({(v.verdict, v.effect_text) for v in both}) == 1
+    same = len({(v.standing, v.effect_text) for v in both}) == 1
     return {
         "claim": first.claim,
         "statement": first.statement,
@@ -146,8 +155,8 @@ def _line(verdict: Verdict, axis: Axis, *, same: bool) -> Context:
     loss = ("both losses" if same else name(verdict.loss)) if verdict.loss else ""
     return {
         "loss": loss,
-        "word": word(verdict.verdict, rehearsal=verdict.rehearsal),
-        "why": verdict.why if verdict.verdict != "supported" else "",
+        "word": word(verdict.standing, rehearsal=verdict.rehearsal),
+        "why": verdict.why if verdict.standing in ("refuted", "inconclusive", "not run") else "",
         "share": _share(verdict),
         "strip": _strip(verdict, axis),
         "effect": verdict.effect_text if verdict.verdict != "not run" else "",
@@ -160,8 +169,9 @@ def _share(verdict: Verdict) -> str:
     """How many of the claim's strata bear its verdict out: "12 of 13 strata"."""
     counted = [s.verdict for s in verdict.strata if s.counted]
     strata = "stratum" if len(counted) == 1 else "strata"
-    if verdict.verdict in ("supported", "refuted"):
-        return f"{counted.count(verdict.verdict)} of {len(counted)} {strata}"
+    for reached in ("supported", "refuted"):
+        if verdict.standing.startswith(reached):
+            return f"{counted.count(reached)} of {len(counted)} {strata}"
     decided = counted.count("supported") + counted.count("refuted")
     return f"{decided} of {len(counted)} {strata} decided"
 

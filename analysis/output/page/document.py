@@ -64,8 +64,7 @@ def _sections(findings: Findings, downloads: Sequence[str], charts: Charts) -> l
     claims, found = claim_section(findings), conclude(findings.verdicts)
     published = published_section(findings.comparisons)
     figures = study_section(findings, charts)
-    decided = bool(found.supported or found.refuted)
-    first = [claims, figures] if decided else [figures, published, claims]
+    first = [claims, figures] if found.decided else [figures, published, claims]
     rest = [
         robustness_section(findings, charts),
         measure_section(findings, charts),
@@ -75,7 +74,7 @@ def _sections(findings: Findings, downloads: Sequence[str], charts: Charts) -> l
         paper_section(findings, charts),
         landscape_section(findings, charts),
         sharpness_section(findings, charts),
-        published if decided else None,
+        published if found.decided else None,
         missing_section(findings.table),
         provenance_section(findings),
         downloads_section(downloads),

@@ -35,7 +35,7 @@ def study_section(findings: Findings, charts: Charts) -> Section:
 
 def _group(found: FigureGroup, charts: Charts) -> Context:
     return {
-        "title": f"{found.setup.title}{_unusual(found.setup)}: {found.curves.title.lower()}",
+        "title": f"{found.setup.title}{_unusual(found.setup)}: {found.curves.title[0].lower()}{found.curves.title[1:]}",
         "protocol": found.setup.protocol,
         "folded": found.curves.by != "regime",
         "charts": group(

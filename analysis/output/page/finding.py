@@ -57,6 +57,8 @@ PLAIN: dict[str, tuple[str, str]] = {
 A claim of all networks is refuted by one of them, so its refutation says "not always".
 """
 
+_OPEN = ("supported where run", "inconclusive")
+
 MOST = 2
 """The most claims that a title speaks of."""
 
@@ -100,7 +102,7 @@ def _of_networks(claims: Mapping[str, Sequence[Verdict]]) -> list[tuple[list[str
     Each entry has the networks, all of which support the claim, and what the claim says.
     """
     found = []
-    for claim in (claim for claim in PLAIN if outcome(claims.get(claim, ())) == "inconclusive"):
+    for claim in (claim for claim in PLAIN if outcome(claims.get(claim, ())) in _OPEN):
         reached: dict[str, set[str]] = {}
         for stratum in (s for verdict in claims[claim] for s in verdict.strata if s.counted):
             reached.setdefault(f"{name(stratum.dataset)} with {name(stratum.model)}", set()).add(stratum.verdict)

@@ -1,6 +1,9 @@
 """The two lines at the end of a run: what is found and what is undecided, by claim and not by loss."""
 
-from analysis.claims.claim import Source, Verdict
+from dataclasses import replace
+
+from analysis.claims.claim import Source, Verdict, to_frame
+from analysis.claims.tests import Stratum
 from analysis.output.conclusion import conclude
 from analysis.statistics.estimates import Decision
 
@@ -18,6 +21,18 @@ def test_a_claim_counts_once_whatever_its_losses() -> None:
     )  # fmt: skip
     assert found.found == "A1 and A7 hold; A3 does not hold; A2 depends on the attack's loss"
     assert found.undecided == "2 of 6 claims that could be judged (A4 and A5)"
+
+
+def test_a_claim_that_waits_only_for_networks_that_were_not_run_holds_where_it_was_run() -> None:
+    def with_strata(claim: str, *reached: Decision) -> Verdict:
+        return replace(verdicts(**{claim: ("inconclusive",)})[0], strata=tuple(Stratum(one, "") for one in reached))
+
+    held, missing = with_strata("A1", "supported", "supported", "not run"), with_strata("A2", "refuted", "not run")
+    open_ = [with_strata("A3", "supported", "inconclusive", "not run"), with_strata("A4", "supported", "refuted")]
+    found = conclude([held, missing, *open_])
+    assert found.found == "A1 holds wherever it was run; A2 does not hold where it was run"
+    assert found.undecided == "2 of 4 claims that could be judged (A3 and A4)"
+    assert list(to_frame([held, missing, *open_])["where_run"].fillna("")) == ["supported", "refuted", "", ""]
 
 
 def test_a_study_that_decides_nothing_says_so() -> None:
