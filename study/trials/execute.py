@@ -100,7 +100,7 @@ def execute(
         resumed_at = training.run.state.epochs_done
         hooks = [training.track, training.store_checkpoint, report_epoch]
         train(training.run, train=data.train, validation=data.validation, hooks=hooks)
-        trained = training.run.model, training.finish()
+        trained = training.run.model, training.finish(stored)
     model, row = trained
     failures: list[tuple[Probe, Exception]] = []
     known = pending.without_lost_arrays(row, results.read_arrays(trial.trial_id))
@@ -190,7 +190,7 @@ def _load_trained(
 
 
 def _with_lost_answers(planned: Planned, row: Row | None) -> Planned:
-    """Ask an old row's answers again as well: its weights are lost, and those trained now may differ."""
+    """Ask what an old row answers as well: its weights are lost, and those trained now may differ."""
     if row is None or row["status"] != "ok":
         return planned
     return replace(

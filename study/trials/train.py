@@ -198,14 +198,20 @@ class TrialTraining:
             self._results.write_checkpoint(self.trial_id, state)
             self._saved = now
 
-    def finish(self) -> Row:
-        """Evaluate the trained network and return its row; weights and row are stored unless it diverged."""
+    def finish(self, earlier: Row | None = None) -> Row:
+        """Evaluate the trained network and return its row; weights and row are stored unless it diverged.
+
+        `earlier`: the row of a training whose weights are lost. If they were these, its answers stay.
+        """
         started = time.perf_counter()
         model, state, data = precision.prepare(self.run.model, "float32"), self.run.state, self._data
         on_train, on_test = evaluate(model, *data.train), evaluate(model, *data.test)
         if not state.diverged and not math.isfinite(on_train.loss):
             state.diverged = f"weights not finite after epoch {state.epochs_done}"
-        row = self._row | {
+        digest = checkpoints.weights_sha256(model)
+        same = earlier is not None and earlier["weights_sha256"] == digest and not state.diverged
+        begun = earlier if earlier is not None and same else self._row
+        row = begun | {
             "status": "diverged" if state.diverged else "ok",
             "status_reason": state.diverged or None,
             "epochs_done": state.epochs_done,
@@ -220,7 +226,7 @@ class TrialTraining:
             "train_confidence": on_train.confidence,
             "test_confidence": on_test.confidence,
             "weight_norm": checkpoints.weight_norm(model),
-            "weights_sha256": checkpoints.weights_sha256(model),
+            "weights_sha256": digest,
             "model_fingerprint": self._fingerprint,
             "parent_sha256": self._parent_sha256,
             "n_params": sum(p.numel() for p in model.parameters()),
@@ -234,7 +240,7 @@ class TrialTraining:
             "replayed": state.replayed,
             "deterministic": data.device.type == "cpu" or torch.are_deterministic_algorithms_enabled(),
             "train_seconds": state.seconds + time.perf_counter() - started,
-            "probe_seconds": 0.0,
+            "probe_seconds": begun["probe_seconds"] or 0.0,
         }
         if state.not_replayed:
             self._results.write_log(self.trial_id, f"training steps were not replayed: {state.not_replayed}\n")

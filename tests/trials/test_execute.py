@@ -273,11 +273,36 @@ def test_a_damaged_row_and_checkpoint_are_set_aside_and_never_overwritten(result
 
 def test_lost_weights_have_every_old_probe_answered_again(results: Results, tmp_path: Path) -> None:
     one = planned()
-    execute(one, tensors(), results)
+    first = execute(one, tensors(), results)
+    old = [attack | {"seconds": -1.0} for attack in first["attacks"]]
+    results.write_row(first | {"weights_sha256": "of another machine", "attacks": old})
     (tmp_path / f"results/weights/{one.trial.trial_id}.safetensors").write_bytes(b"damaged")
     new = AttackProbe("fgsm", 0.05, "ce")
     row = execute(planned(asked=frozenset([new])), tensors(), results)
     assert answered(row) == {p.key for p in one.probes | {new}}
+    assert all(attack["seconds"] > 0 for attack in row["attacks"])
+
+
+def test_answers_of_lost_weights_stay_where_training_gives_the_same_ones_again(
+    results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = planned()
+    first = execute(one, tensors(), results)
+    (tmp_path / f"results/weights/{one.trial.trial_id}.safetensors").unlink()
+    asked: list[frozenset[object]] = []
+
+    def interrupted(network: object, probes: frozenset[object], *_: object) -> None:
+        asked.append(probes)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("study.trials.execute.run_probes", interrupted)
+    new = AttackProbe("fgsm", 0.05, "ce")
+    with pytest.raises(KeyboardInterrupt):
+        execute(planned(asked=frozenset([new])), tensors(), results)
+    assert asked == [frozenset([new])]
+    kept = results.read_row(one.trial.trial_id)
+    assert kept is not None
+    assert (kept["attacks"], kept["spectra"]) == (first["attacks"], first["spectra"])
 
 
 def test_other_data_than_a_trial_was_trained_on_are_refused(results: Results) -> None:
