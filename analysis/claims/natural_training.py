@@ -85,7 +85,7 @@ CLAIMS = (
     ),
     Claim(
         "A5",
-        "Constant LR/BS: natural accuracy does not suffer with an increase in batch size",
+        "Constant LR/BS: very little variation of natural accuracy, it does not suffer with an increase in batch size",
         Source(PAPER, "3.1 (ii)", REGIME_ACCURACY),
         Scope(STUDIES, LR_BS),
         tests=[flatness(CLEAN)],
