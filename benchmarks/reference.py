@@ -112,9 +112,10 @@ def _decided(findings: Findings) -> Iterator[str]:
     strata = [one for verdict in findings.verdicts for one in verdict.strata if one.counted]
     departing = {one.protocol for one in strata if one.verdict in DECIDED and one.closeness == 1}
     for protocol in sorted(departing):
+        departs = protocol.partition(";")[0].removeprefix("not ")
         yield from _paragraph(
-            f"Rows about attacks are {protocol.partition(';')[0].replace('not the', 'not at the')}. At the paper's ε a smaller study found next to "
-            "nothing that withstands the stable loss ([natural_training.md](natural_training.md)), so that nothing "
+            f"Rows about attacks are not at {departs}. At the paper's ε a smaller study found next to nothing "
+            "that withstands the stable loss ([natural_training.md](natural_training.md)), so that nothing "
             "could be compared."
         )
     yield from _markdown(("claim", "the paper says", "here", "it", "effect", "losses"), rows)
