@@ -220,7 +220,7 @@ def test_shares_are_measured_once_and_grow_where_memory_runs_out(tmp_path: Path)
     assert given == {0: ["0.25"], 1: ["0.25", "0.5"], 2: ["0.25", "0.5", "1"], 3: ["0.25", "0.5", "1"],
                      4: ["0.25"] * 4 + ["0.5"]}  # fmt: skip
     assert "enlarged 6" in done.stdout
-    assert "9 restarted, 6 of them out of GPU memory, with a larger share" in done.stdout
+    assert "9 restarted (6 out of GPU memory, with a larger share)" in done.stdout
     rows = {row["seed"]: row for row in Results(tmp_path).read_rows()[0]}
     assert {seed: row["status"] for seed, row in rows.items()} == {0: "ok", 1: "ok", 2: "ok", 3: "failed", 4: "ok"}
     assert rows[3]["status_reason"].startswith("out of GPU memory with a whole GPU: run it on a GPU with more")
