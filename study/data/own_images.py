@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from study.data.digits import held_out
-from study.data.image_data import DataError, DatasetInfo, Images, Labels, Part
+from study.data.image_data import DataError, DatasetInfo, Images, Labels, Part, Shape
 from study.data.parquet_shards import DEEP_MODES, first_line, open_shard, shard_folders, shards_of
 
 TEST_NAMES = ("test", "val", "valid", "validation")
@@ -32,8 +32,6 @@ LAYOUTS = (
     "a folder for each class in train/ and test/ (or without them), a .npz file with train_x, train_y, test_x and "
     "test_y, or train-*.parquet and test-*.parquet"
 )
-
-Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class OwnImages:
                 " number them without gaps"
             )
 
-        def load(info: DatasetInfo, data_dir: Path, verify: bool) -> tuple[Part, Part]:
+        def load(info: DatasetInfo, data_dir: Path) -> tuple[Part, Part]:
             images = found.read(shape, self.image_shape is not None)
             parts = [(np.ascontiguousarray(images[of]), labels[of]) for of in (~found.is_test, found.is_test)]
             return parts[0], parts[1]

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from study.data.image_data import DataError, DatasetInfo, Images, Labels, Part, check_labels, damaged
+from study.data.image_data import DataError, DatasetInfo, Images, Labels, Part, Shape, damaged
 
 IMAGE_COLUMNS = ("img", "image")
 PIL_MODES = {1: "L", 3: "RGB"}  # channels -> mode
@@ -102,12 +102,10 @@ class ParquetShards:
         what = f"move them to {target}" if place == data_dir else f"rename this folder to {target}"
         return f". There are Parquet shards in {place}: if they are those of {self.names[0]}, {what}"
 
-    def read(self, data_dir: Path, info: DatasetInfo, verify: bool) -> tuple[Part, Part]:
-        """The training and test parts; with `verify` their sizes must be the published ones. Raises `DataError`."""
+    def read(self, data_dir: Path, info: DatasetInfo) -> tuple[Part, Part]:
+        """The training and test parts, of the published sizes. Raises `DataError`."""
         folder = self._folder(data_dir) or data_dir / self.names[0]
-        train = self._part(folder, "train", info, info.train_count if verify else None)
-        test = self._part(folder, "test", info, info.test_count if verify else None)
-        return train, test
+        return self._part(folder, "train", info, info.train_count), self._part(folder, "test", info, info.test_count)
 
     def _folder(self, data_dir: Path) -> Path | None:
         return next((folder for folder in self._training_folders(data_dir) if shards_of(folder, "test")), None)
@@ -118,18 +116,19 @@ class ParquetShards:
                 if _plain(folder.name) == _plain(name):
                     yield from shard_folders(folder)
 
-    def _part(self, folder: Path, split: str, info: DatasetInfo, expected: int | None) -> Part:
+    def _part(self, folder: Path, split: str, info: DatasetInfo, expected: int) -> Part:
         paths = shards_of(folder, split)
         # The footers show whether a shard is missing, before any time is spent on decoding.
         rows = sum(open_shard(path).metadata.num_rows for path in paths)
-        if expected is not None and rows != expected:
+        if rows != expected:
             raise DataError(f"{folder}: {len(paths)} {split} shard(s) hold {rows} images, {info.name} has {expected}")
         parts = [self._shard(path, info) for path in paths]
         return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
 
     def _shard(self, path: Path, info: DatasetInfo) -> Part:
         encoded, labels = _columns(path, self.label_column)
-        check_labels(path, labels, info.num_classes)
+        if labels.size and (labels.min() < 0 or labels.max() >= info.num_classes):
+            raise damaged(path, f"holds labels {labels.min()} to {labels.max()}, not 0 to {info.num_classes - 1}")
         if any((content or b"").startswith(JPEG_START) for content in encoded):
             message = f"{path.parent}: JPEG images; their pixels are not quite {info.name}'s published ones"
             warnings.warn(message, stacklevel=2)
@@ -176,7 +175,7 @@ def open_shard(path: Path) -> Any:
         raise damaged(path, f"is not a readable Parquet file ({first_line(error)})") from error
 
 
-def decode(path: Path, encoded: Sequence[bytes | None], image_shape: tuple[int, int, int]) -> Images:
+def decode(path: Path, encoded: Sequence[bytes | None], image_shape: Shape) -> Images:
     """Encoded images of shape (C, H, W) as uint8 (N, C, H, W); `DataError` for any other content."""
     channels, height, width = image_shape
     mode = PIL_MODES[channels]
