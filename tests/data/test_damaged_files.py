@@ -98,10 +98,10 @@ def shard(images: list[bytes | None], labels: list[object]) -> pa.Table:
 @pytest.mark.parametrize(
     ("table", "fault"),
     [
-        (lambda good: shard([good, b"no image"], [1, 2]), "cannot be decoded, in row 1"),
-        (lambda good: shard([good, good[:100]], [1, 2]), "cannot be decoded, in row 1"),
-        (lambda good: shard([None], [1]), "holds no image in row 0, perhaps the path of one"),
-        (lambda good: shard([deep_png()], [1]), "more than 8 bits a channel, in row 0"),
+        (lambda good: shard([good, b"no image"], [1, 2]), ": row 1 is no image that can be decoded"),
+        (lambda good: shard([good, good[:100]], [1, 2]), ": row 1 is no image that can be decoded"),
+        (lambda good: shard([None], [1]), ": row 0 holds no image, perhaps the path of one"),
+        (lambda good: shard([deep_png()], [1]), ": row 0 has more than 8 bits a channel"),
         (lambda good: shard([good], [10]), "holds labels 10 to 10, not 0 to 9"),
         (lambda good: shard([good], [-1]), "holds labels -1 to -1, not 0 to 9"),
         (lambda good: shard([good, good], [1, None]), "a column label that is not all integers"),
@@ -132,7 +132,7 @@ def test_damaged_rows_of_a_shard_are_refused(
 
 def test_images_of_another_size_in_a_shard_are_refused(tmp_path: Path, colour: Parts, write_shards: Writer) -> None:
     write_shards(tmp_path / "cifar10", tuple((x[:, :, :28, :30], y) for x, y in colour))
-    assert "holds an image of 30x28 pixels in row 0, not 32x32" in failure("cifar10", tmp_path)
+    assert ": row 0 has 30x28 pixels, not 32x32" in failure("cifar10", tmp_path)
 
 
 @pytest.mark.parametrize("keep", [0, 10, -50])
