@@ -78,7 +78,7 @@ def data(name: str, count: int, data_dir: str | None) -> tuple[str, Tensor, Tens
     info = DATASETS[name]
     if data_dir is not None:
         try:
-            found = load(name, data_dir, verify=False)
+            found = load(name, data_dir)
             return name, torch.tensor(found.train_x[:count]), torch.tensor(found.train_y[:count])
         except DataError as error:
             print(f"{error}; other images are used")

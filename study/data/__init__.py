@@ -8,11 +8,10 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
+from study.data import published
 from study.data.augmentation import AUGMENTATIONS
-from study.data.cifar_batches import CIFAR10, CIFAR100
 from study.data.digits import load_digits, load_scans
 from study.data.files import FromFiles
-from study.data.idx import FASHION_MNIST_MD5, MNIST_MD5, IdxFiles
 from study.data.image_data import DataError, DatasetInfo, ImageData
 from study.data.own_images import OwnImages
 from study.data.parquet_shards import ParquetShards
@@ -20,14 +19,10 @@ from study.data.splits import Splits, split
 
 __all__ = ["AUGMENTATIONS", "DATASETS", "DataError", "DatasetInfo", "ImageData", "OwnImages", "Splits", "load", "split"]
 
-MNIST = FromFiles("MNIST", IdxFiles("MNIST/raw", MNIST_MD5), ParquetShards(("mnist",), "label"))
-FASHION_MNIST = FromFiles(
-    "FashionMNIST",
-    IdxFiles("FashionMNIST/raw", FASHION_MNIST_MD5),
-    ParquetShards(("fashion-mnist",), "label"),
-)
-CIFAR_10 = FromFiles("CIFAR10", CIFAR10, ParquetShards(("cifar10", "plain_text"), "label"))
-CIFAR_100 = FromFiles("CIFAR100", CIFAR100, ParquetShards(("cifar100",), "fine_label"))
+MNIST = FromFiles("MNIST", published.MNIST, ParquetShards(("mnist",), "label"))
+FASHION_MNIST = FromFiles("FashionMNIST", published.FASHION_MNIST, ParquetShards(("fashion-mnist",), "label"))
+CIFAR_10 = FromFiles("CIFAR10", published.CIFAR10, ParquetShards(("cifar10", "plain_text"), "label"))
+CIFAR_100 = FromFiles("CIFAR100", published.CIFAR100, ParquetShards(("cifar100",), "fine_label"))
 
 DATASETS = {
     "digits": DatasetInfo("digits", 10, (1, 28, 28), 1_437, 360, load_digits),
@@ -39,7 +34,7 @@ DATASETS = {
 }
 
 
-def load(name: str, data_dir: str | PathLike[str], *, verify: bool = True) -> ImageData:
+def load(name: str, data_dir: str | PathLike[str]) -> ImageData:
     """The official training and test sets of one of DATASETS, as uint8 arrays.
 
     They are read from `data_dir`, in torchvision's layout or else as Hugging Face Parquet shards. If neither is there,
@@ -48,8 +43,6 @@ def load(name: str, data_dir: str | PathLike[str], *, verify: bool = True) -> Im
     Args:
         name: a key of DATASETS.
         data_dir: the data directory.
-        verify: compare the files with their published md5 (torchvision's layout) or the number of images with the
-            published one (shards). Without it any number of images is accepted; all other checks are still made.
 
     Raises:
         ValueError: an unknown name.
@@ -58,5 +51,5 @@ def load(name: str, data_dir: str | PathLike[str], *, verify: bool = True) -> Im
     if name not in DATASETS:
         raise ValueError(f"unknown dataset {name!r}; choose one of {', '.join(DATASETS)}")
     info = DATASETS[name]
-    train, test = info.loader(info, Path(data_dir), verify)
+    train, test = info.loader(info, Path(data_dir))
     return ImageData.of(name, train, test)

@@ -41,13 +41,13 @@ def enlarge(scans: npt.NDArray[np.int64]) -> Images:
     return _bytes(weights @ scans @ weights.T, SCAN_MAX * scale**2)
 
 
-def load_digits(info: DatasetInfo, data_dir: Path, verify: bool) -> tuple[Part, Part]:
+def load_digits(info: DatasetInfo, data_dir: Path) -> tuple[Part, Part]:
     """The training part (1,437 images of 28x28) and the test part (360), stratified; needs no data directory."""
     scans, labels = _scans()
     return _parts(enlarge(scans), labels, ENLARGED_STRIDE)
 
 
-def load_scans(info: DatasetInfo, data_dir: Path, verify: bool) -> tuple[Part, Part]:
+def load_scans(info: DatasetInfo, data_dir: Path) -> tuple[Part, Part]:
     """The training part (1,198 images of 8x8) and the test part (599), stratified; needs no data directory."""
     scans, labels = _scans()
     return _parts(_bytes(scans, SCAN_MAX), labels, SCANS_STRIDE)

@@ -9,41 +9,10 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from study.data.image_data import DataError, DatasetInfo, Part
 from study.data.parquet_shards import ParquetShards
-
-
-class Layout(Protocol):
-    """One way to store a dataset in a data directory."""
-
-    @property
-    def description(self) -> str:
-        """A description of the files, for the error message when they are missing."""
-        ...
-
-    @property
-    def remedy(self) -> str:
-        """What to do about files that cannot be used."""
-        ...
-
-    def missing(self, data_dir: Path) -> list[str]:
-        """The files of this layout that the data directory lacks; empty when it is complete."""
-        ...
-
-    def read(self, data_dir: Path, info: DatasetInfo, verify: bool) -> tuple[Part, Part]:
-        """The training and test parts of a complete layout; DataError if they are damaged."""
-        ...
-
-
-class PublishedFiles(Layout, Protocol):
-    """The layout in which torchvision downloads a dataset."""
-
-    @property
-    def files(self) -> Sequence[str]:
-        """The files, relative to the data directory."""
-        ...
+from study.data.published import PublishedFiles
 
 
 @dataclass(frozen=True)
@@ -54,14 +23,14 @@ class FromFiles:
     published: PublishedFiles
     shards: ParquetShards
 
-    def __call__(self, info: DatasetInfo, data_dir: Path, verify: bool) -> tuple[Part, Part]:
+    def __call__(self, info: DatasetInfo, data_dir: Path) -> tuple[Part, Part]:
         """The training and test parts from the first complete layout, else from a download. Raises `DataError`."""
         layout = self._layout_in(data_dir)
         if layout is None:
             layout = self.published
-            download(self.torchvision_class, data_dir, layout.files, advice=self.advice(info, data_dir))
+            download(self.torchvision_class, data_dir, list(layout.md5), advice=self.advice(info, data_dir))
         try:
-            return layout.read(data_dir, info, verify)
+            return layout.read(data_dir, info)
         except DataError as error:
             raise DataError(f"{error}. {layout.remedy}.") from error
 
@@ -69,9 +38,8 @@ class FromFiles:
         """Whether the data directory has all files of one layout, so that nothing is downloaded."""
         return self._layout_in(data_dir) is not None
 
-    def _layout_in(self, data_dir: Path) -> Layout | None:
-        layouts: tuple[Layout, ...] = (self.published, self.shards)
-        return next((layout for layout in layouts if not layout.missing(data_dir)), None)
+    def _layout_in(self, data_dir: Path) -> PublishedFiles | ParquetShards | None:
+        return next((layout for layout in (self.published, self.shards) if not layout.missing(data_dir)), None)
 
     def advice(self, info: DatasetInfo, data_dir: Path) -> str:
         """Which files to put where, in each layout, without those already there, and what lies under another name."""

@@ -12,11 +12,10 @@ import numpy.typing as npt
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
+Shape = tuple[int, int, int]
+"""(C, H, W)."""
 Part = tuple[Images, Labels]
 """Images (N, C, H, W) uint8 and labels (N,) int64, both contiguous."""
-
-PUBLISHED_REMEDY = "Move it away and run again to download it, or put an undamaged copy there"
-"""What to do about a published file that cannot be used. Nothing is deleted: it may be whole, of another version."""
 
 
 class DataError(Exception):
@@ -28,41 +27,19 @@ def damaged(path: Path, fault: str) -> DataError:
     return DataError(f"{path} {fault}")
 
 
-def read_bytes(path: Path) -> bytes:
-    """The content of the file; `DataError` if it cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise damaged(path, f"cannot be read ({error.strerror or error})") from error
-
-
-def check_md5(path: Path, content: bytes, expected: str) -> None:
-    """Raise `DataError` unless `content`, read from `path`, has the published md5 `expected`."""
-    actual = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if actual != expected:
-        raise damaged(path, f"has md5 {actual}, not {expected} as published")
-
-
-def check_labels(path: Path, labels: npt.NDArray[np.generic], num_classes: int) -> None:
-    """Raise `DataError` unless every label is in 0 .. num_classes - 1."""
-    if labels.size and (labels.min() < 0 or labels.max() >= num_classes):
-        raise damaged(path, f"holds labels {labels.min()} to {labels.max()}, not 0 to {num_classes - 1}")
-
-
 @dataclass(frozen=True)
 class DatasetInfo:
     """The sizes of a dataset as published, and its loader.
 
-    `image_shape` is (channels, height, width). `loader(info, data_dir, verify)` returns the official training and test
-    parts, or raises `DataError`.
+    `loader(info, data_dir)` returns the official training and test parts, or raises `DataError`.
     """
 
     name: str
     num_classes: int
-    image_shape: tuple[int, int, int]
+    image_shape: Shape
     train_count: int
     test_count: int
-    loader: Callable[[DatasetInfo, Path, bool], tuple[Part, Part]] = field(repr=False)
+    loader: Callable[[DatasetInfo, Path], tuple[Part, Part]] = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False)

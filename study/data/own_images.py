@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import zlib
 from collections.abc import Callable, Sequence
@@ -15,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from study.data.digits import held_out
-from study.data.image_data import DataError, DatasetInfo, Images, Labels, Part
-from study.data.parquet_shards import DEEP_MODES, first_line, open_shard, shard_folders, shards_of
+from study.data.image_data import DataError, DatasetInfo, Images, Labels, Part, Shape
+from study.data.parquet_shards import first_line, open_image, open_shard, read_shard, shard_folders, shards_of
 
 TEST_NAMES = ("test", "val", "valid", "validation")
 """What the part that is tested on may be called; the first that is there is taken."""
@@ -32,8 +31,6 @@ LAYOUTS = (
     "a folder for each class in train/ and test/ (or without them), a .npz file with train_x, train_y, test_x and "
     "test_y, or train-*.parquet and test-*.parquet"
 )
-
-Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class OwnImages:
                 " number them without gaps"
             )
 
-        def load(info: DatasetInfo, data_dir: Path, verify: bool) -> tuple[Part, Part]:
+        def load(info: DatasetInfo, data_dir: Path) -> tuple[Part, Part]:
             images = found.read(shape, self.image_shape is not None)
             parts = [(np.ascontiguousarray(images[of]), labels[of]) for of in (~found.is_test, found.is_test)]
             return parts[0], parts[1]
@@ -215,23 +212,16 @@ def _files(folder: Path, classes: Sequence[str]) -> list[tuple[Path, int]]:
 
 
 def _parquet(train: Sequence[Path], test: Sequence[Path]) -> _Found:
-    import pyarrow as pa
-
-    encoded: list[bytes | Path] = []
+    encoded: list[bytes | None] = []
     names: list[str] = []
     labels, classes = [], 0
     for path in (*train, *test):
         shard = open_shard(path)
         image, label, stated = _columns(path, shard.schema_arrow)
-        try:
-            table = shard.read([image, label])
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{path} cannot be read ({first_line(error)})") from error
-        if table[label].null_count:
-            raise DataError(f"{path} has a column {label} that is not all integers")
-        encoded += [one.as_py() or b"" for chunk in table[image].chunks for one in chunk.field("bytes")]
-        names += [f"row {row} of {path}" for row in range(len(table))]
-        labels.append(table[label].to_numpy().astype(np.int64))
+        images, numbers = read_shard(path, shard, image, label)
+        encoded += images
+        names += [f"{path}: row {row}" for row in range(len(images))]
+        labels.append(numbers)
         classes = max(classes, stated)
     joined = np.concatenate(labels)
     count = sum(map(len, labels[: len(train)]))
@@ -260,7 +250,7 @@ def _columns(path: Path, schema: Any) -> tuple[str, str, int]:
 
 
 def _encoded(
-    files: Sequence[bytes | Path],
+    files: Sequence[bytes | Path | None],
     names: Sequence[str],
     labels: Labels,
     is_test: npt.NDArray[np.bool_],
@@ -268,26 +258,13 @@ def _encoded(
 ) -> _Found:
     """Images that PIL decodes: files, or the bytes of files."""
 
-    def opened(place: int) -> Any:
-        from PIL import Image
-
-        file = files[place]
-        try:
-            image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
-            image.load()
-        except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"{names[place]} is no image that can be decoded") from error
-        if image.mode.startswith(DEEP_MODES):  # PIL would clip its values to 255
-            raise DataError(f"{names[place]} has more than 8 bits a channel: convert it")
-        return image
-
     def shape(place: int) -> Shape:
-        return _shape(opened(place))
+        return _shape(open_image(files[place], names[place]))
 
     def read(to: Shape, scaled: bool) -> Images:
         images = np.empty((len(files), *to), np.uint8)
         for place in range(len(files)):
-            image = opened(place)
+            image = open_image(files[place], names[place])
             if not scaled and _shape(image) != to:
                 raise DataError(
                     f"{names[place]} has {_in_words(_shape(image))}, the first image {_in_words(to)}: state the shape "

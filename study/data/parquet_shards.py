@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from study.data.image_data import DataError, DatasetInfo, Images, Labels, Part, check_labels, damaged
+from study.data.image_data import DataError, DatasetInfo, Images, Labels, Part, Shape, damaged
 
 IMAGE_COLUMNS = ("img", "image")
 PIL_MODES = {1: "L", 3: "RGB"}  # channels -> mode
@@ -102,12 +102,10 @@ class ParquetShards:
         what = f"move them to {target}" if place == data_dir else f"rename this folder to {target}"
         return f". There are Parquet shards in {place}: if they are those of {self.names[0]}, {what}"
 
-    def read(self, data_dir: Path, info: DatasetInfo, verify: bool) -> tuple[Part, Part]:
-        """The training and test parts; with `verify` their sizes must be the published ones. Raises `DataError`."""
+    def read(self, data_dir: Path, info: DatasetInfo) -> tuple[Part, Part]:
+        """The training and test parts, of the published sizes. Raises `DataError`."""
         folder = self._folder(data_dir) or data_dir / self.names[0]
-        train = self._part(folder, "train", info, info.train_count if verify else None)
-        test = self._part(folder, "test", info, info.test_count if verify else None)
-        return train, test
+        return self._part(folder, "train", info, info.train_count), self._part(folder, "test", info, info.test_count)
 
     def _folder(self, data_dir: Path) -> Path | None:
         return next((folder for folder in self._training_folders(data_dir) if shards_of(folder, "test")), None)
@@ -118,18 +116,24 @@ class ParquetShards:
                 if _plain(folder.name) == _plain(name):
                     yield from shard_folders(folder)
 
-    def _part(self, folder: Path, split: str, info: DatasetInfo, expected: int | None) -> Part:
+    def _part(self, folder: Path, split: str, info: DatasetInfo, expected: int) -> Part:
         paths = shards_of(folder, split)
         # The footers show whether a shard is missing, before any time is spent on decoding.
         rows = sum(open_shard(path).metadata.num_rows for path in paths)
-        if expected is not None and rows != expected:
+        if rows != expected:
             raise DataError(f"{folder}: {len(paths)} {split} shard(s) hold {rows} images, {info.name} has {expected}")
         parts = [self._shard(path, info) for path in paths]
         return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
 
     def _shard(self, path: Path, info: DatasetInfo) -> Part:
-        encoded, labels = _columns(path, self.label_column)
-        check_labels(path, labels, info.num_classes)
+        shard = open_shard(path)
+        names = shard.schema_arrow.names
+        image_column = next((name for name in IMAGE_COLUMNS if name in names), None)
+        if image_column is None or self.label_column not in names:
+            raise damaged(path, f"has the columns {', '.join(names)}, not img or image and {self.label_column}")
+        encoded, labels = read_shard(path, shard, image_column, self.label_column)
+        if labels.size and (labels.min() < 0 or labels.max() >= info.num_classes):
+            raise damaged(path, f"holds labels {labels.min()} to {labels.max()}, not 0 to {info.num_classes - 1}")
         if any((content or b"").startswith(JPEG_START) for content in encoded):
             message = f"{path.parent}: JPEG images; their pixels are not quite {info.name}'s published ones"
             warnings.warn(message, stacklevel=2)
@@ -141,15 +145,10 @@ def _plain(name: str) -> str:
     return re.sub("[-_]", "", name.rsplit("--", 1)[-1].lower())
 
 
-def _columns(path: Path, label_column: str) -> tuple[list[bytes | None], Labels]:
-    """The encoded images of a shard and their labels."""
+def read_shard(path: Path, shard: Any, image_column: str, label_column: str) -> tuple[list[bytes | None], Labels]:
+    """The encoded images in one column of an open shard and the labels in another; `DataError` for other content."""
     import pyarrow as pa
 
-    shard = open_shard(path)
-    names = shard.schema_arrow.names
-    image_column = next((name for name in IMAGE_COLUMNS if name in names), None)
-    if image_column is None or label_column not in names:
-        raise damaged(path, f"has the columns {', '.join(names)}, not img or image and {label_column}")
     try:
         table = shard.read([image_column, label_column])
     except (OSError, pa.ArrowException) as error:
@@ -176,36 +175,35 @@ def open_shard(path: Path) -> Any:
         raise damaged(path, f"is not a readable Parquet file ({first_line(error)})") from error
 
 
-def decode(path: Path, encoded: Sequence[bytes | None], image_shape: tuple[int, int, int]) -> Images:
+def decode(path: Path, encoded: Sequence[bytes | None], image_shape: Shape) -> Images:
     """Encoded images of shape (C, H, W) as uint8 (N, C, H, W); `DataError` for any other content."""
     channels, height, width = image_shape
     mode = PIL_MODES[channels]
     images = np.empty((len(encoded), height, width, channels), np.uint8)
-    for i, content in enumerate(encoded):
-        with _open_image(path, content, i) as image:
-            if image.size != (width, height):
-                size = f"{image.width}x{image.height}"
-                raise damaged(path, f"holds an image of {size} pixels in row {i}, not {width}x{height}")
-            try:
-                # WebP returns a grey image as RGB with equal channels, so converting it to grey is exact.
-                pixels = np.asarray(image if image.mode == mode else image.convert(mode))
-            except (OSError, SyntaxError, ValueError) as error:
-                raise damaged(path, f"holds an image that cannot be decoded, in row {i}") from error
-            images[i] = pixels.reshape(height, width, channels)
+    for row, content in enumerate(encoded):
+        name = f"{path}: row {row}"
+        image = open_image(content, name, IMAGE_FORMATS)
+        if image.size != (width, height):
+            raise DataError(f"{name} has {image.width}x{image.height} pixels, not {width}x{height}")
+        # WebP returns a grey image as RGB with equal channels, so converting it to grey is exact.
+        pixels = np.asarray(image if image.mode == mode else image.convert(mode))
+        images[row] = pixels.reshape(height, width, channels)
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 
 
-def _open_image(path: Path, content: bytes | None, row: int) -> Any:
+def open_image(file: bytes | Path | None, name: str, formats: tuple[str, ...] | None = None) -> Any:
+    """The decoded image of a file, or of its bytes, as PIL has it; a `DataError` that begins with `name` if none is."""
     from PIL import Image
 
-    if content is None:
-        raise damaged(path, f"holds no image in row {row}, perhaps the path of one")
+    if file is None:
+        raise DataError(f"{name} holds no image, perhaps the path of one")
     try:
-        image = Image.open(io.BytesIO(content), formats=IMAGE_FORMATS)
+        image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=formats)
+        image.load()
     except (OSError, SyntaxError, ValueError) as error:
-        raise damaged(path, f"holds an image that cannot be decoded, in row {row}") from error
-    if image.mode.startswith(DEEP_MODES):
-        raise damaged(path, f"holds an image of more than 8 bits a channel, in row {row}")
+        raise DataError(f"{name} is no image that can be decoded") from error
+    if image.mode.startswith(DEEP_MODES):  # PIL would clip its values to 255
+        raise DataError(f"{name} has more than 8 bits a channel: convert it")
     return image
 
 

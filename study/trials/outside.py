@@ -202,5 +202,5 @@ def _info(name: str, entry: DatasetInfo | OwnImages, data_folder: Path) -> Datas
         raise GridError(f"data set {name}: {error}") from error
 
 
-def _in_the_driver(info: DatasetInfo, data_dir: Path, verify: bool) -> tuple[Part, Part]:
+def _in_the_driver(info: DatasetInfo, data_dir: Path) -> tuple[Part, Part]:
     raise DataError(f"{info.name} is read by the command itself, not by its workers")

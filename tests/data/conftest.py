@@ -7,6 +7,7 @@ import io
 import pickle
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+
+from study.data import DATASETS, published
 
 Part = tuple[np.ndarray, np.ndarray]
 Parts = tuple[Part, Part]
@@ -31,19 +34,53 @@ def random_parts(seed: int, counts: tuple[int, int], shape: tuple[int, int, int]
     return part(counts[0]), part(counts[1])
 
 
+Sized = Callable[[str, int, int], None]
+
+
 @pytest.fixture
-def grey() -> Parts:
+def sized(monkeypatch: pytest.MonkeyPatch) -> Sized:
+    """Say that a dataset was published with so many training and test images."""
+
+    def say(name: str, train: int, test: int) -> None:
+        monkeypatch.setitem(DATASETS, name, replace(DATASETS[name], train_count=train, test_count=test))
+
+    return say
+
+
+@pytest.fixture
+def grey(sized: Sized) -> Parts:
+    sized("mnist", 12, 5)
+    sized("fashion-mnist", 12, 5)
     return random_parts(0, (12, 5), (1, 28, 28), 10)
 
 
 @pytest.fixture
-def colour() -> Parts:
+def colour(sized: Sized) -> Parts:
+    sized("cifar10", 15, 4)
     return random_parts(1, (15, 4), (3, 32, 32), 10)
 
 
 @pytest.fixture
-def colour100() -> Parts:
+def colour100(sized: Sized) -> Parts:
+    sized("cifar100", 9, 4)
     return random_parts(2, (9, 4), (3, 32, 32), 100)
+
+
+@pytest.fixture
+def publish(monkeypatch: pytest.MonkeyPatch) -> Writer:
+    """Write a file whose content then counts as published; the md5 of any other content is compared as always."""
+    contents, check_md5 = set(), published.check_md5
+
+    def check(path: Path, content: bytes, expected: str) -> None:
+        if content not in contents:
+            check_md5(path, content, expected)
+
+    def write(path: Path, content: bytes) -> None:
+        contents.add(content)
+        path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+    monkeypatch.setattr(published, "check_md5", check)
+    return write
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
@@ -52,20 +89,18 @@ def idx_bytes(array: np.ndarray) -> bytes:
 
 
 @pytest.fixture
-def write_idx() -> Writer:
+def write_idx(publish: Writer) -> Writer:
     def write(folder: Path, parts: Parts, *, gz: bool = False) -> None:
         folder.mkdir(parents=True)
         for prefix, (images, labels) in zip(("train", "t10k"), parts, strict=True):
             for name, array in (("images-idx3", images[:, 0]), ("labels-idx1", labels)):
-                content = idx_bytes(array)
-                path = folder / f"{prefix}-{name}-ubyte{'.gz' if gz else ''}"
-                path.write_bytes(gzip.compress(content) if gz else content)
+                publish(folder / f"{prefix}-{name}-ubyte{'.gz' if gz else ''}", idx_bytes(array))
 
     return write
 
 
 @pytest.fixture
-def write_cifar10() -> Writer:
+def write_cifar10(publish: Writer) -> Writer:
     def write(data_dir: Path, parts: Parts) -> None:
         folder = data_dir / "cifar-10-batches-py"
         folder.mkdir(parents=True)
@@ -74,13 +109,13 @@ def write_cifar10() -> Writer:
         files = [(f"data_batch_{i}", *batch) for i, batch in enumerate(batches, start=1)]
         for name, x, y in [*files, ("test_batch", *test)]:
             batch = {"data": x.reshape(len(x), -1), "labels": y.tolist(), "filenames": ["a.png"] * len(x)}
-            (folder / name).write_bytes(pickle.dumps(batch, protocol=3))
+            publish(folder / name, pickle.dumps(batch, protocol=3))
 
     return write
 
 
 @pytest.fixture
-def write_cifar100() -> Writer:
+def write_cifar100(publish: Writer) -> Writer:
     def write(data_dir: Path, parts: Parts) -> None:
         folder = data_dir / "cifar-100-python"
         folder.mkdir(parents=True)
@@ -90,7 +125,7 @@ def write_cifar100() -> Writer:
                 "fine_labels": y.tolist(),
                 "coarse_labels": [0] * len(x),
             }
-            (folder / name).write_bytes(pickle.dumps(batch, protocol=3))
+            publish(folder / name, pickle.dumps(batch, protocol=3))
 
     return write
 

@@ -28,11 +28,11 @@ def test_absent_data_is_downloaded_into_the_data_directory_and_read(
         write_idx(Path(root) / "MNIST/raw", grey)
 
     monkeypatch.setattr(torchvision.datasets, "MNIST", torchvision_download)
-    data = load("mnist", tmp_path / "new" / "folder", verify=False)
+    data = load("mnist", tmp_path / "new" / "folder")
     np.testing.assert_array_equal(data.train_x, grey[0][0])
 
     monkeypatch.setattr(torchvision.datasets, "MNIST", refuse_network)
-    assert load("mnist", tmp_path / "new" / "folder", verify=False).sha256 == data.sha256  # from its files
+    assert load("mnist", tmp_path / "new" / "folder").sha256 == data.sha256  # from its files
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_download_that_is_cut_leaves_nothing_behind_and_the_next_one_works(
     assert files_in(tmp_path) == []
 
     monkeypatch.setattr(torchvision.datasets, "CIFAR10", lambda *, root, **_: write_cifar10(Path(root), colour))
-    np.testing.assert_array_equal(load("cifar10", tmp_path, verify=False).test_x, colour[1][0])
+    np.testing.assert_array_equal(load("cifar10", tmp_path).test_x, colour[1][0])
 
 
 def test_two_downloads_at_once_show_each_other_no_partial_file(
@@ -121,7 +121,7 @@ def test_two_downloads_at_once_show_each_other_no_partial_file(
 
     monkeypatch.setattr(torchvision.datasets, "MNIST", slow)
     with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(lambda _: load("mnist", tmp_path, verify=False), range(2))
+        first, second = pool.map(lambda _: load("mnist", tmp_path), range(2))
     assert first.sha256 == second.sha256
     names = [f"{part}-{kind}-ubyte" for part in ("t10k", "train") for kind in ("images-idx3", "labels-idx1")]
     assert files_in(tmp_path) == [f"MNIST/raw/{name}" for name in names]
@@ -141,7 +141,7 @@ def test_an_archive_that_the_user_put_there_is_unpacked_and_kept(
 
     (tmp_path / Cifar10.filename).write_bytes(b"archive")
     monkeypatch.setattr(torchvision.datasets, "CIFAR10", Cifar10)
-    load("cifar10", tmp_path, verify=False)
+    load("cifar10", tmp_path)
     assert (tmp_path / Cifar10.filename).read_bytes() == b"archive"
 
 
@@ -159,4 +159,4 @@ def test_shards_under_another_name_are_named_with_the_rename_that_helps(
         load("mnist", hub / "data")
 
     (hub / "data").rename(hub / "mnist")
-    np.testing.assert_array_equal(load("mnist", hub, verify=False).train_x, grey[0][0])
+    np.testing.assert_array_equal(load("mnist", hub).train_x, grey[0][0])

@@ -35,17 +35,17 @@ def assert_holds(data: ImageData, parts: Parts) -> None:
 @pytest.mark.parametrize("gz", [False, True])
 def test_idx_files_are_read(tmp_path: Path, grey: Parts, write_idx: Writer, name: str, folder: str, gz: bool) -> None:
     write_idx(tmp_path / folder, grey, gz=gz)
-    assert_holds(load(name, tmp_path, verify=False), grey)
+    assert_holds(load(name, tmp_path), grey)
 
 
 def test_cifar10_batches_are_joined_in_order(tmp_path: Path, colour: Parts, write_cifar10: Writer) -> None:
     write_cifar10(tmp_path, colour)
-    assert_holds(load("cifar10", tmp_path, verify=False), colour)
+    assert_holds(load("cifar10", tmp_path), colour)
 
 
 def test_cifar100_batches_give_the_fine_labels(tmp_path: Path, colour100: Parts, write_cifar100: Writer) -> None:
     write_cifar100(tmp_path, colour100)
-    assert_holds(load("cifar100", tmp_path, verify=False), colour100)
+    assert_holds(load("cifar100", tmp_path), colour100)
 
 
 def python2_pickle(rows: np.ndarray, labels: list[int]) -> bytes:
@@ -61,12 +61,14 @@ def python2_pickle(rows: np.ndarray, labels: list[int]) -> bytes:
     )
 
 
-def test_cifar_batches_as_python_2_wrote_them(tmp_path: Path, colour: Parts, write_cifar10: Writer) -> None:
+def test_cifar_batches_as_python_2_wrote_them(
+    tmp_path: Path, colour: Parts, write_cifar10: Writer, publish: Writer
+) -> None:
     write_cifar10(tmp_path, colour)
     test_x, test_y = colour[1]
     batch = python2_pickle(test_x.reshape(len(test_x), -1), test_y.tolist())
-    (tmp_path / "cifar-10-batches-py/test_batch").write_bytes(batch)
-    assert_holds(load("cifar10", tmp_path, verify=False), colour)
+    publish(tmp_path / "cifar-10-batches-py/test_batch", batch)
+    assert_holds(load("cifar10", tmp_path), colour)
 
 
 @pytest.mark.parametrize("shards", [1, 3])
@@ -77,14 +79,14 @@ def test_parquet_shards_are_read(
 ) -> None:
     folder = tmp_path / "cifar10"
     write_shards(folder, colour, shards=shards, image_format=image_format, image_column=image_column)
-    assert_holds(load("cifar10", tmp_path, verify=False), colour)
+    assert_holds(load("cifar10", tmp_path), colour)
 
 
 def test_parquet_shards_of_cifar100_give_the_fine_labels(
     tmp_path: Path, colour100: Parts, write_shards: Writer
 ) -> None:
     write_shards(tmp_path / "cifar100", colour100, label_column="fine_label")
-    assert_holds(load("cifar100", tmp_path, verify=False), colour100)
+    assert_holds(load("cifar100", tmp_path), colour100)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +104,7 @@ def test_parquet_shards_of_grey_images_are_read(
     tmp_path: Path, grey: Parts, write_shards: Writer, name: str, folder: str, image_format: str
 ) -> None:
     write_shards(tmp_path / folder, grey, image_format=image_format)
-    assert_holds(load(name, tmp_path, verify=False), grey)
+    assert_holds(load(name, tmp_path), grey)
 
 
 @pytest.mark.parametrize(
@@ -118,14 +120,14 @@ def test_cifar10_is_read_where_its_hub_puts_it(
     tmp_path: Path, colour: Parts, write_shards: Writer, folder: str
 ) -> None:
     write_shards(tmp_path / folder, colour, shards=2)
-    assert_holds(load("cifar10", tmp_path, verify=False), colour)
+    assert_holds(load("cifar10", tmp_path), colour)
 
 
 def test_a_data_directory_that_is_the_data_sets_own_folder_is_read(
     tmp_path: Path, colour100: Parts, write_shards: Writer
 ) -> None:
     write_shards(tmp_path / "cifar100/cifar100", colour100, label_column="fine_label")
-    assert_holds(load("cifar100", tmp_path / "cifar100", verify=False), colour100)
+    assert_holds(load("cifar100", tmp_path / "cifar100"), colour100)
 
 
 def test_a_folder_for_each_split_and_bytes_without_a_struct_are_read(
@@ -139,7 +141,7 @@ def test_a_folder_for_each_split_and_bytes_without_a_struct_are_read(
         (tmp_path / "cifar10/default" / split).mkdir(parents=True)
         path = tmp_path / "cifar10/default" / split / "0000.parquet"
         pq.write_table(table.set_column(0, "image", images), path)
-    assert_holds(load("cifar10", tmp_path, verify=False), colour)
+    assert_holds(load("cifar10", tmp_path), colour)
 
 
 def test_jpeg_images_are_read_and_said_to_differ_from_the_published_ones(
@@ -148,7 +150,7 @@ def test_jpeg_images_are_read_and_said_to_differ_from_the_published_ones(
     smooth = tuple((np.sort(images, axis=-1), labels) for images, labels in grey)
     write_shards(tmp_path / "mnist", smooth, image_format="JPEG")
     with pytest.warns(UserWarning, match="JPEG images; their pixels are not quite mnist's published ones"):
-        data = load("mnist", tmp_path, verify=False)
+        data = load("mnist", tmp_path)
     assert data.train_x.shape == smooth[0][0].shape
     assert 0 < np.abs(data.train_x.astype(int) - smooth[0][0]).mean() < 20
 
@@ -158,12 +160,12 @@ def test_the_sha256_of_the_same_images_is_the_same_in_any_layout(
 ) -> None:
     write_cifar10(tmp_path / "a", colour)
     write_shards(tmp_path / "b" / "cifar10", colour, shards=2)
-    a, b = (load("cifar10", tmp_path / folder, verify=False) for folder in "ab")
+    a, b = (load("cifar10", tmp_path / folder) for folder in "ab")
     assert a.sha256 == b.sha256
 
     colour[1][0][0, 0, 0, 0] ^= 1
     write_cifar10(tmp_path / "c", colour)
-    assert load("cifar10", tmp_path / "c", verify=False).sha256 != a.sha256
+    assert load("cifar10", tmp_path / "c").sha256 != a.sha256
 
 
 def test_torchvisions_layout_has_priority_over_shards(
@@ -171,7 +173,7 @@ def test_torchvisions_layout_has_priority_over_shards(
 ) -> None:
     write_cifar10(tmp_path, colour)
     write_shards(tmp_path / "cifar10", tuple((x[::-1], y[::-1]) for x, y in colour))
-    assert_holds(load("cifar10", tmp_path, verify=False), colour)
+    assert_holds(load("cifar10", tmp_path), colour)
 
 
 def test_shards_are_used_if_torchvisions_layout_is_incomplete(
@@ -180,7 +182,7 @@ def test_shards_are_used_if_torchvisions_layout_is_incomplete(
     write_cifar10(tmp_path, colour)
     (tmp_path / "cifar-10-batches-py/data_batch_3").unlink()
     write_shards(tmp_path / "cifar10", colour)
-    assert_holds(load("cifar10", tmp_path, verify=False), colour)
+    assert_holds(load("cifar10", tmp_path), colour)
 
 
 def test_unknown_dataset_names_the_known_ones(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def as_parquet(folder: Path, parts: Parts, below: str = "plain_text", metadata: 
 
 def load(path: Path, **stated: object) -> tuple[DatasetInfo, Part, Part]:
     info = OwnImages(path, **stated).info("own", Path("elsewhere"))  # type: ignore[arg-type]
-    return info, *info.loader(info, Path("elsewhere"), True)
+    return info, *info.loader(info, Path("elsewhere"))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
