@@ -24,8 +24,8 @@ from analysis.theme import optimizer_style, percent, regime_style
 from search_spaces.sgd_variants import CIFAR, CIFAR_BATCH_SIZE
 
 HEAD = (
-    *("Optimizer", "Epochs", "Epochs of gradients", "Updates", "Seeds", "Accuracy"),
-    *("Gain per epoch", "Gain at equal compute", "The gain"),
+    *("Optimizer", "Accuracy", "Gain per epoch", "Gain at equal compute", "The gain"),
+    *("Epochs", "Epochs of gradients", "Updates", "Seeds"),
 )
 
 Context = dict[str, Any]
@@ -68,7 +68,7 @@ def _place(here: list[OptimizerComparison]) -> Context:
 def _measure_words(measure: str) -> str:
     """ "pgd 0.15" as "PGD accuracy, ε = 0.15"."""
     attack, *epsilon = measure.split()
-    return f"{name(attack)} accuracy, ε = {epsilon[0]}" if epsilon else "clean accuracy"
+    return f"{name(attack)} accuracy, ε = {epsilon[0]}" if epsilon else "Clean accuracy"
 
 
 def _label(run: OptimizerRun) -> str:
@@ -77,34 +77,28 @@ def _label(run: OptimizerRun) -> str:
     return f"{label} ({regime_style(run.own).label})" if run.own else label
 
 
-def _title(comparison: OptimizerComparison) -> str:
-    return f"{regime_style(comparison.regime).label}, batch size {comparison.batch_size}"
-
-
 def _table(comparison: OptimizerComparison, measure: str) -> Context:
     runs = sorted(comparison.runs, key=lambda r: (r.optimizer != BASELINE, r.optimizer, r.own, r.epochs))
+    regime = regime_style(comparison.regime).label
     return {
         "head": HEAD,
-        "caption": f"{_title(comparison)}, {_measure_words(measure)}: gains over SGD in points, with 95 % intervals "
-        "(Welch)",
+        "caption": f"{_measure_words(measure)}, {regime}, batch size {comparison.batch_size}",
         "rows": [_row(comparison, run, measure) for run in runs],
     }
 
 
 def _row(comparison: OptimizerComparison, run: OptimizerRun, measure: str) -> list[str]:
-    cells = [
+    per_epoch, equal = (gain(comparison, run, measure) for gain in (gain_per_epoch, gain_at_equal_compute))
+    gains = [_points(per_epoch), _points(equal), _said(comparison, run, per_epoch, equal, measure)]
+    return [
         _label(run),
+        _mean(run, measure),
+        *(gains if run.optimizer != BASELINE else "–––"),
         f"{run.epochs:,}",
         f"{run.gradient_epochs:,.4g}",
         f"{run.steps:,.0f}",
         str(len(run.seeds)),
-        _mean(run, measure),
     ]
-    if run.optimizer == BASELINE:
-        return [*cells, "–", "–", "–"]
-    per_epoch, equal = (gain(comparison, run, measure) for gain in (gain_per_epoch, gain_at_equal_compute))
-    said = _said(comparison, run, per_epoch, equal, measure)
-    return [*cells, _points(per_epoch), _points(equal), said]
 
 
 def _mean(run: OptimizerRun, measure: str) -> str:
@@ -116,7 +110,8 @@ def _points(gain: LinearContrast | None) -> str:
     if gain is None:
         return "–"
     low, high = gain.interval(1 - SIGNIFICANCE)
-    return f"{100 * gain.value:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]".replace("-", "−")
+    written = f"{100 * gain.value:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
+    return written.replace("-", "−").replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _said(
@@ -128,9 +123,8 @@ def _said(
 ) -> str:
     if level(run, measure) is None:
         return "needs 3 seeds"
-    said = survives(per_epoch, equal)
-    longest = comparison.of(BASELINE)[-1:]
-    if equal is None and per_epoch is not None and said.startswith("unknown") and longest:
-        needed = run.gradient_epochs / (longest[0].gradient_epochs / longest[0].epochs)
-        return f"{said} (run SGD for {needed:.0f} epochs)"
-    return said
+    if per_epoch and equal is None and survives(per_epoch, equal).startswith("unknown"):
+        longest = comparison.of(BASELINE)[-1]
+        needed = run.gradient_epochs / (longest.gradient_epochs / longest.epochs)
+        return f"unknown: run SGD for {needed:.0f} epochs"
+    return survives(per_epoch, equal)
