@@ -33,7 +33,7 @@ def cells(figure: Figure, curve: str) -> dict[int, dict[str, Any]]:
 def test_the_papers_five_figures_are_there() -> None:
     assert [panel.id for panel in PANELS] == ["B-1", "B-1b", "B-2", "B-3", "B-4", "B-5"]
     assert all(FIGURES[panel.id] is panel for panel in PANELS)
-    assert {(panel.source, panel.dataset, panel.models) for panel in PANELS} == {("B", "mnist", ("m1",))}
+    assert {(panel.source, panel.dataset, panel.model) for panel in PANELS} == {("B", "mnist", "m1")}
 
 
 def test_the_commands_of_a_panel_plan_its_curves_and_no_others() -> None:
