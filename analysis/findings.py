@@ -12,7 +12,6 @@ from altair.utils.schemapi import debug_mode
 from analysis.claims import evaluate
 from analysis.claims.claim import Verdict
 from analysis.figures import FIGURES, Figure, FigureData, FigureGroup, study_figures
-from analysis.figures.budgets import DrawnComparison, drawn_comparisons
 from analysis.figures.curve_sets import SHARED, Setup, shared_values
 from analysis.figures.forest import forest_figures
 from analysis.figures.large_batch import LANDSCAPES
@@ -22,6 +21,7 @@ from analysis.figures.plane import arrow_figure, scatter_figure
 from analysis.figures.robust_curves import robust_curves
 from analysis.figures.sharpness import Track, density_figures, tracks
 from analysis.published.paper_versus_ours import TableComparison, comparisons
+from analysis.reports import budgets
 from analysis.reports.correlation import CorrelationReport, correlation_report
 from analysis.reports.counterexamples import CounterexampleReport, counterexample_report
 from analysis.reports.measures import MeasureReport, measure_report
@@ -57,7 +57,7 @@ class Findings:
     landscapes: dict[str, list[Figure]]
     tracks: list[Track]
     densities: list[Figure]
-    optimizers: list[DrawnComparison]
+    optimizers: list[budgets.OptimizerComparison]
     comparisons: list[TableComparison]
 
     @property
@@ -69,8 +69,7 @@ class Findings:
         shapes = [figure for figures in self.landscapes.values() for figure in figures]
         tracked = [figure for track in self.tracks for figure in track.figures]
         others = [*self.planes, *self.forests, *self.arrows, *self.curves, *self.maps, *numbered, *shapes]
-        budgets = [figure for one in self.optimizers for figures in one.figures.values() for figure in figures]
-        return [*first, *grouped, *others, *tracked, *self.densities, *budgets]
+        return [*first, *grouped, *others, *tracked, *self.densities]
 
 
 def find(table: StudyTable) -> Findings:
@@ -98,7 +97,7 @@ def find(table: StudyTable) -> Findings:
             landscapes={panel_id: panel(table) for panel_id, panel in LANDSCAPES.items()},
             tracks=tracks(table),
             densities=density_figures(table),
-            optimizers=drawn_comparisons(table),
+            optimizers=budgets.comparisons(table),
             comparisons=comparisons(table),
         )
 

@@ -1,6 +1,6 @@
-"""The panels of the natural-training paper (2020, source "A") and of its workshop form (2019, "A-workshop").
+"""The panels of the natural-training paper (2020, source "A"); those of its workshop form (2019) are among them.
 
-Transcribed from the captions: number (L left, R right), data set, models, curves, and the attacks of an accuracy panel.
+Transcribed from the captions: number (L left, R right), data set, model, curves, and the attacks of an accuracy panel.
 Epsilons: .3 on MNIST and Fashion-MNIST, .02 on CIFAR-10, as every caption says.
 """
 
@@ -20,31 +20,20 @@ RATIO_MOMENTA = by_momentum("lr_bs", (0.0, 0.5, 0.9), "Momentum under LR/BS")
 
 EPSILON = {"mnist": 0.3, "fashion-mnist": 0.3, "cifar10": 0.02}
 
-CAPTION_PGD = "The paper's caption says PGD, its text FGSM: both are drawn."
-CAPTION_FGSM = "The paper's caption says FGSM, its text PGD: both are drawn."
-
-NOTES = {
-    **{f"A-{number}": CAPTION_PGD for number in ("3L", "5L", "6L", "8L", "9L")},
-    "A-workshop-11": "The paper draws clean and FGSM accuracy in separate panels.",
-    "A-workshop-25": CAPTION_FGSM,
-}
-
 FGSM, PGD, BOTH, LAMBDA1 = ("fgsm",), ("pgd",), ("fgsm", "pgd"), ()
 """What a panel shows: accuracy under these attacks, or lambda1."""
 
 
-def _panel(
-    source: str, number: str, dataset: str, models: str, curves: CurveSet, attacks: tuple[str, ...]
-) -> NaturalTrainingPanel:
+def _panel(number: str, dataset: str, model: str, curves: CurveSet, attacks: tuple[str, ...]) -> NaturalTrainingPanel:
     return NaturalTrainingPanel(
-        source=source,
+        source="A",
         number=number,
         dataset=dataset,
-        models=tuple(models.split()),
+        model=model,
         curves=curves,
         attacks=attacks,
         epsilon=EPSILON[dataset] if attacks else 0.0,
-        note=NOTES.get(f"{source}-{number}", ""),
+        note="The paper's caption says PGD, its text FGSM: both are drawn." if attacks == BOTH else "",
     )
 
 
@@ -85,54 +74,11 @@ _ACCURACIES = (
     ("18R", "fashion-mnist", "stdcnn", REGIMES, PGD),
 )
 
-_WORKSHOP = (
-    ("1", "cifar10", "c1", REGIMES, FGSM),
-    ("2", "cifar10", "c1", REGIMES, LAMBDA1),
-    ("3", "fashion-mnist", "stdcnn", REGIMES, FGSM),
-    ("4", "fashion-mnist", "stdcnn", REGIMES, LAMBDA1),
-    ("5", "cifar10", "c1", LR_MOMENTA, FGSM),
-    ("6", "cifar10", "c1", LR_MOMENTA, LAMBDA1),
-    ("7", "cifar10", "c1", RATIO_MOMENTA, FGSM),
-    ("8", "cifar10", "c1", RATIO_MOMENTA, LAMBDA1),
-    ("9", "mnist", "m1_20", REGIMES, FGSM),
-    ("10", "mnist", "m1_20", REGIMES, PGD),
-    ("11", "mnist", "stdcnn", REGIMES, FGSM),
-    ("12", "mnist", "stdcnn", REGIMES, PGD),
-    ("13", "mnist", "m1_20 stdcnn", REGIMES, LAMBDA1),
-    ("14", "cifar10", "c1", REGIMES, PGD),
-    ("15", "cifar10", "resnet18", REGIMES, FGSM),
-    ("16", "cifar10", "resnet18", REGIMES, PGD),
-    ("17", "cifar10", "resnet18", REGIMES, LAMBDA1),
-    ("18", "fashion-mnist", "m1_20", REGIMES, FGSM),
-    ("19", "fashion-mnist", "m1_20", REGIMES, PGD),
-    ("20", "fashion-mnist", "m1_20", REGIMES, LAMBDA1),
-    ("21", "fashion-mnist", "stdcnn", REGIMES, PGD),
-    ("22", "mnist", "m1_20", LR_MOMENTA, FGSM),
-    ("23", "mnist", "m1_20", LR_MOMENTA, PGD),
-    ("24", "mnist", "stdcnn", LR_MOMENTA, FGSM),
-    ("25", "mnist", "stdcnn", LR_MOMENTA, BOTH),
-    ("26", "mnist", "m1_20 stdcnn", LR_MOMENTA, LAMBDA1),
-    ("27", "cifar10", "c1", LR_MOMENTA, PGD),
-    ("28", "cifar10", "resnet18", LR_MOMENTA, FGSM),
-    ("29", "cifar10", "resnet18", LR_MOMENTA, PGD),
-    ("30", "cifar10", "resnet18", LR_MOMENTA, LAMBDA1),
-    ("31", "mnist", "m1_20", RATIO_MOMENTA, FGSM),
-    ("32", "mnist", "m1_20", RATIO_MOMENTA, PGD),
-    ("33", "mnist", "stdcnn", RATIO_MOMENTA, FGSM),
-    ("34", "mnist", "stdcnn", RATIO_MOMENTA, PGD),
-    ("35", "mnist", "m1_20 stdcnn", RATIO_MOMENTA, LAMBDA1),
-    ("36", "cifar10", "c1", RATIO_MOMENTA, PGD),
-    ("37", "cifar10", "resnet18", RATIO_MOMENTA, FGSM),
-    ("38", "cifar10", "resnet18", RATIO_MOMENTA, PGD),
-    ("39", "cifar10", "resnet18", RATIO_MOMENTA, LAMBDA1),
-)
-
 PANELS: tuple[NaturalTrainingPanel, ...] = (
     *(
-        _panel("A", f"{number}{side}", dataset, model, curves, attacks if side == "L" else LAMBDA1)
+        _panel(f"{number}{side}", dataset, model, curves, attacks if side == "L" else LAMBDA1)
         for number, dataset, model, curves, attacks in _ACCURACY_AND_LAMBDA1
         for side in "LR"
     ),
-    *(_panel("A", *row) for row in _ACCURACIES),
-    *(_panel("A-workshop", *row) for row in _WORKSHOP),
+    *(_panel(*row) for row in _ACCURACIES),
 )

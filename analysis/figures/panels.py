@@ -42,7 +42,7 @@ class Panel:
     source: str
     number: str
     dataset: str
-    models: tuple[str, ...]
+    model: str
     curves: CurveSet
     attacks: tuple[str, ...] = ()
     note: str = ""
@@ -59,8 +59,8 @@ class Panel:
 
     @property
     def where(self) -> str:
-        """Data set and models in words."""
-        return f"{name(self.dataset)} · {' and '.join(map(name, self.models))}"
+        """Data set and model in words."""
+        return f"{name(self.dataset)} · {name(self.model)}"
 
     def __call__(self, data: FigureData) -> list[Figure]:
         """Its figures, drawn at the largest protocol that was run."""
@@ -70,7 +70,7 @@ class Panel:
         """The commands that run exactly its cells into the folder `results`."""
         rows = [dict(zip(self.curves.columns, map(_text, key), strict=True)) for key, _ in self.curves.curves]
         rows = _joined(_joined(rows, "optimizer" if "optimizer" in self.curves.columns else "momentum"), "regime")
-        where = {"dataset": self.dataset, "model": ",".join(self.models)}
+        where = {"dataset": self.dataset, "model": self.model}
         return [run_command(self.grid, where | row, results=results) for row in rows]
 
 
@@ -107,32 +107,21 @@ class NaturalTrainingPanel(Panel):
         return f"{self.where}: {shown}; {self.curves.title[0].lower()}{self.curves.title[1:]}"
 
     def __call__(self, data: FigureData) -> list[Figure]:
-        """One figure per model and attack, without those of which fewer than `MIN_CURVES` were run.
+        """One figure per attack, without those of which fewer than `MIN_CURVES` were run.
 
-        The `missing` of each figure lists what the panel shows and was not run; a model of which nothing was run is
-        listed with the first figure.
+        The `missing` of each figure lists what the panel shows and was not run.
         """
-        drawn: list[Figure] = []
-        not_run = []
-        for model in self.models:
-            figures = [(shown, self._draw(data, model, shown)) for shown in self._shown]
-            not_run += [] if any(figure for _, figure in figures) else [name(model)]
-            for shown, figure in figures:
-                if figure is not None:
-                    parts = [self.id, *([model] if len(self.models) > 1 else [])]
-                    parts += [shown] if shown == CLEAN or len(self.attacks) > 1 else []
-                    drawn.append(replace(figure, name="-".join(parts)))
-        if drawn and not_run:
-            drawn[0] = replace(drawn[0], missing=", ".join(filter(None, (*not_run, drawn[0].missing))))
+        drawn = []
+        for shown in (CLEAN, *self.attacks) if self.attacks else (LAMBDA1,):
+            figure = self._draw(data, shown)
+            if figure is not None:
+                suffix = f"-{shown}" if shown == CLEAN or len(self.attacks) > 1 else ""
+                drawn.append(replace(figure, name=self.id + suffix))
         return drawn
 
-    @property
-    def _shown(self) -> tuple[str, ...]:
-        return (CLEAN, *self.attacks) if self.attacks else (LAMBDA1,)
-
-    def _draw(self, data: FigureData, model: str, shown: str) -> Figure | None:
+    def _draw(self, data: FigureData, shown: str) -> Figure | None:
         for setup in data.setups:
-            if (setup["dataset"], setup["model"]) != (self.dataset, model):
+            if (setup["dataset"], setup["model"]) != (self.dataset, self.model):
                 continue
             absent, sizes = self._absent(data, setup)
             if len(self.curves.curves) - len(absent) < MIN_CURVES[self.curves.by]:
@@ -192,7 +181,7 @@ class VariantPanel(Panel):
         """One setup per protocol, the largest first. Optimizer and decay differ within a panel and do not count."""
         unique: dict[tuple[str, ...], Setup] = {}
         for setup in data.setups:
-            if (setup["dataset"], setup["model"]) == (self.dataset, *self.models):
+            if (setup["dataset"], setup["model"]) == (self.dataset, self.model):
                 unique.setdefault(tuple(str(setup[column]) for column in PROTOCOL), setup)
         return list(unique.values())
 

@@ -69,7 +69,7 @@ ANNEALING = _sgd(
 
 def _panel(number: str, curves: CurveSet, *epsilons: float, note: str = "") -> VariantPanel:
     return VariantPanel(
-        source="B", number=number, dataset="mnist", models=("m1",), curves=curves, epsilons=epsilons, note=note
+        source="B", number=number, dataset="mnist", model="m1", curves=curves, epsilons=epsilons, note=note
     )
 
 

@@ -37,7 +37,6 @@ class OptimizerRun:
         steps: Updates of the weights, mean over seeds.
         seeds: The seeds in words.
         accuracy: Measure ("clean", "pgd 0.15") -> accuracy of each seed as a fraction, shape (seeds,).
-        cell_id: The cell that the seeds belong to.
     """
 
     optimizer: str
@@ -47,7 +46,6 @@ class OptimizerRun:
     steps: float
     seeds: tuple[str, ...]
     accuracy: dict[str, Floats]
-    cell_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,6 @@ def _runs(here: pd.DataFrame, regime: str, answers: dict[str, dict[str, float]])
                 float(seeds["steps"].mean()),
                 tuple(str(seed) for seed in seeds["seed"]),
                 accuracy,
-                str(seeds["cell_id"].iloc[0]),
             )
         )
     return runs

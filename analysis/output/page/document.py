@@ -70,7 +70,7 @@ def _sections(findings: Findings, downloads: Sequence[str], charts: Charts) -> l
         measure_section(findings, charts),
         correlation_section(findings, charts),
         counterexample_section(findings, charts),
-        optimizer_section(findings, charts),
+        optimizer_section(findings),
         paper_section(findings, charts),
         landscape_section(findings, charts),
         sharpness_section(findings, charts),

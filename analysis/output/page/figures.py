@@ -20,7 +20,6 @@ from analysis.theme import optimizer_style
 
 PAPERS = {
     "A": "Role of SGD Hyperparameters in Adversarial Robustness (2020)",
-    "A-workshop": "Its workshop form (2019)",
     "B": "Analyzing the implicit adversarial robustness of networks trained using SGD (Choudhary 2020)",
 }
 

@@ -1,4 +1,4 @@
-"""The figures of Choudhary (2020) and those of the budgets: values, gaps and drawing."""
+"""The figures of Choudhary (2020): values, gaps and drawing."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ import vl_convert
 from scipy import stats
 
 from analysis.figures import FIGURES, Figure, FigureData
-from analysis.figures.budgets import EPOCHS, GRADIENTS, budget_figure
 from analysis.figures.figure import DATA
 from analysis.figures.sgd_variants import PANELS
-from analysis.reports.budgets import comparisons
 from analysis.tables.table import from_rows
 from analysis.theme import OPTIMIZERS
 from search_spaces import Request, plan
@@ -35,7 +33,7 @@ def cells(figure: Figure, curve: str) -> dict[int, dict[str, Any]]:
 def test_the_papers_five_figures_are_there() -> None:
     assert [panel.id for panel in PANELS] == ["B-1", "B-1b", "B-2", "B-3", "B-4", "B-5"]
     assert all(FIGURES[panel.id] is panel for panel in PANELS)
-    assert {(panel.source, panel.dataset, panel.models) for panel in PANELS} == {("B", "mnist", ("m1",))}
+    assert {(panel.source, panel.dataset, panel.model) for panel in PANELS} == {("B", "mnist", "m1")}
 
 
 def test_the_commands_of_a_panel_plan_its_curves_and_no_others() -> None:
@@ -95,12 +93,3 @@ def test_every_template_draws_on_a_logarithmic_batch_axis() -> None:
         assert (x["scale"]["type"], x["scale"]["base"], x["axis"]["values"]) == ("log", 2, list(SIZES))
         svg = vl_convert.vegalite_to_svg(figure.export_spec(), vl_version="6.4")
         assert OPTIMIZERS["svrg"].colour.lower() in svg.lower()
-
-
-def test_a_budget_figure_charges_svrg_what_it_spent() -> None:
-    (found,) = comparisons(from_rows(rows("cifar10", {SGD: level(0.8), SVRG: level(0.85)})))
-    for budget, spent in ((EPOCHS, 100.0), (GRADIENTS, 300.0)):
-        figure = budget_figure(found, "pgd 0.02", budget)
-        assert {r["curve"]: r["x"] for r in figure.data[DATA]} == {"SGD": 100.0, "SVRG": spent}
-        figure.chart.to_dict(validate=True)
-        assert "<path" in vl_convert.vegalite_to_svg(figure.export_spec(), vl_version="6.4")

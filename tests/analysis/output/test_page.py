@@ -169,7 +169,7 @@ def test_signs_that_no_test_could_compare_are_not_said_to_agree() -> None:
 
 def test_the_papers_panels_are_drawn_or_named_with_their_command(page: str) -> None:
     ids = {a.get("id") for _, a in Elements(page).found}
-    assert {"figure-A-1L", "panel-A-1L", "panel-A-4L", "panel-A-workshop-39"} <= ids
+    assert {"figure-A-1L", "panel-A-1L", "panel-A-4L", "panel-B-5"} <= ids
     assert "figure-A-4L" not in ids
 
 
