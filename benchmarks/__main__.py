@@ -20,7 +20,6 @@ from benchmarks.row import HEADER, Row, machine, parser
 
 GROUPS = (
     "training",
-    "host_memory",
     "attacks",
     "curvature",
     "input_curvature",

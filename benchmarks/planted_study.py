@@ -81,13 +81,13 @@ def write_study(rows: int, folder: Path) -> None:
             results.write_arrays(trials[number].trial.trial_id, arrays)
 
 
-def planted_row(planned: Planned, rng: np.random.Generator, *, effect: float = 1.0) -> Row:
-    """The row of one trial; its planted slopes are multiplied by `effect`."""
+def planted_row(planned: Planned, rng: np.random.Generator) -> Row:
+    """The row of one trial."""
     trial = planned.trial
     row = new_row(planned) | {"device": "cpu", "dtype": "float32", "threads": 1, "deterministic": True}
     if rng.random() < DIVERGED_SHARE:
         return row | {"status": "diverged", "status_reason": "planted", "epochs_done": 3}
-    doublings = 0.0 if "lr_bs" in planned.regimes else effect * math.log2(trial.batch_size / 64)
+    doublings = 0.0 if "lr_bs" in planned.regimes else math.log2(trial.batch_size / 64)
     log2_lambda1 = 3 + CURVATURE_SLOPE * doublings + CURVATURE_NOISE * rng.normal()
     clean = float(np.clip(_CLEAN + CLEAN_SLOPE * doublings + CLEAN_NOISE * rng.normal(), 0, 1))
     slope = -ROBUSTNESS_SLOPE if _exceptional(planned) else ROBUSTNESS_SLOPE

@@ -20,7 +20,7 @@ TITLES = {
     "verdicts": "Wrong verdicts",
     "counterexamples": "False finds: families without a counterexample",
     "coverage": "Coverage: how often an interval holds the truth",
-    "sequential": "Looking again: errors over four looks, and the saving",
+    "sequential": "Looking again: errors over four looks",
     "power": "Power: how often planted effects are found",
 }
 PARTS = {name: getattr(tables, name) for name in TITLES}

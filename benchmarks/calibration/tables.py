@@ -119,7 +119,7 @@ PAIRS_AGAIN = (
 
 
 def sequential(scale: float) -> Iterator[str]:
-    """Errors over four looks, and what adding seeds where they decide saves."""
+    """Errors over four looks."""
     n = max(round(400 * scale), 20)
     yield "Wrong at any of the looks at 3, 5, 8 and 12 seeds, in percent: with sequential p-values (95 % interval), in"
     yield "the world with the highest rate, and there by each look's own p-value.\n"
@@ -137,34 +137,12 @@ def sequential(scale: float) -> Iterator[str]:
     for world in PAIRS_AGAIN:
         errors = again.pair_errors(FLAT_WORLDS[world][0], max(round(250 * scale), 20), rng("pairs again", world))
         yield f"| counterexamples | none | confirmed | {_errors(errors)} | {world} | {errors.n} |"
-    yield "\nPlanted studies of paper A (54 curves): equal replication, and the stage that first decides as much."
-    yield "Hours are of one core, by the costs of `--dry-run`.\n"
-    yield "| study | seeds everywhere | verdicts | trainings | hours | verdicts by stages | trainings | hours |"
-    yield "|---|---|---|---|---|---|---|---|"
-    studies = range(max(round(4 * scale), 1))
-    for number in studies:
-        yield from _savings(number)
 
 
 def _errors(errors: again.Errors) -> str:
     low, high = clopper_pearson(errors.sequential, errors.n)
     sequential, naive = (100 * share / errors.n for share in (errors.sequential, errors.naive))
     return f"{sequential:.1f} ({100 * low:.1f} to {100 * high:.1f}) | {naive:.1f}"
-
-
-def _savings(number: int) -> Iterator[str]:
-    """So many seeds everywhere, each beside the first stage after which as many verdicts are decided."""
-    study = again.Simulation(number, {})
-    stages = list(study.sequential())
-    for seeds in LOOKS:
-        equal = study.equal(seeds)
-        enough = next((one for one in stages if one.verdicts >= equal.verdicts), None)
-        yield f"| {number} | {seeds} | {_reached(equal)} | {_reached(enough) if enough else 'not reached | | '} |"
-    yield f"| {number} | at the end of the stages | | | | {_reached(stages[-1])} |"
-
-
-def _reached(one: again.Reached) -> str:
-    return f"{one.verdicts} | {one.trainings:,} | {one.seconds / 3600:,.0f}"
 
 
 class Highest(NamedTuple):
