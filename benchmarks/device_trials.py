@@ -223,6 +223,7 @@ def run(trials: DeviceTrials, work: Iterator[Request], archive: Path, probers: i
         probers: processes that probe beside the training; with 0 each trial is probed here after its group's training.
         commit: named in the rows.
     """
+    _name_commit(commit)
     rows, archived, waiting = 0, time.monotonic(), list[Future[bool]]()
 
     def renew_archive() -> None:
@@ -285,7 +286,6 @@ def main() -> None:
     options = command.parse_args()
     if options.device == "cpu":
         torch.set_num_threads(1)
-    _name_commit(options.commit)
     selected = {name: tuple(values.split(",")) for name, _, values in (item.partition("=") for item in options.select)}
     seeds = tuple(map(int, options.seeds.split(","))) if options.seeds else None
     epsilons = tuple(map(float, options.epsilons.split(","))) if options.epsilons else None
