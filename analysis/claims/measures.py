@@ -49,9 +49,11 @@ def times(factor: float) -> str:
 
 
 def in_words(effect: float, unit: str) -> str:
-    """An effect in the words of its unit: "-3.1 points", "2.4x" for a change of log2, "-0.71" for a tau."""
+    """An effect in the words of its unit: "-3.1 points", "2.4x" for a change of log2, "-0.71" for a tau, a "0.71"."""
     if unit == "doublings":
         return times(2.0**effect)
+    if unit == "share":
+        return f"{effect:.2f}"
     return f"{effect:+.2f}" if unit == "tau" else f"{round(effect, 1) + 0.0:+.1f} points"  # never "-0.0"
 
 

@@ -21,16 +21,17 @@ class Arms(NamedTuple):
     protocol_note: str = ""
 
 
-def each(curves: list[Curve]) -> Iterator[Arms]:
-    """Every curve by itself, named by its regime and momentum."""
-    for curve in curves:
-        yield Arms({"regime": curve.keys["regime"], "momentum": f"momentum {curve.keys['momentum']:g}"}, (curve,))
+def each(*measured: list[Curve]) -> Iterator[Arms]:
+    """Every curve by itself, with all its measures, named by its regime and momentum."""
+    for arms in zip(*measured, strict=True):
+        keys = arms[0].keys
+        yield Arms({"regime": keys["regime"], "momentum": f"momentum {keys['momentum']:g}"}, arms)
 
 
-def each_setting(curves: list[Curve]) -> Iterator[Arms]:
-    """Every curve by itself, named by its setting."""
-    for curve in curves:
-        yield Arms({"setting": curve.setting.name}, (curve,))
+def each_setting(*measured: list[Curve]) -> Iterator[Arms]:
+    """Every curve by itself, with all its measures, named by its setting."""
+    for arms in zip(*measured, strict=True):
+        yield Arms({"setting": arms[0].setting.name}, arms)
 
 
 def against(base: Setting, other: Setting) -> Callable[[list[Curve]], Iterator[Arms]]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from analysis.statistics.correlations import sign_error
+from analysis.statistics.correlations import mean_sign_error, sign_error
 from analysis.statistics.groups import Codes, group_codes, numbered
-from analysis.statistics.intervals import Array
-from analysis.statistics.thresholds import MIN_SEEDS, SIGNIFICANCE
+from analysis.statistics.thresholds import MIN_SEEDS
 from analysis.tables.observations import ALONGSIDE, Observations, batch_list, by_code, keep_decidable
 
 VARIED = {
@@ -27,12 +25,11 @@ def sign_errors(seen: Observations) -> pd.DataFrame:
 
     An environment varies one setting (`axis`: batch_size along a curve; regime or momentum at equal batch)
     and fixes the rest. Its sign-error is computed for each seed and averaged; 0 means that curvature always opposes
-    robustness, .5 is chance. The 95 % interval is the wider of two: Student's t over the seeds, and the interval under
-    random order of that many levels (variance of tau under independence, 2 (2k + 5) / (9 k (k - 1)), a quarter of it
-    for the sign-error), since a few seeds may agree by chance. A run on two curves does not form a pair with itself.
+    robustness, .5 is chance. Interval and p-value are those of `mean_sign_error`. A run on two curves does not form a
+    pair with itself.
 
     Columns: study, stratum (of axis batch_size; -1 otherwise), axis, `ALONGSIDE`, regime, momentum,
-    batch_sizes, estimate, low, high, n (pairs), note; `regime` is "all" and `momentum` NaN where they vary.
+    batch_sizes, estimate, low, high, p, n (pairs), note; `regime` is "all" and `momentum` NaN where they vary.
     """
     numbers = numbered(seen.trials, ["study", *ALONGSIDE, *VARIED, "seed"])
     parts = [_along(seen.trials, numbers, axis) for axis in VARIED]
@@ -53,9 +50,9 @@ def _along(trials: pd.DataFrame, numbers: pd.DataFrame, axis: str) -> pd.DataFra
     )
     owner = np.zeros(int(replicate.max()) + 1, dtype=np.intp)
     owner[replicate] = env
-    count = int(env.max()) + 1
     first = trials.iloc[np.unique(env, return_index=True)[1]].reset_index(drop=True)
-    rows = _summarise(found.errors, found.pairs, owner, count)
+    mean = mean_sign_error(found, owner)
+    rows = pd.DataFrame({"estimate": mean.estimate, "low": mean.low, "high": mean.high, "p": mean.p, "n": mean.pairs})
     rows["study"] = first["study"]
     rows["stratum"] = first["stratum"] if axis == "batch_size" else -1
     rows["axis"] = axis
@@ -63,35 +60,10 @@ def _along(trials: pd.DataFrame, numbers: pd.DataFrame, axis: str) -> pd.DataFra
     rows["regime"] = first["regime"] if axis != "regime" else "all"
     rows["momentum"] = first["momentum"] if axis != "momentum" else np.nan
     rows["batch_sizes"] = _sizes(trials, env)
-    rows["decidable"] &= trials["decidable"].groupby(env).any().to_numpy(dtype=bool)
-    rows["note"] = np.where(rows["decidable"], "", TOO_FEW_SEEDS)
-    rows.loc[~rows["decidable"], ["low", "high"]] = np.nan
-    return rows[rows["n"] > 0].drop(columns="decidable")
-
-
-def _summarise(errors: Array, pairs: Codes, owner: Codes, count: int) -> pd.DataFrame:
-    """Mean over replicates, with the interval of `sign_errors`."""
-    known = pairs > 0
-    errors, pairs, owner = errors[known], pairs[known], owner[known]
-    seeds = np.bincount(owner, minlength=count)
-    safe = np.maximum(seeds, 1)
-    mean = np.bincount(owner, weights=errors, minlength=count) / safe
-    squares = np.bincount(owner, weights=(errors - mean[owner]) ** 2, minlength=count)
-    sd = np.sqrt(squares / np.maximum(seeds - 1, 1))
-    total = np.bincount(owner, weights=pairs, minlength=count)
-    levels = np.maximum((1 + np.sqrt(1 + 8 * total / safe)) / 2, 2)  # k levels make k (k - 1) / 2 pairs
-    chance = np.sqrt((2 * (2 * levels + 5)) / (9 * levels * (levels - 1)) / 4)
-    by_seeds = stats.t.ppf(1 - SIGNIFICANCE / 2, np.maximum(seeds - 1, 1)) * sd
-    half = np.maximum(by_seeds, float(stats.norm.ppf(1 - SIGNIFICANCE / 2)) * chance) / np.sqrt(safe)
-    return pd.DataFrame(
-        {
-            "estimate": np.where(seeds > 0, mean, np.nan),
-            "low": np.clip(mean - half, 0.0, 1.0),
-            "high": np.clip(mean + half, 0.0, 1.0),
-            "n": total.astype(int),
-            "decidable": seeds >= MIN_SEEDS,
-        }
-    )
+    decidable = (mean.replicates >= MIN_SEEDS) & trials["decidable"].groupby(env).any().to_numpy(dtype=bool)
+    rows["note"] = np.where(decidable, "", TOO_FEW_SEEDS)
+    rows.loc[~decidable, ["low", "high", "p"]] = np.nan
+    return rows[rows["n"] > 0]
 
 
 def _sizes(trials: pd.DataFrame, env: Codes) -> list[str]:

@@ -10,7 +10,14 @@ from dataclasses import replace
 import numpy as np
 from scipy import stats
 
-from analysis.statistics.correlations import kendall_by_group, kendall_tau_b
+from analysis.statistics.correlations import (
+    Correlation,
+    kendall_by_group,
+    kendall_tau_b,
+    mean_sign_error,
+    sign_error,
+    spearman,
+)
 from analysis.statistics.estimates import (
     ALONG_BATCH_SIZES,
     AT_ONE_SIZE,
@@ -20,7 +27,6 @@ from analysis.statistics.estimates import (
     LinearContrast,
     Reach,
     Sample,
-    cell_means,
     mean_of_seeds,
 )
 from analysis.statistics.sample_tests import (
@@ -30,7 +36,7 @@ from analysis.statistics.sample_tests import (
     slope_per_doubling,
     whole_seeds,
 )
-from analysis.statistics.thresholds import MIN_BATCH_SIZES, MIN_SEEDS, SIGNIFICANCE
+from analysis.statistics.thresholds import CHANCE_SIGN_ERROR, MIN_BATCH_SIZES, MIN_SEEDS, SIGNIFICANCE
 
 
 def opposed(x: Sample, y: Sample, *, delta: float = 0.0, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
@@ -41,9 +47,10 @@ def opposed(x: Sample, y: Sample, *, delta: float = 0.0, reach: Reach = ALONG_BA
     trends, that of `x` and that of `y` (intersection-union). Where tau has not the sign of their product, nothing is
     decided.
     """
-    short, mean_x, mean_y = _paired_means(x, y, reach)
+    short, *arms = _paired(x, y, reach)
     if short:
         return short
+    mean_x, mean_y = (arm.cells().mean for arm in arms)
     tau, test = kendall_tau_b(mean_x, mean_y), "exact p"
     if len(mean_x) < MIN_BATCH_SIZES:  # too few for the exact test to reach its level
         slopes = [slope_per_doubling(sample.decidable.cells(linear=True)) for sample in (x, y)]
@@ -51,14 +58,58 @@ def opposed(x: Sample, y: Sample, *, delta: float = 0.0, reach: Reach = ALONG_BA
             reason = f"the order of {len(mean_x)} batch sizes is not that of the two trends"
             return Finding("inconclusive", reason, tau.estimate, tau.low, tau.high, 1.0, 1.0)
         tau, test = tau._replace(p=max(s.p_differs() for s in slopes)), "both measures' trends over seeds, p"
-    against = tau.estimate < 0
+    return _by_direction(-tau.estimate, tau, f"{test} = {tau.p:.2g} over {len(mean_x)} batch sizes", delta)
+
+
+def opposed_over_cells(*samples: Sample, delta: float) -> Finding:
+    """Decide whether two measures are opposed over the cells of several curves: those of one measure, then the other's.
+
+    Spearman's rho of the cell means; by direction, supported where rho is at most -`delta`.
+    """
+    half = len(samples) // 2
+    paired = [_paired(x, y, AT_ONE_SIZE) for x, y in zip(samples[:half], samples[half:], strict=True)]
+    means = [np.concatenate([arms[k].cells().mean for _, *arms in paired]) for k in (0, 1)]
+    rho = spearman(*means)
+    if not np.isfinite(rho.low):
+        there = len(means[0]) >= 4 or any(short and short.verdict == "inconclusive" for short, *_ in paired)
+        reason = f"{len(means[0])} cells with {MIN_SEEDS} seeds; needs 4 that differ"
+        return Finding("inconclusive" if there else "not run", reason)
+    return _by_direction(-rho.estimate, rho, f"p = {rho.p:.2g} over {len(means[0])} cells", delta)
+
+
+def sharper_more_robust(robust: Sample, sharp: Sample, *, delta: float, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
+    """Decide whether in most pairs of batch sizes the network of larger `sharp` has the larger `robust` too.
+
+    By the sign-error (Dziugaite et al. 2020) of each seed (`mean_sign_error`): supported where it is surely above
+    chance by at least `delta`, refuted where below.
+    """
+    short, robust, sharp = _paired(robust, sharp, reach)
+    if short:
+        return short
+    seeds = np.unique(robust.seed, return_inverse=True)[1]
+    found = mean_sign_error(sign_error(sharp.value, -robust.value, seeds), np.zeros(seeds.max() + 1, dtype=np.intp))
+    if found.replicates[0] < MIN_SEEDS:
+        return Finding("inconclusive", f"{found.replicates[0]} seeds with two batch sizes; needs {MIN_SEEDS}")
+    error, p, low, high = (float(of[0]) for of in (found.estimate, found.p, found.low, found.high))
+    mean = Correlation(error, p, low, high, int(found.pairs[0]))
+    share = f"{'more' if error > CHANCE_SIGN_ERROR else 'fewer'} than half of {mean.n} pairs"
+    reason = f"in {share} the sharper network is the more robust (p = {p:.2g})"
+    return _by_direction(error - CHANCE_SIGN_ERROR, mean, reason, delta)
+
+
+def _by_direction(effect: float, found: Correlation, reason: str, delta: float) -> Finding:
+    """The finding of a two-sided test whose `effect`, above 0 as claimed, supports from `delta` on."""
     verdict: Decision = "inconclusive"
-    reason = f"the order of {len(mean_x)} batch sizes is compatible with chance ({test} = {tau.p:.2g})"
-    if tau.p <= SIGNIFICANCE:
-        verdict = "refuted" if not against else ("supported" if tau.estimate <= -delta else "inconclusive")
-        reason = f"{test} = {tau.p:.2g} over {len(mean_x)} batch sizes"
-    p_supported, p_refuted = (tau.p, 1.0) if against else (1.0, tau.p)
-    return Finding(verdict, reason, tau.estimate, tau.low, tau.high, p_supported, p_refuted)
+    if np.isnan(found.p):
+        reason = "one of the two measures does not vary"
+    elif found.p > SIGNIFICANCE:
+        reason += ": compatible with chance"
+    elif effect < 0:
+        verdict = "refuted"
+    elif effect >= delta:
+        verdict = "supported"
+    p_supported, p_refuted = (found.p, 1.0) if effect > 0 else (1.0, found.p)
+    return Finding(verdict, reason, found.estimate, found.low, found.high, p_supported, p_refuted)
 
 
 def unrelated(x: Sample, y: Sample, *, delta: float, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
@@ -72,7 +123,7 @@ def unrelated(x: Sample, y: Sample, *, delta: float, reach: Reach = ALONG_BATCH_
     Noise alone makes tau small. So nothing is supported unless both measures are shown to change with the batch size
     (Kruskal and Wallis 1952, Journal of the American Statistical Association 47).
     """
-    short, *_ = _paired_means(x, y, reach)
+    short, *_ = _paired(x, y, reach)
     if short:
         return short
     tables = _tables(x, y)
@@ -118,7 +169,7 @@ def fall_together(x: Sample, y: Sample, *, delta: float, reach: Reach = AT_ONE_S
 
     p is the larger of the two (intersection-union); the effect is that on `y`.
     """
-    short, *_ = _paired_means(x, y, reach)
+    short, *_ = _paired(x, y, reach)
     if short:
         return short
     changes = [np.diff(_tables(x, y, linear=linear)[..., [0, -1]])[..., 0] for linear in (False, True)]
@@ -144,13 +195,9 @@ def fall_together(x: Sample, y: Sample, *, delta: float, reach: Reach = AT_ONE_S
     return replace(ends[1], verdict=verdict, reason="; ".join(reasons), p_supported=p, p_refuted=p_refuted)
 
 
-def _paired_means(x: Sample, y: Sample, reach: Reach) -> tuple[Finding | None, Floats, Floats]:
-    """Cell means of both over the runs that have both; a finding instead where they are too few."""
+def _paired(x: Sample, y: Sample, reach: Reach) -> tuple[Finding | None, Sample, Sample]:
+    """The decidable runs that have both, in one order; a finding as well where they are too few."""
     difference = paired_difference(x, y)
-    short = difference.shortfall(reach)
-    if short:
-        return short, np.empty(0), np.empty(0)
-    common = set(difference.decidable.pairs)
-    arms = (s.where(np.array([pair in common for pair in s.pairs], dtype=bool)) for s in (x, y))
-    mean_x, mean_y = (cell_means(arm.batch_size, arm.value).mean for arm in arms)
-    return None, mean_x, mean_y
+    places = [{pair: k for k, pair in enumerate(sample.pairs)} for sample in (x, y)]
+    kept = [np.array([place[pair] for pair in difference.decidable.pairs], dtype=np.intp) for place in places]
+    return difference.shortfall(reach), x.where(kept[0]), y.where(kept[1])

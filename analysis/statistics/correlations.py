@@ -14,7 +14,7 @@ from scipy import special, stats
 
 from analysis.statistics.groups import Codes, group_codes, numbered, pairs_within
 from analysis.statistics.intervals import Array, fisher_z_interval
-from analysis.statistics.thresholds import MIN_SEEDS_TO_PERMUTE
+from analysis.statistics.thresholds import CHANCE_SIGN_ERROR, MIN_SEEDS_TO_PERMUTE, SIGNIFICANCE
 
 EXACT_WITH_TIES = 8
 """Up to this many points a tied sample's permutations are enumerated (8! = 40,320); beyond it p is
@@ -40,6 +40,17 @@ class SignError(NamedTuple):
 
     errors: Array
     pairs: Codes
+
+
+class MeanSignError(NamedTuple):
+    """Per environment the mean sign-error over its replicates (`mean_sign_error`), of so many pairs and replicates."""
+
+    estimate: Array
+    low: Array
+    high: Array
+    p: Array
+    pairs: Codes
+    replicates: Codes
 
 
 class GroupedTau(NamedTuple):
@@ -351,3 +362,31 @@ def sign_error(x: ArrayLike, y: ArrayLike, env: ArrayLike, level: ArrayLike | No
     total = np.bincount(codes[i], weights=wrong, minlength=len(names))
     errors = np.divide(total, pairs, out=np.full(len(names), np.nan), where=pairs > 0)
     return SignError(errors, pairs)
+
+
+def mean_sign_error(found: SignError, owner: Codes) -> MeanSignError:
+    """The mean sign-error over the replicates (seeds) of each environment, `owner` being that of each replicate.
+
+    The 95 % interval is the wider of two: Student's t over the replicates, and the interval under random order of that
+    many levels (variance of tau under independence, 2 (2k + 5) / (9 k (k - 1)), a quarter of it for the sign-error),
+    since a few seeds may agree by chance. The two-sided p-value of "the sign-error is .5" is the larger of theirs.
+    """
+    count = int(owner.max(initial=-1)) + 1
+    known = found.pairs > 0
+    errors, owner, of_each = found.errors[known], owner[known], found.pairs[known]
+    n = np.bincount(owner, minlength=count)
+    pairs = np.bincount(owner, weights=of_each, minlength=count)
+    safe, dof = np.maximum(n, 1), np.maximum(n - 1, 1)
+    mean = np.bincount(owner, weights=errors, minlength=count) / safe
+    squares = np.bincount(owner, weights=(errors - mean[owner]) ** 2, minlength=count)
+    by_seeds = np.sqrt(squares / dof / safe)
+    levels = np.maximum((1 + np.sqrt(1 + 8 * pairs / safe)) / 2, 2)  # k levels make k (k - 1) / 2 pairs
+    by_chance = np.sqrt(2 * (2 * levels + 5) / (9 * levels * (levels - 1)) / 4 / safe)
+    half = np.maximum(
+        stats.t.ppf(1 - SIGNIFICANCE / 2, dof) * by_seeds, stats.norm.ppf(1 - SIGNIFICANCE / 2) * by_chance
+    )
+    away = np.abs(mean - CHANCE_SIGN_ERROR)
+    t = np.divide(away, by_seeds, out=np.full(count, np.inf), where=by_seeds > 0)  # seeds that agree: chance decides
+    p = np.maximum(2 * stats.t.sf(t, dof), 2 * stats.norm.sf(away / by_chance))
+    estimate = np.where(n > 0, mean, np.nan)
+    return MeanSignError(estimate, np.clip(mean - half, 0, 1), np.clip(mean + half, 0, 1), p, pairs.astype(int), n)

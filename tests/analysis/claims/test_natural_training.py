@@ -273,3 +273,13 @@ class TestTheCounterexample:
         assert judge("A8", explained).verdict == "inconclusive"
         assert not judge("A8", explained).effect_text.endswith(": ")  # something is always said
         assert judge("A8", self.rows(seeds=(0,))).verdict == "not run"
+
+    def test_a8_where_cells_at_the_floor_decide_differently_is_undecided(self) -> None:
+        """The sign-error is .90 without the two cells at the floor and .43 with them: it was supported."""
+        shares = (0.03, 0.035, 0.05, 0.042, 0.06, 0.003, 0.002)
+        robust: Curve = lambda doublings: shares[round(doublings)]  # noqa: E731
+        found = judge("A8", self.rows(fgsm=robust, pgd=robust, noise=0.0, lambda_noise=0.0))
+        signs = [s for s in found.strata if s.part == "sign-error" and s.verdict != "not run"]
+        assert {s.verdict for s in signs} == {"inconclusive"}
+        assert signs[0].effect == pytest.approx(0.9)
+        assert "at its floor at batch 512, 1024; with them: inconclusive; without: supported" in signs[0].reason

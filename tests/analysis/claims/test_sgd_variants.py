@@ -198,6 +198,33 @@ class TestCurvature:
         assert found.verdict == "inconclusive"
         assert "floor" in found.strata[0].reason
 
+    def test_b4_needs_one_smaller_batch(self) -> None:
+        """Flatter and less robust than batch 256 alone."""
+        sharpness, robust = ({1: a, 3: b, 4: c, 5: d} for a, b, c, d in ((1, 2, 6, 3), (0.2, 0.25, 0.5, 0.4)))
+        hill = Level(flat(0.8), lambda x: robust[round(x)], lambda x: robust[round(x)], lambda x: sharpness[round(x)])
+        found = judge("B4", rows("cifar10", {b.RATIO: hill}))
+        assert found.verdict == "supported"
+        by_batch = {s.details["batch"]: s.verdict for s in found.strata if s.measure == "fgsm"}
+        assert by_batch == {
+            "batch 512 against 32": "refuted",
+            "batch 512 against 128": "refuted",
+            "batch 512 against 256": "supported",
+        }
+
+    def test_b9_where_cells_at_the_floor_decide_differently_is_undecided(self) -> None:
+        """Tau is -1 without the cell at the floor, and rho without the two on CIFAR-10: both were supported."""
+        at_floor = level(0.9, 0.003, 0.003, lambda1=2.0)
+        robust = line(0.06, -0.005)
+        curve = Level(flat(0.98), *[lambda x: robust(x) if x > 1 else 0.003] * 2, line(1.0, 0.8))
+        names = [b.by(o, base) for base in (b.LR, b.HIGH_STEP) for o in b.OTHERS]
+        levels = [level(0.9, 0.3 + 0.01 * k, lambda1=6.0 - 0.3 * k) for k in range(6)]
+        cifar = {**dict(zip(names, levels, strict=True)), b.LR: at_floor, b.ADAM: at_floor}
+        made = rows("mnist", {b.LR: curve}, noise=0.0) + rows("cifar10", cifar, noise=0.0)
+        found = [s for s in judge("B9", made).strata if s.part == b.USUALLY and s.verdict != "not run"]
+        assert {(s.dataset, s.verdict) for s in found} == {("mnist", "inconclusive"), ("cifar10", "inconclusive")}
+        assert {round(s.effect, 6) for s in found} == {-1.0}
+        assert all("at its floor" in s.reason and "without: supported" in s.reason for s in found)
+
     def opposition(self, curve: Level, exception: bool, **choices: Any) -> Any:
         mnist = {b.by(o, base): curve for base in (b.LR, b.HIGH) for o in ("sgd", *b.OTHERS)}
         sharp = level(0.9, 0.5, lambda1=8.0) if exception else level(0.9, 0.2, lambda1=8.0)

@@ -8,9 +8,11 @@ import pytest
 from scipy import stats
 
 from analysis.statistics.correlations import (
+    SignError,
     granulated_by_group,
     kendall_by_group,
     kendall_tau_b,
+    mean_sign_error,
     partial_spearman,
     pearson,
     permutation_p,
@@ -181,6 +183,43 @@ def test_sign_error_is_the_share_of_discordant_pairs_with_ties_halved() -> None:
 def test_sign_error_compares_no_replicates() -> None:
     found = sign_error([1.0, 2, 3], [3.0, 2, 9], ["e"] * 3, level=["a", "a", "b"])
     assert found.errors[0] == 0.0 and found.pairs[0] == 2
+
+
+OF_SEVEN = 21
+"""Pairs of seven batch sizes."""
+BY_CHANCE = np.sqrt(2 * (2 * 7 + 5) / (9 * 7 * 6)) / 2
+"""The standard deviation of the sign-error of seven batch sizes in random order."""
+
+
+@pytest.mark.parametrize(
+    ("errors", "p"),
+    [
+        ([0.0, 0.1, 0.2], 2 * stats.t.sf(0.4 / (0.1 / np.sqrt(3)), 2)),
+        ([0.1, 0.1, 0.1], 2 * stats.norm.sf(0.4 / (BY_CHANCE / np.sqrt(3)))),
+        ([0.5, 0.5, 0.5], 1.0),
+    ],
+    ids=["seeds decide", "seeds agree: chance decides", "at chance"],
+)
+def test_the_p_of_a_mean_sign_error_is_the_larger_of_students_and_that_of_chance(errors: list[float], p: float) -> None:
+    """The first had p = .0016, from its interval as if that were normal; Student's is .0202."""
+    found = mean_sign_error(SignError(np.array(errors), np.full(3, OF_SEVEN)), np.zeros(3, dtype=np.intp))
+    assert found.p[0] == pytest.approx(p)
+    assert (found.pairs[0], found.replicates[0]) == (63, 3)
+
+
+@pytest.mark.parametrize("spread", ["as in random orders", "wider"])
+def test_a_mean_sign_error_has_its_level_at_one_percent_and_its_interval_is_its_test(spread: str) -> None:
+    """20,000 environments of three seeds. From the interval as if that were normal, p was at most .01 in 1.9 % of the
+    wider ones.
+    """
+    rng, n = np.random.default_rng(0), 20_000
+    if spread == "wider":
+        found = SignError(rng.normal(0.5, 2 * BY_CHANCE, 3 * n), np.full(3 * n, OF_SEVEN))
+    else:
+        found = sign_error(rng.normal(size=21 * n), rng.normal(size=21 * n), np.arange(3 * n).repeat(7))
+    mean = mean_sign_error(found, np.arange(n).repeat(3))
+    assert np.mean(mean.p <= 0.01) < 0.01 + 3 * np.sqrt(0.01 * 0.99 / n)
+    assert np.array_equal(mean.p <= 0.05, (mean.low > 0.5) | (mean.high < 0.5))
 
 
 # Bland & Altman (1995, BMJ 310:446): intramural pH and PaCO2, the worked example of Bakdash & Marusich (2017)
