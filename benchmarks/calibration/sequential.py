@@ -229,7 +229,7 @@ class _View:
 
     def __init__(self, seen: Evidence, seeds: int, taken: Mapping[Key, int], looks: tuple[Any, ...] = ()) -> None:
         self._seen, self._seeds, self._taken, self.looks = seen, seeds, taken, looks
-        self.curves, self.plans = seen.curves, seen.plans
+        self.curves, self.plans, self.as_planned = seen.curves, seen.plans, seen.as_planned
 
     def awaited(self, curves: Sequence[Key]) -> list[Key]:
         return [curve for curve in curves if self._taken[curve] < self._seeds]
