@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from analysis.claims.claim import to_frame
 from analysis.claims.looks import DECIDED
+from analysis.claims.prospects import claims_about
 from analysis.claims.tests import Stratum
 from analysis.findings import Findings, find
 from analysis.output.conclusion import conclude
@@ -259,7 +260,7 @@ def _undecided(findings: Findings) -> Iterator[str]:
     if not rows:
         yield from _paragraph("No test that could be made is undecided.")
     yield from _markdown(("claim", "the paper says", "here", "it is", "since", "losses"), rows)
-    planned = {claim for plan_ in findings.table.plans for claim in plan_["claims"]}
+    planned = {claim for plan_ in findings.table.plans for claim in plan_["claims"]} & {*claims_about(findings.table)}
     if waiting := [one for one in dict.fromkeys(v.claim for v in findings.verdicts) if one in planned - judged]:
         yield from _paragraph(f"Waiting for curves that were not trained in full yet: {', '.join(waiting)}.")
 
@@ -279,7 +280,9 @@ def _cost(rows: pa.Table, study: Mapping[str, Any], table: StudyTable) -> Iterat
         "What the command below would train next, in hours of one network at a time on "
         f"{' and '.join(map(_device, costs.devices))}, by the rows' times. The curve that is expected to decide most "
         "for its time comes first; a curve stops when its claims are decided, at "
-        f"{schedule.most} seeds, or when its chance to decide more is small."
+        f"{schedule.most} seeds, or when its chance to decide more is small. Beside a claim stands the share of its "
+        "open strata here that the stage is expected to decide: no chance that the claim itself is decided, which may "
+        "need networks that nobody asked for."
     )
     stages = [
         (stage.name, str(stage.seeds), str(len(stage.work)), f"{stage.seconds / 3600:.1f}", _gains(stage.gains))
@@ -287,7 +290,10 @@ def _cost(rows: pa.Table, study: Mapping[str, Any], table: StudyTable) -> Iterat
     ]
     hours = f"{sum(map(costs.seconds, work)) / 3600:.1f}"
     all_ = ("all of them, at most", str(schedule.most), str(len(work)), hours, "")
-    yield from _markdown(("curve", "seeds", "networks", "hours", "claims it is expected to decide"), [*stages, all_])
+    yield from _markdown(
+        ("curve", "seeds", "networks", "hours", "share of each claim's open strata that it is expected to decide"),
+        [*stages, all_],
+    )
     yield "```sh"
     yield "python -m study.pack docs/reference/rows.parquet results/reference"
     yield f"python -m study.run {_options(asked)} --results results/reference"

@@ -107,7 +107,8 @@ def plan(request: Request, grid: Grid, chosen: str) -> dict[str, Any]:
 class Stage:
     """The trials that a curve needs for its next look, and what that look is expected to decide.
 
-    `gains`: claim -> the expected share of it. `rate`: expected decisions per second of one trial at a time.
+    `gains`: claim -> the share of its open strata that are expected to be decided; the claim itself may need others.
+    `rate`: such claims per second of one trial at a time.
     """
 
     name: str
@@ -119,12 +120,12 @@ class Stage:
 
     @property
     def line(self) -> str:
-        """In words: "5 seeds of digits mlp_256 lr: 10 trials, ~1:40 one by one; expected to decide 0.40 of A6"."""
+        """In words: 5 seeds of digits mlp_256 lr: 10 trials, ~1:40 one by one; of open strata, may decide .4 of A6."""
         gains = sorted(self.gains.items(), key=lambda item: -item[1])
         told = ", ".join(f"{gain:.2f} of {claim}" for claim, gain in gains[:4])
         more = f" and {sum(gain for _, gain in gains[4:]):.2f} of {len(gains) - 4} more" if len(gains) > 4 else ""
         trials = f"{len(self.work)} trials, ~{duration(self.seconds)} one by one"
-        return f"{self.seeds} seeds of {self.name}: {trials}; expected to decide {told}{more}"
+        return f"{self.seeds} seeds of {self.name}: {trials}; of open strata, may decide {told}{more}"
 
 
 @dataclass

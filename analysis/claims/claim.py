@@ -10,10 +10,10 @@ from typing import Literal
 import pandas as pd
 
 from analysis.claims.curves import Evidence, Scope
-from analysis.claims.looks import over_looks, with_awaited
+from analysis.claims.looks import DECIDED, over_looks, with_awaited
 from analysis.claims.tests import OverNetworks, SameVerdicts, Stratum, Test
 from analysis.statistics.estimates import Decision
-from analysis.statistics.multiplicity import holm
+from analysis.statistics.multiplicity import holm, most_hold
 from analysis.statistics.thresholds import SIGNIFICANCE
 from analysis.tables.words import name
 from search_spaces.probe import LOSSES
@@ -39,7 +39,26 @@ class Ruling:
     place: str = ""
 
 
-Rule = Callable[[Sequence[Stratum]], Ruling]
+Levels = Mapping[Decision, float]
+"""Verdict -> the p-value at which a stratum counts for it, whatever the other strata find."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What makes one verdict of the strata of a claim.
+
+    Attributes:
+        of: (strata, level) -> the ruling; a wrong refutation is as rare as `level`, a wrong support as `SIGNIFICANCE`.
+        levels: (counted strata, one of them) -> what that one needs; empty where it can no longer change anything.
+    """
+
+    of: Callable[[Sequence[Stratum], float], Ruling]
+    levels: Callable[[Sequence[Stratum], Stratum], Levels]
+
+    def __call__(self, strata: Sequence[Stratum], level: float = SIGNIFICANCE) -> Ruling:
+        """The ruling."""
+        return self.of(strata, level)
+
 
 Standing = Literal["supported", "refuted", "differs", "supported where run", "refuted where run"] | Decision
 """What becomes of a claim: its verdict, or what its losses make of it (`outcome`), or what holds where it was run."""
@@ -132,7 +151,12 @@ class Verdict:
 # Rules: from strata to a verdict
 
 
-def universal(strata: Sequence[Stratum]) -> Ruling:
+def _for_one_refuted(strata: Sequence[Stratum], one: Stratum) -> Levels:
+    return {"supported": SIGNIFICANCE, "refuted": SIGNIFICANCE / len(strata)}
+
+
+@partial(Rule, levels=_for_one_refuted)
+def universal(strata: Sequence[Stratum], level: float) -> Ruling:
     """Refuted by one Holm-refuted stratum; supported only where every one was run and supports it, in every part.
 
     One of six networks that falls is no "the accuracy falls": what was not run, or is undecided, leaves it open.
@@ -141,7 +165,7 @@ def universal(strata: Sequence[Stratum]) -> Ruling:
     if not run:
         return _not_run(counted)
     adjusted = holm([s.p_refuted for s in run])
-    refuting = [s for s, p in zip(run, adjusted, strict=True) if s.verdict == "refuted" and p <= SIGNIFICANCE]
+    refuting = [s for s, p in zip(run, adjusted, strict=True) if s.verdict == "refuted" and p <= level]
     if refuting:
         reason = f"Refuted in {len(refuting)} of {len(run)} strata run (Holm-adjusted): {_listed(refuting)}."
         shown = min(refuting, key=lambda s: s.p_refuted)
@@ -174,7 +198,12 @@ def _not_sure(stratum: Stratum, tested: int) -> Stratum:
     return replace(stratum, reason=reason)
 
 
-def existential(strata: Sequence[Stratum]) -> Ruling:
+def _for_one_supported(strata: Sequence[Stratum], one: Stratum) -> Levels:
+    return {"supported": SIGNIFICANCE / len(strata), "refuted": SIGNIFICANCE}
+
+
+@partial(Rule, levels=_for_one_supported)
+def existential(strata: Sequence[Stratum], level: float) -> Ruling:
     """Supported by one confirmed stratum (Holm over all of them); refuted only where every stratum refutes it."""
     counted, run = _counted(strata)
     if not run:
@@ -185,7 +214,7 @@ def existential(strata: Sequence[Stratum]) -> Ruling:
         reason = f"Confirmed in {len(confirmed)} of {len(run)} strata run: {_listed(confirmed)}."
         shown = min(confirmed, key=lambda s: s.p)
         return Ruling("supported", reason, "", shown, _place("strongest", confirmed, run, "confirmed"))
-    if all(s.verdict == "refuted" for s in counted):
+    if all(s.verdict == "refuted" and s.p_refuted <= level for s in counted):
         reason = f"Every one of {len(run)} strata run contradicts it."
         shown = max(run, key=lambda s: s.p)
         return Ruling("refuted", reason, shown.reason, shown, _place("weakest", run, run))
@@ -195,47 +224,71 @@ def existential(strata: Sequence[Stratum]) -> Ruling:
     return Ruling("inconclusive", reason, shown.reason, shown, _place("first", run, run))
 
 
-def most(strata: Sequence[Stratum]) -> Ruling:
+def _for_a_vote(strata: Sequence[Stratum], one: Stratum) -> Levels:
+    cases = _cases(strata)
+    case = cases[_case(one)]
+    level = SIGNIFICANCE / (len(cases) - len(cases) // 2)
+    if any(_vote(case, side) <= level for side in DECIDED):
+        return {}
+    return dict.fromkeys(DECIDED, level / (len(case) - len(case) // 2))
+
+
+@partial(Rule, levels=_for_a_vote)
+def most(strata: Sequence[Stratum], level: float) -> Ruling:
     """Supported where more than half of the cases surely support it; refuted where more than half surely refute it.
 
     A case is a setting of a data set and model. It has one vote, which needs more than half of its strata: two attacks
-    on the same networks are one vote, not two. With Holm's adjustment the chance that any setting is falsely called
-    sure is at most 5 %, however the settings depend on each other.
+    on the same networks are one vote, not two. That more than half agree is a partial conjunction (`most_hold`), of
+    the strata for a vote and of the votes for the claim: what is false of half of them is called true of most in
+    at most 5 % of studies.
     """
     counted, run = _counted(strata)
     if not run:
         return _not_run(counted)
-    cases: dict[tuple[object, ...], list[Stratum]] = {}
-    for s in counted:
-        cases.setdefault((s.dataset, s.model, *s.keys.values()), []).append(s)
-    votes: dict[Decision, list[Stratum]] = {side: _votes(cases.values(), side) for side in ("supported", "refuted")}
+    cases = list(_cases(counted).values())
     unit = f"of {len(cases)} settings"
-    share = f"{len(votes['supported'])} {unit} support it, {len(votes['refuted'])} refute it"
-    for side, won in votes.items():
-        if len(won) > len(cases) / 2:
-            shown = max(won, key=lambda s: s.p)
-            reason = f"{share} (each sure by Holm's adjustment)."
-            return Ruling(side, reason, share, shown, f"weakest of {len(won)} {unit}")
+    votes = {side: [_vote(case, side) for case in cases] for side in DECIDED}
+    won = {side: [case for case, p in zip(cases, ps, strict=True) if p <= SIGNIFICANCE] for side, ps in votes.items()}
+    share = f"{len(won['supported'])} {unit} support it, {len(won['refuted'])} refute it"
+    for side in DECIDED:
+        if len(won[side]) > len(cases) / 2:
+            p, needed = most_hold(votes[side]), level if side == "refuted" else SIGNIFICANCE
+            if p <= needed:
+                shown = max((_agreeing(case, side)[len(case) // 2] for case in won[side]), key=lambda s: s.p)
+                place = f"weakest of {len(won[side])} {unit}"
+                return Ruling(side, f"{share} (that most do: p = {p:.2g}).", share, shown, place)
+            share += f", not surely most (p = {p:.2g}; needs {needed:.2g})"
     return Ruling("inconclusive", f"{share}.", share, run[0], _place("first", run, run))
 
 
-def _votes(cases: Iterable[Sequence[Stratum]], side: Decision) -> list[Stratum]:
-    """A stratum of each case of which more than half of the strata reach this verdict, by a Holm-adjusted p-value."""
-    votes, ps = [], []
-    for case in cases:
-        agreeing = sorted((s for s in case if s.verdict == side), key=lambda s: s.p)
-        needed = len(case) // 2  # the place of the p-value that more than half of the strata reach
-        won = agreeing[needed] if len(agreeing) > needed else None
-        votes.append(won)
-        ps.append(won.p if won else 1.0)
-    return [won for won, p in zip(votes, holm(ps), strict=True) if won and p <= SIGNIFICANCE]
+def _case(stratum: Stratum) -> tuple[object, ...]:
+    return (stratum.dataset, stratum.model, *stratum.keys.values())
+
+
+def _cases(strata: Iterable[Stratum]) -> dict[tuple[object, ...], list[Stratum]]:
+    cases: dict[tuple[object, ...], list[Stratum]] = {}
+    for s in strata:
+        cases.setdefault(_case(s), []).append(s)
+    return cases
+
+
+def _vote(case: Sequence[Stratum], side: Decision) -> float:
+    """The p-value of "more than half of the strata of a case are on this side"."""
+    return most_hold([s.p if s.verdict == side else 1.0 for s in case])
+
+
+def _agreeing(case: Sequence[Stratum], side: Decision) -> list[Stratum]:
+    return sorted((s for s in case if s.verdict == side), key=lambda s: s.p)
 
 
 def by_part(rules: Mapping[str, Rule]) -> Rule:
-    """Each part of a claim by its own rule; supported where all of them are, refuted where one of them is."""
+    """Each part of a claim by its own rule; supported where all of them are, refuted where one of them is.
 
-    def rule(strata: Sequence[Stratum]) -> Ruling:
-        rulings = {part: of([s for s in strata if s.part == part]) for part, of in rules.items()}
+    A refutation of one of k parts is made at a k-th of the level (Bonferroni): Holm's first step, and one suffices.
+    """
+
+    def rule(strata: Sequence[Stratum], level: float) -> Ruling:
+        rulings = {part: of([s for s in strata if s.part == part], level / len(rules)) for part, of in rules.items()}
         reached = {ruling.verdict for ruling in rulings.values()}
         verdict: Decision = "inconclusive"
         if len(reached) == 1:
@@ -246,7 +299,11 @@ def by_part(rules: Mapping[str, Rule]) -> Rule:
         deciding = sorted(rulings.values(), key=lambda ruling: (ruling.verdict != verdict, not ruling.shown.dataset))
         return replace(deciding[0], verdict=verdict, reason=reason)
 
-    return rule
+    def levels(strata: Sequence[Stratum], one: Stratum) -> Levels:
+        of_part = rules[one.part].levels([s for s in strata if s.part == one.part], one)
+        return {side: p / len(rules) if side == "refuted" else p for side, p in of_part.items()}
+
+    return Rule(rule, levels)
 
 
 def _counted(strata: Sequence[Stratum]) -> tuple[list[Stratum], list[Stratum]]:

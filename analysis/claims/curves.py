@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from analysis.statistics.estimates import Reach, Sample
 from analysis.statistics.groups import Codes, group_codes
+from analysis.statistics.thresholds import LOOKS
 from analysis.tables.cells import CELL, FLAGS, cells
 from analysis.tables.epsilons import headline_epsilons
 from analysis.tables.looks import Look, looks
@@ -243,6 +244,11 @@ class Evidence:
         """Whether some network of this curve was asked for."""
         return curve in self._planned
 
+    @cached_property
+    def as_planned(self) -> Evidence:
+        """The curves as if all that was asked for had been trained: what can be tested. Their values mean nothing."""
+        return _Planned(self.table)
+
     def trained(self, curve: Curve) -> bool:
         """Whether any network of this curve trained to the end, whatever it was asked."""
         return curve.key in self._trained
@@ -326,6 +332,29 @@ class Evidence:
         columns = ["dataset", "epsilon", "headline", "correct", "n", "flag"]
         parts: Any = whole.groupby(["attack", "loss", "split"])
         return whole[columns], {question: part[columns] for question, part in parts}
+
+
+class _Planned(Evidence):
+    """See `Evidence.as_planned`."""
+
+    def _measured(self, measure: Measure, loss: str | None) -> dict[Key, Curve]:
+        return {
+            key: Curve(dict(zip(CURVE, key, strict=True)), measure, sample, np.full(len(ids), "", dtype=object), ids)
+            for key, (sample, ids) in self._samples.items()
+        }
+
+    @cached_property
+    def _samples(self) -> dict[Key, tuple[Sample, NDArray[np.object_]]]:
+        """The networks of the first look at each curve: their sample and trial ids."""
+        planned = self.table.planned.assign(curve=self._planned_codes)
+        planned = planned[planned["seed"] < LOOKS[0]].drop_duplicates(["curve", "trial_id"])
+        planned = planned.sort_values(["curve", "batch_size", "seed"])
+        values = np.random.default_rng(0).normal(50.0, 1.0, len(planned))
+        curves: Any = planned.assign(value=values).groupby("curve")
+        return {
+            self._planned[code]: (Sample.of(of["batch_size"], of["seed"], of["value"]), of["trial_id"].to_numpy())
+            for code, of in curves
+        }
 
 
 def curve_codes(frame: pd.DataFrame) -> tuple[list[Key], Codes]:

@@ -177,24 +177,24 @@ def either_reading(rule: Rule) -> Rule:
     A reading that was not run does not keep the other one from deciding.
     """
 
-    def ruling(strata: Sequence[Stratum]) -> Ruling:
+    def ruling(strata: Sequence[Stratum], level: float) -> Ruling:
         run = {s.model for s in strata if s.verdict != "not run"}
         choices = [[model for model in models if model in run] or [models[0]] for models in READINGS]
         reached: dict[str, Ruling] = {}
         for models in product(*choices):
             others = {model for reading in READINGS for model in reading} - set(models)
             name = " and ".join(m for m, several in zip(models, choices, strict=True) if len(several) > 1)
-            reached[name] = rule([s for s in strata if s.model not in others])
+            reached[name] = rule([s for s in strata if s.model not in others], level)
         if len({one.verdict for one in reached.values()}) == 1:
             heard = {model for models in choices for model in models}
             unheard = {model for reading in READINGS for model in reading} - heard
-            return rule([s for s in strata if s.model not in unheard])
+            return rule([s for s in strata if s.model not in unheard], level)
         said = "; ".join(f"as {reading}: {one.verdict}" for reading, one in reached.items())
         shown = min(reached.values(), key=lambda one: one.verdict != "inconclusive")
         why = f"two readings of a network disagree ({said})"
         return replace(shown, verdict="inconclusive", reason=f"T{why[1:]}. {shown.reason}", why=why)
 
-    return ruling
+    return Rule(ruling, rule.levels)
 
 
 EVERY = either_reading(universal)

@@ -14,10 +14,10 @@ import numpy as np
 
 from analysis.claims.curves import Evidence
 from analysis.claims.tests import Stratum
-from analysis.statistics.estimates import Floats
+from analysis.statistics.estimates import Decision, Floats
 from analysis.statistics.thresholds import SIGNIFICANCE
 
-DECIDED = ("supported", "refuted")
+DECIDED: tuple[Decision, Decision] = ("supported", "refuted")
 
 
 def over_looks(evidence: Evidence, walk: Callable[[Evidence], Iterable[Stratum]]) -> list[Stratum]:

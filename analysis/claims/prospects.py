@@ -6,21 +6,21 @@ A forecast steers and decides nothing: whatever it says, verdicts keep their err
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
 from analysis.claims import claims_of
-from analysis.claims.claim import Claim, existential, universal
+from analysis.claims.claim import Claim, Levels
 from analysis.claims.curves import Curve, Evidence, Key
 from analysis.claims.looks import DECIDED, over_looks
 from analysis.claims.pairings import Arms
 from analysis.claims.tests import AGREEMENT, OverNetworks, ReportTest, SameVerdicts, Stratum, Test
 from analysis.statistics.estimates import Reach, Sample
 from analysis.statistics.intervals import logit_accuracy
-from analysis.statistics.thresholds import LOOK_SHARES, LOOKS, SIGNIFICANCE
+from analysis.statistics.thresholds import LOOK_SHARES, LOOKS
 from analysis.tables.table import StudyTable
 
 DRAWS = 24
@@ -30,8 +30,6 @@ UNKNOWN_CHANCE = 0.2
 """Of a stratum that was not looked at yet, or whose test reads a report of the whole study. Our choice."""
 
 Place = tuple[object, ...]
-Levels = Mapping[str, float]
-"""Verdict -> the sequential p-value that it needs."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ Memory = dict[tuple[object, ...], tuple[float, float]]
 
 
 def claims_about(table: StudyTable) -> list[str]:
-    """The claims of which some stratum is planned in full."""
+    """The claims of which some stratum is planned in full, at batch sizes at which it can be tested."""
     evidence = Evidence(table)
     known = claims_of(table.requests)
     return [name for name, claim in known.items() if any(True for _ in _planned(claim, evidence, claim.losses[0]))]
@@ -92,28 +90,25 @@ def of_verdict(
 ) -> Iterator[Prospect]:
     """As `prospects`, of one verdict, whose `strata` are known."""
     counted = {_place(s): s for s in strata if s.counted}
-    holm = SIGNIFICANCE / max(1, len(counted))  # what the surest stratum needs where a rule adjusts over all of them
-    levels = {
-        "supported": SIGNIFICANCE if claim.rule is universal else holm,
-        "refuted": SIGNIFICANCE if claim.rule is existential else holm,
-    }
-    agreements = [s for s in counted.values() if s.unit == AGREEMENT]
+    among = list(counted.values())
+    agreements = [s for s in among if s.unit == AGREEMENT]
     for test, curves, arms in _planned(claim, evidence, loss):
-        now: Stratum | None = None
+        levels: Levels = {}
         place: Place = ()
         if isinstance(test, Test) and arms:
             place = _place_of(test, arms)
-            now = counted.get(place)
-            if now is None and test in claim.tests:
-                continue  # one closer to the paper was run
-            if now is None:  # one of tests that are to agree: open until its own verdict and their agreement are sure
-                together = next((s for s in agreements if _is_of(s, arms)), None)
-                if together is None or (together.verdict in DECIDED and together.p <= levels[together.verdict]):
-                    continue
-                own = over_looks(evidence, partial(test.strata, scope=claim.scope, loss=loss))
+            found = counted.get(place)
+            if found is None and test not in claim.tests:  # of tests that are to agree: open until both are sure
+                found = next((s for s in agreements if _is_of(s, arms)), None)
+                own = over_looks(evidence, partial(test.strata, scope=claim.scope, loss=loss)) if found else []
                 now = next((s for s in own if _place(s) == place), None)
-        if now is not None and now.verdict in DECIDED and now.p <= levels[now.verdict]:
-            continue
+            else:
+                now = found
+            if found is None:
+                continue  # one closer to the paper was run
+            levels = claim.rule.levels(among, found)
+            if not levels or any(one and _sure(one, levels) for one in (found, now)):
+                continue
         taken = [seen for _, seen in evidence.looks if not seen.awaited(curves)]
         left = [(n, share) for n, share in zip(LOOKS, LOOK_SHARES, strict=True) if n <= most][len(taken) :]
         if not left:
@@ -130,7 +125,7 @@ def of_verdict(
 def _planned(
     claim: Claim, evidence: Evidence, loss: str | None
 ) -> Iterator[tuple[Test | OverNetworks, tuple[Key, ...], Arms | None]]:
-    """The tests of a claim with the curves of each stratum, where all of them are planned.
+    """The tests of a claim with the curves of each stratum, where all of them are planned, at enough batch sizes.
 
     A test that walks networks is one stratum of all the curves of the claim.
     """
@@ -138,12 +133,25 @@ def _planned(
     single = [one for test in claim.tests for one in (test.tests if isinstance(test, SameVerdicts) else (test,))]
     for test in single:
         if isinstance(test, Test):
-            for arms in test.arms(first, claim.scope, loss):
-                keys = tuple(curve.key for curve in arms.curves)
-                if keys and all(map(evidence.plans, keys)):
+            for arms in test.arms(first.as_planned, claim.scope, loss):
+                keys = tuple(dict.fromkeys(curve.key for curve in arms.curves))
+                if keys and all(map(evidence.plans, keys)) and _testable(test, arms, claim, loss, first):
                     yield test, keys, arms
         elif curves := evidence.planned(claim.scope):
             yield test, curves, None
+
+
+def _testable(test: Test, arms: Arms, claim: Claim, loss: str | None, evidence: Evidence) -> bool:
+    """Whether the test can be made at these batch sizes. A report asks that of itself, when it is made."""
+    if isinstance(test, ReportTest):
+        return True
+    curves = [curve.at(test.at) for curve in arms.curves]
+    printed = claim.scope.reach.get((curves[0].dataset, curves[0].model))
+    return test.judge(evidence, loss, curves, printed).verdict != "not run"
+
+
+def _sure(stratum: Stratum, levels: Levels) -> bool:
+    return stratum.verdict in DECIDED and stratum.p <= levels[stratum.verdict]
 
 
 def _place(stratum: Stratum) -> Place:

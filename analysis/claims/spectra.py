@@ -72,10 +72,12 @@ def positive_spectrum(*, part: str) -> OverNetworks:
 
 
 def negative_samples(*, part: str) -> OverNetworks:
-    """Do most spectra of single samples have negative eigenvalues beside positive ones?
+    """Do most single samples give spectra with negative eigenvalues beside positive ones?
 
-    One stratum a data set and model, over its networks, seeds and draws: "most" is an exact binomial test of their
-    share against one half, with its exact interval beside it.
+    One stratum a data set and model. All its networks of a seed see the same images (`study.trials.probes` draws them
+    by seed and number of the draw), so an image has one value: whether most of its networks' spectra are so. "Most" of
+    the images is an exact binomial test of their share against one half, with its exact interval beside it; an image
+    whose networks are divided equally counts for neither side.
     """
 
     def walk(evidence: Evidence, scope: Scope, loss: str | None) -> Iterator[Stratum]:
@@ -84,23 +86,29 @@ def negative_samples(*, part: str) -> OverNetworks:
             places.setdefault((network.dataset, network.model), []).append(network)
         for members in places.values():
             run = [network for network in members if network.runs]
+            seeds = {str(row["trial_id"]): seed for network in run for seed, row in network.runs.items()}
             spectra = [s for network in run for s in _spectra(evidence, network) if s["subset_size"] == 1]
-            both = sum(_has_negative(s) and max(s["eigenvalues"]) > 0 for s in spectra)
+            signs: dict[tuple[int, int], list[int]] = {}  # of each image: +1 for a network as claimed, else -1
+            for s in spectra:
+                both = _has_negative(s) and max(s["eigenvalues"]) > 0
+                signs.setdefault((seeds[str(s["trial_id"])], int(s["draw"])), []).append(1 if both else -1)
+            most = [sum(of_image) for of_image in signs.values()]
+            mixed, alike = sum(one > 0 for one in most), sum(one < 0 for one in most)
             low, high, support, refute = 0.0, 1.0, 1.0, 1.0
-            if spectra:
-                low, high = stats.binomtest(both, len(spectra)).proportion_ci()
+            if most:
+                low, high = stats.binomtest(mixed, len(most)).proportion_ci()
                 support, refute = (
-                    min(1.0, 2 * float(stats.binomtest(both, len(spectra), 0.5, alternative=side).pvalue))
-                    for side in ("greater", "less")
+                    min(1.0, 2 * float(stats.binomtest(count, len(most), 0.5, alternative="greater").pvalue))
+                    for count in (mixed, alike)
                 )
             verdict: Decision = "inconclusive"
             if min(support, refute) <= SIGNIFICANCE:
                 verdict = "supported" if support < refute else "refuted"
-            share = f"interval {low:.2f} to {high:.2f}"
             text = (
-                f"{both} of {len(spectra)} single-sample spectra of {len(run)} networks have negative values ({share})"
+                f"on {mixed} of {len(most)} single samples most of {len(run)} networks have negative eigenvalues "
+                f"(interval {low:.2f} to {high:.2f})"
             )
-            found = Stratum(verdict, text, float(both), p_supported=support, p_refuted=refute, part=part, text=text)
+            found = Stratum(verdict, text, float(mixed), p_supported=support, p_refuted=refute, part=part, text=text)
             yield _with_enough_seeds(max(run or members, key=lambda n: len(n.runs)), spectra, found)
 
     return OverNetworks(walk)

@@ -1,4 +1,4 @@
-"""p-values of many tests at once: Holm, Benjamini-Yekutieli, and the adjustment for one noisy cell on a curve."""
+"""p-values of many tests at once: Holm, most of them, Benjamini-Yekutieli, one noisy cell on a curve."""
 
 from __future__ import annotations
 
@@ -22,6 +22,18 @@ def holm(p: ArrayLike) -> Array:
     m = order.size
     adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * (m - np.arange(m))), 1.0)
     return adjusted
+
+
+def most_hold(p: ArrayLike) -> float:
+    """The p-value of "more than half of these effects are there", each with a p-value of its own; NaN is none (1).
+
+    Of k tests more than half are u = k // 2 + 1. Where fewer effects are there, at least k - u + 1 tests are of none,
+    so Simes' p-value of the k - u + 1 largest is valid: the partial conjunction of Benjamini & Heller (2008, Biometrics
+    64), for tests that are independent or positively dependent, as those on the same networks and seeds are.
+    """
+    values = np.sort(np.nan_to_num(np.asarray(p, dtype=float), nan=1.0))
+    largest = values[len(values) // 2 :]
+    return float(min(1.0, (largest * len(largest) / np.arange(1, len(largest) + 1)).min()))
 
 
 def benjamini_yekutieli(p: ArrayLike) -> Array:

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from analysis.claims.looks import together
-from analysis.claims.prospects import continued, prospects
+from analysis.claims.prospects import Prospect, continued, prospects
 from analysis.claims.tests import Stratum
 from analysis.reports.counterexamples import counterexample_report
 from analysis.statistics.thresholds import LOOK_SHARES, LOOKS
@@ -172,6 +172,27 @@ class TestProspects:
             curve_rows(regime="benchmark", fgsm=lambda d: 0.4 + float(BEND[int(d)]) / 100, noise=0.005, rng=rng(6))
         )
         assert set(u) == {(0.0, 0.0)}
+
+    def test_a_vote_that_is_won_has_none(self) -> None:
+        """A vote was asked for a level that its rule does not, and was "expected to be decided" for sure."""
+        rates = ({"regime": "lr"}, {"regime": "lr", "momentum": 0.9})
+
+        def ahead(noise: float) -> list[Prospect]:
+            rows = [
+                row
+                for k, rate in enumerate(rates)
+                for row in curve_rows(
+                    **rate, fgsm=line(0.4 + 0.1 * k, 0.0), pgd=line(0.3 + 0.1 * k, 0.0), noise=noise, rng=rng(10 + k)
+                )
+            ]
+            return list(prospects(table(rows, curves=rates), ["A11"], most=12, memory={}))
+
+        assert len(ahead(0.2)) == 4  # two attacks on two losses
+        assert not ahead(0.015)
+
+    def test_a_curve_counts_once_for_a_stratum_that_reads_two_measures_of_it(self) -> None:
+        several = prospects(table(falling(rng=rng(5))), ["A8"], most=12, memory={})
+        assert all(len(set(one.curves)) == len(one.curves) for one in several)
 
     def test_continuations_have_the_seeds_and_the_noise_of_their_curve(self) -> None:
         curve = curves(rng(7), np.full((1, 7), 40.0), Noise(1.5), 12)[0]

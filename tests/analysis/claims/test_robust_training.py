@@ -162,14 +162,25 @@ class TestSpectra:
         [
             ({}, "supported"),
             ({"whole": (5.0, 1.0, *[0.1] * 17, -2.0)}, "refuted"),
-            ({"single": (5.0, *[1.0] * 19)}, "refuted"),
+            ({"single": (5.0, *[1.0] * 19)}, "inconclusive"),  # 6 images
+            ({"single": (5.0, *[1.0] * 19), "seeds": range(6)}, "refuted"),  # 12 images
             ({"seeds": (0,)}, "not run"),
             ({"status": "diverged"}, "inconclusive"),
         ],
-        ids=["as said", "a saddle", "positive samples", "one seed", "diverged"],
+        ids=["as said", "a saddle", "positive samples", "more positive samples", "one seed", "diverged"],
     )
     def test_c12(self, planted: dict[str, Any], verdict: str) -> None:
         assert judge("C12", robust(**planted)).verdict == verdict
+
+    def test_an_image_that_several_networks_see_is_one_observation(self) -> None:
+        """Three seeds draw six images, which six networks share: they were tested as 36, with p = 3e-11."""
+        single = [s for s in judge("C12", robust()).strata if s.part == "single samples" and s.verdict != "not run"]
+        assert [(s.text, s.p_supported) for s in single] == [
+            (
+                "on 6 of 6 single samples most of 6 networks have negative eigenvalues (interval 0.54 to 1.00)",
+                pytest.approx(2 * 0.5**6),
+            )
+        ]
 
     def test_c12_needs_three_spectra_of_whatever_seeds(self) -> None:
         """Two of three seeds decided; three of six, of which none had diverged, were "0 of 6 seeds diverged"."""
