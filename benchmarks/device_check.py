@@ -102,7 +102,8 @@ def main() -> int:
     out.mkdir(parents=True, exist_ok=True)
     here = ", ".join(f"{name} {value}" for name, value in machine().items())
     (out / "log.txt").write_text(f"{here}\n", encoding="utf-8")
-    end, ended_well = time.monotonic() + 60.0 * float(options.minutes), []
+    end: float = time.monotonic() + 60 * options.minutes
+    ended_well = list[bool]()
 
     def left() -> float:
         return end - time.monotonic()

@@ -9,10 +9,11 @@ import sys
 import textwrap
 import uuid
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from search_spaces import Grid, GridError, Planned, Request, plan
 from search_spaces.outside import is_file
@@ -28,6 +29,7 @@ from study.tuning.progress import Progress
 from study.tuning.settings import ClusterError, RunSettings, TrackerError
 
 if TYPE_CHECKING:
+    from analysis.tables.table import StudyTable
     from study.trials.outside import Outside
     from study.tuning.trackers import Trackers
     from study.tuning.tuner import Data
@@ -72,62 +74,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             listing.print_all(shutil.get_terminal_size().columns if sys.stdout.isatty() else None)
             sys.stdout.flush()
             return OK
-        request, settings = options.request(arguments), options.run_settings(arguments)
-        outside = None
-        if is_file(arguments.grid) or request.model or request.dataset:
-            from study.trials.outside import bring, sized  # importing torch takes seconds
-
-            outside = bring(arguments.grid, request.model, request.dataset, checks.data_folder(arguments.data_dir))
-            request = sized(request)
-        sequential = arguments.until_decided is not None
-        if sequential:
-            from study import until_decided  # importing the analysis takes a second
-
-            request = until_decided.requested(request, arguments.max_seeds)
-        grid = _plan(request)
-        results = Results(arguments.results or f"results/{request.grid.removesuffix('.py')}")
-        results.exists()  # refuses a store that cannot be reached
-        checks.check_place(results)
-        checks.check_networks(grid)
-        checks.check_sizes(grid)
-        looks = until_decided.plan(request, grid, arguments.until_decided) if sequential else None
+        command = Command.of(argv, arguments)
         if arguments.dry_run:
-            _print_dry_run(grid, results, arguments, settings, outside, request.to_dict() | {"until_decided": looks})
+            command.print_dry_run()
             sys.stdout.flush()
             return OK
-        results.create()
-        failures: dict[str, str] = {}
-        more = False
-        with RunLock(results):
-            # Only under the lock: another command may just have written some.
-            rows = _read_rows(results, grid, update_cache=True)
-            work = pending.pending_with_parents(grid, rows, results)
-            costs = _costs(results, grid, rows, work, outside) if work else CostModel()
-            schedule, nothing = None, f"all {len(grid)} trials of grid {request.grid!r} are answered already"
-            if looks and work:
-                from analysis.tables.table import load
-
-                schedule = until_decided.Schedule(grid, looks["claims"])
-                table = load(results.location, request=request.to_dict() | {"until_decided": looks})
-                if not schedule.stages(table, work, costs):
-                    work, nothing = [], until_decided.ENDED
-            if work:
-                from study.tuning.trackers import Trackers  # importing torch takes seconds
-
-                most = "at most " if looks else ""
-                print(f"{most}{len(work)} of {len(grid)} trials to run, results in {results.location}", flush=True)
-                if settings.track:
-                    _print_wrapped(dry_run.tracking(work, costs, settings.track))
-                with Trackers(settings.trackers, results) as trackers:
-                    data = checks.load_data(work, arguments.data_dir, rows)
-                    _record_request(results, request, argv, outside, looks)
-                    failures, more = _train(
-                        grid, rows, work, costs, schedule, data, results, arguments, settings, trackers, outside
-                    )
-            else:
-                _record_request(results, request, argv, outside, looks)
-                print(f"{nothing}: nothing to do")
-        written = arguments.no_report or _write_report(results, request, grid, argv, again=bool(failures) or more)
+        failures, more = command.run()
+        written = arguments.no_report or command.write_report(again=bool(failures) or more)
         sys.stdout.flush()
     except KeyboardInterrupt:
         ignore_interrupts()
@@ -148,11 +101,216 @@ def main(argv: Sequence[str] | None = None) -> int:
     return SOME_FAILED if failures or not written else OK
 
 
-def _plan(request: Request) -> Grid:
-    try:
-        return plan(request)
-    except ValueError as error:  # no such choice, or a trial that cannot exist
-        raise checks.InputError(str(error)) from error
+class Left(NamedTuple):
+    """The rows of a grid that are stored, the trials that they leave to do, and what these cost."""
+
+    rows: list[Row]
+    work: list[Planned]
+    costs: CostModel
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that can be run: its options were checked, and its results can be reached.
+
+    Attributes:
+        argv: its options as they were given.
+        arguments: these, parsed.
+        settings: how trials run.
+        request: what to run.
+        grid: the trials of the request.
+        results: where rows go.
+        outside: a study file, a model and images that were brought.
+        looks: the plan of `--until-decided`.
+    """
+
+    argv: Sequence[str]
+    arguments: Namespace
+    settings: RunSettings
+    request: Request
+    grid: Grid
+    results: Results
+    outside: Outside | None
+    looks: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, argv: Sequence[str], arguments: Namespace) -> Command:
+        """Check everything that can be checked before rows are read."""
+        request, settings = options.request(arguments), options.run_settings(arguments)
+        outside = looks = None
+        if is_file(arguments.grid) or request.model or request.dataset:
+            from study.trials.outside import bring, sized  # importing torch takes seconds
+
+            outside = bring(arguments.grid, request.model, request.dataset, checks.data_folder(arguments.data_dir))
+            request = sized(request)
+        sequential = arguments.until_decided is not None
+        if sequential:
+            from study import until_decided  # importing the analysis takes a second
+
+            request = until_decided.requested(request, arguments.max_seeds)
+        try:
+            grid = plan(request)
+        except ValueError as error:  # no such choice, or a trial that cannot exist
+            raise checks.InputError(str(error)) from error
+        results = Results(arguments.results or f"results/{request.grid.removesuffix('.py')}")
+        results.exists()  # refuses a store that cannot be reached
+        checks.check_place(results)
+        checks.check_networks(grid)
+        checks.check_sizes(grid)
+        if sequential:
+            looks = until_decided.plan(request, grid, arguments.until_decided)
+        return cls(argv, arguments, settings, request, grid, results, outside, looks)
+
+    def left(self, timed: Mapping[str, float] | None = None) -> Left:
+        """What is left to do by the rows that are stored now; a model that nobody has measured is timed, once."""
+        dry_run = self.arguments.dry_run
+        rows = _read_rows(self.results, self.grid, update_cache=not dry_run)
+        work = pending.pending_with_parents(self.grid, rows, self.results, set_aside=not dry_run)
+        if not (work or dry_run):
+            return Left(rows, work, CostModel())
+        weights = self.results.trials_with_weights()
+        if timed is None:
+            from study.tuning.timing import time_unknown  # importing torch takes seconds
+
+            known = CostModel(self.grid, rows, weights=weights)
+            timed = time_unknown(work, known, self.outside.datasets if self.outside else ())
+        return Left(rows, work, CostModel(self.grid, rows, timed, weights))
+
+    def run(self) -> tuple[dict[str, str], bool]:
+        """Train and probe what is left; returns as `train`."""
+        self.results.create()
+        with RunLock(self.results):
+            left = self.left()  # only under the lock: another command may just have written some
+            answered = f"all {len(self.grid)} trials of grid {self.request.grid!r} are answered already"
+            schedule, nothing = None, "" if left.work else answered
+            if self.looks and left.work:
+                from study import until_decided
+
+                schedule, table = self.sequential()
+                nothing = "" if schedule.stages(table, left.work, left.costs) else until_decided.ENDED
+            if nothing:
+                _record_request(self.results, self.request, self.argv, self.outside, self.looks)
+                print(f"{nothing}: nothing to do")
+                return {}, False
+            from study.tuning.trackers import Trackers  # importing torch takes seconds
+
+            most, count = "at most " if self.looks else "", f"{len(left.work)} of {len(self.grid)}"
+            print(f"{most}{count} trials to run, results in {self.results.location}", flush=True)
+            self._print_tracking(left)
+            with Trackers(self.settings.trackers, self.results) as trackers:
+                data = checks.load_data(left.work, self.arguments.data_dir, left.rows)
+                _record_request(self.results, self.request, self.argv, self.outside, self.looks)
+                return self.train(left, schedule, data, trackers)
+
+    def sequential(self) -> tuple[Schedule, StudyTable]:
+        """The order of `--until-decided`, and what was found so far, judged by its plan."""
+        from analysis.tables.table import load
+        from study.until_decided import Schedule
+
+        assert self.looks
+        request = self.request.to_dict() | {"until_decided": self.looks}
+        return Schedule(self.grid, self.looks["claims"]), load(self.results.location, request=request)
+
+    def train(
+        self, left: Left, schedule: Schedule | None, data: Data, trackers: Trackers
+    ) -> tuple[dict[str, str], bool]:
+        """Train what is left, or stage after stage of a schedule.
+
+        Returns:
+            Why trials failed, and whether the time was up before a schedule's end.
+        """
+        from study.tuning import cluster, gpu_shares, tuner  # importing ray takes seconds
+
+        failures, rows, results, outside = dict[str, str](), left.rows, self.results, self.outside
+
+        def unanswered() -> tuple[list[Planned], CostModel]:
+            nonlocal rows
+            rows, work, costs = self.left(left.costs.timed)
+            return work, costs
+
+        def train(work: Sequence[Planned], costs: CostModel) -> list[str]:
+            peaks = gpu_shares.known_peaks(self.grid, rows)
+            progress = tuner.run_study(
+                work, data, results, settings=settings, costs=costs, peaks=peaks, trackers=trackers, outside=outside
+            )
+            _print_failures(progress, results)
+            failures.update(progress.failures)
+            return list(progress.failures)
+
+        with cluster.connected(self.arguments.address):
+            settings = cluster.decide_gpus(self.settings)
+            cluster.check_capacity(settings, data, {planned.trial.precision for planned in left.work})
+            if schedule is None:
+                train(left.work, left.costs)
+                return failures, False
+            from study import until_decided
+
+            more = until_decided.run(
+                schedule,
+                results,
+                unanswered=unanswered,
+                train=train,
+                slots=lambda: gpu_shares.slots(cluster.read_capacity(), settings),
+                hours=self.arguments.hours,
+            )
+        return failures, more
+
+    def print_dry_run(self) -> None:
+        """Print what a run would do, after the checks that it makes."""
+        left, grid = self.left(), self.grid
+        folder = checks.data_folder(self.arguments.data_dir)
+        missing = checks.missing_data(left.work, folder)
+        here = [planned for planned in left.work if planned.trial.dataset not in missing]
+        checks.load_data(here, self.arguments.data_dir, left.rows)
+        local = self.arguments.address is None and not os.environ.get("RAY_ADDRESS")
+        if local:
+            checks.check_machine(self.settings, {planned.trial.precision for planned in left.work})
+        cells = len({planned.trial.cell_id for planned in grid.values()})
+        name, count = Path(self.arguments.grid).name, len(left.work)
+        print(f"grid {name}: {len(grid)} trials in {cells} cells; results in {self.results.location}")
+        probes_left = sum(len(planned.probes) for planned in left.work)
+        print(f"answered already: {len(grid) - count} trials; to do: {count} trials with {probes_left} probes")
+        for line in dry_run.lines(grid, left.work, left.costs):
+            print(line)
+        self._print_tracking(left)
+        if self.looks:
+            from study import until_decided
+
+            for line in until_decided.dry_run(*self.sequential(), left.work, left.costs):
+                print(line)
+        if missing:
+            _print_wrapped(f"a run downloads {', '.join(missing)} to {folder} first")
+        if not local:
+            print("whether the cluster can hold the trials is checked when the run has reached it")
+        if running := running_command(self.results):
+            print(f"a command runs on these results now (process {running['pid']} on {running.get('host')})")
+
+    def _print_tracking(self, left: Left) -> None:
+        if self.settings.track:
+            _print_wrapped(dry_run.tracking(left.work, left.costs, self.settings.track))
+
+    def write_report(self, *, again: bool) -> bool:
+        """Write the report; print what it found, what is undecided with the next command, and its path.
+
+        Returns whether it could be written; if not, a line says why.
+        """
+        from analysis.output.conclusion import conclude
+        from analysis.output.page.header import title
+        from analysis.report import ReportError, write_report
+
+        try:
+            page, findings = write_report(self.results.location)
+        except ReportError as error:
+            print(f"study.run: {error}; the trials are stored, fix this and run again", file=sys.stderr)
+            return False
+        conclusion = conclude(findings.verdicts)
+        following = _next_command(self.request, self.grid, self.argv, undecided=bool(conclusion.open), again=again)
+        _print_wrapped(
+            f"found: {title(findings)} ({conclusion.found})" if conclusion.decided else f"found: {conclusion.found}"
+        )
+        _print_wrapped(f"undecided: {conclusion.undecided}" + (f"; next: {following}" if following else ""))
+        print(f"report: {page}")
+        return True
 
 
 def _read_rows(results: Results, grid: Grid, *, update_cache: bool) -> list[Row]:
@@ -171,114 +329,6 @@ def _read_rows(results: Results, grid: Grid, *, update_cache: bool) -> list[Row]
         print(f"left out {len(unreadable) - SHOWN} more files in trials/ that cannot be read", file=sys.stderr)
     checks.check_functions(grid, rows)
     return rows
-
-
-def _costs(
-    results: Results, grid: Grid, rows: Sequence[Row], work: Sequence[Planned], outside: Outside | None
-) -> CostModel:
-    """What trials cost; a model that nobody has measured is timed."""
-    from study.tuning.timing import time_unknown  # importing torch takes seconds
-
-    weights = results.trials_with_weights()
-    timed = time_unknown(work, CostModel(grid, rows, weights=weights), outside.datasets if outside else ())
-    return CostModel(grid, rows, timed, weights)
-
-
-def _train(
-    grid: Grid,
-    rows: list[Row],
-    work: Sequence[Planned],
-    costs: CostModel,
-    schedule: Schedule | None,
-    data: Data,
-    results: Results,
-    arguments: Namespace,
-    settings: RunSettings,
-    trackers: Trackers,
-    outside: Outside | None,
-) -> tuple[dict[str, str], bool]:
-    """Train `work`, or stage after stage of a schedule.
-
-    Returns:
-        Why trials failed, and whether the time was up before a schedule's end.
-    """
-    from study.tuning import cluster, gpu_shares, tuner  # importing ray takes seconds
-
-    failures = dict[str, str]()
-
-    def unanswered() -> tuple[list[Planned], CostModel]:
-        nonlocal rows
-        rows = _read_rows(results, grid, update_cache=True)
-        left = pending.pending_with_parents(grid, rows, results)
-        return left, CostModel(grid, rows, costs.timed, results.trials_with_weights())
-
-    def train(work: Sequence[Planned], costs: CostModel) -> list[str]:
-        peaks = gpu_shares.known_peaks(grid, rows)
-        progress = tuner.run_study(
-            work, data, results, settings=settings, costs=costs, peaks=peaks, trackers=trackers, outside=outside
-        )
-        _print_failures(progress, results)
-        failures.update(progress.failures)
-        return list(progress.failures)
-
-    with cluster.connected(arguments.address):
-        settings = cluster.decide_gpus(settings)
-        cluster.check_capacity(settings, data, {planned.trial.precision for planned in work})
-        if schedule is None:
-            train(work, costs)
-            return failures, False
-        from study import until_decided
-
-        more = until_decided.run(
-            schedule,
-            results,
-            unanswered=unanswered,
-            train=train,
-            slots=lambda: gpu_shares.slots(cluster.read_capacity(), settings),
-            hours=arguments.hours,
-        )
-    return failures, more
-
-
-def _print_dry_run(
-    grid: Grid,
-    results: Results,
-    arguments: Namespace,
-    settings: RunSettings,
-    outside: Outside | None,
-    request: dict[str, Any],
-) -> None:
-    rows = _read_rows(results, grid, update_cache=False)
-    work = pending.pending_with_parents(grid, rows, results, set_aside=False)
-    costs = _costs(results, grid, rows, work, outside)
-    folder = checks.data_folder(arguments.data_dir)
-    missing = checks.missing_data(work, folder)
-    here = [planned for planned in work if planned.trial.dataset not in missing]
-    checks.load_data(here, arguments.data_dir, rows)
-    local = arguments.address is None and not os.environ.get("RAY_ADDRESS")
-    if local:
-        checks.check_machine(settings, {planned.trial.precision for planned in work})
-    cells = len({planned.trial.cell_id for planned in grid.values()})
-    print(f"grid {Path(arguments.grid).name}: {len(grid)} trials in {cells} cells; results in {results.location}")
-    probes_left = sum(len(planned.probes) for planned in work)
-    print(f"answered already: {len(grid) - len(work)} trials; to do: {len(work)} trials with {probes_left} probes")
-    for line in dry_run.lines(grid, work, costs):
-        print(line)
-    if settings.track:
-        _print_wrapped(dry_run.tracking(work, costs, settings.track))
-    if looks := request["until_decided"]:
-        from analysis.tables.table import load
-        from study import until_decided
-
-        schedule = until_decided.Schedule(grid, looks["claims"])
-        for line in until_decided.dry_run(schedule, load(results.location, request=request), work, costs):
-            print(line)
-    if missing:
-        _print_wrapped(f"a run downloads {', '.join(missing)} to {folder} first")
-    if not local:
-        print("whether the cluster can hold the trials is checked when the run has reached it")
-    if running := running_command(results):
-        print(f"a command runs on these results now (process {running['pid']} on {running.get('host')})")
 
 
 def _record_request(
@@ -325,30 +375,6 @@ def _print_failures(progress: Progress, results: Results) -> None:
         print(f"failed: {progress.labels[trial_id]}: {reason} (log: {results.location}/logs/{trial_id}.txt)")
     if len(progress.failures) > SHOWN:
         print(f"failed: {len(progress.failures) - SHOWN} more; their logs are in {results.location}/logs")
-
-
-def _write_report(results: Results, request: Request, grid: Grid, argv: Sequence[str], *, again: bool) -> bool:
-    """Write the report; print what it found, what is undecided with the next command, and its path.
-
-    Returns whether it could be written; if not, a line says why.
-    """
-    from analysis.output.conclusion import conclude
-    from analysis.output.page.header import title
-    from analysis.report import ReportError, write_report
-
-    try:
-        page, findings = write_report(results.location)
-    except ReportError as error:
-        print(f"study.run: {error}; the trials are stored, fix this and run again", file=sys.stderr)
-        return False
-    conclusion = conclude(findings.verdicts)
-    following = _next_command(request, grid, argv, undecided=bool(conclusion.open), again=again)
-    _print_wrapped(
-        f"found: {title(findings)} ({conclusion.found})" if conclusion.decided else f"found: {conclusion.found}"
-    )
-    _print_wrapped(f"undecided: {conclusion.undecided}" + (f"; next: {following}" if following else ""))
-    print(f"report: {page}")
-    return True
 
 
 def _print_wrapped(text: str) -> None:

@@ -491,7 +491,7 @@ def test_a_sequential_study_that_has_ended_starts_nothing(
         raise AssertionError
 
     monkeypatch.setattr(until_decided.Schedule, "stages", lambda *unused: [])
-    monkeypatch.setattr(run, "_train", start)
+    monkeypatch.setattr(run.Command, "train", start)
     monkeypatch.setattr(run.checks, "load_data", start)
     assert main(["--grid", "smoke", "--until-decided", "--no-report", "--results", str(tmp_path)]) == 0
     assert capsys.readouterr().out == f"{until_decided.ENDED}: nothing to do\n"
@@ -502,7 +502,7 @@ def test_a_run_and_its_dry_run_give_tracking_one_cost(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timing, "time_unknown", lambda *unused: {DIGITS.model: 1.0})
-    monkeypatch.setattr(run, "_train", lambda *unused: ({}, False))
+    monkeypatch.setattr(run.Command, "train", lambda *unused: ({}, False))
     told = []
     for option in ("--dry-run", "--no-report"):
         assert main([*SMALL, "--results", str(tmp_path), "--track", "1000", option]) == 0
