@@ -108,7 +108,7 @@ class Stage:
     """The trials that a curve needs for its next look, and what that look is expected to decide.
 
     `gains`: claim -> the share of its open strata that are expected to be decided; the claim itself may need others.
-    `rate`: such claims per second of one trial at a time.
+    `rate`: the sum of these shares for each second of one trial at a time.
     """
 
     name: str
@@ -120,12 +120,12 @@ class Stage:
 
     @property
     def line(self) -> str:
-        """In words: 5 seeds of digits mlp_256 lr: 10 trials, ~1:40 one by one; of open strata, may decide .4 of A6."""
+        """In words: 5 seeds of digits mlp_256 lr: 10 trials, ~1:40 one by one; of open strata it may decide A6 40 %."""
         gains = sorted(self.gains.items(), key=lambda item: -item[1])
-        told = ", ".join(f"{gain:.2f} of {claim}" for claim, gain in gains[:4])
-        more = f" and {sum(gain for _, gain in gains[4:]):.2f} of {len(gains) - 4} more" if len(gains) > 4 else ""
+        told = ", ".join(f"{claim} {100 * gain:.0f} %" for claim, gain in gains[:4])
+        more = f", {len(gains) - 4} more {100 * sum(gain for _, gain in gains[4:]):.0f} %" if len(gains) > 4 else ""
         trials = f"{len(self.work)} trials, ~{duration(self.seconds)} one by one"
-        return f"{self.seeds} seeds of {self.name}: {trials}; of open strata, may decide {told}{more}"
+        return f"{self.seeds} seeds of {self.name}: {trials}; of open strata it may decide {told}{more}"
 
 
 @dataclass

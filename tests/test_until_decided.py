@@ -241,7 +241,7 @@ def test_no_stage_begins_when_the_time_is_up(
 def test_a_stage_in_words() -> None:
     stage = Stage("mnist m1_20 lr m 0", 5, [], 90.0, {"A6": 0.4, "A7": 0.125}, 1.0)
     assert stage.line == (
-        "5 seeds of mnist m1_20 lr m 0: 0 trials, ~1:30 one by one; of open strata, may decide 0.40 of A6, 0.12 of A7"
+        "5 seeds of mnist m1_20 lr m 0: 0 trials, ~1:30 one by one; of open strata it may decide A6 40 %, A7 12 %"
     )
 
 
@@ -252,5 +252,5 @@ def test_a_dry_run_lists_the_first_stages(grid: Grid, tmp_path: Path) -> None:
     assert lines[0] == "until decided: A6, A7; at most 12 seeds a curve"
     # the two claims are about networks without momentum
     assert [line.partition(":")[0] for line in lines[1:]] == [f"1. 3 seeds of {LR_BS}", f"2. 3 seeds of {LR}"]
-    assert lines[1].endswith("of open strata, may decide 0.20 of A6")
+    assert lines[1].endswith("of open strata it may decide A6 20 %")
     assert not (tmp_path / "new").exists()

@@ -49,15 +49,19 @@ class Rule:
 
     Attributes:
         of: (strata, level) -> the ruling; a wrong refutation is as rare as `level`, a wrong support as `SIGNIFICANCE`.
-        levels: (counted strata, one of them) -> what that one needs; empty where it can no longer change anything.
+        needs: (counted strata, one of them, level) -> `levels`.
     """
 
     of: Callable[[Sequence[Stratum], float], Ruling]
-    levels: Callable[[Sequence[Stratum], Stratum], Levels]
+    needs: Callable[[Sequence[Stratum], Stratum, float], Levels]
 
     def __call__(self, strata: Sequence[Stratum], level: float = SIGNIFICANCE) -> Ruling:
         """The ruling."""
         return self.of(strata, level)
+
+    def levels(self, strata: Sequence[Stratum], one: Stratum, level: float = SIGNIFICANCE) -> Levels:
+        """What one of the counted strata needs; empty where it can no longer change anything."""
+        return self.needs(strata, one, level)
 
 
 Standing = Literal["supported", "refuted", "differs", "supported where run", "refuted where run"] | Decision
@@ -102,9 +106,9 @@ class Verdict:
     `loss` is the attack's loss on which it was decided (`ce` as published, or `stable`), None for claims
     without an attack. `reason` says why, `why` in short. `shown` is the stratum whose effect stands for the claim
     (without a data set: none was run), `place` which one it is, of how many. `protocol` has the sizes at which it was
-    reached; `rehearsal`: none of them is of the paper. `differs` marks a claim whose two losses disagree, and `losses`
-    says how; `contradicts` names the claims that cannot hold beside it. `by_its_own_numbers` is what the paper's own
-    printed numbers say of it.
+    reached; `rehearsal`: none of them is of the paper. `where_run` is what is decided where the claim was run
+    (`where_run` below). `differs` marks a claim whose two losses disagree, and `losses` says how; `contradicts` names
+    the claims that cannot hold beside it. `by_its_own_numbers` is what the paper's own printed numbers say of it.
     """
 
     claim: str
@@ -120,6 +124,7 @@ class Verdict:
     protocol: str = ""
     rehearsal: bool = False
     strata: tuple[Stratum, ...] = field(default=(), repr=False)
+    where_run: Decision | None = None
     differs: bool = False
     losses: str = ""
     contradicts: tuple[str, ...] = ()
@@ -135,27 +140,20 @@ class Verdict:
 
     @property
     def standing(self) -> Standing:
-        """The verdict; of an inconclusive claim what all its strata say that were run, where only others are missing.
-
-        That describes these strata, each tested by itself, and says nothing of those that were not run.
-        """
-        reached = {s.verdict for s in self.strata if s.counted}
-        if self.verdict == "inconclusive" and "not run" in reached:
-            if reached == {"supported", "not run"}:
-                return "supported where run"
-            if reached == {"refuted", "not run"}:
-                return "refuted where run"
-        return self.verdict
+        """The verdict; of an inconclusive claim what holds where it was run, if that is decided."""
+        if self.where_run == "supported":
+            return "supported where run"
+        return "refuted where run" if self.where_run == "refuted" else self.verdict
 
 
 # Rules: from strata to a verdict
 
 
-def _for_one_refuted(strata: Sequence[Stratum], one: Stratum) -> Levels:
-    return {"supported": SIGNIFICANCE, "refuted": SIGNIFICANCE / len(strata)}
+def _for_one_refuted(strata: Sequence[Stratum], one: Stratum, level: float) -> Levels:
+    return {"supported": SIGNIFICANCE, "refuted": level / len(strata)}
 
 
-@partial(Rule, levels=_for_one_refuted)
+@partial(Rule, needs=_for_one_refuted)
 def universal(strata: Sequence[Stratum], level: float) -> Ruling:
     """Refuted by one Holm-refuted stratum; supported only where every one was run and supports it, in every part.
 
@@ -198,11 +196,11 @@ def _not_sure(stratum: Stratum, tested: int) -> Stratum:
     return replace(stratum, reason=reason)
 
 
-def _for_one_supported(strata: Sequence[Stratum], one: Stratum) -> Levels:
-    return {"supported": SIGNIFICANCE / len(strata), "refuted": SIGNIFICANCE}
+def _for_one_supported(strata: Sequence[Stratum], one: Stratum, level: float) -> Levels:
+    return {"supported": SIGNIFICANCE / len(strata), "refuted": level}
 
 
-@partial(Rule, levels=_for_one_supported)
+@partial(Rule, needs=_for_one_supported)
 def existential(strata: Sequence[Stratum], level: float) -> Ruling:
     """Supported by one confirmed stratum (Holm over all of them); refuted only where every stratum refutes it."""
     counted, run = _counted(strata)
@@ -224,23 +222,25 @@ def existential(strata: Sequence[Stratum], level: float) -> Ruling:
     return Ruling("inconclusive", reason, shown.reason, shown, _place("first", run, run))
 
 
-def _for_a_vote(strata: Sequence[Stratum], one: Stratum) -> Levels:
+def _for_a_vote(strata: Sequence[Stratum], one: Stratum, level: float) -> Levels:
     cases = _cases(strata)
     case = cases[_case(one)]
-    level = SIGNIFICANCE / (len(cases) - len(cases) // 2)
-    if any(_vote(case, side) <= level for side in DECIDED):
+    of_vote = {
+        side: of / (len(cases) - len(cases) // 2) for side, of in zip(DECIDED, (SIGNIFICANCE, level), strict=True)
+    }
+    if any(_vote(case, side) <= of for side, of in of_vote.items()):
         return {}
-    return dict.fromkeys(DECIDED, level / (len(case) - len(case) // 2))
+    return {side: of / (len(case) - len(case) // 2) for side, of in of_vote.items()}
 
 
-@partial(Rule, levels=_for_a_vote)
+@partial(Rule, needs=_for_a_vote)
 def most(strata: Sequence[Stratum], level: float) -> Ruling:
     """Supported where more than half of the cases surely support it; refuted where more than half surely refute it.
 
     A case is a setting of a data set and model. It has one vote, which needs more than half of its strata: two attacks
     on the same networks are one vote, not two. That more than half agree is a partial conjunction (`most_hold`), of
     the strata for a vote and of the votes for the claim: what is false of half of them is called true of most in
-    at most 5 % of studies.
+    at most 5 % of studies, if the tests are independent or positively dependent.
     """
     counted, run = _counted(strata)
     if not run:
@@ -299,11 +299,19 @@ def by_part(rules: Mapping[str, Rule]) -> Rule:
         deciding = sorted(rulings.values(), key=lambda ruling: (ruling.verdict != verdict, not ruling.shown.dataset))
         return replace(deciding[0], verdict=verdict, reason=reason)
 
-    def levels(strata: Sequence[Stratum], one: Stratum) -> Levels:
-        of_part = rules[one.part].levels([s for s in strata if s.part == one.part], one)
-        return {side: p / len(rules) if side == "refuted" else p for side, p in of_part.items()}
+    def needs(strata: Sequence[Stratum], one: Stratum, level: float) -> Levels:
+        return rules[one.part].levels([s for s in strata if s.part == one.part], one, level / len(rules))
 
-    return Rule(rule, levels)
+    return Rule(rule, needs)
+
+
+def where_run(rule: Rule, strata: Sequence[Stratum]) -> Decision | None:
+    """What a rule decides on the strata that were run, where it is undecided for want of others; else None."""
+    counted, run = _counted(strata)
+    if len(run) == len(counted) or rule(counted).verdict != "inconclusive":
+        return None
+    reached = rule(run).verdict
+    return reached if reached in DECIDED else None
 
 
 def _counted(strata: Sequence[Stratum]) -> tuple[list[Stratum], list[Stratum]]:
@@ -413,6 +421,7 @@ class Claim:
             coverage=Coverage(**evidence.count(self.scope), strata_decided=decided, strata=len(counted)),
             protocol=_protocols(counted),
             rehearsal=_closeness(counted) == {2},
+            where_run=where_run(self.rule, strata),
             strata=strata,
             contradicts=self.contradicts,
         )
@@ -521,7 +530,7 @@ def _row(v: Verdict) -> dict[str, object]:
         "figures": " ".join(v.source.figures),
         "loss": v.loss,
         "verdict": v.verdict,
-        "where_run": v.standing.removesuffix(" where run") if v.standing != v.verdict else None,
+        "where_run": v.where_run,
         "differs": v.differs,
         "losses": v.losses,
         "rehearsal": v.rehearsal,

@@ -194,7 +194,7 @@ def either_reading(rule: Rule) -> Rule:
         why = f"two readings of a network disagree ({said})"
         return replace(shown, verdict="inconclusive", reason=f"T{why[1:]}. {shown.reason}", why=why)
 
-    return Rule(ruling, rule.levels)
+    return Rule(ruling, rule.needs)
 
 
 EVERY = either_reading(universal)

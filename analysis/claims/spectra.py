@@ -74,10 +74,10 @@ def positive_spectrum(*, part: str) -> OverNetworks:
 def negative_samples(*, part: str) -> OverNetworks:
     """Do most single samples give spectra with negative eigenvalues beside positive ones?
 
-    One stratum a data set and model. All its networks of a seed see the same images (`study.trials.probes` draws them
-    by seed and number of the draw), so an image has one value: whether most of its networks' spectra are so. "Most" of
-    the images is an exact binomial test of their share against one half, with its exact interval beside it; an image
-    whose networks are divided equally counts for neither side.
+    One stratum a data set and model. All its networks of a seed and training set see the same images
+    (`study.trials.probes` draws them by seed and number of the draw), so an image has one value: whether most of its
+    networks' spectra are so. "Most" of the images is an exact binomial test of their share against one half, with its
+    exact interval beside it; an image whose networks are divided equally counts for neither side.
     """
 
     def walk(evidence: Evidence, scope: Scope, loss: str | None) -> Iterator[Stratum]:
@@ -86,12 +86,16 @@ def negative_samples(*, part: str) -> OverNetworks:
             places.setdefault((network.dataset, network.model), []).append(network)
         for members in places.values():
             run = [network for network in members if network.runs]
-            seeds = {str(row["trial_id"]): seed for network in run for seed, row in network.runs.items()}
+            drawn = {
+                str(row["trial_id"]): (int(row["train_size"]), seed)
+                for network in run
+                for seed, row in network.runs.items()
+            }
             spectra = [s for network in run for s in _spectra(evidence, network) if s["subset_size"] == 1]
-            signs: dict[tuple[int, int], list[int]] = {}  # of each image: +1 for a network as claimed, else -1
+            signs: dict[tuple[int, int, int], list[int]] = {}  # of each image: +1 for a network as claimed, else -1
             for s in spectra:
                 both = _has_negative(s) and max(s["eigenvalues"]) > 0
-                signs.setdefault((seeds[str(s["trial_id"])], int(s["draw"])), []).append(1 if both else -1)
+                signs.setdefault((*drawn[str(s["trial_id"])], int(s["draw"])), []).append(1 if both else -1)
             most = [sum(of_image) for of_image in signs.values()]
             mixed, alike = sum(one > 0 for one in most), sum(one < 0 for one in most)
             low, high, support, refute = 0.0, 1.0, 1.0, 1.0

@@ -100,7 +100,7 @@ CLAIMS: dict[str, str] = {
     "figures": "the paper's figures that show it, separated by spaces",
     "loss": "loss of the attack on which it was decided; null: the claim speaks of no attack",
     "verdict": "supported, refuted, inconclusive or not run",
-    "where_run": "supported or refuted where every stratum that was run says so and only others are missing, else null",
+    "where_run": "of an inconclusive claim: supported or refuted if the strata that were run decide it, else null",
     "differs": "whether its verdicts on the two losses differ",
     "losses": "how they differ, in words: whether it rests on float32 saturation, or one loss is undecided",
     "rehearsal": "whether none of the networks behind it is of the paper",

@@ -92,8 +92,7 @@ def sharper_more_robust(robust: Sample, sharp: Sample, *, delta: float, reach: R
         return Finding("inconclusive", f"{found.replicates[0]} seeds with two batch sizes; needs {MIN_SEEDS}")
     error, p, low, high = (float(of[0]) for of in (found.estimate, found.p, found.low, found.high))
     mean = Correlation(error, p, low, high, int(found.pairs[0]))
-    share = f"{'more' if error > CHANCE_SIGN_ERROR else 'fewer'} than half of {mean.n} pairs"
-    reason = f"in {share} the sharper network is the more robust (p = {p:.2g})"
+    reason = f"in {error:.2f} of the pairs, mean over seeds, the sharper network is the more robust (p = {p:.2g})"
     return _by_direction(error - CHANCE_SIGN_ERROR, mean, reason, delta)
 
 

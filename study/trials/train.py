@@ -90,6 +90,10 @@ def check(trials: Iterable[Trial]) -> None:
         OPTIMIZERS[trial.optimizer](models[place], **rates)
 
 
+OF_TRAINING = ("git_sha", "versions", "started_at", "peak_memory_bytes")
+"""Columns of a new row that describe its training."""
+
+
 class TrialTraining:
     """A trial in training: train its `run`, with `track` and `store_checkpoint` as hooks, then `finish`."""
 
@@ -201,7 +205,8 @@ class TrialTraining:
     def finish(self, earlier: Row | None = None) -> Row:
         """Evaluate the trained network and return its row; weights and row are stored unless it diverged.
 
-        `earlier`: the row of a training whose weights are lost. If they were these, its answers stay.
+        `earlier`: the row of a training whose weights are lost. If they were these, its answers stay; what describes
+        the training is of this one.
         """
         started = time.perf_counter()
         model, state, data = precision.prepare(self.run.model, "float32"), self.run.state, self._data
@@ -210,7 +215,7 @@ class TrialTraining:
             state.diverged = f"weights not finite after epoch {state.epochs_done}"
         digest = checkpoints.weights_sha256(model)
         same = earlier is not None and earlier["weights_sha256"] == digest and not state.diverged
-        begun = earlier if earlier is not None and same else self._row
+        begun = earlier | {name: self._row[name] for name in OF_TRAINING} if earlier is not None and same else self._row
         row = begun | {
             "status": "diverged" if state.diverged else "ok",
             "status_reason": state.diverged or None,

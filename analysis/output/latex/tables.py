@@ -49,7 +49,7 @@ CLAIM_CAPTION = (
     "The papers' claims. Loss: that of the attack on which the claim was decided. Effect and interval are those of the "
     r"stratum that decides the claim, in points of accuracy (pp) or doublings of $\lambda_1$ (dbl); intervals are "
     r"95\,\%, 90\,\% where the claim is that nothing changes. Trials: finished over planned; strata: decided over "
-    "all. Inconclusive does not mean refuted. Supported where run: every stratum that was run supports it."
+    "all. Inconclusive does not mean refuted. Supported where run: so by the strata that were run."
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from analysis.claims.claim import Verdict, outcome
+from analysis.claims.looks import DECIDED
 from analysis.output.conclusion import by_claim
 from analysis.output.page.claims import rehearsed
 from analysis.published.paper_versus_ours import CONSISTENT, NOT_CONSISTENT, NOT_DECIDABLE, TableComparison
@@ -84,6 +85,9 @@ def finding(verdicts: Sequence[Verdict], comparisons: Sequence[TableComparison] 
     if decided:
         held = sum(word == "supported" for word in decided.values())
         return f"Of {_claims(len(run))} that could be judged, {held} held, {len(decided) - held} did not"
+    held, fell = (sum(outcome(both) == f"{word} where run" for both in claims.values()) for word in DECIDED)
+    if held or fell:
+        return f"Of {_claims(len(run))} that could be judged, {held} held and {fell} did not hold where they were run"
     if run:
         return f"No claim is decided yet{_agreement(comparisons) or f': {_claims(len(run))} could be judged'}"
     return f"No claim can be judged from these results{_agreement(comparisons)}"

@@ -191,7 +191,8 @@ class TestProspects:
         assert not ahead(0.015)
 
     def test_a_curve_counts_once_for_a_stratum_that_reads_two_measures_of_it(self) -> None:
-        several = prospects(table(falling(rng=rng(5))), ["A8"], most=12, memory={})
+        several = list(prospects(table(falling(rng=rng(5))), ["A8"], most=12, memory={}))
+        assert several
         assert all(len(set(one.curves)) == len(one.curves) for one in several)
 
     def test_continuations_have_the_seeds_and_the_noise_of_their_curve(self) -> None:

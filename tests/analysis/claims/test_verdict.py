@@ -20,6 +20,7 @@ from analysis.claims.claim import (
     relate_losses,
     to_frame,
     universal,
+    where_run,
 )
 from analysis.claims.large_batch import EVERY
 from analysis.claims.measures import with_units
@@ -60,6 +61,16 @@ def test_a_universal_claim_falls_with_one_refutation_that_survives_holm() -> Non
     assert universal([*others, stratum("refuted", 0.006)]).why == (
         "refuted by itself (why), but not after Holm's adjustment for 10 strata"
     )
+
+
+def test_what_holds_where_a_claim_was_run_is_decided_by_its_rule() -> None:
+    assert where_run(universal, [stratum("supported"), stratum("not run")]) == "supported"
+    assert where_run(universal, [stratum("supported"), stratum("inconclusive"), stratum("not run")]) is None
+    assert where_run(universal, [stratum("supported")]) is None  # it is supported as a whole
+    weak = [stratum("refuted", 0.03), stratum("refuted", 0.04)]
+    assert where_run(universal, [*weak, stratum("not run")]) is None  # as the two alone, by Holm
+    assert where_run(existential, [stratum("refuted"), stratum("not run")]) == "refuted"
+    assert where_run(existential, [stratum("supported", 0.04), stratum("supported", 0.04), stratum("not run")]) is None
 
 
 def test_every_part_of_a_universal_claim_must_have_been_run() -> None:

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from analysis.claims.claim import Source, Verdict, to_frame
-from analysis.claims.tests import Stratum
 from analysis.output.conclusion import conclude
 from analysis.statistics.estimates import Decision
 
@@ -24,11 +23,11 @@ def test_a_claim_counts_once_whatever_its_losses() -> None:
 
 
 def test_a_claim_that_waits_only_for_networks_that_were_not_run_holds_where_it_was_run() -> None:
-    def with_strata(claim: str, *reached: Decision) -> Verdict:
-        return replace(verdicts(**{claim: ("inconclusive",)})[0], strata=tuple(Stratum(one, "") for one in reached))
+    def where_run(claim: str, reached: Decision | None) -> Verdict:
+        return replace(verdicts(**{claim: ("inconclusive",)})[0], where_run=reached)
 
-    held, missing = with_strata("A1", "supported", "supported", "not run"), with_strata("A2", "refuted", "not run")
-    open_ = [with_strata("A3", "supported", "inconclusive", "not run"), with_strata("A4", "supported", "refuted")]
+    held, missing = where_run("A1", "supported"), where_run("A2", "refuted")
+    open_ = [where_run("A3", None), where_run("A4", None)]
     found = conclude([held, missing, *open_])
     assert found.found == "A1 holds wherever it was run; A2 does not hold where it was run"
     assert found.undecided == "2 of 4 claims that could be judged (A3 and A4)"
