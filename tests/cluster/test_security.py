@@ -94,8 +94,8 @@ def test_stored_weights_and_arrays_are_read_without_executing_code() -> None:
     assert len(loads) >= 2
     assert [line for line in loads if "weights_only=True" not in line and "allow_pickle=False" not in line] == []
     unpickling = r"\b(pickle|cloudpickle|joblib|dill)\.loads?\(|(?<![.\w])(eval|exec)\(|yaml\.load\("
-    found = [str(path) for path, text in sources.items() if re.search(unpickling, text)]
-    assert found == []
+    found = [path.name for path, text in sources.items() if re.search(unpickling, text)]
+    assert found == ["published.py"]  # CIFAR's pickles, once their md5 is the published one
 
 
 def test_no_shell_runs_a_string() -> None:

@@ -107,7 +107,7 @@ def test_the_command_refuses_even_if_there_is_nothing_to_do(
     one = planned(trial(dataset="digits_8x8", model="mlp_256", epochs=1))
     grid = {one.trial.trial_id: one}
     row = execute(one, _scans(), results)
-    monkeypatch.setattr(run, "_plan", lambda request: grid)
+    monkeypatch.setattr(run, "plan", lambda request: grid)
     command = ["--grid", "smoke", "--results", str(tmp_path), "--no-report"]
     assert run.main(command) == 0
     digest, *numbers = row["model_fingerprint"].split()
