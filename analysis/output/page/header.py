@@ -122,7 +122,8 @@ def _looks(table: StudyTable) -> list[str]:
         f"seeds were added until claims were decided; verdicts were taken at {counts} seeds (plan {plans}). "
         "Verdicts are corrected for these repeated tests, the intervals are not"
     )
-    waits = f"{again.waiting} curves wait for their first look; no counterexample is confirmed before"
+    curves = "1 curve waits for its" if again.waiting == 1 else f"{again.waiting} curves wait for their"
+    waits = f"{curves} first look; no counterexample is confirmed before"
     return [told, waits] if again.waiting else [told]
 
 
