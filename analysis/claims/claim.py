@@ -306,9 +306,9 @@ def by_part(rules: Mapping[str, Rule]) -> Rule:
 
 
 def where_run(rule: Rule, strata: Sequence[Stratum]) -> Decision | None:
-    """What a rule decides on the strata that were run, where it is undecided for want of others; else None."""
+    """What a rule decides on the strata that were run; None if it is undecided there, or if no stratum is missing."""
     counted, run = _counted(strata)
-    if len(run) == len(counted) or rule(counted).verdict != "inconclusive":
+    if len(run) == len(counted):
         return None
     reached = rule(run).verdict
     return reached if reached in DECIDED else None
@@ -421,7 +421,7 @@ class Claim:
             coverage=Coverage(**evidence.count(self.scope), strata_decided=decided, strata=len(counted)),
             protocol=_protocols(counted),
             rehearsal=_closeness(counted) == {2},
-            where_run=where_run(self.rule, strata),
+            where_run=where_run(self.rule, strata) if ruling.verdict == "inconclusive" else None,
             strata=strata,
             contradicts=self.contradicts,
         )

@@ -142,7 +142,7 @@ def _planned(
 
 
 def _testable(test: Test, arms: Arms, claim: Claim, loss: str | None, evidence: Evidence) -> bool:
-    """Whether the test can be made at these batch sizes. A report asks that of itself, when it is made."""
+    """Whether the test can be made at these batch sizes; a `ReportTest` finds that out only when it is made."""
     if isinstance(test, ReportTest):
         return True
     curves = [curve.at(test.at) for curve in arms.curves]

@@ -14,7 +14,7 @@ NAMED = 8
 class Conclusion(NamedTuple):
     """Names of claims: those that hold, that do not, that depend on the attack's loss, and that are open.
 
-    Between them those of which every stratum that was run says the same, and only others are missing.
+    Between them those that are decided where they were run, while other networks of the paper were not.
     """
 
     supported: list[str]

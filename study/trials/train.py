@@ -214,8 +214,9 @@ class TrialTraining:
         if not state.diverged and not math.isfinite(on_train.loss):
             state.diverged = f"weights not finite after epoch {state.epochs_done}"
         digest = checkpoints.weights_sha256(model)
-        same = earlier is not None and earlier["weights_sha256"] == digest and not state.diverged
-        begun = earlier | {name: self._row[name] for name in OF_TRAINING} if earlier is not None and same else self._row
+        begun = self._row
+        if earlier is not None and earlier["weights_sha256"] == digest and not state.diverged:
+            begun = earlier | {name: self._row[name] for name in OF_TRAINING}
         row = begun | {
             "status": "diverged" if state.diverged else "ok",
             "status_reason": state.diverged or None,
