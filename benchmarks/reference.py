@@ -281,8 +281,8 @@ def _cost(rows: pa.Table, study: Mapping[str, Any], table: StudyTable) -> Iterat
         f"{' and '.join(map(_device, costs.devices))}, by the rows' times. The curve that is expected to decide most "
         "for its time comes first; a curve stops when its claims are decided, at "
         f"{schedule.most} seeds, or when its chance to decide more is small. Beside a claim stands the share of its "
-        "open strata here that the stage is expected to decide: no chance that the claim itself is decided, which may "
-        "need networks that nobody asked for."
+        "open strata here that the stage is expected to decide. It is not the chance that the whole claim is decided, "
+        "which may need networks that nobody asked for."
     )
     stages = [
         (stage.name, str(stage.seeds), str(len(stage.work)), f"{stage.seconds / 3600:.1f}", _gains(stage.gains))
