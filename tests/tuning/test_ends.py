@@ -113,7 +113,7 @@ def test_an_interrupt_that_python_ignores_is_raised_after_all() -> None:
 import os, signal
 from study.tuning.ends import handle_sigterm, raise_if_interrupted
 handle_sigterm()
-os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGINT))
+os.register_at_fork(after_in_parent=lambda: signal.raise_signal(signal.SIGINT))
 child = os.fork()
 if not child:
     os._exit(0)
