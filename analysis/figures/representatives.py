@@ -12,7 +12,7 @@ from analysis.tables.lookup import Frame, of_network, of_trials
 from analysis.tables.robust_networks import networks
 from analysis.tables.table import StudyTable
 from analysis.tables.words import name
-from analysis.theme import SeriesStyle, batch_style, indexed_style
+from analysis.theme import SeriesStyle, batch_styles, indexed_style
 from study.results.folder import Results
 from study.results.packed import is_packed
 
@@ -74,10 +74,10 @@ def by_batch_size(table: StudyTable, dataset: str, model: str) -> list[Represent
     mine = of_network(table, dataset, model)
     mine = mine[(mine["status"] == "ok") & (mine["regime"] == "lr") & mine["target_loss"].notna()]
     mine = mine[mine["train_size"] == mine["train_size"].max()].sort_values(["batch_size", "epochs", "seed"])
-    found = []
+    found, styles = [], batch_styles(mine["batch_size"].astype(int))
     for size, cells in mine.groupby("batch_size"):
         cells = cells[cells["epochs"] == cells["epochs"].max()]
-        found.append(Representative(batch_style(int(str(size))), cells.iloc[0].to_dict(), len(cells)))
+        found.append(Representative(styles[int(str(size))], cells.iloc[0].to_dict(), len(cells)))
     return found
 
 

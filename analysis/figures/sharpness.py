@@ -15,7 +15,7 @@ from analysis.figures.curve_sets import SHARED, Setup, shared_values
 from analysis.figures.figure import DATA, POWERS, Figure, Spec, curve_channels, encoded, layer, layered, rounded
 from analysis.figures.representatives import decades
 from analysis.tables.table import StudyTable
-from analysis.theme import SOLID, SeriesStyle, batch_style, regime_style
+from analysis.theme import SOLID, SeriesStyle, batch_styles, regime_style
 
 CURVE = [*SHARED, "regime", "momentum"]
 """What the networks of one chart share; batch size and seed vary in it."""
@@ -83,18 +83,19 @@ def edges_of_stability(momentum: float) -> list[float]:
 def _track(epochs: pd.DataFrame, column: str, title: str, where: str, slug: str) -> Figure:
     products = (epochs["lr"] * epochs[column]).astype(float)
     positive = epochs.assign(product=products)[products > 0]
+    styles = batch_styles(positive["batch_size"].astype(int))
     records: list[dict[str, Any]] = []
     for (size, epoch), seeds in positive.groupby(["batch_size", "epoch"]):
         found = seeds["product"].to_numpy(dtype=float)
         values = {"value": np.exp(np.log(found).mean()), "low": found.min(), "high": found.max()}
         of = {
             "cell": str(seeds["cell_id"].iloc[0]),
-            "curve": batch_style(int(str(size))).label,
+            "curve": styles[int(str(size))].label,
             "epoch": int(str(epoch)),
         }
         records.append(of | {name: rounded(float(value)) for name, value in values.items()})
     last = {record["curve"]: record for record in records}
-    shown = tuple(batch_style(int(size)) for size in sorted(positive["batch_size"].unique()))
+    shown = tuple(styles.values())
     edges = edges_of_stability(float(epochs["momentum"].iloc[0]))
     dashed = f", dashed: 2 (1 + momentum) = {edges[1]:g}" if len(edges) > 1 else ""
     reach = [record[end] for record in records for end in ("low", "high")]
@@ -168,10 +169,11 @@ def _density(entries: pd.DataFrame, where: str, slug: str) -> Figure:
     ends = np.concatenate([position(nodes, unit) for nodes, _ in masses.values()])
     grid = np.linspace(ends.min() - 4 * BELL, ends.max() + 4 * BELL, GRID)
     values = np.sign(grid) * unit * np.expm1(np.abs(grid))
+    styles = batch_styles(masses)
     records = [
         {
             "cell": str(cell),
-            "curve": batch_style(size).label,
+            "curve": styles[size].label,
             "value": rounded(float(value), 5),
             "density": rounded(float(height), 4),
         }
@@ -179,7 +181,7 @@ def _density(entries: pd.DataFrame, where: str, slug: str) -> Figure:
         for value, height in zip(values, smoothed(nodes, weights, grid, unit), strict=True)
         if height >= LEAST_DENSITY
     ]
-    shown = tuple(map(batch_style, masses))
+    shown = tuple(styles.values())
     images, parameters = int(first["subset_size"].iloc[0]), int(first["n_params"].iloc[0])
     seeds = ", ".join(map(str, sorted(set(first["seed"].astype(int)))))
     return Figure(
