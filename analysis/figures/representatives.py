@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from analysis.tables.lookup import Frame, of_network, of_trials
 from analysis.tables.robust_networks import networks
 from analysis.tables.table import StudyTable
@@ -117,9 +115,3 @@ def entries(table: StudyTable, frame: Frame, network: Representative, columns: S
 def heading(dataset: str, model: str) -> str:
     """Data set and model in words."""
     return f"{name(dataset)} · {name(model)}"
-
-
-def decades(low: float, high: float) -> list[float]:
-    """Powers of ten from below `low` to above `high`, at most eight: labels of a log axis."""
-    first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
-    return [10.0**k for k in range(first, last + 1, max(1, (last - first) // 8 + 1))]

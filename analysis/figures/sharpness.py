@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.figures.batch_size import log_ticks
 from analysis.figures.curve_sets import SHARED, Setup, shared_values
 from analysis.figures.figure import DATA, POWERS, Figure, Spec, curve_channels, encoded, layer, layered, rounded
-from analysis.figures.representatives import decades
 from analysis.tables.table import StudyTable
 from analysis.theme import SOLID, SeriesStyle, batch_styles, regime_style
 
@@ -123,11 +123,9 @@ def _track_template(
     round_ones = [epoch for epoch in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if first <= epoch <= last]
     ticks = round_ones if len(round_ones) > 1 else [first, last]
     x = encoded(alt.X("epoch:Q", title="epoch", scale=log, axis=alt.Axis(grid=False, values=ticks, format="d")))
-    low, high = min(reach), max(reach)
-    scale = alt.Scale(type="log", domain=[low / 1.3, high * 1.3], nice=False)
-    powers = decades(low, high)
-    marks = [step * tick for tick in powers for step in ((1, 2, 5) if len(powers) < 5 else (1,))]
-    axis = alt.Axis(labelExpr=POWERS, values=marks, labelOverlap=True)
+    low, high = min(reach) / 1.3, max(reach) * 1.3
+    scale = alt.Scale(type="log", domain=[low, high], nice=False)
+    axis = alt.Axis(labelExpr=POWERS, values=list(log_ticks(low, high)), labelOverlap=True)
     y = encoded(alt.Y("value:Q", title="rate × curvature", scale=scale, axis=axis))
     colour, shape = encoded(channels.color), encoded(channels.shape)
     tooltip = _tooltip("epoch:Q", "value:Q", "low:Q", "high:Q")
@@ -222,7 +220,7 @@ def _density_template(styles: Sequence[SeriesStyle], largest: float, unit: float
     scale = alt.Scale(type="symlog", constant=unit, nice=False)
     axis = alt.Axis(grid=False, values=ticks, labelExpr=POWERS, labelOverlap=True)
     x = encoded(alt.X("value:Q", title="eigenvalue", scale=scale, axis=axis))
-    heights = alt.Axis(labelExpr=POWERS, values=decades(LEAST_DENSITY, 10.0))
+    heights = alt.Axis(labelExpr=POWERS, values=list(log_ticks(LEAST_DENSITY, 10.0)))
     y = encoded(alt.Y("density:Q", title="density", scale=alt.Scale(type="log", nice=False), axis=heights))
     line: Spec = {"type": "line", "strokeWidth": 1.5, "opacity": 0.85}
     colour = encoded(curve_channels(styles).color)
