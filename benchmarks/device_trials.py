@@ -18,6 +18,7 @@ import multiprocessing
 import time
 from collections.abc import Container, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
+from functools import partial
 from typing import Any
 
 import torch
@@ -144,8 +145,7 @@ def main() -> int:
             if len(group) > 1:
                 trials.train(group, settings.replicas)
             for planned in group:
-                future = pool.submit(_probe, planned)
-                future.add_done_callback(lambda future, planned=planned: ended(planned, future))
+                pool.submit(_probe, planned).add_done_callback(partial(ended, planned))
     print(f"{len(work) - len(failed)} rows in {results.location}")
     return int(bool(failed))
 

@@ -208,13 +208,13 @@ def coverage(scale: float) -> Iterator[str]:
         lines.setdefault((name, rest, nominal, found.n), []).append(f"{size}: {rate(*found)}")
     yield "| interval | world | nominal (%) | held (%) | n |"
     yield "|---|---|---|---|---|"
-    for (name, rest, nominal, n), held in lines.items():
-        yield f"| {name} | {rest} | {nominal} | {'; '.join(held)} | {n} |"
+    for (name, rest, nominal, n), by_size in lines.items():
+        yield f"| {name} | {rest} | {nominal} | {'; '.join(by_size)} | {n} |"
     yield "\n| interval of a proportion (exact) | n | least | mean |"
     yield "|---|---|---|---|"
     shares = np.linspace(0.02, 0.98, 97)
     for n in (6, 12, 30):
-        held = 100 * c.proportion(clopper_pearson, n, shares)
+        held = 100 * c.proportion(n, shares)
         yield f"| Clopper-Pearson | {n} | {held.min():.1f} % | {held.mean():.1f} % |"
 
 
