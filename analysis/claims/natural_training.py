@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from analysis.claims.claim import Claim, Source, by_part, existential, most
+from analysis.claims.claim import Claim, Source
 from analysis.claims.curves import Scope, Setting
 from analysis.claims.measures import CLEAN, FGSM, LAMBDA1, PGD
 from analysis.claims.printed import agrees_with_yao, differs_from_yao
 from analysis.claims.reported import counterexamples, wrong_signs
+from analysis.claims.rules import by_part, existential, most
 from analysis.claims.tests import (
     SameVerdicts,
     differs,

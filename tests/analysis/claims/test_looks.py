@@ -12,7 +12,7 @@ from scipy import stats
 
 from analysis.claims.looks import together
 from analysis.claims.prospects import Prospect, continued, prospects
-from analysis.claims.tests import Stratum
+from analysis.claims.stratum import Stratum
 from analysis.reports.counterexamples import counterexample_report
 from analysis.statistics.thresholds import LOOK_SHARES, LOOKS
 from analysis.tables.looks import looks
