@@ -20,7 +20,6 @@ from study.curvature.eigen import (
     EigenResult,
     Matvec,
     accurate,
-    check_request,
     error_bounds,
     not_finite,
     random_vector,
@@ -105,7 +104,10 @@ def lanczos(
         >>> [round(value, 6) for value in result.eigenvalues]
         [-5.0, 3.0]
     """
-    check_request(dim, count, tolerance, max_matvecs, relative_error)
+    if dim < 1 or count < 1 or max_matvecs < 1:
+        raise ValueError(f"dim, count and max_matvecs must be at least 1, got {dim}, {count}, {max_matvecs}")
+    if not tolerance > 0 or (relative_error is not None and not relative_error > 0):
+        raise ValueError(f"tolerance and relative_error must be positive, got {tolerance} and {relative_error}")
     device = device or generator.device
     vectors = OrthonormalBasis(dim, dtype=basis_dtype, device=device)
     found = _Found(vectors, min(count, dim), tolerance, relative_error)
