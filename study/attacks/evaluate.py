@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from study.arithmetic import full_precision
 from study.attacks import ATTACKS
 from study.attacks.inputs import PROBE_SIZE, as_pixels, check_epsilon, check_split
-from study.attacks.losses import LOSSES, logits_and_input_gradient
+from study.attacks.losses import LOSSES, forward_backward
 from study.autograd import graph_bytes
 
 
@@ -220,7 +220,7 @@ def measure_clean_gradient(
         batch_size = images_at_once(model, x, y)
     zero, saturated = [], []
     for pixels, labels in batches(model, x, y, batch_size):
-        logits, gradient = logits_and_input_gradient(model, pixels, labels, loss_function)
+        logits, _, gradient = forward_backward(model, pixels, labels, loss_function)
         zero.append((gradient == 0).flatten(1).all(dim=1))
         p_true = logits.float().softmax(dim=1).gather(1, labels.unsqueeze(1)).squeeze(1)
         saturated.append(p_true == 1)
