@@ -44,6 +44,6 @@ class MultiplicativeNoise(SGD):
         losses = F.cross_entropy(self.model(x), y, reduction="none")
         noise = torch.randn(len(y), generator=self._generator, device=self._generator.device)
         self._differentiate((losses * noise.to(losses).mul(self._sigma).add(1)).mean())
-        self._update()
-        self.gradient_equivalents += len(y)
+        self.apply_gradients()
+        self.count(len(y))
         return losses.detach().mean()

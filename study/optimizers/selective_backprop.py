@@ -76,8 +76,8 @@ class SelectiveBackprop(SGD):
         loss = F.cross_entropy(logits, y)
         self._remember(F.cross_entropy(logits.detach(), y, reduction="none"))
         self._differentiate(loss)
-        self._update()
-        self.gradient_equivalents += len(y)
+        self.apply_gradients()
+        self.count(len(y))
         return loss.detach()
 
     def _losses(self, x: Tensor, y: Tensor) -> Tensor:

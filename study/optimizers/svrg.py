@@ -59,8 +59,8 @@ class SVRG(SGD):
         for p, gradient, full in zip(self._trained.values(), at_snapshot, self._full_gradient, strict=True):
             if p.grad is not None:
                 p.grad.sub_(gradient).add_(full)
-        self._update()
-        self.gradient_equivalents += 2 * len(y)
+        self.apply_gradients()
+        self.count(2 * len(y))
         return loss.detach()
 
     def _snapshot_gradient(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
