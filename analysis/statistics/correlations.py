@@ -156,10 +156,11 @@ def spearman(x: ArrayLike, y: ArrayLike) -> Correlation:
     Up to `EXACT_WITH_TIES` points p is that of all permutations (`permutation_p`): the t approximation, used
     beyond, says 2e-16 of four points in order, where chance does it in 2 of 24.
     """
-    found = partial_spearman(x, y, np.empty((np.size(x), 0)))
+    a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    found = partial_spearman(a, b, np.empty((a.size, 0)))
     if not np.isfinite(found.estimate) or found.n > EXACT_WITH_TIES:
         return found
-    return found._replace(p=permutation_p(stats.rankdata(x), stats.rankdata(y)))
+    return found._replace(p=permutation_p(stats.rankdata(a), stats.rankdata(b)))
 
 
 def over_seeds(x: Array, y: Array) -> Correlation:

@@ -29,7 +29,8 @@ def _series(column: pa.ChunkedArray) -> pd.Series:
     elif pa.types.is_string(kind) or pa.types.is_binary(kind):
         values = column.to_numpy()
     else:
-        return column.to_pandas()
+        numbers: pd.Series = column.to_pandas()
+        return numbers
     if pa.types.is_string(kind):  # equal texts as one object: a fraction of the memory, and faster to compare
         known: dict[str | None, str | None] = {}
         values[:] = [known.setdefault(word, word) for word in values]
