@@ -1,6 +1,6 @@
 """The first minutes on a GPU: its tests, the goals of speed, then full-size trials of paper A, in one command.
 
-    python -m benchmarks.device_check --out DIR [--minutes 8] [--device cuda] [TRIAL OPTION ...]
+    python -m benchmarks.device_check --out DIR [--minutes 8] [--device cuda] [-- TRIAL OPTION ...]
 
 1. tests: `pytest -m gpu`, for at most 90 seconds;
 2. goals: every row of `python -m benchmarks.gpu`, each for at most 75 seconds;
@@ -88,12 +88,14 @@ def main() -> int:
         prog="python -m benchmarks.device_check",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     command.add_argument("--minutes", type=float, default=8.0, help="of the whole check; default %(default)s")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="for log.txt and rows.parquet")
     command.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="default %(default)s")
-    options, chosen = command.parse_known_args()
+    command.add_argument(
+        "trials", nargs="*", metavar="TRIAL OPTION", help="those of benchmarks.device_trials, after --"
+    )
+    options = command.parse_args()
     on_gpu = options.device == "cuda"
     out, end = options.out.absolute(), time.monotonic() + 60 * options.minutes
     out.mkdir(parents=True, exist_ok=True)
@@ -108,7 +110,7 @@ def main() -> int:
     for number, name in enumerate(goals):
         limit = min(GOAL_SECONDS, (end - time.monotonic()) / (len(goals) - number + SHARES_OF_TRIALS))
         ended_well.append(run(out, f"goal_{name}", ["-m", "benchmarks.gpu", name, *of_goal], limit))
-    trials = chosen or (FULL_SIZE if on_gpu else SMALL)
+    trials = options.trials or (FULL_SIZE if on_gpu else SMALL)
     results = out / "results"
     run(
         out,
