@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import nn
@@ -42,6 +41,7 @@ from study.tuning import costs, timing
 from study.tuning.ends import LOST_RAY
 from study.tuning.progress import Progress
 from tests.cluster.multinode import gone, in_this_process, wait_for
+from tests.results.small import write_parquet
 from tests.trials.small import results_in, timeless
 
 SMALL = ["--grid", "smoke", "--epochs", "2", "--train-size", "64", "--test-size", "20", "--seeds", "0"]
@@ -112,7 +112,7 @@ def test_rows_of_a_newer_version_are_never_overwritten(tmp_path: Path, capsys: p
     results.create()
     schema = ROW_SCHEMA.with_metadata({**ROW_SCHEMA.metadata, b"schema_version": b"99"})
     file = tmp_path / f"trials/{trial_id}.parquet"
-    pq.write_table(pa.Table.from_pylist([empty_row() | {"trial_id": trial_id}], schema=schema), file)
+    write_parquet(pa.Table.from_pylist([empty_row() | {"trial_id": trial_id}], schema=schema), file)
     before = file.read_bytes()
     for option in ("--dry-run", "--no-report"):
         assert main(["--grid", "smoke", "--seeds", "0", "--results", str(tmp_path), option]) == 2

@@ -37,9 +37,6 @@ from study.results.storage import Stamp, Storage, masked, masked_in, shown_name
 
 _RENAME = "rename it and run again (rows are kept; what was asked before is forgotten)"
 
-WEIGHT_FILES = ("safetensors", "pt")
-"""Suffixes of stored weights: today's, and that of older versions."""
-
 CHECKPOINT_SECONDS = 30.0
 """A crash loses at most this much training, or one epoch if that is longer."""
 
@@ -220,20 +217,12 @@ class Results:
 
     def read_weights(self, trial_id: str) -> bytes | None:
         """A trial's trained weights, or None if there are none; `checkpoints.load_weights` compares their digest."""
-        found = (self._storage.read(f"weights/{trial_id}.{suffix}") for suffix in WEIGHT_FILES)
-        return next((content for content in found if content is not None), None)
+        return self._storage.read(f"weights/{trial_id}.safetensors")
 
     def trials_with_weights(self) -> set[str]:
         """The ids of the trials whose weights are stored, damaged or not."""
         names = (name.rpartition(".") for name in self.files("weights"))
-        return {trial_id for trial_id, _, suffix in names if suffix in WEIGHT_FILES}
-
-    def set_weights_aside(self, trial_id: str, reason: str) -> None:
-        """As `set_aside`, for the file that `read_weights` reads."""
-        for suffix in WEIGHT_FILES:
-            if self._storage.read(name := f"weights/{trial_id}.{suffix}") is not None:
-                return self.set_aside(name, reason)
-        return None
+        return {trial_id for trial_id, _, suffix in names if suffix == "safetensors"}
 
     def write_checkpoint(self, trial_id: str, state: bytes) -> None:
         """Store the state of a half-trained trial, in place of its older one."""

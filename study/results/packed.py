@@ -47,7 +47,7 @@ def pack(source: Results, location: str | Path) -> int:
                 f"{location} holds {lost} that {source.location} lacks: give another file, or unpack it into a new "
                 "folder and go on there"
             )
-    metadata = ROW_SCHEMA.metadata | {b"kind": PACKED_KIND, b"study": json.dumps(study).encode()} | digests.PARQUET_MARK
+    metadata = ROW_SCHEMA.metadata | {b"kind": PACKED_KIND, b"study": json.dumps(study).encode()}
     sink = io.BytesIO()
     pq.write_table(rows.replace_schema_metadata(metadata), sink, compression="zstd", compression_level=15)
     digests.add_to_parquet(sink)

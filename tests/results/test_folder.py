@@ -15,6 +15,7 @@ import pytest
 from study.results.folder import RecordsError, Results
 from study.results.schema import ROW_SCHEMA, Row, empty_row
 from study.results.storage import masked
+from tests.results.small import write_parquet
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_torn_foreign_and_other_schema_files_are_named_and_left_in_place(results
     (folder / "empty.parquet").write_bytes(b"")
     pq.write_table(pa.table({"x": [1]}), folder / "foreign.parquet")
     newer = ROW_SCHEMA.with_metadata({**ROW_SCHEMA.metadata, b"schema_version": b"99"})
-    pq.write_table(pa.Table.from_pylist([row("newer")], schema=newer), folder / "newer.parquet")
+    write_parquet(pa.Table.from_pylist([row("newer")], schema=newer), folder / "newer.parquet")
 
     rows, unreadable = results.read_rows()
 
