@@ -427,17 +427,8 @@ def decode_arrays(content: bytes) -> dict[str, npt.NDArray[Any]]:
 
 
 def _decode_json(content: bytes) -> Any:
-    """JSON as the standard has it. Raises ValueError for all else: NaN, Infinity, or nesting that has no end."""
+    """Raises ValueError for what is not JSON, or nested too deeply."""
     try:
-        return json.loads(content, parse_constant=_no_constant, parse_float=_finite)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    return number if math.isfinite(number) else _no_constant(digits)
+        return json.loads(content)
+    except RecursionError as error:
+        raise ValueError(error) from None

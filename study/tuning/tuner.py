@@ -56,7 +56,9 @@ def run_study(
     trackers: Trackers | None = None,
     outside: Outside | None = None,
 ) -> Progress:
-    """Run every trial of `work` on the Ray cluster joined, a parent before its children, expensive trials first.
+    """Run every trial of `work` on the Ray cluster joined, a parent before its children.
+
+    Half-trained networks go on first, then come expensive trials.
 
     Args:
         work: the trials with the probes that are not answered yet.
@@ -86,7 +88,8 @@ def run_study(
                 trackers.started(planned)
                 trackers.ended(planned.trial.trial_id, row)
     left = [planned for planned in work if planned.trial.trial_id not in progress.done]
-    left.sort(key=lambda planned: -expected[planned.trial.trial_id])
+    begun = {name.removesuffix(".pt") for name in results.files("checkpoints")}
+    left.sort(key=lambda planned: (planned.trial.trial_id not in begun, -expected[planned.trial.trial_id]))
     for generation in sorted({planned.trial.generation for planned in left}):
         run_trials(
             [planned for planned in left if planned.trial.generation == generation],

@@ -88,8 +88,9 @@ def test_a_folder_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
         Results(tmp_path / "file").create()
 
 
-def test_a_damaged_study_file_says_what_to_do(results: Results, tmp_path: Path) -> None:
-    (tmp_path / "r/study.json").write_text("{")
+@pytest.mark.parametrize("content", ["{", "[" * 100_000])
+def test_a_damaged_study_file_says_what_to_do(results: Results, tmp_path: Path, content: str) -> None:
+    (tmp_path / "r/study.json").write_text(content)
     with pytest.raises(RecordsError, match=r"study\.json is damaged.*rename it"):
         results.read_study()
 
@@ -183,13 +184,6 @@ def test_damaged_arrays_are_named_and_set_aside(
 def test_a_study_file_that_is_a_folder_says_what_to_do(results: Results, tmp_path: Path) -> None:
     (tmp_path / "r/study.json").mkdir()
     with pytest.raises(RecordsError, match=r"study\.json is damaged"):
-        results.read_study()
-
-
-@pytest.mark.parametrize("content", ['{"requests": [{"epochs": Infinity}]}', "[" * 100_000, '{"x": 1e999}'])
-def test_a_study_file_that_is_not_json_is_refused(results: Results, tmp_path: Path, content: str) -> None:
-    (tmp_path / "r/study.json").write_text(content)
-    with pytest.raises(RecordsError, match="rename it"):
         results.read_study()
 
 
