@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,22 @@ class HangDetector:
         return hung
 
 
+def _guarded(hook: Callable[..., None]) -> Callable[..., None]:
+    """The hook, then the display. An error is shown there: raised in a hook, it would end the study."""
+
+    @wraps(hook)
+    def guarded(self: StudyCallback, *arguments: Any, **info: Any) -> None:
+        try:
+            hook(self, *arguments, **info)
+            self._display.refresh()
+        except Exception as error:
+            self._progress.last = (f"({hook.__name__}: {error})",)
+
+    return guarded
+
+
 class StudyCallback(tune.Callback):
-    """Keeps Progress up to date and records failures. An exception in a hook would end the study: each is caught."""
+    """Keeps Progress up to date, kills hung trials, raises shares of a GPU and records failures."""
 
     def __init__(
         self,
@@ -96,59 +111,56 @@ class StudyCallback(tune.Callback):
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles callbacks; this one is used in the driver only
 
+    @_guarded
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A worker has started the trial."""
+        trial_id = trial.config["trial_id"]
         self._hang_detector.reported(trial)
-        self._guard(self._progress.start, trial)
-        self._guard(lambda trial_id: self._trackers.started(self._plan[trial_id]), trial)
+        self._progress.start(trial_id)
+        self._trackers.started(self._plan[trial_id])
 
+    @_guarded
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
         """The trial has reported."""
+        trial_id = trial.config["trial_id"]
         self._hang_detector.reported(trial)
-        self._guard(lambda trial_id: self._progress.metrics(trial_id, result), trial)
-        self._guard(lambda trial_id: self._trackers.reported(trial_id, result), trial)
+        self._progress.metrics(trial_id, result)
+        self._trackers.reported(trial_id, result)
 
+    @_guarded
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The trial's worker was lost; Tune starts it again."""
         self._hang_detector.ended(trial)
-        self._guard(self._progress.retry, trial)
+        self._progress.retry(trial.config["trial_id"])
 
+    @_guarded
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The trial has ended; it has a row if it reported a status, unless its share of a GPU was too small."""
+        trial_id, result = trial.config["trial_id"], trial.last_result or {}
         self._hang_detector.ended(trial)
+        status = result.get("status")
+        if status == OUT_OF_GPU_MEMORY:
+            before = self._shares[trial_id]
+            self._shares[trial_id] = larger_share(before)
+            self._progress.enlarge(trial_id, before, self._shares[trial_id])
+        elif status is not None:
+            self._progress.finish(trial_id, status, result)
+            self._trackers.ended(trial_id, result)
 
-        def finish(trial_id: str) -> None:
-            status = (trial.last_result or {}).get("status")
-            if status == OUT_OF_GPU_MEMORY:
-                before = self._shares[trial_id]
-                self._shares[trial_id] = larger_share(before)
-                self._progress.enlarge(trial_id, before, self._shares[trial_id])
-            elif status is not None:
-                self._progress.finish(trial_id, status, trial.last_result)
-                self._trackers.ended(trial_id, trial.last_result)
-
-        self._guard(finish, trial)
-
+    @_guarded
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The trial's worker was lost, and Tune gives the trial up."""
+        trial_id = trial.config["trial_id"]
         self._hang_detector.ended(trial)
-        self._guard(
-            lambda trial_id: self.record_failure(
-                trial_id, self._hang_detector.reason(trial_id) or failure_reason(trial)
-            ),
-            trial,
-        )
+        self.record_failure(trial_id, self._hang_detector.reason(trial_id) or failure_reason(trial))
 
+    @_guarded
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Tune has processed its workers' events, as it does ten times a second."""
-        try:
-            for trial_id in self._hang_detector.kill_hung():
-                reason = self._hang_detector.reason(trial_id)
-                self._progress.note(trial_id, str(reason))
-                self._results.write_log(trial_id, f"{reason}\n")
-            self._display.refresh()
-        except Exception as error:
-            self._progress.last = (f"(check for hung trials: {error})",)
+        for trial_id in self._hang_detector.kill_hung():
+            reason = str(self._hang_detector.reason(trial_id))
+            self._progress.note(trial_id, reason)
+            self._results.write_log(trial_id, f"{reason}\n")
 
     def record_failure(self, trial_id: str, reason: str) -> None:
         """Give up on a trial: its row says why, and the others continue."""
@@ -158,13 +170,6 @@ class StudyCallback(tune.Callback):
             reason = f"{reason}; and its row could not be written: {error}"
         self._progress.finish(trial_id, "failed", {"status_reason": reason})
         self._trackers.ended(trial_id, {"status": "failed", "status_reason": reason})
-
-    def _guard(self, update: Callable[[str], None], trial: Any) -> None:
-        try:
-            update(trial.config["trial_id"])
-            self._display.refresh()
-        except Exception as error:
-            self._progress.last = (f"(progress display: {error})",)
 
 
 def failure_reason(trial: Any) -> str:
