@@ -269,7 +269,7 @@ class Results:
         """
         try:
             content = self._storage.read("study.json")
-            study: dict[str, Any] = {} if content is None else masked_in(_decode_json(content))
+            study: dict[str, Any] = {} if content is None else _decode_json(content)
         except (ValueError, OSError) as error:
             raise RecordsError(f"{self.location}/study.json is damaged ({error}); {_RENAME}") from error
         requests = study.get("requests", []) if isinstance(study, dict) else None
