@@ -21,7 +21,7 @@ from rich.table import Table
 from analysis.claims import evaluate
 from analysis.claims.claim import Verdict
 from analysis.claims.measures import clean_delta, in_words, interval_in_words
-from analysis.claims.tests import Stratum
+from analysis.claims.stratum import Stratum
 from analysis.output.columns import COMPARISON
 from analysis.output.downloads import write_tables
 from analysis.statistics.estimates import Floats, LinearContrast, mean_of_seeds

@@ -18,7 +18,7 @@ import pyarrow as pa
 from analysis.claims.claim import to_frame
 from analysis.claims.looks import DECIDED
 from analysis.claims.prospects import claims_about
-from analysis.claims.tests import Stratum
+from analysis.claims.stratum import Stratum
 from analysis.findings import Findings, find
 from analysis.output.conclusion import conclude
 from analysis.published import published

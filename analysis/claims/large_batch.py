@@ -14,7 +14,7 @@ from itertools import product
 
 import numpy as np
 
-from analysis.claims.claim import Claim, Rule, Ruling, Source, most, universal
+from analysis.claims.claim import Claim, Source
 from analysis.claims.curves import Curve, Measure, Scope, Setting
 from analysis.claims.measures import (
     CLEAN,
@@ -38,8 +38,10 @@ from analysis.claims.networks import (
     second_order_models_are_weaker,
 )
 from analysis.claims.pairings import Arms
+from analysis.claims.rules import Rule, Ruling, most, universal
 from analysis.claims.spectra import input_hessians, negative_samples, positive_spectrum, saddle
-from analysis.claims.tests import Decide, SameVerdicts, Stratum, Test, as_claimed, paired
+from analysis.claims.stratum import Stratum
+from analysis.claims.tests import Decide, SameVerdicts, Test, as_claimed, paired
 from analysis.statistics.association_tests import fall_together, opposed, unrelated
 from analysis.statistics.estimates import ALONG_BATCH_SIZES, AT_ONE_SIZE, Finding, Reach, Sample
 from analysis.statistics.sample_tests import contrast, falls_from_peak, trend

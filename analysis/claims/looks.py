@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from analysis.claims.curves import Evidence
-from analysis.claims.tests import Stratum
+from analysis.claims.stratum import Stratum
 from analysis.statistics.estimates import Decision, Floats
 from analysis.statistics.thresholds import SIGNIFICANCE
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from analysis.claims.claim import Claim, Source, by_part, existential, most
+from analysis.claims.claim import Claim, Source
 from analysis.claims.curves import Scope, Setting
 from analysis.claims.measures import CLEAN, FGSM, LAMBDA1, PGD
 from analysis.claims.printed import agrees_with_yao, differs_from_yao
 from analysis.claims.reported import counterexamples, wrong_signs
+from analysis.claims.rules import by_part, existential, most
 from analysis.claims.tests import (
     SameVerdicts,
     differs,
+    each_step_of_momentum,
     flatness,
     flatter_than,
     momentum_changes_nothing,
@@ -131,14 +133,14 @@ CLAIMS = (
         "LR: with larger momentum there is better generalization",
         Source(PAPER, "4.1", LR_MOMENTUM_ACCURACY),
         Scope(MOMENTUM_STUDIES, LR_MOMENTA),
-        tests=[more_momentum(+1, CLEAN)],
+        tests=[more_momentum(+1, CLEAN), each_step_of_momentum(+1, CLEAN)],
     ),
     Claim(
         "A11",
         "LR: a larger momentum leads (in most cases) to a more robust model",
         Source(PAPER, "1, 4.1", LR_MOMENTUM_ACCURACY + LR_MOMENTUM_PGD),
         Scope(MOMENTUM_STUDIES, LR_MOMENTA),
-        tests=[more_momentum(+1, FGSM, PGD)],
+        tests=[more_momentum(+1, FGSM, PGD), each_step_of_momentum(+1, FGSM, PGD)],
         rule=most,
     ),
     Claim(
@@ -146,7 +148,7 @@ CLAIMS = (
         "LR: the curvature reduces with larger momentum",
         Source(PAPER, "4.1", LR_MOMENTUM_LAMBDA1),
         Scope(MOMENTUM_STUDIES, LR_MOMENTA),
-        tests=[more_momentum(-1, LAMBDA1)],
+        tests=[more_momentum(-1, LAMBDA1), each_step_of_momentum(-1, LAMBDA1)],
     ),
     Claim(
         "A13",
@@ -231,7 +233,7 @@ CLAIMS = (
         "In both the set ups LR and LR/BS, accuracy improves with increased momentum (here: LR/BS; A10 is about LR)",
         Source(PAPER, "4", LR_BS_MOMENTUM_ACCURACY),
         Scope(MOMENTUM_STUDIES, LR_BS_MOMENTA),
-        tests=[more_momentum(+1, CLEAN)],
+        tests=[more_momentum(+1, CLEAN), each_step_of_momentum(+1, CLEAN)],
         contradicts=("A15",),
     ),
     Claim(
@@ -239,7 +241,11 @@ CLAIMS = (
         "Training with a larger momentum value leads to (in most cases) a more robust model, under LR and LR/BS alike",
         Source(PAPER, "1", LR_MOMENTUM_ACCURACY + LR_MOMENTUM_PGD + LR_BS_MOMENTUM_ACCURACY + LR_BS_MOMENTUM_PGD),
         Scope(MOMENTUM_STUDIES, LR_MOMENTA + LR_BS_MOMENTA),
-        tests=[more_momentum(+1, FGSM, PGD, settings=settings) for settings in (LR_MOMENTA, LR_BS_MOMENTA)],
+        tests=[
+            asked(+1, FGSM, PGD, settings=settings)
+            for settings in (LR_MOMENTA, LR_BS_MOMENTA)
+            for asked in (more_momentum, each_step_of_momentum)
+        ],
         rule=most,
         contradicts=("A15",),
     ),

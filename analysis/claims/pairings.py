@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -67,12 +68,29 @@ def against_no_momentum(curves: list[Curve], *, every: bool = False) -> Iterator
     The largest of the paper's, or for another network of those planned or run: which one is tested depends neither on
     what diverged nor on what was trained first.
     """
+    for none, *more in _by_momentum(curves):
+        for curve in more if every else more[-1:]:
+            yield _more_momentum(none, curve)
+
+
+def against_the_next_smaller(curves: list[Curve]) -> Iterator[Arms]:
+    """In each study every momentum's curve, after that of the next smaller one; none where there are only two."""
+    for study in _by_momentum(curves):
+        for fewer, more in pairwise(study) if len(study) > 2 else ():
+            yield _more_momentum(fewer, more)
+
+
+def _by_momentum(curves: list[Curve]) -> Iterator[list[Curve]]:
+    """The curves of each study that has one without momentum, that one first, the larger momenta after it."""
     for study in by_study(curves):
-        none = [curve for curve in study if curve.keys["momentum"] == 0.0]
-        more = sorted((c for c in study if c.keys["momentum"] != 0.0), key=lambda c: float(c.keys["momentum"]))
-        for curve in (more if every else more[-1:]) if none else []:
-            momentum = f"momentum {curve.keys['momentum']:g} against {none[0].keys['momentum']:g}"
-            yield Arms({"regime": curve.keys["regime"], "momentum": momentum}, (none[0], curve))
+        ordered = sorted(study, key=lambda curve: float(curve.keys["momentum"]))
+        if ordered[0].keys["momentum"] == 0.0:
+            yield ordered
+
+
+def _more_momentum(fewer: Curve, more: Curve) -> Arms:
+    momentum = f"momentum {more.keys['momentum']:g} against {fewer.keys['momentum']:g}"
+    return Arms({"regime": more.keys["regime"], "momentum": momentum}, (fewer, more))
 
 
 def momentum_in_two_regimes(steep: str, level: str) -> Callable[[list[Curve]], Iterator[Arms]]:

@@ -11,7 +11,8 @@ import numpy as np
 from analysis.claims.curves import Curve, Evidence, Measure
 from analysis.claims.measures import robust_accuracy
 from analysis.claims.pairings import Arms
-from analysis.claims.tests import ReportTest, Stratum, Test, alone, on_sound_cells, within, worded
+from analysis.claims.stratum import Stratum
+from analysis.claims.tests import ReportTest, Test, alone, on_sound_cells, within, worded
 from analysis.published import published
 from analysis.statistics.estimates import Decision, Finding, Sample
 from analysis.statistics.sample_tests import no_difference

@@ -13,11 +13,13 @@ from functools import partial
 import numpy as np
 
 from analysis.claims import claims_of
-from analysis.claims.claim import Claim, Levels
+from analysis.claims.claim import Claim
 from analysis.claims.curves import Curve, Evidence, Key
 from analysis.claims.looks import DECIDED, over_looks
 from analysis.claims.pairings import Arms
-from analysis.claims.tests import AGREEMENT, OverNetworks, ReportTest, SameVerdicts, Stratum, Test
+from analysis.claims.rules import Levels
+from analysis.claims.stratum import Stratum
+from analysis.claims.tests import AGREEMENT, OverNetworks, ReportTest, SameVerdicts, Test
 from analysis.statistics.estimates import Reach, Sample
 from analysis.statistics.intervals import logit_accuracy
 from analysis.statistics.thresholds import LOOK_SHARES, LOOKS

@@ -12,7 +12,8 @@ import pandas as pd
 from analysis.claims.curves import Curve, Evidence, Measure, Setting, by_study, curve_keys
 from analysis.claims.measures import FGSM, LAMBDA1, PGD, in_words, times, with_units
 from analysis.claims.pairings import Arms, against, each, each_setting
-from analysis.claims.tests import ReportTest, Stratum, Test, on_sound_cells
+from analysis.claims.stratum import Stratum
+from analysis.claims.tests import ReportTest, Test, on_sound_cells
 from analysis.reports.counterexamples import COUNTEREXAMPLE, counterexample_report
 from analysis.statistics.association_tests import fall_together, opposed, opposed_over_cells, sharper_more_robust
 from analysis.statistics.estimates import AT_ONE_SIZE, Decision, Finding, Sample

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from analysis.claims.claim import Claim, Source, by_part, existential, most
+from analysis.claims.claim import Claim, Source
 from analysis.claims.curves import Curve, Measure, Scope, Setting
 from analysis.claims.measures import CLEAN, LAMBDA1, TRAINED, attack_ratio, robust_accuracy
 from analysis.claims.pairings import Arms, against
@@ -22,6 +22,7 @@ from analysis.claims.reported import (
     opposed_along_batch_size,
     sharper_yet_more_robust,
 )
+from analysis.claims.rules import by_part, existential, most
 from analysis.claims.tests import Test, alone, as_claimed, differs, equal, flatness, gains_nothing, trends
 from analysis.statistics.estimates import Finding, Sample
 from analysis.statistics.sample_tests import contrast, paired_difference

@@ -12,7 +12,8 @@ from scipy import stats
 from analysis.claims.curves import Evidence, Scope
 from analysis.claims.measures import converged, training_spectra
 from analysis.claims.networks import Record, papers_networks
-from analysis.claims.tests import OverNetworks, Stratum
+from analysis.claims.stratum import Stratum
+from analysis.claims.tests import OverNetworks
 from analysis.statistics.estimates import Decision
 from analysis.statistics.thresholds import MIN_FINITE_SHARE, MIN_SEEDS, PSD_TOLERANCE, SIGNIFICANCE
 from analysis.tables.robust_networks import ORIGINAL, Network, networks

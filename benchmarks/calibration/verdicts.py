@@ -8,10 +8,11 @@ from functools import partial
 
 import numpy as np
 
-from analysis.claims.claim import Rule, existential, most, universal
 from analysis.claims.curves import Curve
 from analysis.claims.measures import FGSM
-from analysis.claims.tests import Decide, Stratum, on_sound_cells, paired
+from analysis.claims.rules import Rule, existential, most, universal
+from analysis.claims.stratum import Stratum
+from analysis.claims.tests import Decide, on_sound_cells, paired
 from analysis.reports.associations import mean_residuals
 from analysis.statistics.association_tests import fall_together, opposed, unrelated
 from analysis.statistics.correlations import over_seeds

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.claims.claim import Verdict, outcome
-from analysis.claims.tests import Stratum
+from analysis.claims.stratum import Stratum
 from analysis.figures import FIGURES
 from analysis.figures.large_batch import LANDSCAPES
 from analysis.findings import Findings

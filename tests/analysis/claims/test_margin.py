@@ -9,7 +9,8 @@ import pytest
 
 from analysis.claims.curves import Curve
 from analysis.claims.measures import CLEAN
-from analysis.claims.tests import Margin, as_claimed, below, trends, within
+from analysis.claims.stratum import Margin
+from analysis.claims.tests import as_claimed, below, trends, within
 from analysis.statistics.estimates import Finding
 
 

@@ -1,4 +1,4 @@
-"""Claims A10 to A15, on momentum, where the truth was planted."""
+"""Claims A10 to A15, A21 and A22, on momentum, where the truth was planted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from search_spaces.natural_training import STUDIES
+from search_spaces.natural_training import MOMENTA, STUDIES
 from study.results.schema import Row
 from tests.analysis.claims.planted_claims import SIZES, judge, regimes, rng
 from tests.analysis.synthetic import Curve, curve_rows, flat
@@ -146,7 +146,41 @@ class TestMomentum:
         rows += curve_rows(regime="lr", momentum=0.5, clean=flat(0.95), rng=rng(2))
         found = judge("A10", rows + curve_rows(regime="lr", momentum=0.9, diverged=SIZES, rng=rng(3)))
         assert found.verdict == "inconclusive"
-        assert [s.keys["momentum"] for s in found.strata] == ["momentum 0.9 against 0"]
+        steps = ["momentum 0.5 against 0", "momentum 0.9 against 0.5"]
+        assert [s.keys["momentum"] for s in found.strata] == ["momentum 0.9 against 0", *steps]
+
+    @pytest.mark.parametrize(
+        ("claim", "regime", "measure", "level", "gain"),
+        [
+            ("A10", "lr", "clean", 0.8, 0.1),
+            ("A12", "lr", "log2_lambda1", 4.0, -2.0),
+            ("A21", "lr_bs", "clean", 0.8, 0.1),
+        ],
+    )
+    def test_every_step_of_momentum_must_go_the_same_way(
+        self, claim: str, regime: str, measure: str, level: float, gain: float
+    ) -> None:
+        def reached(shares: Iterable[float], **both: Any) -> str:
+            rows: list[Row] = []
+            for k, (momentum, share) in enumerate(zip(MOMENTA, shares, strict=True)):
+                curve = {measure: flat(level + share * gain)}
+                rows += curve_rows(regime=regime, momentum=momentum, rng=rng(k), **curve, **both)
+            return judge(claim, rows).verdict
+
+        assert reached((0, 0.05, 0.2, 1)) == "supported"  # no step but the last is as large as the least that counts
+        assert reached((0, -0.2, 0.2, 1)) == "refuted"
+        assert reached((0, 0.05, 0.2, 1), noise=0.1, lambda_noise=2.0) == "inconclusive"
+        assert reached((0, -0.1, 0.2, 1), noise=0.1, lambda_noise=2.0) == "inconclusive"
+
+    def test_a15_is_about_every_momentum(self) -> None:
+        def reached(at_half: float) -> str:
+            rows: list[Row] = []
+            for k, momentum in enumerate(MOMENTA):
+                clean = flat(0.98 - at_half * (momentum == 0.5))
+                rows += curve_rows(regime="lr_bs", momentum=momentum, clean=clean, noise=0.0005, rng=rng(k))
+            return judge("A15", rows).verdict
+
+        assert (reached(0.0), reached(0.05)) == ("supported", "refuted")
 
     def test_a15(self) -> None:
         same: dict[str, Curve] = {"clean": flat(0.98)}

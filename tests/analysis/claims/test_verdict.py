@@ -13,18 +13,14 @@ from analysis.claims.claim import (
     Coverage,
     Source,
     Verdict,
-    by_part,
-    existential,
-    most,
     prefer_papers_protocol,
     relate_losses,
     to_frame,
-    universal,
-    where_run,
 )
 from analysis.claims.large_batch import EVERY
 from analysis.claims.measures import with_units
-from analysis.claims.tests import Stratum
+from analysis.claims.rules import by_part, existential, most, universal, where_run
+from analysis.claims.stratum import Stratum
 from analysis.statistics.estimates import Decision, amount
 from analysis.statistics.multiplicity import most_hold
 

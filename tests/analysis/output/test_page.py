@@ -12,7 +12,7 @@ import pytest
 
 from analysis.claims import CLAIMS
 from analysis.claims.claim import Coverage, Source, Verdict, relate_losses
-from analysis.claims.tests import Stratum
+from analysis.claims.stratum import Stratum
 from analysis.figures.curve_sets import setups
 from analysis.findings import Findings, find
 from analysis.output.conclusion import by_claim, conclude
