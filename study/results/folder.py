@@ -287,13 +287,9 @@ class Results:
             self._storage.make_folder(PurePosixPath("sources", place).parent.as_posix())
             self._storage.write(f"sources/{place}", text.encode())
 
-    def read_gpu_shares(self) -> dict[str, Any]:
-        """What was measured of trials on GPUs, by kind of trial; empty if nothing was, or if the file is damaged."""
-        try:
-            stored = _decode_json(self._storage.read("gpu_shares.json") or b"{}")
-        except ValueError:
-            return {}
-        return stored if isinstance(stored, dict) else {}
+    def read_gpu_shares(self) -> Any:
+        """What was measured of trials on GPUs, by kind of trial. Raises ValueError if the file is damaged."""
+        return _decode_json(self._storage.read("gpu_shares.json") or b"{}")
 
     def write_gpu_shares(self, shares: Mapping[str, Any]) -> None:
         """Replace what was measured of trials on GPUs."""
