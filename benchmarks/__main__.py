@@ -1,4 +1,4 @@
-"""Every benchmark as one table: python -m benchmarks [GROUP ...] [--json FILE] [--data-dir DIR].
+"""Every benchmark as one table: python -m benchmarks [GROUP ...] [--data-dir DIR].
 
 Each figure is a ratio against a named peer on the same work in the same run, the median of several pairs, and is
 printed only after both sides were found to do the same. Most groups are also commands of their own with more options:
@@ -8,25 +8,15 @@ python -m benchmarks.GROUP --help.
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 
 from benchmarks.row import HEADER, Row, machine, parser
 
-GROUPS = (
-    "training",
-    "attacks",
-    "curvature",
-    "input_curvature",
-    "smoke",
-    "report",
-    "gpu",
-)
+GROUPS = ("training", "attacks", "curvature", "report", "gpu")
 
 
 def group_rows(group: str, data_dir: str | None) -> Iterator[Row]:
@@ -42,25 +32,18 @@ def main() -> int:
     """Print the table; returns the exit status, 1 if a group failed or found that its sides differ."""
     command = parser(__doc__, "GROUP", GROUPS)
     command.prog = "python -m benchmarks"
-    command.add_argument("--json", type=Path, metavar="FILE", help="also write the rows and the machine to FILE")
     command.add_argument("--data-dir", default=os.environ.get("STUDY_DATA_DIR"), help="default $STUDY_DATA_DIR")
     options = command.parse_args()
     torch.set_num_threads(1)  # a trial owns one CPU unless told otherwise
-    measured_on = machine()
-    print(", ".join(f"{name} {value}" for name, value in measured_on.items() if value is not None))
-    print(HEADER)
-    found, status = [], 0
+    print(machine(), HEADER, sep="\n")
+    status = 0
     for group in options.names or GROUPS:
         try:
             for row in group_rows(group, options.data_dir):
-                found.append(row)
                 print(row, flush=True)
         except (Exception, SystemExit) as error:
             print(f"{group}: {type(error).__name__}: {error}", file=sys.stderr)
             status = 1
-    if options.json:
-        content = {"machine": measured_on, "rows": [row.to_dict() for row in found]}
-        options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return status
 
 

@@ -1,6 +1,6 @@
 """FGSM and PGD-40 on real or built-in images against torchattacks and foolbox, as ratios measured in pairs in one run.
 
-python -m benchmarks.attacks [MODEL ...] [--images N] [--steps 40]
+python -m benchmarks.attacks [MODEL ...]
 
 On one thread, from the clean images, with the clean predictions as labels. No ratio is printed unless the network
 predicts the same class for every image under both attacks. We attack as many images at a time as trials do, a peer
@@ -106,14 +106,5 @@ def predict(model: nn.Module, x: Tensor) -> Tensor:
         return classes
 
 
-def main() -> None:
-    """Print the rows."""
-    command = parser(__doc__, "MODEL", SETTINGS)
-    command.add_argument("--images", type=int, help="default by model")
-    command.add_argument("--steps", type=int, default=PGD_STEPS, help="of PGD; default %(default)s")
-    options = command.parse_args()
-    print_rows(rows(options.names, options.images, options.steps))
-
-
 if __name__ == "__main__":
-    main()
+    print_rows(rows(parser(__doc__, "MODEL", SETTINGS).parse_args().names))

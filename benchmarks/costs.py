@@ -59,7 +59,8 @@ def measure(name: str) -> None:
 
 
 if __name__ == "__main__":
+    models = parser(__doc__, "MODEL", MODELS).parse_args().names or MODELS
     torch.set_num_threads(1)
     print("model       s/step   s/image  attack pass/train pass  hvp/train pass")
-    for model in parser(__doc__, "MODEL", MODELS).parse_args().names or MODELS:
+    for model in models:
         measure(model)

@@ -1,8 +1,8 @@
 """lambda1 and the top 20 of the Hessian against PyHessian and curvlinops + scipy's eigsh, as paired ratios in one run.
 
-python -m benchmarks.curvature [CASE ...] [--images N] [--trained EPOCHS] [--counts 1,20] [--data-dir DIR]
+python -m benchmarks.curvature [CASE ...] [--counts 1,20] [--data-dir DIR]
 
-Cases: `m1-fresh` (trained for one epoch), `m1-long` (for EPOCHS), both on 200 images, where the method itself takes
+Cases: `m1-fresh` (trained for one epoch), `m1-long` (for ten), both on 200 images, where the method itself takes
 time, `m1-10000` (m1-long on 10,000, a size of the study; minutes) and `c1` (one epoch). m1 is trained on MNIST,
 c1 on CIFAR-10 if --data-dir (or $STUDY_DATA_DIR) has them, else on scikit-learn's digits, of which there are fewer, and
 on random images; the output says which. Ours runs at the tolerance that the grids ask for.
@@ -45,8 +45,6 @@ from study.training import streams
 
 RELATIVE_ERROR = 1e-4
 CHUNK = 500
-LONG = 10
-"""Epochs of m1-long and m1-10000."""
 EIGSH_RESIDUAL = 1e-3
 """Tolerance of eigsh for several eigenvalues, relative to each: residual^2 / gap is then below 1e-4 down to a relative
 gap of 1e-2. For one eigenvalue eigsh has our tolerance."""
@@ -56,19 +54,19 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Case:
-    """One trained network and the images that its Hessian is taken on; `images` by default."""
+    """One trained network, and how many images its Hessian is taken on."""
 
     model: str
     dataset: str
-    epochs: int | None
+    epochs: int
     train_images: int
     images: int
 
 
 CASES = {
     "m1-fresh": Case("m1", "mnist", 1, 5000, 200),
-    "m1-long": Case("m1", "mnist", None, 5000, 200),
-    "m1-10000": Case("m1", "mnist", None, 5000, 10_000),
+    "m1-long": Case("m1", "mnist", 10, 5000, 200),
+    "m1-10000": Case("m1", "mnist", 10, 5000, 10_000),
     "c1": Case("c1", "cifar10", 1, 300, 20),
 }
 
@@ -226,22 +224,14 @@ def measure(case: str, work: str, model: nn.Module, x: Tensor, y: Tensor, count:
         yield Row("lambda1" if count == 1 else f"top {count}", work, peer, *times, f"{mine}; {theirs}")
 
 
-def rows(
-    cases: Sequence[str] = (),
-    counts: Sequence[int] = (1, 20),
-    *,
-    images: int | None = None,
-    long: int = LONG,
-    data_dir: str | None = None,
-) -> Iterator[Row]:
-    """Rows of every case and count; `long`: epochs that m1-long and m1-10000 are trained for."""
+def rows(cases: Sequence[str] = (), counts: Sequence[int] = (1, 20), *, data_dir: str | None = None) -> Iterator[Row]:
+    """Rows of every case and count."""
     for name in cases or CASES:
         case = CASES[name]
-        size, epochs = images or case.images, case.epochs or long
-        what, x, y = data(case.dataset, max(size, case.train_images), data_dir)
-        model = trained(case.model, x[: case.train_images], y[: case.train_images], epochs)
-        x, y = x[:size], y[:size]
-        work = f"{name}, {epochs} epochs, {what}, {len(y)} images"
+        what, x, y = data(case.dataset, max(case.images, case.train_images), data_dir)
+        model = trained(case.model, x[: case.train_images], y[: case.train_images], case.epochs)
+        x, y = x[: case.images], y[: case.images]
+        work = f"{name}, {case.epochs} epochs, {what}, {len(y)} images"
         for count in counts:
             yield from measure(name, work, model, x, y, count)
 
@@ -249,15 +239,11 @@ def rows(
 def main() -> None:
     """Print the rows."""
     command = parser(__doc__, "CASE", CASES)
-    command.add_argument("--images", type=int, help="of the Hessian; default: the case's number")
-    command.add_argument(
-        "--trained", type=int, default=LONG, metavar="EPOCHS", help="of m1-long and m1-10000; default %(default)s"
-    )
     command.add_argument("--counts", default="1,20", help="eigenvalues wanted; default %(default)s")
     command.add_argument("--data-dir", default=os.environ.get("STUDY_DATA_DIR"), help="default $STUDY_DATA_DIR")
     options = command.parse_args()
     counts = [int(count) for count in options.counts.split(",")]
-    print_rows(rows(options.names, counts, images=options.images, long=options.trained, data_dir=options.data_dir))
+    print_rows(rows(options.names, counts, data_dir=options.data_dir))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Training, attacks and lambda1 on a GPU against what one would write instead, as paired ratios in one run.
 
-python -m benchmarks.gpu [ROW ...] [--device cuda] [--images N] [--data-dir DIR]
+python -m benchmarks.gpu [ROW ...] [--device cuda] [--data-dir DIR]
 
 - recorded: an epoch of m1_20 at batch 16, its steps replayed as a CUDA graph, against a plain loop over the same images
   on the same device;
@@ -307,10 +307,9 @@ def main() -> None:
     """Print the rows."""
     command = parser(__doc__, "ROW", ROWS)
     command.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="default %(default)s")
-    command.add_argument("--images", type=int, help="default by row and device")
     command.add_argument("--data-dir", help="attack m1_20 trained on MNIST from here; default: on the built-in digits")
     options = command.parse_args()
-    print_rows(rows(tuple(options.names), options.device, options.images, options.data_dir))
+    print_rows(rows(tuple(options.names), options.device, data_dir=options.data_dir))
 
 
 if __name__ == "__main__":

@@ -76,10 +76,10 @@ def _trained(table: StudyTable) -> Iterator[str]:
     for setup, networks in table.trials.groupby(["dataset", "model", "epochs", "train_size", "test_size"]):
         dataset, model, epochs, train_size, test_size = cast(tuple[str, str, int, int, int], setup)
         attacks = table.attacks[table.attacks["trial_id"].isin(networks["trial_id"])]
-        epsilons = ", ".join(f"{one:g}" for one in sorted(attacks["epsilon"].unique()))
         yield (
             f"- {name(dataset)}, {name(model)}: {len(networks)} networks, {attacks['trial_id'].nunique()} of them "
-            f"attacked at ε = {epsilons}; {train_size:,} training images, {epochs} epochs, {test_size:,} test images."
+            f"attacked at ε = {_listed(attacks['epsilon'])}; {train_size:,} training images, {epochs} epochs, "
+            f"{test_size:,} test images."
         )
         trained = [
             f"{len(of)} on {_device(str(device))} ({of['train_seconds'].sum() / 3600:.2g} hours)"
@@ -115,9 +115,8 @@ def _decided(findings: Findings) -> Iterator[str]:
     for protocol in sorted(departing):
         departs = protocol.partition(";")[0].removeprefix("not ")
         yield from _paragraph(
-            f"Rows about attacks are not at {departs}. At the paper's ε a smaller study found next to nothing "
-            "that withstands the stable loss ([natural_training.md](natural_training.md)), so that nothing "
-            "could be compared."
+            f"Rows about attacks are not at {departs}, since at the paper's ε next to nothing withstands the "
+            "[stable loss](method.md#attacks)."
         )
     yield from _markdown(("claim", "the paper says", "here", "it", "effect", "losses"), rows)
 
@@ -137,6 +136,8 @@ def _strata(findings: Findings, words: Sequence[str]) -> list[tuple[str, ...]]:
         statement, shown = list(of_loss.values())[-1]
         losses = "" if None in of_loss else "both" if len(of_loss) > 1 else name(str(next(iter(of_loss))))
         effect = shown.text if reached in DECIDED else shown.reason
+        if rows and rows[-1][0] == claim:
+            statement = ""  # said in the row above
         rows.append((claim, statement, where, WORDS[reached], effect, losses))
     return rows
 
@@ -181,14 +182,8 @@ def _spread(values: pd.Series, form: str) -> str:
     values = values.dropna()
     if values.empty:
         return ""
-    mean, low, high = (_number(value, form) for value in (values.mean(), values.min(), values.max()))
+    mean, low, high = (f"{value:{form}}" for value in (values.mean(), values.min(), values.max()))
     return f"{mean} ({low} to {high})" if len(values) > 1 else mean
-
-
-def _number(value: float, form: str) -> str:
-    """The number; a zero by rounding has no minus sign."""
-    text = f"{value:{form}}"
-    return text.replace("-", "+") if float(text) == 0 else text
 
 
 def _stable_loss(findings: Findings) -> Iterator[str]:
@@ -202,7 +197,7 @@ def _stable_loss(findings: Findings) -> Iterator[str]:
         if len(both):
             gaps = [100 * (both[f"{attack}_acc"] - both[f"{attack}_acc_stable"]) for attack in ("fgsm", "pgd")]
             lost = attacks[attacks["trial_id"].isin(both["trial_id"])]["saturated_fraction"].mean()
-            rows.append((*curve, *(_spread(gap, "+.1f") for gap in gaps), f"{100 * lost:.0f}"))
+            rows.append((*curve, *(_spread(gap, "+z.1f") for gap in gaps), f"{100 * lost:.0f}"))
     yield from _paragraph(
         "Accuracy under the published float32 loss less that under the stable one, in points, and the share of test "
         "images, in per cent, on which the published loss is saturated: its gradient is mostly rounding."
@@ -211,7 +206,9 @@ def _stable_loss(findings: Findings) -> Iterator[str]:
     differ = to_frame(v for v in findings.verdicts if v.differs)
     if differ.empty:
         yield "No verdict depends on the loss."
-    for claim, both in differ.groupby("claim") if len(differ) else ():
+        yield ""
+        return
+    for claim, both in differ.groupby("claim"):
         said = ", ".join(
             f"{WORDS.get(v, v)} under the {name(loss)}" for loss, v in zip(both["loss"], both["verdict"], strict=True)
         )

@@ -1,4 +1,4 @@
-"""A row of the benchmark table: how it is timed, printed and stored, and the options that the commands share."""
+"""A row of the benchmark table: how it is timed and printed, and the options that the commands share."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import os
 import platform
 import time
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 
@@ -65,10 +64,6 @@ class Row:
             f" {spread:12s} {len(self.ours):5d}  {self.checked}"
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """The row and its ratio as plain values."""
-        return {**asdict(self), "ratio": self.ratio}
-
 
 def paired(ours: Callable[[], object], theirs: Callable[[], object], *, max_pairs: int = 9) -> Times:
     """Time both sides in turn (ours, theirs, theirs, ours, ...) until BUDGET seconds or `max_pairs`.
@@ -122,17 +117,14 @@ def print_rows(rows: Iterable[Row]) -> None:
         print(row, flush=True)
 
 
-def machine() -> dict[str, Any]:
+def machine() -> str:
     """What the figures were measured on."""
-    return {
-        "processor": f"{_processor()} ({torch.backends.cpu.get_cpu_capability()})",
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "system": platform.system(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-    }
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return (
+        f"{_processor()} ({torch.backends.cpu.get_cpu_capability()}), {os.cpu_count()} cores, "
+        f"{torch.get_num_threads()} threads{gpu}, {platform.system()}, Python {platform.python_version()}, "
+        f"torch {torch.__version__}"
+    )
 
 
 def _processor() -> str:

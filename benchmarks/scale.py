@@ -16,13 +16,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.simulated_cluster import SimulatedCluster
 from search_spaces import AttackProbe, Planned, Probe, Request, plan
 from study.data import load, split
 from study.results.folder import Results
+from study.results.provenance import peak_memory_bytes
 from study.results.rows import new_row
 from study.results.schema import Row
 from study.trials import pending
 from study.trials.device_data import DataKey, data_key
+from study.tuning import tuner
+from study.tuning.cluster import connected
 from study.tuning.costs import CostModel
 from study.tuning.progress import Progress
 from study.tuning.settings import RunSettings
@@ -47,7 +51,7 @@ def no_op(planned: Planned, data: Any, results: Results, **options: Any) -> Row:
 
 
 class Sampler(threading.Thread):
-    """Trials done, the driver's memory and the size of Tune's files, twice a second."""
+    """Trials done, the driver's peak memory and the size of Tune's files, twice a second."""
 
     def __init__(self, progress: Progress) -> None:
         super().__init__(daemon=True)
@@ -58,7 +62,7 @@ class Sampler(threading.Thread):
     def run(self) -> None:
         """Sample until `end`."""
         while not self._end.wait(EVERY_SECONDS):
-            self.samples.append((time.monotonic(), len(self.progress.done), _resident(), _tune_bytes()))
+            self.samples.append((time.monotonic(), len(self.progress.done), peak_memory_bytes(), _tune_bytes()))
 
     def end(self) -> None:
         """No more samples."""
@@ -100,10 +104,6 @@ def attacks(planned: Planned) -> frozenset[Probe]:
 
 
 def _run(grid: Mapping[str, Planned], results: Results, nodes: int) -> None:
-    from benchmarks.simulated_cluster import SimulatedCluster
-    from study.tuning import tuner
-    from study.tuning.cluster import connected
-
     progress = Progress(dict.fromkeys(grid, 1.0), {})
     with SimulatedCluster(nodes) as cluster, connected(cluster.address):
         sampler = Sampler(progress)
@@ -156,14 +156,6 @@ def _resume(grid: Mapping[str, Planned], results: Results) -> None:
         f"resume with {len(stored)} of {len(grid)} rows: reading {read - started:.2f} s "
         f"({1000 * (read - started) / len(stored):.2f} ms a row), planning {planned - read:.2f} s; {len(left)} left"
     )
-
-
-def _resident() -> int:
-    """Bytes of this process's memory."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    return 0
 
 
 def _tune_bytes() -> int:

@@ -1,6 +1,6 @@
 """Our training loop against a DataLoader loop, as ratios measured in pairs in one run.
 
-python -m benchmarks.training [MODEL ...] [--batch-sizes 16,128,1024] [--images N]
+python -m benchmarks.training [MODEL ...]
 
 Two measurements for each model and batch size, on one thread and random images:
 
@@ -120,35 +120,16 @@ def time_data(name: str, x: Tensor, y: Tensor, batch_size: int) -> Times:
     return paired(ours, theirs)
 
 
-def rows(
-    models: Sequence[str] = (), batch_sizes: Sequence[int] = BATCH_SIZES, images: int | None = None
-) -> Iterator[Row]:
+def rows(models: Sequence[str] = ()) -> Iterator[Row]:
     """Two rows a model and batch size."""
     for name in models or SETTINGS:
         same = check_weights(name)
-        for batch_size in batch_sizes:
-            x, y = random_images(SETTINGS[name].shape, max(batch_size, images or SETTINGS[name].images))
+        for batch_size in BATCH_SIZES:
+            x, y = random_images(SETTINGS[name].shape, max(batch_size, SETTINGS[name].images))
             work = f"{name}, batch {batch_size}, {len(x)} images"
             yield Row("training epoch", work, PEER, *time_training(name, x, y, batch_size), same)
             yield Row("data path alone", work, PEER, *time_data(name, x, y, batch_size), "")
 
 
-def positive_numbers(text: str) -> list[int]:
-    """The numbers of "16,128"; argparse turns the ValueError of anything else into a usage line."""
-    numbers = [int(part) for part in text.split(",")]
-    if min(numbers) < 1:
-        raise ValueError(text)
-    return numbers
-
-
-def main() -> None:
-    """Print the rows."""
-    command = parser(__doc__, "MODEL", SETTINGS)
-    command.add_argument("--batch-sizes", type=positive_numbers, default=BATCH_SIZES, help="default %(default)s")
-    command.add_argument("--images", type=int, help="in an epoch, at least one batch; default by model")
-    options = command.parse_args()
-    print_rows(rows(options.names, options.batch_sizes, options.images))
-
-
 if __name__ == "__main__":
-    main()
+    print_rows(rows(parser(__doc__, "MODEL", SETTINGS).parse_args().names))

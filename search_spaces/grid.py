@@ -189,6 +189,6 @@ def _number(text: str) -> object:
 
 
 def _text(value: object) -> str:
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float):
         return f"{float(value):.12g}"
     return str(value)

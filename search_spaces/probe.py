@@ -92,7 +92,7 @@ class SpectrumProbe:
         """What identifies it among the spectrum probes of a trial. The tolerance is not part of it: a spectrum that was
         computed to another tolerance is not computed again.
         """
-        return ("spectrum", self.split, self.subset_size, self.count, self.draw, "lanczos")
+        return ("spectrum", self.split, self.subset_size, self.count, self.draw)
 
 
 @dataclass(frozen=True, order=True)

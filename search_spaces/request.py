@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import PurePath
 from typing import Any
 
@@ -92,21 +92,9 @@ class Request:
         """
         if not isinstance(values.get("grid"), str):
             raise GridError("a study request names no grid")
-        seeds, epsilons = values.get("seeds"), values.get("epsilons")
-        return cls(
-            grid=values["grid"],
-            select={str(k): tuple(map(str, v)) for k, v in (values.get("select") or {}).items()},
-            seeds=None if seeds is None else tuple(int(s) for s in seeds),
-            epochs=values.get("epochs"),
-            train_size=values.get("train_size"),
-            test_size=values.get("test_size"),
-            probes=str(values.get("probes") or "all"),
-            epsilons=None if epsilons is None else tuple(float(e) for e in epsilons),
-            precision=values.get("precision"),
-            val_size=values.get("val_size"),
-            model=values.get("model"),
-            dataset=values.get("dataset"),
-        )
+        known = {one.name: values[one.name] for one in fields(cls) if values.get(one.name) is not None}
+        known["select"] = {key: tuple(chosen) for key, chosen in known.get("select", {}).items()}
+        return cls(**known | {name: tuple(known[name]) for name in ("seeds", "epsilons") if name in known})
 
     def check(self) -> None:
         """Raises GridError for a size below 1, an epsilon outside (0, 1], an empty list of seeds, or unknown probes."""

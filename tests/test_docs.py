@@ -26,7 +26,7 @@ PROSE = [page for page in PAGES if not page.name.startswith("your_own_") and pag
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FILE = re.compile(r"`((?:study|search_spaces|analysis|tests|benchmarks|docs|cluster)/[\w./*-]*)`")
 MODULE = re.compile(r"python -m ((?:study|analysis|benchmarks)[\w.]*)")
-COMMAND = re.compile(r"python -m ((?:study|analysis(?!\.output)|benchmarks(?!\.chaos))[\w.]*[^\n#&|>']*)")
+COMMAND = re.compile(r"python -m ((?:study|analysis(?!\.output)|benchmarks)[\w.]*[^\n#&|>']*)")
 
 
 def anchors(page: Path) -> set[str]:

@@ -110,10 +110,10 @@ def pairwise_ninety(rng: Random, *, seeds: int = 3, noise: float | Floats = NOIS
     return low <= 3 * SLOPE <= high
 
 
-def proportion(interval: Callable[..., tuple[Floats, Floats]], n: int, p: Floats) -> Floats:
-    """Exact coverage of an interval of a proportion at each `p`: how probable the counts are whose interval has it."""
+def proportion(n: int, p: Floats) -> Floats:
+    """Exact coverage of Clopper-Pearson's interval at each `p`: how probable the counts are whose interval has it."""
     k = np.arange(n + 1)
-    low, high = interval(k, np.full(n + 1, n))
+    low, high = clopper_pearson(k, np.full(n + 1, n))
     held = (low[None, :] <= p[:, None]) & (p[:, None] <= high[None, :])
     return np.asarray(np.where(held, stats.binom.pmf(k[None, :], n, p[:, None]), 0.0).sum(axis=1), dtype=float)
 

@@ -234,8 +234,3 @@ def confirmed(pairs: pd.DataFrame) -> pd.Series:
 def unadjusted(pairs: pd.DataFrame) -> pd.Series:
     """Pairs whose own p is at most .05, as if each were the only one that was tested."""
     return pairs["p"] <= FALSE_DISCOVERY_RATE
-
-
-def adjusted(pairs: pd.DataFrame) -> pd.Series:
-    """Pairs whose q is at most .05, whatever the size of their effects."""
-    return pairs["q"] <= FALSE_DISCOVERY_RATE

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from study.arithmetic import full_precision
 from study.attacks.linf import PerImage, linf_ball_in_box, of_each
-from study.attacks.losses import Loss, logits_and_input_gradient, targeted_logit_ratios
+from study.attacks.losses import Loss, forward_backward, targeted_logit_ratios
 from study.autograd import FIRST_CHECK, INERTIA, RISING, SHORTER, SHORTEST
 
 APGD_STEPS = 100
@@ -199,14 +199,8 @@ def _ascend(
 
 def _measured(model: nn.Module, x: Tensor, classes: Tensor, objective: Objective) -> tuple[Tensor, Tensor, Tensor]:
     """Whether each image is classified correctly, its value and the gradient of that."""
-    values: list[Tensor] = []
-
-    def valued(logits: Tensor, of: Tensor) -> Tensor:
-        values.append(objective(logits, of))
-        return values[0]
-
-    logits, gradient = logits_and_input_gradient(model, x, classes, valued)
-    return logits.argmax(dim=1) == classes[:, 0], values[0].detach(), gradient
+    logits, values, gradient = forward_backward(model, x, classes, objective)
+    return logits.argmax(dim=1) == classes[:, 0], values, gradient
 
 
 def _moved(state: _State, share: float) -> Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from study.arithmetic import full_precision
 from study.attacks import ATTACKS
 from study.attacks.inputs import PROBE_SIZE, as_pixels, check_epsilon, check_split
-from study.attacks.losses import LOSSES, logits_and_input_gradient
+from study.attacks.losses import LOSSES, forward_backward
 from study.autograd import graph_bytes
 
 
@@ -134,11 +135,11 @@ def attack_split(
             some adversarial image.
     """
     spec = _named(ATTACKS, "attack", attack)
-    settings = settings or {}
-    try:
-        run = spec.with_settings(settings)
-    except ValueError as error:
-        raise ValueError(f"{attack}: {error}") from error
+    used: dict[str, Any] = {**spec.settings, **(settings or {})}
+    if unknown := [name for name in used if name not in spec.settings]:
+        taken = f"only {', '.join(spec.settings)}" if spec.settings else "no settings"
+        raise ValueError(f"{attack} takes {taken}, not {', '.join(unknown)}: leave out what it does not take")
+    run = partial(spec.run, **used)
     loss_function = _named(LOSSES, "loss", loss)
     if spec.loss and loss != spec.loss:
         raise ValueError(f"{attack} follows a loss of its own: pass loss={spec.loss!r}, not {loss!r}")
@@ -167,9 +168,7 @@ def attack_split(
     if not bool(torch.stack(finite_batches).all()):
         raise ValueError(f"{attack} met logits that are not finite: the weights have diverged, there is no accuracy")
     n_correct = int(correct.sum())
-    used = {**spec.settings, **settings}
-    steps = int(used.get("steps", spec.steps))
-    newton_steps, newton_tolerance = used.get("newton_steps"), used.get("newton_tolerance")
+    steps = used.get("steps", spec.steps)
     return AttackResult(
         attack=attack,
         loss=loss,
@@ -179,8 +178,8 @@ def attack_split(
         steps=steps,
         step_size=spec.step_size(epsilon, steps),
         random_start=spec.random_start,
-        newton_steps=None if newton_steps is None else int(newton_steps),
-        newton_tolerance=newton_tolerance,
+        newton_steps=used.get("newton_steps"),
+        newton_tolerance=used.get("newton_tolerance"),
         n=len(y),
         correct=n_correct,
         accuracy=n_correct / len(y),
@@ -220,7 +219,7 @@ def measure_clean_gradient(
         batch_size = images_at_once(model, x, y)
     zero, saturated = [], []
     for pixels, labels in batches(model, x, y, batch_size):
-        logits, gradient = logits_and_input_gradient(model, pixels, labels, loss_function)
+        logits, _, gradient = forward_backward(model, pixels, labels, loss_function)
         zero.append((gradient == 0).flatten(1).all(dim=1))
         p_true = logits.float().softmax(dim=1).gather(1, labels.unsqueeze(1)).squeeze(1)
         saturated.append(p_true == 1)

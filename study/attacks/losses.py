@@ -81,8 +81,8 @@ def _others(logits: Tensor, y: Tensor) -> Tensor:
 LOSSES: dict[str, Loss] = {"ce": cross_entropies, "stable": stable_margins, "dlr": logit_ratios}
 
 
-def logits_and_input_gradient(model: nn.Module, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
-    """One forward and one backward pass: logits (n, classes), detached, and d loss / d x, of the shape of x.
+def forward_backward(model: nn.Module, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
+    """One forward and one backward pass: logits (n, classes) and losses (n,), detached, and d loss / d x, of x's shape.
 
     The weights keep their `requires_grad` and `.grad`. Freezing them would save no time: autograd is asked for x only
     and skips the products that lead to weight gradients (measured).
@@ -93,10 +93,11 @@ def logits_and_input_gradient(model: nn.Module, x: Tensor, y: Tensor, loss: Loss
     x = x.detach().requires_grad_(True)
     with torch.enable_grad():
         logits = model(x)
-        value = loss(logits, y).sum()
-    return logits.detach(), gradient_at_input(value, x)
+        losses = loss(logits, y)
+        value = losses.sum()
+    return logits.detach(), losses.detach(), gradient_at_input(value, x)
 
 
 def input_gradient(model: nn.Module, x: Tensor, y: Tensor, loss: Loss) -> Tensor:
     """d loss / d x, of the shape of x: for each image that of its own loss. Errors as above."""
-    return logits_and_input_gradient(model, x, y, loss)[1]
+    return forward_backward(model, x, y, loss)[2]

@@ -17,7 +17,7 @@ from study.arithmetic import full_precision
 from study.attacks.evaluate import batches, images_at_once
 from study.attacks.inputs import check_split
 from study.attacks.linf import PerImage, linf_ball_in_box, of_each
-from study.attacks.losses import Loss, logits_and_input_gradient, margins, stable_margins
+from study.attacks.losses import Loss, forward_backward, margins, stable_margins
 
 STEPS = 20
 """Gradient steps of one attack: the first half on the stable loss, the second on the margin to the likeliest other
@@ -103,7 +103,7 @@ class _State(PerImage):
 
 def _pass(model: nn.Module, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
     """Logits and the gradient of the loss; raises ValueError for logits that are not finite."""
-    logits, gradient = logits_and_input_gradient(model, x, y, loss)
+    logits, _, gradient = forward_backward(model, x, y, loss)
     if not bool(logits.isfinite().all()):
         raise ValueError("the search met logits that are not finite: the weights have diverged")
     return logits, gradient

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -57,19 +56,6 @@ class AttackSpec:
     def radius(self, epsilon: float, n_pixels: int) -> float:
         """Radius of the ball in its norm, in pixel units: epsilon itself for `linf`, `l2_radius` for `l2`."""
         return l2_radius(epsilon, n_pixels) if self.norm == "l2" else epsilon
-
-    def with_settings(self, settings: Mapping[str, float]) -> Attack:
-        """`run` with the given settings, and its defaults for the others.
-
-        Raises:
-            ValueError: a setting that this attack does not take.
-        """
-        unknown = [name for name in settings if name not in self.settings]
-        if unknown:
-            taken = f"only {', '.join(self.settings)}" if self.settings else "no settings"
-            raise ValueError(f"this attack takes {taken}, not {', '.join(unknown)}: leave out what it does not take")
-        chosen: dict[str, Any] = {**self.settings, **settings}
-        return partial(self.run, **chosen)
 
 
 def straight(epsilon: float, steps: int) -> float:

@@ -53,16 +53,6 @@ def not_finite(count: int, matvecs: int, tolerance: float) -> EigenResult:
     )
 
 
-def check_request(dim: int, count: int, tolerance: float, max_matvecs: int, relative_error: float | None) -> None:
-    """Raise `ValueError` for a size, budget, tolerance or relative error that is not positive."""
-    if dim < 1 or count < 1 or max_matvecs < 1:
-        raise ValueError(f"dim, count and max_matvecs must be at least 1, got {dim}, {count}, {max_matvecs}")
-    if not tolerance > 0:
-        raise ValueError(f"tolerance must be positive, got {tolerance}")
-    if relative_error is not None and not relative_error > 0:
-        raise ValueError(f"relative_error must be positive, got {relative_error}")
-
-
 def random_vector(dim: int, generator: torch.Generator, device: torch.device) -> Tensor:
     """Standard normal vector (dim,), float64, drawn on the generator's device: a seed gives the same on any device."""
     drawn = torch.randn(dim, dtype=torch.float64, generator=generator, device=generator.device)

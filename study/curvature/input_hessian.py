@@ -23,7 +23,7 @@ from study.autograd import (
     margin_jacobian,
     twice_differentiable,
 )
-from study.curvature.inputs import as_pixels, check_data, refuse_training_mode
+from study.curvature.inputs import as_pixels, batches, check
 
 BATCH_SIZE = 512
 """Most inputs in a batch."""
@@ -91,22 +91,19 @@ def input_curvature(model: nn.Module, x: Tensor, y: Tensor) -> InputCurvature:
     Raises:
         ValueError: a model in training mode, one that cuts the graph to its input, or data that does not fit.
     """
-    refuse_training_mode(model)
-    check_data(x, y)
-    like = next(p for p in model.parameters())
+    check(model, x, y)
+    like = next(model.parameters())
     with torch.no_grad():
         n_classes = model(as_pixels(x[:1], like)).shape[1]
     bytes_per_input = n_classes * x[0].numel() * (like.element_size() + 8)
     batch_size = min(BATCH_SIZE, max(1, MEMORY_BYTES // bytes_per_input))
     lambda1, gradient_norm = [], []
-    for start in range(0, len(x), batch_size):
-        batch = slice(start, start + batch_size)
-        leaf = as_pixels(x[batch], like).requires_grad_(True)
-        labels = y[batch].to(like.device, torch.long)
+    for pixels, labels in batches(x, y, batch_size, like):
+        pixels.requires_grad_(True)
         with full_precision():
             with torch.enable_grad():
-                logits = model(leaf)
-            jacobian = margin_jacobian(logits, leaf, labels).double()
+                logits = model(pixels)
+            jacobian = margin_jacobian(logits, pixels, labels).double()
             q, s = error_probabilities(logits, labels)
             lambda1.append(s * largest_eigenvalue(jacobian @ jacobian.mT, curvature_root(q, s)))
             gradient_norm.append(s * (q.unsqueeze(1) @ jacobian).flatten(1).norm(dim=1))
@@ -157,10 +154,9 @@ def check_input_hessian(
         ValueError: a model in training mode, one that cuts the graph to its input, data that does not fit, or logits
             that are not finite.
     """
-    refuse_training_mode(model)
-    check_data(x, y)
+    check(model, x, y)
     exact = copy.deepcopy(model).double()
-    like = next(p for p in exact.parameters())
+    like = next(exact.parameters())
     violation, rank = 0.0, 0
     for image, label in zip(as_pixels(x, like), y.to(like.device, torch.long), strict=True):
         eigenvalues = _eigenvalues(exact, image, label, dense_dimension)

@@ -20,7 +20,6 @@ from study.curvature.eigen import (
     EigenResult,
     Matvec,
     accurate,
-    check_request,
     error_bounds,
     not_finite,
     random_vector,
@@ -48,7 +47,8 @@ BREAKDOWN = 1e-12
 """A remainder this small relative to the largest product so far is rounding error: the space is invariant."""
 
 GROWN = 100.0
-"""A remainder this many times smaller than the product has lost two digits of its orthogonality."""
+"""A remainder this many times smaller than the product has lost two digits of its orthogonality, so it is
+orthogonalised once more."""
 
 
 def lanczos(
@@ -105,7 +105,10 @@ def lanczos(
         >>> [round(value, 6) for value in result.eigenvalues]
         [-5.0, 3.0]
     """
-    check_request(dim, count, tolerance, max_matvecs, relative_error)
+    if dim < 1 or count < 1 or max_matvecs < 1:
+        raise ValueError(f"dim, count and max_matvecs must be at least 1, got {dim}, {count}, {max_matvecs}")
+    if not tolerance > 0 or (relative_error is not None and not relative_error > 0):
+        raise ValueError(f"tolerance and relative_error must be positive, got {tolerance} and {relative_error}")
     device = device or generator.device
     vectors = OrthonormalBasis(dim, dtype=basis_dtype, device=device)
     found = _Found(vectors, min(count, dim), tolerance, relative_error)
@@ -320,7 +323,12 @@ class KrylovSpace:
         if everything or norm <= BREAKDOWN * self._largest_product:
             norm = 0.0
         else:
-            self._append(self._orthonormal(remainder.div_(norm), grown=size / norm))
+            remainder.div_(norm)
+            if size / norm >= GROWN:
+                self._locked.orthogonalise_(remainder)
+                _, length = self.basis.orthogonalise_(remainder)
+                remainder.div_(length)
+            self._append(remainder)
         self._projected = torch.nn.functional.pad(self._projected, (0, 1, 0, 1))
         self._projected[:, k] = coefficients
         if k > 0:
@@ -334,14 +342,6 @@ class KrylovSpace:
         index = len(self.basis)
         self.basis.append(unit_vector)
         self._recent[index % 2] = self.basis[index]
-
-    def _orthonormal(self, unit_vector: Tensor, *, grown: float) -> Tensor:
-        """The next basis vector, reorthogonalised once more if scaling it to norm 1 magnified its rounding errors."""
-        if grown >= GROWN:
-            self._locked.orthogonalise_(unit_vector)
-            _, norm = self.basis.orthogonalise_(unit_vector)
-            unit_vector.div_(norm)
-        return unit_vector
 
     def ritz(self) -> RitzPairs:
         """Ritz pairs of the vectors multiplied so far. Their residuals are known without another product."""

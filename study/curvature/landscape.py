@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from study.arithmetic import full_precision
 from study.autograd import call_with
-from study.curvature.inputs import as_pixels, check_data, refuse_training_mode
+from study.curvature.inputs import CHUNK, batches, check, pieces, trainable
 
 LINE_OFFSETS: tuple[float, ...] = tuple(k / 40 for k in range(-20, 21))
 """Distances along a unit direction: 41 from -.5 to .5. Source: Yao et al. 2018 (arXiv:1802.08241), Figures 2, 6, 8, 12
@@ -25,9 +25,6 @@ PLANE_OFFSETS: tuple[float, ...] = tuple(k / 20 for k in range(-10, 11))
 INTERPOLATION_FRACTIONS: tuple[float, ...] = tuple(k / 20 for k in range(-5, 26))
 """31 from -.25 to 1.25. Source: Yao et al. 2018, Figures 4 and 10, from the original (0) to the robust model (1). Our
 choice: a quarter beyond both ends, to show the curvature at the ends, which the figures compare."""
-
-CHUNK = 1000
-"""Inputs in a forward pass, as many as in the evaluation."""
 
 LENGTH_TOLERANCE = 1e-4
 """How far from 1 a direction's length may be; that of a float32 eigenvector is off by less than 1e-6."""
@@ -122,7 +119,7 @@ def interpolation(
 
 
 def _unit_direction(model: nn.Module, direction: Tensor, name: str) -> Tensor:
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    parameters = list(trainable(model).values())
     dim = sum(p.numel() for p in parameters)
     if direction.shape != (dim,):
         raise ValueError(f"{name} must have shape ({dim},), one entry a parameter, got {tuple(direction.shape)}")
@@ -135,12 +132,9 @@ def _unit_direction(model: nn.Module, direction: Tensor, name: str) -> Tensor:
 
 def _moved(model: nn.Module, step: Tensor) -> dict[str, Tensor]:
     """The trainable parameters plus `step`, by name; added in float64 and rounded once."""
-    trainable = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
-    pieces = step.split([p.numel() for p in trainable.values()])
-    return {
-        name: (p.double() + piece.view_as(p)).to(p.dtype)
-        for (name, p), piece in zip(trainable.items(), pieces, strict=True)
-    }
+    parameters = trainable(model)
+    steps = pieces(step, parameters)
+    return {name: (p.detach().double() + steps[name]).to(p.dtype) for name, p in parameters.items()}
 
 
 def _between(ours: Mapping[str, Tensor], others: Mapping[str, Tensor], t: float) -> dict[str, Tensor]:
@@ -156,14 +150,11 @@ def _between(ours: Mapping[str, Tensor], others: Mapping[str, Tensor], t: float)
 @torch.no_grad()
 def _loss(model: nn.Module, weights: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
     """Mean cross-entropy in nats of the model with these weights: a float64 scalar on the CPU."""
-    refuse_training_mode(model)
-    check_data(x, y)
+    check(model, x, y)
     some = next(iter(weights.values()))
     total = torch.zeros((), dtype=torch.float64, device=some.device)
     with full_precision():
-        for start in range(0, len(y), CHUNK):
-            inputs = as_pixels(x[start : start + CHUNK], some)
+        for inputs, labels in batches(x, y, CHUNK, some):
             logits = call_with(model, weights, inputs)
-            labels = y[start : start + CHUNK].to(some.device, torch.long)
             total += functional.cross_entropy(logits.double(), labels, reduction="sum")
     return total.cpu() / len(y)

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from study.arithmetic import full_precision
 from study.autograd import call_with, graph_bytes, twice_differentiable
-from study.curvature.inputs import as_pixels, check_data, refuse_training_mode
+from study.curvature.inputs import as_pixels, check, pieces, trainable
 
 HOST_CHUNK = 500
 """Images in a chunk on the CPU, so that its activations fit into the caches: measured 1.4 times as fast as 5,000."""
@@ -54,8 +54,8 @@ class HessianOperator:
     measured), but no bit of the result. On a GPU by forward over reverse: double backward contains convolutions with
     the batch as channels, a shape that leaves most of a GPU idle.
 
-    The weights must not change while the operator is in use. Products are computed in the parameters' dtype, without
-    TF32 or bfloat16, and summed over chunks in float64.
+    Weights and mode of the model must not change while the operator is in use. Products are computed in the parameters'
+    dtype, without TF32 or bfloat16, and summed over chunks in float64.
 
     Args:
         model: in eval mode, maps inputs (n, ...) to logits (n, classes).
@@ -95,9 +95,8 @@ class HessianOperator:
         memory_fraction: float = 1.0,
         forward_over_reverse: bool | None = None,
     ) -> None:
-        refuse_training_mode(model)
-        check_data(x, y)
-        self._named_parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        check(model, x, y)
+        self._named_parameters = trainable(model)
         self._parameters = list(self._named_parameters.values())
         if not self._parameters:
             raise ValueError("the model has no trainable parameter: there is no Hessian to multiply by")
@@ -113,7 +112,6 @@ class HessianOperator:
         self._forward_over_reverse = not on_cpu if forward_over_reverse is None else forward_over_reverse
         self._memory_bytes = memory_budget(self.device, memory_fraction) if memory_bytes is None else memory_bytes
         self.chunk_size = min(chunk_size or (HOST_CHUNK if on_cpu else self._largest_chunk()), len(x))
-        self._versions = [p._version for p in self._parameters]
         self._kept: dict[int, list[Tensor]] = {}
         self._kept_bytes = 0
 
@@ -128,34 +126,27 @@ class HessianOperator:
 
         Raises:
             NotFiniteError: (a ValueError) if the network's output is not finite.
-            ValueError: if v has another shape, or the weights or the mode of the model have changed.
+            ValueError: if v has another shape.
         """
         if v.shape != (self.dim,):
             raise ValueError(f"v must have shape ({self.dim},), got {tuple(v.shape)}")
-        v = v.to(self.device, self.dtype)
-        pieces = [piece.view_as(p) for piece, p in zip(v.split(self._sizes()), self._parameters, strict=True)]
+        direction = pieces(v.to(self.device, self.dtype), self._named_parameters)
         self.matvecs += 1
         product = self._forward_product if self._forward_over_reverse else self._backward_product
-        return self._mean_over_chunks(lambda start: product(start, pieces))
+        return self._mean_over_chunks(lambda start: product(start, direction))
 
     def gradient(self) -> Tensor:
         """Gradient of the mean cross-entropy: shape (dim,), float64. Raises as `matvec`."""
         return self._mean_over_chunks(lambda start: self._gradient(start, self.chunk_size, create_graph=False))
 
-    def _sizes(self) -> list[int]:
-        return [p.numel() for p in self._parameters]
-
     def _mean_over_chunks(self, term: Callable[[int], Sequence[Tensor]]) -> Tensor:
         """Sum of `term(start)`, one tensor for each parameter, over the chunks, divided by N."""
-        refuse_training_mode(self._model)
-        if self._versions != [p._version for p in self._parameters]:
-            raise ValueError("the weights have changed since this operator was made: make a new one")
         total = torch.zeros(self.dim, dtype=torch.float64, device=self.device)
-        parts = total.split(self._sizes())
+        parts = pieces(total, self._named_parameters).values()
         with full_precision(), twice_differentiable():
             for start in range(0, len(self._x), self.chunk_size):
                 for part, value in zip(parts, term(start), strict=True):
-                    part += value.detach().reshape(-1)
+                    part += value.detach()
         return total.div_(len(self._x))
 
     def _chunk(self, start: int, size: int) -> tuple[Tensor, Tensor]:
@@ -171,13 +162,13 @@ class HessianOperator:
             gradient = torch.autograd.grad(loss, self._parameters, create_graph=create_graph, materialize_grads=True)
             return list(gradient)
 
-    def _backward_product(self, start: int, pieces: list[Tensor]) -> Sequence[Tensor]:
+    def _backward_product(self, start: int, direction: dict[str, Tensor]) -> Sequence[Tensor]:
         """Derivative of <gradient, v>; parts of the gradient that depend on no parameter contribute 0."""
         gradient = self._kept.get(start)
         if gradient is None:
             gradient = self._gradient(start, self.chunk_size, create_graph=True)
             self._keep_if_it_fits(start, gradient)
-        depends = [(g, v) for g, v in zip(gradient, pieces, strict=True) if g.requires_grad]
+        depends = [(g, v) for g, v in zip(gradient, direction.values(), strict=True) if g.requires_grad]
         if not depends:
             return [torch.zeros_like(p) for p in self._parameters]
         return torch.autograd.grad(
@@ -188,7 +179,7 @@ class HessianOperator:
             materialize_grads=True,
         )
 
-    def _forward_product(self, start: int, pieces: list[Tensor]) -> Sequence[Tensor]:
+    def _forward_product(self, start: int, direction: dict[str, Tensor]) -> Sequence[Tensor]:
         """Derivative of the gradient along v, computed together with the gradient."""
         x, y = self._chunk(start, self.chunk_size)
 
@@ -196,8 +187,7 @@ class HessianOperator:
             return _summed_loss(call_with(self._model, weights, x), y)
 
         weights = {name: p.detach() for name, p in self._named_parameters.items()}
-        along = dict(zip(self._named_parameters, pieces, strict=True))
-        product: Mapping[str, Tensor] = jvp(grad(loss), (weights,), (along,))[1]
+        product: Mapping[str, Tensor] = jvp(grad(loss), (weights,), (direction,))[1]
         return list(product.values())
 
     def _keep_if_it_fits(self, start: int, gradient: list[Tensor]) -> None:

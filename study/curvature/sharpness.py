@@ -17,16 +17,13 @@ from torch.nn import functional
 
 from study.arithmetic import full_precision
 from study.autograd import FIRST_CHECK, INERTIA, RISING, SHORTER, SHORTEST, call_with
-from study.curvature.inputs import as_pixels, check_data, refuse_training_mode
+from study.curvature.inputs import CHUNK, batches, check, pieces, trainable
 from study.curvature.operator import HessianOperator, NotFiniteError
 from study.curvature.stochastic import spectral_density, trace
 
 ADAPTIVE_BATCH, ADAPTIVE_STEPS = 128, 20
 """Images whose loss one change of the weights raises (the m of m-sharpness), and steps of the search for it. Source:
 the defaults of the code of Andriushchenko et al. 2023 (arXiv:2302.07011)."""
-
-CHUNK = 1000
-"""Inputs in a forward pass, as many as in the evaluation."""
 
 
 @dataclass(frozen=True)
@@ -90,21 +87,16 @@ def adaptive_sharpness(
     Raises:
         ValueError: for a model in training mode, data that does not fit, or a radius or number that is not positive.
     """
-    refuse_training_mode(model)
-    check_data(x, y)
+    check(model, x, y)
     if not radius > 0 or batch_size < 1 or steps < 1:
         raise ValueError(f"radius, batch_size and steps must be positive, got {radius}, {batch_size}, {steps}")
-    named = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
-    weights = torch.cat([p.reshape(-1) for p in named.values()])
+    parameters = trainable(model)
+    weights = torch.cat([p.detach().reshape(-1) for p in parameters.values()])
     total = 0.0
-    for start in range(0, len(x), batch_size):
-        inputs = as_pixels(x[start : start + batch_size], weights)
-        labels = y[start : start + batch_size].to(weights.device, torch.long)
+    for inputs, labels in batches(x, y, batch_size, weights):
 
         def loss(theta: Tensor, inputs: Tensor = inputs, labels: Tensor = labels) -> Tensor:
-            pieces = theta.split([p.numel() for p in named.values()])
-            moved = {name: piece.view_as(p) for (name, p), piece in zip(named.items(), pieces, strict=True)}
-            logits = call_with(model, moved, inputs)
+            logits = call_with(model, pieces(theta, parameters), inputs)
             if normalise_logits:
                 logits = logits / logits.std(dim=1, correction=0, keepdim=True)
             return functional.cross_entropy(logits.double(), labels)
@@ -188,8 +180,7 @@ def relative_flatness(model: nn.Module, x: Tensor, y: Tensor) -> float:
     Raises:
         ValueError: for a model in training mode, or data that does not fit.
     """
-    refuse_training_mode(model)
-    check_data(x, y)
+    check(model, x, y)
     found: list[tuple[nn.Linear, Tensor, Tensor]] = []
 
     def remember(layer: nn.Linear, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -200,9 +191,9 @@ def relative_flatness(model: nn.Module, x: Tensor, y: Tensor) -> float:
     total = torch.zeros((), dtype=torch.float64, device=some.device)
     try:
         with torch.no_grad(), full_precision():
-            for start in range(0, len(x), CHUNK):
+            for inputs, _ in batches(x, y, CHUNK, some):
                 found.clear()
-                logits = model(as_pixels(x[start : start + CHUNK], some))
+                logits = model(inputs)
                 if not (found and (torch.equal(found[0][2], logits) or not logits.isfinite().all())):
                     return math.nan
                 layer, features, _ = found[0]

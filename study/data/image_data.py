@@ -22,11 +22,6 @@ class DataError(Exception):
     """A data file is missing, damaged or has unexpected content. The message names it."""
 
 
-def damaged(path: Path, fault: str) -> DataError:
-    """The error for a file that exists but cannot be used; `fault` completes the sentence "<path> ..."."""
-    return DataError(f"{path} {fault}")
-
-
 @dataclass(frozen=True)
 class DatasetInfo:
     """The sizes of a dataset as published, and its loader.

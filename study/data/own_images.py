@@ -56,7 +56,6 @@ class OwnImages:
         """
         path = data_dir / Path(self.path).expanduser()
         found = _find(path)
-        shape = self.image_shape or found.shape(0)
         labels = found.labels
         if len(labels) < 2 or labels.min() < 0:
             least = labels.min(initial=0)
@@ -73,6 +72,7 @@ class OwnImages:
                 f"{path} has {classes} classes, of which {len(unseen)} have no training image (the first: {unseen[0]}):"
                 " number them without gaps"
             )
+        shape = self.image_shape or found.shape()
 
         def load(info: DatasetInfo, data_dir: Path) -> tuple[Part, Part]:
             images = found.read(shape, self.image_shape is not None)
@@ -84,14 +84,14 @@ class OwnImages:
 
 @dataclass(frozen=True)
 class _Found:
-    """Labels (N,) of all images, which of them are tested on, the number of classes that is stated (0: none), the shape
-    of the image at a position, and a function that decodes all to a shape, scaled or not.
+    """Labels (N,) of all images, which of them are tested on, the number of classes that is stated (0: none), and
+    functions that find the shape of the first image and decode all to a shape, scaled or not.
     """
 
     labels: Labels
     is_test: npt.NDArray[np.bool_]
     classes: int
-    shape: Callable[[int], Shape]
+    shape: Callable[[], Shape]
     read: Callable[[Shape, bool], Images]
 
 
@@ -140,7 +140,7 @@ def _npz(path: Path) -> _Found:
             raise DataError(f"{path} holds images of shape {images.shape[1:]}, not {shape}")
         return np.stack([_pixels(_as_pil(image), shape) for image in images])
 
-    return _Found(labels, is_test, 0, lambda place: images.shape[1:], read)
+    return _Found(labels, is_test, 0, lambda: images.shape[1:], read)
 
 
 def _arrays(path: Path, arrays: dict[str, npt.NDArray[Any]], parts: Sequence[str]) -> Part | None:
@@ -193,7 +193,7 @@ def _folders(path: Path) -> _Found:
     both = [*files, *tested]
     labels = np.array([label for _, label in both], dtype=np.int64)
     is_test = np.arange(len(both)) >= len(files) if test else held_out(labels, TEST_STRIDE)
-    return _encoded([file for file, _ in both], [str(file) for file, _ in both], labels, is_test, len(names))
+    return _encoded([(str(file), file) for file, _ in both], labels, is_test, len(names))
 
 
 def _files(folder: Path, classes: Sequence[str]) -> list[tuple[Path, int]]:
@@ -212,21 +212,19 @@ def _files(folder: Path, classes: Sequence[str]) -> list[tuple[Path, int]]:
 
 
 def _parquet(train: Sequence[Path], test: Sequence[Path]) -> _Found:
-    encoded: list[bytes | None] = []
-    names: list[str] = []
+    encoded: list[_Encoded] = []
     labels, classes = [], 0
     for path in (*train, *test):
         shard = open_shard(path)
         image, label, stated = _columns(path, shard.schema_arrow)
         images, numbers = read_shard(path, shard, image, label)
-        encoded += images
-        names += [f"{path}: row {row}" for row in range(len(images))]
+        encoded += [(f"{path}: row {row}", content) for row, content in enumerate(images)]
         labels.append(numbers)
         classes = max(classes, stated)
     joined = np.concatenate(labels)
     count = sum(map(len, labels[: len(train)]))
     is_test = np.arange(len(joined)) >= count if test else held_out(joined, TEST_STRIDE)
-    return _encoded(encoded, names, joined, is_test, classes)
+    return _encoded(encoded, joined, is_test, classes)
 
 
 def _columns(path: Path, schema: Any) -> tuple[str, str, int]:
@@ -248,30 +246,28 @@ def _columns(path: Path, schema: Any) -> tuple[str, str, int]:
 
 # Encoded images
 
+_Encoded = tuple[str, bytes | Path | None]
+"""What errors call an image, and its file or the bytes of that."""
 
-def _encoded(
-    files: Sequence[bytes | Path | None],
-    names: Sequence[str],
-    labels: Labels,
-    is_test: npt.NDArray[np.bool_],
-    classes: int,
-) -> _Found:
-    """Images that PIL decodes: files, or the bytes of files."""
 
-    def shape(place: int) -> Shape:
-        return _shape(open_image(files[place], names[place]))
+def _encoded(images: Sequence[_Encoded], labels: Labels, is_test: npt.NDArray[np.bool_], classes: int) -> _Found:
+    """Images that PIL decodes."""
+
+    def shape() -> Shape:
+        name, file = images[0]
+        return _shape(open_image(file, name))
 
     def read(to: Shape, scaled: bool) -> Images:
-        images = np.empty((len(files), *to), np.uint8)
-        for place in range(len(files)):
-            image = open_image(files[place], names[place])
+        pixels = np.empty((len(images), *to), np.uint8)
+        for place, (name, file) in enumerate(images):
+            image = open_image(file, name)
             if not scaled and _shape(image) != to:
                 raise DataError(
-                    f"{names[place]} has {_in_words(_shape(image))}, the first image {_in_words(to)}: state the shape "
-                    "that all shall have, as --dataset DIR@3x64x64 or OwnImages(DIR, image_shape=(3, 64, 64))"
+                    f"{name} has {_in_words(_shape(image))}, the first image {_in_words(to)}: state the shape that all "
+                    "shall have, as --dataset DIR@3x64x64 or OwnImages(DIR, image_shape=(3, 64, 64))"
                 )
-            images[place] = _pixels(image, to)
-        return images
+            pixels[place] = _pixels(image, to)
+        return pixels
 
     return _Found(labels, is_test, classes, shape, read)
 

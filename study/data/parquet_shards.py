@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from study.data.image_data import DataError, DatasetInfo, Images, Labels, Part, Shape, damaged
+from study.data.image_data import DataError, DatasetInfo, Images, Labels, Part, Shape
 
 IMAGE_COLUMNS = ("img", "image")
 PIL_MODES = {1: "L", 3: "RGB"}  # channels -> mode
@@ -130,10 +130,10 @@ class ParquetShards:
         names = shard.schema_arrow.names
         image_column = next((name for name in IMAGE_COLUMNS if name in names), None)
         if image_column is None or self.label_column not in names:
-            raise damaged(path, f"has the columns {', '.join(names)}, not img or image and {self.label_column}")
+            raise DataError(f"{path} has the columns {', '.join(names)}, not img or image and {self.label_column}")
         encoded, labels = read_shard(path, shard, image_column, self.label_column)
         if labels.size and (labels.min() < 0 or labels.max() >= info.num_classes):
-            raise damaged(path, f"holds labels {labels.min()} to {labels.max()}, not 0 to {info.num_classes - 1}")
+            raise DataError(f"{path} holds labels {labels.min()} to {labels.max()}, not 0 to {info.num_classes - 1}")
         if any((content or b"").startswith(JPEG_START) for content in encoded):
             message = f"{path.parent}: JPEG images; their pixels are not quite {info.name}'s published ones"
             warnings.warn(message, stacklevel=2)
@@ -152,15 +152,15 @@ def read_shard(path: Path, shard: Any, image_column: str, label_column: str) -> 
     try:
         table = shard.read([image_column, label_column])
     except (OSError, pa.ArrowException) as error:
-        raise damaged(path, f"cannot be read ({first_line(error)})") from error
+        raise DataError(f"{path} cannot be read ({first_line(error)})") from error
     labels = table[label_column]
     if labels.null_count or not pa.types.is_integer(labels.type):
-        raise damaged(path, f"has a column {label_column} that is not all integers")
+        raise DataError(f"{path} has a column {label_column} that is not all integers")
     kind, chunks = table.schema.field(image_column).type, table[image_column].chunks
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
         chunks = [chunk.field("bytes") for chunk in chunks]
     elif not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-        raise damaged(path, f"has a column {image_column} of type {kind}, not struct<bytes, path> or binary")
+        raise DataError(f"{path} has a column {image_column} of type {kind}, not struct<bytes, path> or binary")
     return [cell.as_py() for chunk in chunks for cell in chunk], labels.to_numpy().astype(np.int64)
 
 
@@ -172,7 +172,7 @@ def open_shard(path: Path) -> Any:
     try:
         return pq.ParquetFile(path)
     except (OSError, pa.ArrowException) as error:
-        raise damaged(path, f"is not a readable Parquet file ({first_line(error)})") from error
+        raise DataError(f"{path} is not a readable Parquet file ({first_line(error)})") from error
 
 
 def decode(path: Path, encoded: Sequence[bytes | None], image_shape: Shape) -> Images:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from study.data.image_data import DatasetInfo, Part, Shape, damaged
+from study.data.image_data import DataError, DatasetInfo, Part, Shape
 
 Parts = Callable[[list[bytes], Shape], tuple[Part, Part]]
 """From the contents of the files and the shape of an image to the training and the test part."""
@@ -49,7 +49,7 @@ def _content(path: Path, md5: str) -> bytes:
     try:
         content = path.read_bytes() if path.suffix != ".gz" else gzip.decompress(path.read_bytes())
     except (OSError, EOFError, zlib.error) as error:
-        raise damaged(path, f"cannot be read ({error})") from error
+        raise DataError(f"{path} cannot be read ({error})") from error
     check_md5(path, content, md5)
     return content
 
@@ -58,7 +58,7 @@ def check_md5(path: Path, content: bytes, expected: str) -> None:
     """Raise `DataError` unless `content`, read from `path`, has the published md5 `expected`."""
     actual = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if actual != expected:
-        raise damaged(path, f"has md5 {actual}, not {expected} as published")
+        raise DataError(f"{path} has md5 {actual}, not {expected} as published")
 
 
 def idx(contents: list[bytes], shape: Shape) -> tuple[Part, Part]:

@@ -6,7 +6,6 @@ optimizer with other settings is another line, e.g. `"msgd_half": partial(Multip
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Protocol
 
 from torch import nn
@@ -31,8 +30,8 @@ class Builder(Protocol):
 OPTIMIZERS: dict[str, Builder] = {
     "sgd": SGD,
     "svrg": SVRG,
-    "msgd": partial(MultiplicativeNoise, sigma=1.0),
-    "selective_backprop": partial(SelectiveBackprop, beta=3.0),
+    "msgd": MultiplicativeNoise,
+    "selective_backprop": SelectiveBackprop,
     "adam": Adam,
     "adamw": AdamW,
 }

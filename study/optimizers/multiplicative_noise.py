@@ -19,10 +19,9 @@ class MultiplicativeNoise(SGD):
 
     Source: Wu et al. 2020 (arXiv:1906.07405), MSGD-Fisher; Choudhary (2020), Algorithm 2, which gives no sigma. 1 is
     our choice: the noise is then as large as that of resampling the minibatch.
-
-    Raises:
-        ValueError: a negative sigma.
     """
+
+    _generator: torch.Generator
 
     def __init__(
         self,
@@ -33,23 +32,18 @@ class MultiplicativeNoise(SGD):
         weight_decay: float = 0.0,
         sigma: float = 1.0,
     ) -> None:
-        if not sigma >= 0:
-            raise ValueError(f"sigma is a standard deviation: it must be at least 0, not {sigma}")
         super().__init__(model, learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay)
         self._sigma = sigma
-        self._generator: torch.Generator | None = None
 
     def begin_epoch(self, batches: Batches, generator: torch.Generator) -> None:
         """Draw the epoch's noise from `generator`."""
         self._generator = generator
 
     def step(self, x: Tensor, y: Tensor) -> Tensor:
-        """One update with the noisy gradient; returns the mean loss without the noise. RuntimeError before an epoch."""
-        if self._generator is None:
-            raise RuntimeError("multiplicative noise has no generator yet: call begin_epoch(batches, generator) first")
+        """One update with the noisy gradient; returns the mean loss without the noise."""
         losses = F.cross_entropy(self.model(x), y, reduction="none")
         noise = torch.randn(len(y), generator=self._generator, device=self._generator.device)
         self._differentiate((losses * noise.to(losses).mul(self._sigma).add(1)).mean())
-        self._update()
-        self.gradient_equivalents += len(y)
+        self.apply_gradients()
+        self.count(len(y))
         return losses.detach().mean()

@@ -23,10 +23,12 @@ class SelectiveBackprop(SGD):
 
     Source: Jiang et al. 2019 (arXiv:1910.00762), with beta 3 and 1024 losses (our choices); Choudhary (2020), eq. 8,
     whose CDF differs from the fraction below in ties only: here images whose loss is 0 in float32 are never selected.
-
-    Raises:
-        ValueError: a negative beta or an empty history.
     """
+
+    _generator: torch.Generator
+    _trains_on_everything: bool
+    _batch_size: int
+    _queue: list[tuple[Tensor, Tensor]]
 
     def __init__(
         self,
@@ -38,18 +40,10 @@ class SelectiveBackprop(SGD):
         beta: float = 3.0,
         history: int = 1024,
     ) -> None:
-        if not beta >= 0:
-            raise ValueError(f"beta must be at least 0, not {beta}")
-        if history < 1:
-            raise ValueError(f"history must hold at least 1 loss, not {history}")
         super().__init__(model, learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay)
         self._beta = beta
         self._history_size = history
         self._history: Tensor | None = None
-        self._generator: torch.Generator | None = None
-        self._trains_on_everything = True
-        self._batch_size = 0
-        self._queue: list[tuple[Tensor, Tensor]] = []
 
     def begin_epoch(self, batches: Batches, generator: torch.Generator) -> None:
         """Draw the epoch's selection from `generator`; without a history this is the first epoch."""
@@ -59,13 +53,7 @@ class SelectiveBackprop(SGD):
         self._queue = []
 
     def step(self, x: Tensor, y: Tensor) -> Tensor:
-        """Select from a minibatch, and update if a batch is full; returns the mean loss of the whole minibatch.
-
-        Raises:
-            RuntimeError: `begin_epoch` has not been called.
-        """
-        if self._generator is None:
-            raise RuntimeError("selective backprop has no generator yet: call begin_epoch(batches, generator) first")
+        """Select from a minibatch, and update if a batch is full; returns the mean loss of the whole minibatch."""
         self._batch_size = self._batch_size or len(y)  # an epoch's first minibatch is a full one
         if self._trains_on_everything:
             return self._first_epoch_step(x, y)
@@ -82,15 +70,14 @@ class SelectiveBackprop(SGD):
         """One smaller step on the images that are still in the queue, if any."""
         if any(len(labels) for _, labels in self._queue):
             self._train_on_queue(self._batch_size)
-        self._queue = []
 
     def _first_epoch_step(self, x: Tensor, y: Tensor) -> Tensor:
         logits = self.model(x)
         loss = F.cross_entropy(logits, y)
         self._remember(F.cross_entropy(logits.detach(), y, reduction="none"))
         self._differentiate(loss)
-        self._update()
-        self.gradient_equivalents += len(y)
+        self.apply_gradients()
+        self.count(len(y))
         return loss.detach()
 
     def _losses(self, x: Tensor, y: Tensor) -> Tensor:

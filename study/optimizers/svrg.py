@@ -28,13 +28,14 @@ class SVRG(SGD):
     Source: Johnson and Zhang 2013; Choudhary (2020), eq. 3, which prints theta_mT for theta_mT+t on its right side.
     """
 
+    _snapshot: dict[str, Tensor]
+    _full_gradient: list[Tensor]
+
     def __init__(
         self, model: nn.Module, *, learning_rate: float, momentum: float = 0.0, weight_decay: float = 0.0
     ) -> None:
         super().__init__(model, learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay)
         self._trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        self._snapshot: dict[str, Tensor] = {}
-        self._full_gradient: list[Tensor] = []
 
     def begin_epoch(self, batches: Batches, generator: torch.Generator) -> None:
         """Take the snapshot and compute its gradient over the epoch: one gradient of every training image."""
@@ -48,13 +49,7 @@ class SVRG(SGD):
         self.gradient_equivalents += images
 
     def step(self, x: Tensor, y: Tensor) -> Tensor:
-        """One update with v, by two gradients of the minibatch; returns its mean loss.
-
-        Raises:
-            RuntimeError: `begin_epoch` has not been called.
-        """
-        if not self._full_gradient:
-            raise RuntimeError("SVRG has no snapshot yet: call begin_epoch(batches, generator) before the steps")
+        """One update with v, by two gradients of the minibatch; returns its mean loss."""
         before = [(generator, generator.get_state()) for generator in _generators(self.model)]
         at_snapshot = self._snapshot_gradient(x, y)
         for generator, state in before:
@@ -64,8 +59,8 @@ class SVRG(SGD):
         for p, gradient, full in zip(self._trained.values(), at_snapshot, self._full_gradient, strict=True):
             if p.grad is not None:
                 p.grad.sub_(gradient).add_(full)
-        self._update()
-        self.gradient_equivalents += 2 * len(y)
+        self.apply_gradients()
+        self.count(2 * len(y))
         return loss.detach()
 
     def _snapshot_gradient(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:

@@ -37,10 +37,10 @@ class TorchOptimizer(Optimizer):
             group["lr"] = self.learning_rate
         self._rule.step()
 
-    def count(self, images: int) -> None:
-        """Count one update, with the gradient of this many images."""
+    def count(self, gradients: int) -> None:
+        """Count one update, with the work of this many gradients of an image."""
         self.updates += 1
-        self.gradient_equivalents += images
+        self.gradient_equivalents += gradients
 
     def moments(self) -> list[Tensor]:
         """The tensors that the rule keeps for each parameter; none before the first step."""
@@ -51,11 +51,6 @@ class TorchOptimizer(Optimizer):
         """Store the gradient of `loss` in the parameters."""
         self._rule.zero_grad()
         loss.backward()
-
-    def _update(self) -> None:
-        """Update the weights with the gradient stored in the parameters, and count the update but no gradient."""
-        self.apply_gradients()
-        self.updates += 1
 
     def state_dict(self) -> dict[str, Any]:
         """The counters and the torch optimizer's moments."""

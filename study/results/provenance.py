@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import resource
 import subprocess
@@ -16,10 +17,10 @@ PACKAGES = ("torch", "torchvision", "ray", "numpy", "scipy", "pandas", "pyarrow"
 
 @cache
 def git_sha() -> str | None:
-    """The commit of this checkout, with "+dirty" when files differ from it; None outside a checkout."""
+    """The commit of this checkout, with "+dirty" when files differ from it; outside one $STUDY_COMMIT, or None."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
-        return None
+        return os.environ.get("STUDY_COMMIT")
     try:
         sha = _git(root, "rev-parse", "HEAD")
         return sha + ("+dirty" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from study.autograd import call_with
-from study.models import use_masks
+from study.models import Dropout, use_masks
 from study.optimizers import SGD
 from study.training import streams
 from study.training.cuda_graph import WARM_UP_STEPS, GraphedStep
@@ -119,9 +119,8 @@ class BatchedStep:
         masks = DropoutMasks(networks.template, x.shape[1:], recipe.batch_size, self._dropout)
 
         def descend(images: Tensor, labels: Tensor, *own_masks: Tensor) -> Tensor:
-            networks.use_masks(masks, own_masks)
             with computing_in(recipe.precision, networks.template):
-                losses = networks.compute_gradients(images, labels)
+                losses = networks.compute_gradients(images, labels, masks.calls, own_masks)
             rule.update()
             return losses
 
@@ -177,37 +176,37 @@ class StackedNetworks:
         self.weights = {name: self._stacked[name] for name, p in models[0].named_parameters() if p.requires_grad}
         for weights in self.weights.values():
             weights.requires_grad_()
-        self._masks: DropoutMasks | None = None
-        self._own_masks: tuple[Tensor, ...] = ()
 
-    def use_masks(self, masks: DropoutMasks, own_masks: tuple[Tensor, ...]) -> None:
-        """Let the next pass in training mode use these masks, (R, B, ...) for each of the template's dropout calls."""
-        self._masks, self._own_masks = masks, own_masks
+    def logits(self, x: Tensor, calls: Sequence[Dropout] = (), masks: tuple[Tensor, ...] = ()) -> Tensor:
+        """Each network's images (R, B, C, H, W) in [0, 1] to logits (R, B, classes).
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Each network's images (R, B, C, H, W) in [0, 1] to logits (R, B, classes)."""
+        `masks` has (R, B, ...) for each of `calls`, the template's calls of dropout, in training mode.
+        """
 
         def forward(tensors: dict[str, Tensor], images: Tensor, own_masks: tuple[Tensor, ...]) -> Tensor:
-            if self._masks is not None:
-                use_masks(self._masks.calls, own_masks)
+            use_masks(calls, own_masks)
             return call_with(self.template, tensors, images)
 
-        batched: Tensor = vmap(forward)(self._stacked, x, self._own_masks)
+        batched: Tensor = vmap(forward)(self._stacked, x, masks)
         return batched
 
-    def compute_gradients(self, x: Tensor, y: Tensor) -> Tensor:
+    def compute_gradients(
+        self, x: Tensor, y: Tensor, calls: Sequence[Dropout] = (), masks: tuple[Tensor, ...] = ()
+    ) -> Tensor:
         """Set `grad` of the stacked `weights` to the gradients of each network's mean cross-entropy.
 
         Args:
             x: images (R, B, C, H, W) in [0, 1].
             y: labels (R, B).
+            calls, masks: as for `logits`.
 
         Returns:
             The mean losses (R,), without a graph.
         """
         for weights in self.weights.values():
             weights.grad = None
-        losses = F.cross_entropy(self.logits(x).flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
+        logits = self.logits(x, calls, masks)
+        losses = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
         losses.sum().backward()
         return losses.detach()
 

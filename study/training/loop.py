@@ -275,15 +275,9 @@ def _no_first_pass() -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def _perturbed(model: nn.Module, x: Tensor, y: Tensor, perturb: Perturb, random_starts: torch.Generator) -> Tensor:
-    """The adversarial minibatch; the model's mode and gradients are left as they were."""
-    gradients = [(p, p.grad) for p in model.parameters()]
-    for p, _ in gradients:
-        p.grad = None
+    """The adversarial minibatch, made in eval mode."""
     model.eval()
-    try:
-        with full_precision():
-            return perturb(model, x, y, random_starts).detach()
-    finally:
-        model.train()
-        for p, gradient in gradients:
-            p.grad = gradient
+    with full_precision():
+        images = perturb(model, x, y, random_starts).detach()
+    model.train()
+    return images

@@ -64,17 +64,8 @@ def test_all_steps_but_the_published_forty_cross_the_ball(steps: int) -> None:
         return pgd(model, x, y, epsilon=0.1, loss=LOSSES["ce"], start=2 * x - corner, steps=steps)
 
     torch.testing.assert_close(from_afar(steps), corner, rtol=0, atol=1e-12)
+    assert ATTACKS["pgd"].step_size(0.3, 40) == 0.01  # Madry's, on MNIST
     assert float((from_afar(40) - corner).abs().max()) > 0.05
-
-
-def test_one_published_pgd_step_at_epsilon_three_tenths_is_one_hundredth() -> None:
-    model, _ = linear_model(2)
-    x, y = images(5, 2)
-    step_size = ATTACKS["pgd"].step_size(0.3, 40)
-    moved = pgd(model, x, y, epsilon=0.3, loss=LOSSES["ce"], random_start=False, steps=1, step_size=step_size)
-    inside = (x > 0.01) & (x < 0.99)
-    torch.testing.assert_close((moved - x).abs()[inside], torch.full_like(x, 0.01)[inside], rtol=0, atol=1e-15)
-    assert step_size == 0.01
 
 
 def test_every_attack_runs_the_network_once_for_each_step() -> None:
@@ -135,21 +126,10 @@ def test_every_attack_stays_in_the_ball_and_in_the_box(name: str, epsilon: float
     moved = torch.linalg.vector_norm((x_adv.double() - x.double()).flatten(1), ord=order, dim=1)
     assert float(moved.max()) <= ATTACKS[name].radius(epsilon, 16) + 1e-6
     assert float(x_adv.min()) >= 0 and float(x_adv.max()) <= 1
+    if name in ("fgsm10", "pgd"):  # not even by rounding
+        lower, upper = linf_ball_in_box(x, epsilon)
+        assert bool((x_adv >= lower).all()) and bool((x_adv <= upper).all())
     assert x_adv.shape == x.shape and x_adv.dtype == x.dtype and not x_adv.requires_grad
-
-
-@pytest.mark.parametrize("name", ["fgsm10", "pgd"])
-@settings(max_examples=25)
-@given(epsilon=st.floats(0.001, 1.0), seed=st.integers(0, 2**32 - 1))
-def test_an_iterated_attack_never_leaves_the_bounds_of_ball_and_box_not_even_by_rounding(
-    name: str, epsilon: float, seed: int
-) -> None:
-    model, _ = linear_model(3, torch.float32)
-    x, y = images(6, 3, seed, torch.float32)
-    draws = torch.Generator().manual_seed(seed)
-    x_adv = ATTACKS[name].run(model, x, y, epsilon=epsilon, loss=LOSSES["ce"], generator=draws)
-    lower, upper = linf_ball_in_box(x, epsilon)
-    assert bool((x_adv >= lower).all()) and bool((x_adv <= upper).all())
 
 
 @pytest.mark.parametrize("epsilon", EPSILONS)

@@ -173,12 +173,6 @@ def test_a_network_that_overflows_has_a_loss_that_is_not_finite() -> None:
     assert middle.isfinite() and not far.isfinite()
 
 
-def test_default_offsets_include_the_model_itself_and_both_ends() -> None:
-    for offsets in (LINE_OFFSETS, PLANE_OFFSETS):
-        assert 0.0 in offsets and offsets[0] == -offsets[-1] == -0.5
-    assert {0.0, 1.0} <= set(INTERPOLATION_FRACTIONS)
-
-
 def test_input_that_does_not_fit_is_refused() -> None:
     x, y = images(5)
     model, v = conv_relu(), unit(277)

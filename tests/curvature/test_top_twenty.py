@@ -1,13 +1,12 @@
-"""Twenty eigenvalues, each to a relative error of 1e-4: given spectra, closed forms, dense Hessians, scipy."""
+"""Twenty eigenvalues, each to a relative error of 1e-4: given spectra, closed forms, dense Hessians."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
-from curvlinops import HessianLinearOperator
-from scipy.sparse.linalg import eigsh
 from torch import Tensor, nn
 
 from study.curvature import HessianOperator, lanczos, top_eigenvalues
@@ -82,13 +81,6 @@ def test_an_operator_of_smaller_rank_has_zeros_as_remaining_eigenvalues(rank: in
     )
 
 
-def test_a_dimension_below_the_count_gives_the_whole_spectrum() -> None:
-    result = lanczos(matrix([4.0, 4.0, -2.0]), 3, count=20, relative_error=1e-4, generator=seeded(0))
-    assert result.converged
-    assert result.eigenvalues == pytest.approx([4.0, 4.0, -2.0], rel=1e-10)
-    assert result.converged_each == [True] * 3
-
-
 def test_eigenvectors_of_multiple_eigenvalues_are_orthonormal() -> None:
     matvec = matrix([*TWENTY, *BULK])
     result = lanczos(matvec, 300, count=20, tolerance=1e-7, generator=seeded(0), keep_vectors=True)
@@ -119,14 +111,6 @@ def test_twenty_of_a_trained_network_equal_the_dense_spectrum(case: Case, monkey
     assert result.eigenvalues == pytest.approx(truth[:20], rel=1e-4)
 
 
-def test_agrees_with_curvlinops_and_scipy(case: Case) -> None:
-    model, x, y, _ = case
-    peer = HessianLinearOperator(model, nn.CrossEntropyLoss(), list(model.parameters()), [(x, y)])
-    truth = eigsh(peer.to_scipy(), k=20, which="LM", return_eigenvectors=False, v0=np.ones(peer.shape[0]))
-    ours = top_eigenvalues(model, x, y, count=20, generator=seeded(0))
-    assert ours.eigenvalues == pytest.approx(by_magnitude(truth), rel=1e-4)
-
-
 @pytest.mark.parametrize("draw", range(2))
 def test_one_image_has_negative_eigenvalues_with_their_sign(case: Case, draw: int) -> None:
     """Yao et al. 2018, Figures 5 and 11: at B_H = 1 a trained network has curvature of both signs."""
@@ -152,12 +136,13 @@ def test_eigenvectors_on_request_change_no_number(case: Case) -> None:
         assert (operator.matvec(v) - value * v).norm() <= 2e-6 * abs(result.eigenvalues[0])
 
 
-def test_a_diverged_network_has_no_eigenvectors() -> None:
+def test_a_diverged_network_has_eigenvalues_nan_and_no_eigenvectors() -> None:
     x, y = images(10)
     model = conv_relu()
     nn.init.constant_(model[0].weight, torch.inf)
     result = top_eigenvalues(model, x, y, generator=seeded(0), count=2, keep_vectors=True)
-    assert result.converged_each == [False, False]
+    assert [math.isnan(value) for value in result.eigenvalues] == [True, True]
+    assert not result.converged and result.converged_each == [False, False]
     assert result.eigenvectors is None
 
 

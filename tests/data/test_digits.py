@@ -36,13 +36,6 @@ def test_they_are_enlarged_by_bilinear_interpolation_as_in_torch() -> None:
     assert difference.max() <= 0.5 + 1e-9  # rounded to the nearest integer, not truncated
 
 
-def test_scans_at_their_own_size_lose_nothing() -> None:
-    """Ink counts of 0 to 16 are told apart as bytes, and in the same order of images."""
-    bunch, found = sklearn.datasets.load_digits(), load("digits_8x8", "unused")
-    images = [(x.astype(float) * 16 / 255).round()[0] for x in np.concatenate([found.train_x, found.test_x])]
-    assert sorted(x.tobytes() for x in images) == sorted(x.tobytes() for x in bunch.images)
-
-
 def test_every_scan_is_in_exactly_one_part(digits: ImageData) -> None:
     bunch = sklearn.datasets.load_digits()
     images = (bunch.images * 255 / 16 + 0.5).astype(np.uint8)[:, None]

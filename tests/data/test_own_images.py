@@ -58,7 +58,8 @@ def as_parquet(folder: Path, parts: Parts, below: str = "plain_text", metadata: 
             sink = io.BytesIO()
             pil(image).save(sink, "PNG")
             cells.append({"bytes": sink.getvalue(), "path": None})
-        table = pa.table({"image": pa.array(cells), "label": pa.array(y)})
+        kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+        table = pa.table({"image": pa.array(cells, kind), "label": pa.array(y)})
         if metadata:
             features = {"label": {"names": ["a", "b", "c", "never seen"], "_type": "ClassLabel"}}
             stated = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
@@ -162,6 +163,10 @@ def class_without_training_images(folder: Path) -> None:
     as_arrays(folder, parts)
 
 
+def no_rows(folder: Path) -> None:
+    as_parquet(folder, {part: (x[:0], y[:0]) for part, (x, y) in images().items()})
+
+
 def no_array(folder: Path) -> None:
     (folder / "a.npz").write_text("x")
 
@@ -192,6 +197,7 @@ def deep(folder: Path) -> None:
         (one_in_colour, r"z\.png has 5x6 colour pixels, the first image 5x6 grey pixels: state the shape"),
         (other_shape, r"holds training images of shape \(1, 6, 5\) and test images of shape \(3, 6, 5\)"),
         (damaged_inside, r"a\.npz is no file that numpy\.savez wrote"),
+        (no_rows, "holds 0 labels"),
         (no_array, r"a\.npz is no file that numpy\.savez wrote"),
         (no_image, r"000\.png is no image that can be decoded"),
         (deep, r"000\.png has more than 8 bits a channel: convert it"),

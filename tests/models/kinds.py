@@ -2,4 +2,4 @@
 
 from study.models import MODELS
 
-KINDS = [name for name in MODELS if name not in ("m1", "resnet20_x2", "resnet20_x4")]
+KINDS = [name for name in MODELS if name not in ("m1", "resnet20_x4")]

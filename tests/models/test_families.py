@@ -137,13 +137,6 @@ def test_resnet20_has_twenty_weighted_layers_on_its_main_path() -> None:
     assert [name for name in layers if "downsample" in name] == ["layer2.0.downsample.0", "layer3.0.downsample.0"]
 
 
-def test_a_width_multiplies_the_channels_of_resnet20() -> None:
-    wide, narrow = network("resnet20_x4"), network("resnet20")
-    for (name, ours), (_, base) in zip(wide.named_parameters(), narrow.named_parameters(), strict=True):
-        if name.endswith("conv2.weight"):
-            assert ours.shape == (4 * base.shape[0], 4 * base.shape[1], 3, 3)
-
-
 def test_resnet18_equals_torchvisions_except_for_the_stem() -> None:
     peer = torchvision.models.resnet18(num_classes=10)
     peer.conv1 = nn.Conv2d(3, 64, kernel_size=3, padding=1, bias=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 import pytest
@@ -119,21 +118,6 @@ def test_gradient_equivalents_of_an_epoch(name: str, per_epoch: int) -> None:
 def test_adam_with_momentum_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"set momentum to 0, not 0\.9"):
         built(name, network(), momentum=0.9)
-
-
-@pytest.mark.parametrize("name", ["svrg", "msgd", "selective_backprop"])
-def test_a_step_before_begin_epoch_is_refused(name: str) -> None:
-    with pytest.raises(RuntimeError, match=r"call begin_epoch\(batches, generator\)"):
-        built(name, network()).step(*batches()[0])
-
-
-def test_settings_out_of_range_are_refused() -> None:
-    with pytest.raises(ValueError, match="sigma is a standard deviation"):
-        MultiplicativeNoise(network(), learning_rate=RATE, sigma=-1.0)
-    with pytest.raises(ValueError, match="beta must be at least 0"):
-        SelectiveBackprop(network(), learning_rate=RATE, beta=math.nan)
-    with pytest.raises(ValueError, match="at least 1 loss"):
-        SelectiveBackprop(network(), learning_rate=RATE, history=0)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

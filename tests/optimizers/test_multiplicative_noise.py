@@ -48,12 +48,6 @@ def test_its_covariance_is_sigma_squared_over_b_times_the_fisher_matrix() -> Non
         assert (covariance - expected).norm() < 5 * (b / DRAWS) ** 0.5 * expected.norm()
 
 
-def test_the_noise_is_proportional_to_sigma() -> None:
-    g = per_image().mean(0)
-    noise = directions(1.0, 3) - g
-    torch.testing.assert_close(directions(3.0, 3) - g, 3 * noise, rtol=1e-9, atol=1e-12)
-
-
 def test_the_noise_of_an_epoch_depends_on_its_generator() -> None:
     def weights(seed: int) -> Tensor:
         model = network()

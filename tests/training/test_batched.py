@@ -48,10 +48,9 @@ def test_gradients_and_evaluation_of_every_model_are_each_networks_own(name: str
     masks = DropoutMasks(
         stacked.template, image_shape(name), 4, [streams.generator(seed, "dropout") for seed in (0, 1)]
     )
-    stacked.use_masks(masks, tuple(masks.next(4)))
     x = torch.rand(2, 4, *image_shape(name), dtype=torch.float64, generator=streams.generator(0))
     y = torch.tensor([[0, 1, 2, 3], [9, 9, 0, 1]])
-    losses = stacked.compute_gradients(x, y)
+    losses = stacked.compute_gradients(x, y, masks.calls, tuple(masks.next(4)))
     pixels = torch.randint(256, (5, *image_shape(name)), dtype=torch.uint8, generator=streams.generator(1))
     labels = torch.tensor([3, 1, 4, 1, 5])
     together = stacked.evaluate(pixels, labels, "float32", at_once=3)

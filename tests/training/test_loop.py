@@ -14,7 +14,7 @@ from study.models.initialization import drawing_from
 from study.optimizers import OPTIMIZERS, SGD, Batches, Optimizer
 from study.training import streams
 from study.training.evaluation import evaluate
-from study.training.loop import Epoch, Perturb, TrainingRun, TrainingState
+from study.training.loop import Perturb, TrainingRun, TrainingState
 from study.training.schedules import SCHEDULES
 from tests.training.networks import model_of, run_of, same_bits, trained
 from tests.trials.small import tensors
@@ -33,27 +33,9 @@ def test_equals_a_hand_written_loop_to_the_bit() -> None:
     assert same_bits(ours.model, theirs)
 
 
-def test_one_full_batch_step_is_one_gradient_step() -> None:
-    before = model_of()
-    after = trained(run_of(batch_size=120, epochs=1, learning_rate=0.1)).model
-    x, y = tensors().train
-    gradient = torch.autograd.grad(F.cross_entropy(before(x.float() / 255), y), list(before.parameters()))
-    for new, old, g in zip(after.parameters(), before.parameters(), gradient, strict=True):
-        torch.testing.assert_close(new, old - 0.1 * g, rtol=1e-4, atol=1e-7)
-
-
-def test_steps_count_the_ragged_batch_and_history_has_every_epoch() -> None:
-    state = trained(run_of(batch_size=50, epochs=2)).state
-    assert state.steps == 2 * 3
-    assert [e.epoch for e in state.history] == [1, 2]
-
-
-def test_the_benchmark_halves_the_rate_after_every_fifth_epoch() -> None:
+def test_schedules_of_the_papers() -> None:
     state = trained(run_of(epochs=11, schedule=SCHEDULES["halve_every_5"], learning_rate=0.04)).state
     assert [e.lr for e in state.history] == [0.04] * 5 + [0.02] * 5 + [0.01]
-
-
-def test_choudharys_schedules() -> None:
     halved, tenth = SCHEDULES["halve_every_10"], SCHEDULES["tenth_at_60"]
     assert [halved(0.1, epoch) for epoch in (0, 9, 10, 19, 20, 99)] == [0.1, 0.1, 0.05, 0.05, 0.025, 0.1 * 0.5**9]
     assert [tenth(0.1, epoch) for epoch in (0, 59, 60, 99)] == [0.1, 0.1, pytest.approx(0.01), pytest.approx(0.01)]
@@ -100,11 +82,6 @@ def test_streams_are_named_and_independent_of_order() -> None:
 
     assert draw(0, "order", 1) == draw(0, "order", 1)
     assert len({draw(0, "order", 1), draw(0, "order", 2), draw(1, "order", 1), draw(0, "dropout", 1)}) == 4
-
-
-def test_state_survives_plain_values() -> None:
-    state = TrainingState(steps=3, history=[Epoch(1, 0.1, 2.0, 0.5)])
-    assert TrainingState.from_dict(asdict(state)) == state
 
 
 # -- what the loop gives to optimizers and attacks ------------------------------------------------------------------
@@ -206,21 +183,6 @@ def test_adversarial_minibatches_are_made_with_the_current_weights_in_eval_mode(
         F.cross_entropy(theirs.train()(adversarial), y[batch]).backward()
         optimizer.step()
     assert same_bits(ours, theirs)
-
-
-def test_an_attack_leaves_no_gradient_for_an_optimizer_that_accumulates_them() -> None:
-    class Accumulates(SGD):
-        def step(self, x: Tensor, y: Tensor) -> Tensor:
-            gradients = [p.grad for p in self.model.parameters()]
-            assert all(g is None if self.updates == 0 else torch.all(g == self.updates) for g in gradients)
-            assert self.model.training
-            self.updates += 1
-            for p in self.model.parameters():
-                p.grad = torch.full_like(p, self.updates)
-            return torch.zeros(())
-
-    model = model_of()
-    assert augmented(model, Accumulates(model, learning_rate=0.05), perturb=careless_fgsm).state.steps == 6
 
 
 def test_svrg_cannot_be_trained_adversarially() -> None:

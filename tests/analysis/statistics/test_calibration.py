@@ -115,7 +115,7 @@ class TestCoverage:
     def test_proportions_exactly(self) -> None:
         p = np.linspace(0.02, 0.98, 49)
         for n in (6, 12, 30):
-            assert c.proportion(clopper_pearson, n, p).min() >= 0.95
+            assert c.proportion(n, p).min() >= 0.95
 
     def test_images_alone_do_not_cover_the_noise_of_seeds(self) -> None:
         found = c.count(c.seeds_accuracy, 300, rng(15))

@@ -1,0 +1,34 @@
+"""Trials of a GPU machine without ray, tried on a CPU."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from search_spaces import Request, plan
+from study.results.folder import Results
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_trials_run_without_ray_and_go_on_when_asked_again(tmp_path: Path) -> None:
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "__init__.py").write_text("raise ModuleNotFoundError('ray is blocked')")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "CUDA_VISIBLE_DEVICES": ""}
+    command = [
+        sys.executable, "-m", "benchmarks.device_trials", "--probers", "1", "--grid", "smoke",
+        "--select", "batch_size=128,64", "regime=lr", "--seeds", "0-2", "--epochs", "1", "--train-size", "300",
+        "--test-size", "100", "--probes", "headline", "--replicas", "3", "--results", str(tmp_path / "results"),
+    ]  # fmt: skip
+    output = subprocess.run(command, env=environment, timeout=300, check=True, capture_output=True, text=True).stdout
+    assert output.index("batch 128: 3 networks") < output.index("batch 64: 3 networks")
+    results = Results(tmp_path / "results")
+    rows, unreadable = results.read_rows()
+    (request,) = (Request.from_dict(entry) for entry in results.read_study()["requests"])
+    assert not unreadable and {row["trial_id"] for row in rows} == set(plan(request))
+    for row in rows:
+        assert (row["status"], row["replicas"]) == ("ok", 3)
+        assert row["pgd_acc_stable"] is not None and row["lambda1_test"] is not None
+        assert results.read_weights(row["trial_id"])
+    again = subprocess.run(command, env=environment, timeout=300, check=True, capture_output=True, text=True).stdout
+    assert again.startswith("0 rows")
