@@ -187,10 +187,10 @@ def _effects(first: Sequence[Verdict], second: Sequence[Verdict]) -> pd.DataFram
         other = strata[1].get((claim, loss, name))
         if other is None:
             continue
-        row = found.setdefault((loss, name, one.effect, other.effect), {"claims": {}, "row": {}})
-        row["claims"][claim] = None
+        effect = (loss, name, one.effect, other.effect)
         equal = (one.effect, one.low, one.high) == (other.effect, other.low, other.high)
-        row["row"] = {
+        found[effect] = {
+            "claims": f"{found[effect]['claims']} {claim}" if effect in found else claim,
             "loss": loss,
             "stratum": name,
             "unit": one.unit,
@@ -202,8 +202,7 @@ def _effects(first: Sequence[Verdict], second: Sequence[Verdict]) -> pd.DataFram
             "second_high": other.high,
             **_difference(LinearContrast(0.0, 0.0, 1.0) if equal else other.contrast.less(one.contrast), equal=equal),
         }
-    rows = [{"claims": " ".join(one["claims"])} | one["row"] for one in found.values()]
-    return _judged("compared_effects", rows)
+    return _judged("compared_effects", list(found.values()))
 
 
 def _measured(verdicts: Iterable[Verdict]) -> dict[tuple[str, str | None, str], Stratum]:

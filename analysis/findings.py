@@ -11,11 +11,10 @@ from altair.utils.schemapi import debug_mode
 
 from analysis.claims import evaluate
 from analysis.claims.claim import Verdict
-from analysis.figures import FIGURES, Figure, FigureData, FigureGroup, study_figures
+from analysis.figures import FIGURES, Figure, FigureData, FigureGroup, Lead, lead, study_figures
 from analysis.figures.curve_sets import SHARED, Setup, shared_values
 from analysis.figures.forest import forest_figures
 from analysis.figures.large_batch import LANDSCAPES
-from analysis.figures.lead import Lead, lead
 from analysis.figures.measures import measure_figures
 from analysis.figures.plane import arrow_figure, scatter_figure
 from analysis.figures.robust_curves import robust_curves
@@ -63,13 +62,12 @@ class Findings:
     @property
     def figures(self) -> list[Figure]:
         """All figures, those of the study before the papers' panels."""
-        first = self.lead.figures if self.lead else ()
         grouped = [figure for group in self.groups for figure in group.figures]
         numbered = [figure for figures in self.panels.values() for figure in figures]
         shapes = [figure for figures in self.landscapes.values() for figure in figures]
         tracked = [figure for track in self.tracks for figure in track.figures]
         others = [*self.planes, *self.forests, *self.arrows, *self.curves, *self.maps, *numbered, *shapes]
-        return [*first, *grouped, *others, *tracked, *self.densities]
+        return [*grouped, *others, *tracked, *self.densities]
 
 
 def find(table: StudyTable) -> Findings:
@@ -79,6 +77,7 @@ def find(table: StudyTable) -> Findings:
         counterexamples = counterexample_report(table)
         measures = measure_report(table)
         data = FigureData(table)
+        groups = study_figures(data)
         return Findings(
             table=table,
             made_at=datetime.now(UTC),
@@ -86,8 +85,8 @@ def find(table: StudyTable) -> Findings:
             correlations=correlations,
             counterexamples=counterexamples,
             measures=measures,
-            lead=lead(data),
-            groups=study_figures(data),
+            lead=lead(data, groups),
+            groups=groups,
             panels={panel_id: panel(data) for panel_id, panel in FIGURES.items()},
             planes=_planes(data),
             forests=_forests(table, correlations),

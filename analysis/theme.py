@@ -109,7 +109,7 @@ SHAPES = (
 """By index; each colour has a contrast of at least 3:1 against white and against the dark background."""
 
 SMALLEST_BATCH = 16
-"""The index of a batch size is its number of doublings from this one."""
+"""The index of a batch size is its number of doublings from this one, rounded."""
 
 
 def regime_style(regime: str, among: Iterable[str] = ()) -> SeriesStyle:
@@ -137,14 +137,25 @@ def _style(value: T, among: Iterable[T], papers: Mapping[T, SeriesStyle], label:
     return replace(marks[others.index(value) % len(marks)], label=label)
 
 
-def batch_style(size: int) -> SeriesStyle:
-    """The style of a batch size, the same in every figure."""
-    return indexed_style(f"batch {size}", round(math.log2(size / SMALLEST_BATCH)))
+def batch_styles(sizes: Iterable[int]) -> dict[int, SeriesStyle]:
+    """The style of each batch size of a figure, from the smallest on: that of a doubling is the same in every figure,
+    another size has the next one that is free.
+    """
+    doublings = {size: math.log2(size / SMALLEST_BATCH) for size in sorted(set(sizes))}
+    marks = [(colour, shape) for colour in COLOURS for shape in SHAPES]
+    free = set(marks)
+    found: dict[int, SeriesStyle] = {}
+    for size, doubled in sorted(doublings.items(), key=lambda one: abs(one[1] - round(one[1]))):
+        styles = [indexed_style(f"batch {size}", round(doubled) + n) for n in range(len(marks))]
+        found[size] = next((style for style in styles if (style.colour, style.shape) in free), styles[0])
+        free.discard((found[size].colour, found[size].shape))
+    return {size: found[size] for size in doublings}
 
 
 def indexed_style(label: str, index: int) -> SeriesStyle:
-    """The style with the colour and the shape at an index."""
-    return SeriesStyle(label, COLOURS[index % len(COLOURS)], SHAPES[index % len(SHAPES)])
+    """The style with the colour and the shape at an index; 64 differ."""
+    rounds, place = divmod(index, len(COLOURS))
+    return SeriesStyle(label, COLOURS[place], SHAPES[(place + rounds) % len(SHAPES)])
 
 
 def style_sheet() -> str:

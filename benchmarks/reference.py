@@ -61,8 +61,8 @@ def page(location: str | Path) -> Iterator[str]:
     yield "![PGD accuracy and λ₁ against batch size](report.png)"
     yield ""
     yield from _paragraph(
-        "*A dot is a network: hollow where the attack follows the published loss, solid where it follows the stable "
-        "one.*"
+        "*Means with 95 % intervals, a dot is a network: hollow where the attack follows the published loss, solid "
+        "where it follows the stable one.*"
     )
     yield from _decided(findings)
     yield from _measured(table)

@@ -39,7 +39,7 @@ from analysis.statistics.sample_tests import (
     trend,
 )
 from analysis.tables.table import PROTOCOL
-from analysis.tables.words import label, name, phrase, value_text
+from analysis.tables.words import label, name, phrase, said, value_text
 from search_spaces import Trial
 from search_spaces.probe import LOSSES
 
@@ -261,14 +261,7 @@ def describe_protocol(scope: Scope, curve: Curve) -> tuple[str, int]:
     count = len({str(seed) for seed in curve.sample.seed})
     seeds = [f"{count} seeds"] if count else []  # a report reads its networks itself
     own = scope.study(curve.dataset, curve.model)
-    sizes = ", ".join(
-        [
-            f"{value_text(keys['epochs'])} epochs",
-            f"{value_text(keys['train_size'])} training images",
-            f"{value_text(keys['test_size'])} test images",
-            *seeds,
-        ]
-    )
+    sizes = ", ".join([*(said(name, keys[name]) for name in ("epochs", "train_size", "test_size")), *seeds])
     if own is None:
         at = f", attacked at epsilon {curve.epsilon:g}" if curve.epsilon else ""
         network = f"{name(curve.dataset)} with {name(curve.model)}"

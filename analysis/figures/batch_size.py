@@ -61,7 +61,7 @@ def clean_figure(data: FigureData, setup: Setup, curves: CurveSet) -> Figure | N
     return curve_figure(
         {"clean": cells},
         curves,
-        ValueAxis("clean test accuracy", "~%", ".2%", (limits(cells),)),
+        ValueAxis("clean test accuracy", "~%", ".2%", limits(cells)),
         percent,
         name="-".join((*setup.slug, curves.slug, "clean")),
         title=f"{setup.title}: Clean accuracy",
@@ -71,51 +71,32 @@ def clean_figure(data: FigureData, setup: Setup, curves: CurveSet) -> Figure | N
 
 
 def accuracy_figure(
-    data: FigureData,
-    setup: Setup,
-    curves: CurveSet,
-    *,
-    attack: str,
-    epsilon: float,
-    others: tuple[float, ...] = (),
+    data: FigureData, setup: Setup, curves: CurveSet, *, attack: str, epsilon: float, alone: bool = False
 ) -> Figure | None:
-    """Adversarial test accuracy of a setup under each loss; None if no network has the attack's result at any of these
-    epsilons.
+    """Adversarial test accuracy of a setup under each loss; None if no network has the attack's result at `epsilon`.
 
-    All attacks of one epsilon have the same axis. A picker on the page can set the chart's parameter `epsilon` to one
-    of `others`.
+    All attacks of one epsilon have the same axis, but a figure that is shown `alone`.
     """
-    under = {"attack": attack, "split": "test"}
+    question = {"attack": attack, "split": "test", "epsilon": epsilon}
     found = {
-        (loss, e): curves.select(data.answers("adversarial", setup, loss=loss, epsilon=e, **under))
-        for loss in data.losses
-        for e in (epsilon, *others)
+        name(loss): curves.select(data.answers("adversarial", setup, loss=loss, **question)) for loss in data.losses
     }
-    asked = dict.fromkeys((epsilon, *others))
-    shown = [loss for loss in data.losses if any(found[loss, e]["drawn"].any() for e in asked)]
+    shown = {loss: cells for loss, cells in found.items() if cells["drawn"].any()}
     if not shown:
         return None
-    first = [found[loss, epsilon] for loss in shown]
-    spans = data.once(_accuracy_limits, setup, curves)
-    epsilons = tuple(asked)
-    axis = ValueAxis(
-        "adversarial accuracy", "~%", ".2%", tuple(spans[e] for e in epsilons), epsilons=epsilons if others else ()
-    )
-    unasked = "" if any(cells["drawn"].any() for cells in first) else f" It has no result at ε = {epsilon:g}."
-    strength = "at the chosen ε" if others else f"at ε = {epsilon:g}"
+    under = f"{name(attack)} at ε = {epsilon:g}"
+    span = limits(pd.concat(shown.values())) if alone else data.once(_accuracy_limits, setup, curves)[epsilon]
     figure = curve_figure(
-        {name(loss): cells for loss, cells in zip(shown, first, strict=True)},
+        shown,
         curves,
-        axis,
+        ValueAxis("adversarial accuracy", "~%", ".2%", span),
         percent,
-        hidden=[(name(loss), found[loss, e]) for loss in shown for e in others if e != epsilon],
         name="-".join((*setup.slug, curves.slug, attack, f"eps{epsilon:g}")),
-        title=f"{setup.title}: accuracy under {name(attack)} at ε = {epsilon:g}",
-        caption=f"Test accuracy under {name(attack)} {strength}.{unasked}",
-        description=f"{setup.title}, {curves.title}: adversarial test accuracy against batch size under {name(attack)} "
-        f"at ε = {epsilon:g}.",
+        title=f"{setup.title}: accuracy under {under}",
+        caption=f"Test accuracy under {under}.",
+        description=f"{setup.title}, {curves.title}: adversarial test accuracy against batch size under {under}.",
     )
-    return replace(figure, attack=attack)
+    return replace(figure, attack=attack, epsilon=epsilon)
 
 
 def _accuracy_limits(data: FigureData, setup: Setup, curves: CurveSet) -> dict[float, tuple[float, float]]:
@@ -150,7 +131,7 @@ def eigenvalue_figure(
     return curve_figure(
         {"eigenvalue": cells},
         curves,
-        ValueAxis(f"λ₁ ({SPLITS[split]} set)", "", ".4~g", (span,), ticks=log_ticks(*span)),
+        ValueAxis(f"λ₁ ({SPLITS[split]} set)", "", ".4~g", span, log_ticks(*span)),
         number,
         name=figure_name,
         title=f"{where}: λ₁ {on_split}",
@@ -171,16 +152,15 @@ def curve_figure(
     title: str,
     caption: str,
     description: str,
-    hidden: Sequence[tuple[str, pd.DataFrame]] = (),
     **marks: str,
 ) -> Figure:
     """A figure of one quantity; kinds of lines, seeds, gaps and the ends of the curves are added to its texts.
 
-    `parts` holds the cells of each kind of line (a loss, if there are several), `hidden` further ones that a picker
-    shows. `show` formats a value, `marks` are options of `gaps_and_marks`.
+    `parts` holds the cells of each kind of line (a loss, if there are several). `show` formats a value, `marks` are
+    options of `gaps_and_marks`.
     """
-    kinds, cells = tuple(parts), [*parts.values(), *(mine for _, mine in hidden)]
-    values = [r for kind, mine in (*parts.items(), *hidden) for r in records(mine, curves, kind, show)]
+    kinds, cells = tuple(parts), list(parts.values())
+    values = [record for kind, mine in parts.items() for record in records(mine, curves, kind, show)]
     sentences = [caption, kinds_in_words(kinds), replicates(*cells), gaps_and_marks(*cells, **marks)]
     first = f"{kinds[0].capitalize()}: " if len(kinds) > 1 else ""
     return Figure(
@@ -243,7 +223,7 @@ _FLAGS = {"floor": "attack at its floor", "untrained": "untrained", "suspect": "
 }
 _UNFINISHED = ("diverged", "failed", "missing")
 _READ = {
-    *("epsilon", "cell_id", "batch_size", "mean", "low", "high", "n", "values", "drawn", "segment", "doubtful"),
+    *("cell_id", "batch_size", "mean", "low", "high", "n", "values", "drawn", "segment", "doubtful"),
     *("converged", "not_positive", *_UNFINISHED, *_FLAGS),
 }
 
@@ -257,7 +237,6 @@ def records(cells: pd.DataFrame, curves: CurveSet, kind: str, show: Callable[[fl
     rows = zip(read, curves.styles_of(cells), *shown, strict=True)
     return [
         {
-            **({"epsilon": cell["epsilon"]} if "epsilon" in cell else {}),
             "cell": str(cell["cell_id"]),
             "curve": style.label,
             "kind": kind,
@@ -320,15 +299,15 @@ def gaps_and_marks(
     drawn, doubted, diverged, missing = (np.concatenate([part[c].to_numpy() for part in parts]) for c in columns)
     below = np.concatenate([part.get("not_positive", pd.Series(0, part.index)).to_numpy() > 0 for part in parts])
     other = ~drawn & (diverged == 0) & ~below
-    failed = ~drawn & (diverged > 0)
-    gaps = "Other gaps" if failed.any() else "Gaps"
-    sentences = {
-        "✕ and a gap: training diverged.": failed,
-        f"{gaps}: not run yet.": other & (missing > 0),
-        f"{gaps}: no value.": other & (missing == 0),
-        f"Pale marks: {doubtful}.": drawn & doubted.astype(bool),
+    gaps = {
+        "✕ and a gap: training diverged.": ~drawn & (diverged > 0),
+        "Gaps: not run yet.": other & (missing > 0),
+        "Gaps: no value.": other & (missing == 0),
     }
-    return " ".join(sentence for sentence, cells in sentences.items() if cells.any())
+    sentences = [sentence for sentence, cells in gaps.items() if cells.any()]
+    sentences[1:] = [sentence.replace("Gaps", "Other gaps") for sentence in sentences[1:]]
+    pale = [f"Pale marks: {doubtful}."] if (drawn & doubted.astype(bool)).any() else []
+    return " ".join([*sentences, *pale])
 
 
 def not_positive(cells: pd.DataFrame, curves: CurveSet) -> str:
@@ -368,16 +347,14 @@ def ends(cells: pd.DataFrame, curves: CurveSet, show: Callable[[float], str]) ->
 class ValueAxis:
     """The vertical axis: its title, d3 formats of labels and tooltips, and its limits.
 
-    With `ticks` it is logarithmic and labelled there, else linear. With `epsilons` the chart has a parameter `epsilon`,
-    at first the first of them, and `limits` holds a pair for each; otherwise `limits` is a single pair.
+    With `ticks` it is logarithmic and labelled there, else linear.
     """
 
     title: str
     label_format: str
     value_format: str
-    limits: tuple[tuple[float, float], ...]
+    limits: tuple[float, float]
     ticks: tuple[float, ...] = ()
-    epsilons: tuple[float, ...] = ()
 
     def encode(self, field: str, *, axis: bool = False) -> Spec:
         """The encoding of `field` along this axis; one layer of a chart draws the axis."""
@@ -387,40 +364,21 @@ class ValueAxis:
         return {
             "field": field,
             "type": "quantitative",
-            "scale": scale | {"domain": self._domain(), "nice": False},
+            "scale": scale | {"domain": list(self.limits), "nice": False},
             "title": self.title,
             **({"axis": drawn} if axis else {}),
         }
 
-    def _domain(self) -> list[Any]:
-        if not self.epsilons:
-            return list(self.limits[0])
-        return [{"expr": "lowest"}, {"expr": "highest"}]
-
-    @property
-    def parameters(self) -> list[Spec]:
-        """The parameters of the chart: the chosen epsilon and the limits that belong to it."""
-        if not self.epsilons:
-            return []
-        chosen = f"indexof({list(self.epsilons)}, epsilon)"
-        sides = zip(("lowest", "highest"), zip(*self.limits, strict=True), strict=True)
-        limits = [{"name": name, "expr": f"{list(side)}[{chosen}]"} for name, side in sides]
-        return [{"name": "epsilon", "value": self.epsilons[0]}, *limits]
-
-    def position(self, value: float, epsilon: float | None = None) -> float:
+    def position(self, value: float) -> float:
         """How far below the upper limit a value is drawn, as a fraction of the axis."""
-        low, high = self._between(epsilon)
+        low, high = map(self._scaled, self.limits)
         return float((high - self._scaled(value)) / (high - low))
 
-    def value(self, position: float, epsilon: float | None = None) -> float:
+    def value(self, position: float) -> float:
         """The value at such a position."""
-        low, high = self._between(epsilon)
+        low, high = map(self._scaled, self.limits)
         found = high - position * (high - low)
         return 10**found if self.ticks else found
-
-    def _between(self, epsilon: float | None) -> tuple[float, float]:
-        low, high = self.limits[self.epsilons.index(epsilon) if self.epsilons and epsilon is not None else 0]
-        return self._scaled(low), self._scaled(high)
 
     def _scaled(self, value: float) -> float:
         return math.log10(value) if self.ticks else value
@@ -457,15 +415,13 @@ def template(
               y=mean, shape=shape, fill=hollow(fill, kinds), opacity=_unless_doubtful(1), tooltip=tooltip)
         | {"name": "means"},
         layer({"type": "text", **aside, "text": "✕", "fontWeight": "bold"},
-              "datum.state == 'diverged'", y={"value": HEIGHT - 7}, tooltip=[*tooltip[:-4], tooltip[-1]]),
+              "datum.state == 'diverged'", y={"value": HEIGHT - 7}, tooltip=[*tooltip[:-5], tooltip[-1]]),
     ]  # fmt: skip
-    chosen = [{"filter": "datum.epsilon == epsilon"}] if value_axis.epsilons else []
     if beside:
-        marks += label_layers(value_axis.encode("at"), shape, chosen)
+        marks += label_layers(value_axis.encode("at"), shape)
     moved = {"calculate": _dodge([style.label for style in styles], kinds), "as": "dodge"}
-    shared: Spec = {"encoding": {"x": _batch_axis(sizes), "color": colour}, "transform": [*chosen, moved]}
-    params = [near, *(value_axis.parameters if value_axis.epsilons else ())]
-    return layered(*marks, params=params, **shared, **(ROOM if beside else {}))
+    shared: Spec = {"encoding": {"x": _batch_axis(sizes), "color": colour}, "transform": [moved], "params": [near]}
+    return layered(*marks, **shared, **(ROOM if beside else {}))
 
 
 _LINE = ["curve", "kind", "segment"]
@@ -514,6 +470,7 @@ def _tooltip(kinds: Sequence[str], value_axis: ValueAxis) -> list[Spec]:
         alt.Tooltip("mean:Q", format=value_axis.value_format),
         alt.Tooltip("interval:N", title="95 % interval"),
         alt.Tooltip("seeds:Q", title="seeds"),
+        alt.Tooltip("values:N", title="each seed"),
         alt.Tooltip("note:N", title="note"),
     ]
     return [encoded(line) for line in lines]

@@ -45,7 +45,7 @@ class Figure:
         description: The same for screen readers, with the main numbers.
         legend: The curves, for a legend outside the chart.
         missing: What the paper's panel shows and was not run.
-        attack: The attack that is shown, if any.
+        attack: The attack that is shown, if any, and at which epsilon (pixels in [0, 1]).
         cell: Id of the cell to which the whole figure belongs; in other figures each record has its own `cell`.
     """
 
@@ -58,6 +58,7 @@ class Figure:
     legend: tuple[SeriesStyle, ...] = ()
     missing: str = ""
     attack: str = ""
+    epsilon: float | None = None
     cell: str = ""
 
     @property

@@ -26,7 +26,7 @@ ROOM: Spec = {"padding": {"left": 8, "top": 8, "bottom": 8, "right": 20}}
 
 Array = NDArray[np.float64]
 
-Place = Callable[[float, float | None], float]
+Place = Callable[[float], float]
 
 
 def fits_beside(styles: Sequence[SeriesStyle]) -> bool:
@@ -42,7 +42,7 @@ def end_labels(
     position: Place,
     value: Place,
 ) -> list[dict[str, Any]]:
-    """A label for each curve at its last mean, of the first of `kinds` that has one, for each epsilon.
+    """A label for each curve at its last mean, of the first of `kinds` that has one.
 
     `position` turns a value into a fraction of the axis and `value` turns it back. Labels that would overlap are moved
     apart as little as possible in the sense of least squares.
@@ -52,26 +52,15 @@ def end_labels(
     last: dict[Any, Mapping[str, Any]] = {}
     for record in records:
         if record["mean"] is not None:
-            last[record.get("epsilon"), record["curve"], record["kind"]] = record
-    labels = []
-    for epsilon in dict.fromkeys(key[0] for key in last):
-        found = [
-            (style, next((r for kind in kinds if (r := last.get((epsilon, style.label, kind)))), None))
-            for style in styles
-        ]
-        shown = [(style, record, position(record["mean"], epsilon)) for style, record in found if record]
-        shown.sort(key=lambda label: label[2])
-        for (style, record, _), place in zip(shown, spread([label[2] for label in shown]), strict=True):
-            labels.append(
-                {
-                    **({"epsilon": epsilon} if epsilon is not None else {}),
-                    "curve": style.label,
-                    "label": style.short,
-                    "batch_size": record["batch_size"],
-                    "at": rounded(value(place, epsilon)),
-                }
-            )
-    return labels
+            last[record["curve"], record["kind"]] = record
+    found = [(style, next((r for kind in kinds if (r := last.get((style.label, kind)))), None)) for style in styles]
+    shown = [(position(record["mean"]), style, record["batch_size"]) for style, record in found if record]
+    shown.sort(key=lambda label: label[0])
+    places = spread([place for place, *_ in shown])
+    return [
+        {"curve": style.label, "label": style.short, "batch_size": size, "at": rounded(value(place))}
+        for place, (_, style, size) in zip(places, shown, strict=True)
+    ]
 
 
 def spread(places: Sequence[float]) -> list[float]:
@@ -114,12 +103,9 @@ def beside_marks(x: Array, y: Array, texts: Sequence[str]) -> list[tuple[float, 
     return places
 
 
-def label_layers(y: Spec, shape: Spec, chosen: Sequence[Spec] = ()) -> list[Spec]:
-    """The layers that draw the labels, each after its curve's mark.
-
-    `y` encodes the field `at`, `chosen` are transforms that choose among the labels.
-    """
-    data = {"data": {"name": END_LABELS}, "transform": list(chosen)}
+def label_layers(y: Spec, shape: Spec) -> list[Spec]:
+    """The layers that draw the labels, each after its curve's mark; `y` encodes the field `at`."""
+    data = {"data": {"name": END_LABELS}}
     mark = layer(
         {"type": "point", "filled": True, "aria": False, "size": 36, "xOffset": 17, "opacity": 1}, y=y, shape=shape
     )

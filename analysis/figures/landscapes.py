@@ -10,8 +10,9 @@ import altair as alt
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.figures.batch_size import log_ticks
 from analysis.figures.figure import DATA, POWERS, Figure, Spec, curve_channels, encoded, layer, layered, rounded
-from analysis.figures.representatives import LANDSCAPE, Representative, arrays, decades, entries
+from analysis.figures.representatives import LANDSCAPE, Representative, arrays, entries
 from analysis.tables.table import StudyTable
 from analysis.theme import SeriesStyle
 from search_spaces.large_batch import SUBSET
@@ -120,8 +121,9 @@ def _lines(styles: tuple[SeriesStyle, ...], x_title: str, span: tuple[float, flo
     """The chart of `line_figures`; `span` is the smallest and the largest loss of all networks."""
     axis = alt.Axis(grid=False, tickCount=5)
     x = encoded(alt.X("offset:Q", title=x_title, axis=axis, scale=alt.Scale(nice=False)))
-    scale = alt.Scale(type="log", domain=[span[0] / 1.3, span[1] * 1.3], nice=False)
-    axis = alt.Axis(labelExpr=POWERS, values=decades(*span))
+    low, high = span[0] / 1.3, span[1] * 1.3
+    scale = alt.Scale(type="log", domain=[low, high], nice=False)
+    axis = alt.Axis(labelExpr=POWERS, values=list(log_ticks(low, high)))
     y = encoded(alt.Y("loss:Q", title="cross-entropy", scale=scale, axis=axis))
     channels = curve_channels(styles)
     colour, shape = encoded(channels.color), encoded(channels.shape)

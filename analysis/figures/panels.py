@@ -217,7 +217,7 @@ class VariantPanel(Panel):
         return curve_figure(
             parts,
             self.curves,
-            ValueAxis(what.split(", ")[0], "~%", ".2%", (limits(pd.concat(parts.values())),)),
+            ValueAxis(what.split(", ")[0], "~%", ".2%", limits(pd.concat(parts.values()))),
             percent,
             name=f"{self.id}-{slug}",
             title=f"{self.where}: {what}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -54,7 +55,7 @@ def scatter_figure(
         return None
     styles, split = _styles(shown), curvature.removeprefix("lambda1_")
     spans = data.once(_limits, setup, epsilon, curvature)
-    under = f"{name(attack)} at ε = {epsilon:g}, {name(loss)}"
+    under = _under(attack, loss, epsilon)
     return Figure(
         name="-".join((*setup.slug, "plane", attack, loss, split)),
         title=f"{setup.title}: λ₁ and accuracy under {under}",
@@ -80,31 +81,33 @@ def arrow_figure(data: FigureData, setup: Setup, pairs: pd.DataFrame) -> Figure 
     first = confirmed.iloc[0]
     attack, loss, epsilon = str(first["attack"]), str(first["loss"]), float(first["epsilon"])
     curvature = str(first["curvature"])
-    cells = _cells(data, setup, attack=attack, loss=loss, epsilon=epsilon, curvature=curvature)
-    shown = _with_a_place(cells)
-    if shown.empty:
+    plane = scatter_figure(data, setup, attack=attack, loss=loss, epsilon=epsilon, curvature=curvature)
+    if plane is None:
         return None
-    styles, split = _styles(shown), curvature.removeprefix("lambda1_")
-    spans = data.once(_limits, setup, epsilon, curvature)
-    under = f"{name(attack)} at ε = {epsilon:g}, {name(loss)}"
-    arrows = _arrow_ends(_placed(confirmed, shown, data).drop_duplicates(["regime", "momentum"]), data)
+    drawn = {record["cell"] for record in plane.data[DATA]}
+    arrows = _arrow_ends(_placed(confirmed, drawn, data).drop_duplicates(["regime", "momentum"]), data)
     if not arrows:
         return None
+    under, split = _under(attack, loss, epsilon), curvature.removeprefix("lambda1_")
+    line, *points = plane.template["layer"]
     count = f"{len(confirmed)} confirmed pair{'s' * (len(confirmed) > 1)}"
     most = "; the most severe of each curve is drawn" if len(arrows) < 2 * len(confirmed) else ""
     others = len(pairs) - len(confirmed)
     left = f" Not drawn: {others} that are not confirmed." if others else ""
-    return Figure(
+    return replace(
+        plane,
         name="-".join((*setup.slug, "counterexamples", attack, f"eps{epsilon:g}", loss, split)),
         title=f"{setup.title}: counterexamples under {under}",
-        template=_arrows(styles, split, *spans),
-        data={DATA: _records(shown, spans), PAIRS: arrows},
+        template=plane.template | {"layer": [line, *_arrow_marks(), *points]},
+        data={**plane.data, PAIRS: arrows},
         caption=f"{under}: {count}{most}.{left} Arrows run from the smaller to the larger batch. {_MARKS}",
         description=f"Scatter plot with arrows. {setup.title}: pairs of cells of which the sharper is the more "
         f"robust, under {under}: {count}.",
-        legend=styles,
-        attack=attack,
     )
+
+
+def _under(attack: str, loss: str, epsilon: float) -> str:
+    return f"{name(attack)} at ε = {epsilon:g}, {name(loss)}"
 
 
 # -- cells
@@ -218,11 +221,10 @@ def _records(cells: pd.DataFrame, spans: tuple[Limits, Limits]) -> list[dict[str
     ]
 
 
-def _placed(pairs: pd.DataFrame, shown: pd.DataFrame, data: FigureData) -> pd.DataFrame:
+def _placed(pairs: pd.DataFrame, drawn: set[str], data: FigureData) -> pd.DataFrame:
     """The pairs of which both cells are drawn."""
-    found = set(shown["cell_id"])
     both = [
-        all(data.cell_id(pair | {"batch_size": pair[f"batch_{side}"]}) in found for side in "ij")
+        all(data.cell_id(pair | {"batch_size": pair[f"batch_{side}"]}) in drawn for side in "ij")
         for pair in pairs.to_dict("records")
     ]
     return pairs[both]
@@ -253,12 +255,6 @@ _MARKS = "Lines join the cells of one curve; numbers are batch sizes. Pale: at i
 @cache
 def _plane(styles: tuple[SeriesStyle, ...], split: str, x: Limits, y: Limits) -> Spec:
     return layered(*_points(styles), encoding=_axes(split, x, y))
-
-
-@cache
-def _arrows(styles: tuple[SeriesStyle, ...], split: str, x: Limits, y: Limits) -> Spec:
-    line, *points = _points(styles)
-    return layered(line, *_arrow_marks(), *points, encoding=_axes(split, x, y))
 
 
 def _axes(split: str, x: Limits, y: Limits) -> Spec:

@@ -6,13 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from analysis.tables.lookup import Frame, of_network, of_trials
 from analysis.tables.robust_networks import networks
 from analysis.tables.table import StudyTable
 from analysis.tables.words import name
-from analysis.theme import SeriesStyle, batch_style, indexed_style
+from analysis.theme import SeriesStyle, batch_styles, indexed_style
 from study.results.folder import Results
 from study.results.packed import is_packed
 
@@ -74,10 +72,10 @@ def by_batch_size(table: StudyTable, dataset: str, model: str) -> list[Represent
     mine = of_network(table, dataset, model)
     mine = mine[(mine["status"] == "ok") & (mine["regime"] == "lr") & mine["target_loss"].notna()]
     mine = mine[mine["train_size"] == mine["train_size"].max()].sort_values(["batch_size", "epochs", "seed"])
-    found = []
+    found, styles = [], batch_styles(mine["batch_size"].astype(int))
     for size, cells in mine.groupby("batch_size"):
         cells = cells[cells["epochs"] == cells["epochs"].max()]
-        found.append(Representative(batch_style(int(str(size))), cells.iloc[0].to_dict(), len(cells)))
+        found.append(Representative(styles[int(str(size))], cells.iloc[0].to_dict(), len(cells)))
     return found
 
 
@@ -117,9 +115,3 @@ def entries(table: StudyTable, frame: Frame, network: Representative, columns: S
 def heading(dataset: str, model: str) -> str:
     """Data set and model in words."""
     return f"{name(dataset)} · {name(model)}"
-
-
-def decades(low: float, high: float) -> list[float]:
-    """Powers of ten from below `low` to above `high`, at most eight: labels of a log axis."""
-    first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
-    return [10.0**k for k in range(first, last + 1, max(1, (last - first) // 8 + 1))]

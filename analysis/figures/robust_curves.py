@@ -15,7 +15,7 @@ from analysis.figures.figure import DATA, Figure, Spec, curve_channels, encoded,
 from analysis.figures.figure_data import FigureData
 from analysis.tables.lookup import agreeing
 from analysis.tables.words import value_text
-from analysis.theme import SeriesStyle, batch_style, percent, regime_style
+from analysis.theme import SeriesStyle, batch_styles, percent, regime_style
 
 POINTS = 60
 """Epsilons of a line."""
@@ -46,7 +46,7 @@ def _figure(data: FigureData, setup: Setup, curve: str, points: pd.DataFrame) ->
     epsilons = np.linspace(0.0, end, POINTS)
     means = {size: robust_accuracy(found, epsilons) for size, found in lines.items()}
     clean = {int(str(size)): float(one["test_acc"].mean()) for size, one in points.groupby("batch_size")}
-    styles = tuple(map(batch_style, sorted(lines)))
+    styles = tuple(batch_styles(lines).values())
     records = [
         {"curve": style.label, "epsilon": rounded(float(epsilon), 4), "accuracy": rounded(float(accuracy), 4)}
         for style, size in zip(styles, sorted(lines), strict=True)

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.figures.batch_size import log_ticks
 from analysis.figures.curve_sets import SHARED, Setup, shared_values
 from analysis.figures.figure import DATA, POWERS, Figure, Spec, curve_channels, encoded, layer, layered, rounded
-from analysis.figures.representatives import decades
 from analysis.tables.table import StudyTable
-from analysis.theme import SOLID, SeriesStyle, batch_style, regime_style
+from analysis.theme import SOLID, SeriesStyle, batch_styles, regime_style
 
 CURVE = [*SHARED, "regime", "momentum"]
 """What the networks of one chart share; batch size and seed vary in it."""
@@ -83,18 +83,19 @@ def edges_of_stability(momentum: float) -> list[float]:
 def _track(epochs: pd.DataFrame, column: str, title: str, where: str, slug: str) -> Figure:
     products = (epochs["lr"] * epochs[column]).astype(float)
     positive = epochs.assign(product=products)[products > 0]
+    styles = batch_styles(positive["batch_size"].astype(int))
     records: list[dict[str, Any]] = []
     for (size, epoch), seeds in positive.groupby(["batch_size", "epoch"]):
         found = seeds["product"].to_numpy(dtype=float)
         values = {"value": np.exp(np.log(found).mean()), "low": found.min(), "high": found.max()}
         of = {
             "cell": str(seeds["cell_id"].iloc[0]),
-            "curve": batch_style(int(str(size))).label,
+            "curve": styles[int(str(size))].label,
             "epoch": int(str(epoch)),
         }
         records.append(of | {name: rounded(float(value)) for name, value in values.items()})
     last = {record["curve"]: record for record in records}
-    shown = tuple(batch_style(int(size)) for size in sorted(positive["batch_size"].unique()))
+    shown = tuple(styles.values())
     edges = edges_of_stability(float(epochs["momentum"].iloc[0]))
     dashed = f", dashed: 2 (1 + momentum) = {edges[1]:g}" if len(edges) > 1 else ""
     reach = [record[end] for record in records for end in ("low", "high")]
@@ -122,11 +123,9 @@ def _track_template(
     round_ones = [epoch for epoch in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if first <= epoch <= last]
     ticks = round_ones if len(round_ones) > 1 else [first, last]
     x = encoded(alt.X("epoch:Q", title="epoch", scale=log, axis=alt.Axis(grid=False, values=ticks, format="d")))
-    low, high = min(reach), max(reach)
-    scale = alt.Scale(type="log", domain=[low / 1.3, high * 1.3], nice=False)
-    powers = decades(low, high)
-    marks = [step * tick for tick in powers for step in ((1, 2, 5) if len(powers) < 5 else (1,))]
-    axis = alt.Axis(labelExpr=POWERS, values=marks, labelOverlap=True)
+    low, high = min(reach) / 1.3, max(reach) * 1.3
+    scale = alt.Scale(type="log", domain=[low, high], nice=False)
+    axis = alt.Axis(labelExpr=POWERS, values=list(log_ticks(low, high)), labelOverlap=True)
     y = encoded(alt.Y("value:Q", title="rate × curvature", scale=scale, axis=axis))
     colour, shape = encoded(channels.color), encoded(channels.shape)
     tooltip = _tooltip("epoch:Q", "value:Q", "low:Q", "high:Q")
@@ -168,10 +167,11 @@ def _density(entries: pd.DataFrame, where: str, slug: str) -> Figure:
     ends = np.concatenate([position(nodes, unit) for nodes, _ in masses.values()])
     grid = np.linspace(ends.min() - 4 * BELL, ends.max() + 4 * BELL, GRID)
     values = np.sign(grid) * unit * np.expm1(np.abs(grid))
+    styles = batch_styles(masses)
     records = [
         {
             "cell": str(cell),
-            "curve": batch_style(size).label,
+            "curve": styles[size].label,
             "value": rounded(float(value), 5),
             "density": rounded(float(height), 4),
         }
@@ -179,7 +179,7 @@ def _density(entries: pd.DataFrame, where: str, slug: str) -> Figure:
         for value, height in zip(values, smoothed(nodes, weights, grid, unit), strict=True)
         if height >= LEAST_DENSITY
     ]
-    shown = tuple(map(batch_style, masses))
+    shown = tuple(styles.values())
     images, parameters = int(first["subset_size"].iloc[0]), int(first["n_params"].iloc[0])
     seeds = ", ".join(map(str, sorted(set(first["seed"].astype(int)))))
     return Figure(
@@ -220,7 +220,7 @@ def _density_template(styles: Sequence[SeriesStyle], largest: float, unit: float
     scale = alt.Scale(type="symlog", constant=unit, nice=False)
     axis = alt.Axis(grid=False, values=ticks, labelExpr=POWERS, labelOverlap=True)
     x = encoded(alt.X("value:Q", title="eigenvalue", scale=scale, axis=axis))
-    heights = alt.Axis(labelExpr=POWERS, values=decades(LEAST_DENSITY, 10.0))
+    heights = alt.Axis(labelExpr=POWERS, values=list(log_ticks(LEAST_DENSITY, 10.0)))
     y = encoded(alt.Y("density:Q", title="density", scale=alt.Scale(type="log", nice=False), axis=heights))
     line: Spec = {"type": "line", "strokeWidth": 1.5, "opacity": 0.85}
     colour = encoded(curve_channels(styles).color)

@@ -9,8 +9,9 @@ import altair as alt
 import numpy as np
 
 from analysis.claims.measures import converged
+from analysis.figures.batch_size import log_ticks
 from analysis.figures.figure import DATA, POWERS, Figure, Spec, curve_channels, encoded, layer, layered, rounded
-from analysis.figures.representatives import SPECTRUM, Representative, decades, entries
+from analysis.figures.representatives import SPECTRUM, Representative, entries
 from analysis.tables.table import StudyTable
 from analysis.theme import PAPER, SeriesStyle
 
@@ -104,10 +105,9 @@ def _template(styles: Sequence[SeriesStyle], values: Sequence[float]) -> Spec:
 
 
 def _ticks(values: Sequence[float]) -> list[float]:
-    """Powers of ten; on a symlog axis zero and those of the two largest decades on either side."""
+    """Those of a log axis; on a symlog axis zero and the powers of ten of the two largest decades on either side."""
     if min(values) > 0:
-        ticks = decades(min(values), max(values))
-        return [step * tick for tick in ticks for step in ((1, 2, 5) if len(ticks) < 4 else (1,))]
+        return list(log_ticks(min(values), max(values)))
     largest = max(abs(value) for value in values) or 1.0
     top = int(np.floor(np.log10(largest)))
     around = [0.0]

@@ -10,6 +10,7 @@ import pandas as pd
 _TABLE = Path(__file__).with_name("published.csv")
 
 
+@cache
 def published() -> pd.DataFrame:
     """Every number printed in the tables of Yao et al. 2018 (arXiv:1802.08241) and of Choudhary (2020).
 
@@ -18,11 +19,6 @@ def published() -> pd.DataFrame:
     printed, in `unit`), `value_std` (accuracies in percent), `rounding` (half a unit of the last digit that its
     column prints, in the unit of `value_std`), `note` (suspected misprints, readings of the caption).
     """
-    return _read().copy()
-
-
-@cache
-def _read() -> pd.DataFrame:
     rows = pd.read_csv(_TABLE, dtype={"value": str})
     digits = rows["value"].str.partition(".")[2].str.len()
     column = [rows[name] for name in ("table", "model", "split", "metric")]

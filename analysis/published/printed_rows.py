@@ -163,7 +163,7 @@ def _deviations(records: list[dict[Any, Any]], paper: Trial | None) -> Iterator[
         if name in own and _differs(ours, own[name]):
             digits = "," if isinstance(own[name], int) else ""
             yield f"{name.replace('_', ' ')} {ours:{digits}} instead of {own[name]:{digits}}"
-    stopped = sum(row["reached_target"] is False or row["reached_target"] == 0 for row in records)
+    stopped = sum(row["reached_target"] == 0 for row in records)
     if stopped:
         yield f"{stopped} of {len(records)} seeds stopped above the target loss"
 

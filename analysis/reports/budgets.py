@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.statistics.estimates import Floats, LinearContrast
+from analysis.statistics.estimates import Floats, LinearContrast, mean_of_seeds
 from analysis.statistics.thresholds import FLOOR, MIN_SEEDS, SIGNIFICANCE
 from analysis.tables.table import PROTOCOL, StudyTable
 
@@ -156,7 +156,7 @@ def level(run: OptimizerRun, measure: str) -> LinearContrast | None:
     values = run.accuracy.get(measure, np.empty(0))
     if len(values) < MIN_SEEDS:
         return None
-    return LinearContrast(float(values.mean()), float(values.std(ddof=1) / len(values) ** 0.5), len(values) - 1)
+    return mean_of_seeds(values)
 
 
 def gain_per_epoch(comparison: OptimizerComparison, run: OptimizerRun, measure: str) -> LinearContrast | None:

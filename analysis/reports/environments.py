@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.statistics.correlations import mean_sign_error, sign_error
-from analysis.statistics.groups import Codes, group_codes, numbered
+from analysis.statistics.groups import Codes, group_codes
 from analysis.statistics.thresholds import MIN_SEEDS
 from analysis.tables.observations import ALONGSIDE, Observations, batch_list, by_code, keep_decidable
 
@@ -31,20 +31,17 @@ def sign_errors(seen: Observations) -> pd.DataFrame:
     Columns: study, stratum (of axis batch_size; -1 otherwise), axis, `ALONGSIDE`, regime, momentum,
     batch_sizes, estimate, low, high, p, n (pairs), note; `regime` is "all" and `momentum` NaN where they vary.
     """
-    numbers = numbered(seen.trials, ["study", *ALONGSIDE, *VARIED, "seed"])
-    parts = [_along(seen.trials, numbers, axis) for axis in VARIED]
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat([_along(seen.trials, axis) for axis in VARIED], ignore_index=True)
 
 
-def _along(trials: pd.DataFrame, numbers: pd.DataFrame, axis: str) -> pd.DataFrame:
-    """`numbers`: the keys of `trials`, `numbered`."""
+def _along(trials: pd.DataFrame, axis: str) -> pd.DataFrame:
     fixed = ["study", *ALONGSIDE, *VARIED[axis]]
-    kept = keep_decidable(trials["decidable"].to_numpy(dtype=bool), group_codes(numbers, fixed))
-    trials, numbers = trials[kept].reset_index(drop=True), numbers[kept].reset_index(drop=True)
-    env = group_codes(numbers, fixed)
+    kept = keep_decidable(trials["decidable"].to_numpy(dtype=bool), group_codes(trials, fixed))
+    trials = trials[kept].reset_index(drop=True)
+    env = group_codes(trials, fixed)
     if not len(trials):
         return pd.DataFrame()
-    replicate = group_codes(numbers.assign(env=env), ["env", "seed"])
+    replicate = group_codes(trials.assign(env=env), ["env", "seed"])
     found = sign_error(
         trials["x"].to_numpy(dtype=float), 1.0 - trials["accuracy"].to_numpy(dtype=float), replicate, trials["trial"]
     )

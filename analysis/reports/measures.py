@@ -20,7 +20,6 @@ from analysis.tables.cells import CELL
 from analysis.tables.cells import cells as cells_of
 from analysis.tables.epsilons import at_headline
 from analysis.tables.looks import looks
-from analysis.tables.lookup import agreeing
 from analysis.tables.measures import SHARPNESS, robustness, sharpness
 from analysis.tables.observations import ALONGSIDE, Observations
 from analysis.tables.pairs import pair_up
@@ -107,7 +106,7 @@ def _report(table: StudyTable) -> MeasureReport:
     frame["q"] = benjamini_yekutieli(frame["p"].to_numpy(dtype=float))
     sure = frame["q"] <= SIGNIFICANCE
     verdict = np.select([sure & (frame["difference"] < 0), sure & (frame["difference"] > 0)], [BETTER, WORSE], OPEN)
-    frame["against_lambda1"] = pd.Series(verdict, index=frame.index, dtype=object).where(frame["p"].notna(), None)
+    frame["against_lambda1"] = pd.Series(verdict, index=frame.index).where(frame["p"].notna())
     if not again:
         frame = _with_counterexamples(frame, table, networks, sharp)
     columns = [*CURVE, "sharpness", "robustness", "estimate", "low", "high", "p", "n", "batch_sizes", "note"]
@@ -234,38 +233,31 @@ def _with_counterexamples(
         return summary
     cells = at_headline(table, cells_of(table))
     cells = cells[cells["split"] == "test"].reset_index(drop=True)
-    values = networks.drop_duplicates("trial_id").set_index("trial_id")
-    found: dict[str, pd.DataFrame] = {}
+    keys = [*ALIKE, "attack", "loss"]
+    attacks = [ATTACKED.get(robust, (None, None)) for robust in summary["robustness"]]
+    asked = summary[list(ALIKE)].join(pd.DataFrame(attacks, summary.index, ["attack", "loss"]))
+    of_row, of_cell = np.split(group_codes(pd.concat([asked, cells[keys]]), keys), [len(summary)])
+    networks = networks.drop_duplicates("trial_id")
+    found: dict[tuple[str, int], set[tuple[int, int]]] = {}
     for measure in sharp:
-        logs = values[f"x {measure}"]
-        seeds = [logs.reindex(ids).to_numpy(dtype=float) for ids in cells["trial_ids"]]
-        column = pd.Series(seeds, index=cells.index, dtype=object)
-        complete = np.array([len(one) > 0 and bool(np.isfinite(one).all()) for one in seeds], dtype=bool)
-        means = [float(one.mean()) if whole else np.nan for one, whole in zip(seeds, complete, strict=True)]
+        logs = dict(zip(networks["trial_id"], networks[f"x {measure}"], strict=True))
+        seeds = [np.array([logs.get(trial_id, np.nan) for trial_id in ids]) for ids in cells["trial_ids"]]
         known = cells.copy()
-        known[f"log2_{measure}_seeds"], known[f"log2_{measure}"] = column, means
+        known[f"log2_{measure}_seeds"] = pd.Series(seeds, dtype=object)
+        known[f"log2_{measure}"] = [one.mean() if one.size else np.nan for one in seeds]
         known["converged_train"] = known[CONVERGED[measure]] if measure in CONVERGED else True
         pairs = pair_up(known, measure)
         fit = testable_pairs(known, pairs, REFERENCE)
         judged = judge_pairs(known, pairs, fit, COUNTEREXAMPLE, table.attacks)
-        mine = judged.loc[judged["label"] == "confirmed", ["i", "j"]]
-        keys = cells[[*ALIKE, "attack", "loss"]].iloc[mine["i"]].reset_index(drop=True)
-        found[measure] = pd.concat([mine.reset_index(drop=True), keys], axis=1)
-    rows: list[dict[Any, Any]] = []
-    for row in summary.to_dict("records"):
-        attack, loss = ATTACKED.get(row["robustness"], ("", ""))
-        if not attack:
-            rows.append(row)
-            continue
-        asked = {name: row[name] for name in ALIKE} | {"attack": attack, "loss": loss}
-        ours, theirs = (_places(agreeing(found[measure], asked)) for measure in (row["sharpness"], REFERENCE))
-        counts = {"counterexamples": len(ours), "lambda1_counterexamples": len(theirs), "remaining": len(ours & theirs)}
-        rows.append({**row, **counts})
-    return pd.DataFrame(rows).reindex(columns=list(COLUMNS))
-
-
-def _places(pairs: pd.DataFrame) -> set[tuple[int, int]]:
-    return set(pairs[["i", "j"]].itertuples(index=False, name=None))
+        confirmed = judged.loc[judged["label"] == "confirmed", ["i", "j"]]
+        for i, j in confirmed.itertuples(index=False, name=None):
+            found.setdefault((measure, of_cell[i]), set()).add((i, j))
+    counts: list[tuple[int | None, ...]] = []
+    for measure, code, (attack, _) in zip(summary["sharpness"], of_row, attacks, strict=True):
+        ours, theirs = (found.get((one, code), set()) for one in (measure, REFERENCE))
+        counts.append((len(ours), len(theirs), len(ours & theirs)) if attack else (None, None, None))
+    columns = ["counterexamples", "lambda1_counterexamples", "remaining"]
+    return summary.assign(**pd.DataFrame(counts, summary.index, columns))
 
 
 def conclusion(report: MeasureReport) -> str:

@@ -12,9 +12,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
-from analysis.statistics.groups import Codes, group_codes, numbered, pairs_within
-from analysis.statistics.intervals import Array, fisher_z_interval
-from analysis.statistics.thresholds import CHANCE_SIGN_ERROR, MIN_SEEDS_TO_PERMUTE, SIGNIFICANCE
+from analysis.statistics.groups import Codes, group_codes, pairs_within
+from analysis.statistics.intervals import TAIL, Array, fisher_z_interval
+from analysis.statistics.thresholds import CHANCE_SIGN_ERROR, MIN_SEEDS_TO_PERMUTE
 
 EXACT_WITH_TIES = 8
 """Up to this many points a tied sample's permutations are enumerated (8! = 40,320); beyond it p is
@@ -156,10 +156,11 @@ def spearman(x: ArrayLike, y: ArrayLike) -> Correlation:
     Up to `EXACT_WITH_TIES` points p is that of all permutations (`permutation_p`): the t approximation, used
     beyond, says 2e-16 of four points in order, where chance does it in 2 of 24.
     """
-    found = partial_spearman(x, y, np.empty((np.size(x), 0)))
+    a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    found = partial_spearman(a, b, np.empty((a.size, 0)))
     if not np.isfinite(found.estimate) or found.n > EXACT_WITH_TIES:
         return found
-    return found._replace(p=permutation_p(_ranks(np.asarray(x, dtype=float)), _ranks(np.asarray(y, dtype=float))))
+    return found._replace(p=permutation_p(stats.rankdata(a), stats.rankdata(b)))
 
 
 def over_seeds(x: Array, y: Array) -> Correlation:
@@ -174,7 +175,8 @@ def over_seeds(x: Array, y: Array) -> Correlation:
     if not np.isfinite(found.estimate) or found.n <= MIN_SEEDS_TO_PERMUTE:
         return found._replace(p=np.nan, low=np.nan, high=np.nan)
     middle = (found.n + 1) / 2
-    rest = np.delete(np.arange(found.n), np.argmax(np.abs(_ranks(x) - middle) + np.abs(_ranks(y) - middle)))
+    extreme = sum(np.abs(stats.rankdata(values) - middle) for values in (x, y))
+    rest = np.delete(np.arange(found.n), np.argmax(extreme))
     return found._replace(p=max(found.p, spearman(x[rest], y[rest]).p), low=np.nan, high=np.nan)
 
 
@@ -205,21 +207,14 @@ def partial_spearman(x: ArrayLike, y: ArrayLike, controls: ArrayLike) -> Correla
     finite = np.isfinite(a).all() and np.isfinite(b).all() and np.isfinite(given).all()
     if n - 2 - k < 1 or not finite:
         return Correlation(np.nan, np.nan, np.nan, np.nan, n)
-    ranked = np.column_stack([np.ones(n), *map(_ranks, given.T)])
-    sides = np.column_stack([_ranks(a), _ranks(b)])
+    ranked = np.column_stack([np.ones(n), *map(stats.rankdata, given.T)])
+    sides = np.column_stack([stats.rankdata(a), stats.rankdata(b)])
     residuals = sides - ranked @ np.linalg.lstsq(ranked, sides, rcond=None)[0]
     norms = np.sqrt((residuals**2).sum(axis=0))
     if (norms <= 1e-9 * n).any():  # ranks are of order n: what is left is rounding
         return Correlation(np.nan, np.nan, np.nan, np.nan, n)
     r = float(np.clip(residuals[:, 0] @ residuals[:, 1] / norms.prod(), -1.0, 1.0))
     return Correlation(r, correlation_p(r, n - 2 - k), *fisher_z_interval(r, n, "spearman", controls=k), n)
-
-
-def _ranks(values: Array) -> Array:
-    """scipy's `rankdata` of finite values, ties at their mean rank, without its checks, which take most of its time."""
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: Array = (np.cumsum(count) - (count - 1) / 2)[place]
-    return ranks
 
 
 def pearson(x: ArrayLike, y: ArrayLike) -> Correlation:
@@ -328,11 +323,11 @@ def granulated_by_group(
     both (count, axes).
     """
     a, b = df[x].to_numpy(dtype=float), df[y].to_numpy(dtype=float)
-    numbers = numbered(df, [*fixed, *axes]).assign(_group=group)
+    keyed = df.assign(_group=group)
     psi, found = np.full((count, len(axes)), np.nan), np.zeros((count, len(axes)), dtype=np.intp)
     for column, axis in enumerate(axes):
         others = [name for name in axes if name != axis]
-        codes = group_codes(numbers, ["_group", *fixed, *others])
+        codes = group_codes(keyed, ["_group", *fixed, *others])
         tau = kendall_by_group(a, b, codes).tau
         owner = np.zeros(tau.size, dtype=np.intp)
         owner[codes] = group
@@ -382,9 +377,7 @@ def mean_sign_error(found: SignError, owner: Codes) -> MeanSignError:
     by_seeds = np.sqrt(squares / dof / safe)
     levels = np.maximum((1 + np.sqrt(1 + 8 * pairs / safe)) / 2, 2)  # k levels make k (k - 1) / 2 pairs
     by_chance = np.sqrt(2 * (2 * levels + 5) / (9 * levels * (levels - 1)) / 4 / safe)
-    half = np.maximum(
-        stats.t.ppf(1 - SIGNIFICANCE / 2, dof) * by_seeds, stats.norm.ppf(1 - SIGNIFICANCE / 2) * by_chance
-    )
+    half = np.maximum(stats.t.ppf(1 - TAIL, dof) * by_seeds, stats.norm.ppf(1 - TAIL) * by_chance)
     away = np.abs(mean - CHANCE_SIGN_ERROR)
     t = np.divide(away, by_seeds, out=np.full(count, np.inf), where=by_seeds > 0)  # seeds that agree: chance decides
     p = np.maximum(2 * stats.t.sf(t, dof), 2 * stats.norm.sf(away / by_chance))

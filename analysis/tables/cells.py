@@ -91,15 +91,13 @@ def _cells(table: StudyTable) -> pd.DataFrame:
     frame["n_seeds"] = frame["n_seeds"].fillna(0).astype(int)
     for name in ("correct", "n"):
         frame[name] = frame[name].fillna(0).astype(int)
-    silent = (frame["n_seeds"] == 0).to_numpy()
+    answered = frame["n_seeds"] > 0
     for name in _SEED_VALUES:
-        values = frame[name].to_numpy(dtype=object, copy=True)
-        values[silent] = _no_values(int(silent.sum()))
-        frame[name] = values
+        values = [known if some else np.empty(0) for known, some in zip(frame[name], answered, strict=True)]
+        frame[name] = pd.Series(values, dtype=object)
     frame = frame.merge(_pgd_above_fgsm(attacks), on=["cell", *QUESTION], how="left")
     frame = frame.merge(_below_pgd(attacks), on=["cell", *QUESTION], how="left")
     frame["overstated"] = frame["overstated"].eq(True)
-    answered = frame["n_seeds"] > 0
     frame["floor"] = answered & (clopper_pearson(frame["correct"], frame["n"]).high < FLOOR)
     frame["untrained"] = answered & (frame["test_acc"] <= untrained_accuracy(frame["num_classes"]))
     frame["suspect"] = frame["above_fgsm"].eq(True) | (frame["zero_grad_fraction"] > ZERO_GRADIENT)
@@ -184,13 +182,6 @@ def _aggregate(attacks: pd.DataFrame) -> pd.DataFrame:
         values = attacks[column].to_numpy(copy=True)  # a copy, so that the cells do not keep the whole frame alive
         means[name] = _split(values, ends, len(means))
     return means.reset_index()
-
-
-def _no_values(count: int) -> NDArray[np.object_]:
-    empty = np.empty(count, dtype=object)
-    for index in range(count):
-        empty[index] = np.empty(0)
-    return empty
 
 
 def _split(values: NDArray[Any], ends: NDArray[np.intp], count: int) -> NDArray[np.object_]:

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from analysis.statistics.groups import group_codes
-from analysis.tables.arrow import at
 from analysis.tables.epsilons import at_headline
 from analysis.tables.table import ALIKE, StudyTable
 from search_spaces.probe import LOSSES
@@ -56,16 +55,16 @@ _ANSWER = {"trial_id": object, "epsilon": float, "correct": int, "n": int, "accu
 def _worst(table: StudyTable) -> pd.DataFrame:
     attacks = table.attacks
     mine = (attacks["split"] == "test") & (attacks["norm"] != "l2") & (attacks["status"] == "ok")
-    asked = attacks.loc[mine, ["trial_id", "attack", "loss", "epsilon", "steps_probe", "n"]]
+    asked = attacks.loc[mine, ["trial_id", "attack", "loss", "epsilon", "steps_probe", "n", "correct_bits"]]
     asked = asked.drop_duplicates(["trial_id", "attack", "loss", "epsilon", "steps_probe"])  # a run on two curves
-    stored = at(attacks["correct_bits"], asked.index.to_numpy(dtype=np.intp))
+    stored = asked["correct_bits"].to_numpy()
     images, epsilons = asked["n"].to_numpy(dtype=int), asked["epsilon"].to_numpy(dtype=float)
     names = asked["trial_id"].to_numpy(dtype=object)
     codes = group_codes(asked, ["trial_id", "epsilon"])
     found = []
     for rows in np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1]) if codes.size else ():
         n, first = int(images[rows[0]]), rows[0]
-        known = [raw for raw in (stored[row] for row in rows) if isinstance(raw, bytes)]
+        known = [raw for raw in stored[rows] if isinstance(raw, bytes)]
         if len(known) < len(rows) or (images[rows] != n).any():
             continue
         packed = np.frombuffer(b"".join(known), dtype=np.uint8).reshape(len(known), -1)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.statistics.groups import Codes, group_codes, numbered
+from analysis.statistics.groups import Codes, group_codes
 from analysis.tables.cells import FLAGS
 from analysis.tables.table import ALIKE, CURVE, QUESTION, SETTING
 
@@ -56,10 +56,9 @@ class Observations:
 
 def keyed(cells: pd.DataFrame) -> pd.DataFrame:
     """Cells (`analysis.tables.cells`) with the codes `study`, `stratum`, `cell` and `run` of `Observations`."""
-    numbers = numbered(cells, tuple(dict.fromkeys((*STUDY, *STRATUM))))
     return cells.assign(
-        study=group_codes(numbers, STUDY),
-        stratum=group_codes(numbers, STRATUM),
+        study=group_codes(cells, STUDY),
+        stratum=group_codes(cells, STRATUM),
         cell=np.arange(len(cells)),
         run=pd.factorize(cells["trial_ids"].map(_first))[0],
     )

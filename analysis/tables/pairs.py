@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +11,6 @@ from scipy import special, stats
 
 from analysis.statistics.groups import Codes, group_codes, pairs_within
 from analysis.statistics.intervals import Array
-from analysis.tables.arrow import at
 from analysis.tables.cells import FLAGS
 from analysis.tables.observations import STRATUM
 
@@ -126,7 +124,7 @@ def paired_errors(cells: pd.DataFrame, pairs: pd.DataFrame, attacks: pd.DataFram
     correctness bits are missing or of unequal length get the unpaired binomial error of the mean over seeds
     (not smaller).
     """
-    bits, images = attacks["correct_bits"], attacks["n"].to_numpy()
+    bits, images = attacks["correct_bits"].to_numpy(), attacks["n"].to_numpy()
     answers = cells["attack_rows"].to_numpy(dtype=object)
     errors = np.full(len(pairs), np.nan)
     of = group_codes(cells, STRATUM)[pairs["i"].to_numpy()]
@@ -135,7 +133,7 @@ def paired_errors(cells: pd.DataFrame, pairs: pd.DataFrame, attacks: pd.DataFram
         members = np.flatnonzero(of == stratum)
         used = np.unique(np.concatenate([i[members], j[members]]))
         rows = [np.asarray(answers[cell], dtype=np.intp) for cell in used]
-        shares = [_shares(at(bits, of_cell), images[of_cell]) for of_cell in rows]
+        shares = [_shares(bits[of_cell], images[of_cell]) for of_cell in rows]
         lengths = {share.size for share in shares}
         n = lengths.pop()
         if lengths or n == 0:
@@ -150,7 +148,7 @@ def paired_errors(cells: pd.DataFrame, pairs: pd.DataFrame, attacks: pd.DataFram
     return errors
 
 
-def _shares(bits: Sequence[bytes | None], images: NDArray[np.int_]) -> Array:
+def _shares(bits: NDArray[np.object_], images: NDArray[np.int_]) -> Array:
     """Per image, the share of a cell's seeds that are right; empty if bits are missing or test sets differ in size."""
     known = [raw for raw in bits if isinstance(raw, bytes)]
     if len(known) < len(bits) or np.unique(images).size != 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from analysis.tables.lookup import Frame, of_trials
 from analysis.tables.table import StudyTable
 from analysis.tables.words import label
-from search_spaces import GRIDS, TRIAL_FIELDS, Trial
+from search_spaces import GRIDS, Trial
 from search_spaces.large_batch import ADVERSARIAL_EPSILON
 
 ORIGINAL = "none"
@@ -85,12 +85,9 @@ def _networks(table: StudyTable) -> list[Network]:
     run = {(n.dataset, n.model, n.method) for n in found}
     missing = [t for t in paper if (t.dataset, t.model, t.adversarial_training) not in run]
     found += [Network(t.dataset, t.model, t.adversarial_training, {}, {}, "", 0) for t in missing]
-    order = {(t.dataset, t.model, t.adversarial_training): k for k, t in enumerate(_by_model(paper))}
+    by_model = sorted(paper, key=lambda t: (t.dataset, t.model))
+    order = {(t.dataset, t.model, t.adversarial_training): k for k, t in enumerate(by_model)}
     return sorted(found, key=lambda n: (order.get((n.dataset, n.model, n.method), len(order)), n.closeness, n.protocol))
-
-
-def _by_model(paper: Iterable[Trial]) -> list[Trial]:
-    return sorted(paper, key=lambda t: (t.dataset, t.model))
 
 
 def _network(members: list[dict[Any, Any]], records: Mapping[str, dict[Any, Any]], paper: tuple[Trial, ...]) -> Network:
@@ -118,7 +115,7 @@ def _deviations(row: Mapping[Any, Any], parents: Mapping[int, Mapping[Any, Any]]
     yield from (
         f"{row[n]:,} instead of {paper[n]:,} {label(n)}" if isinstance(paper[n], int) else f"{label(n)} {row[n]}"
         for n in _SETTINGS
-        if n in TRIAL_FIELDS and row[n] != paper[n]
+        if row[n] != paper[n]
     )
     parent = next(iter(parents.values()), None)
     if own.parent is not None and parent is not None and parent["epochs"] != own.parent.epochs:

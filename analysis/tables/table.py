@@ -80,7 +80,6 @@ class StudyTable:
     """Everything the analysis knows about a results folder, or about several as one.
 
     Attributes:
-        locations: paths or URIs of the folders; none for rows held in memory.
         trials: one row per trained network, every scalar column of the schema, plus `lambda1_train_converged` and
             `lambda1_test_converged`.
         points: `trials` with one row per regime label (`regime`): a run shared by two curves appears on both.
@@ -93,6 +92,7 @@ class StudyTable:
         tracked: one row per point and epoch after which the curvature was measured, with the columns `TRACK`.
         planned: one row per planned trial and regime label: the trial's fields, `trial_id`, `cell_id`, `space`,
             `regime` and `state` (ok, diverged, failed or missing).
+        locations: paths or URIs of the folders; none for rows held in memory.
         unreadable: files left out, with the reason.
         requests: the requests made of the folders (study.json), without those that cannot be planned.
         commands: those that made the requests, as stored.
@@ -104,7 +104,6 @@ class StudyTable:
         derived: the results of `once`.
     """
 
-    locations: tuple[str, ...]
     trials: pd.DataFrame
     points: pd.DataFrame
     attacks: pd.DataFrame
@@ -114,14 +113,15 @@ class StudyTable:
     sharpness: pd.DataFrame
     tracked: pd.DataFrame
     planned: pd.DataFrame
-    unreadable: tuple[Unreadable, ...]
-    requests: tuple[Request, ...]
-    commands: tuple[str, ...]
-    plans: tuple[Mapping[str, Any], ...]
-    staged: frozenset[str]
-    conflicts: tuple[Conflict, ...]
-    sources: Mapping[str, tuple[str, ...]]
-    not_given: tuple[str, ...]
+    locations: tuple[str, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
+    requests: tuple[Request, ...] = ()
+    commands: tuple[str, ...] = ()
+    plans: tuple[Mapping[str, Any], ...] = ()
+    staged: frozenset[str] = frozenset()
+    conflicts: tuple[Conflict, ...] = ()
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    not_given: tuple[str, ...] = ()
     derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -156,20 +156,21 @@ def load(*locations: str | Path, request: Mapping[str, Any] | None = None) -> St
     names = tuple(folder.location for folder in folders)
     check_named_once(names)
     merged = merge(names, [folder.rows for folder in folders])
-    table = from_table(
-        merged.rows,
-        grid=merge_grids(folder.grid for folder in folders) if len(folders) > 1 else folders[0].grid,
+    table = replace(
+        from_table(
+            merged.rows, merge_grids(folder.grid for folder in folders) if len(folders) > 1 else folders[0].grid
+        ),
+        locations=names,
+        unreadable=tuple(
+            replace(file, name=f"{folder.location}/{file.name}") if len(folders) > 1 else file
+            for folder in folders
+            for file in folder.unreadable
+        ),
         requests=_each_once(made for folder in folders for made in folder.requests),
         commands=_each_once(command for folder in folders for command in folder.commands),
         plans=_each_once(plan for folder in folders for plan in folder.plans),
         staged=frozenset().union(*(folder.staged for folder in folders)),
-        unreadable=[
-            replace(file, name=f"{folder.location}/{file.name}") if len(folders) > 1 else file
-            for folder in folders
-            for file in folder.unreadable
-        ],
-        locations=names,
-        conflicts=merged.conflicts,
+        conflicts=tuple(merged.conflicts),
         sources=merged.sources,
         not_given=_each_once(name for folder in folders for name in folder.not_given),
     )
@@ -226,13 +227,13 @@ def _read(location: str | Path, request: Mapping[str, Any] | None) -> _Folder:
     return _Folder(where, rows, unreadable, requests, commands, plans, staged, grid, not_given)
 
 
-def _each_once(entries: Iterable[T]) -> list[T]:
+def _each_once(entries: Iterable[T]) -> tuple[T, ...]:
     """The entries in their order; requests cannot be hashed."""
     found: list[T] = []
     for entry in entries:
         if entry not in found:
             found.append(entry)
-    return found
+    return tuple(found)
 
 
 def from_rows(
@@ -241,7 +242,6 @@ def from_rows(
     grid: Grid | None = None,
     requests: Iterable[Request] = (),
     plans: Iterable[Mapping[str, Any]] = (),
-    unreadable: Iterable[Unreadable] = (),
     location: str = "",
 ) -> StudyTable:
     """The tables of rows held in memory; a row outside `grid` keeps the regime labels it was written with.
@@ -250,61 +250,43 @@ def from_rows(
     """
     unique = list({row["trial_id"]: row for row in rows}.values())
     table = pa.Table.from_pylist(unique, schema=ROW_SCHEMA)
-    locations = (location,) if location else ()
-    return from_table(table, grid=grid, requests=requests, plans=plans, unreadable=unreadable, locations=locations)
+    return replace(
+        from_table(table, grid or {}),
+        locations=(location,) if location else (),
+        requests=tuple(requests),
+        plans=tuple(plans),
+    )
 
 
-def from_table(
-    rows: pa.Table,
-    *,
-    grid: Grid | None = None,
-    requests: Iterable[Request] = (),
-    commands: Iterable[str] = (),
-    plans: Iterable[Mapping[str, Any]] = (),
-    staged: frozenset[str] = frozenset(),
-    unreadable: Iterable[Unreadable] = (),
-    locations: Iterable[str] = (),
-    conflicts: Iterable[Conflict] = (),
-    sources: Mapping[str, tuple[str, ...]] | None = None,
-    not_given: Iterable[str] = (),
-) -> StudyTable:
-    """As `from_rows`, for an Arrow table with the columns of `ROW_SCHEMA` and one row per trial id."""
-    grid = grid or {}
+def from_table(rows: pa.Table, grid: Grid) -> StudyTable:
+    """The frames of an Arrow table with the columns of `ROW_SCHEMA` and one row per trial id."""
     trials = frame(rows.drop_columns(list(NESTED)))
     trials = trials.fillna(_IF_MISSING)
     classes = [_CLASSES.get(name, 10) for name in trials["dataset"]]
     trials["num_classes"] = trials["num_classes"].fillna(pd.Series(classes, dtype=float)).astype(int).clip(lower=2)
     spectra = unrolled(rows, "spectra")
     for split in ("train", "test"):
-        trials[f"lambda1_{split}_converged"] = _lambda1_converged(trials, *spectra, split)
+        trials[f"lambda1_{split}_converged"] = _lambda1_converged(trials, spectra, split)
     labels = [_labels(one, own, grid) for one, own in zip(trials["trial_id"], trials["regimes"], strict=True)]
-    points = trials.assign(regime=pd.Series(labels, dtype=object), trial=np.arange(len(trials))).explode(
-        "regime", ignore_index=True
-    )
-    trial = points.pop("trial").to_numpy(dtype=np.int64)
-    points = in_plain_text(points)
-    configured = in_plain_text(points.drop(columns=list(TRIALS_ONLY)))
-    attacks = _joined(configured, trial, *_attacks(*unrolled(rows, "attacks")))
+    labelled = trials.assign(regime=pd.Series(labels, dtype=object), trial=np.arange(len(trials)))
+    points = in_plain_text(labelled.explode("regime", ignore_index=True))
+    configured = points.drop(columns=list(TRIALS_ONLY))
+
+    def joined(entries: pd.DataFrame) -> pd.DataFrame:
+        return configured.merge(entries, on="trial", suffixes=("", "_probe")).drop(columns="trial")
+
+    attacks = joined(_attacks(unrolled(rows, "attacks")))
     transferred = attacks["source"] == "parent"
     return StudyTable(
-        locations=tuple(locations),
         trials=trials,
-        points=points,
+        points=points.drop(columns="trial"),
         attacks=attacks[~transferred].reset_index(drop=True) if transferred.any() else attacks,
         transfers=attacks[transferred].reset_index(drop=True),
-        spectra=_joined(configured, trial, *spectra),
-        landscapes=_joined(configured, trial, *unrolled(rows, "landscapes")),
-        sharpness=_joined(configured, trial, *unrolled(rows, "sharpness")),
-        tracked=_joined(configured, trial, *_tracked(*unrolled(rows, "history"))),
+        spectra=joined(spectra),
+        landscapes=joined(unrolled(rows, "landscapes")),
+        sharpness=joined(unrolled(rows, "sharpness")),
+        tracked=joined(_tracked(unrolled(rows, "history"))),
         planned=_planned(grid, dict(zip(trials["trial_id"], trials["status"], strict=True))),
-        unreadable=tuple(unreadable),
-        requests=tuple(requests),
-        commands=tuple(commands),
-        plans=tuple(plans),
-        staged=staged,
-        conflicts=tuple(conflicts),
-        sources=sources or {},
-        not_given=tuple(not_given),
     )
 
 
@@ -348,16 +330,11 @@ def _plan(
     return requests, plans, frozenset(staged), merge_grids(grids) if len(grids) != 1 else grids[0]
 
 
-def _lambda1_converged(
-    trials: pd.DataFrame, spectra: pd.DataFrame, counts: NDArray[np.int64], split: str
-) -> NDArray[np.bool_]:
+def _lambda1_converged(trials: pd.DataFrame, spectra: pd.DataFrame, split: str) -> NDArray[np.bool_]:
     """Per trial, whether a spectrum of the whole split converged."""
-    owner = np.repeat(np.arange(len(trials)), counts)
-    whole = spectra["subset_size"].to_numpy() == trials[f"{split}_size"].to_numpy()[owner]
-    of_split = (spectra["split"] == split).to_numpy(dtype=bool)
-    converged = whole & of_split & spectra["converged"].eq(True).to_numpy(dtype=bool)
-    found: NDArray[np.bool_] = np.bincount(owner[converged], minlength=len(trials)) > 0
-    return found
+    whole = spectra["subset_size"].to_numpy() == trials[f"{split}_size"].to_numpy()[spectra["trial"]]
+    converged = whole & (spectra["split"] == split) & spectra["converged"].eq(True)
+    return np.isin(np.arange(len(trials)), spectra.loc[converged, "trial"])
 
 
 def _labels(trial_id: str, own: list[str] | None, grid: Grid) -> list[str]:
@@ -365,63 +342,34 @@ def _labels(trial_id: str, own: list[str] | None, grid: Grid) -> list[str]:
     return list(planned.regimes) if planned else list(own or ["unlabelled"])
 
 
-def _joined(
-    points: pd.DataFrame, trial: NDArray[np.int64], entries: pd.DataFrame, counts: NDArray[np.int64]
-) -> pd.DataFrame:
-    """The entries of each point's trial, with the point's columns.
-
-    Args:
-        points: one row per point.
-        trial: per point, the position of its trial among the rows.
-        entries: the entries of all trials, in their order.
-        counts: per trial, the number of its entries.
-    """
-    own = counts[trial]
-    first = (np.cumsum(counts) - counts)[trial]
-    of_point = np.repeat(np.arange(len(points)), own)
-    place = np.arange(own.sum()) - np.repeat(np.cumsum(own) - own, own) + np.repeat(first, own)
-    left = points.take(of_point).reset_index(drop=True)
-    right = entries.take(place).reset_index(drop=True)
-    shared = {name: f"{name}_probe" for name in right.columns if name in left.columns}
-    return pd.concat([left, right.rename(columns=shared)], axis=1)
+def _tracked(epochs: pd.DataFrame) -> pd.DataFrame:
+    """The epochs whose curvature was measured."""
+    return epochs.loc[epochs["lambda1_images"].notna(), ["trial", *TRACK]]
 
 
-def _tracked(epochs: pd.DataFrame, counts: NDArray[np.int64]) -> tuple[pd.DataFrame, NDArray[np.int64]]:
-    """The epochs whose curvature was measured, and their number in each row."""
-    measured = epochs["lambda1_images"].notna().to_numpy()
-    owner = np.repeat(np.arange(len(counts)), counts)
-    return epochs.loc[measured, list(TRACK)].reset_index(drop=True), np.bincount(owner[measured], minlength=len(counts))
-
-
-def _attacks(frame: pd.DataFrame, counts: NDArray[np.int64]) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+def _attacks(frame: pd.DataFrame) -> pd.DataFrame:
+    """The attacks with the names that `StudyTable.attacks` describes."""
+    names = frame["attack"].to_numpy(copy=True)
     settings = frame[["attack", "newton_steps", "newton_tolerance"]]
-    code = settings.groupby(list(settings.columns), dropna=False, sort=False).ngroup().to_numpy()
-    kinds, first = np.unique(code, return_index=True)
-    kind_names = np.empty(len(kinds), dtype=object)
-    kind_names[:] = [_attack_name(*of) for of in settings.iloc[first].itertuples(index=False, name=None)]
-    names = kind_names[code]
-    other = _other_steps(frame, counts)
+    usual = (settings["newton_steps"] == NEWTON_STEPS) & (settings["newton_tolerance"] == NEWTON_TOLERANCE)
+    newton = settings["newton_steps"].notna() & ~usual
+    names[newton] = [
+        f"{attack} ({steps:.0f} steps, {tolerance:g})"
+        for attack, steps, tolerance in settings[newton].itertuples(index=False, name=None)
+    ]
+    other = _other_steps(frame)
     names[other] = [f"pgd ({steps:.0f} steps)" for steps in frame.loc[other, "steps"]]
-    return frame.assign(attack=pd.Series(names, dtype=frame["attack"].dtype)), counts
+    return frame.assign(attack=pd.Series(names, dtype=object))
 
 
-def _attack_name(attack: str, newton_steps: float | None, newton_tolerance: float | None) -> str:
-    if pd.isna(newton_steps) or (newton_steps, newton_tolerance) == (NEWTON_STEPS, NEWTON_TOLERANCE):
-        return attack
-    return f"{attack} ({newton_steps:.0f} steps, {newton_tolerance:g})"
-
-
-def _other_steps(frame: pd.DataFrame, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _other_steps(frame: pd.DataFrame) -> NDArray[np.bool_]:
     """PGD attacks whose question the same network answers with the published number of steps, or else with more."""
-    asked = frame[["loss", "split", "epsilon"]].assign(
-        source=frame["source"].fillna("self"), trial=np.repeat(np.arange(len(counts)), counts)
-    )
-    asked = asked[frame["attack"] == "pgd"]
-    steps = frame.loc[asked.index, "steps"].astype(float)
+    pgd = frame[frame["attack"] == "pgd"]
+    steps = pgd["steps"].astype(float)
     rank = steps.where(steps != PGD_STEPS, np.inf)
-    other = rank < rank.groupby([asked[name] for name in asked]).transform("max")
-    found: NDArray[np.bool_] = other.reindex(frame.index, fill_value=False).to_numpy(dtype=bool)
-    return found
+    asked = [pgd["trial"], pgd["source"].fillna("self"), *(pgd[name] for name in ("loss", "split", "epsilon"))]
+    other = rank < rank.groupby(asked).transform("max")
+    return frame.index.isin(other[other].index)
 
 
 def _planned(grid: Grid, states: Mapping[str, str]) -> pd.DataFrame:

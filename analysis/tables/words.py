@@ -76,7 +76,8 @@ def said(field: str, value: Any) -> str:
     about = TRIAL_FIELDS[field].metadata
     if value in about["names"]:
         return str(about["names"][value])
-    return str(about["phrase"].format(name(value) if isinstance(value, str) else value_text(value)))
+    words = str(about["phrase"].format(name(value) if isinstance(value, str) else value_text(value)))
+    return words.removesuffix("s") if value == 1 else words
 
 
 def departures(values: Mapping[str, Any], fields: Iterable[str]) -> list[str]:

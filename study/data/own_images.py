@@ -234,8 +234,11 @@ def _columns(path: Path, schema: Any) -> tuple[str, str, int]:
     types = {field.name: field.type for field in schema}
     images = [n for n, kind in types.items() if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0]
     numbers = [name for name, kind in types.items() if pa.types.is_integer(kind)]
-    features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    stated = {n: len(f["names"]) for n, f in features.items() if isinstance(f, dict) and f.get("names")}
+    try:
+        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+        stated = {n: len(f["names"]) for n, f in features.items() if isinstance(f, dict) and f.get("names")}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise DataError(f"{path} has a damaged description of its columns ({first_line(error)})") from error
     label = next((name for name in (*LABEL_COLUMNS, *stated, *numbers) if name in numbers), None)
     if not images or label is None:
         raise DataError(

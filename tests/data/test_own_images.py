@@ -163,6 +163,12 @@ def class_without_training_images(folder: Path) -> None:
     as_arrays(folder, parts)
 
 
+def damaged_description(folder: Path) -> None:
+    as_parquet(folder, images())
+    for shard in folder.glob("plain_text/*.parquet"):
+        pq.write_table(pq.read_table(shard).replace_schema_metadata({b"huggingface": b"{"}), shard)
+
+
 def no_rows(folder: Path) -> None:
     as_parquet(folder, {part: (x[:0], y[:0]) for part, (x, y) in images().items()})
 
@@ -198,6 +204,7 @@ def deep(folder: Path) -> None:
         (other_shape, r"holds training images of shape \(1, 6, 5\) and test images of shape \(3, 6, 5\)"),
         (damaged_inside, r"a\.npz is no file that numpy\.savez wrote"),
         (no_rows, "holds 0 labels"),
+        (damaged_description, "has a damaged description of its columns"),
         (no_array, r"a\.npz is no file that numpy\.savez wrote"),
         (no_image, r"000\.png is no image that can be decoded"),
         (deep, r"000\.png has more than 8 bits a channel: convert it"),

@@ -42,6 +42,7 @@ class Place:
     id: str
     cell: str
     attack: str
+    epsilon: float | None
 
 
 class Charts:
@@ -67,6 +68,7 @@ class Charts:
             id=self._identifier(figure.name),
             cell=figure.cell,
             attack=figure.attack,
+            epsilon=figure.epsilon,
         )
 
     def _chart(self, figure: Figure) -> str:
@@ -119,8 +121,8 @@ class Group:
         places: The charts.
         styles: The curves of the legend; a press switches one off and on.
         lines: Whether solid lines are the stable loss and dashed lines the published one.
-        attacks: The attacks that a picker offers.
-        epsilons: The attack strengths that a picker offers; `epsilon` is shown first.
+        attacks: The attacks that a picker offers, of which it shows one or all.
+        epsilons: The attack strengths that a picker offers, of which it shows one; `epsilon` is shown first.
         columns: "two" for two charts in a row instead of three.
         caption: What the captions of all charts say.
     """
@@ -130,7 +132,7 @@ class Group:
     lines: bool = False
     attacks: Sequence[str] = ()
     epsilons: Sequence[float] = ()
-    epsilon: float = 0.0
+    epsilon: float | None = None
     columns: str = ""
     caption: str = ""
 
@@ -139,18 +141,20 @@ def group(
     charts: Charts,
     figures: Sequence[Figure],
     headings: Sequence[str],
+    *,
+    epsilon: float | None = None,
     **options: Any,
 ) -> Group:
     """The charts of these figures under `headings`; what all captions say is said once.
 
-    `options` are further fields of `Group`.
-
-    A picker of the attack is added where they show several, and on the page one for each logarithmic axis.
+    `options` are further fields of `Group`. A picker of the attack is added where they show several, with `epsilon`
+    one of the attack strength, and on the page one for each logarithmic axis.
     """
     shared, own = split_captions([figure.caption for figure in figures])
     places = [charts.place(*each) for each in zip(figures, headings, own, strict=True)]
     attacks = sorted({figure.attack for figure in figures if figure.attack})
-    return Group(places, attacks=attacks if len(attacks) > 1 else (), caption=shared, **options)
+    epsilons = () if epsilon is None else sorted({figure.epsilon for figure in figures if figure.epsilon is not None})
+    return Group(places, attacks=attacks, epsilons=epsilons, epsilon=epsilon, caption=shared, **options)
 
 
 def split_captions(captions: Sequence[str]) -> tuple[str, list[str]]:

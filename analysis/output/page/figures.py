@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
@@ -40,10 +39,9 @@ def _group(found: FigureGroup, charts: Charts) -> Context:
         "charts": group(
             charts,
             found.figures,
-            [_heading(figure.title, found.epsilons) for figure in found.figures],
+            [figure.title.split(": ", 1)[-1].removeprefix("accuracy under ") for figure in found.figures],
             styles=found.figures[0].legend,
             lines=True,
-            epsilons=found.epsilons,
             epsilon=found.epsilon,
         ),
     }
@@ -56,11 +54,6 @@ def _unusual(setup: Setup) -> str:
     if setup["adversarial_training"] != "none":
         unusual.append(f"{name(setup['adversarial_training'])} training at ε = {setup['adversarial_epsilon']:g}")
     return f" · {', '.join(unusual)}" if unusual else ""
-
-
-def _heading(title: str, epsilons: tuple[float, ...]) -> str:
-    what = title.split(": ", 1)[-1].removeprefix("accuracy under ")
-    return re.sub(r" at ε = [^,]*", "", what) if len(epsilons) > 1 else what
 
 
 def paper_section(findings: Findings, charts: Charts) -> Section:

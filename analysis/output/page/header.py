@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -22,7 +21,7 @@ from analysis.tables.looks import looks
 from analysis.tables.merge import conflicts_in_words
 from analysis.tables.table import PROTOCOL, StudyTable, versions
 from analysis.tables.words import said, value_text
-from search_spaces import GRIDS, REGIME_NAMES, REGIME_RULES, Trial
+from search_spaces import GRIDS, REGIME_RULES, Trial
 
 FEW_SEEDS = 5
 """With fewer seeds than this only large effects are decided (docs/calibration.md)."""
@@ -65,14 +64,10 @@ def _lead(findings: Findings, charts: Charts) -> dict[str, Any]:
     if findings.lead is None:
         return {"charts": None, "regimes": [], "others": 0}
     figures = findings.lead.figures
-    told = [
-        (replace(style, shape="circle"), REGIME_NAMES.get(regime, regime), REGIME_RULES.get(regime, ""))
-        for regime, style in findings.lead.regimes
-    ]
     return {
         "charts": group(charts, figures, [figure.title for figure in figures], columns="two"),
-        "regimes": [one for one in told if one[2]],
-        "others": findings.lead.setups - 1,
+        "regimes": [(style, REGIME_RULES.get(regime, "")) for (regime, _), style in findings.lead.curves.curves],
+        "others": findings.lead.settings - 1,
     }
 
 

@@ -129,7 +129,16 @@ def test_curves_that_no_paper_has_differ_from_the_papers_and_from_each_other() -
     ]
     for styles in found:
         assert len({(style.colour, style.shape) for style in styles}) == len(styles)
-    assert theme.batch_style(32) == theme.SeriesStyle("batch 32", theme.COLOURS[1], theme.SHAPES[1])
+
+
+def test_batch_sizes_of_a_figure_differ_and_a_doubling_looks_alike_in_every_figure() -> None:
+    sizes = [3, 8, 16, 32, 96, 100, 128, 256, 512, 1024, 2048, 4096, 8192]
+    styles = theme.batch_styles(reversed(sizes))
+    assert list(styles) == sizes
+    assert len({(style.colour, style.shape) for style in styles.values()}) == len(sizes)
+    for size in (16, 32, 128, 4096):
+        assert theme.batch_styles([size])[size] == styles[size]
+    assert styles[32] == theme.SeriesStyle("batch 32", theme.COLOURS[1], theme.SHAPES[1])
 
 
 def test_the_style_sheet_has_every_colour_in_both_themes() -> None:

@@ -41,13 +41,13 @@ def study() -> StudyTable:
             row["status_reason"] = EVIL
     trials = [trial(regime=r, batch_size=b, seed=s) for r in ("lr", "benchmark") for b in SIZES for s in (0, 1, 2)]
     grid = planned(rows, [*trials, *(trial(batch_size=512, seed=s) for s in (0, 1, 2))])
-    return from_rows(
+    table = from_rows(
         rows,
         grid=grid,
         requests=[Request("natural_training", {"dataset": ("mnist",), "model": ("m1_20",), "momentum": ("0", "0.9")})],
-        unreadable=[Unreadable("trials/<b>torn</b>.parquet", "torn or damaged")],
         location="/results/<i>study</i>",
     )
+    return replace(table, unreadable=(Unreadable("trials/<b>torn</b>.parquet", "torn or damaged"),))
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,11 @@
 from analysis.published import published
 
 
-def test_every_printed_number_is_there_and_a_copy() -> None:
+def test_every_printed_number_is_there() -> None:
     rows = published()
     assert rows.groupby("table").size().to_dict() == {
         "Choudhary-T2": 68, "Yao-T1": 168, "Yao-T2": 40, "Yao-T3": 42, "Yao-T4": 42, "Yao-T7": 84,
     }  # fmt: skip
-    rows["value"] = "changed"
-    assert published()["value_std"].equals(rows["value_std"])
-    assert not (published()["value"].astype(str) == "changed").any()
 
 
 def test_percents_and_fractions_are_on_one_scale() -> None:

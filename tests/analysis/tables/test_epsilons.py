@@ -6,8 +6,7 @@ import pandas as pd
 import pytest
 
 from analysis.figures.figure_data import FigureData
-from analysis.figures.lead import lead
-from analysis.figures.study import study_figures
+from analysis.figures.study import lead, study_figures
 from analysis.reports.correlation import correlation_report
 from analysis.tables.epsilons import at_headline, headline_epsilons
 from analysis.tables.measures import robustness
@@ -72,8 +71,9 @@ def test_verdicts_figures_correlations_and_measures_read_the_same_one() -> None:
     table = from_rows(rows)
     data = FigureData(table)
     assert "attacked at epsilon 0.1 instead of 0.3" in judge("A2", rows).protocol
-    assert {group.epsilon for group in study_figures(data)} == {0.1}
-    first = lead(data)
+    groups = study_figures(data)
+    assert {group.epsilon for group in groups} == {0.1}
+    first = lead(data, groups)
     assert first is not None and "ε = 0.1" in first.figures[0].title
     forest = correlation_report(table).forest
     strata = at_headline(table, forest[forest["scope"] == "stratum"])

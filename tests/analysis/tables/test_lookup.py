@@ -4,7 +4,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from analysis.tables.arrow import series
+from analysis.tables.arrow import frame
 from analysis.tables.lookup import of_network, of_trials
 from analysis.tables.robust_networks import answers
 from analysis.tables.table import StudyTable, from_rows
@@ -43,7 +43,7 @@ def test_the_points_of_a_network_are_those_of_its_data_set_and_model(table: Stud
 @pytest.mark.parametrize("words", [["a", None, "b", "a"], [None, None], [], ["a"]])
 def test_text_keeps_its_values_and_nulls(words: list[str | None]) -> None:
     for column in (pa.array(words, pa.string()), pa.chunked_array([words[:1], words[1:]], pa.string())):
-        found = series(column)
+        found = frame(pa.table({"word": column}))["word"]
         assert found.dtype == object
         assert found.tolist() == words
 

@@ -14,6 +14,7 @@ from search_spaces import GRIDS
     ("field", "value", "words"),
     [
         ("epochs", 1000, "1,000 epochs"),
+        ("epochs", 1, "1 epoch"),
         ("train_size", math.nan, "? training images"),
         ("target_loss", 0.001, "until training loss ≤ 0.001"),
         ("optimizer", "svrg", "SVRG"),

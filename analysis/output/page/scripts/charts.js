@@ -16,11 +16,11 @@ const unpacked = (runs) =>
 const dataOf = (place) => Object.fromEntries(Object.entries(chartOf(place).data).map(([name, key]) => [name, unpacked(data[key])]));
 const layersOf = (spec) => [spec, ...(spec.layer ?? []).flatMap(layersOf)];
 
-// What a reader chose for a group of charts: an epsilon, and the axes that are linear instead of logarithmic.
-const choices = new WeakMap();
-const choiceOf = (group) => {
-  if (!choices.has(group)) choices.set(group, { epsilon: null, linear: new Set() });
-  return choices.get(group);
+// The axes that a reader made linear in a group of charts, by their words.
+const linearAxes = new WeakMap();
+const linearIn = (group) => {
+  if (!linearAxes.has(group)) linearAxes.set(group, new Set());
+  return linearAxes.get(group);
 };
 
 // The logarithmic axes of a chart: [its words, its encoding], an entry for each layer that has it.
@@ -34,7 +34,7 @@ const logAxes = (spec) =>
 
 const specOf = (place) => {
   const spec = { ...structuredClone(templateOf(place)), datasets: dataOf(place) };
-  const { linear } = choiceOf(groupOf(place));
+  const linear = linearIn(groupOf(place));
   for (const [words, coding] of logAxes(spec)) {
     if (!linear.has(words)) continue;
     const { domain, padding } = coding.scale;
@@ -49,7 +49,6 @@ const draw = async (place) => {
   const options = { mode: "vega-lite", renderer: "svg", actions: false, config, tooltip: showTip };
   const { view } = await vegaEmbed(place, specOf(place), options);
   views.set(place, view);
-  await applyEpsilon(place);
   view.addResizeListener(() => setTimeout(() => afterDrawing(place)));
   afterDrawing(place);
 };
@@ -60,14 +59,6 @@ const afterDrawing = (place) => drawn.forEach((act) => act(place));
 const redraw = (place) => {
   jobs.set(place, (jobs.get(place) ?? Promise.resolve()).then(() => draw(place)));
   return jobs.get(place);
-};
-
-const applyEpsilon = async (place) => {
-  const { epsilon } = choiceOf(groupOf(place));
-  const has = templateOf(place).params?.some((param) => param.name === "epsilon");
-  if (epsilon === null || !has) return;
-  await views.get(place).signal("epsilon", epsilon).runAsync();
-  afterDrawing(place);
 };
 
 const nearby = new IntersectionObserver(

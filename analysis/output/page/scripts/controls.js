@@ -19,22 +19,20 @@ const onLegend = (event) => {
   drawnIn(group).forEach(paint);
 };
 
-// -- pickers
+// -- pickers: of the figures of one attack or epsilon, which leave the others as they are, and of an axis
+
+const showPicked = (group) => {
+  const pickers = [...group.querySelectorAll("select[name]")].filter((picker) => picker.value !== "");
+  const passes = (figure, { name, value }) => figure.dataset[name] === undefined || figure.dataset[name] === value;
+  for (const figure of group.querySelectorAll("figure")) figure.hidden = !pickers.every((picker) => passes(figure, picker));
+};
 
 const onPick = (event) => {
   const picker = event.target;
   const group = groupOf(picker);
-  if (picker.matches("select[data-epsilon]")) {
-    choiceOf(group).epsilon = Number(picker.value);
-    drawnIn(group).forEach(applyEpsilon);
-  }
-  if (picker.matches("select[data-attack]")) {
-    for (const figure of group.querySelectorAll("figure[data-attack]")) {
-      figure.hidden = picker.value !== "" && figure.dataset.attack !== picker.value;
-    }
-  }
+  if (picker.matches("select[name]")) showPicked(group);
   if (picker.matches("select[data-axis]")) {
-    const { linear } = choiceOf(group);
+    const linear = linearIn(group);
     if (picker.value === "linear") linear.add(picker.dataset.axis);
     else linear.delete(picker.dataset.axis);
     for (const place of drawnIn(group)) {
@@ -78,6 +76,9 @@ themeButton.hidden = false;
 themeButton.addEventListener("click", () => { setTheme(isDark() ? "light" : "dark"); remember(root.dataset.theme); });
 systemDark.addEventListener("change", nameTheme);
 
-document.querySelectorAll("[data-group]").forEach(addAxisPickers);
+for (const group of document.querySelectorAll("[data-group]")) {
+  showPicked(group);
+  addAxisPickers(group);
+}
 document.addEventListener("click", onLegend);
 document.addEventListener("change", onPick);

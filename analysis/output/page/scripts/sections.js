@@ -21,7 +21,7 @@ window.addEventListener("beforeprint", () => {
   folded = [...document.querySelectorAll("details:not([open]):not(.data, .claim, .absent)")];
   folded.forEach((details) => { details.open = true; });
   for (const place of places()) {
-    if (jobs.has(place) || place.closest(".absent")) continue;
+    if (jobs.has(place) || place.closest(".absent, [hidden]")) continue;
     nearby.unobserve(place);
     redraw(place);
   }

@@ -5,11 +5,8 @@ const withTooltip = (spec) => layersOf(spec).find((layer) => Array.isArray(layer
 
 const rowsOf = (place, spec) => dataOf(place)[withTooltip(spec)?.data?.name ?? spec.data?.name] ?? [];
 
-const columnsOf = (spec, rows) => {
-  const fields = (withTooltip(spec)?.encoding.tooltip ?? []).map(({ field, title, format }) => ({ field, title: title ?? field, format }));
-  if (rows.some((row) => row.epsilon !== undefined)) fields.unshift({ field: "epsilon", title: "ε" });
-  return fields;
-};
+const columnsOf = (spec) =>
+  (withTooltip(spec)?.encoding.tooltip ?? []).map(({ field, title, format }) => ({ field, title: title ?? field, format }));
 
 const written = (value, format, row, locale) => {
   if (typeof value === "number" && format) return locale.format(format)(value);
@@ -21,7 +18,7 @@ const tableOf = (place) => {
   const spec = templateOf(place);
   const locale = views.get(place).locale();
   const rows = rowsOf(place, spec);
-  const columns = columnsOf(spec, rows);
+  const columns = columnsOf(spec);
   const links = rows.some((row) => row.cell);
   const head = [...columns.map(({ title }) => title), ...(links ? ["trials"] : [])];
   const line = (row) => [
