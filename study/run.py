@@ -29,11 +29,10 @@ from study.tuning.progress import Progress
 from study.tuning.settings import ClusterError, RunSettings, TrackerError
 
 if TYPE_CHECKING:
-    from analysis.tables.table import StudyTable
     from study.trials.outside import Outside
     from study.tuning.trackers import Trackers
     from study.tuning.tuner import Data
-    from study.until_decided import Schedule
+    from study.until_decided import Schedule, Stage
 
 OK, SOME_FAILED, BAD_INPUT = 0, 1, 2
 IN_USE = 4
@@ -181,13 +180,14 @@ class Command:
         self.results.create()
         with RunLock(self.results):
             left = self.left()  # only under the lock: another command may just have written some
-            answered = f"all {len(self.grid)} trials of grid {self.request.grid!r} are answered already"
-            schedule, nothing = None, "" if left.work else answered
-            if self.looks and left.work:
+            sequence, nothing = None, ""
+            if not left.work:
+                nothing = f"all {len(self.grid)} trials of grid {self.request.grid!r} are answered already"
+            elif self.looks:
                 from study import until_decided
 
-                schedule, table = self.sequential()
-                nothing = "" if schedule.stages(table, left.work, left.costs) else until_decided.ENDED
+                sequence = self.sequence(left)
+                nothing = "" if sequence[1] else until_decided.ENDED
             if nothing:
                 _record_request(self.results, self.request, self.argv, self.outside, self.looks)
                 print(f"{nothing}: nothing to do")
@@ -200,21 +200,22 @@ class Command:
             with Trackers(self.settings.trackers, self.results) as trackers:
                 data = checks.load_data(left.work, self.arguments.data_dir, left.rows)
                 _record_request(self.results, self.request, self.argv, self.outside, self.looks)
-                return self.train(left, schedule, data, trackers)
+                return self.train(left, sequence, data, trackers)
 
-    def sequential(self) -> tuple[Schedule, StudyTable]:
-        """The order of `--until-decided`, and what was found so far, judged by its plan."""
+    def sequence(self, left: Left) -> tuple[Schedule, list[Stage]]:
+        """The schedule of `--until-decided`, and its next stages by what was found so far."""
         from analysis.tables.table import load
         from study.until_decided import Schedule
 
         assert self.looks
         request = self.request.to_dict() | {"until_decided": self.looks}
-        return Schedule(self.grid, self.looks["claims"]), load(self.results.location, request=request)
+        schedule = Schedule(self.grid, self.looks["claims"])
+        return schedule, schedule.stages(load(self.results.location, request=request), left.work, left.costs)
 
     def train(
-        self, left: Left, schedule: Schedule | None, data: Data, trackers: Trackers
+        self, left: Left, sequence: tuple[Schedule, list[Stage]] | None, data: Data, trackers: Trackers
     ) -> tuple[dict[str, str], bool]:
-        """Train what is left, or stage after stage of a schedule.
+        """Train what is left, or stage after stage of a schedule, whose first stages are given.
 
         Returns:
             Why trials failed, and whether the time was up before a schedule's end.
@@ -240,13 +241,14 @@ class Command:
         with cluster.connected(self.arguments.address):
             settings = cluster.decide_gpus(self.settings)
             cluster.check_capacity(settings, data, {planned.trial.precision for planned in left.work})
-            if schedule is None:
+            if sequence is None:
                 train(left.work, left.costs)
                 return failures, False
             from study import until_decided
 
             more = until_decided.run(
-                schedule,
+                *sequence,
+                left.costs,
                 results,
                 unanswered=unanswered,
                 train=train,
@@ -276,7 +278,7 @@ class Command:
         if self.looks:
             from study import until_decided
 
-            for line in until_decided.dry_run(*self.sequential(), left.work, left.costs):
+            for line in until_decided.dry_run(*self.sequence(left)):
                 print(line)
         if missing:
             _print_wrapped(f"a run downloads {', '.join(missing)} to {folder} first")

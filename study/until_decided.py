@@ -246,9 +246,8 @@ def filling(
     return chosen, [*work.values(), *ahead[:idle]]
 
 
-def dry_run(schedule: Schedule, table: StudyTable, work: Collection[Planned], costs: CostModel) -> Iterator[str]:
+def dry_run(schedule: Schedule, stages: Sequence[Stage]) -> Iterator[str]:
     """The first stages, a line each."""
-    stages = schedule.stages(table, work, costs)
     yield f"until decided: {', '.join(schedule.claims)}; at most {schedule.most} seeds a curve"
     for number, stage in enumerate(stages[:SHOWN], start=1):
         yield f"{number}. {stage.line}"
@@ -260,6 +259,8 @@ def dry_run(schedule: Schedule, table: StudyTable, work: Collection[Planned], co
 
 def run(
     schedule: Schedule,
+    stages: list[Stage],
+    costs: CostModel,
     results: Results,
     *,
     unanswered: Callable[[], tuple[Collection[Planned], CostModel]],
@@ -271,18 +272,16 @@ def run(
 
     Args:
         schedule: what there is to do.
+        stages: the first ones, by what is stored now.
+        costs: expected seconds of their trials.
         results: where the rows are.
-        unanswered: the trials that are left of the grid, and what they cost, by what is stored now.
+        unanswered: the trials that are left of the grid, and what they cost, by what is stored then.
         train: trains these at these costs, and returns the ids of those that failed.
         slots: trials that run at once now, or 0 while no node is up.
         hours: after so long no further stage begins.
     """
     end = None if hours is None else time.monotonic() + 3600 * hours
-    while True:
-        left, costs = unanswered()
-        stages = schedule.stages(load(results.location), left, costs)
-        if not stages:
-            break
+    while stages:
         if end is not None and time.monotonic() >= end:
             print(f"{hours:g} hours are over; {len(stages)} curves would go on. The same command continues", flush=True)
             return True
@@ -292,6 +291,8 @@ def run(
         if ahead := len({one.trial.trial_id for one in work} - {one.trial.trial_id for s in chosen for one in s.work}):
             print(f"and {ahead} trials of later stages, where slots would be idle", flush=True)
         schedule.lost.update(train(work, costs))
+        left, costs = unanswered()
+        stages = schedule.stages(load(results.location), left, costs)
     if schedule.lost:
         print(
             f"{len(schedule.lost)} trials failed, and their curves wait: the same command tries them again", flush=True

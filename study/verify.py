@@ -63,27 +63,26 @@ def verify(results: Results, counts: Counter[str]) -> Iterator[Problem]:
     by_id = {row["trial_id"]: row for row in rows}
     counts["rows"] = len(rows)
     yield from (Problem(file.name, file.reason) for file in unreadable)
-    yield from _weights(results, by_id, counts)
-    yield from _parents(by_id)
-    yield from _each(results, "checkpoints", lambda content, trial_id: checkpoints.check_checkpoint(content), counts)
     arrays: dict[str, set[str]] = {}
+
+    def check_weights(content: bytes, trial_id: str) -> None:
+        checkpoints.read_weights(content, trial_id, by_id.get(trial_id, {}).get("weights_sha256"))
+
+    def check_checkpoint(content: bytes, trial_id: str) -> None:
+        checkpoints.read_state(content)
 
     def check_arrays(content: bytes, trial_id: str) -> None:
         arrays[trial_id] = set(decode_arrays(content))
 
+    yield from _each(results, "weights", check_weights, counts)
+    yield from _parents(by_id)
+    yield from _each(results, "checkpoints", check_checkpoint, counts)
     yield from _each(results, "arrays", check_arrays, counts)
     for trial_id, stored in arrays.items():
         entries = by_id.get(trial_id, {}).get("landscapes") or ()
         if missing := {entry[part] for entry in entries for part in ("offsets", "losses")} - stored - {None}:
             yield Problem(f"arrays/{trial_id}.npz", f"lacks {len(missing)} arrays that the trial's row names")
     yield from (Problem(name, reason) for name, reason in results.damaged_records())
-
-
-def _weights(results: Results, rows: dict[str, Row], counts: Counter[str]) -> Iterator[Problem]:
-    def check(content: bytes, trial_id: str) -> None:
-        checkpoints.read_weights(content, trial_id, rows.get(trial_id, {}).get("weights_sha256"))
-
-    yield from _each(results, "weights", check, counts)
 
 
 def _parents(rows: dict[str, Row]) -> Iterator[Problem]:

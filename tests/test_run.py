@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import nn
@@ -42,6 +41,7 @@ from study.tuning import costs, timing
 from study.tuning.ends import LOST_RAY
 from study.tuning.progress import Progress
 from tests.cluster.multinode import gone, in_this_process, wait_for
+from tests.results.small import write_parquet
 from tests.trials.small import results_in, timeless
 
 SMALL = ["--grid", "smoke", "--epochs", "2", "--train-size", "64", "--test-size", "20", "--seeds", "0"]
@@ -69,7 +69,6 @@ def rows(results: Path) -> dict[str, dict[str, Any]]:
         ([*SMALL, "--select", f"model={DIGITS.model}x"], f"; did you mean '{DIGITS.model}'?"),
         ([*SMALL, "--seeds", "a"], "not a list of whole numbers such as 0,1,5 or 0-4"),
         ([*SMALL, "--seeds", "4-0"], "--seeds '4-0' is not a list"),
-        ([*SMALL, "--seeds", "0-"], "--seeds '0-' is not a list"),
         ([*SMALL, "--seeds", "0-99999999999999999999"], "is not a list"),
         ([*SMALL, "--seeds=-1"], "seed -1 is out of range"),
         ([*SMALL, "--epsilons", "big"], "not a list of numbers such as 0.1,0.3"),
@@ -83,10 +82,8 @@ def rows(results: Path) -> dict[str, dict[str, Any]]:
         ([*SMALL, "--gpus-per-trial", "2"], "not auto or a fraction"),
         ([*SMALL, "--cpus-per-trial", "0"], "must be at least 1"),
         ([*SMALL, "--replicas", "0"], "--replicas '0' is not auto or a whole number, at least 1"),
-        ([*SMALL, "--replicas", "9" * 5000], "is not auto or a whole number"),
         ([*SMALL, "--seeds", "9" * 5000], "not a list of whole numbers such as 0,1,5"),
         ([*SMALL, "--mlflow", "http://[::1"], "--mlflow 'http://[::1' is not a URI"),
-        ([*SMALL, "--train-size", "999999", "--dry-run"], "train_size 999999 + val_size 174 is more than the 1198"),
         ([*SMALL, "--test-size", "600", "--dry-run"], "test_size 600 is more than the 599 test images"),
         (["--grid", "smoke", "--until-decided", "A99"], "--until-decided knows no claim 'A99'; valid: A1, A2"),
         (["--grid", "smoke", "--until-decided", "C1"], "does not train what C1 compares; it is about: A1, A2"),
@@ -112,7 +109,7 @@ def test_rows_of_a_newer_version_are_never_overwritten(tmp_path: Path, capsys: p
     results.create()
     schema = ROW_SCHEMA.with_metadata({**ROW_SCHEMA.metadata, b"schema_version": b"99"})
     file = tmp_path / f"trials/{trial_id}.parquet"
-    pq.write_table(pa.Table.from_pylist([empty_row() | {"trial_id": trial_id}], schema=schema), file)
+    write_parquet(pa.Table.from_pylist([empty_row() | {"trial_id": trial_id}], schema=schema), file)
     before = file.read_bytes()
     for option in ("--dry-run", "--no-report"):
         assert main(["--grid", "smoke", "--seeds", "0", "--results", str(tmp_path), option]) == 2
@@ -120,7 +117,6 @@ def test_rows_of_a_newer_version_are_never_overwritten(tmp_path: Path, capsys: p
     assert file.read_bytes() == before
 
 
-@pytest.mark.parametrize("dry_run", [True, False])
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
@@ -138,11 +134,11 @@ def test_rows_of_a_newer_version_are_never_overwritten(tmp_path: Path, capsys: p
     ],
 )
 def test_places_that_cannot_be_meant_are_refused_before_anything_is_made(
-    option: str, value: str, message: str, dry_run: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    option: str, value: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    assert main([*SMALL, f"{option}={value}", "--no-report", *["--dry-run"] * dry_run]) == 2
+    assert main([*SMALL, f"{option}={value}", "--no-report"]) == 2
     printed = capsys.readouterr().err.encode(errors="backslashreplace").decode()
     assert message in printed
     assert len(printed.strip().splitlines()) == 1
@@ -277,14 +273,6 @@ def test_the_next_command_is_for_failures_then_seeds_then_the_rest(
     assert found == (following and f"python -m study.run {following}")
 
 
-def test_after_the_smoke_study_come_real_images() -> None:
-    argv = ["--grid", "smoke"]
-    command = run._next_command(Request("smoke"), plan(Request("smoke")), argv, undecided=True, again=False)
-    assert command is not None
-    assert "smoke" not in command
-    assert main(command.split()[3:] + ["--dry-run"] * ("--dry-run" not in command)) == 0
-
-
 def test_seeds_may_be_ranges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--grid", "smoke", "--seeds", "0-2,7", "--dry-run", "--results", str(tmp_path / "r")]) == 0
     assert "grid smoke: 56 trials in 14 cells" in capsys.readouterr().out
@@ -359,7 +347,6 @@ def test_dry_run_tells_what_is_finished_from_what_is_left(tmp_path: Path, capsys
     assert re.search(rf"^ *5/5 +~[\d:]+  {network} lr m 0 bs 8-128 seed 0$", printed, re.MULTILINE)
 
 
-@pytest.mark.parametrize("dry_run", [True, False])
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -374,7 +361,7 @@ def test_dry_run_tells_what_is_finished_from_what_is_left(tmp_path: Path, capsys
     ],
 )
 def test_a_grid_of_ones_own_that_cannot_run_is_refused_before_anything_runs(
-    changes: dict[str, Any], message: str, dry_run: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    changes: dict[str, Any], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     def picky(**shapes: object) -> nn.Module:
@@ -383,7 +370,7 @@ def test_a_grid_of_ones_own_that_cannot_run_is_refused_before_anything_runs(
     monkeypatch.setitem(MODELS, "picky", picky)
     wrong = replace(SMOKE, name="mine", curves=(Curve("lr", (replace(DIGITS, **changes),)),))
     monkeypatch.setitem(GRIDS, "mine", (wrong,))
-    assert main(["--grid", "mine", "--results", str(tmp_path / "r"), *["--dry-run"] * dry_run]) == 2
+    assert main(["--grid", "mine", "--results", str(tmp_path / "r")]) == 2
     printed = capsys.readouterr().err
     assert message in printed
     assert len(printed.strip().splitlines()) == 1

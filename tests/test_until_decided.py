@@ -171,10 +171,12 @@ class Study:
         return []
 
     def run(self, hours: float | None = None) -> bool:
-        schedule = Schedule(self.grid, self.claims)
+        schedule, (left, costs) = Schedule(self.grid, self.claims), self.unanswered()
+        stages = schedule.stages(load(self.results.location), left, costs)
         return until_decided.run(
-            schedule, self.results, unanswered=self.unanswered, train=self.train, slots=lambda: 1, hours=hours
-        )
+            schedule, stages, costs, self.results,
+            unanswered=self.unanswered, train=self.train, slots=lambda: 1, hours=hours,
+        )  # fmt: skip
 
 
 def test_an_interrupted_study_goes_on_as_if_it_had_not_been(grid: Grid, tmp_path: Path) -> None:
@@ -248,7 +250,8 @@ def test_a_stage_in_words() -> None:
 def test_a_dry_run_lists_the_first_stages(grid: Grid, tmp_path: Path) -> None:
     looks = until_decided.plan(REQUEST, grid, "A6,A7")
     table = load(tmp_path / "new", request=REQUEST.to_dict() | {"until_decided": looks})
-    lines = list(until_decided.dry_run(Schedule(grid, looks["claims"]), table, list(grid.values()), CostModel()))
+    schedule = Schedule(grid, looks["claims"])
+    lines = list(until_decided.dry_run(schedule, schedule.stages(table, list(grid.values()), CostModel())))
     assert lines[0] == "until decided: A6, A7; at most 12 seeds a curve"
     # the two claims are about networks without momentum
     assert [line.partition(":")[0] for line in lines[1:]] == [f"1. 3 seeds of {LR_BS}", f"2. 3 seeds of {LR}"]

@@ -1,7 +1,6 @@
 """Weights (safetensors) and checkpoints as bytes, each with a digest that is compared when they are loaded.
 
-Reading them executes no code: safetensors hold none, and `torch.load` reads checkpoints, and the weights of older
-versions, with `weights_only`.
+Reading them executes no code: safetensors hold none, and `torch.load` reads checkpoints with `weights_only`.
 """
 
 from __future__ import annotations
@@ -41,34 +40,25 @@ def read_weights(content: bytes, trial_id: str | None = None, sha256: str | None
     """Stored weights by name, on the CPU.
 
     Args:
-        content: safetensors, or the .pt file of an older version, which has no digest of its own.
+        content: safetensors.
         trial_id: whose weights they should be; None: anyone's.
         sha256: their digest according to the trial's row; None: not known.
 
     Raises:
         DamagedError: they cannot be read, are of another trial, or do not match a digest.
     """
-    stored_sha256 = None
-    if content.startswith(b"PK"):
-        state = _from_bytes(content)
-    else:
-        try:
-            state = safetensors.torch.load(content)
-            header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        except (SafetensorError, ValueError, KeyError, RecursionError, RuntimeError) as error:
-            raise DamagedError(f"stored weights are damaged: {error}") from error
-        metadata = header.get("__metadata__", {})
-        stored_sha256 = metadata.get("sha256", "none")
-        if trial_id and metadata.get("trial_id") not in (trial_id, ""):
-            raise DamagedError(f"they are the weights of trial {metadata.get('trial_id')}")
-    if not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise DamagedError("they are not the weights of a model")
-    if stored_sha256 or sha256:
-        found = state_sha256(state)
-        if stored_sha256 not in (None, found):
-            raise DamagedError("they do not match their digest")
-        if sha256 not in (None, found):
-            raise DamagedError("they are not those that the trial's row describes")
+    try:
+        state: dict[str, Tensor] = safetensors.torch.load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    except (SafetensorError, ValueError, KeyError, RecursionError, RuntimeError) as error:
+        raise DamagedError(f"stored weights are damaged: {error}") from error
+    metadata, found = header.get("__metadata__", {}), state_sha256(state)
+    if trial_id and metadata.get("trial_id") not in (trial_id, ""):
+        raise DamagedError(f"they are the weights of trial {metadata.get('trial_id')}")
+    if metadata.get("sha256") != found:
+        raise DamagedError("they do not match their digest")
+    if sha256 not in (None, found):
+        raise DamagedError("they are not those that the trial's row describes")
     return state
 
 
@@ -127,7 +117,7 @@ def load_state(
         DamagedError: the bytes are damaged or of another trial.
         ValueError: training began with other weights, with another function of the model or on other data.
     """
-    stored = _from_bytes(content)
+    stored = read_state(content)
     if stored.get("started_from") != started_from:
         raise ValueError("checkpoint began with other weights than the parent's")
     if fingerprint and stored.get("fingerprint") and not same_function(stored["fingerprint"], fingerprint):
@@ -140,11 +130,6 @@ def load_state(
         return TrainingState.from_dict(stored["training"])
     except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise DamagedError(f"checkpoint does not fit this trial: {error}") from error
-
-
-def check_checkpoint(content: bytes) -> None:
-    """Read a checkpoint without its trial. Raises DamagedError."""
-    _from_bytes(content)
 
 
 def _to_zip(state: dict[str, Any]) -> bytes:
@@ -162,7 +147,8 @@ def _compact(value: Any) -> Any:
     return [_compact(entry) for entry in value] if isinstance(value, list) else value
 
 
-def _from_bytes(content: bytes) -> dict[str, Any]:
+def read_state(content: bytes) -> dict[str, Any]:
+    """A checkpoint without its trial. Raises DamagedError."""
     digests.check_zip(content)
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

@@ -13,9 +13,6 @@ import struct
 
 SIZE = 32
 
-PARQUET_MARK = {b"digest": b"sha256"}
-"""Written into the metadata of Parquet files with a digest: a file that has it but no digest is damaged."""
-
 _PARQUET_FIELD = bytes([0x08, 0xFE, 0xFF, 0x03, SIZE])  # Thrift, compact: type binary, field 32767, length
 _PARQUET_END = b"PAR1"
 _PARQUET_TAIL = len(_PARQUET_FIELD) + SIZE + 1 + 4 + len(_PARQUET_END)
@@ -31,7 +28,7 @@ class DamagedError(ValueError):
 
 
 def add_to_parquet(file: io.BytesIO) -> None:
-    """Add a digest of all its bytes to the footer of a Parquet file; its metadata should have PARQUET_MARK."""
+    """Add a digest of all its bytes to the footer of a Parquet file."""
     with file.getbuffer() as whole:
         footer_size = int.from_bytes(whole[-8:-4], "little")
         digest = hashlib.sha256(whole[:-9]).digest()  # all but the footer's stop byte, its size and the end mark
@@ -39,21 +36,13 @@ def add_to_parquet(file: io.BytesIO) -> None:
     file.write(_parquet_tail(digest, footer_size + len(_PARQUET_FIELD) + SIZE))
 
 
-def check_parquet(content: bytes) -> bool:
-    """Whether a Parquet file has a digest: one of an older version has none.
-
-    Raises:
-        DamagedError: the digest is that of other bytes.
-    """
+def check_parquet(content: bytes) -> None:
+    """Raise DamagedError unless a Parquet file has the digest of its bytes."""
     whole = memoryview(content)
-    tail = bytes(whole[-_PARQUET_TAIL:])
-    if not tail.startswith(_PARQUET_FIELD) or len(tail) < _PARQUET_TAIL:
-        return False
     digest = hashlib.sha256(whole[:-_PARQUET_TAIL]).digest()
     footer_size = int.from_bytes(whole[-8:-4], "little")
-    if tail != _parquet_tail(digest, footer_size):
+    if whole[-_PARQUET_TAIL:] != _parquet_tail(digest, footer_size):
         raise DamagedError("its bytes do not match its digest")
-    return True
 
 
 def _parquet_tail(digest: bytes, footer_size: int) -> bytes:
@@ -68,18 +57,10 @@ def add_to_zip(content: bytes) -> bytes:
     return whole + _zip_tail(whole)
 
 
-def check_zip(content: bytes) -> bool:
-    """Whether a zip file has a digest: one of an older version has none.
-
-    Raises:
-        DamagedError: the digest is that of other bytes, or the file is cut short or of another kind.
-    """
-    whole, tail = content[:-_ZIP_TAIL], content[-_ZIP_TAIL:]
-    if tail.startswith(_ZIP_COMMENT) and tail == _zip_tail(whole):
-        return True
-    if content[-_ZIP_END_SIZE:][:4] == _ZIP_END and content[-2:] == b"\0\0":
-        return False
-    raise DamagedError("its bytes do not match its digest")
+def check_zip(content: bytes) -> None:
+    """Raise DamagedError unless a zip file has the digest of its bytes."""
+    if content[-_ZIP_TAIL:] != _zip_tail(content[:-_ZIP_TAIL]):
+        raise DamagedError("its bytes do not match its digest")
 
 
 def _zip_tail(content: bytes) -> bytes:

@@ -37,9 +37,6 @@ from study.results.storage import Stamp, Storage, masked, masked_in, shown_name
 
 _RENAME = "rename it and run again (rows are kept; what was asked before is forgotten)"
 
-WEIGHT_FILES = ("safetensors", "pt")
-"""Suffixes of stored weights: today's, and that of older versions."""
-
 CHECKPOINT_SECONDS = 30.0
 """A crash loses at most this much training, or one epoch if that is longer."""
 
@@ -220,20 +217,12 @@ class Results:
 
     def read_weights(self, trial_id: str) -> bytes | None:
         """A trial's trained weights, or None if there are none; `checkpoints.load_weights` compares their digest."""
-        found = (self._storage.read(f"weights/{trial_id}.{suffix}") for suffix in WEIGHT_FILES)
-        return next((content for content in found if content is not None), None)
+        return self._storage.read(f"weights/{trial_id}.safetensors")
 
     def trials_with_weights(self) -> set[str]:
         """The ids of the trials whose weights are stored, damaged or not."""
         names = (name.rpartition(".") for name in self.files("weights"))
-        return {trial_id for trial_id, _, suffix in names if suffix in WEIGHT_FILES}
-
-    def set_weights_aside(self, trial_id: str, reason: str) -> None:
-        """As `set_aside`, for the file that `read_weights` reads."""
-        for suffix in WEIGHT_FILES:
-            if self._storage.read(name := f"weights/{trial_id}.{suffix}") is not None:
-                return self.set_aside(name, reason)
-        return None
+        return {trial_id for trial_id, _, suffix in names if suffix == "safetensors"}
 
     def write_checkpoint(self, trial_id: str, state: bytes) -> None:
         """Store the state of a half-trained trial, in place of its older one."""
@@ -280,7 +269,7 @@ class Results:
         """
         try:
             content = self._storage.read("study.json")
-            study: dict[str, Any] = {} if content is None else masked_in(_decode_json(content))
+            study: dict[str, Any] = {} if content is None else _decode_json(content)
         except (ValueError, OSError) as error:
             raise RecordsError(f"{self.location}/study.json is damaged ({error}); {_RENAME}") from error
         requests = study.get("requests", []) if isinstance(study, dict) else None
@@ -298,13 +287,9 @@ class Results:
             self._storage.make_folder(PurePosixPath("sources", place).parent.as_posix())
             self._storage.write(f"sources/{place}", text.encode())
 
-    def read_gpu_shares(self) -> dict[str, Any]:
-        """What was measured of trials on GPUs, by kind of trial; empty if nothing was, or if the file is damaged."""
-        try:
-            stored = _decode_json(self._storage.read("gpu_shares.json") or b"{}")
-        except ValueError:
-            return {}
-        return stored if isinstance(stored, dict) else {}
+    def read_gpu_shares(self) -> Any:
+        """What was measured of trials on GPUs, by kind of trial. Raises ValueError if the file is damaged."""
+        return _decode_json(self._storage.read("gpu_shares.json") or b"{}")
 
     def write_gpu_shares(self, shares: Mapping[str, Any]) -> None:
         """Replace what was measured of trials on GPUs."""
@@ -438,17 +423,8 @@ def decode_arrays(content: bytes) -> dict[str, npt.NDArray[Any]]:
 
 
 def _decode_json(content: bytes) -> Any:
-    """JSON as the standard has it. Raises ValueError for all else: NaN, Infinity, or nesting that has no end."""
+    """Raises ValueError for what is not JSON, or nested too deeply."""
     try:
-        return json.loads(content, parse_constant=_no_constant, parse_float=_finite)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    return number if math.isfinite(number) else _no_constant(digits)
+        return json.loads(content)
+    except RecursionError as error:
+        raise ValueError(error) from None

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from study.results import digests
-from study.results.answers import answered
 from study.results.folder import RecordsError, Results
 from study.results.row_files import PACKED_KIND, RowError, decode_packed, flaws, part_of_schema
 from study.results.schema import ROW_SCHEMA, Row
@@ -29,10 +28,10 @@ def is_packed(location: str | Path) -> bool:
 def pack(source: Results, location: str | Path) -> int:
     """Write the rows and the record of a results folder into one file; returns the number of rows.
 
-    An older file there is replaced by one that holds as much or more.
+    An older file there is replaced, if the folder has all of its trials.
 
     Raises:
-        RecordsError: a row cannot be read, or the older file is none of these, or holds what the folder lacks.
+        RecordsError: a row cannot be read, or the older file is none of these, or holds trials that the folder lacks.
         OSError: the file cannot be written.
     """
     rows, unreadable = source.read_table(update_cache=False)
@@ -41,13 +40,13 @@ def pack(source: Results, location: str | Path) -> int:
     study = source.read_study()
     storage, name = _place(location)
     if storage.read(name) is not None:
-        old_rows, old_study = read_packed(location)
-        if lost := _lost(old_rows, rows) or _lost_requests(old_study, study):
+        old, _ = read_packed(location, ["trial_id"])
+        if lost := {*old["trial_id"].to_pylist()} - {*rows["trial_id"].to_pylist()}:
             raise RecordsError(
-                f"{location} holds {lost} that {source.location} lacks: give another file, or unpack it into a new "
-                "folder and go on there"
+                f"{location} holds {len(lost)} trials that {source.location} lacks: give another file, or unpack it "
+                "into a new folder and go on there"
             )
-    metadata = ROW_SCHEMA.metadata | {b"kind": PACKED_KIND, b"study": json.dumps(study).encode()} | digests.PARQUET_MARK
+    metadata = ROW_SCHEMA.metadata | {b"kind": PACKED_KIND, b"study": json.dumps(study).encode()}
     sink = io.BytesIO()
     pq.write_table(rows.replace_schema_metadata(metadata), sink, compression="zstd", compression_level=15)
     digests.add_to_parquet(sink)
@@ -111,38 +110,3 @@ def _place(location: str | Path) -> tuple[Storage, str]:
         return Storage(f"{folder or '/'}{mark}{options}"), name
     except (pa.ArrowException, ValueError, RuntimeError) as error:  # `~nosuch` is a RuntimeError
         raise RecordsError(f"cannot use {masked(str(location))!r}: {masked(str(error))}") from None
-
-
-def _lost(old: pa.Table, new: pa.Table) -> str:
-    """The trials of which the old rows have a network or an answer that the new ones lack, in words.
-
-    Other weights are another network; one without an answer may be replaced by it.
-    """
-    found: dict[str, Row] = {row["trial_id"]: row for row in new.to_pylist()}
-
-    def is_kept(row: Row) -> bool:
-        other = found.get(row["trial_id"])
-        if other is None or (other["status"] == "failed" and row["status"] != "failed"):
-            return False
-        mine, its = row["weights_sha256"], other["weights_sha256"]
-        if _answers(row) and mine and its and mine != its:
-            return False
-        return _answers(row) <= _answers(other)
-
-    count = sum(not is_kept(row) for row in old.to_pylist())
-    return f"networks or answers of {count} trials" if count else ""
-
-
-def _answers(row: Row) -> frozenset[object]:
-    """What a row answers, with the epochs whose curvature it tracked."""
-    return answered(row) | {epoch["epoch"] for epoch in row["history"] or () if epoch.get("lambda1") is not None}
-
-
-def _lost_requests(old: dict[str, Any], new: dict[str, Any]) -> str:
-    def what_was_asked(study: dict[str, Any]) -> list[dict[str, Any]]:
-        """The requests without the time and the command by which they were last made: repeating one renews both."""
-        return [{k: v for k, v in one.items() if k not in ("at", "command")} for one in study.get("requests", [])]
-
-    there = what_was_asked(new)
-    count = sum(entry not in there for entry in what_was_asked(old))
-    return f"{count} requests" if count else ""

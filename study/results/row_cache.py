@@ -30,8 +30,7 @@ SETTLED_SECONDS = 60.0
 
 _SIZE, _CHANGED = "file_size", "file_changed_ns"
 _SCHEMA = pa.schema(
-    [*ROW_SCHEMA, pa.field(_SIZE, pa.int64()), pa.field(_CHANGED, pa.int64())],
-    metadata=ROW_SCHEMA.metadata | digests.PARQUET_MARK,
+    [*ROW_SCHEMA, pa.field(_SIZE, pa.int64()), pa.field(_CHANGED, pa.int64())], metadata=ROW_SCHEMA.metadata
 )
 _NO_FILE = Stamp(-1, -1)
 
@@ -44,7 +43,7 @@ def encode_cache(rows: pa.Table, stamps: Mapping[str, Stamp]) -> memoryview:
         stamps: name -> stamp of each file in `trials/`.
     """
     size, changed = _stamps_of(rows, stamps)
-    table = rows.append_column(_SIZE, size).append_column(_CHANGED, changed).replace_schema_metadata(_SCHEMA.metadata)
+    table = rows.append_column(_SIZE, size).append_column(_CHANGED, changed)
     latest = time.time_ns() - int(SETTLED_SECONDS * 1e9)
     settled = pc.and_(pc.greater(changed, 0), pc.less(changed, latest))
     sink = io.BytesIO()  # grows in place, where Arrow's own buffer would be doubled and copied
@@ -64,8 +63,7 @@ def decode_cache(content: bytes | None, stamps: Mapping[str, Stamp], schema: pa.
     if content is None:
         return None
     try:
-        if not digests.check_parquet(content):
-            return None
+        digests.check_parquet(content)
         file = pq.ParquetFile(pa.BufferReader(content))
         if not file.schema_arrow.equals(_SCHEMA) or file.schema_arrow.metadata != _SCHEMA.metadata:
             return None

@@ -14,8 +14,6 @@ from study.results.schema import ROW_KIND, ROW_SCHEMA, SCHEMA_VERSION, Row
 
 PACKED_KIND = b"sgd-robustness-study packed rows"
 
-WRITTEN = ROW_SCHEMA.with_metadata(ROW_SCHEMA.metadata | digests.PARQUET_MARK)
-
 REQUIRED = {
     "attacks": ("attack", "loss", "split", "epsilon"),
     "spectra": ("split", "subset_size", "eigenvalues", "method", "tolerance"),
@@ -66,9 +64,9 @@ class NewerRowError(RowError):
 def encode_row(row: Row) -> memoryview:
     """The content of the file of one row."""
     sink = io.BytesIO()
-    table = pa.Table.from_pylist([row], schema=WRITTEN)
+    table = pa.Table.from_pylist([row], schema=ROW_SCHEMA)
     # with one value a column, dictionaries and statistics only make the file larger and slower to read
-    pq.write_table(table, sink, use_dictionary=False, write_statistics=False, write_page_checksum=True)
+    pq.write_table(table, sink, use_dictionary=False, write_statistics=False)
     digests.add_to_parquet(sink)
     return sink.getbuffer()
 
@@ -76,8 +74,7 @@ def encode_row(row: Row) -> memoryview:
 def decode_row(content: bytes, trial_id: str, schema: pa.Schema = ROW_SCHEMA) -> pa.Table:
     """The row of `trial_id` as a table of `schema`, which is `ROW_SCHEMA` or a `part_of_schema`.
 
-    A column that an older version did not write is null; a column that this version does not know is dropped. Without
-    a digest all columns are decoded, to find damage in any.
+    A column that an older version did not write is null; a column that this version does not know is dropped.
 
     Raises:
         NewerRowError: a newer version wrote it.
@@ -100,21 +97,21 @@ def decode_packed(content: bytes, schema: pa.Schema = ROW_SCHEMA) -> tuple[pa.Ta
 
 def _decode(content: bytes, schema: pa.Schema, kind: bytes) -> pa.Table:
     try:
-        has_digest = digests.check_parquet(content)
-        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=not has_digest)
-        _check_kind(file.metadata, kind, has_digest)
-        read = schema if has_digest else ROW_SCHEMA
-        table = file.read(None if read is ROW_SCHEMA else parquet_columns(read), use_threads=False)
-        if not has_digest:
-            table.validate(full=True)  # finds text that is not UTF-8 as well
+        file = pq.ParquetFile(pa.BufferReader(content))
+        keys = file.metadata.metadata or {}
+        if keys.get(b"kind") != kind:
+            raise RowError(f"foreign: not {'a trial row' if kind == ROW_KIND else 'the rows'} of this study")
+        digests.check_parquet(content)
+        _check_version(keys.get(b"schema_version", b"0").decode())
+        table = file.read(None if schema is ROW_SCHEMA else parquet_columns(schema), use_threads=False)
     except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
         raise RowError(f"torn or damaged: {_first_line(error)}") from error
-    if not table.schema.equals(read):
+    if not table.schema.equals(schema):
         try:
-            table = pa.table([_column(table, field) for field in read], schema=read)
+            table = pa.table([_column(table, field) for field in schema], schema=schema)
         except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
             raise RowError(f"its columns are of other types than ours: {_first_line(error)}") from error
-    return chosen(table, schema).replace_schema_metadata(ROW_SCHEMA.metadata)
+    return table.replace_schema_metadata(ROW_SCHEMA.metadata)
 
 
 def chosen(rows: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -142,18 +139,12 @@ def flaws(rows: pa.Table) -> dict[str, str]:
     return found
 
 
-def _check_kind(metadata: pq.FileMetaData, kind: bytes, has_digest: bool) -> None:
-    keys = metadata.metadata or {}
-    if keys.get(b"kind") != kind:
-        raise RowError(f"foreign: not {'a trial row' if kind == ROW_KIND else 'the rows'} of this study")
-    version = keys.get(b"schema_version", b"0").decode(errors="replace")
+def _check_version(version: str) -> None:
     if version != str(SCHEMA_VERSION):
         newer = version.isdecimal() and int(version) > SCHEMA_VERSION
         raise (NewerRowError if newer else RowError)(
             f"written by schema version {version}, this is version {SCHEMA_VERSION}"
         )
-    if digests.PARQUET_MARK.items() <= keys.items() and not has_digest:
-        raise RowError("torn or damaged: its digest is gone")
 
 
 def _column(table: pa.Table, field: pa.Field) -> pa.ChunkedArray | pa.Array:

@@ -10,10 +10,6 @@ MESSAGES = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_ST
 """What CUDA and its libraries say where torch does not raise `torch.OutOfMemoryError`."""
 
 
-class OutOfGpuMemory(Exception):  # noqa: N818  (as torch's, which it stands for)
-    """Raised in a worker so that its trial is tried again with a larger share of a GPU."""
-
-
 def out_of_gpu_memory(error: BaseException) -> bool:
     """Whether an error says that a GPU's memory is full."""
     return isinstance(error, torch.OutOfMemoryError) or any(message in str(error) for message in MESSAGES)

@@ -167,7 +167,7 @@ def _load_weights(trial: Trial, row: Row | None, data: DeviceData, results: Resu
     try:
         checkpoints.load_weights(model, weights, trial.trial_id, row["weights_sha256"] if row else None)
     except ValueError as error:
-        results.set_weights_aside(trial.trial_id, str(error))
+        results.set_aside(f"weights/{trial.trial_id}.safetensors", str(error))
         return None
     return model
 

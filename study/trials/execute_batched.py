@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -26,9 +25,6 @@ OWN_FIELDS = ("seed", "learning_rate", "momentum", "weight_decay", "schedule", "
 
 SHARED_FIELDS = tuple(name for name in TRIAL_FIELDS if name not in OWN_FIELDS)
 """The fields in which they agree."""
-
-REPORT_SECONDS = 1.0
-"""Least time between two reports of a group, each of which waits for the driver."""
 
 
 def group_trials(
@@ -93,7 +89,8 @@ def execute_batched(
         groups: the members of each group, by the leader's trial id.
         replicas: how many members to train together; by default as many as measured throughput recommends. If that is
             one, no member is trained here: networks that fill the device alone are left to their own trials.
-        report: called with the group's mean epoch and the newest validation accuracy.
+        report: called after each member's epoch, as if the group were one trial, with its mean epoch and the newest
+            validation accuracy.
         checkpoint_seconds, replay, memory_fraction, track: as for `study.trials.execute.execute`.
 
     Raises:
@@ -111,7 +108,14 @@ def execute_batched(
         memory_fraction=memory_fraction,
     )
     untrained = _untrained(group, results)
-    progress = _GroupProgress(group, untrained, report)
+    epochs = {planned.trial.trial_id: planned.trial.epochs for planned in group}
+    epochs |= {planned.trial.trial_id: 0 for planned in untrained}
+
+    def report_epoch(member: TrialTraining) -> None:
+        state = member.run.state
+        epochs[member.trial_id] = state.epochs_done
+        if state.history:
+            report({"epoch": sum(epochs.values()) // len(epochs), "val_acc": state.history[-1].val_acc})
 
     def measure(count: int) -> float:
         return throughput([begin(planned).run for planned in untrained[:count]], data.train)
@@ -119,7 +123,7 @@ def execute_batched(
     most = min(replicas, len(untrained)) if replicas else best_count(len(untrained), measure)
     while most > 1 and (untrained := _untrained(untrained, results)):
         try:
-            _train([begin(planned) for planned in untrained[:most]], data, results, progress)
+            _train([begin(planned) for planned in untrained[:most]], data, results, report_epoch)
         except Exception as error:
             if not out_of_gpu_memory(error):
                 raise
@@ -135,14 +139,19 @@ def _untrained(group: Sequence[Planned], results: Results) -> list[Planned]:
     return [p for p, row in zip(group, rows, strict=True) if row is None or row["status"] not in TRAINED]
 
 
-def _train(members: Sequence[TrialTraining], data: DeviceData, results: Results, progress: _GroupProgress) -> None:
+def _train(
+    members: Sequence[TrialTraining],
+    data: DeviceData,
+    results: Results,
+    report_epoch: Callable[[TrialTraining], None],
+) -> None:
     """Train the members together; each is stored as soon as it has finished."""
     unfinished = {member.run: member for member in members}
 
     def after_epoch(run: TrainingRun) -> None:
         member = unfinished[run]
         member.track(run)
-        progress.report_epoch(member)
+        report_epoch(member)
         if run.finished:
             _store(unfinished.pop(run), results)
         else:
@@ -157,22 +166,3 @@ def _store(member: TrialTraining, results: Results) -> None:
     row = member.finish() | {"finished_at": datetime.now(UTC)}
     results.write_row(row)
     results.delete_checkpoint(member.trial_id)
-
-
-class _GroupProgress:
-    """Reports a group's progress as if it were one trial: its mean epoch and the newest validation accuracy."""
-
-    def __init__(self, group: Sequence[Planned], untrained: Sequence[Planned], report: Report) -> None:
-        self._epochs = {planned.trial.trial_id: planned.trial.epochs for planned in group}
-        self._epochs |= {planned.trial.trial_id: 0 for planned in untrained}
-        self._report, self._last = report, time.monotonic()
-
-    def report_epoch(self, member: TrialTraining) -> None:
-        """Note a member's epoch, and report if the last report is REPORT_SECONDS old."""
-        state = member.run.state
-        self._epochs[member.trial_id] = state.epochs_done
-        if state.history and time.monotonic() - self._last >= REPORT_SECONDS:
-            self._last = time.monotonic()
-            self._report(
-                {"epoch": sum(self._epochs.values()) // len(self._epochs), "val_acc": state.history[-1].val_acc}
-            )

@@ -95,7 +95,7 @@ def _has_weights(row: Row, results: Results, set_aside: bool) -> bool:
         read_weights(content, row["trial_id"], row["weights_sha256"])
     except DamagedError as error:
         if set_aside:
-            results.set_weights_aside(row["trial_id"], str(error))
+            results.set_aside(f"weights/{row['trial_id']}.safetensors", str(error))
         return False
     return True
 

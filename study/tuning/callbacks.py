@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
-from ray.tune.experiment import Trial
-from ray.tune.schedulers import FIFOScheduler
 
 from search_spaces import Planned
 from study.results.folder import Results
-from study.training.gpu_memory import OutOfGpuMemory
 from study.tuning.gpu_shares import larger_share
 from study.tuning.progress import Display, Progress
 from study.tuning.trackers import Trackers
-from study.tuning.trainable import store_failure
+from study.tuning.trainable import OUT_OF_GPU_MEMORY, store_failure
 
 CHECK_SECONDS = 1.0
 """How often the driver looks for hung trials."""
@@ -78,8 +76,22 @@ class HangDetector:
         return hung
 
 
+def _guarded(hook: Callable[..., None]) -> Callable[..., None]:
+    """The hook, then the display. An error is shown there: raised in a hook, it would end the study."""
+
+    @wraps(hook)
+    def guarded(self: StudyCallback, *arguments: Any, **info: Any) -> None:
+        try:
+            hook(self, *arguments, **info)
+            self._display.refresh()
+        except Exception as error:
+            self._progress.last = (f"({hook.__name__}: {error})",)
+
+    return guarded
+
+
 class StudyCallback(tune.Callback):
-    """Keeps Progress up to date and records failures. An exception in a hook would end the study: each is caught."""
+    """Keeps Progress up to date, kills hung trials, raises shares of a GPU and records failures."""
 
     def __init__(
         self,
@@ -88,68 +100,67 @@ class StudyCallback(tune.Callback):
         results: Results,
         plan: Mapping[str, Planned],
         hang_detector: HangDetector,
-        run_again: Container[str] = (),
+        shares: dict[str, float],
         trackers: Trackers | None = None,
     ) -> None:
-        """`run_again`: trials that run once more even if Tune gives them up. `trackers` also get every event."""
+        """Shares of a GPU by trial id: those that prove too small are raised. `trackers` also get every event."""
         self._progress, self._display, self._results, self._plan = progress, display, results, plan
-        self._hang_detector, self._run_again = hang_detector, run_again
+        self._hang_detector, self._shares = hang_detector, shares
         self._trackers = trackers or Trackers({}, results)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles callbacks; this one is used in the driver only
 
+    @_guarded
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A worker has started the trial."""
+        trial_id = trial.config["trial_id"]
         self._hang_detector.reported(trial)
-        self._guard(self._progress.start, trial)
-        self._guard(lambda trial_id: self._trackers.started(self._plan[trial_id]), trial)
+        self._progress.start(trial_id)
+        self._trackers.started(self._plan[trial_id])
 
+    @_guarded
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
         """The trial has reported."""
+        trial_id = trial.config["trial_id"]
         self._hang_detector.reported(trial)
-        self._guard(lambda trial_id: self._progress.metrics(trial_id, result), trial)
-        self._guard(lambda trial_id: self._trackers.reported(trial_id, result), trial)
+        self._progress.metrics(trial_id, result)
+        self._trackers.reported(trial_id, result)
 
+    @_guarded
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The trial's worker was lost; Tune starts it again."""
         self._hang_detector.ended(trial)
-        self._guard(self._progress.retry, trial)
+        self._progress.retry(trial.config["trial_id"])
 
+    @_guarded
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """The trial has ended; it has a row if it reported a status."""
+        """The trial has ended; it has a row if it reported a status, unless its share of a GPU was too small."""
+        trial_id, result = trial.config["trial_id"], trial.last_result or {}
         self._hang_detector.ended(trial)
+        status = result.get("status")
+        if status == OUT_OF_GPU_MEMORY:
+            before = self._shares[trial_id]
+            self._shares[trial_id] = larger_share(before)
+            self._progress.enlarge(trial_id, before, self._shares[trial_id])
+        elif status is not None:
+            self._progress.finish(trial_id, status, result)
+            self._trackers.ended(trial_id, result)
 
-        def finish(trial_id: str) -> None:
-            status = (trial.last_result or {}).get("status")
-            if status is not None:
-                self._progress.finish(trial_id, status, trial.last_result)
-                self._trackers.ended(trial_id, trial.last_result)
-
-        self._guard(finish, trial)
-
+    @_guarded
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The trial's worker was lost, and Tune gives the trial up."""
+        trial_id = trial.config["trial_id"]
         self._hang_detector.ended(trial)
+        self.record_failure(trial_id, self._hang_detector.reason(trial_id) or failure_reason(trial))
 
-        def give_up(trial_id: str) -> None:
-            if trial_id in self._run_again:
-                self._progress.retry(trial_id)
-            else:
-                self.record_failure(trial_id, self._hang_detector.reason(trial_id) or failure_reason(trial))
-
-        self._guard(give_up, trial)
-
+    @_guarded
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Tune has processed its workers' events, as it does ten times a second."""
-        try:
-            for trial_id in self._hang_detector.kill_hung():
-                reason = self._hang_detector.reason(trial_id)
-                self._progress.note(trial_id, str(reason))
-                self._results.write_log(trial_id, f"{reason}\n")
-            self._display.refresh()
-        except Exception as error:
-            self._progress.last = (f"(check for hung trials: {error})",)
+        for trial_id in self._hang_detector.kill_hung():
+            reason = str(self._hang_detector.reason(trial_id))
+            self._progress.note(trial_id, reason)
+            self._results.write_log(trial_id, f"{reason}\n")
 
     def record_failure(self, trial_id: str, reason: str) -> None:
         """Give up on a trial: its row says why, and the others continue."""
@@ -160,74 +171,13 @@ class StudyCallback(tune.Callback):
         self._progress.finish(trial_id, "failed", {"status_reason": reason})
         self._trackers.ended(trial_id, {"status": "failed", "status_reason": reason})
 
-    def _guard(self, update: Callable[[str], None], trial: Any) -> None:
-        try:
-            update(trial.config["trial_id"])
-            self._display.refresh()
-        except Exception as error:
-            self._progress.last = (f"(progress display: {error})",)
 
-
-class GpuShareScheduler(FIFOScheduler):
-    """First in, first out; a trial that ran out of GPU memory gets a larger share before it is queued again.
-
-    Tune calls `on_trial_error` between a trial's end and its return to the queue, the only moment at which its
-    resources may change. Such a retry does not count as one of the trial's restarts. If those are used up, Tune has
-    already given the trial up: its larger share is kept, the trial is added to `run_again`, and the caller runs it
-    once more, with all restarts. A share at least doubles each time and ends at a whole GPU (after four steps from
-    the smallest measured share); a trial that has a whole GPU fails like any other.
-
-    An exception here would end the study, so one in Tune's private parts leaves the share as it is.
-    """
-
-    def __init__(self, shares: dict[str, float], cpus: int, progress: Progress) -> None:
-        """`shares`, by trial id, is kept up to date."""
-        super().__init__()
-        self._shares, self._cpus, self._progress = shares, cpus, progress
-        self.run_again: set[str] = set()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles schedulers; this one is used in the driver only
-
-    def resources(self) -> Callable[[Mapping[str, Any]], dict[str, float]]:
-        """A function from a trial's config to its resources, by the shares at the time of this call."""
-        shares, cpus = dict(self._shares), self._cpus
-        return lambda config: {"cpu": cpus, "gpu": shares[config["trial_id"]]}
-
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Give the trial a larger share if it ran out of GPU memory."""
-        try:
-            if OutOfGpuMemory.__name__ in last_traceback(trial):
-                self._enlarge(trial)
-        except Exception as error:
-            self._progress.last = (f"(GPU share kept: {error})",)
-
-    def _enlarge(self, trial: Any) -> None:
-        trial_id = trial.config["trial_id"]
-        before = self._shares[trial_id]
-        if before >= 1:
-            return
-        after = larger_share(before)
-        if trial.status == Trial.RUNNING:  # Tune does not queue it again
-            self.run_again.add(trial_id)
-        else:
-            trial.update_resources({"cpu": self._cpus, "gpu": after})
-            trial.max_failures += 1
-        self._shares[trial_id] = after
-        self._progress.enlarge(trial_id, before, after)
-
-
-def last_traceback(trial: Any) -> str:
-    """The last error of a Tune trial's worker with its traceback; empty if it is not known.
+def failure_reason(trial: Any) -> str:
+    """The last line of a Tune trial's last error, which names it.
 
     From the driver's own file, to which Tune adds every failure: the trial's `get_error` reads a copy that is made
     later.
     """
-    file = Path(getattr(trial, "error_file", None) or "")
-    return file.read_text().rpartition("Failure # ")[2] if file.is_file() else ""
-
-
-def failure_reason(trial: Any) -> str:
-    """The last line of a trial's error, which names it."""
-    lines = [line for line in last_traceback(trial).splitlines() if line.strip()]
+    file = Path(trial.error_file or "")
+    lines = file.read_text().strip().splitlines() if file.is_file() else []
     return lines[-1].strip() if lines else "its worker was lost"

@@ -157,11 +157,7 @@ def _ray_processes() -> list[tuple[str, int]]:
 
 
 def _start_or_join(address: str | None) -> None:
-    options: dict[str, Any] = {
-        "log_to_driver": False,
-        "logging_level": "ERROR",
-        "configure_logging": True,
-    }
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is None and (address := os.environ.get("RAY_ADDRESS")):
         print(f"joining the Ray cluster at {address}, which RAY_ADDRESS names", flush=True)
     local = not address or address == "local"

@@ -124,13 +124,14 @@ class Progress:
             trial.reported, trial.done = self.clock(), done
 
     def retry(self, trial_id: str) -> None:
-        """A trial's worker was lost; it will be started again."""
+        """A trial will be started again, as when its worker was lost."""
         self.retries += 1
         self.running.pop(trial_id, None)
         self._slots = max(1, len(self.running))
 
     def enlarge(self, trial_id: str, before: float, after: float) -> None:
         """A trial ran out of GPU memory; it will be started again with a larger share."""
+        self.retry(trial_id)
         self.enlarged += 1
         self.note(trial_id, f"out of GPU memory at {before:.3g} of a GPU, again at {after:.3g}")
 

@@ -7,7 +7,6 @@ Weights & Biases two processes for every trial, which write to a temporary folde
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import os
@@ -140,16 +139,12 @@ class _Logger:
         if trial_id in self._runs:  # its worker was lost, and has started again
             return
         settings = {"trial_id": trial_id, **planned.trial.to_dict(), "results": self._results.location}
-        run = self._tracker.open(f"{trial_id}-{self._study_id()}", settings)
+        study_id = self._results.read_study()["id"]  # folders on two machines may have one path
+        run = self._tracker.open(f"{trial_id}-{study_id}", settings)
         self._runs[trial_id], self._epochs[trial_id] = (run, planned), run.last_epoch
         row = self._results.read_row(trial_id)
         for epoch in (row or {}).get("history") or ():  # of a network that was trained before, perhaps with others
             self.log(trial_id, epoch)
-
-    def _study_id(self) -> str:
-        """That of study.json: folders on two machines may have one path. Without it, the path's own."""
-        stored = self._results.read_study().get("id")
-        return str(stored or hashlib.sha256(self._results.location.encode()).hexdigest()[:8])
 
     def log(self, trial_id: str, result: Mapping[str, Any]) -> None:
         run, epoch = self._runs.get(trial_id), int(result["epoch"])

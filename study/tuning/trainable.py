@@ -15,14 +15,17 @@ from ray import tune
 from search_spaces import Planned
 from study.results.folder import Results
 from study.results.rows import failed_row
-from study.results.schema import TRAINED, Row
-from study.training.gpu_memory import OutOfGpuMemory, out_of_gpu_memory, too_large
+from study.results.schema import TRAINED, Row, empty_row
+from study.training.gpu_memory import out_of_gpu_memory, release, too_large
 from study.trials.device_data import DataKey, DeviceData, data_key
 from study.trials.execute import FINAL_METRICS
 from study.trials.train import Report
 from study.tuning.settings import RunSettings
 
 Execute = Callable[..., Row]
+
+OUT_OF_GPU_MEMORY = "out of GPU memory"
+"""The status that is reported of a trial whose share of a GPU is too small. It has no row; a larger share is tried."""
 
 STORAGE_PAUSE_SECONDS = 10.0
 """How long a worker waits after an error of the storage, which so has half a minute to recover over all restarts."""
@@ -52,7 +55,6 @@ def run_trial(
 
     Raises:
         OSError: the results folder cannot be written to; Tune tries again.
-        OutOfGpuMemory: the trial's share of a GPU is too small; it gets a larger one.
     """
     torch.set_num_threads(settings.cpus_per_trial)
     planned = _read_plan(plan[0])[config["trial_id"]]
@@ -77,16 +79,17 @@ def run_trial(
         time.sleep(STORAGE_PAUSE_SECONDS)
         raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        if out_of_gpu_memory(error):
-            if 0 < _gpu_share() < 1:
-                raise OutOfGpuMemory(reason) from None
-            reason = too_large(error)
-        row = store_failure(planned, reason, traceback.format_exc(), results)
+        if out_of_gpu_memory(error) and 0 < _gpu_share() < 1:
+            row = empty_row() | {"status": OUT_OF_GPU_MEMORY}
+        else:
+            reason = too_large(error) if out_of_gpu_memory(error) else f"{type(error).__name__}: {error}"
+            row = store_failure(planned, reason, traceback.format_exc(), results)
     finally:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
+    if row["status"] == OUT_OF_GPU_MEMORY:
+        release()  # the error's frames have gone by now
     tune.report({name: row[name] for name in FINAL_METRICS})
 
 

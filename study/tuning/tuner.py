@@ -22,7 +22,7 @@ from study.trials.device_data import DataKey
 from study.trials.execute import execute
 from study.trials.execute_batched import MAX_GROUP, execute_batched, group_trials
 from study.trials.outside import Outside
-from study.tuning.callbacks import GpuShareScheduler, HangDetector, StudyCallback
+from study.tuning.callbacks import HangDetector, StudyCallback
 from study.tuning.cluster import gpu_use, read_capacity
 from study.tuning.costs import CostModel
 from study.tuning.gpu_profile import measure_on_gpu
@@ -56,7 +56,9 @@ def run_study(
     trackers: Trackers | None = None,
     outside: Outside | None = None,
 ) -> Progress:
-    """Run every trial of `work` on the Ray cluster joined, a parent before its children, expensive trials first.
+    """Run every trial of `work` on the Ray cluster joined, a parent before its children.
+
+    Half-trained networks go on first, then come expensive trials.
 
     Args:
         work: the trials with the probes that are not answered yet.
@@ -86,7 +88,8 @@ def run_study(
                 trackers.started(planned)
                 trackers.ended(planned.trial.trial_id, row)
     left = [planned for planned in work if planned.trial.trial_id not in progress.done]
-    left.sort(key=lambda planned: -expected[planned.trial.trial_id])
+    begun = {name.removesuffix(".pt") for name in results.files("checkpoints")}
+    left.sort(key=lambda planned: (planned.trial.trial_id not in begun, -expected[planned.trial.trial_id]))
     for generation in sorted({planned.trial.generation for planned in left}):
         run_trials(
             [planned for planned in left if planned.trial.generation == generation],
@@ -179,6 +182,10 @@ def run_trials(
     If Tune itself ends with an error, as when a host runs out of memory, every trial that was running then has used one
     attempt. On its last attempt a trial runs alone (`next_round`). The study goes on.
 
+    A trial that ran out of GPU memory ends without a row, and runs again with a larger share when Tune has run the
+    others, with all of its attempts. A share at least doubles each time and ends at a whole GPU, with which the trial
+    fails like any other.
+
     Args:
         work: the trials, none of which is another's parent.
         data: the images that they need.
@@ -198,9 +205,9 @@ def run_trials(
         progress.gpu_use = gpu_use
     with Display(progress) as display:
         while left := [trial_id for trial_id in plan if trial_id not in progress.done]:
-            scheduler = GpuShareScheduler(shares, settings.cpus_per_trial, progress)
+            given = dict(shares)
             hang_detector = HangDetector(settings.trial_timeout or math.inf)
-            callback = StudyCallback(progress, display, results, plan, hang_detector, scheduler.run_again, trackers)
+            callback = StudyCallback(progress, display, results, plan, hang_detector, shares, trackers)
             now, at_once = next_round(left, crashes, running_at_crash, settings.max_concurrent)
             trainable = tune.with_parameters(
                 run_trial,
@@ -210,14 +217,16 @@ def run_trials(
                 settings=settings,
                 execute_trial=execute_trial,
             )
-            trainable = tune.with_resources(trainable, scheduler.resources())
+            trainable = tune.with_resources(trainable, partial(_resources, given, settings.cpus_per_trial))
             reason = "the trial ended without a result"
             with tempfile.TemporaryDirectory(prefix="study-tune-", ignore_cleanup_errors=True) as storage:
                 try:
-                    _tuner(trainable, now, at_once, scheduler, callback, storage).fit()
+                    _tuner(trainable, now, at_once, callback, storage).fit()
                 except Exception as error:  # whatever ended Tune, the study continues with the trials that are left
                     reason = error_summary(error)
-            lost = [trial_id for trial_id in now if trial_id not in {*progress.done, *scheduler.run_again}]
+            lost = [
+                trial_id for trial_id in now if trial_id not in progress.done and shares[trial_id] == given[trial_id]
+            ]
             running = [trial_id for trial_id in lost if trial_id in progress.running]
             running_at_crash |= dict.fromkeys(running, len(running))
             if lost and not running:
@@ -230,20 +239,18 @@ def run_trials(
                     callback.record_failure(trial_id, reason)
 
 
+def _resources(shares: Mapping[str, float], cpus: int, config: Mapping[str, Any]) -> dict[str, float]:
+    return {"cpu": cpus, "gpu": shares[config["trial_id"]]}
+
+
 def _tuner(
-    trainable: Any,
-    trial_ids: Sequence[str],
-    at_once: int | None,
-    scheduler: GpuShareScheduler,
-    callback: tune.Callback,
-    storage: str,
+    trainable: Any, trial_ids: Sequence[str], at_once: int | None, callback: tune.Callback, storage: str
 ) -> tune.Tuner:
     """An experiment with one Tune trial for each of ours."""
     return tune.Tuner(
         trainable,
         param_space={"trial_id": tune.grid_search(list(trial_ids))},
         tune_config=tune.TuneConfig(
-            scheduler=scheduler,
             reuse_actors=True,
             max_concurrent_trials=at_once,
             trial_name_creator=lambda trial: str(trial.config["trial_id"]),

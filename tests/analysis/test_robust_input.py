@@ -30,6 +30,7 @@ from study.results.folder import Results
 from study.results.schema import ROW_SCHEMA
 from tests.analysis.output.browser import CHROMIUM, NO_CHROMIUM, Browser
 from tests.analysis.synthetic import curve_rows, line
+from tests.results.small import write_parquet
 
 EVIL = "\"'=cmd()</script><img src=x onerror=alert(1)>\\input{x}"
 
@@ -92,9 +93,9 @@ def test_a_row_of_another_schema_is_left_out_and_one_without_newer_columns_is_ke
     trials = tmp_path / "trials"
     newer = pa.Table.from_pylist([made[0] | {"schema_version": 10_000}], schema=ROW_SCHEMA)
     newer = newer.replace_schema_metadata({**(ROW_SCHEMA.metadata or {}), b"schema_version": b"10000"})
-    pq.write_table(newer, trials / f"{made[0]['trial_id']}.parquet")
+    write_parquet(newer, trials / f"{made[0]['trial_id']}.parquet")
     older = pa.Table.from_pylist([made[1]], schema=ROW_SCHEMA).drop_columns(["landscapes", "adversarial_epsilon"])
-    pq.write_table(older, trials / f"{made[1]['trial_id']}.parquet")
+    write_parquet(older, trials / f"{made[1]['trial_id']}.parquet")
     table = load(tmp_path)
     assert set(table.trials["trial_id"]) == {row["trial_id"] for row in made[1:]}
     assert [Path(file.name).stem for file in table.unreadable] == [made[0]["trial_id"]]

@@ -63,6 +63,10 @@ time.sleep(100)
 """
 
 
+OF_THIS_PROCESS = ("CUDA_VISIBLE_DEVICES", "RAY_AUTH_MODE")
+"""Variables that a job does not inherit; Ray sets the second one in a test that started it."""
+
+
 @dataclass
 class Allocation:
     """What SLURM gives a job: a working folder, an environment, and its commands."""
@@ -82,7 +86,7 @@ class Allocation:
         activate.parent.mkdir(parents=True)
         activate.write_text(f"export PATH={programs}:{Path(sys.executable).parent}:$PATH\n")
         self.environment = {
-            **{name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"},
+            **{name: value for name, value in os.environ.items() if name not in OF_THIS_PROCESS},
             "PYTHONPATH": str(ROOT),
             "RECORD": str(self.folder / "record"),
             "STATUS": "",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from torch import nn
 
 from search_spaces import Trial
 from study.optimizers import OPTIMIZERS
-from study.results import checkpoints, folder
+from study.results import checkpoints, digests, folder
 from study.results.folder import Results
 from study.results.schema import Row
 from study.training.loop import TrainingState
@@ -66,6 +69,14 @@ def make_folder(where: Path, copy: bool = True) -> Results:
         finally:
             folder.MIN_READ_FILES = before
     return results
+
+
+def write_parquet(table: pa.Table, file: Path) -> None:
+    """A Parquet file with the digest that those of a results folder have."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    digests.add_to_parquet(sink)
+    file.write_bytes(sink.getvalue())
 
 
 def age(where: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from study.results.folder import RecordsError, Results
 from study.results.schema import ROW_SCHEMA, Row, empty_row
 from study.results.storage import masked
+from tests.results.small import write_parquet
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_torn_foreign_and_other_schema_files_are_named_and_left_in_place(results
     (folder / "empty.parquet").write_bytes(b"")
     pq.write_table(pa.table({"x": [1]}), folder / "foreign.parquet")
     newer = ROW_SCHEMA.with_metadata({**ROW_SCHEMA.metadata, b"schema_version": b"99"})
-    pq.write_table(pa.Table.from_pylist([row("newer")], schema=newer), folder / "newer.parquet")
+    write_parquet(pa.Table.from_pylist([row("newer")], schema=newer), folder / "newer.parquet")
 
     rows, unreadable = results.read_rows()
 
@@ -87,8 +88,9 @@ def test_a_folder_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
         Results(tmp_path / "file").create()
 
 
-def test_a_damaged_study_file_says_what_to_do(results: Results, tmp_path: Path) -> None:
-    (tmp_path / "r/study.json").write_text("{")
+@pytest.mark.parametrize("content", ["{", "[" * 100_000])
+def test_a_damaged_study_file_says_what_to_do(results: Results, tmp_path: Path, content: str) -> None:
+    (tmp_path / "r/study.json").write_text(content)
     with pytest.raises(RecordsError, match=r"study\.json is damaged.*rename it"):
         results.read_study()
 
@@ -185,13 +187,6 @@ def test_a_study_file_that_is_a_folder_says_what_to_do(results: Results, tmp_pat
         results.read_study()
 
 
-@pytest.mark.parametrize("content", ['{"requests": [{"epochs": Infinity}]}', "[" * 100_000, '{"x": 1e999}'])
-def test_a_study_file_that_is_not_json_is_refused(results: Results, tmp_path: Path, content: str) -> None:
-    (tmp_path / "r/study.json").write_text(content)
-    with pytest.raises(RecordsError, match="rename it"):
-        results.read_study()
-
-
 SECRETS = (
     "s3://KEY:SECRET@bucket/x",
     "s3://KEY:SEC/RET@bucket/x",
@@ -211,11 +206,9 @@ def test_secrets_in_a_uri_are_refused_and_masked(location: str) -> None:
     )
 
 
-def test_secrets_of_older_versions_in_study_json_are_not_shown(results: Results, tmp_path: Path) -> None:
+def test_no_secret_is_stored_in_study_json(results: Results, tmp_path: Path) -> None:
     command = "python -m study.run --results s3://KEY:SECRET@bucket/x"
-    (tmp_path / "r/study.json").write_text(json.dumps({"command": command, "requests": [{"command": command}]}))
-    assert "SECRET" not in json.dumps(results.read_study())
-    results.write_study({"command": command})
+    results.write_study({"command": command, "requests": [{"command": command}]})
     assert "SECRET" not in (tmp_path / "r/study.json").read_text()
 
 

@@ -11,6 +11,7 @@ from study.results import folder
 from study.results.folder import Results
 from study.results.row_cache import CACHE
 from study.results.schema import ROW_SCHEMA, SCHEMA_VERSION, Row, empty_row
+from tests.results.small import write_parquet
 
 LONG_AGO = 1_600_000_000
 
@@ -130,7 +131,7 @@ def test_rows_from_before_columns_were_described_are_read(results: Results, tmp_
     untracked = dict.fromkeys(("lambda1", "lambda1_images", "batch_sharpness", "track_seconds"))
     history = [{"epoch": 1, "lr": 0.1, "train_loss": 0.5, "val_acc": 0.9, **untracked}]
     old = row("old", test_acc=0.3, history=history, spectra=[], attacks=[])
-    pq.write_table(pa.Table.from_pylist([old], schema=plain), tmp_path / "trials/old.parquet")
+    write_parquet(pa.Table.from_pylist([old], schema=plain), tmp_path / "trials/old.parquet")
     os.utime(tmp_path / "trials/old.parquet", (LONG_AGO, LONG_AGO))
     for _ in ("from the files", "from the copy"):
         table, unreadable = results.read_table()
@@ -138,15 +139,15 @@ def test_rows_from_before_columns_were_described_are_read(results: Results, tmp_
         assert table.schema.field("test_acc").metadata[b"unit"] == b"fraction"
     copy = pq.read_table(tmp_path / CACHE)
     undescribed = pa.schema([*plain, *list(copy.schema)[-2:]], metadata=plain.metadata)
-    pq.write_table(copy.cast(undescribed), tmp_path / CACHE)
+    write_parquet(copy.cast(undescribed), tmp_path / CACHE)
     assert accuracies(results) == {"a": 0.5, "b": 0.5, "old": 0.3}
 
 
 def test_rows_of_older_schemas_and_of_other_types(results: Results, tmp_path: Path) -> None:
     older = pa.schema([f for f in ROW_SCHEMA if f.name != "attacks"], metadata=ROW_SCHEMA.metadata)
-    pq.write_table(pa.Table.from_pylist([row("old", test_acc=0.3)], schema=older), tmp_path / "trials/old.parquet")
+    write_parquet(pa.Table.from_pylist([row("old", test_acc=0.3)], schema=older), tmp_path / "trials/old.parquet")
     odd = pa.schema([("trial_id", pa.string()), ("test_acc", pa.string())], metadata=ROW_SCHEMA.metadata)
-    pq.write_table(pa.table([["odd"], ["high"]], schema=odd), tmp_path / "trials/odd.parquet")
+    write_parquet(pa.table([["odd"], ["high"]], schema=odd), tmp_path / "trials/odd.parquet")
     table, unreadable = results.read_table()
     assert table["trial_id"].to_pylist() == ["a", "b", "old"] and table["attacks"].to_pylist()[2] is None
     assert "other types" in unreadable[0].reason

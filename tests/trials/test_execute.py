@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors
-import torch
 
 from search_spaces import MEASURES, AttackProbe, MinimalEpsilonProbe, Probe, SpectrumProbe
 from study.attacks import ATTACKS
@@ -241,17 +240,6 @@ def test_other_weights_than_the_rows_are_set_aside_and_trained_again(results: Re
         checkpoints.read_weights(results.read_weights(name) or b"", name)
     )  # fmt: skip
     assert [file.read_bytes() for file in (tmp_path / "results/weights").glob("*.damaged-*")] == [other]
-
-
-def test_weights_of_an_older_version_are_still_read(results: Results, tmp_path: Path) -> None:
-    one = planned()
-    first = execute(one, tensors(), results)
-    stored = tmp_path / f"results/weights/{one.trial.trial_id}.safetensors"
-    torch.save(checkpoints.read_weights(stored.read_bytes()), stored.with_suffix(".pt"))
-    stored.unlink()
-    again = execute(planned(asked=one.probes | {AttackProbe("fgsm", 0.05, "ce")}), tensors(), results)
-    assert again["started_at"] == first["started_at"].replace(tzinfo=again["started_at"].tzinfo)  # was not trained
-    assert not stored.exists()
 
 
 def test_weights_open_anywhere_with_trial_and_digest(results: Results, tmp_path: Path) -> None:

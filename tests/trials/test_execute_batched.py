@@ -72,10 +72,7 @@ class _KilledError(Exception):
 
 
 @pytest.mark.parametrize("again", ["together", "alone"])
-def test_an_interrupted_group_continues_from_its_checkpoints(
-    results: Results, again: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "REPORT_SECONDS", 0.0)
+def test_an_interrupted_group_continues_from_its_checkpoints(results: Results, again: str) -> None:
     reports: list[Mapping[str, Any]] = []
 
     def killed(metrics: Mapping[str, Any]) -> None:
@@ -97,12 +94,9 @@ def test_an_interrupted_group_continues_from_its_checkpoints(
     assert_as_alone(results)
 
 
-def test_a_diverging_member_has_its_row_and_does_not_affect_others(
-    results: Results, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_diverging_member_has_its_row_and_does_not_affect_others(results: Results) -> None:
     group = [*GROUP[:2], planned(trial(seed=7, learning_rate=1e30))]
     stored: list[bool] = []
-    monkeypatch.setattr(module, "REPORT_SECONDS", 0.0)
     seen = lambda metrics: stored.append(results.read_row(group[2].trial.trial_id) is not None)  # noqa: E731
     together(results, group, report=seen)
     assert stored[:2] == [False, False] and all(stored[2:])  # as soon as it is known
@@ -151,8 +145,7 @@ def test_networks_that_fill_a_device_alone_are_left_to_their_trials(
     assert [results.read_row(one.trial.trial_id) for one in GROUP] == [None, None, None]
 
 
-def test_a_group_reports_its_progress_like_one_trial(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "REPORT_SECONDS", 0.0)
+def test_a_group_reports_its_progress_like_one_trial(results: Results) -> None:
     reports: list[Mapping[str, Any]] = []
     together(results, report=reports.append)
     assert len(reports) == 4 + 3 + 2 and [t["epoch"] for t in reports] == sorted(t["epoch"] for t in reports)

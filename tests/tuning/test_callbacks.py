@@ -7,12 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray.tune.experiment import Trial as TuneTrial
 
 from study.results.folder import Results
 from study.tuning import callbacks
-from study.tuning.callbacks import GpuShareScheduler, HangDetector, StudyCallback
+from study.tuning.callbacks import HangDetector, StudyCallback, failure_reason
 from study.tuning.progress import Display, Progress
+from study.tuning.trainable import OUT_OF_GPU_MEMORY
 from tests.trials.small import planned
 
 ONE = planned()
@@ -21,90 +21,39 @@ ID = ONE.trial.trial_id
 
 @dataclass
 class Trial:
-    """The part of a Tune trial that is used here; its status is PENDING or ERROR if Tune will queue it again."""
+    """The part of a Tune trial that is used here."""
 
-    error_file: str = ""
-    status: str = TuneTrial.ERROR
-    max_failures: int = 3
+    error_file: str | None = None
+    last_result: dict[str, Any] = field(default_factory=dict)
     temporary_state: Any = None
-    requested: list[dict[str, float]] = field(default_factory=list)
     config: dict[str, str] = field(default_factory=lambda: {"trial_id": ID})
 
-    def update_resources(self, resources: dict[str, float]) -> None:
-        if self.status == TuneTrial.RUNNING:
-            raise ValueError("Tune raises it")
-        self.requested.append(resources)
 
-
-@pytest.fixture
-def out_of_memory(tmp_path: Path) -> str:
-    file = tmp_path / "error.txt"
-    file.write_text("Failure # 1\nstudy.training.gpu_memory.OutOfGpuMemory: CUDA out of memory\n")
-    return str(file)
-
-
-def new_progress() -> Progress:
-    return Progress({ID: 1.0}, {})
-
-
-def test_a_trial_that_is_queued_again_gets_a_larger_share_and_keeps_its_restarts(out_of_memory: str) -> None:
-    shares, progress, trial = {ID: 0.25}, new_progress(), Trial(out_of_memory)
-    scheduler = GpuShareScheduler(shares, 2, progress)
-    scheduler.on_trial_error(None, trial)
-    assert trial.requested == [{"cpu": 2, "gpu": 0.5}]
-    assert trial.max_failures == 4
-    assert shares == {ID: 0.5}
-    assert not scheduler.run_again
-    assert progress.enlarged == 1
-
-
-def test_a_trial_that_tune_gives_up_runs_again_with_a_larger_share(out_of_memory: str, tmp_path: Path) -> None:
-    shares, progress, trial = {ID: 0.25}, new_progress(), Trial(out_of_memory, status=TuneTrial.RUNNING)
-    scheduler = GpuShareScheduler(shares, 2, progress)
-    results = Results(tmp_path)
+def callback_of(folder: Path, shares: dict[str, float]) -> tuple[StudyCallback, Progress, Results]:
+    results, progress = Results(folder), Progress({ID: 1.0}, {})
     results.create()
-    callback = StudyCallback(progress, Display(progress), results, {ID: ONE}, HangDetector(60.0), scheduler.run_again)
-    scheduler.on_trial_error(None, trial)
-    callback.on_trial_error(0, [], trial)
-    assert scheduler.resources()({"trial_id": ID}) == {"cpu": 2, "gpu": 0.5}
-    assert scheduler.run_again == {ID}
+    return StudyCallback(progress, Display(progress), results, {ID: ONE}, HangDetector(60.0), shares), progress, results
+
+
+def test_a_trial_that_ran_out_of_gpu_memory_gets_a_larger_share_and_is_not_done(tmp_path: Path) -> None:
+    shares = {ID: 0.25}
+    callback, progress, results = callback_of(tmp_path, shares)
+    callback.on_trial_complete(0, [], Trial(last_result={"status": OUT_OF_GPU_MEMORY}))
+    assert shares == {ID: 0.5}
     assert (progress.done, progress.retries, progress.enlarged) == ({}, 1, 1)
     assert progress.last == (ID, "out of GPU memory at 0.25 of a GPU, again at 0.5")
     assert results.read_row(ID) is None
 
 
-@pytest.mark.parametrize("status", [TuneTrial.ERROR, TuneTrial.RUNNING])
-def test_with_a_whole_gpu_it_fails_like_any_other(out_of_memory: str, tmp_path: Path, status: str) -> None:
-    shares, progress, trial = {ID: 1.0}, new_progress(), Trial(out_of_memory, status=status)
-    scheduler = GpuShareScheduler(shares, 2, progress)
-    scheduler.on_trial_error(None, trial)
-    assert (trial.requested, trial.max_failures, shares, scheduler.run_again) == ([], 3, {ID: 1.0}, set())
-    results = Results(tmp_path)
-    results.create()
-    StudyCallback(
-        progress, Display(progress), results, {ID: ONE}, HangDetector(60.0), scheduler.run_again
-    ).on_trial_error(0, [], trial)
-    assert progress.failures == {ID: "study.training.gpu_memory.OutOfGpuMemory: CUDA out of memory"}
-    row: Any = results.read_row(ID)
-    assert row["status"] == "failed"
-
-
-def test_other_errors_do_not_change_the_share(tmp_path: Path) -> None:
+def test_a_trial_that_tune_gives_up_fails_with_the_last_line_of_its_last_error(tmp_path: Path) -> None:
     file = tmp_path / "error.txt"
-    file.write_text("Failure # 1\nOutOfGpuMemory: once\nFailure # 2\nZeroDivisionError: now\n")
-    shares, trial = {ID: 0.25}, Trial(str(file), status=TuneTrial.RUNNING)
-    scheduler = GpuShareScheduler(shares, 2, new_progress())
-    scheduler.on_trial_error(None, trial)
-    assert (shares, scheduler.run_again) == ({ID: 0.25}, set())
-
-
-def test_shares_end_at_a_whole_gpu_after_few_steps(out_of_memory: str) -> None:
-    shares, progress = {ID: 0.0625}, new_progress()
-    scheduler = GpuShareScheduler(shares, 1, progress)
-    for _ in range(20):
-        scheduler.on_trial_error(None, Trial(out_of_memory, status=TuneTrial.RUNNING))
-    assert shares == {ID: 1.0}
-    assert progress.enlarged <= 5
+    file.write_text("Failure # 1\nOSError: once\nFailure # 2\nZeroDivisionError: now\n\n")
+    callback, progress, results = callback_of(tmp_path, {ID: 1.0})
+    callback.on_trial_error(0, [], Trial(str(file)))
+    assert progress.failures == {ID: "ZeroDivisionError: now"}
+    row: Any = results.read_row(ID)
+    assert (row["status"], row["status_reason"]) == ("failed", "ZeroDivisionError: now")
+    assert failure_reason(Trial()) == "its worker was lost"
 
 
 class Clock:

@@ -40,6 +40,7 @@ def epoch(number: int, loss: float | None = None) -> dict[str, Any]:
 def results_in(folder: Path) -> Results:
     results = Results(folder / "results")
     results.create()
+    results.write_study({"id": "study"})
     return results
 
 
@@ -96,7 +97,7 @@ def test_a_tracker_gets_each_epoch_once_and_finite_numbers_only(
     spy = Spy()
     a_study(spied(spy, results, monkeypatch))
     first, *others = spy.calls
-    assert first[1].startswith(f"{TRIAL_ID}-")
+    assert first[1] == f"{TRIAL_ID}-study"
     assert first[2] == {"trial_id": TRIAL_ID, **PLANNED.trial.to_dict(), "results": results.location}
     assert [call for call in others if call[0] != "open"] == [
         ("log", {"epoch/lr": 0.1, "epoch/train_loss": 1.0, "epoch/val_acc": 0.5}, 1),

@@ -5,13 +5,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from search_spaces import Planned
 from study.results.folder import Results
 from study.tuning import tuner
+from study.tuning.costs import CostModel
 from study.tuning.progress import Progress
 from study.tuning.settings import RunSettings
 from study.tuning.tuner import MAX_FAILURES, next_round
 from tests.cluster.scripts import run_script
-from tests.trials.small import planned, results_in
+from tests.trials.small import planned, results_in, trial
 from tests.tuning.faults import DIES, FILLS_MEMORY, HANGS, RAISES
 
 SCRIPT = """
@@ -90,6 +92,19 @@ def test_trials_that_never_ran_do_not_count_as_restarted(tmp_path: Path, monkeyp
     progress = Progress({one.trial.trial_id: 1.0}, {})
     tuner.run_trials([one], {}, results_in(tmp_path), progress, settings=RunSettings(gpus_per_trial=0.0))
     assert (list(progress.done.values()), progress.retries) == (["failed"], 0)
+
+
+def test_half_trained_networks_come_first_then_expensive_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work, results, order = (
+        [planned(trial(epochs=epochs)) for epochs in (3, 9, 1)],
+        results_in(tmp_path),
+        list[Planned](),
+    )
+    results.write_checkpoint(work[2].trial.trial_id, b"half")
+    monkeypatch.setattr(tuner, "train_in_batches", lambda *unused, **options: {})
+    monkeypatch.setattr(tuner, "run_trials", lambda left, *unused, **options: order.extend(left))
+    tuner.run_study(work, {}, results, settings=RunSettings(), costs=CostModel(), peaks={})
+    assert [one.trial.epochs for one in order] == [1, 9, 3]
 
 
 GENERATIONS = """
