@@ -41,7 +41,10 @@ def check_parquet(content: bytes) -> None:
     whole = memoryview(content)
     digest = hashlib.sha256(whole[:-_PARQUET_TAIL]).digest()
     footer_size = int.from_bytes(whole[-8:-4], "little")
-    if whole[-_PARQUET_TAIL:] != _parquet_tail(digest, footer_size):
+    tail = bytes(whole[-_PARQUET_TAIL:])
+    if not tail.startswith(_PARQUET_FIELD):
+        raise DamagedError("it has no digest: it was cut short or altered, or version 0.1.0 wrote it")
+    if tail != _parquet_tail(digest, footer_size):
         raise DamagedError("its bytes do not match its digest")
 
 

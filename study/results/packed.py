@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from study.results import digests
+from study.results.answers import answered
 from study.results.folder import RecordsError, Results
 from study.results.row_files import PACKED_KIND, RowError, decode_packed, flaws, part_of_schema
 from study.results.schema import ROW_SCHEMA, Row
@@ -28,10 +29,10 @@ def is_packed(location: str | Path) -> bool:
 def pack(source: Results, location: str | Path) -> int:
     """Write the rows and the record of a results folder into one file; returns the number of rows.
 
-    An older file there is replaced, if the folder has all of its trials.
+    An older file there is replaced, if the folder has all of its trials and their answers.
 
     Raises:
-        RecordsError: a row cannot be read, or the older file is none of these, or holds trials that the folder lacks.
+        RecordsError: a row cannot be read, or the older file is none of these, or holds what the folder lacks.
         OSError: the file cannot be written.
     """
     rows, unreadable = source.read_table(update_cache=False)
@@ -40,11 +41,12 @@ def pack(source: Results, location: str | Path) -> int:
     study = source.read_study()
     storage, name = _place(location)
     if storage.read(name) is not None:
-        old, _ = read_packed(location, ["trial_id"])
-        if lost := {*old["trial_id"].to_pylist()} - {*rows["trial_id"].to_pylist()}:
+        there = {row["trial_id"]: answered(row) for row in rows.to_pylist()}
+        old = {row["trial_id"]: answered(row) for row in read_packed(location)[0].to_pylist()}
+        if lost := [trial for trial, answers in old.items() if trial not in there or not answers <= there[trial]]:
             raise RecordsError(
-                f"{location} holds {len(lost)} trials that {source.location} lacks: give another file, or unpack it "
-                "into a new folder and go on there"
+                f"{location} holds networks or answers of {len(lost)} trials that {source.location} lacks: give "
+                "another file, or unpack it into a new folder and go on there"
             )
     metadata = ROW_SCHEMA.metadata | {b"kind": PACKED_KIND, b"study": json.dumps(study).encode()}
     sink = io.BytesIO()

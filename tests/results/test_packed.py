@@ -65,13 +65,17 @@ def test_packing_again_adds_what_was_run_since(source: Results, packed: Path) ->
     assert other.trial_id in rows["trial_id"].to_pylist() and len(study["requests"]) == 2
 
 
-def test_packing_drops_no_trial_of_an_older_file(
-    source: Results, packed: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("lost", ["trial", "answer"])
+def test_packing_drops_nothing_of_an_older_file(
+    source: Results, packed: Path, lost: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = packed.read_bytes()
-    Path(source.location, f"trials/{TRIALS[0].trial_id}.parquet").unlink()
+    if lost == "trial":
+        Path(source.location, f"trials/{TRIALS[0].trial_id}.parquet").unlink()
+    else:
+        source.write_row(synthetic.row(TRIALS[0], clean=0.9, attacks={}, log2_lambda1=3.0))
     assert pack.main([source.location, str(packed)]) == 2
-    assert f"holds 1 trials that {source.location} lacks" in capsys.readouterr().err
+    assert f"holds networks or answers of 1 trials that {source.location} lacks" in capsys.readouterr().err
     assert packed.read_bytes() == before
 
 
