@@ -66,9 +66,11 @@ def run(out: Path, name: str, arguments: Sequence[str], seconds: float) -> bool:
             status = process.wait(max(seconds, 0))
             outcome = f"failed with exit status {status}" if status else "ok"
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # with the processes that it started
-            process.wait()
             outcome = f"stopped after {max(seconds, 0):.0f} s"
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)  # with the processes that it started
+                process.wait()
     line = f"{name}: {outcome} ({time.monotonic() - started:.0f} s)"
     print(line, *text.read_text(encoding="utf-8", errors="replace").splitlines()[-3:], sep="\n    ", flush=True)
     with (out / "log.txt").open("a", encoding="utf-8") as log:
@@ -97,6 +99,8 @@ def main() -> int:
     )
     options = command.parse_args()
     on_gpu = options.device == "cuda"
+    if not on_gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     out, end = options.out.absolute(), time.monotonic() + 60 * options.minutes
     out.mkdir(parents=True, exist_ok=True)
     (out / "log.txt").write_text(f"{machine()}\n", encoding="utf-8")

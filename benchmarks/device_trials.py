@@ -2,7 +2,8 @@
 
 python -m benchmarks.device_trials [--probers N] --grid GRID [--results DIR] [OPTION ...]
 
-The options are those of study.run that choose trials, probes, folders and how to train. Trials of large batches, which
+For grids of the package, and networks without a parent. The options are those of study.run that choose trials, probes,
+folders and how to train. Trials of large batches, which
 take less time, come first. Each row is stored as it comes, so the command can be killed at any time; given again, it
 goes on. This brings two batch sizes back in one file:
 
@@ -23,11 +24,11 @@ from typing import Any
 
 import torch
 
-from search_spaces import Planned, plan
+from search_spaces import GridError, Planned, plan
 from study import checks, options
 from study.data import Splits
 from study.results import provenance
-from study.results.folder import Results
+from study.results.folder import RecordsError, Results
 from study.results.schema import TRAINED
 from study.trials.device_data import DataKey, DeviceData, data_key
 from study.trials.execute import execute
@@ -151,4 +152,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        raise SystemExit(main())
+    except (GridError, RecordsError, options.OptionError, checks.InputError) as error:
+        raise SystemExit(f"device_trials: {error}") from None

@@ -121,7 +121,7 @@ def _run(grid: Mapping[str, Planned], results: Results, nodes: int) -> None:
         sampler.end()
     rows, unreadable = results.read_rows(("trial_id",))
     print(f"{len(grid)} no-op trials on {nodes} nodes: {wall:.1f} s, {len(rows)} rows, {len(unreadable)} unreadable")
-    print("   share of trials   ms a trial   driver MB   Tune's files MB")
+    print("   share of trials   ms a trial   peak driver MB   Tune's files MB")
     for quarter in range(4):
         first, last = (sampler.when(max(1, len(grid) * i // 4)) for i in (quarter, quarter + 1))
         pace = 1000 * (last[0] - first[0]) / max(1, last[1] - first[1])

@@ -208,9 +208,9 @@ class Command:
         from study.until_decided import Schedule
 
         assert self.looks
-        request = self.request.to_dict() | {"until_decided": self.looks}
         schedule = Schedule(self.grid, self.looks["claims"])
-        return schedule, schedule.stages(load(self.results.location, request=request), left.work, left.costs)
+        study = _with_request(self.results.read_study(), self.request, self.argv, self.looks)
+        return schedule, schedule.stages(load(self.results.location, study=study), left.work, left.costs)
 
     def train(
         self, left: Left, sequence: tuple[Schedule, list[Stage]] | None, data: Data, trackers: Trackers
@@ -340,15 +340,18 @@ def _record_request(
     outside: Outside | None,
     looks: dict[str, Any] | None = None,
 ) -> None:
-    """Store what was requested in study.json, so that the report knows what is missing, and outside code as text.
-
-    A plan for `looks` that is stored already keeps its time.
-    """
+    """Store what was requested in study.json, so that the report knows what is missing, and outside code as text."""
     if outside:
         results.write_sources(outside.sources)
+    results.write_study(_with_request(results.read_study(), request, argv, looks))
+
+
+def _with_request(
+    study: Mapping[str, Any], request: Request, argv: Sequence[str], looks: dict[str, Any] | None
+) -> dict[str, Any]:
+    """What study.json holds once this is requested as well; a plan for `looks` that it has already keeps its time."""
     fields = request.to_dict()
     others = []
-    study = results.read_study()
     for one in study.get("requests", []):
         stored = one.get("until_decided")
         if any(one.get(name) != value for name, value in fields.items()):
@@ -361,15 +364,13 @@ def _record_request(
     entry = {**fields, "command": command, "at": datetime.now(UTC).isoformat(timespec="seconds")}
     if looks:
         entry["until_decided"] = looks
-    results.write_study(
-        {
-            "id": study.get("id") or uuid.uuid4().hex[:8],
-            "grid": request.grid,
-            "command": command,
-            "versions": provenance.versions(),
-            "requests": [*others, entry],
-        }
-    )
+    return {
+        "id": study.get("id") or uuid.uuid4().hex[:8],
+        "grid": request.grid,
+        "command": command,
+        "versions": provenance.versions(),
+        "requests": [*others, entry],
+    }
 
 
 def _print_failures(progress: Progress, results: Results) -> None:

@@ -249,7 +249,7 @@ def test_a_stage_in_words() -> None:
 
 def test_a_dry_run_lists_the_first_stages(grid: Grid, tmp_path: Path) -> None:
     looks = until_decided.plan(REQUEST, grid, "A6,A7")
-    table = load(tmp_path / "new", request=REQUEST.to_dict() | {"until_decided": looks})
+    table = load(tmp_path / "new", study={"requests": [REQUEST.to_dict() | {"until_decided": looks}]})
     schedule = Schedule(grid, looks["claims"])
     lines = list(until_decided.dry_run(schedule, schedule.stages(table, list(grid.values()), CostModel())))
     assert lines[0] == "until decided: A6, A7; at most 12 seeds a curve"

@@ -90,11 +90,24 @@ def prospects(table: StudyTable, names: Iterable[str], *, most: int, memory: Mem
 def of_verdict(
     claim: Claim, evidence: Evidence, loss: str | None, strata: Sequence[Stratum], most: int, memory: Memory
 ) -> Iterator[Prospect]:
-    """As `prospects`, of one verdict, whose `strata` are known."""
+    """As `prospects`, of one verdict, whose `strata` are known.
+
+    What no request reaches is left out: a majority of the paper's networks cannot be had of one, and what a plan can
+    decide is what holds where it runs.
+    """
+    planned = list(_planned(claim, evidence, loss))
     counted = {_place(s): s for s in strata if s.counted}
-    among = list(counted.values())
+    tested = [(test, arms) for test, _, arms in planned if isinstance(test, Test) and arms]
+    reached = {_place_of(test, arms) for test, arms in tested}
+    among = [
+        s
+        for place, s in counted.items()
+        if s.verdict != "not run"
+        or place in reached
+        or (s.unit == AGREEMENT and any(_is_of(s, arms) for _, arms in tested))
+    ]
     agreements = [s for s in among if s.unit == AGREEMENT]
-    for test, curves, arms in _planned(claim, evidence, loss):
+    for test, curves, arms in planned:
         levels: Levels = {}
         place: Place = ()
         if isinstance(test, Test) and arms:

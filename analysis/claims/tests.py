@@ -36,6 +36,7 @@ from analysis.statistics.sample_tests import (
     no_difference,
     no_gain,
     paired_difference,
+    step,
     trend,
 )
 from analysis.tables.table import PROTOCOL
@@ -341,23 +342,20 @@ def more_momentum(claimed: int, *measures: Measure, every: bool = False, **where
 
     The largest momentum of the paper is compared with none; with `every`, so is each of them.
     """
-    return _between_momenta(partial(against_no_momentum, every=every), claimed, measures, where)
+    decide = paired(partial(contrast, claimed=claimed))
+    pair = partial(against_no_momentum, every=every)
+    return Test(pair, decide, "mean difference", alone(measures), margin=as_claimed(claimed), **where)
 
 
 def each_step_of_momentum(claimed: int, *measures: Measure, **where: Unpack[Where]) -> Test:
     """Does each momentum raise (`claimed` +1) or lower (-1) each measure against the next smaller one?
 
-    Its direction decides (our choice): .2 against 0 raises the effective rate by a quarter only, and need not change
-    a measure by the least effect that counts of .9 against 0.
+    The direction is enough to support it (our choice): .2 against 0 raises the effective rate by a quarter only, and
+    need not change a measure by the least effect that counts.
     """
-    return _between_momenta(against_the_next_smaller, claimed, measures, {"delta": 0.0, **where})
-
-
-def _between_momenta(
-    pair: Callable[..., Iterable[Arms]], claimed: int, measures: tuple[Measure, ...], where: Where
-) -> Test:
-    decide = paired(partial(contrast, claimed=claimed))
-    return Test(pair, decide, "mean difference", alone(measures), margin=as_claimed(claimed), **where)
+    decide = paired(partial(step, claimed=claimed))
+    margin = as_claimed(claimed)
+    return Test(against_the_next_smaller, decide, "mean difference", alone(measures), margin=margin, **where)
 
 
 def momentum_changes_nothing(*measures: Measure) -> Test:

@@ -17,7 +17,8 @@ def published() -> pd.DataFrame:
     One row a number: `table` (Yao-T1, Yao-T2, Yao-T3, Yao-T4, Yao-T7, Choudhary-T2), `model`, `dataset`,
     `variant` (the row's label), `batch_size`, `split`, `metric`, `eps` (pixels in [0, 1]), `value` (as
     printed, in `unit`), `value_std` (accuracies in percent), `rounding` (half a unit of the last digit that its
-    column prints, in the unit of `value_std`), `note` (suspected misprints, readings of the caption).
+    column prints, in the unit of `value_std`), `note` (suspected misprints, readings of the caption). It is read once:
+    copy it before you change it.
     """
     rows = pd.read_csv(_TABLE, dtype={"value": str})
     digits = rows["value"].str.partition(".")[2].str.len()

@@ -29,7 +29,8 @@ def most_hold(p: ArrayLike) -> float:
 
     Of k tests more than half are u = k // 2 + 1. Where fewer effects are there, at least k - u + 1 tests are of none,
     so Simes' p-value of the k - u + 1 largest is valid: the partial conjunction of Benjamini & Heller (2008, Biometrics
-    64), for tests that are independent or positively dependent, as those on the same networks and seeds are.
+    64), for tests that are independent or positively dependent, as those on the same networks and seeds are. Two
+    steps of momentum share a curve with opposite signs: simulated, a majority of them is wrong in 2 to 3 % of studies.
     """
     values = np.sort(np.nan_to_num(np.asarray(p, dtype=float), nan=1.0))
     largest = values[len(values) // 2 :]

@@ -231,6 +231,14 @@ def contrast(difference: Sample, *, claimed: int, delta: float, reach: Reach = A
     return _given_room(found, kept.p_room(delta), claimed=claimed, delta=delta, what="both may lie")
 
 
+def step(difference: Sample, *, claimed: int, delta: float, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
+    """As `contrast`, supported by the direction alone; refuted by a difference of `delta` and more the other way."""
+    found = contrast(difference, claimed=claimed, delta=0.0, reach=reach)
+    if found.verdict != "refuted" or claimed * found.effect <= -delta:
+        return found
+    return replace(found, verdict="inconclusive", reason=f"it goes the other way, by less than {amount(delta)}")
+
+
 def exceeds_somewhere(difference: Sample, *, delta: float) -> Finding:
     """Decide whether a paired difference is positive on average over batch sizes, and at least `delta` at one of them.
 

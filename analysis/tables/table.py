@@ -142,17 +142,17 @@ class StudyTable:
         return result
 
 
-def load(*locations: str | Path, request: Mapping[str, Any] | None = None) -> StudyTable:
+def load(*locations: str | Path, study: Mapping[str, Any] | None = None) -> StudyTable:
     """Read a results folder, whole or half-finished, or several as one (`analysis.tables.merge`).
 
     Args:
         locations: paths or URIs.
-        request: as study.json stores it, in place of those stored; with one, a folder need not exist.
+        study: read in place of study.json; with it, a folder need not exist.
 
     Raises:
         RecordsError: there are no results at a location, no trial of it can be read, or it is named twice.
     """
-    folders = [_read(location, request) for location in locations]
+    folders = [_read(location, study) for location in locations]
     names = tuple(folder.location for folder in folders)
     check_named_once(names)
     merged = merge(names, [folder.rows for folder in folders])
@@ -202,19 +202,20 @@ class _Folder:
     not_given: list[str]
 
 
-def _read(location: str | Path, request: Mapping[str, Any] | None) -> _Folder:
+def _read(location: str | Path, study: Mapping[str, Any] | None) -> _Folder:
     unreadable: list[Unreadable] = []
     if is_packed(location):
         where = str(location)
-        rows, study = read_packed(location, READ)
+        rows, stored = read_packed(location, READ)
     else:
         results = Results(location)
         where = results.location
         there = results.exists()  # refuses a store that cannot be reached
         rows = ROW_SCHEMA.empty_table()
-        if there or request is None:
+        if there or study is None:
             rows, unreadable = results.read_table(READ)
-        study = results.read_study() if request is None else {"requests": [request]}
+        stored = results.read_study() if study is None else {}
+    study = stored if study is None else study
     rows, unusable = _usable(rows)
     unreadable += unusable
     requests, plans, staged, grid = _plan(study, set(rows["trial_id"].to_pylist()))
@@ -306,7 +307,7 @@ def _usable(rows: pa.Table) -> tuple[pa.Table, list[Unreadable]]:
 
 
 def _plan(
-    study: dict[str, Any], stored: Collection[str]
+    study: Mapping[str, Any], stored: Collection[str]
 ) -> tuple[list[Request], list[dict[str, Any]], frozenset[str], Grid]:
     """The requests, the plans of those that stop once claims are decided, their cells, and what all of them plan.
 

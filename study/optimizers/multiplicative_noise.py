@@ -32,6 +32,8 @@ class MultiplicativeNoise(SGD):
         weight_decay: float = 0.0,
         sigma: float = 1.0,
     ) -> None:
+        if not sigma >= 0:
+            raise ValueError(f"sigma is a standard deviation: it must be at least 0, not {sigma}")
         super().__init__(model, learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay)
         self._sigma = sigma
 

@@ -40,6 +40,8 @@ class SelectiveBackprop(SGD):
         beta: float = 3.0,
         history: int = 1024,
     ) -> None:
+        if not beta >= 0 or history < 1:
+            raise ValueError(f"beta must be at least 0 and history at least 1, not {beta} and {history}")
         super().__init__(model, learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay)
         self._beta = beta
         self._history_size = history

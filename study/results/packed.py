@@ -41,9 +41,9 @@ def pack(source: Results, location: str | Path) -> int:
     study = source.read_study()
     storage, name = _place(location)
     if storage.read(name) is not None:
-        there = {row["trial_id"]: answered(row) for row in rows.to_pylist()}
-        old = {row["trial_id"]: answered(row) for row in read_packed(location)[0].to_pylist()}
-        if lost := [trial for trial, answers in old.items() if trial not in there or not answers <= there[trial]]:
+        new = {row["trial_id"]: _known(row) for row in rows.to_pylist()}
+        old = {row["trial_id"]: _known(row) for row in read_packed(location)[0].to_pylist()}
+        if lost := [trial for trial, known in old.items() if trial not in new or not known <= new[trial]]:
             raise RecordsError(
                 f"{location} holds networks or answers of {len(lost)} trials that {source.location} lacks: give "
                 "another file, or unpack it into a new folder and go on there"
@@ -112,3 +112,9 @@ def _place(location: str | Path) -> tuple[Storage, str]:
         return Storage(f"{folder or '/'}{mark}{options}"), name
     except (pa.ArrowException, ValueError, RuntimeError) as error:  # `~nosuch` is a RuntimeError
         raise RecordsError(f"cannot use {masked(str(location))!r}: {masked(str(error))}") from None
+
+
+def _known(row: Row) -> frozenset[object]:
+    """What a row knows of its network: that it was trained, its answers, and the epochs whose curvature was tracked."""
+    tracked = {epoch["epoch"] for epoch in row["history"] or () if epoch.get("lambda1") is not None}
+    return answered(row) | tracked | ({"trained"} if row["status"] != "failed" else set())

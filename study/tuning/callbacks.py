@@ -116,16 +116,16 @@ class StudyCallback(tune.Callback):
         """A worker has started the trial."""
         trial_id = trial.config["trial_id"]
         self._hang_detector.reported(trial)
-        self._progress.start(trial_id)
         self._trackers.started(self._plan[trial_id])
+        self._progress.start(trial_id)
 
     @_guarded
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
         """The trial has reported."""
         trial_id = trial.config["trial_id"]
         self._hang_detector.reported(trial)
-        self._progress.metrics(trial_id, result)
         self._trackers.reported(trial_id, result)
+        self._progress.metrics(trial_id, result)
 
     @_guarded
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -144,8 +144,8 @@ class StudyCallback(tune.Callback):
             self._shares[trial_id] = larger_share(before)
             self._progress.enlarge(trial_id, before, self._shares[trial_id])
         elif status is not None:
-            self._progress.finish(trial_id, status, result)
             self._trackers.ended(trial_id, result)
+            self._progress.finish(trial_id, status, result)
 
     @_guarded
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

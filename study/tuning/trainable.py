@@ -86,10 +86,8 @@ def run_trial(
             row = store_failure(planned, reason, traceback.format_exc(), results)
     finally:
         if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+            release()  # also what only the frames of an error held
             torch.cuda.reset_peak_memory_stats()
-    if row["status"] == OUT_OF_GPU_MEMORY:
-        release()  # the error's frames have gone by now
     tune.report({name: row[name] for name in FINAL_METRICS})
 
 

@@ -65,15 +65,24 @@ def test_packing_again_adds_what_was_run_since(source: Results, packed: Path) ->
     assert other.trial_id in rows["trial_id"].to_pylist() and len(study["requests"]) == 2
 
 
-@pytest.mark.parametrize("lost", ["trial", "answer"])
+@pytest.mark.parametrize("lost", ["trial", "answer", "tracked", "trained"])
 def test_packing_drops_nothing_of_an_older_file(
     source: Results, packed: Path, lost: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    row = synthetic.row(TRIALS[0], clean=0.9, attacks={}, log2_lambda1=3.0)
+    source.write_row(row | {"history": [{"epoch": 1, "lambda1": 2.0}]})
+    packed.unlink()
+    assert pack.main([source.location, str(packed)]) == 0
     before = packed.read_bytes()
-    if lost == "trial":
-        Path(source.location, f"trials/{TRIALS[0].trial_id}.parquet").unlink()
-    else:
-        source.write_row(synthetic.row(TRIALS[0], clean=0.9, attacks={}, log2_lambda1=3.0))
+    match lost:
+        case "trial":
+            Path(source.location, f"trials/{TRIALS[0].trial_id}.parquet").unlink()
+        case "answer":
+            source.write_row(row | {"history": [{"epoch": 1, "lambda1": 2.0}], "spectra": []})
+        case "tracked":
+            source.write_row(row)
+        case "trained":
+            source.write_row(row | {"history": [{"epoch": 1, "lambda1": 2.0}], "status": "failed"})
     assert pack.main([source.location, str(packed)]) == 2
     assert f"holds networks or answers of 1 trials that {source.location} lacks" in capsys.readouterr().err
     assert packed.read_bytes() == before

@@ -168,7 +168,8 @@ class TestMomentum:
             return judge(claim, rows).verdict
 
         assert reached((0, 0.05, 0.2, 1)) == "supported"  # no step but the last is as large as the least that counts
-        assert reached((0, -0.2, 0.2, 1)) == "refuted"
+        assert reached((0, -0.6, 0.2, 1)) == "refuted"
+        assert reached((0, -0.04, 0.2, 1), noise=0.0001, lambda_noise=0.01) == "inconclusive"  # too little to refute
         assert reached((0, 0.05, 0.2, 1), noise=0.1, lambda_noise=2.0) == "inconclusive"
         assert reached((0, -0.1, 0.2, 1), noise=0.1, lambda_noise=2.0) == "inconclusive"
 
