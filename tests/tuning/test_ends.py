@@ -112,6 +112,7 @@ def test_an_interrupt_that_python_ignores_is_raised_after_all() -> None:
     code = """
 import os, signal
 from study.tuning.ends import handle_sigterm, raise_if_interrupted
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job, as these tests may be, ignores it
 handle_sigterm()
 os.register_at_fork(after_in_parent=lambda: signal.raise_signal(signal.SIGINT))
 child = os.fork()
