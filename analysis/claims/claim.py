@@ -191,7 +191,7 @@ class Claim:
 def prefer_papers_protocol(strata: Iterable[Stratum]) -> tuple[Stratum, ...]:
     """The strata, with those not counted for which one closer to the paper was run.
 
-    A cheap run never outvotes the paper's protocol on the same data set and model, and a data set that the
+    A cheap run never outvotes the paper's protocol on the same data set, model and measure, and a data set that the
     paper does not have counts only where none of the paper's does. Where no network of the paper was run at all, its
     strata are not missing from a claim about others: the rehearsal is judged by itself, and its verdict says so.
     """
@@ -212,7 +212,7 @@ def prefer_papers_protocol(strata: Iterable[Stratum]) -> tuple[Stratum, ...]:
 
 
 def _network(stratum: Stratum) -> tuple[object, ...]:
-    return stratum.part, stratum.dataset, stratum.model
+    return stratum.part, stratum.dataset, stratum.model, stratum.measure
 
 
 def _closeness(counted: Iterable[Stratum]) -> set[int]:

@@ -71,6 +71,7 @@ def _said(claims: Sequence[str], one: str, several: str) -> str:
 
 
 def _listed(claims: Sequence[str]) -> str:
-    names = list(claims[:NAMED])
-    names += [f"{len(claims) - NAMED} more"] if len(claims) > NAMED else []
+    names = list(claims)
+    if len(names) > NAMED + 1:  # one more is shorter by its name
+        names[NAMED:] = [f"{len(claims) - NAMED} more"]
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

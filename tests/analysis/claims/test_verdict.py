@@ -167,6 +167,13 @@ def test_a_cheap_run_does_not_outvote_the_papers_protocol() -> None:
     assert universal(cast).verdict == "supported"
 
 
+def test_attacks_at_another_epsilon_count_beside_clean_accuracy_at_the_papers_protocol() -> None:
+    """They were left out: a claim about both was judged by clean accuracy alone."""
+    clean = replace(stratum("inconclusive"), measure="clean")
+    fgsm = replace(stratum("refuted", closeness=1), measure="fgsm")
+    assert universal(prefer_papers_protocol([clean, fgsm])).verdict == "refuted"
+
+
 def test_a_cheap_run_speaks_where_the_papers_protocol_was_not_run() -> None:
     cheap, missing = stratum("refuted", closeness=1), stratum("not run", closeness=0)
     assert universal(prefer_papers_protocol([cheap, missing])).verdict == "refuted"
