@@ -76,10 +76,11 @@ def _trained(table: StudyTable) -> Iterator[str]:
     for setup, networks in table.trials.groupby(["dataset", "model", "epochs", "train_size", "test_size"]):
         dataset, model, epochs, train_size, test_size = cast(tuple[str, str, int, int, int], setup)
         attacks = table.attacks[table.attacks["trial_id"].isin(networks["trial_id"])]
+        attacked = attacks["trial_id"].nunique()
+        of_them = "" if attacked == len(networks) else f"{attacked} of them "
         yield (
-            f"- {name(dataset)}, {name(model)}: {len(networks)} networks, {attacks['trial_id'].nunique()} of them "
-            f"attacked at ε = {_listed(attacks['epsilon'])}; {train_size:,} training images, {epochs} epochs, "
-            f"{test_size:,} test images."
+            f"- {name(dataset)}, {name(model)}: {len(networks)} networks, {of_them}attacked at "
+            f"ε = {_listed(attacks['epsilon'])}; {train_size:,} training images, {epochs} epochs, {test_size:,} test images."
         )
         trained = [
             f"{len(of)} on {_device(str(device))} ({of['train_seconds'].sum() / 3600:.2g} hours)"
