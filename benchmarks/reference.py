@@ -80,7 +80,8 @@ def _trained(table: StudyTable) -> Iterator[str]:
         of_them = "" if attacked == len(networks) else f"{attacked} of them "
         yield (
             f"- {name(dataset)}, {name(model)}: {len(networks)} networks, {of_them}attacked at "
-            f"ε = {_listed(attacks['epsilon'])}; {train_size:,} training images, {epochs} epochs, {test_size:,} test images."
+            f"ε = {_listed(attacks['epsilon'])}; {train_size:,} training images, {epochs} epochs, "
+            f"{test_size:,} test images."
         )
         trained = [
             f"{len(of)} on {_device(str(device))} ({of['train_seconds'].sum() / 3600:.2g} hours)"
