@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
+import threading
 import time
 from collections.abc import Container, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -94,8 +96,16 @@ _trials: Trials
 
 def _start(threads: int, *of_trials: Any) -> None:
     global _trials
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     _trials = Trials(*of_trials)
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed leaves its processes waiting for work, with their memory of the GPU."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def _probe(planned: Planned) -> str:

@@ -3,7 +3,10 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import pytest
 
 from search_spaces import Request, plan
 from study.results.folder import Results
@@ -11,15 +14,18 @@ from study.results.folder import Results
 ROOT = Path(__file__).resolve().parents[2]
 
 
+SMALL = (
+    "--probers", "1", "--grid", "smoke", "--select", "batch_size=128,64", "regime=lr", "--seeds", "0-2",
+    "--epochs", "1", "--train-size", "300", "--test-size", "100", "--probes", "headline", "--replicas", "3",
+    "--results",
+)  # fmt: skip
+
+
 def test_trials_run_without_ray_and_go_on_when_asked_again(tmp_path: Path) -> None:
     (tmp_path / "ray").mkdir()
     (tmp_path / "ray" / "__init__.py").write_text("raise ModuleNotFoundError('ray is blocked')")
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "CUDA_VISIBLE_DEVICES": ""}
-    command = [
-        sys.executable, "-m", "benchmarks.device_trials", "--probers", "1", "--grid", "smoke",
-        "--select", "batch_size=128,64", "regime=lr", "--seeds", "0-2", "--epochs", "1", "--train-size", "300",
-        "--test-size", "100", "--probes", "headline", "--replicas", "3", "--results", str(tmp_path / "results"),
-    ]  # fmt: skip
+    command = [sys.executable, "-m", "benchmarks.device_trials", *SMALL, str(tmp_path / "results")]
     output = subprocess.run(command, env=environment, timeout=300, check=True, capture_output=True, text=True).stdout
     assert output.index("batch 128: 3 networks") < output.index("batch 64: 3 networks")
     results = Results(tmp_path / "results")
@@ -32,3 +38,19 @@ def test_trials_run_without_ray_and_go_on_when_asked_again(tmp_path: Path) -> No
         assert results.read_weights(row["trial_id"])
     again = subprocess.run(command, env=environment, timeout=300, check=True, capture_output=True, text=True).stdout
     assert again.startswith("0 rows")
+
+
+def test_its_processes_end_with_it_when_it_is_killed(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "benchmarks.device_trials", *SMALL, str(tmp_path)]
+    killed = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.PIPE, text=True)
+    assert killed.stdout is not None
+    assert any("ok, train" in line for line in killed.stdout)  # a process answers probes
+    killed.kill()
+    killed.wait()
+    killed.stdout.close()
+    until = time.monotonic() + 60
+    with pytest.raises(ProcessLookupError):
+        while time.monotonic() < until:
+            os.killpg(killed.pid, 0)
+            time.sleep(0.1)
