@@ -346,6 +346,9 @@ def show(found: Comparison, console: Console) -> None:
     if len(found.settings):
         _print(console, "Settings that differ", ("", "A", "B"), found.settings.itertuples(index=False, name=None))
     _show_verdicts(found.verdicts, console)
+    if found.effects.empty and found.cells.empty:
+        console.print("No effect and no cell was measured in both.")
+        return
     rows: list[tuple[Any, ...]] = [
         (one.stratum, one.claims, one.loss, *(in_words(v, one.unit) for v in (one.first, one.second)), *_in_words(one))
         for one in _differing(found.effects)

@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     source, target = arguments.source, arguments.target
     if is_packed(source) == is_packed(target):
-        print("study.pack: one of FROM and TO must end in .parquet, the other is a results folder", file=sys.stderr)
+        print("study.pack: only one of FROM and TO ends in .parquet, the other is a results folder", file=sys.stderr)
         return 2
     try:
         if is_packed(target):

@@ -387,17 +387,18 @@ def _print_wrapped(text: str) -> None:
 
 
 def _next_command(request: Request, grid: Grid, argv: Sequence[str], *, undecided: bool, again: bool) -> str | None:
-    """The command that decides more: the same `again`, then real images, more seeds, the rest of the grid."""
+    """The command that decides more: the same `again`, then more seeds, real images, the rest of the grid."""
     if again:
         return options.command(argv)
-    if request.grid in REAL and not (request.model or request.dataset):
-        return options.command(["--grid", REAL[request.grid]])
-    if any(option.partition("=")[0] == "--until-decided" for option in argv):
-        return None  # more seeds are not expected to decide anything
+    sequential = any(option.partition("=")[0] == "--until-decided" for option in argv)
     seeds = {planned.trial.seed for planned in grid.values()}
     more = next((count for count in MORE_SEEDS if max(seeds) < count - 1), None)
-    if undecided and more:
+    if undecided and more and not sequential:  # which has added the seeds that are expected to decide
         return options.command([*options.without(argv, "--seeds"), "--seeds", f"0-{more - 1}"])
+    if request.grid in REAL and not (request.model or request.dataset):
+        return options.command(["--grid", REAL[request.grid]])
+    if sequential:
+        return None
     brought = request.model or request.dataset or is_file(request.grid)
     if not brought and request != Request(request.grid, seeds=request.seeds):
         return options.command(["--grid", request.grid, "--dry-run"])

@@ -123,7 +123,7 @@ class Stage:
         """In words: 5 seeds of digits mlp_256 lr: 10 trials, ~1:40 one by one; of open strata it may decide A6 40 %."""
         gains = sorted(self.gains.items(), key=lambda item: -item[1])
         told = ", ".join(f"{claim} {100 * gain:.0f} %" for claim, gain in gains[:4])
-        more = f", {len(gains) - 4} more {100 * sum(gain for _, gain in gains[4:]):.0f} %" if len(gains) > 4 else ""
+        more = f" and of {len(gains) - 4} more" if len(gains) > 4 else ""
         trials = f"{len(self.work)} trials, ~{duration(self.seconds)} one by one"
         return f"{self.seeds} seeds of {self.name}: {trials}; of open strata it may decide {told}{more}"
 

@@ -260,7 +260,9 @@ def test_version_and_list_need_no_grid(capsys: pytest.CaptureFixture[str]) -> No
         ("--grid sgd_variants", False, False, None),
         ("--grid sgd_variants --until-decided", True, False, None),
         ("--grid sgd_variants --until-decided=B1", True, True, "--grid sgd_variants --until-decided=B1"),
-        ("--grid smoke", True, False, "--grid mnist_quick"),
+        ("--grid smoke", True, False, "--grid smoke --seeds 0-7"),
+        ("--grid smoke --seeds 0-7", True, False, "--grid mnist_quick"),
+        ("--grid smoke", False, False, "--grid mnist_quick"),
         ("--grid mnist_quick", True, False, "--grid mnist_quick --seeds 0-4"),
     ],
 )

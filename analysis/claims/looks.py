@@ -58,7 +58,7 @@ def together(looks: Sequence[tuple[int, float, Stratum]]) -> Stratum:
     if shown.verdict in DECIDED and not sure:
         by_itself = f"{shown.verdict} by {seeds} seeds alone, not when allowing for looking again"
         shown = replace(shown, verdict="inconclusive", reason=f"{shown.reason}; {by_itself}")
-    told = f"look at {seeds} seeds" if sure else f"looked at {', '.join(str(n) for n, *_ in taken)} seeds"
+    told = f"looked at {seeds if sure else ', '.join(str(n) for n, *_ in taken)} seeds"
     return replace(shown.remarked(told), p_supported=_least(supports), p_refuted=_least(refutes))
 
 

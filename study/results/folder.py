@@ -153,7 +153,7 @@ class Results:
             del copy
             read, unreadable = self._read_files(files, part)
         except FileNotFoundError as error:
-            raise RecordsError(f"{self.location} holds no results (no trials/ in it)") from error
+            raise RecordsError(f"{self.location} holds no results (it does not exist, or has no trials/)") from error
         except OSError as error:
             raise RecordsError(f"cannot read the results folder {self.location}: {error}") from error
         if cached is None:

@@ -52,7 +52,7 @@ def test_the_sequential_p_is_the_least_over_its_share() -> None:
     found = together([(3, 0.15, stratum("inconclusive", 0.06)), (5, 0.25, stratum("supported", 0.01))])
     assert found.verdict == "supported"
     assert found.p_supported == pytest.approx(0.04)
-    assert found.told == "so; look at 5 seeds"
+    assert found.told == "so; looked at 5 seeds"
 
 
 def test_a_look_that_decides_by_itself_alone_decides_nothing() -> None:
