@@ -76,7 +76,7 @@ def _paper(source: str, title: str, findings: Findings, charts: Charts) -> Conte
         "groups": [
             _same_curves(list(same), findings, charts) for _, same in groupby(drawn, key=lambda p: p.curves.styles)
         ],
-        "absent": [_absent(panel, findings.table.location) for panel in panels if panel not in drawn],
+        "absent": [_absent(panel, findings) for panel in panels if panel not in drawn],
     }
 
 
@@ -89,7 +89,7 @@ def _same_curves(panels: list[Panel], findings: Findings, charts: Charts) -> Con
             "id": f"panel-{panel.id}" if n == 0 else None,
             "note": panel.note if n == 0 else "",
             "missing": figure.missing,
-            "commands": panel.commands(findings.table.location) if figure.missing else [],
+            "commands": _commands(panel, findings) if figure.missing else [],
         }
         for panel, n, figure in shown
     ]
@@ -106,12 +106,18 @@ def _same_curves(panels: list[Panel], findings: Findings, charts: Charts) -> Con
     return {"charts": drawn, "about": about}
 
 
-def _absent(panel: Panel, results: str) -> Context:
+def _commands(panel: Panel, findings: Findings) -> list[str]:
+    """Into the study's own folder if the panel's grid was asked for there; else into the grid's usual one."""
+    table = findings.table
+    return panel.commands(table.location if any(one.grid in (panel.grid, "full") for one in table.requests) else "")
+
+
+def _absent(panel: Panel, findings: Findings) -> Context:
     return {
         "id": f"panel-{panel.id}",
         "title": f"Figure {panel.number}. {panel.title}.",
         "note": panel.note,
-        "commands": panel.commands(results),
+        "commands": _commands(panel, findings),
     }
 
 

@@ -78,4 +78,6 @@ def _table(table: StudyTable, measured: pd.DataFrame) -> Context:
     labels = [ROBUSTNESS[one].label.removeprefix("accuracy under ") for one in asked]
     head = ("Data and model", "Curve", "Batch", "Seeds", "Clean", *(f"{text[0].upper()}{text[1:]}" for text in labels))
     caption = "Accuracies at the headline ε and smallest perturbations found, means over the seeds that were asked"
-    return {"head": (*head, "PGD over auto-PGD, points"), "caption": caption, "rows": rows}
+    gaps = any(row["gap"] != "–" for row in rows)
+    head = (*head, "PGD over auto-PGD, points") if gaps else head
+    return {"head": head, "caption": caption, "rows": rows, "gaps": gaps}
