@@ -31,18 +31,18 @@ TABLES = ("claims", "correlations", "counterexamples", "paper_versus_ours", "cel
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A curve of the natural-training paper with planted counterexamples, in a folder `results`.
+    """A curve of the natural-training paper with planted counterexamples, in a folder `results/smoke`.
 
     Beside it, more seeds of two of its cells in a folder `more_seeds`.
     """
     work = tmp_path_factory.mktemp("work")
     planted: dict[str, Any] = {"fgsm": line(0.3, 0.05), "log2_lambda1": line(2.0, 0.7)}
-    for name, sizes, seeds in (("results", (16, 64, 256), (0, 1, 2)), ("more_seeds", (16, 64), (3, 4))):
+    for name, sizes, seeds in (("results/smoke", (16, 64, 256), (0, 1, 2)), ("results/more_seeds", (16, 64), (3, 4))):
         store = Results(work / name)
         store.create()
         for row in curve_rows(batch_sizes=sizes, seeds=seeds, **planted):
             store.write_row(row)
-    return work / "results"
+    return work / "results/smoke"
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def guided(folder: Path) -> dict[str, Any]:
     blocks = re.findall(r"```python\n(.*?)```", results, flags=re.DOTALL)
     left: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder.parent)
+        patch.chdir(folder.parents[1])
         exec("\n".join(blocks), left)
     return left
 
@@ -63,8 +63,8 @@ def test_the_guide_runs_as_it_is_written(guided: dict[str, Any], folder: Path) -
     assert len(guided["confirmed"]) > 0
     assert set(guided["taus"]["curvature"]) == {"lambda1_train", "lambda1_test"}
     assert "A-1L" in guided["titles"]
-    assert guided["tex"].startswith("% Results: results; 9 networks")
-    assert (folder.parent / guided["page"]).is_file()
+    assert guided["tex"].startswith("% Results: smoke; 9 networks")
+    assert (folder.parents[1] / guided["page"]).is_file()
     assert len(guided["both"].networks) == 13 and guided["both"].conflicts.empty
     assert set(guided["found"].cells["batch_size"]) == {16, 64}
     pgd = guided["networks"].groupby("batch_size")["pgd_acc"].mean()
@@ -72,7 +72,7 @@ def test_the_guide_runs_as_it_is_written(guided: dict[str, Any], folder: Path) -
     assert guided["rows"].groupby("batch_size")["pgd_acc"].mean().to_numpy() == pytest.approx(pgd.to_numpy())
     assert guided["by_size"]["pgd"].to_numpy() == pytest.approx(pgd.to_numpy())
     assert set(guided["attacks"]["attacks.attack"]) == {"fgsm", "pgd"}
-    assert (folder.parent / "paper" / "figures" / "A-1L.pdf").read_bytes().startswith(b"%PDF")
+    assert (folder.parents[1] / "paper" / "figures" / "A-1L.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_a_figure_is_a_chart_that_a_notebook_displays_as_a_picture_too(guided: dict[str, Any]) -> None:
@@ -128,7 +128,7 @@ def test_tables_draw_no_figure_and_the_report_reads_nothing_again(
 
 
 def test_every_table_is_written_next_to_the_report_as_csv_and_parquet(guided: dict[str, Any], folder: Path) -> None:
-    out = folder.parent / "paper"
+    out = folder.parents[1] / "paper"
     study: Study = guided["study"]
     calls = {name: getattr(study, name) for name in TABLES}
     page = (out / "report.html").read_text(encoding="utf-8")
@@ -147,7 +147,7 @@ def test_every_table_is_written_next_to_the_report_as_csv_and_parquet(guided: di
 
 def test_parquet_files_describe_each_column(guided: dict[str, Any], folder: Path) -> None:
     for name in TABLES:
-        schema = pq.read_schema(folder.parent / "paper" / f"{name}.parquet")
+        schema = pq.read_schema(folder.parents[1] / "paper" / f"{name}.parquet")
         for field in schema:
             assert field.metadata[b"description"].decode() == DESCRIPTIONS[name][field.name]
 
