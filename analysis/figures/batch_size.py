@@ -402,6 +402,7 @@ def template(
     near = {"name": "near", "select": pointed, "views": ["means"]}
     band = {"condition": {"param": "near", "empty": False, "value": 0.16}, "value": 0}
     aside, tooltip = {"xOffset": {"expr": "datum.dodge"}}, _tooltip(kinds, value_axis)
+    unvalued = [line for line in tooltip if line["field"] not in _OF_VALUES]
     quiet = {**aside, "aria": False, "clip": True}
     marks = [
         layer({"type": "area", **quiet}, seeded, y=low, y2=high, detail=line, fillOpacity=band),
@@ -415,7 +416,7 @@ def template(
               y=mean, shape=shape, fill=hollow(fill, kinds), opacity=_unless_doubtful(1), tooltip=tooltip)
         | {"name": "means"},
         layer({"type": "text", **aside, "text": "✕", "fontWeight": "bold"},
-              "datum.state == 'diverged'", y={"value": HEIGHT - 7}, tooltip=[*tooltip[:-5], tooltip[-1]]),
+              "datum.state == 'diverged'", y={"value": HEIGHT - 7}, tooltip=unvalued),
     ]  # fmt: skip
     if beside:
         marks += label_layers(value_axis.encode("at"), shape)
@@ -459,6 +460,10 @@ def stroke_dash(kinds: Sequence[str]) -> Spec:
     legend = alt.Legend(title=None, symbolType="stroke") if len(kinds) > 1 else None
     scale = alt.Scale(domain=list(kinds), range=[_dashes(kind) for kind in kinds])
     return encoded(alt.StrokeDash("kind:N", scale=scale, legend=legend))
+
+
+_OF_VALUES = ("mean", "interval", "seeds", "values")
+"""Fields of a tooltip that a cell without a value lacks."""
 
 
 def _tooltip(kinds: Sequence[str], value_axis: ValueAxis) -> list[Spec]:

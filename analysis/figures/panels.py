@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -35,7 +36,7 @@ MIN_CURVES = {"regime": 1, "momentum": 2, "configuration": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Panel:
+class Panel(ABC):
     """One panel of a paper. Called with the figures' data it returns its figures; empty if too little was run."""
 
     grid: ClassVar[str]
@@ -53,18 +54,18 @@ class Panel:
         return f"{self.source}-{self.number}"
 
     @property
+    @abstractmethod
     def title(self) -> str:
         """What it shows, in a line."""
-        raise NotImplementedError
 
     @property
     def where(self) -> str:
         """Data set and model in words."""
         return f"{name(self.dataset)} · {name(self.model)}"
 
+    @abstractmethod
     def __call__(self, data: FigureData) -> list[Figure]:
         """Its figures, drawn at the largest protocol that was run."""
-        raise NotImplementedError
 
     def commands(self, results: str) -> list[str]:
         """The commands that run exactly its cells into the folder `results`."""

@@ -13,8 +13,9 @@ from analysis.figures.curve_sets import CurveSet, Setup, curve_sets
 from analysis.figures.figure import DATA, Figure
 from analysis.figures.figure_data import FigureData
 from analysis.tables.words import name
+from search_spaces.probe import LOSSES
 
-LOSSES = {name("ce"), name("stable")}
+LOSS_NAMES = {name(loss) for loss in LOSSES}
 """The losses of an attack that can lead a report."""
 
 
@@ -88,7 +89,7 @@ def lead(data: FigureData, groups: Sequence[FigureGroup]) -> Lead | None:
 
 
 def _may_lead(group: FigureGroup, figure: Figure) -> bool:
-    return figure.epsilon == group.epsilon and any(record["kind"] in LOSSES for record in figure.data[DATA])
+    return figure.epsilon == group.epsilon and any(record["kind"] in LOSS_NAMES for record in figure.data[DATA])
 
 
 def _networks_and_errors(figure: Figure) -> tuple[int, float]:
