@@ -156,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     if damaged := findings.table.unreadable:
         told = f"{len(damaged)} files cannot be read and are left out ({damaged[0].name}: {damaged[0].reason})"
-        print(f"{told}: the command of the study run again replaces them", file=sys.stderr)
+        print(f"{told}; run the study's command again to replace them", file=sys.stderr)
     if files := findings.table.not_given:
         print(f"without what {', '.join(files)} planned and claims: give it with --grid", file=sys.stderr)
     if findings.table.conflicts:

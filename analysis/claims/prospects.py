@@ -92,8 +92,8 @@ def of_verdict(
 ) -> Iterator[Prospect]:
     """As `prospects`, of one verdict, whose `strata` are known.
 
-    What no request reaches is left out: a majority of the paper's networks cannot be had of one, and what a plan can
-    decide is what holds where it runs.
+    Strata that no request asks for are left out: nothing can decide them here. What a plan can decide is whether the
+    claim holds where it is run.
     """
     planned = list(_planned(claim, evidence, loss))
     counted = {_place(s): s for s in strata if s.counted}
