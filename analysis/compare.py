@@ -425,6 +425,14 @@ def _print(console: Console, title: str, head: Sequence[str], rows: Iterable[Seq
         console.print(f"and {len(rows) - SHOWN} more: --out DIR writes all")
 
 
+def _write(found: Comparison, folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_tables(found.tables, folder)
+    except OSError as error:
+        raise OSError(f"cannot write the tables to {folder}: {error}; give another folder with --out") from error
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status, 2 if the studies cannot be compared."""
     parser = argparse.ArgumentParser(prog="python -m analysis.compare", description=DESCRIPTION)
@@ -438,9 +446,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             load_study(arguments.grid)
         found = compare(arguments.first, arguments.second)
         if arguments.out:
-            folder = Path(arguments.out).expanduser()
-            folder.mkdir(parents=True, exist_ok=True)
-            write_tables(found.tables, folder)
+            _write(found, Path(arguments.out).expanduser())
     except (RecordsError, GridError, OSError, RuntimeError) as error:
         print(f"error: {masked(str(error))}", file=sys.stderr)
         return 2

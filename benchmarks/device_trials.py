@@ -29,8 +29,8 @@ import torch
 from search_spaces import GridError, Planned, plan
 from study import checks, options
 from study.data import Splits
-from study.results import provenance
 from study.results.folder import RecordsError, Results
+from study.results.requests import with_request
 from study.results.schema import TRAINED
 from study.trials.device_data import DataKey, DeviceData, data_key
 from study.trials.execute import execute
@@ -126,10 +126,7 @@ def main() -> int:
     request, settings = options.request(arguments), options.run_settings(arguments)
     results = Results(arguments.results or f"results/{request.grid}")
     results.create()
-    study = results.read_study()
-    entry = {**request.to_dict(), "command": options.command(given)}
-    requests = [*(other for other in study.get("requests", []) if other != entry), entry]
-    results.write_study({**study, "grid": request.grid, "versions": provenance.versions(), "requests": requests})
+    results.write_study(with_request(results.read_study(), request, options.command(given)))
     rows, _ = results.read_rows()
     work = pending(plan(request), rows)
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -7,19 +7,17 @@ import os
 import shutil
 import sys
 import textwrap
-import uuid
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from search_spaces import Grid, GridError, Planned, Request, plan
 from search_spaces.outside import is_file
 from study import checks, dry_run, options
-from study.results import provenance
 from study.results.folder import RecordsError, Results
+from study.results.requests import with_request
 from study.results.run_lock import ResultsInUseError, RunLock, running_command
 from study.results.schema import Row
 from study.trials import pending
@@ -209,7 +207,7 @@ class Command:
 
         assert self.looks
         schedule = Schedule(self.grid, self.looks["claims"])
-        study = _with_request(self.results.read_study(), self.request, self.argv, self.looks)
+        study = with_request(self.results.read_study(), self.request, options.command(self.argv), self.looks)
         return schedule, schedule.stages(load(self.results.location, study=study), left.work, left.costs)
 
     def train(
@@ -343,34 +341,7 @@ def _record_request(
     """Store what was requested in study.json, so that the report knows what is missing, and outside code as text."""
     if outside:
         results.write_sources(outside.sources)
-    results.write_study(_with_request(results.read_study(), request, argv, looks))
-
-
-def _with_request(
-    study: Mapping[str, Any], request: Request, argv: Sequence[str], looks: dict[str, Any] | None
-) -> dict[str, Any]:
-    """What study.json holds once this is requested as well; a plan for `looks` that it has already keeps its time."""
-    fields = request.to_dict()
-    others = []
-    for one in study.get("requests", []):
-        stored = one.get("until_decided")
-        if any(one.get(name) != value for name, value in fields.items()):
-            others.append(one)
-        elif isinstance(stored, dict) and looks and stored.get("sha256") == looks["sha256"]:
-            looks = looks | {"stored": stored["stored"]}
-        elif stored:
-            others.append(one)
-    command = options.command(argv)
-    entry = {**fields, "command": command, "at": datetime.now(UTC).isoformat(timespec="seconds")}
-    if looks:
-        entry["until_decided"] = looks
-    return {
-        "id": study.get("id") or uuid.uuid4().hex[:8],
-        "grid": request.grid,
-        "command": command,
-        "versions": provenance.versions(),
-        "requests": [*others, entry],
-    }
+    results.write_study(with_request(results.read_study(), request, options.command(argv), looks))
 
 
 def _print_failures(progress: Progress, results: Results) -> None:

@@ -42,7 +42,11 @@ def pack(source: Results, location: str | Path) -> int:
     storage, name = _place(location)
     if storage.read(name) is not None:
         new = {row["trial_id"]: _known(row) for row in rows.to_pylist()}
-        old = {row["trial_id"]: _known(row) for row in read_packed(location)[0].to_pylist()}
+        try:
+            older = read_packed(location)[0]
+        except RecordsError as error:
+            raise RecordsError(f"{error}; it is kept: move it away, or give another file") from None
+        old = {row["trial_id"]: _known(row) for row in older.to_pylist()}
         if lost := [trial for trial, known in old.items() if trial not in new or not known <= new[trial]]:
             raise RecordsError(
                 f"{location} holds networks or answers of {len(lost)} trials that {source.location} lacks: give "

@@ -88,10 +88,13 @@ def test_packing_drops_nothing_of_an_older_file(
     assert packed.read_bytes() == before
 
 
-def test_no_file_but_a_packed_study_is_replaced(source: Results, packed: Path) -> None:
+def test_no_file_but_a_packed_study_is_replaced(
+    source: Results, packed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for content in (b"a table of somebody else", packed.read_bytes()[:-40]):
         packed.write_bytes(content)
         assert pack.main([source.location, str(packed)]) == 2
+        assert "it is kept: move it away, or give another file" in capsys.readouterr().err
         assert packed.read_bytes() == content
 
 
