@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from analysis.claims.claim import Verdict, outcome
-from analysis.claims.looks import DECIDED
 from analysis.output.conclusion import by_claim
 from analysis.output.page.claims import rehearsed
 from analysis.published.paper_versus_ours import CONSISTENT, NOT_CONSISTENT, NOT_DECIDABLE, TableComparison
@@ -14,11 +14,11 @@ from analysis.tables.words import name
 PLAIN: dict[str, tuple[str, str]] = {
     "A7": (
         "adversarial accuracy falls as the batch grows, at a constant learning rate and in the benchmark",
-        "adversarial accuracy does not always fall as the batch grows",
+        "adversarial accuracy does not fall on every curve as the batch grows",
     ),
     "A6": (
         "adversarial accuracy stays level where the learning rate grows with the batch size",
-        "adversarial accuracy does not always stay level where the learning rate grows with the batch size",
+        "adversarial accuracy changes with the batch size even where the learning rate grows with it",
     ),
     "A8": (
         "the Hessian's top eigenvalue does not always explain adversarial robustness",
@@ -48,6 +48,10 @@ PLAIN: dict[str, tuple[str, str]] = {
         "at a constant learning rate, momentum makes most networks more robust",
         "at a constant learning rate, momentum does not make most networks more robust",
     ),
+    "A15": (
+        "at a constant ratio of learning rate to batch size, momentum changes neither accuracy nor robustness",
+        "momentum changes accuracy or robustness even at a constant ratio of learning rate to batch size",
+    ),
     "B11": (
         "SVRG, noisy SGD and selective backprop are mostly no more robust than minibatch SGD",
         "SVRG, noisy SGD and selective backprop are mostly more robust than minibatch SGD",
@@ -57,6 +61,14 @@ PLAIN: dict[str, tuple[str, str]] = {
 
 A claim of all networks is refuted by one of them, so its refutation says "not always".
 """
+
+COUNTED = {
+    "supported": "held",
+    "supported where run": "held where they were run",
+    "refuted": "did not hold",
+    "refuted where run": "did not hold where they were run",
+}
+"""What became of a claim -> how it is counted in a title that has no words for the claims themselves."""
 
 _OPEN = ("supported where run", "inconclusive")
 
@@ -81,15 +93,12 @@ def finding(verdicts: Sequence[Verdict], comparisons: Sequence[TableComparison] 
     if held_of := _of_networks(claims):
         networks = held_of[0][0]
         return f"On {' and '.join(networks)}, {'; '.join(text for of, text in held_of if of == networks)}"
-    decided, run = _decided(claims), [claim for claim, both in claims.items() if outcome(both) != "not run"]
-    if decided:
-        held = sum(word == "supported" for word in decided.values())
-        return f"Of {_claims(len(run))} that could be judged, {held} held, {len(decided) - held} did not"
-    held, fell = (sum(outcome(both) == f"{word} where run" for both in claims.values()) for word in DECIDED)
-    if held or fell:
-        return f"Of {_claims(len(run))} that could be judged, {held} held and {fell} did not hold where they were run"
-    if run:
-        return f"No claim is decided yet{_agreement(comparisons) or f': {_claims(len(run))} could be judged'}"
+    reached = Counter(outcome(both) for both in claims.values())
+    run = _claims(reached.total() - reached["not run"])
+    if counts := [f"{reached[word]} {said}" for word, said in COUNTED.items() if reached[word]]:
+        return f"Of {run} that could be judged, {', '.join(counts)}"
+    if reached.total() > reached["not run"]:
+        return f"No claim is decided yet{_agreement(comparisons) or f': {run} could be judged'}"
     return f"No claim can be judged from these results{_agreement(comparisons)}"
 
 

@@ -217,7 +217,7 @@ def test_the_title_says_nothing_of_a_claim_on_which_the_losses_differ(words: tup
 
 def test_the_title_counts_where_it_has_no_words_for_what_is_decided() -> None:
     claims = [verdict("A1", "supported"), verdict("A5", "refuted"), verdict("A3", "inconclusive")]
-    assert finding(claims) == "Of 3 claims that could be judged, 1 held, 1 did not"
+    assert finding(claims) == "Of 3 claims that could be judged, 1 held, 1 did not hold"
 
 
 def test_without_a_decided_claim_the_title_says_what_holds_of_the_networks_that_were_run() -> None:
