@@ -39,6 +39,7 @@ from analysis.statistics.sample_tests import (
     step,
     trend,
 )
+from analysis.statistics.thresholds import LOOKS
 from analysis.tables.table import PROTOCOL
 from analysis.tables.words import label, name, phrase, said, value_text
 from search_spaces import Trial
@@ -176,7 +177,8 @@ class Test:
         keys = [curve.key for curve in curves]
         awaited = evidence.awaited(keys)
         if awaited and not self.whole:
-            found = Stratum("not run", f"{len(awaited)} of {len(curves)} curves have no look yet")
+            of = "its curve is" if len(curves) == 1 else f"{len(awaited)} of its {len(curves)} curves are"
+            found = Stratum("not run", f"{of} not complete: each batch size needs {LOOKS[0]} seeds")
         else:
             found = self.judge(evidence, loss, curves, scope.reach.get((longest.dataset, longest.model)))
         if found.verdict == "not run" and not awaited:
