@@ -191,8 +191,8 @@ class Claim:
 def prefer_papers_protocol(strata: Iterable[Stratum]) -> tuple[Stratum, ...]:
     """The strata, with those not counted for which one closer to the paper was run.
 
-    A cheap run never outvotes the paper's protocol on the same data set, model and measure, and a data set that the
-    paper does not have counts only where none of the paper's does. Where no network of the paper was run at all, its
+    A cheap run never outvotes the paper's protocol on the same data set, model and measure, nor is one missing beside
+    it; and a data set that the paper does not have counts only where none of the paper's does. Where no network of the paper was run at all, its
     strata are not missing from a claim about others: the rehearsal is judged by itself, and its verdict says so.
     """
     strata = tuple(strata)
@@ -204,9 +204,7 @@ def prefer_papers_protocol(strata: Iterable[Stratum]) -> tuple[Stratum, ...]:
     for s in run:
         closest[_network(s)] = min(s.closeness, closest.get(_network(s), 2))
     outdone = (
-        (s.closeness == 2 and s.part in parts_of_paper)
-        or (s.verdict != "not run" and s.closeness > closest.get(_network(s), 2))
-        for s in strata
+        (s.closeness == 2 and s.part in parts_of_paper) or s.closeness > closest.get(_network(s), 2) for s in strata
     )
     return tuple(replace(s, counted=not one) for s, one in zip(strata, outdone, strict=True))
 

@@ -176,7 +176,8 @@ def _exceeds_at_large_batch(difference: Sample, *, delta: float, reach: Reach = 
 def either_reading(rule: Rule) -> Rule:
     """`rule` once for each reading that was run: a claim on which two readings disagree is left open.
 
-    A reading that was not run does not keep the other one from deciding.
+    A reading that was not run does not keep the other one from deciding, nor does a second one that agrees: each is
+    adjusted for its own strata.
     """
 
     def ruling(strata: Sequence[Stratum], level: float) -> Ruling:
@@ -190,7 +191,8 @@ def either_reading(rule: Rule) -> Rule:
         if len({one.verdict for one in reached.values()}) == 1:
             heard = {model for models in choices for model in models}
             unheard = {model for reading in READINGS for model in reading} - heard
-            return rule([s for s in strata if s.model not in unheard], level)
+            together, alone = rule([s for s in strata if s.model not in unheard], level), next(iter(reached.values()))
+            return together if together.verdict == alone.verdict else alone
         said = "; ".join(f"as {reading}: {one.verdict}" for reading, one in reached.items())
         shown = min(reached.values(), key=lambda one: one.verdict != "inconclusive")
         why = f"two readings of a network disagree ({said})"

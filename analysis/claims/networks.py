@@ -26,7 +26,7 @@ from analysis.statistics.thresholds import (
     ZERO_GRADIENT,
     untrained_accuracy,
 )
-from analysis.tables.robust_networks import ORIGINAL, Network, answers, networks
+from analysis.tables.robust_networks import ORIGINAL, Network, answers, networks, printed_name
 from search_spaces.large_batch import COUNT, METHODS, SUBSET
 from search_spaces.probe import LOSSES
 
@@ -317,14 +317,13 @@ def second_order_models_are_weaker() -> OverNetworks:
 
     def pairs(evidence: Evidence, scope: Scope) -> Iterator[tuple[Network, SeedContrast]]:
         here = [network for network in networks(evidence.table) if network.dataset == "cifar10"]
-        for one, other in product(here, here):
-            if one.method not in SECOND_ORDER or other.method not in FIRST_ORDER:
-                continue
-            if (one.model, one.closeness) != (other.model, other.closeness):
-                continue
-            first, second = _over_all_attacks, _of_parent(_over_all_attacks)
-            compared = SeedContrast(f"mean over attacks, against {other.name}", first, second, -1, ROBUST_DELTA)
-            yield replace(one, parents=other.runs), compared
+        runs = {(network.method, network.family): network.runs for network in here}
+        first, second = _over_all_attacks, _of_parent(_over_all_attacks)
+        for one, method in product(here, FIRST_ORDER):
+            if one.method in SECOND_ORDER:
+                against = f"mean over attacks, against {printed_name(method)}"
+                compared = SeedContrast(against, first, second, -1, ROBUST_DELTA)
+                yield replace(one, parents=runs.get((method, one.family), {})), compared
 
     return decided_by_seed(pairs, attacked=True)
 

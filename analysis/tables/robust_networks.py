@@ -47,6 +47,12 @@ class Network:
         """As the paper writes it: M_ORI, M_FGSM, ..."""
         return printed_name(self.method)
 
+    @property
+    def family(self) -> tuple[object, ...]:
+        """How it was trained, and from which M_ORI: what two children must share to be compared."""
+        run, parent = (next(iter(of.values()), {}) for of in (self.runs, self.parents))
+        return (self.dataset, self.model, parent.get("cell_id"), *(run.get(name) for name in _SETTINGS))
+
 
 def printed_name(method: str) -> str:
     """The paper's name of the network that this adversarial training makes."""
@@ -60,7 +66,10 @@ def section_3_3() -> tuple[Trial, ...]:
 
 
 def networks(table: StudyTable) -> list[Network]:
-    """The networks of section 3.3 in the paper's order, then those of other sizes; those not run have no `runs`."""
+    """The networks of section 3.3 in the paper's order, then those of other sizes; those not run have no `runs`.
+
+    A network of other sizes stands in for the paper's only where none of its model has the paper's protocol.
+    """
     return table.once("networks", lambda: _networks(table))
 
 
@@ -82,7 +91,8 @@ def _networks(table: StudyTable) -> list[Network]:
     for row in (*originals, *children):
         cells.setdefault(str(row["cell_id"]), []).append(row)
     found = [_network(members, records, paper) for members in cells.values()]
-    run = {(n.dataset, n.model, n.method) for n in found}
+    begun = {(n.dataset, n.model) for n in found if not n.closeness}  # there all of the paper's networks are needed
+    run = {(n.dataset, n.model, n.method) for n in found if not n.closeness or (n.dataset, n.model) not in begun}
     missing = [t for t in paper if (t.dataset, t.model, t.adversarial_training) not in run]
     found += [Network(t.dataset, t.model, t.adversarial_training, {}, {}, "", 0) for t in missing]
     by_model = sorted(paper, key=lambda t: (t.dataset, t.model))

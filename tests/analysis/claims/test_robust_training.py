@@ -153,6 +153,34 @@ class TestSecondOrder:
     def test_mnist_is_not_asked(self) -> None:
         assert judge("C10", robust(transferred=WEAKER)).verdict == "not run"
 
+    def test_children_of_a_cheap_run_do_not_stand_in_for_the_papers(self) -> None:
+        """Beside the paper's M_ORI they were not counted, and nothing said that the paper's children are missing."""
+        rows = robust(**C3, original=WEAKER, transferred=WEAKER)
+        cheap = [
+            row
+            | {name: row[name] and f"cheap {row[name]}" for name in ("trial_id", "cell_id", "parent")}
+            | {"train_size": 1000}
+            for row in rows
+        ]
+        assert judge("C10", cheap).verdict == "supported"
+        found = judge("C10", [*(row for row in rows if row["parent"] is None), *cheap])
+        assert (found.verdict, found.why) == ("inconclusive", "1 of 6 settings support it, 0 refute it")
+
+    def test_c14_compares_children_of_one_protocol(self) -> None:
+        """All sizes that are not the paper's were alike: three epochs on 1,000 images against two on 50,000."""
+        weaker = robust(**C3, methods=("fhsm", "l2hess"), transferred=dict.fromkeys(METHODS, 0.5), rng=rng(1))
+        first = changed(robust(**C3, methods=("fgsm", "fgsm10", "l2grad")), epochs=2)
+        assert judge("C14", first + changed(weaker, epochs=2)).verdict == "supported"
+        second = [row | {"epochs": 3, "train_size": 1000} for row in weaker if row["parent"]]
+        assert judge("C14", first + second).verdict == "not run"
+        l2grad = [
+            row | {"epochs": 3, "train_size": 1000, "trial_id": f"again {row['trial_id']}", "cell_id": "again"}
+            for row in first
+            if row["adversarial_training"] == "l2grad"
+        ]
+        found = judge("C14", first + second + l2grad)
+        assert (found.verdict, found.coverage.strata_text) == ("inconclusive", "2 of 6 strata decided")
+
 
 class TestSpectra:
     """C12: positive on the whole training set, of both signs on single samples."""

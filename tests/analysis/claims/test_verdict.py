@@ -59,6 +59,14 @@ def test_a_universal_claim_falls_with_one_refutation_that_survives_holm() -> Non
     )
 
 
+def test_a_second_reading_that_agrees_does_not_undo_a_refutation() -> None:
+    """Holm's adjustment was over the strata of all readings together."""
+    others = [stratum("inconclusive", dataset=f"data {k}") for k in range(6)]
+    one = [stratum("refuted", 0.006), *others, replace(stratum("inconclusive"), model="m1")]
+    assert EVERY(one).verdict == "refuted"
+    assert EVERY([*one, replace(stratum("inconclusive"), model="m1_lenet")]).verdict == "refuted"
+
+
 def test_what_holds_where_a_claim_was_run_is_decided_by_its_rule() -> None:
     assert where_run(universal, [stratum("supported"), stratum("not run")]) == "supported"
     assert where_run(universal, [stratum("supported"), stratum("inconclusive"), stratum("not run")]) is None
@@ -165,6 +173,9 @@ def test_a_cheap_run_does_not_outvote_the_papers_protocol() -> None:
     cast = prefer_papers_protocol([cheap, full])
     assert [s.counted for s in cast] == [False, True]
     assert universal(cast).verdict == "supported"
+    # half of a cheap run took the verdict away: what it lacks was missing
+    assert universal(prefer_papers_protocol([stratum("not run", closeness=1), full])).verdict == "supported"
+    assert universal(prefer_papers_protocol([stratum("not run", closeness=0), full])).verdict == "inconclusive"
 
 
 def test_attacks_at_another_epsilon_count_beside_clean_accuracy_at_the_papers_protocol() -> None:
