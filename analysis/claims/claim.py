@@ -192,8 +192,9 @@ def prefer_papers_protocol(strata: Iterable[Stratum]) -> tuple[Stratum, ...]:
     """The strata, with those not counted for which one closer to the paper was run.
 
     A cheap run never outvotes the paper's protocol on the same data set, model and measure, nor is one missing beside
-    it; and a data set that the paper does not have counts only where none of the paper's does. Where no network of the paper was run at all, its
-    strata are not missing from a claim about others: the rehearsal is judged by itself, and its verdict says so.
+    it, and a data set that the paper does not have counts only where none of the paper's does. Where no network of the
+    paper was run at all, its strata are not missing from a claim about others: the rehearsal is judged by itself, and
+    its verdict says so.
     """
     strata = tuple(strata)
     run = [s for s in strata if s.verdict != "not run"]

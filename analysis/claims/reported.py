@@ -20,6 +20,7 @@ from analysis.statistics.estimates import AT_ONE_SIZE, Decision, Finding, Sample
 from analysis.statistics.sample_tests import contrast, paired_difference
 from analysis.statistics.thresholds import MIN_GAP, MIN_RATIO, SIGNIFICANCE
 from analysis.tables.epsilons import headline_epsilons
+from analysis.tables.table import CURVE
 
 CURVATURE = "lambda1_train"
 """Claims on lambda1 are decided on the training Hessian, that of the loss that was minimised."""
@@ -98,7 +99,9 @@ def _confirmed(evidence: Evidence, loss: str | None, *study: Curve, every_epsilo
         f"{times(best['lambda1_ratio'])} and {gap:+.1f} points over batch {best['batch_i']:.0f}"
         + (f" ({best['note']})" if best["note"] else "")
     )
-    reason, q = f"{len(confirmed)} pairs of batch sizes are confirmed", float(confirmed["q"].min())
+    count = len(confirmed.drop_duplicates([*CURVE, "batch_i", "batch_j"]))  # each once for each attack and epsilon
+    reason = f"{count} pair{'s' if count > 1 else ''} of batch sizes {'are' if count > 1 else 'is'} confirmed"
+    q = float(confirmed["q"].min())
     return Stratum("supported", reason, effect=gap, p_supported=q, unit="points", text=text, looks_allowed=True)
 
 

@@ -66,7 +66,7 @@ def universal(strata: Sequence[Stratum], level: float) -> Ruling:
     counted, run = _counted(strata)
     if not run:
         return _not_run(counted)
-    adjusted = holm([s.p_refuted for s in run])
+    adjusted = holm([s.p_refuted if s.verdict == "refuted" else 1.0 for s in run])
     refuting = [s for s, p in zip(run, adjusted, strict=True) if s.verdict == "refuted" and p <= level]
     if refuting:
         reason = f"Refuted in {len(refuting)} of {len(run)} strata run (Holm-adjusted): {_listed(refuting)}."

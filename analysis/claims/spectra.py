@@ -15,7 +15,7 @@ from analysis.claims.networks import Record, papers_networks
 from analysis.claims.stratum import Stratum
 from analysis.claims.tests import OverNetworks
 from analysis.statistics.estimates import Decision
-from analysis.statistics.thresholds import MIN_FINITE_SHARE, MIN_SEEDS, PSD_TOLERANCE, SIGNIFICANCE
+from analysis.statistics.thresholds import MIN_SEEDS, PSD_TOLERANCE, SIGNIFICANCE, few_diverged
 from analysis.tables.robust_networks import ORIGINAL, Network, networks
 from search_spaces.large_batch import COUNT
 
@@ -123,7 +123,7 @@ def _with_enough_seeds(network: Network, spectra: Sequence[Record], found: Strat
     """A count over the spectra of a network, undecided where its seeds are too few."""
     run, seeds = len(network.runs), len({s["trial_id"] for s in spectra})
     diverged = sum(one["status"] != "ok" for one in network.runs.values())
-    if run - diverged < MIN_FINITE_SHARE * run - 1e-12 and run >= MIN_SEEDS:
+    if run >= MIN_SEEDS and not few_diverged(run - diverged, diverged):
         found = found.undecided(f"{diverged} of {run} seeds diverged")
     elif min(run, seeds) < MIN_SEEDS:
         few: Decision = "inconclusive" if diverged and run >= MIN_SEEDS else "not run"

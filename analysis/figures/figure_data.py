@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from analysis.figures.curve_sets import SHARED, Setup, setups, shared_values
 from analysis.statistics.groups import group_codes
 from analysis.statistics.intervals import mean_intervals
-from analysis.statistics.thresholds import MIN_FINITE_SHARE
+from analysis.statistics.thresholds import few_diverged
 from analysis.tables.cells import CELL, FLAGS, cells_and_worst, roster_of
 from analysis.tables.epsilons import headline_epsilons
 from analysis.tables.observations import by_code
@@ -224,9 +224,7 @@ def _summary(samples: Iterable[Floats], index: pd.Index | None = None, *, logari
 
 def _drawn(frame: pd.DataFrame) -> pd.DataFrame:
     """Adds `drawn`: whether a cell has a value and enough of its runs did not diverge. Other cells are gaps."""
-    finished = frame["ok"] + frame["diverged"] + frame["failed"]
-    trained = finished - frame["diverged"] >= MIN_FINITE_SHARE * finished - 1e-9
-    return frame.assign(drawn=frame["mean"].notna() & trained)
+    return frame.assign(drawn=frame["mean"].notna() & few_diverged(frame["ok"], frame["diverged"]))
 
 
 def _in_segments(frame: pd.DataFrame, *question: str) -> pd.DataFrame:

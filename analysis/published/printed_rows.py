@@ -14,7 +14,7 @@ from analysis.tables.lookup import Frame, of_network, of_trials
 from analysis.tables.robust_networks import ORIGINAL, networks
 from analysis.tables.table import PROTOCOL, StudyTable
 from search_spaces import Trial
-from search_spaces.large_batch import MOMENTUM, NATURAL
+from search_spaces.large_batch import METHODS, MOMENTUM, NATURAL
 from search_spaces.sgd_variants import CIFAR
 
 Answers = dict[tuple[str, str, float | None, str], float]
@@ -193,14 +193,11 @@ def _accuracies(row: Mapping[Any, Any], study: StudyTable, frame: Frame) -> Answ
 def _with_mean(answers: Answers) -> Answers:
     """The answers with "MEAN of Adv", over the five attacks of one strength and loss."""
     together: dict[tuple[str, float, str], list[float]] = {}
-    for (_, split, epsilon, loss), value in answers.items():
-        if epsilon is not None:
+    for (metric, split, epsilon, loss), value in answers.items():
+        if epsilon is not None and metric.removesuffix("_acc") in METHODS:
             together.setdefault((split, epsilon, loss), []).append(value)
-    means = {("mean_adv_acc", *key): float(np.mean(v)) for key, v in together.items() if len(v) == len(_ATTACKS)}
+    means = {("mean_adv_acc", *key): float(np.mean(v)) for key, v in together.items() if len(v) == len(METHODS)}
     return answers | means
-
-
-_ATTACKS = ("fgsm", "fgsm10", "l2grad", "fhsm", "l2hess")
 
 
 _T3_NOTE = (

@@ -89,10 +89,10 @@ def counterexample_report(table: StudyTable) -> CounterexampleReport:
     Confirmed: lambda1 (log2) and adversarial accuracy (logit, as linear statistics take it here) both
     differ in the direction by a one-sided t on seeds with the curve's pooled variance, p the larger of the
     two (intersection-union), q <= .05 by Benjamini-Yekutieli; lambda1 by a factor of 1.25, accuracy by a
-    point and by two standard errors paired over the images; both cells have 3 seeds, converged eigenvalues
-    and no flag (floor, untrained, suspect). q is raised where the noise of a single cell could produce the pair
-    (`multiplicity.allow_for_a_noisy_cell`). Where seeds are added until claims are decided, p is that of all looks
-    together (`over_looks`).
+    point and by two standard errors paired over the images; both cells have 3 seeds, converged and
+    positive eigenvalues and no flag (floor, untrained, suspect). q is raised where the noise of a single cell could
+    produce the pair (`multiplicity.allow_for_a_noisy_cell`). Where seeds are added until claims are decided, p is that
+    of all looks together (`over_looks`).
 
     The family of one adjustment is every testable pair (decidable, unflagged, converged cells; those of a copied
     curve once) of all data sets, models, curves, attacks and epsilons for one curvature, one loss and one direction:
@@ -163,9 +163,13 @@ def _places(cells: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def testable_pairs(cells: pd.DataFrame, pairs: pd.DataFrame, curvature: str) -> NDArray[np.bool_]:
-    """Pairs of decidable, unflagged, converged cells. The gaps do not matter: the family must not depend on them."""
+    """Pairs of decidable, unflagged cells whose eigenvalues are converged and positive.
+
+    The gaps do not matter: the family must not depend on them.
+    """
     split = curvature.removeprefix("lambda1_")
-    fit = (cells["decidable"] & cells["sound"] & cells[f"converged_{split}"]).to_numpy(dtype=bool)
+    positive = np.array([np.isfinite(one).all() for one in cells[f"log2_{curvature}_seeds"]], dtype=bool)
+    fit = (cells["decidable"] & cells["sound"] & cells[f"converged_{split}"] & positive).to_numpy(dtype=bool)
     both: NDArray[np.bool_] = fit[pairs["i"]] & fit[pairs["j"]] & (pairs["dof"].to_numpy() > 0)
     return both
 
@@ -298,6 +302,8 @@ def _reason(both: tuple[Cell, Cell], curvature: str, q: float, q_pairs: float) -
         flags.append("fewer than 3 seeds, or more than a third diverged")
     if not all(cell[f"converged_{split}"] for cell in both):
         flags.append("eigenvalue not converged")
+    elif not all(np.isfinite(cell[f"log2_{curvature}_seeds"]).all() for cell in both):
+        flags.append("eigenvalue not positive")
     if not flags and not q <= FALSE_DISCOVERY_RATE:
         seeds = min(cell["n_seeds"] for cell in both)
         noisy = f": with {seeds} seeds the noise of a single cell could produce this pair, train more seeds"

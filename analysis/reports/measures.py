@@ -15,7 +15,7 @@ from analysis.statistics.correlations import granulated_by_group, partial_spearm
 from analysis.statistics.estimates import mean_of_seeds
 from analysis.statistics.groups import group_codes
 from analysis.statistics.multiplicity import benjamini_yekutieli
-from analysis.statistics.thresholds import FLOOR, MIN_SEEDS, SIGNIFICANCE, untrained_accuracy
+from analysis.statistics.thresholds import FLOOR, MIN_SEEDS, SIGNIFICANCE, few_diverged, untrained_accuracy
 from analysis.tables.cells import CELL
 from analysis.tables.cells import cells as cells_of
 from analysis.tables.epsilons import at_headline
@@ -116,9 +116,9 @@ def _report(table: StudyTable) -> MeasureReport:
 
 def _networks(table: StudyTable) -> tuple[pd.DataFrame, list[str], list[str]]:
     """The trained networks on each of their curves with codes and measures, and which measures any of them has."""
-    points = table.points[table.points["status"] == "ok"]
     keys = [*CELL, "seed", "trial_id", "test_acc", "train_loss", "num_classes"]
-    frame = points[keys].reset_index(drop=True)
+    lost = (table.points["status"] == "diverged").groupby(group_codes(table.points, CELL)).transform("sum")
+    frame = table.points[keys].assign(diverged=lost)[table.points["status"] == "ok"].reset_index(drop=True)
     sharp, robust = sharpness(table).astype(float), robustness(table).astype(float).dropna(axis=1, how="all")
     logs = sharp.where(sharp > 0).map(np.log2).dropna(axis=1, how="all")
     for values, prefix in ((logs, "x "), (robust, "y ")):
@@ -140,7 +140,9 @@ def _observations(networks: pd.DataFrame, sharp: str, robust: str) -> Observatio
         by_cell = trials.groupby("cell")
     if trials.empty:
         return None
-    trials = trials.assign(decidable=by_cell["seed"].transform("size") >= MIN_SEEDS).reset_index(drop=True)
+    count = by_cell["seed"].transform("size")
+    decidable = (count >= MIN_SEEDS) & few_diverged(count, trials["diverged"])
+    trials = trials.assign(decidable=decidable).reset_index(drop=True)
     for code in ("study", "stratum"):
         trials[code] = pd.factorize(trials[code], sort=True)[0]
     first = trials.drop_duplicates("cell").set_index("cell")
@@ -242,11 +244,11 @@ def _with_counterexamples(
     for measure in sharp:
         logs = dict(zip(networks["trial_id"], networks[f"x {measure}"], strict=True))
         seeds = [np.array([logs.get(trial_id, np.nan) for trial_id in ids]) for ids in cells["trial_ids"]]
-        known = cells.copy()
-        known[f"log2_{measure}_seeds"] = pd.Series(seeds, dtype=object)
-        known[f"log2_{measure}"] = [one.mean() if one.size else np.nan for one in seeds]
+        known = cells.copy()  # the measure takes the place of lambda1
+        known[f"log2_{REFERENCE}_seeds"] = pd.Series(seeds, dtype=object)
+        known[f"log2_{REFERENCE}"] = [one.mean() if one.size else np.nan for one in seeds]
         known["converged_train"] = known[CONVERGED[measure]] if measure in CONVERGED else True
-        pairs = pair_up(known, measure)
+        pairs = pair_up(known, REFERENCE)
         fit = testable_pairs(known, pairs, REFERENCE)
         judged = judge_pairs(known, pairs, fit, COUNTEREXAMPLE, table.attacks)
         confirmed = judged.loc[judged["label"] == "confirmed", ["i", "j"]]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.statistics.thresholds import MIN_BATCH_SIZES, MIN_FINITE_SHARE, MIN_SEEDS, MIN_SPAN, SIGNIFICANCE
+from analysis.statistics.thresholds import MIN_BATCH_SIZES, MIN_SEEDS, MIN_SPAN, SIGNIFICANCE, few_diverged
 
 Floats = NDArray[np.float64]
 
@@ -166,7 +166,7 @@ class Sample:
         finite = np.isfinite(self.value) & np.isfinite(self.linear)
         _, cell, count = self._cells
         left = np.bincount(cell, weights=finite)
-        enough = (left >= MIN_SEEDS) & (left >= MIN_FINITE_SHARE * count - 1e-9)
+        enough = (left >= MIN_SEEDS) & few_diverged(left, count - left)
         return self.where(finite & enough[cell])
 
     def cells(self, *, linear: bool = False) -> CellMeans:

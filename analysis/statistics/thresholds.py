@@ -31,6 +31,13 @@ MIN_SEEDS = 3
 MIN_FINITE_SHARE = 2 / 3
 """A cell decides nothing where a smaller share of its seeds than this did not diverge."""
 
+
+def few_diverged(finite: ArrayLike, diverged: ArrayLike) -> NDArray[np.bool_]:
+    """Whether the seeds of a cell that did not diverge are `MIN_FINITE_SHARE` of them; failed ones are neither."""
+    left = np.asarray(finite, dtype=float)
+    return np.asarray(left >= MIN_FINITE_SHARE * (left + np.asarray(diverged)) - 1e-9)
+
+
 MIN_SEEDS_TO_PERMUTE = 5
 """The least two-sided p of all orders of n seeds is 2 / n!: .017 of five, but .083 of four and .33 of three. A
 correlation over seeds must hold without one of them too, so it takes one more."""

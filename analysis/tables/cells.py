@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from analysis.statistics.intervals import Array, clopper_pearson, logit_accuracy
 from analysis.statistics.thresholds import (
     FLOOR,
-    MIN_FINITE_SHARE,
     MIN_SEEDS,
     OVERSTATED,
     ZERO_GRADIENT,
+    few_diverged,
     untrained_accuracy,
 )
 from analysis.tables.measures import AUTO, worst_attacks
@@ -69,7 +69,7 @@ def cells(table: StudyTable) -> pd.DataFrame:
       none of the three;
     - `overstated`: of PGD, auto-PGD leaves over a point fewer images right on the same trials;
     - `converged_train`, `converged_test`: every seed's lambda1 converged;
-    - `decidable`: at least 3 seeds, and at least two thirds of the finished trials did not diverge.
+    - `decidable`: at least 3 seeds, which are at least two thirds of them and of the diverged ones.
     """
     return table.once("cells", lambda: _cells(table)).copy(deep=False)
 
@@ -104,9 +104,7 @@ def _cells(table: StudyTable) -> pd.DataFrame:
     frame["sound"] = answered & ~frame[list(FLAGS)].any(axis=1)
     for split in ("train", "test"):
         frame[f"converged_{split}"] = frame[f"converged_{split}"].eq(True)
-    finished = frame["n_ok"] + frame["n_diverged"] + frame["n_failed"]
-    trained = (finished - frame["n_diverged"]) >= MIN_FINITE_SHARE * finished - 1e-9
-    frame["decidable"] = (frame["n_seeds"] >= MIN_SEEDS) & trained
+    frame["decidable"] = (frame["n_seeds"] >= MIN_SEEDS) & few_diverged(frame["n_seeds"], frame["n_diverged"])
     frame = frame.drop(columns=["cell", "above_fgsm", "num_classes"])
     return frame.sort_values([*CELL, *QUESTION], ignore_index=True)
 

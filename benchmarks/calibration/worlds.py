@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from analysis.reports.counterexamples import COUNTEREXAMPLE, judge_pairs, testable_pairs
 from analysis.statistics.intervals import logit_accuracy
-from analysis.statistics.thresholds import FALSE_DISCOVERY_RATE, MIN_FINITE_SHARE, MIN_SEEDS
+from analysis.statistics.thresholds import FALSE_DISCOVERY_RATE, MIN_SEEDS, few_diverged
 from analysis.tables.observations import STRATUM
 from analysis.tables.pairs import pair_up
 
@@ -187,7 +187,7 @@ def _frame(correct: NDArray[np.int64], sharp: Floats, run: Bools, finite: Bools,
         loss=row // curves, momentum=row % curves, epsilon=0.0, batch_size=2 ** (4 + size), n_seeds=count,
         n=IMAGES * count, correct=total,
         floor=False, untrained=False, suspect=False, sound=True, converged_test=True,
-        decidable=(count >= MIN_SEEDS) & (count >= MIN_FINITE_SHARE * run.sum(axis=2).ravel() - 1e-9),
+        decidable=(count >= MIN_SEEDS) & few_diverged(count, run.sum(axis=2).ravel() - count),
         accuracy=total / IMAGES / count, **listed,
     )  # fmt: skip
 

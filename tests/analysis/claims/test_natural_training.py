@@ -240,6 +240,8 @@ class TestTheCounterexample:
         pairs = pairs.query("split == 'test' and curvature == 'lambda1_train'").sort_values("severity")
         found = next(s for s in judge("A9", self.rows()).strata if s.part == "counterexample")
         assert found.p_supported == pairs["q"].min() < pairs["q"].iloc[-1]
+        sizes = pairs[["batch_i", "batch_j"]].drop_duplicates()  # they were counted once for each attack and epsilon
+        assert found.reason == f"{len(sizes)} pairs of batch sizes are confirmed" and len(sizes) < len(pairs)
 
     @pytest.mark.parametrize("name", ["fgsm", "pgd"])
     def test_a9_needs_each_attack(self, name: str) -> None:

@@ -57,6 +57,9 @@ def test_a_universal_claim_falls_with_one_refutation_that_survives_holm() -> Non
     assert universal([*others, stratum("refuted", 0.006)]).why == (
         "refuted by itself (why), but not after Holm's adjustment for 10 strata"
     )
+    # one that nothing can be said of has no p-value, and is one of the tested all the same
+    unclear = replace(stratum("inconclusive"), p_supported=float("nan"), p_refuted=float("nan"))
+    assert universal([*[unclear] * 9, stratum("refuted", 0.006)]).verdict == "inconclusive"
 
 
 def test_a_second_reading_that_agrees_does_not_undo_a_refutation() -> None:

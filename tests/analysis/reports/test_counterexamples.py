@@ -99,6 +99,13 @@ def test_an_eigenvalue_that_did_not_converge_confirms_nothing() -> None:
     assert pick(found, curvature="lambda1_train")["label"].item() == "confirmed"
 
 
+def test_two_positive_eigenvalues_of_three_confirm_nothing() -> None:
+    rows = curve(fgsm=s.line(0.2, 0.06))
+    next(row for row in rows if row["batch_size"] == 512)["lambda1_test"] = -9.0
+    one = pick(report(rows).found).iloc[0]
+    assert (one["label"], one["reason"]) == ("candidate", "eigenvalue not positive")
+
+
 def test_noise_that_fits_no_verdict_is_a_candidate_with_its_q() -> None:
     found = report(curve(fgsm=s.line(0.4, 0.012), noise=0.04, rng=np.random.default_rng(8))).found
     chance = found[(found["attack"] == "fgsm") & (found["label"] == "candidate")]

@@ -87,6 +87,14 @@ def test_equal_measures_differ_in_one_study_of_twenty_at_most() -> None:
     assert np.mean(np.array(ps) <= 0.05) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / len(ps))
 
 
+def test_cells_of_which_over_a_third_diverged_decide_nothing() -> None:
+    """Three seeds were enough, however many others diverged."""
+    rows = s.curve_rows(pgd=FALLS, seeds=(0, 1, 2))
+    lost = s.curve_rows(seeds=(3, 4), diverged=(16, 32, 64, 128, 256, 512, 1024))
+    for some, decided in ((rows, True), (rows + lost, False)):
+        assert measure_report(from_rows(some)).strata["low"].notna().any() == decided
+
+
 @pytest.mark.parametrize(("log2_doubt", "remain"), [(SHARPENS, True), (s.line(8.0, -1.0), False)])
 def test_counterexamples_remain_for_a_measure_that_goes_with_lambda1(log2_doubt: Curve, remain: bool) -> None:
     found = of(report(pgd=RISES, log2_lambda1=SHARPENS, log2_doubt=log2_doubt), "doubt")

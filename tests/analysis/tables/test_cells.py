@@ -79,12 +79,17 @@ def test_planned_trials_without_a_row_are_missing() -> None:
     assert (cell["n_planned"], cell["n_ok"], cell["n_missing"]) == (3, 2, 1)
 
 
-@pytest.mark.parametrize(("seeds", "diverged", "decidable"), [(3, 0, True), (2, 0, False), (3, 1, True), (3, 2, False)])
+@pytest.mark.parametrize(
+    ("seeds", "diverged", "failed", "decidable"),
+    [(3, 0, 0, True), (2, 0, 0, False), (3, 1, 0, True), (3, 2, 0, False), (3, 2, 1, False), (3, 1, 3, True)],
+)
 def test_a_cell_decides_with_three_seeds_and_two_thirds_not_diverged(
-    seeds: int, diverged: int, decidable: bool
+    seeds: int, diverged: int, failed: int, decidable: bool
 ) -> None:
+    """One that failed is neither: it counted as one that did not diverge."""
     rows = curve(seeds=tuple(range(seeds)))
-    lost = s.curve_rows(batch_sizes=(16,), seeds=tuple(range(10, 10 + diverged)), diverged=(16,))
+    lost = s.curve_rows(batch_sizes=(16,), seeds=tuple(range(10, 10 + diverged + failed)), diverged=(16,))
+    lost = [row | ({"status": "failed"} if k >= diverged else {}) for k, row in enumerate(lost)]
     assert of(cells(from_rows(rows + lost)), 16)["decidable"] == decidable
 
 
