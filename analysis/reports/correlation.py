@@ -14,6 +14,7 @@ from analysis.statistics.intervals import Z_VARIANCE, continuity_tau, fisher_z_i
 from analysis.statistics.thresholds import MIN_BATCH_SIZES, MIN_SEEDS, MIN_SPAN
 from analysis.tables.cells import cells as cells_of
 from analysis.tables.epsilons import at_headline
+from analysis.tables.looks import looks
 from analysis.tables.observations import (
     CURVATURES,
     STRATUM,
@@ -64,6 +65,8 @@ def correlation_report(table: StudyTable) -> CorrelationReport:
 
 
 def _report(table: StudyTable) -> CorrelationReport:
+    again = looks(table)
+    table = again.latest if again else table
     cells = keyed(cells_of(table))
     parts = [_correlations(observe(cells, curvature)) for curvature in CURVATURES] if len(cells) else []
     everything = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
@@ -71,6 +74,9 @@ def _report(table: StudyTable) -> CorrelationReport:
     summaries = _as_rows(forest[forest["scope"] != "stratum"])
     tables = [frame for frame in (everything, summaries) if len(frame)]
     correlations = pd.concat(tables, ignore_index=True)[list(COLUMNS)] if tables else everything
+    if again:  # a p-value may have been read once for each stage (Bonferroni)
+        for frame in (correlations, forest):
+            frame["p"] = np.minimum(frame["p"] * len(again.each), 1.0)
     return CorrelationReport(correlations, forest)
 
 

@@ -13,6 +13,7 @@ from scipy import stats
 from analysis.claims.looks import together
 from analysis.claims.prospects import Prospect, continued, prospects
 from analysis.claims.stratum import Stratum
+from analysis.reports.correlation import correlation_report
 from analysis.reports.counterexamples import counterexample_report
 from analysis.statistics.thresholds import LOOK_SHARES, LOOKS
 from analysis.tables.looks import looks
@@ -103,6 +104,16 @@ def test_a_look_waits_for_every_cell_and_counts_diverged_seeds() -> None:
 
 def test_without_a_plan_all_seeds_count_at_once() -> None:
     assert looks(from_rows(falling(seeds=tuple(range(5))))) is None
+
+
+def test_correlations_are_those_of_the_last_stage_adjusted_for_all() -> None:
+    """Seeds of a stage that is not complete were read too, and p was that of one look."""
+
+    rows = falling(seeds=tuple(range(6)), rng=rng(1))  # of the two stages, 3 and 5 seeds
+    once = correlation_report(from_rows([row for row in rows if row["seed"] < 5])).correlations
+    again = correlation_report(table(rows)).correlations
+    assert again["n"].equals(once["n"]) and (once["p"] < 0.5).any()
+    assert again["p"].equals((2 * once["p"]).clip(upper=1.0))
 
 
 def test_a_verdict_needs_more_where_looks_are_taken() -> None:
