@@ -75,10 +75,10 @@ def positive_spectrum(*, part: str) -> OverNetworks:
 def negative_samples(*, part: str) -> OverNetworks:
     """Do most single samples give spectra with negative eigenvalues beside positive ones?
 
-    One stratum a data set and model. All its networks of a seed and training set see the same images
-    (`study.trials.probes` draws them by seed and number of the draw), so an image has one value: whether most of its
-    networks' spectra are so. "Most" of the images is an exact binomial test of their share against one half, with its
-    exact interval beside it; an image whose networks are divided equally counts for neither side.
+    One stratum a data set and model. The networks of a seed see the same images (`study.trials.probes` draws them by
+    seed), so a seed has one value: whether most of its spectra are so. "Most" is an exact binomial test over seeds of
+    their share against one half, with its exact interval beside it, which takes six seeds that agree; a seed whose
+    spectra are divided equally counts for neither side.
     """
 
     def walk(evidence: Evidence, scope: Scope, loss: str | None) -> Iterator[Stratum]:
@@ -87,18 +87,14 @@ def negative_samples(*, part: str) -> OverNetworks:
             places.setdefault((network.dataset, network.model), []).append(network)
         for members in places.values():
             run = [network for network in members if network.runs]
-            drawn = {
-                str(row["trial_id"]): (int(row["train_size"]), seed)
-                for network in run
-                for seed, row in network.runs.items()
-            }
+            seed_of = {str(row["trial_id"]): seed for network in run for seed, row in network.runs.items()}
             spectra = [s for network in run for s in _spectra(evidence, network) if s["subset_size"] == 1]
-            signs: dict[tuple[int, int, int], list[int]] = {}  # of each image: +1 for a network as claimed, else -1
+            most: dict[int, int] = {}  # of each seed: how many more spectra are as claimed than are not
             for s in spectra:
                 both = _has_negative(s) and max(s["eigenvalues"]) > 0
-                signs.setdefault((*drawn[str(s["trial_id"])], int(s["draw"])), []).append(1 if both else -1)
-            most = [sum(of_image) for of_image in signs.values()]
-            mixed, alike = sum(one > 0 for one in most), sum(one < 0 for one in most)
+                seed = seed_of[str(s["trial_id"])]
+                most[seed] = most.get(seed, 0) + (1 if both else -1)
+            mixed, alike = sum(one > 0 for one in most.values()), sum(one < 0 for one in most.values())
             low, high, support, refute = 0.0, 1.0, 1.0, 1.0
             if most:
                 low, high = stats.binomtest(mixed, len(most)).proportion_ci()
@@ -110,7 +106,7 @@ def negative_samples(*, part: str) -> OverNetworks:
             if min(support, refute) <= SIGNIFICANCE:
                 verdict = "supported" if support < refute else "refuted"
             text = (
-                f"on {mixed} of {len(most)} single samples most of {len(run)} networks have negative eigenvalues "
+                f"in {mixed} of {len(most)} seeds most spectra of single samples have negative eigenvalues "
                 f"(interval {low:.2f} to {high:.2f})"
             )
             found = Stratum(verdict, text, float(mixed), p_supported=support, p_refuted=refute, part=part, text=text)
