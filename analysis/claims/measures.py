@@ -83,10 +83,8 @@ def _clean(evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.Dat
 
 
 def _trained(evidence: Evidence, points: pd.DataFrame, loss: str | None) -> pd.DataFrame:
-    asked = points[points["test_acc"].notna() | (points["status"] == DIVERGED)]
-    accuracy = asked["test_acc"].astype(float).where(asked["status"] != DIVERGED, 1 / asked["num_classes"])
-    linear = logit_accuracy((accuracy * asked["test_size"]).round(), asked["test_size"])
-    return asked.assign(value=100 * accuracy, linear=linear, step=100 / asked["test_size"], flag="")
+    accuracy = points["test_acc"].astype(float).mask(points["status"] == DIVERGED, 1 / points["num_classes"])
+    return _clean(evidence, points.assign(test_acc=accuracy), loss).assign(flag="")
 
 
 def _flag_untrained(frame: pd.DataFrame) -> pd.DataFrame:

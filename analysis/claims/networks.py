@@ -8,7 +8,6 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from analysis.claims.curves import Evidence, Scope
 from analysis.claims.measures import LEFT_OUT, NOT_CONVERGED, NOT_POSITIVE, clean_delta, training_spectra
@@ -16,6 +15,7 @@ from analysis.claims.stratum import Stratum
 from analysis.claims.tests import OverNetworks, no_losses, worded
 from analysis.statistics.estimates import AT_ONE_SIZE, Decision, Sample
 from analysis.statistics.intervals import clopper_pearson, logit_accuracy
+from analysis.statistics.multiplicity import simes
 from analysis.statistics.sample_tests import contrast, no_difference, paired_difference
 from analysis.statistics.thresholds import (
     CURVATURE_DELTA,
@@ -234,8 +234,8 @@ def flattens() -> OverNetworks:
     """Is each of the top 20 eigenvalues of the training Hessian lower than M_ORI's?
 
     On the whole training set, and on the 320 images of B_H = 320 (the same ones for both networks). A network is one
-    stratum: supported where each of its eigenvalues is lower (p: the largest of 20), refuted by Simes' p of the 20
-    (Simes 1986, Biometrika 73), which rise and fall together.
+    stratum: supported where each of its eigenvalues is lower (p: the largest of 20), refuted by Simes' p of the 20,
+    which rise and fall together.
     """
 
     def walk(evidence: Evidence, scope: Scope, loss: str | None) -> Iterator[Stratum]:
@@ -258,7 +258,7 @@ def _of_each(strata: Sequence[Stratum], measure: str) -> Stratum:
     refuting = [s for s in strata if s.verdict == "refuted"]
     undecided = [s for s in strata if s.verdict != "supported"]
     p = max(s.p_supported for s in strata) if not undecided else float("nan")
-    against = float(stats.false_discovery_control([s.p_refuted if s in refuting else 1.0 for s in strata]).min())
+    against = simes([s.p_refuted if s in refuting else 1.0 for s in strata])
     verdict: Decision = "inconclusive"
     if against <= SIGNIFICANCE:
         shown, verdict = min(refuting, key=lambda s: s.p_refuted), "refuted"

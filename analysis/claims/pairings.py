@@ -21,6 +21,11 @@ class Arms(NamedTuple):
     note: str = ""
     protocol_note: str = ""
 
+    @property
+    def tested(self) -> str:
+        """The name of what is measured."""
+        return self.curves[0].measure.name if self.measure is None else self.measure
+
 
 def each(*measured: list[Curve]) -> Iterator[Arms]:
     """Every curve by itself, with all its measures, named by its regime and momentum."""

@@ -6,7 +6,7 @@ A forecast steers and decides nothing: whatever it says, verdicts keep their err
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -20,7 +20,7 @@ from analysis.claims.pairings import Arms
 from analysis.claims.rules import Levels
 from analysis.claims.stratum import Stratum
 from analysis.claims.tests import AGREEMENT, OverNetworks, ReportTest, SameVerdicts, Test
-from analysis.statistics.estimates import Reach, Sample
+from analysis.statistics.estimates import Sample
 from analysis.statistics.intervals import logit_accuracy
 from analysis.statistics.thresholds import LOOK_SHARES, LOOKS
 from analysis.tables.table import StudyTable
@@ -32,6 +32,9 @@ UNKNOWN_CHANCE = 0.2
 """Of a stratum that was not looked at yet, or whose test reads a report of the whole study. Our choice."""
 
 Place = tuple[object, ...]
+
+Planned = tuple[Test | OverNetworks, tuple[Key, ...], Arms | None]
+"""A test and the curves that it reads; None: it walks networks, not arms."""
 
 
 @dataclass(frozen=True)
@@ -96,50 +99,58 @@ def of_verdict(
     claim holds where it is run.
     """
     planned = list(_planned(claim, evidence, loss))
-    counted = {_place(s): s for s in strata if s.counted}
-    tested = [(test, arms) for test, _, arms in planned if isinstance(test, Test) and arms]
-    reached = {_place_of(test, arms) for test, arms in tested}
-    among = [
-        s
-        for place, s in counted.items()
-        if s.verdict != "not run"
-        or place in reached
-        or (s.unit == AGREEMENT and any(_is_of(s, arms) for _, arms in tested))
-    ]
-    agreements = [s for s in among if s.unit == AGREEMENT]
+    reachable = [s for s in strata if s.counted and (s.verdict != "not run" or _can_be_run(s, planned))]
     for test, curves, arms in planned:
-        levels: Levels = {}
-        place: Place = ()
-        if isinstance(test, Test) and arms:
-            place = _place_of(test, arms)
-            found = counted.get(place)
-            if found is None and test not in claim.tests:  # of tests that are to agree: open until both are sure
-                found = next((s for s in agreements if _is_of(s, arms)), None)
-                own = over_looks(evidence, partial(test.strata, scope=claim.scope, loss=loss)) if found else []
-                now = next((s for s in own if _place(s) == place), None)
-            else:
-                now = found
-            if found is None:
-                continue  # one closer to the paper was run
-            levels = claim.rule.levels(among, found)
-            if not levels or any(one and _sure(one, levels) for one in (found, now)):
-                continue
         taken = [seen for _, seen in evidence.looks if not seen.awaited(curves)]
         left = [(n, share) for n, share in zip(LOOKS, LOOK_SHARES, strict=True) if n <= most][len(taken) :]
         if not left:
             continue
-        one = Prospect(claim.name, curves, left[0][0], 1.0, any=not isinstance(test, Test) or test.whole)
-        if taken and isinstance(test, Test) and not isinstance(test, ReportTest) and arms:
+        if isinstance(test, OverNetworks) or arms is None:  # open as long as its claim is
+            yield Prospect(claim.name, curves, left[0][0], 1.0, any=True)
+            continue
+        levels = _levels_if_open(claim, evidence, loss, reachable, test, arms)
+        if not levels:
+            continue
+        soon = ever = UNKNOWN_CHANCE
+        if taken and not isinstance(test, ReportTest):
+            place = _place_of(test, arms)
             key = (claim.name, loss, place, tuple(n for n, _ in left), *levels.values())
             if key not in memory:
                 memory[key] = _chances(test, taken[-1], claim, loss, place, left, levels)
-            one = replace(one, soon=memory[key][0], ever=memory[key][1])
-        yield one
+            soon, ever = memory[key]
+        yield Prospect(claim.name, curves, left[0][0], 1.0, soon, ever, any=test.whole)
 
 
-def _planned(
-    claim: Claim, evidence: Evidence, loss: str | None
-) -> Iterator[tuple[Test | OverNetworks, tuple[Key, ...], Arms | None]]:
+def _can_be_run(stratum: Stratum, planned: Iterable[Planned]) -> bool:
+    """Whether some planned curves decide this stratum, or one of those that are to agree in it."""
+    return any(
+        _is_of(stratum, arms) if stratum.unit == AGREEMENT else _place_of(test, arms) == _place(stratum)
+        for test, _, arms in planned
+        if isinstance(test, Test) and arms is not None
+    )
+
+
+def _levels_if_open(
+    claim: Claim, evidence: Evidence, loss: str | None, reachable: Sequence[Stratum], test: Test, arms: Arms
+) -> Levels:
+    """What the test on these arms still has to reach; empty where it is sure, changes nothing or does not count.
+
+    A test that is to agree with others counts through their agreement, and is open until it or that is sure.
+    """
+    place = _place_of(test, arms)
+    own = [s for s in reachable if _place(s) == place]
+    counts = next(iter(own), None)
+    if test not in claim.tests:
+        counts = next((s for s in reachable if s.unit == AGREEMENT and _is_of(s, arms)), None)
+        walked = over_looks(evidence, partial(test.strata, scope=claim.scope, loss=loss)) if counts else ()
+        own = [s for s in walked if _place(s) == place]
+    if counts is None:  # one closer to the paper was run
+        return {}
+    levels = claim.rule.levels(reachable, counts)
+    return {} if levels and any(_sure(one, levels) for one in (counts, *own)) else levels
+
+
+def _planned(claim: Claim, evidence: Evidence, loss: str | None) -> Iterator[Planned]:
     """The tests of a claim with the curves of each stratum, where all of them are planned, at enough batch sizes.
 
     A test that walks networks is one stratum of all the curves of the claim.
@@ -158,11 +169,7 @@ def _planned(
 
 def _testable(test: Test, arms: Arms, claim: Claim, loss: str | None, evidence: Evidence) -> bool:
     """Whether the test can be made at these batch sizes; a `ReportTest` finds that out only when it is made."""
-    if isinstance(test, ReportTest):
-        return True
-    curves = [curve.at(test.at) for curve in arms.curves]
-    printed = claim.scope.reach.get((curves[0].dataset, curves[0].model))
-    return test.judge(evidence, loss, curves, printed).verdict != "not run"
+    return isinstance(test, ReportTest) or test.judge(evidence, claim.scope, loss, arms.curves).verdict != "not run"
 
 
 def _sure(stratum: Stratum, levels: Levels) -> bool:
@@ -174,8 +181,7 @@ def _place(stratum: Stratum) -> Place:
 
 
 def _place_of(test: Test, arms: Arms) -> Place:
-    measure = arms.curves[0].measure.name if arms.measure is None else arms.measure
-    return (arms.curves[0].study, *arms.keys.values(), measure, *arms.details.values(), test.part)
+    return (arms.curves[0].study, *arms.keys.values(), arms.tested, *arms.details.values(), test.part)
 
 
 def _is_of(agreement: Stratum, arms: Arms) -> bool:
@@ -202,32 +208,26 @@ def _chances(
     curves = next(
         (arms.curves for arms in test.arms(evidence, claim.scope, loss) if _place_of(test, arms) == place), ()
     )
-    curves = tuple(curve.at(test.at) for curve in curves)
     if not curves:
         return UNKNOWN_CHANCE, UNKNOWN_CHANCE
-    printed = claim.scope.reach.get((curves[0].dataset, curves[0].model))
     rng = np.random.default_rng(zlib.crc32(repr((claim.name, loss, place, left)).encode()))
+    decide = partial(test.judge, evidence, claim.scope, loss)
     first = [
-        _first_decided(
-            test, evidence, loss, [continued(curve, left[-1][0], rng) for curve in curves], printed, left, levels
-        )
+        _first_decided(decide, [continued(curve, left[-1][0], rng) for curve in curves], left, levels)
         for _ in range(DRAWS)
     ]
     return first.count(0) / DRAWS, sum(one is not None for one in first) / DRAWS
 
 
 def _first_decided(
-    test: Test,
-    evidence: Evidence,
-    loss: str | None,
+    decide: Callable[[Sequence[Curve]], Stratum],
     curves: Sequence[Curve],
-    printed: Reach | None,
     left: Sequence[tuple[int, float]],
     levels: Levels,
 ) -> int | None:
     """The place of the first look that decides; None where none does."""
     for place, (seeds, share) in enumerate(left):
-        found = test.judge(evidence, loss, [c.where(c.sample.seed < seeds) for c in curves], printed)
+        found = decide([c.where(c.sample.seed < seeds) for c in curves])
         if found.verdict in DECIDED and found.p / share <= levels[found.verdict]:
             return place
     return None

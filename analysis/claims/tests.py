@@ -126,10 +126,11 @@ class Test:
         return [self.stratum(evidence, scope, loss, arms) for arms in self.arms(evidence, scope, loss)]
 
     def arms(self, evidence: Evidence, scope: Scope, loss: str | None) -> Iterator[Arms]:
-        """The curves of each stratum."""
+        """The curves of each stratum, at its batch sizes."""
         scope = self._of(scope)
         for together in self.measures:
-            yield from self.pair(*(evidence.curves(scope, measure, loss) for measure in together))
+            for arms in self.pair(*(evidence.curves(scope, measure, loss) for measure in together)):
+                yield arms._replace(curves=tuple(curve.at(self.at) for curve in arms.curves))
 
     def between_losses(self, evidence: Evidence, scope: Scope) -> Iterator[Stratum]:
         """Of each curve and attack: do more images stay right under the published loss than under the stable one?"""
@@ -156,14 +157,10 @@ class Test:
         given = usual if self.delta is None else self.delta
         return given.get(curve.model, usual) if isinstance(given, Mapping) else given
 
-    def judge(
-        self, evidence: Evidence, loss: str | None, curves: Sequence[Curve], printed: Reach | None = None
-    ) -> Stratum:
-        """What `decide` says of the samples of these curves, with its effect in words.
-
-        `printed`: the reach of the paper's own batch sizes, where it has fewer than a trend otherwise needs.
-        """
+    def judge(self, evidence: Evidence, scope: Scope, loss: str | None, curves: Sequence[Curve]) -> Stratum:
+        """What `decide` says of the samples of these curves, with its effect in words."""
         measure, delta = curves[0].measure, self.least_effect(curves[0])
+        printed = scope.reach.get((curves[0].dataset, curves[0].model))
         needed = Reach(len(self.at), max(self.at) / min(self.at)) if self.at else printed
         reach = {"reach": needed} if needed else {}
         found = on_sound_cells(partial(self.decide, delta=delta, **reach), *curves, falls=self.falls)
@@ -171,7 +168,7 @@ class Test:
 
     def stratum(self, evidence: Evidence, scope: Scope, loss: str | None, arms: Arms) -> Stratum:
         """What it finds on these curves of `scope`."""
-        scope, curves = self._of(scope), [curve.at(self.at) for curve in arms.curves]
+        scope, curves = self._of(scope), arms.curves
         longest = max(curves, key=lambda curve: len(curve.sample.seed))
         protocol, closeness = describe_protocol(scope, longest)
         keys = [curve.key for curve in curves]
@@ -180,7 +177,7 @@ class Test:
             of = "its curve is" if len(curves) == 1 else f"{len(awaited)} of its {len(curves)} curves are"
             found = Stratum("not run", f"{of} not complete: each batch size needs {LOOKS[0]} seeds")
         else:
-            found = self.judge(evidence, loss, curves, scope.reach.get((longest.dataset, longest.model)))
+            found = self.judge(evidence, scope, loss, curves)
         if found.verdict == "not run" and not awaited:
             asked = [c.measure.question(c.dataset) for c in curves if not len(c.sample.seed) and evidence.trained(c)]
             found = replace(found, reason=f"{asked[0]} was not asked" if asked else found.reason)
@@ -189,7 +186,7 @@ class Test:
             dataset=longest.dataset,
             model=longest.model,
             keys=arms.keys,
-            measure=curves[0].measure.name if arms.measure is None else arms.measure,
+            measure=arms.tested,
             details=arms.details,
             part=self.part,
             protocol=protocol + arms.protocol_note,
@@ -210,9 +207,7 @@ class Test:
 class ReportTest(Test):
     """A test that reads a report or a table: its `decide` (evidence, attack loss, *curves) gives a `Stratum`."""
 
-    def judge(
-        self, evidence: Evidence, loss: str | None, curves: Sequence[Curve], printed: Reach | None = None
-    ) -> Stratum:
+    def judge(self, evidence: Evidence, scope: Scope, loss: str | None, curves: Sequence[Curve]) -> Stratum:
         """What the report says of these curves."""
         found: Stratum = self.decide(evidence, loss, *curves)
         return found

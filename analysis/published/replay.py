@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from analysis.published import published
-from analysis.published.printed_rows import VARIANTS
+from analysis.published.printed_rows import PRINTED, VARIANTS
 from analysis.tables.robust_networks import printed_name
 from analysis.tables.table import StudyTable, from_rows
 from search_spaces import NEWTON_STEPS, NEWTON_TOLERANCE, Trial
@@ -32,16 +32,6 @@ CURVATURE_NOISE = 0.05
 
 SEEDS = (0, 1, 2)
 GENERATOR_SEED = 0
-
-NETWORKS = {
-    ("Yao-T1", "C1"): ("cifar10", "c1"),
-    ("Yao-T1", "C2"): ("cifar10", "c2"),
-    ("Yao-T2", "CR"): ("cifar100", "resnet20"),
-    ("Yao-T3", "M1"): ("mnist", "m1"),
-    ("Yao-T4", "C3"): ("cifar10", "c3"),
-    ("Yao-T7", "M1"): ("mnist", "m1"),
-}
-"""Table and model as printed -> our data set and model; of two readings the first one."""
 
 COLUMNS = {"clean_acc": "acc", "lambda1_theta": "lambda1", "lambda1_x": "lambda1_x", "grad_x_norm": "grad_x_norm"}
 """Printed metric -> column of a row, without the split."""
@@ -81,8 +71,8 @@ def _trial(cell: Cell) -> tuple[Trial, str, str]:
         wanted |= VARIANTS[variant.split(" | ")[-1]]
         space = SGD_VARIANTS
     else:
-        dataset, model = NETWORKS[table, str(cell["model"])]
-        wanted, space = {"dataset": dataset, "model": model}, LARGE_BATCH
+        of = next(t for t in PRINTED if (t.table, t.printed_model) == (table, cell["model"]))
+        wanted, space = {"dataset": of.dataset, "model": of.models[0]}, LARGE_BATCH  # of two readings the first one
         if variant == "natural":
             wanted |= {"regime": "lr", "batch_size": int(cell["batch_size"])}
         else:

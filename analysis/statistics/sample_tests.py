@@ -28,7 +28,7 @@ from analysis.statistics.estimates import (
     mean_by_seed,
     mean_of_seeds,
 )
-from analysis.statistics.multiplicity import holm
+from analysis.statistics.multiplicity import holm, simes
 from analysis.statistics.thresholds import (
     MIN_SEEDS,
     MIN_SIZES_FROM_PEAK,
@@ -428,8 +428,7 @@ def _all_within(differences: Sequence[LinearContrast], delta: float, *, beyond: 
     outside = np.sort([d.p_beyond(delta) for d in differences])
     p_beyond = float(min(1.0, outside[0] * len(outside)))
     if beyond > 1:
-        left = outside[beyond - 1 :]
-        p_beyond = float(stats.false_discovery_control(left).min()) if len(left) else 1.0
+        p_beyond = simes(outside[beyond - 1 :])
     smallest = max(max(abs(low), abs(high)) for low, high in intervals)
     largest = int(np.argmax([abs(d.value) for d in differences]))
     beyond_it = "a difference exceeds" if beyond == 1 else f"{beyond} differences and more exceed"
