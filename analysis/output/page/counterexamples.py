@@ -12,6 +12,7 @@ from analysis.findings import CURVATURE, Findings, on_test_images
 from analysis.output.page.charts import Charts, group
 from analysis.output.page.templates import Section
 from analysis.reports.counterexamples import COUNTEREXAMPLE, REVERSE
+from analysis.statistics.thresholds import LOOKS, LOSS_RATIO
 from analysis.tables.words import name
 from analysis.theme import number, percent, regime_style
 
@@ -29,6 +30,8 @@ HEAD = (
     "Label",
 )
 
+NOTES = {"loss-confounded": "training losses differ", "clean-confounded": "clean accuracy may explain it"}
+"""Note of the report -> its words on the page, explained below the table."""
 
 Context = dict[str, Any]
 
@@ -40,6 +43,8 @@ def counterexample_section(findings: Findings, charts: Charts) -> Section:
     shown = found[(found["curvature"] == CURVATURE) & (found["direction"] == COUNTEREXAMPLE)]
     headings = [figure.title.replace(": counterexamples under", ",") for figure in findings.arrows]
     context = {
+        "waiting": report.waiting,
+        "first": LOOKS[0],
         "losses": [
             {"loss": loss, "found": report.summary(CURVATURE, loss, COUNTEREXAMPLE)}
             | {"reverse": report.summary(CURVATURE, loss, REVERSE)}
@@ -61,12 +66,14 @@ def _pairs(shown: pd.DataFrame) -> Context:
         "head": HEAD,
         "rows": [_row(row) for row in rows],
         "caption": f"Pairs, confirmed ones first, then by severity.{more} Accuracies with 95 % intervals over seeds.",
+        "ratio": f"{LOSS_RATIO:g}",
         "rerun": str(rows[0]["rerun"]) if rows else "",
     }
 
 
 def _row(row: dict[Any, Any]) -> Context:
     regime = regime_style(str(row["regime"])).label
+    notes = (NOTES[note] for note in str(row["note"]).split(", ") if note)
     return {
         "curve": f"{name(row['dataset'])} {name(row['model'])}, {regime}, m={row['momentum']:g}",
         "attack": f"{name(row['attack'])}, ε = {row['epsilon']:g}, {name(row['loss'])}",
@@ -75,9 +82,9 @@ def _row(row: dict[Any, Any]) -> Context:
         "accuracy": [_accuracy(row, "i"), _accuracy(row, "j")],
         "clean": f"{100 * row['clean_i']:.1f} → {percent(row['clean_j'])}",
         "train_loss": f"{number(row['train_loss_i'], 2)} → {number(row['train_loss_j'], 2)}",
-        "q": number(row["q"], 2),
+        "q": "–" if np.isnan(row["q"]) else number(row["q"], 2),
         "severity": number(row["severity"], 2),
-        "label": " · ".join(part for part in (row["label"], row["reason"], row["note"]) if part),
+        "label": " · ".join(filter(None, (row["label"], row["reason"], *notes))),
     }
 
 
