@@ -285,11 +285,11 @@ def _describe(
         _, low, high = mean_intervals(cell[f"log2_{curvature}_seeds"])
         out[f"lambda1_low_{side}"], out[f"lambda1_high_{side}"] = 2.0**low, 2.0**high
         _, out[f"accuracy_low_{side}"], out[f"accuracy_high_{side}"] = mean_intervals(cell["accuracy_seeds"])
-        for source, name in _COPIED.items():
-            out[f"{name}_{side}"] = cell[source]
+        for source, column in _COPIED.items():
+            out[f"{column}_{side}"] = cell[source]
     out["lambda1_ratio"] = 2.0 ** shown["lambda1_gap"].to_numpy()
-    for name in ("accuracy_gap", "image_errors", "p_lambda1", "p_accuracy", "p", "q", "severity", "label"):
-        out[name] = shown[name].to_numpy()
+    for column in ("accuracy_gap", "image_errors", "p_lambda1", "p_accuracy", "p", "q", "severity", "label"):
+        out[column] = shown[column].to_numpy()
     used = np.union1d(i, j)
     records = dict(zip(used.tolist(), cells.iloc[used].to_dict("records"), strict=True))
     both = [(records[a], records[b]) for a, b in zip(i.tolist(), j.tolist(), strict=True)]
