@@ -162,7 +162,7 @@ COUNTEREXAMPLES: dict[str, str] = {
     "p_lambda1": "one-sided p of the difference in log lambda1",
     "p_accuracy": "one-sided p of the difference in the logit of the accuracy",
     "p": "the larger of the two p values",
-    "q": "p adjusted over all testable pairs (Benjamini-Yekutieli) and for noisy cells; null before all had a look",
+    "q": "p adjusted over all testable pairs (Benjamini-Yekutieli) and for noisy cells; null: not tested yet",
     "severity": "the smaller of the two gaps in pooled standard deviations",
     "label": "confirmed, candidate or floor artefact",
     "reason": "why it is not confirmed",

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from analysis.figures import Figure
-from analysis.figures.figure import styles_of
 from analysis.findings import CURVATURE, Findings, on_test_images
 from analysis.output.page.charts import Charts, Group, group
 from analysis.output.page.templates import Section
@@ -18,7 +17,7 @@ from analysis.tables.epsilons import at_headline
 from analysis.tables.lookup import agreeing
 from analysis.tables.table import ALIKE, in_plain_text
 from analysis.tables.words import name
-from analysis.theme import SeriesStyle, correlation
+from analysis.theme import correlation
 
 OPEN_TABLES = 2
 """Number of studies whose table is shown at first; the others are folded away."""
@@ -55,7 +54,7 @@ def correlation_section(findings: Findings, charts: Charts) -> Section:
         keys = list(ALIKE)
         studies = [_study(values, rows, mine) for values, rows in pooled.groupby(keys, dropna=False)]
     context = {
-        "planes": _group(findings.planes, charts, styles_of(findings.planes)),
+        "planes": _group(findings.planes, charts),
         "forests": _group(findings.forests, charts),
         "studies": studies,
         "shown": OPEN_TABLES,
@@ -63,9 +62,9 @@ def correlation_section(findings: Findings, charts: Charts) -> Section:
     return Section("correlations", "Correlations", "Does curvature go with robustness?", context)
 
 
-def _group(figures: Sequence[Figure], charts: Charts, styles: Sequence[SeriesStyle] = ()) -> Group:
+def _group(figures: Sequence[Figure], charts: Charts) -> Group:
     headings = [f.title.replace("λ₁ and accuracy under ", "").replace("Kendall's τ of ", "") for f in figures]
-    return group(charts, figures, headings, styles=styles, columns="two")
+    return group(charts, figures, headings, columns="two")
 
 
 def _study(values: tuple[Any, ...], pooled: pd.DataFrame, rows: pd.DataFrame) -> Context:

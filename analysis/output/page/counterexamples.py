@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.figures.figure import styles_of
 from analysis.findings import CURVATURE, Findings, on_test_images
 from analysis.output.page.charts import Charts, group
 from analysis.output.page.templates import Section
@@ -52,7 +51,7 @@ def counterexample_section(findings: Findings, charts: Charts) -> Section:
         ],
         "reverse": REVERSE,
         "of_both_sets": bool((findings.table.attacks["split"] != "test").any()),
-        "arrows": group(charts, findings.arrows, headings, styles=styles_of(findings.arrows), columns="two"),
+        "arrows": group(charts, findings.arrows, headings, columns="two"),
         "shown": _pairs(shown),
     }
     return Section("counterexamples", "Counterexamples", "Higher curvature, yet more robust", context)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.figures.figure import styles_of
 from analysis.findings import Findings
 from analysis.output.page.charts import Charts, group
 from analysis.output.page.templates import Section
@@ -32,7 +31,7 @@ def robustness_section(findings: Findings, charts: Charts) -> Section | None:
     curves = findings.curves
     titles = [one.title.replace("robust accuracy over ε, ", "") for one in curves]
     context = {
-        "curves": group(charts, curves, titles, styles=styles_of(curves)) if curves else None,
+        "curves": group(charts, curves, titles) if curves else None,
         "beaten": _beaten(table),
         "table": _table(table, measured),
     }
