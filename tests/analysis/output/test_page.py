@@ -140,7 +140,7 @@ def test_ids_are_unique_and_links_within_the_page_lead_somewhere(page: str) -> N
 
 def test_coverage_counts_the_plan_and_says_when_it_was_run_in_part(page: str) -> None:
     text = Elements(page).text
-    assert "27 of 33 networks trained (3 diverged, 3 missing)" in text
+    assert "27 of the 33 requested networks are trained (3 diverged)" in text
 
 
 def test_missing_diverged_and_excluded_are_named_with_what_to_do(page: str) -> None:
@@ -177,14 +177,14 @@ def test_an_empty_study_still_says_what_it_is() -> None:
     trials = [trial(batch_size=size, seed=seed) for size in (16, 64) for seed in (0, 1)]
     request = Request("natural_training", {"dataset": ("mnist",), "model": ("m1_20",)})
     text = Elements(render(find(from_rows([], grid=planned([], trials), requests=[request])), [])).text
-    assert "0 of 4 networks trained (4 missing): nothing to measure yet" in text
+    assert "0 of the 4 requested networks are trained: nothing to measure yet" in text
     assert "No claim can be judged from these results" in text
 
 
 def test_a_study_in_which_everything_diverged_still_makes_a_page() -> None:
     rows = curve_rows(regime="lr", batch_sizes=(16, 64), diverged=(16, 64))
     text = Elements(render(find(from_rows(rows)), [])).text
-    assert "0 networks trained (6 diverged); what was planned is not known" in text
+    assert "0 networks are trained (6 diverged); what was requested is not known" in text
 
 
 def verdict(claim: str, word: Any, loss: str | None = None) -> Verdict:
@@ -291,7 +291,7 @@ def test_where_no_claim_can_be_judged_the_figures_come_first() -> None:
 def test_a_few_settings_with_more_seeds_do_not_make_a_study_that_decides() -> None:
     few = curve_rows(batch_sizes=(16, 64), seeds=(0,)) + curve_rows(batch_sizes=(256,))
     trust = header(find(from_rows(few)), Charts())["trust"]
-    assert "1 seed a setting: too few to decide a claim, 3 are needed" in trust
+    assert "1 seed per setting: too few to decide a claim, 3 are needed" in trust
 
 
 def test_a_claims_line_says_what_decided_and_counts_the_strata_of_each_loss(findings: Findings) -> None:
@@ -324,4 +324,4 @@ def test_sizes_that_depart_from_the_paper_are_stated() -> None:
 def test_rows_outside_the_plan_are_counted_apart() -> None:
     full = study()
     fewer = replace(full, planned=full.planned[full.planned["batch_size"] != 16])
-    assert coverage(fewer).endswith(", 6 more outside the plan")
+    assert coverage(fewer).endswith(", 6 more were not requested")
