@@ -176,7 +176,8 @@ class Test:
         keys = [curve.key for curve in curves]
         awaited = evidence.awaited(keys)
         if awaited and not self.whole:
-            found = Stratum("not run", f"{len(awaited)} of {len(curves)} curves have no look yet")
+            lacking = "the curve is" if len(curves) == 1 else f"{len(awaited)} of {len(curves)} curves are"
+            found = Stratum("not run", f"{lacking} not complete")
         else:
             found = self.judge(evidence, loss, curves, scope.reach.get((longest.dataset, longest.model)))
         if found.verdict == "not run" and not awaited:

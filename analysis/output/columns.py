@@ -203,7 +203,7 @@ MEASURES: dict[str, str] = {
     "tau": "mean over curves of Kendall's tau-b of cell means along the batch size",
     "tau_decided": "the mean over the curves whose tau has an interval",
     "granulated_tau": "Jiang et al. (2020), mean over the axes",
-    "sign_error": "share of pairs of one curve and seed whose sharper network is not less robust, mean over curves",
+    "sign_error": "sign-error of the pairs of networks of one curve and seed (a tie counts one half), mean over curves",
     "sign_error_max": "that of the worst curve",
     "partial": "Spearman's rho of cell means given clean accuracy and training loss",
     "partial_low": "lower limit of its 95 % interval",

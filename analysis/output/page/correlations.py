@@ -51,8 +51,8 @@ def correlation_section(findings: Findings, charts: Charts) -> Section:
         mine = mine[mine["curvature"] == CURVATURE]
         mine = in_plain_text(at_headline(findings.table, mine[mine["epsilon"].notna()]))
         pooled = mine[(mine["statistic"] == "tau_b_pooled") & mine["estimate"].notna()]
-        keys = list(ALIKE)
-        studies = [_study(values, rows, mine) for values, rows in pooled.groupby(keys, dropna=False)]
+        studies = [_study(values, rows, mine) for values, rows in pooled.groupby(list(ALIKE), dropna=False)]
+        studies.sort(key=lambda study: -study["networks"])
     context = {
         "planes": _group(findings.planes, charts),
         "forests": _group(findings.forests, charts),
@@ -76,8 +76,11 @@ def _study(values: tuple[Any, ...], pooled: pd.DataFrame, rows: pd.DataFrame) ->
     where = f"{name(str(keys['dataset']))} · {name(str(keys['model']))}, {int(keys['epochs'])} epochs"
     signs = mine[mine["statistic"] == FLIP]
     flips = signs[signs["p"] <= SIGNIFICANCE]
+    told = mine["statistic"].isin([statistic for statistic, *_ in ROWS])
     return {
         "where": where,
+        "networks": int(pooled["n"].max()),
+        "few": not mine.loc[told, "low"].notna().any(),
         "flips": [f"{name(a)} ({name(loss)})" for a, loss in zip(flips["attack"], flips["loss"], strict=True)],
         "compared": bool(signs["p"].notna().any()),
         "caption": f"Correlations of λ₁ (training set) with adversarial accuracy at ε = {epsilon}, {where}",

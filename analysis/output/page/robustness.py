@@ -66,7 +66,7 @@ def _table(table: StudyTable, measured: pd.DataFrame) -> Context:
                     f"{name(str(first['dataset']))} {name(str(first['model']))}",
                     f"{regime_style(str(first['regime'])).label}, m={first['momentum']:g}",
                     f"{first['batch_size']:g}",
-                    str(cell["trial_id"].nunique()),
+                    _seeds(cell[asked]),
                     percent(cell["test_acc"].mean()),
                     *(number(means[one]) if one.startswith("minimal") else percent(means[one]) for one in asked),
                 ],
@@ -80,3 +80,10 @@ def _table(table: StudyTable, measured: pd.DataFrame) -> Context:
     gaps = any(row["gap"] != "–" for row in rows)
     head = (*head, "PGD over auto-PGD, points") if gaps else head
     return {"head": head, "caption": caption, "rows": rows, "gaps": gaps}
+
+
+def _seeds(asked: pd.DataFrame) -> str:
+    """How many seeds were asked: "1 to 5" where it is not the same for each measure."""
+    counts = asked.notna().sum()
+    low, high = counts[counts > 0].min(), counts.max()
+    return f"{low}" if low == high else f"{low} to {high}"
