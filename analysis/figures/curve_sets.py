@@ -65,7 +65,7 @@ def setups(table: StudyTable) -> list[Setup]:
     def place(setup: Setup) -> tuple[int, str, str, tuple[float, ...], str]:
         network = (setup["dataset"], setup["model"])
         sizes = tuple(-float(str(setup[c] or 0)) for c in ("epochs", "train_size", "test_size"))
-        return -int(trained.get(network, 0)), *map(str, network), sizes, str(setup.values)
+        return -int(trained.get(network, 0)), str(network[0]), str(network[1]), sizes, str(setup.values)
 
     return sorted(unique, key=place)
 

@@ -438,7 +438,7 @@ def test_figures_are_those_of_attacked_test_images() -> None:
         assert [f.name for f in getattr(found, figures)] == [f.name for f in getattr(plain, figures)]
     assert [len(figure.data[DATA]) for figure in found.forests] == [len(figure.data[DATA]) for figure in plain.forests]
     section = counterexample_section(found, Charts())
-    assert section.context["shown"]["rows"] == counterexample_section(plain, Charts()).context["shown"]["rows"]
+    assert section.context["shown"]["pairs"] == counterexample_section(plain, Charts()).context["shown"]["pairs"]
     assert "on test and on training images" in section.body
     assert latex_tables(found)["counterexamples.tex"].count("FGSM") == latex_tables(plain)["counterexamples.tex"].count(
         "FGSM"
