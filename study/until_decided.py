@@ -35,7 +35,7 @@ FLOOR = 0.02
 """Added to the expected number of decisions of every stage, so that a cheap curve with a small chance is trained at
 some time."""
 
-ENDED = "no curve goes on: its claims are decided, it had its last look, or its chance to decide is small"
+ENDED = "no curve goes on: its claims are decided, it has all its seeds, or its chance to decide is small"
 
 SHOWN = 12
 """Stages that a dry run lists; more are counted."""

@@ -510,7 +510,7 @@ def test_seeds_until_decided_are_trained_tracked_and_read_again(
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("at most 3 of 3 trials to run")
     assert any(line.startswith("3 seeds of digits_8x8 mlp_256 lr m 0: 3 trials") for line in printed)
-    assert printed[-1].startswith("no curve goes on: its claims are decided, it had its last look")
+    assert printed[-1].startswith("no curve goes on: its claims are decided, it has all its seeds")
     first = rows(results)
     assert {(row["seed"], row["status"]) for row in first.values()} == {(seed, "ok") for seed in range(3)}
     for row in first.values():

@@ -39,6 +39,7 @@ from analysis.statistics.sample_tests import (
     step,
     trend,
 )
+from analysis.statistics.thresholds import LOOKS
 from analysis.tables.table import PROTOCOL
 from analysis.tables.words import label, name, phrase, said, value_text
 from search_spaces import Trial
@@ -176,8 +177,8 @@ class Test:
         keys = [curve.key for curve in curves]
         awaited = evidence.awaited(keys)
         if awaited and not self.whole:
-            lacking = "the curve is" if len(curves) == 1 else f"{len(awaited)} of {len(curves)} curves are"
-            found = Stratum("not run", f"{lacking} not complete")
+            of = "its curve is" if len(curves) == 1 else f"{len(awaited)} of its {len(curves)} curves are"
+            found = Stratum("not run", f"{of} not complete: each batch size needs {LOOKS[0]} seeds")
         else:
             found = self.judge(evidence, loss, curves, scope.reach.get((longest.dataset, longest.model)))
         if found.verdict == "not run" and not awaited:
@@ -250,6 +251,7 @@ def worded(finding: Finding, label: str, unit: str) -> Stratum:
     """A finding with its effect in words: "end to end -3.1 points (95 % interval -4.0 to -2.2)"."""
     text = "not measured"
     if np.isfinite(finding.effect):
+        label = label.replace("difference", "ratio") if unit == "doublings" else label
         text = f"{label} {in_words(finding.effect, unit)}"
         limits = interval_in_words(finding.low, finding.high, unit)
         text += f" ({100 * finding.confidence:.0f} % interval {limits})" if np.isfinite(finding.low) else ""

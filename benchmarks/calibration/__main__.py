@@ -20,7 +20,7 @@ TITLES = {
     "verdicts": "Wrong verdicts",
     "counterexamples": "False finds: families without a counterexample",
     "coverage": "Coverage: how often an interval holds the truth",
-    "sequential": "Looking again: errors over four looks",
+    "sequential": "Repeated testing: errors over four stages",
     "power": "Power: how often planted effects are found",
 }
 PARTS = {name: getattr(tables, name) for name in TITLES}

@@ -1,4 +1,4 @@
-"""Looking again: error rates over all looks. Every look is taken, so that no rule of stopping can err more often."""
+"""Repeated testing: error rates over all stages. Each is tested, so that no rule of stopping can err more often."""
 
 from __future__ import annotations
 

@@ -131,11 +131,11 @@ PAIRS_AGAIN = (
 
 
 def sequential(scale: float) -> Iterator[str]:
-    """Errors over four looks."""
+    """Errors over four stages."""
     n = max(round(400 * scale), 20)
-    yield "Wrong at any of the looks at 3, 5, 8 and 12 seeds, in percent: with sequential p-values (95 % interval), in"
-    yield "the world with the highest rate, and there by each look's own p-value.\n"
-    yield "| test | planted | wrong verdict | sequential | looks unadjusted | world | n |"
+    yield "Wrong in any of the stages of 3, 5, 8 and 12 seeds, in percent: with sequential p-values (95 % interval), in"
+    yield "the world with the highest rate, and there by each stage's own p-value.\n"
+    yield "| test | planted | wrong verdict | sequential | unadjusted | world | n |"
     yield "|---|---|---|---|---|---|---|"
     for case in CASES:
         found = {

@@ -52,14 +52,14 @@ def test_the_sequential_p_is_the_least_over_its_share() -> None:
     found = together([(3, 0.15, stratum("inconclusive", 0.06)), (5, 0.25, stratum("supported", 0.01))])
     assert found.verdict == "supported"
     assert found.p_supported == pytest.approx(0.04)
-    assert found.told == "so; looked at 5 seeds"
+    assert found.told == "so; tested with 5 seeds"
 
 
 def test_a_look_that_decides_by_itself_alone_decides_nothing() -> None:
     found = together([(3, 0.15, stratum("supported", 0.02)), (5, 0.25, stratum("supported", 0.02))])
     assert found.verdict == "inconclusive"
     assert found.p_supported == pytest.approx(0.08)
-    assert "supported by 5 seeds alone, not when allowing for looking again" in found.told
+    assert "supported with 5 seeds, but not after the correction for repeated testing" in found.told
 
 
 def test_what_was_decided_stays_decided() -> None:
