@@ -230,8 +230,9 @@ class Command:
         def train(work: Sequence[Planned], costs: CostModel) -> list[str]:
             peaks = gpu_shares.known_peaks(self.grid, rows)
             progress = tuner.run_study(
-                work, data, results, settings=settings, costs=costs, peaks=peaks, trackers=trackers, outside=outside
-            )
+                work, references, results,
+                settings=settings, costs=costs, peaks=peaks, trackers=trackers, outside=outside,
+            )  # fmt: skip
             _print_failures(progress, results)
             failures.update(progress.failures)
             return list(progress.failures)
@@ -239,6 +240,7 @@ class Command:
         with cluster.connected(self.arguments.address):
             settings = cluster.decide_gpus(self.settings)
             cluster.check_capacity(settings, data, {planned.trial.precision for planned in left.work})
+            references = tuner.put(data)
             if sequence is None:
                 train(left.work, left.costs)
                 return failures, False
