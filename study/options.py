@@ -51,7 +51,7 @@ examples:
       what --grid, --select and --probes may name
 
 The same command again continues where it was interrupted, and repeats nothing
-that is finished. The exit statuses are in README.md.
+that is finished. The exit statuses are in docs/first_study.md.
 """
 
 
@@ -86,17 +86,19 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--seeds",
         metavar="0-4",
-        help="seeds of each setting's replicates, as 0-4 or 0,1,5 (default: the grid's)",
+        help="the seeds of each setting, as 0-4 or 0,1,5 (default: the grid's)",
     )
     add("--epochs", type=int, metavar="N", help="epochs of training instead of the paper's number")
     add("--train-size", type=int, metavar="N", help="training images instead of the paper's number")
     add("--test-size", type=int, metavar="N", help="test images instead of the paper's number")
-    asked = f"measure all that the grid asks (default), only the headline columns, or any of {', '.join(MEASURES)}"
+    asked = f"all that the grid asks (default), headline (FGSM, PGD and lambda1 only), or any of {', '.join(MEASURES)}"
     add("--probes", default="all", metavar="NAME[,NAME]", help=asked)
     track = f"store the curvature after some epochs, for this share of the training's time (default: {TRACK_SHARE:g})"
     add("--track", nargs="?", type=float, const=TRACK_SHARE, metavar="SHARE", help=track)
-    add("--epsilons", metavar="E,E", help="attack at these epsilons (pixels in [0, 1]), as .1,8/255 or 1/255-8/255")
-    add("--precision", choices=PRECISIONS, help="of training on a GPU (default: float32); probes always use float32")
+    levels = "attack at these epsilons (pixels in [0, 1]): .1,8/255, or 1/255-8/255 for 1/255, 2/255, ... 8/255"
+    add("--epsilons", metavar="E,E", help=levels)
+    precision = "number format of training on a GPU (default: float32); probes always use float32"
+    add("--precision", choices=PRECISIONS, help=precision)
     decided = "add seeds only where they decide these claims (default: all that the grid is about), curve by curve"
     add("--until-decided", nargs="?", const="", metavar="CLAIM,CLAIM", help=decided)
     add(
