@@ -75,7 +75,14 @@ def parser() -> argparse.ArgumentParser:
     own = "images of your own in place of the grid's: a folder for each class, .npz, or Parquet; scaled to a shape"
     add("--dataset", metavar="DIR[@CxHxW]", help=own)
     example = "model=m1 batch_size=64,128"
-    add("--select", nargs="+", default=[], metavar="KEY=V[,V]", help=f"only these trials, for example {example}")
+    add(
+        "--select",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="KEY=V[,V]",
+        help=f"only these trials, for example {example}",
+    )
     add(
         "--seeds",
         metavar="0-4",
@@ -149,10 +156,19 @@ def command(options: Sequence[str]) -> str:
 
 def without(options: Sequence[str], name: str) -> list[str]:
     """The options but for `name` and its value."""
+    return [option for option, chosen in zip(options, _are(options, name), strict=True) if not chosen]
+
+
+def only(options: Sequence[str], *names: str) -> list[str]:
+    """The options of these names with their values, of which each has one."""
+    return [option for option, chosen in zip(options, _are(options, *names), strict=True) if chosen]
+
+
+def _are(options: Sequence[str], *names: str) -> list[bool]:
+    """Which of the options are these or their values."""
     return [
-        option
-        for option, before in zip(options, ["", *options[:-1]], strict=True)
-        if option != name and before != name and not option.startswith(f"{name}=")
+        option.partition("=")[0] in names or before in names
+        for option, before in zip(options, ["", *options], strict=False)
     ]
 
 
