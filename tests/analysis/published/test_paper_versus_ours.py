@@ -138,7 +138,7 @@ def test_the_papers_protocol_is_preferred_to_another_one() -> None:
 def test_tables_3_and_4_transfer_the_images_of_m_ori() -> None:
     rows = robust(original={"l2grad": 0.14}, transferred={"l2grad": 0.63}, white_box={"l2grad": 0.01})
     for one in rows:  # an attack that the paper does not have is not in its mean
-        one["attacks"].append(one["attacks"][-1] | {"attack": "pgd", "accuracy": 0.0, "correct": 0})
+        one["attacks"].append(one["attacks"][-1] | {"attack": "pgd", "loss": "ce", "accuracy": 0.0, "correct": 0})
     frame = compare(from_rows(rows), printed("Yao-T3", "M1"), "m1").cells
     assert cell(frame, "M_ORI", "l2grad_acc", eps=0.1)["ours"] == pytest.approx(14, abs=1)
     assert cell(frame, "M_FGSM", "l2grad_acc", eps=0.1)["ours"] == pytest.approx(63, abs=1)
