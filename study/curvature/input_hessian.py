@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from study.arithmetic import full_precision
 from study.autograd import (
+    cross_entropy,
     curvature_root,
     error_probabilities,
     gradient_at_input,
@@ -131,8 +131,7 @@ def check_input_hessian(
 ) -> InputHessianCheck:
     """Eigenvalues of the input Hessian itself, by double backward passes on a float64 copy of the model.
 
-    Nothing is assumed about the network: second derivatives of its logits are included. The cross-entropy is written as
-    softplus of the margin, the same function without the cancellation in p_y - 1 in its derivatives.
+    Nothing is assumed about the network: second derivatives of its logits are included.
 
     For inputs of more than `dense_dimension` pixels the Hessian is sketched, since the full one takes one product for
     each pixel: Q is an orthonormal basis of H times k = classes + 3 fixed random directions, and the eigenvalues are
@@ -190,14 +189,10 @@ def _products(model: nn.Module, image: Tensor, label: Tensor, directions: Tensor
 def _product(model: nn.Module, image: Tensor, label: Tensor, directions: Tensor) -> Tensor:
     k = directions.shape[1]
     copies = image.expand(k, *image.shape).clone().requires_grad_(True)
-    true_class = label.expand(k, 1)
     with torch.enable_grad(), twice_differentiable():
         logits = model(copies)
         if not logits.isfinite().all():
             raise ValueError("the model's output is not finite: it has diverged and has no Hessian")
-        margin = logits.scatter(1, true_class, -torch.inf).logsumexp(dim=1) - logits.gather(1, true_class).squeeze(1)
-        # Above its threshold softplus is computed as the identity; exp(700) is still finite.
-        loss = softplus(margin, threshold=700.0).sum()
-        gradient = gradient_at_input(loss, copies, create_graph=True)
+        gradient = gradient_at_input(cross_entropy(logits, label.expand(k)).sum(), copies, create_graph=True)
         (product,) = torch.autograd.grad(gradient, copies, directions.T.view_as(copies), materialize_grads=True)
     return product.flatten(1).T

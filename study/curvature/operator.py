@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 from torch.func import grad, jvp
-from torch.nn import functional
 
 from study.arithmetic import full_precision
-from study.autograd import call_with, graph_bytes, twice_differentiable
+from study.autograd import call_with, cross_entropy, graph_bytes, twice_differentiable
 from study.curvature.inputs import as_pixels, check, pieces, trainable
 
 HOST_CHUNK = 500
@@ -55,7 +54,7 @@ class HessianOperator:
     the batch as channels, a shape that leaves most of a GPU idle.
 
     Weights and mode of the model must not change while the operator is in use. Products are computed in the parameters'
-    dtype, without TF32 or bfloat16, and summed over chunks in float64.
+    dtype, without TF32 or bfloat16, but from the logits to the loss in float64, and summed over chunks in float64.
 
     Args:
         model: in eval mode, maps inputs (n, ...) to logits (n, classes).
@@ -222,4 +221,4 @@ def _summed_loss(logits: Tensor, y: Tensor) -> Tensor:
     """Summed cross-entropy; NotFiniteError for logits that are not finite."""
     if not logits.isfinite().all():
         raise NotFiniteError("the model's output is not finite: it has diverged and has no Hessian")
-    return functional.cross_entropy(logits, y, reduction="sum")
+    return cross_entropy(logits, y).sum()
