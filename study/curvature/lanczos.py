@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from study.arithmetic import full_precision
 from study.curvature.basis import OrthonormalBasis
 from study.curvature.eigen import (
     RELATIVE_ERROR,
@@ -56,6 +57,7 @@ GROWN = 100.0
 orthogonalised once more."""
 
 
+@full_precision()
 def lanczos(
     matvec: Matvec,
     dim: int,

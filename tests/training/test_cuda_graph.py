@@ -103,6 +103,14 @@ def test_a_graph_that_fails_or_errs_is_dropped_with_one_line(graphs: StandIn, wh
     assert not run.state.replayed and why in run.state.not_replayed
 
 
+def test_a_buffer_that_holds_infinities_does_not_keep_a_replay_from_being_verified() -> None:
+    model = model_of("m1_8")
+    model.register_buffer("mask", torch.full((2, 2), -torch.inf).triu(1))
+    assert trained(graphed(StandIn(), model)).state.replayed
+    with pytest.warns(RuntimeWarning, match="a replay differed"):
+        trained(graphed(Forgets(), model))
+
+
 def test_layers_that_draw_by_themselves_are_not_replayed() -> None:
     def network() -> nn.Module:
         model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(28 * 28, 10))
