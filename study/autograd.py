@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.func import functional_call
-from torch.nn.functional import softplus
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import softplus
 
 INERTIA = 0.75
 """Auto-PGD (Croce and Hein 2020, arXiv:2003.01690), equation (2), alpha: share of the new step; the rest is the

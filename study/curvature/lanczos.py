@@ -40,9 +40,9 @@ SETTLED = 1e-2
 value as converged: its error is the residual squared over a gap."""
 
 OWN_RESIDUAL = 1e-3
-"""Largest residual, relative to its own magnitude, of a pair that a search with `relative_error` accepts. A residual that
-is small beside the largest eigenvalue alone can join two weak ones of different magnitudes: on 24 spectra that fall as
-i^-2, of which 14 were wrong somewhere among twenty values and 4 in one with a flag, none is, for 3 % more products."""
+"""Largest residual, relative to its own magnitude, of a pair that a search with `relative_error` accepts: one that is
+small only beside the largest eigenvalue can mix two weak ones. Of 24 spectra that fall as about i^-2, 14 had a wrong
+value among twenty without this rule, 4 of them one with a flag; with it none has, for 3 % more products."""
 
 FURTHER = 4.0
 """How many times its residual the Ritz value at the other end of the spectrum may still grow. The residual bounds its

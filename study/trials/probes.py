@@ -186,7 +186,7 @@ def _minimal_epsilon(network: ProbedNetwork, probe: MinimalEpsilonProbe, results
 
 
 def _landscape(network: ProbedNetwork, probe: LandscapeProbe, results: ProbeResults) -> None:
-    """Losses around the weights; raises ValueError without a parent to interpolate from, or without converged eigenvectors."""
+    """Losses around the weights; raises ValueError without a parent to interpolate from, or converged eigenvectors."""
     started = time.perf_counter()
     x, y = _subset(network, probe.split, probe.subset_size)
     offsets, losses = LANDSCAPES[probe.kind](network, probe, x, y)
