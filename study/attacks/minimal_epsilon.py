@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from study.arithmetic import full_precision
-from study.attacks.evaluate import batches, images_at_once
+from study.attacks.evaluate import images_at_once
 from study.attacks.inputs import check_split
 from study.attacks.linf import PerImage, linf_ball_in_box, of_each
 from study.attacks.losses import Loss, forward_backward, margins, stable_margins
+from study.pixels import batches
 
 STEPS = 20
 """Gradient steps of one attack: the first half on the stable loss, the second on the margin to the likeliest other

@@ -23,7 +23,8 @@ from study.autograd import (
     margin_jacobian,
     twice_differentiable,
 )
-from study.curvature.inputs import as_pixels, batches, check
+from study.curvature.inputs import check
+from study.pixels import as_pixels, batches
 
 BATCH_SIZE = 512
 """Most inputs in a batch."""
@@ -94,11 +95,11 @@ def input_curvature(model: nn.Module, x: Tensor, y: Tensor) -> InputCurvature:
     check(model, x, y)
     like = next(model.parameters())
     with torch.no_grad():
-        n_classes = model(as_pixels(x[:1], like)).shape[1]
+        n_classes = model(as_pixels(model, x[:1])).shape[1]
     bytes_per_input = n_classes * x[0].numel() * (like.element_size() + 8)
     batch_size = min(BATCH_SIZE, max(1, MEMORY_BYTES // bytes_per_input))
     lambda1, gradient_norm = [], []
-    for pixels, labels in batches(x, y, batch_size, like):
+    for pixels, labels in batches(model, x, y, batch_size):
         pixels.requires_grad_(True)
         with full_precision():
             with torch.enable_grad():
@@ -157,7 +158,7 @@ def check_input_hessian(
     exact = copy.deepcopy(model).double()
     like = next(exact.parameters())
     violation, rank = 0.0, 0
-    for image, label in zip(as_pixels(x, like), y.to(like.device, torch.long), strict=True):
+    for image, label in zip(as_pixels(exact, x), y.to(like.device, torch.long), strict=True):
         eigenvalues = _eigenvalues(exact, image, label, dense_dimension)
         largest = float(eigenvalues.abs().max())
         if largest > 0:

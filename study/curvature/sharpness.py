@@ -17,9 +17,10 @@ from torch.nn import functional
 
 from study.arithmetic import full_precision
 from study.autograd import FIRST_CHECK, INERTIA, RISING, SHORTER, SHORTEST, call_with
-from study.curvature.inputs import CHUNK, batches, check, pieces, trainable
+from study.curvature.inputs import check, pieces, trainable
 from study.curvature.operator import HessianOperator, NotFiniteError
 from study.curvature.stochastic import spectral_density, trace
+from study.pixels import CHUNK, batches
 
 ADAPTIVE_BATCH, ADAPTIVE_STEPS = 128, 20
 """Images whose loss one change of the weights raises (the m of m-sharpness), and steps of the search for it. Source:
@@ -93,7 +94,7 @@ def adaptive_sharpness(
     parameters = trainable(model)
     weights = torch.cat([p.detach().reshape(-1) for p in parameters.values()])
     total = 0.0
-    for inputs, labels in batches(x, y, batch_size, weights):
+    for inputs, labels in batches(model, x, y, batch_size):
 
         def loss(theta: Tensor, inputs: Tensor = inputs, labels: Tensor = labels) -> Tensor:
             logits = call_with(model, pieces(theta, parameters), inputs)
@@ -191,7 +192,7 @@ def relative_flatness(model: nn.Module, x: Tensor, y: Tensor) -> float:
     products = torch.zeros((), dtype=torch.float64, device=some.device)
     try:
         with torch.no_grad(), full_precision():
-            for inputs, _ in batches(x, y, CHUNK, some):
+            for inputs, _ in batches(model, x, y, CHUNK):
                 found.clear()
                 logits = model(inputs)
                 if not (found and (torch.equal(found[0][2], logits) or not logits.isfinite().all())):
