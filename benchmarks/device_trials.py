@@ -3,9 +3,9 @@
 python -m benchmarks.device_trials [--probers N] --grid GRID [--results DIR] [OPTION ...]
 
 For grids of the package, and networks without a parent. The options are those of study.run that choose trials, probes,
-folders and how to train. Trials of large batches, which
-take less time, come first. Each row is stored as it comes, so the command can be killed at any time; given again, it
-goes on. This brings two batch sizes back in one file:
+folders and how to train; others are refused. Trials of large batches, which take less time, come first. Each row is
+stored as it comes, so the command can be killed at any time; given again, it goes on. This brings two batch sizes back
+in one file:
 
     timeout 300 python -m benchmarks.device_trials --grid natural_training --epsilons .1 --results paper_a \\
         --select dataset=mnist model=m1_20 batch_size=512,1024
@@ -41,6 +41,14 @@ PROBERS = 6
 """Processes that answer probes: an attack on a small network launches kernels that keep a GPU busy for a small part of
 the time.
 """
+
+READ = frozenset(
+    {
+        *("grid", "select", "seeds", "epochs", "train_size", "test_size", "probes", "track", "epsilons", "precision"),
+        *("results", "data_dir", "cpus_per_trial", "replicas", "no_cuda_graphs", "checkpoint_seconds"),
+    }
+)
+"""The options of study.run that mean the same here."""
 
 
 def work_in_order(work: list[Planned], trained: Container[str]) -> list[list[Planned]]:
@@ -82,6 +90,8 @@ class Trials:
 
     def probe(self, planned: Planned) -> str:
         """Answer the probes of a trial; its row in words."""
+        if torch.cuda.is_initialized():
+            torch.cuda.reset_peak_memory_stats()  # a row has the peak of its own trial
         row = execute(planned, self.data[data_key(planned)], self.results, **self.how)
         return (
             f"{row['status']}, train {row['train_seconds']:.1f} s ({row['replicas']} together), probes "
@@ -122,7 +132,11 @@ def main() -> int:
     )
     own.add_argument("--probers", type=int, default=PROBERS, metavar="N", help="processes that probe; %(default)s")
     chosen, given = own.parse_known_args()
-    arguments = options.parser().parse_args(given)
+    parser = options.parser()
+    arguments = parser.parse_args(given)
+    for name, value in vars(arguments).items():
+        if name not in READ and value != parser.get_default(name):
+            raise options.OptionError(f"--{name.replace('_', '-')} is an option of study.run only")
     request, settings = options.request(arguments), options.run_settings(arguments)
     results = Results(arguments.results or f"results/{request.grid}")
     results.create()

@@ -12,6 +12,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -40,8 +41,6 @@ PRINTED_BESIDE = (
 )
 """Metric, split and epsilon of what paper C prints -> the column of ours, and its factor."""
 
-WORDS = {"supported": "holds", "refuted": "does not hold", "inconclusive": "open"}
-
 
 def page(location: str | Path) -> Iterator[str]:
     """The page of a packed study, line by line."""
@@ -62,7 +61,7 @@ def page(location: str | Path) -> Iterator[str]:
     yield ""
     yield from _paragraph(
         "*Means with 95 % intervals, a dot is a network: hollow where the attack follows the published loss, solid "
-        "where it follows the stable one.*"
+        "where it follows the stable one. λ₁ is that of the training set.*"
     )
     yield from _decided(findings)
     yield from _measured(table)
@@ -109,18 +108,22 @@ def _decided(findings: Findings) -> Iterator[str]:
         )
         return
     yield from _paragraph(
-        "A claim about several of a paper's networks is decided as a whole when all were run. Of single networks this "
-        "is decided, by the same tests and error rates; an effect goes from the smallest to the largest batch."
+        "A claim about several of a paper's networks is decided as a whole when all were run. The table has what is "
+        "decided of single networks, by the same tests and error rates. A fitted effect is the change from the "
+        "smallest to the largest batch size; a difference, or a ratio of λ₁, compares two settings at equal batch "
+        "sizes. A8 is refuted on a curve on which the sharper network is the less robust one; as a whole it would be "
+        "refuted only if that were so on every curve. A15, that momentum has no effect, is refuted by one batch size "
+        "with a large difference; A22, that it has one, is about the mean over all batch sizes."
     )
     strata = [one for verdict in findings.verdicts for one in verdict.strata if one.counted]
     departing = {one.protocol for one in strata if one.verdict in DECIDED and one.closeness == 1}
     for protocol in sorted(departing):
-        departs = protocol.partition(";")[0].removeprefix("not ")
+        departs = protocol.partition(";")[0].removeprefix("not the paper's protocol: ")
         yield from _paragraph(
-            f"Rows about attacks are not at {departs}, since at the paper's ε next to nothing withstands the "
+            f"Rows about attacks depart from the paper ({departs}): at its ε almost no image survives an attack on the "
             "[stable loss](method.md#attacks)."
         )
-    yield from _markdown(("claim", "the paper says", "here", "it", "effect", "losses"), rows)
+    yield from _markdown(("claim", "the paper says", "setting", "verdict", "effect", "losses"), rows)
 
 
 def _strata(findings: Findings, words: Sequence[str]) -> list[tuple[str, ...]]:
@@ -140,7 +143,7 @@ def _strata(findings: Findings, words: Sequence[str]) -> list[tuple[str, ...]]:
         effect = shown.text if reached in DECIDED else shown.reason
         if rows and rows[-1][0] == claim:
             statement = ""  # said in the row above
-        rows.append((claim, statement, where, WORDS[reached], effect, losses))
+        rows.append((claim, statement, where, reached, effect, losses))
     return rows
 
 
@@ -148,22 +151,35 @@ def _measured(table: StudyTable) -> Iterator[str]:
     yield "## What was measured"
     yield ""
     yield from _paragraph(
-        "Means over seeds, lowest and highest in brackets. Accuracies in per cent, on the stable loss."
+        "Means over seeds, of λ₁ and the training loss geometric ones, lowest and highest in brackets. Accuracies in "
+        "per cent, under attacks on the stable loss."
     )
     rows = [
         (
             *curve,
-            str(len(networks)),
+            _counted(networks),
             _listed(networks["headline_epsilon"]),
             _spread(100 * networks["test_acc"], ".1f"),
             _spread(100 * networks["fgsm_acc_stable"], ".1f"),
             _spread(100 * networks["pgd_acc_stable"], ".1f"),
-            _spread(networks["lambda1_train"], ".3g"),
-            _spread(networks["train_loss"], ".2g"),
+            _spread(networks["lambda1_train"], ".3g", geometric=True),
+            _spread(networks["lambda1_test"], ".3g", geometric=True),
+            _spread(networks["train_loss"], ".2g", geometric=True),
         )
         for curve, networks in _cells(table)
     ]
-    head = ("curve", "batch size", "networks", "ε", "clean", "FGSM", "PGD", "λ₁, training set", "training loss")
+    head = (
+        "curve",
+        "batch size",
+        "networks",
+        "ε",
+        "clean",
+        "FGSM",
+        "PGD",
+        "λ₁, training set",
+        "λ₁, test set",
+        "training loss",
+    )
     yield from _markdown(head, rows)
 
 
@@ -180,12 +196,23 @@ def _listed(values: pd.Series) -> str:
     return ", ".join(f"{one:g}" for one in sorted(values.dropna().unique()))
 
 
-def _spread(values: pd.Series, form: str) -> str:
+def _counted(networks: pd.DataFrame) -> str:
+    """How many there are, and how many of them were attacked where these are fewer."""
+    attacked = networks["fgsm_acc_stable"].count()
+    return f"{len(networks)}" if attacked == len(networks) else f"{len(networks)}, {attacked} attacked"
+
+
+def _spread(values: pd.Series, form: str, *, geometric: bool = False) -> str:
     values = values.dropna()
     if values.empty:
         return ""
-    mean, low, high = (f"{value:{form}}" for value in (values.mean(), values.min(), values.max()))
+    centre = _centre(values, geometric=geometric)
+    mean, low, high = (f"{value:{form}}" for value in (centre, values.min(), values.max()))
     return f"{mean} ({low} to {high})" if len(values) > 1 else mean
+
+
+def _centre(values: pd.Series, *, geometric: bool) -> float:
+    return float(np.exp(np.log(values).mean()) if geometric else values.mean())
 
 
 def _stable_loss(findings: Findings) -> Iterator[str]:
@@ -207,13 +234,11 @@ def _stable_loss(findings: Findings) -> Iterator[str]:
     yield from _markdown(("curve", "batch size", "FGSM", "PGD", "saturated images"), rows)
     differ = to_frame(v for v in findings.verdicts if v.differs)
     if differ.empty:
-        yield "No verdict depends on the loss."
+        yield "No claim is decided in opposite ways under the two losses."
         yield ""
         return
     for claim, both in differ.groupby("claim"):
-        said = ", ".join(
-            f"{WORDS.get(v, v)} under the {name(loss)}" for loss, v in zip(both["loss"], both["verdict"], strict=True)
-        )
+        said = ", ".join(f"{v} under the {name(loss)}" for loss, v in zip(both["loss"], both["verdict"], strict=True))
         yield f"- {claim}: {said} ({both['losses'].iloc[0]})."
     yield ""
 
@@ -225,7 +250,7 @@ def _printed(findings: Findings) -> Iterator[str]:
         "Paper A prints no number for these networks: it shows them as curves, which the report draws in its layout. "
         "The nearest printed numbers are in paper C's Table 7: another network (M1) on MNIST, trained at a constant "
         "rate, which C does not print, to a loss of .001. Claim A16 is about them. Ours have momentum .9. Means over "
-        "seeds; accuracies in per cent, under the published loss."
+        "seeds, of λ₁ geometric ones; accuracies in per cent, under the published loss."
     )
     printed = published()
     printed = printed[(printed["table"] == "Yao-T7") & (printed["variant"] == "natural")]
@@ -241,7 +266,8 @@ def _printed(findings: Findings) -> Iterator[str]:
             row += [f"{printed.loc[is_it, 'value_std'].iloc[0]:.4g}"]
             for regime in ("lr", "benchmark"):
                 ours = points[(points["batch_size"] == size) & (points["regime"] == regime)]
-                row += ["" if ours[column].isna().all() else f"{scale * ours[column].mean():.3g}"]
+                centre = _centre(ours[column], geometric=column.startswith("lambda1"))
+                row += ["" if ours[column].isna().all() else f"{scale * centre:.3g}"]
         rows.append(row)
     head = [
         f"{what}: {whose}"
@@ -258,7 +284,7 @@ def _undecided(findings: Findings) -> Iterator[str]:
     rows = _strata(findings, ("inconclusive",))
     if not rows:
         yield from _paragraph("No test that could be made is undecided.")
-    yield from _markdown(("claim", "the paper says", "here", "it is", "since", "losses"), rows)
+    yield from _markdown(("claim", "the paper says", "setting", "verdict", "reason", "losses"), rows)
     planned = {claim for plan_ in findings.table.plans for claim in plan_["claims"]} & {*claims_about(findings.table)}
     if waiting := [one for one in dict.fromkeys(v.claim for v in findings.verdicts) if one in planned - judged]:
         yield from _paragraph(f"Waiting for curves that were not trained in full yet: {', '.join(waiting)}.")

@@ -111,7 +111,7 @@ def _run(grid: Mapping[str, Planned], results: Results, nodes: int) -> None:
         started = time.monotonic()
         tuner.run_trials(
             list(grid.values()),
-            _data(grid),
+            tuner.put(_data(grid)),
             results,
             progress,
             settings=RunSettings(gpus_per_trial=0.5),

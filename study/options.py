@@ -51,7 +51,7 @@ examples:
       what --grid, --select and --probes may name
 
 The same command again continues where it was interrupted, and repeats nothing
-that is finished. The exit statuses are in README.md.
+that is finished. The exit statuses are in docs/first_study.md.
 """
 
 
@@ -75,21 +75,30 @@ def parser() -> argparse.ArgumentParser:
     own = "images of your own in place of the grid's: a folder for each class, .npz, or Parquet; scaled to a shape"
     add("--dataset", metavar="DIR[@CxHxW]", help=own)
     example = "model=m1 batch_size=64,128"
-    add("--select", nargs="+", default=[], metavar="KEY=V[,V]", help=f"only these trials, for example {example}")
+    add(
+        "--select",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="KEY=V[,V]",
+        help=f"only these trials, for example {example}",
+    )
     add(
         "--seeds",
         metavar="0-4",
-        help="seeds of each setting's replicates, as 0-4 or 0,1,5 (default: the grid's)",
+        help="the seeds of each setting, as 0-4 or 0,1,5 (default: the grid's)",
     )
     add("--epochs", type=int, metavar="N", help="epochs of training instead of the paper's number")
     add("--train-size", type=int, metavar="N", help="training images instead of the paper's number")
     add("--test-size", type=int, metavar="N", help="test images instead of the paper's number")
-    asked = f"measure all that the grid asks (default), only the headline columns, or any of {', '.join(MEASURES)}"
+    asked = f"all that the grid asks (default), headline (FGSM, PGD and lambda1 only), or any of {', '.join(MEASURES)}"
     add("--probes", default="all", metavar="NAME[,NAME]", help=asked)
     track = f"store the curvature after some epochs, for this share of the training's time (default: {TRACK_SHARE:g})"
     add("--track", nargs="?", type=float, const=TRACK_SHARE, metavar="SHARE", help=track)
-    add("--epsilons", metavar="E,E", help="attack at these epsilons (pixels in [0, 1]), as .1,8/255 or 1/255-8/255")
-    add("--precision", choices=PRECISIONS, help="of training on a GPU (default: float32); probes always use float32")
+    levels = "attack at these epsilons (pixels in [0, 1]): .1,8/255, or 1/255-8/255 for 1/255, 2/255, ... 8/255"
+    add("--epsilons", metavar="E,E", help=levels)
+    precision = "number format of training on a GPU (default: float32); probes always use float32"
+    add("--precision", choices=PRECISIONS, help=precision)
     decided = "add seeds only where they decide these claims (default: all that the grid is about), curve by curve"
     add("--until-decided", nargs="?", const="", metavar="CLAIM,CLAIM", help=decided)
     add(
@@ -147,10 +156,19 @@ def command(options: Sequence[str]) -> str:
 
 def without(options: Sequence[str], name: str) -> list[str]:
     """The options but for `name` and its value."""
+    return [option for option, chosen in zip(options, _are(options, name), strict=True) if not chosen]
+
+
+def only(options: Sequence[str], *names: str) -> list[str]:
+    """The options of these names with their values, of which each has one."""
+    return [option for option, chosen in zip(options, _are(options, *names), strict=True) if chosen]
+
+
+def _are(options: Sequence[str], *names: str) -> list[bool]:
+    """Which of the options are these or their values."""
     return [
-        option
-        for option, before in zip(options, ["", *options[:-1]], strict=True)
-        if option != name and before != name and not option.startswith(f"{name}=")
+        option.partition("=")[0] in names or before in names
+        for option, before in zip(options, ["", *options], strict=False)
     ]
 
 

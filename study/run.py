@@ -230,8 +230,9 @@ class Command:
         def train(work: Sequence[Planned], costs: CostModel) -> list[str]:
             peaks = gpu_shares.known_peaks(self.grid, rows)
             progress = tuner.run_study(
-                work, data, results, settings=settings, costs=costs, peaks=peaks, trackers=trackers, outside=outside
-            )
+                work, references, results,
+                settings=settings, costs=costs, peaks=peaks, trackers=trackers, outside=outside,
+            )  # fmt: skip
             _print_failures(progress, results)
             failures.update(progress.failures)
             return list(progress.failures)
@@ -239,6 +240,7 @@ class Command:
         with cluster.connected(self.arguments.address):
             settings = cluster.decide_gpus(self.settings)
             cluster.check_capacity(settings, data, {planned.trial.precision for planned in left.work})
+            references = tuner.put(data)
             if sequence is None:
                 train(left.work, left.costs)
                 return failures, False
@@ -358,7 +360,10 @@ def _print_wrapped(text: str) -> None:
 
 
 def _next_command(request: Request, grid: Grid, argv: Sequence[str], *, undecided: bool, again: bool) -> str | None:
-    """The command that decides more: the same `again`, then more seeds, real images, the rest of the grid."""
+    """The command that decides more: the same `again`, then more seeds, real images, the rest of the grid.
+
+    It has the places of this one: its data and cluster, and for trials of the same grid its results.
+    """
     if again:
         return options.command(argv)
     sequential = any(option.partition("=")[0] == "--until-decided" for option in argv)
@@ -366,13 +371,14 @@ def _next_command(request: Request, grid: Grid, argv: Sequence[str], *, undecide
     more = next((count for count in MORE_SEEDS if max(seeds) < count - 1), None)
     if undecided and more and not sequential:  # which has added the seeds that are expected to decide
         return options.command([*options.without(argv, "--seeds"), "--seeds", f"0-{more - 1}"])
+    places = options.only(argv, "--data-dir", "--address")
     if request.grid in REAL and not (request.model or request.dataset):
-        return options.command(["--grid", REAL[request.grid]])
+        return options.command(["--grid", REAL[request.grid], *places])
     if sequential:
         return None
     brought = request.model or request.dataset or is_file(request.grid)
     if not brought and request != Request(request.grid, seeds=request.seeds):
-        return options.command(["--grid", request.grid, "--dry-run"])
+        return options.command(["--grid", request.grid, *options.only(argv, "--results"), *places, "--dry-run"])
     return None
 
 

@@ -257,12 +257,18 @@ def test_version_and_list_need_no_grid(capsys: pytest.CaptureFixture[str]) -> No
         ("--grid sgd_variants --seeds=0-4", True, False, "--grid sgd_variants --seeds 0-7"),
         ("--grid sgd_variants --seeds 0-7", True, False, None),
         ("--grid sgd_variants --seeds 0-7 --epochs 1", True, False, "--grid sgd_variants --dry-run"),
+        (
+            "--results /a --grid sgd_variants --seeds 0-7 --epochs 1 --data-dir=/b --mlflow u --address auto",
+            True,
+            False,
+            "--grid sgd_variants --results /a --data-dir=/b --address auto --dry-run",
+        ),
         ("--grid sgd_variants", False, False, None),
         ("--grid sgd_variants --until-decided", True, False, None),
         ("--grid sgd_variants --until-decided=B1", True, True, "--grid sgd_variants --until-decided=B1"),
         ("--grid smoke", True, False, "--grid smoke --seeds 0-7"),
         ("--grid smoke --seeds 0-7", True, False, "--grid mnist_quick"),
-        ("--grid smoke", False, False, "--grid mnist_quick"),
+        ("--grid smoke --results a --data-dir b", False, False, "--grid mnist_quick --data-dir b"),
         ("--grid mnist_quick", True, False, "--grid mnist_quick --seeds 0-4"),
     ],
 )
@@ -273,6 +279,14 @@ def test_the_next_command_is_for_failures_then_seeds_then_the_rest(
     request = run.options.request(run.options.parser().parse_args(argv))
     found = run._next_command(request, plan(request), argv, undecided=undecided, again=failed)
     assert found == (following and f"python -m study.run {following}")
+
+
+def test_a_second_select_adds_to_the_first() -> None:
+    for _ in range(2):  # the parser's default stays empty
+        given = run.options.parser().parse_args(
+            [*SMALL, "--select", "model=m1", "batch_size=8", "--select", "model=m2"]
+        )
+        assert run.options.request(given).select == {"model": ("m1", "m2"), "batch_size": ("8",)}
 
 
 def test_seeds_may_be_ranges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

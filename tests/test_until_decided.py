@@ -77,12 +77,13 @@ def test_a_stored_plan_keeps_its_time(grid: Grid, tmp_path: Path) -> None:
     _record_request(results, REQUEST, [], None, first)
     _record_request(results, REQUEST, [], None, until_decided.plan(REQUEST, grid, "A6"))
     _record_request(results, REQUEST, [], None, until_decided.plan(REQUEST, grid, "A5"))
-    _record_request(results, REQUEST, [], None)  # an ordinary run of the same trials hides no plan
+    _record_request(results, REQUEST, [], None)  # an ordinary run of the same trials hides no plan,
+    _record_request(results, REQUEST, [], None, until_decided.plan(REQUEST, grid, "A5"))  # nor a plan such a run
     stored = [entry.get("until_decided") for entry in results.read_study()["requests"]]
     assert [one and (one["claims"], one["stored"] == "2020-01-01") for one in stored] == [
         (["A6"], True),
-        (["A5"], False),
         None,
+        (["A5"], False),
     ]
 
 

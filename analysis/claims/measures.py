@@ -43,13 +43,16 @@ def clean_delta(dataset: str) -> float:
 
 
 def times(factor: float) -> str:
-    """A factor with two digits, three near 1: "0.31x", "1.04x", "2.4x", "2,100x"."""
-    digits = 3 if 0.9 < factor < 1.1 else 2
-    return f"{float(f'{factor:.{digits}g}'):,.15g}x"
+    """A factor with two digits, three near 1: "÷3.2", "×1.04", "×2.4", "×2,100"."""
+    return f"×{_digits(factor)}" if factor >= 1 else f"÷{_digits(1 / factor)}"
+
+
+def _digits(factor: float) -> str:
+    return f"{float(f'{factor:.{3 if factor < 1.1 else 2}g}'):,.15g}"
 
 
 def in_words(effect: float, unit: str) -> str:
-    """An effect in the words of its unit: "-3.1 points", "2.4x" for a change of log2, "-0.71" for a tau, a "0.71"."""
+    """An effect in the words of its unit: "-3.1 points", "×2.4" for a change of log2, "-0.71" for a tau, a "0.71"."""
     if unit == "doublings":
         return times(2.0**effect)
     if unit == "share":
@@ -58,8 +61,8 @@ def in_words(effect: float, unit: str) -> str:
 
 
 def interval_in_words(low: float, high: float, unit: str) -> str:
-    """Two limits whose unit is named with their effect: "-4.0 to -2.2", "14 to 2,100"."""
-    return " to ".join(in_words(limit, unit).removesuffix("x").removesuffix(" points") for limit in (low, high))
+    """Two limits whose unit is named with their effect: "-4.0 to -2.2", "×14 to ×2,100"."""
+    return " to ".join(in_words(limit, unit).removesuffix(" points") for limit in (low, high))
 
 
 def with_units(reason: str, unit: str) -> str:
@@ -67,7 +70,7 @@ def with_units(reason: str, unit: str) -> str:
 
     def worded(found: re.Match[str]) -> str:
         if unit == "doublings":
-            return f"a factor of {times(2.0 ** float(found[1])).removesuffix('x')}"
+            return f"a factor of {_digits(2.0 ** float(found[1]))}"
         return found[1] if unit != "points" else f"{found[1]} point{'s' if found[1] != '1' else ''}"
 
     return re.sub(r"\[([^]]*)]", worded, reason)

@@ -251,6 +251,7 @@ def worded(finding: Finding, label: str, unit: str) -> Stratum:
     """A finding with its effect in words: "end to end -3.1 points (95 % interval -4.0 to -2.2)"."""
     text = "not measured"
     if np.isfinite(finding.effect):
+        label = label.replace("difference", "ratio") if unit == "doublings" else label
         text = f"{label} {in_words(finding.effect, unit)}"
         limits = interval_in_words(finding.low, finding.high, unit)
         text += f" ({100 * finding.confidence:.0f} % interval {limits})" if np.isfinite(finding.low) else ""

@@ -91,15 +91,19 @@ READERS: Mapping[str, Callable[[Row], Probe]] = {
 """Column of entries -> the probe that an entry answers."""
 
 
-def headline(row: Row) -> dict[str, float]:
+def headline(row: Row) -> dict[str, float | None]:
     """The headline columns from a row's attacks and spectra, at the headline epsilon among its attacks.
 
+    None: not attacked so at this epsilon, but perhaps at another.
     Of PGD with several numbers of steps the published one counts, else the largest.
     """
     own = [a for a in row["attacks"] or () if a["split"] == "test" and (a.get("source") or "self") == "self"]
     attacks = [attack for attack in own if attack["attack"] in HEADLINE_ATTACKS and attack["loss"] in LOSS_SUFFIXES]
     epsilon = headline_epsilon(row["dataset"], (attack["epsilon"] for attack in attacks))
-    columns: dict[str, float] = {} if epsilon is None else {"headline_epsilon": epsilon}
+    columns: dict[str, float | None] = {}
+    if epsilon is not None:
+        names = [f"{attack}_acc{suffix}" for attack in HEADLINE_ATTACKS for suffix in LOSS_SUFFIXES.values()]
+        columns = dict.fromkeys(names) | {"headline_epsilon": epsilon}
     for attack in sorted(attacks, key=lambda attack: (attack["steps"] == PGD_STEPS, attack["steps"])):
         if attack["epsilon"] == epsilon:
             columns[f"{attack['attack']}_acc{LOSS_SUFFIXES[attack['loss']]}"] = attack["accuracy"]

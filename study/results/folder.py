@@ -350,7 +350,7 @@ class Results:
     # -- the folder ------------------------------------------------------------------------------------------
 
     def create(self) -> None:
-        """Make the folder and prove that it can be written to.
+        """Make the folder, delete what killed commands left in it, and prove that it can be written to.
 
         Raises:
             RecordsError: it cannot be reached, made or written to.
@@ -358,6 +358,7 @@ class Results:
         try:
             for name in ("trials", "weights", "checkpoints", "arrays", "logs"):
                 self._storage.make_folder(name)
+            self._storage.delete_unfinished()
             test_file = f"trials/.writable-{uuid.uuid4().hex}"
             self._storage.write_once(test_file, b"")
             self._storage.delete(test_file)

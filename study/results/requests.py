@@ -16,7 +16,7 @@ def with_request(
 ) -> dict[str, Any]:
     """The content of study.json once a command requests this as well.
 
-    The same request is recorded once, with the time of the last command.
+    The same request, with the same plan or without one, is recorded once, with the time of the last command.
 
     Args:
         study: the content so far.
@@ -25,22 +25,26 @@ def with_request(
         looks: the plan of `--until-decided`. One that is recorded already keeps the time at which it was stored.
     """
     fields = request.to_dict()
-    others = []
-    for one in study.get("requests", []):
-        stored = one.get("until_decided")
-        if any(one.get(name) != value for name, value in fields.items()):
-            others.append(one)
-        elif isinstance(stored, dict) and looks and stored.get("sha256") == looks["sha256"]:
-            looks = looks | {"stored": stored["stored"]}
-        elif stored:
-            others.append(one)
     entry = {**fields, "command": command, "at": datetime.now(UTC).isoformat(timespec="seconds")}
     if looks:
         entry["until_decided"] = looks
+
+    def same(one: Mapping[str, Any]) -> bool:
+        return _plan(one) == _plan(entry) and all(one.get(name) == value for name, value in fields.items())
+
+    requests = study.get("requests", [])
+    if looks and (known := [one for one in requests if same(one)]):
+        entry["until_decided"] = looks | {"stored": known[0]["until_decided"]["stored"]}
     return {
         "id": study.get("id") or uuid.uuid4().hex[:8],
         "grid": request.grid,
         "command": command,
         "versions": provenance.versions(),
-        "requests": [*others, entry],
+        "requests": [*(one for one in requests if not same(one)), entry],
     }
+
+
+def _plan(entry: Mapping[str, Any]) -> Any:
+    """The hash of a request's plan; None for an ordinary one."""
+    looks = entry.get("until_decided")
+    return looks.get("sha256") if isinstance(looks, dict) else looks

@@ -79,8 +79,12 @@ class RunLock:
         self._end.set()
         self._thread.join(HEARTBEAT_SECONDS)
         with suppress(OSError):  # it is stale after STALE_SECONDS
-            if (self._results.read_run_lock() or {}).get("token") == self._mine["token"]:
+            if self.is_mine(self._results.read_run_lock()):
                 self._results.delete_run_lock()
+
+    def is_mine(self, lock: dict[str, Any] | None) -> bool:
+        """Whether a lock that was read is this one."""
+        return bool((lock or {}).get("token") == self._mine["token"])
 
     def _next_heartbeat(self, lock: dict[str, Any]) -> dict[str, Any] | None:
         """Wait until a lock of another machine is renewed, which is returned, or counts as dead (None)."""
@@ -111,7 +115,7 @@ class RunLock:
     def _lost(self) -> bool:
         """Whether another command has the lock, or had it while this one was suspended."""
         found = self._results.read_run_lock()
-        if found and found.get("token") == self._mine["token"]:
+        if self.is_mine(found):
             return False
         return bool(found and _alive(found)) or time.time() - self._last_heartbeat > STALE_SECONDS
 
@@ -158,6 +162,8 @@ def _alive(lock: dict[str, Any]) -> bool:
         return False
     if lock.get("host") != socket.gethostname():
         return True
+    if lock["pid"] == os.getpid():  # a container that restarts has the same host, and its commands the same ids
+        return any(held.is_mine(lock) for held in _held)
     try:
         os.kill(lock["pid"], 0)
     except ProcessLookupError:

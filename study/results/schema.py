@@ -244,7 +244,7 @@ PROVENANCE = (
     _field("finished_at", pa.timestamp("us", tz="UTC"), "end, UTC"),
     _field("train_seconds", pa.float64(), "time of training", "s"),
     _field("probe_seconds", pa.float64(), "time of the probes", "s"),
-    _field("peak_memory_bytes", pa.int64(), "peak memory", "bytes"),
+    _field("peak_memory_bytes", pa.int64(), "peak memory (on CPUs that of the process)", "bytes"),
 )
 
 ROW_SCHEMA = pa.schema(

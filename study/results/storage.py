@@ -31,6 +31,9 @@ PERMANENT = (
 )
 """Words in the messages of errors that a retry cannot fix."""
 
+UNFINISHED_SECONDS = 86_400.0
+"""Age at which a temporary file counts as left behind: no write takes so long."""
+
 ONE_REQUEST = "allow_delayed_open=true"
 """Arrow's option for S3: a file below 5 MB is written in one request instead of three."""
 
@@ -153,6 +156,15 @@ class Storage:
             with suppress(OSError):
                 self._fs.delete_file(temporary)
             raise
+
+    def delete_unfinished(self) -> None:
+        """Delete the temporary files that killed processes left here and one folder below."""
+        name = f".*.{'[0-9a-f]' * 32}.tmp"  # as `write_once` names them
+        root = Path(self._root)
+        for file in [] if self.remote else [*root.glob(name), *root.glob(f"*/{name}")]:
+            with suppress(FileNotFoundError):
+                if time.time() - file.stat().st_mtime > UNFINISHED_SECONDS:
+                    file.unlink()
 
     def move(self, name: str, new: str) -> None:
         """Rename a file."""

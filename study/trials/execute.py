@@ -57,7 +57,8 @@ def execute(
     """Do the pending work of a trial, store its row and return it.
 
     Stored weights are loaded, else training continues from the checkpoint or starts. Probes are added to those that the
-    row holds answers to. The row of a diverged trial says so and answers no probe.
+    row holds answers to; these are answered again where weights or arrays are lost. The row of a diverged trial says so
+    and answers no probe.
 
     Args:
         planned: the trial and the probes to answer.
@@ -79,6 +80,7 @@ def execute(
     trial = planned.trial
     parent = _load_parent(trial, data, results)
     stored = results.read_row(trial.trial_id)
+    planned = _with_old_probes(planned, stored)
     trained = _load_trained(trial, stored, parent, data, results)
     if trained is None:
 
@@ -86,7 +88,6 @@ def execute(
             if not run.state.diverged:
                 report({**run.state.history[-1].measured(), "resumed_at": resumed_at})
 
-        planned = _with_lost_answers(planned, stored)
         training = TrialTraining(
             planned,
             data,
@@ -103,8 +104,8 @@ def execute(
         trained = training.run.model, training.finish(stored)
     model, row = trained
     failures: list[tuple[Probe, Exception]] = []
-    known = pending.without_lost_arrays(row, results.read_arrays(trial.trial_id))
-    row["landscapes"], planned = known["landscapes"], pending.unanswered(planned, known)
+    row = pending.without_lost_arrays(row, results.read_arrays(trial.trial_id))
+    planned = pending.unanswered(planned, row)
     if row["status"] == "ok" and planned.probes:
         started = time.perf_counter()
         splits = {"train": data.train, "test": data.test}
@@ -189,8 +190,8 @@ def _load_trained(
     return None if model is None else (model, row)
 
 
-def _with_lost_answers(planned: Planned, row: Row | None) -> Planned:
-    """Ask what an old row answers as well: its weights are lost, and those trained now may differ."""
+def _with_old_probes(planned: Planned, row: Row | None) -> Planned:
+    """Ask what an old row answers as well: its weights or arrays may be lost, and weights trained now may differ."""
     if row is None or row["status"] != "ok":
         return planned
     return replace(

@@ -42,7 +42,7 @@ def group_trials(
 
     Args:
         work: the trials to group.
-        trained: ids of the trials whose weights are stored; they are left out.
+        trained: ids of the trials whose row is that of a trained network; they are left out.
         most: largest size of a group.
         parts: the number of GPUs; trials of one kind that have more than one part of the whole cost are split further.
         cost: the cost of a trial, in any unit.
@@ -131,7 +131,8 @@ def execute_batched(
         else:
             continue
         release()  # only here, where the error's frames no longer hold memory; members restart from their checkpoints
-    return results.read_row(leader.trial.trial_id) or empty_row() | {"status": "left"}
+    row = results.read_row(leader.trial.trial_id)
+    return row if row and row["status"] in TRAINED else empty_row() | {"status": "left"}
 
 
 def _untrained(group: Sequence[Planned], results: Results) -> list[Planned]:
@@ -152,10 +153,9 @@ def _train(
         member = unfinished[run]
         member.track(run)
         report_epoch(member)
+        member.store_checkpoint(run)
         if run.finished:
             _store(unfinished.pop(run), results)
-        else:
-            member.store_checkpoint(run)
 
     train_batched(list(unfinished), train=data.train, validation=data.validation, hooks=[after_epoch])
     for member in unfinished.values():  # whose checkpoint was of their last epoch

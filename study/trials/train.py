@@ -205,8 +205,8 @@ class TrialTraining:
     def finish(self, earlier: Row | None = None) -> Row:
         """Evaluate the trained network and return its row; weights and row are stored unless it diverged.
 
-        `earlier`: the row of a training whose weights are lost. If they were these, its answers stay; what describes
-        the training is of this one.
+        `earlier`: the row of a training whose weights are lost. If they were these, its answers stay, and its history
+        if more of its epochs were tracked; what describes the training is of this one.
         """
         started = time.perf_counter()
         model, state, data = precision.prepare(self.run.model, "float32"), self.run.state, self._data
@@ -214,9 +214,10 @@ class TrialTraining:
         if not state.diverged and not math.isfinite(on_train.loss):
             state.diverged = f"weights not finite after epoch {state.epochs_done}"
         digest = checkpoints.weights_sha256(model)
-        begun = self._row
+        begun, history = self._row, [asdict(epoch) for epoch in state.history]
         if earlier is not None and earlier["weights_sha256"] == digest and not state.diverged:
             begun = earlier | {name: self._row[name] for name in OF_TRAINING}
+            history = max(history, earlier["history"], key=_epochs_tracked)
         row = begun | {
             "status": "diverged" if state.diverged else "ok",
             "status_reason": state.diverged or None,
@@ -237,7 +238,7 @@ class TrialTraining:
             "parent_sha256": self._parent_sha256,
             "n_params": sum(p.numel() for p in model.parameters()),
             "num_classes": self._num_classes,
-            "history": [asdict(epoch) for epoch in state.history],
+            "history": history,
             "dataset_sha256": data.sha256,
             "device": data.device_name,
             "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
@@ -254,6 +255,10 @@ class TrialTraining:
             self._results.write_weights(self.trial_id, checkpoints.weights_to_bytes(model, self.trial_id))
             self._results.write_row(row)
         return row
+
+
+def _epochs_tracked(history: Iterable[Mapping[str, Any]]) -> int:
+    return sum(epoch["lambda1"] is not None for epoch in history)
 
 
 def _adversary(trial: Trial) -> Perturb | None:

@@ -6,7 +6,6 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import ray
 import torch
@@ -14,12 +13,12 @@ import torch
 from search_spaces import Grid, Planned
 from study.results.folder import Results
 from study.results.schema import Row
-from study.trials.device_data import DataKey, DeviceData
+from study.trials.device_data import DeviceData
 from study.tuning.cluster import SMALLEST_SHARE, Capacity, read_capacity
 from study.tuning.gpu_profile import GpuUsage, measure_on_gpu, probe_kind
 from study.tuning.progress import error_summary
 from study.tuning.settings import RunSettings
-from study.tuning.trainable import tensors
+from study.tuning.trainable import References, tensors
 
 MAX_PER_GPU = 16
 """Trials on one GPU at most. Our choice: each keeps a CPU core busy launching kernels, and has a CUDA context."""
@@ -47,7 +46,7 @@ Peaks = Mapping[tuple[str, str], int]
 
 def trial_shares(
     work: Sequence[Planned],
-    references: Mapping[DataKey, tuple[Any, str]],
+    references: References,
     results: Results,
     settings: RunSettings,
     peaks: Peaks,
@@ -111,7 +110,7 @@ def trials_per_gpu(capacity: Capacity, cpus: int) -> int:
 def _measure_all(
     missing: Sequence[tuple[str, str]],
     kinds: Mapping[str, Planned],
-    references: Mapping[DataKey, tuple[Any, str]],
+    references: References,
     cpus: int,
     measure: Measure,
 ) -> Iterator[tuple[str, str, GpuUsage]]:
@@ -144,7 +143,7 @@ def _measure_all(
             ray.cancel(task_reference, force=True)
 
 
-def _measure(planned: Planned, references: Mapping[DataKey, tuple[Any, str]], cpus: int, measure: Measure) -> GpuUsage:
+def _measure(planned: Planned, references: References, cpus: int, measure: Measure) -> GpuUsage:
     torch.set_num_threads(cpus)
     return measure(planned, tensors(planned, references))
 

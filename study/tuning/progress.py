@@ -39,9 +39,6 @@ PRIOR_SECONDS = 3.0
 OVERDUE_SHARE = 0.1
 """A trial that has not reported in time is assumed to need this share of its wait so far in addition."""
 
-TRAINING_SHARE = 0.7
-"""Of a trial's expected seconds, where the share of training is not given."""
-
 
 @dataclass
 class Running:
@@ -71,7 +68,7 @@ class Progress:
     Attributes:
         costs: expected seconds by trial id.
         labels: trials in words, by trial id.
-        training: expected seconds of the training alone, by trial id.
+        training: expected seconds of the training alone, by trial id; of a trial that is not named, all of its cost.
         later_seconds: expected seconds of the work that follows this run; counts in the time left.
         clock: a function that returns seconds.
         running: the trials that run.
@@ -115,7 +112,7 @@ class Progress:
         trial, epochs = self.running[trial_id], metrics.get("epochs", 1)
         trial.metrics.update(metrics)
         cost = self.costs.get(trial_id, 0.0)
-        share = self.training[trial_id] / cost if cost and trial_id in self.training else TRAINING_SHARE
+        share = self.training.get(trial_id, cost) / cost if cost else 1.0
         done = share if "probes_answered" in metrics else share * metrics.get("epoch", 0) / epochs
         if done > trial.done:
             trial.first = share * trial.metrics.get("resumed_at", 0) / epochs

@@ -24,6 +24,9 @@ from study.tuning.settings import RunSettings
 
 Execute = Callable[..., Row]
 
+References = Mapping[DataKey, tuple[Any, str]]
+"""Ray's reference to the images and labels, and the hash of the data set, by data set and sizes."""
+
 OUT_OF_GPU_MEMORY = "out of GPU memory"
 """The status that is reported of a trial whose share of a GPU is too small. It has no row; a larger share is tried."""
 
@@ -38,7 +41,7 @@ def run_trial(
     config: Mapping[str, Any],
     *,
     plan: Sequence[Any],
-    references: Mapping[DataKey, tuple[Any, str]],
+    references: References,
     location: str,
     settings: RunSettings,
     execute_trial: Execute,
@@ -48,7 +51,7 @@ def run_trial(
     Args:
         config: the trial's id.
         plan: Ray's reference to all trials by id, in a list: so it stays a reference.
-        references: Ray's reference to the images, and their hash, of each data set.
+        references: the images.
         location: of the results.
         settings: of the run.
         execute_trial: `study.trials.execute.execute`, or another function with its arguments.
@@ -85,7 +88,7 @@ def run_trial(
             reason = too_large(error) if out_of_gpu_memory(error) else f"{type(error).__name__}: {error}"
             row = store_failure(planned, reason, traceback.format_exc(), results)
     finally:
-        if torch.cuda.is_available():
+        if torch.cuda.is_initialized():  # a trial on a CPU leaves the GPUs alone
             release()  # also what only the frames of an error held
             torch.cuda.reset_peak_memory_stats()
     tune.report({name: row[name] for name in FINAL_METRICS})
@@ -112,7 +115,7 @@ def throttled(report: Report) -> Report:
     return report_some
 
 
-def tensors(planned: Planned, references: Mapping[DataKey, tuple[Any, str]]) -> DeviceData:
+def tensors(planned: Planned, references: References) -> DeviceData:
     """A trial's images and labels as tensors: on the CPU the node's shared arrays themselves, on a GPU a copy."""
     reference, sha256 = references[data_key(planned)]
     device = "cuda" if torch.cuda.is_available() and ray.get_gpu_ids() else "cpu"

@@ -30,7 +30,7 @@ from study.tuning.gpu_shares import Measure, Peaks, trial_shares
 from study.tuning.progress import Display, Progress, describe_trial, error_summary
 from study.tuning.settings import RunSettings
 from study.tuning.trackers import Trackers
-from study.tuning.trainable import Execute, run_trial
+from study.tuning.trainable import Execute, References, run_trial
 
 MAX_FAILURES = 3
 """Restarts of a trial whose worker was lost, before it is recorded as failed."""
@@ -45,15 +45,20 @@ Data = Mapping[DataKey, tuple[Splits, str]]
 """Images and labels, and the hash of the data set, by data set and sizes."""
 
 
+def put(data: Data) -> References:
+    """Store the images in the cluster joined. Once a command: Ray keeps what an experiment refers to until it ends."""
+    return {key: (ray.put(splits), sha256) for key, (splits, sha256) in data.items()}
+
+
 def run_study(
     work: Sequence[Planned],
-    data: Data,
+    references: References,
     results: Results,
     *,
     settings: RunSettings,
     costs: CostModel,
     peaks: Peaks,
-    trackers: Trackers | None = None,
+    trackers: Trackers,
     outside: Outside | None = None,
 ) -> Progress:
     """Run every trial of `work` on the Ray cluster joined, a parent before its children.
@@ -62,7 +67,7 @@ def run_study(
 
     Args:
         work: the trials with the probes that are not answered yet.
-        data: the images that they need.
+        references: the images that they need, as `put` gives them.
         results: where rows and weights go.
         settings: how trials are executed, which the cluster can hold.
         costs: expected seconds of each trial.
@@ -75,7 +80,7 @@ def run_study(
     """
     labels = {planned.trial.trial_id: describe_trial(planned) for planned in work}
     outside = outside or Outside()
-    trained = train_in_batches(work, costs, data, results, settings, labels=labels, outside=outside)
+    trained = train_in_batches(work, costs, references, results, settings, labels=labels, outside=outside)
     costs_now = costs.with_trained(trained)
     expected = {planned.trial.trial_id: costs_now.seconds(planned) for planned in work}
     training = {planned.trial.trial_id: costs_now.training_seconds(planned) for planned in work}
@@ -84,16 +89,15 @@ def run_study(
         row = trained.get(planned.trial.trial_id, {})
         if row.get("status") == "diverged":  # its probes cannot be answered
             progress.finish(planned.trial.trial_id, row["status"], row)
-            if trackers:
-                trackers.started(planned)
-                trackers.ended(planned.trial.trial_id, row)
+            trackers.started(planned)
+            trackers.ended(planned.trial.trial_id, row)
     left = [planned for planned in work if planned.trial.trial_id not in progress.done]
     begun = {name.removesuffix(".pt") for name in results.files("checkpoints")}
     left.sort(key=lambda planned: (planned.trial.trial_id not in begun, -expected[planned.trial.trial_id]))
     for generation in sorted({planned.trial.generation for planned in left}):
         run_trials(
             [planned for planned in left if planned.trial.generation == generation],
-            data,
+            references,
             results,
             progress,
             settings=settings,
@@ -108,7 +112,7 @@ def run_study(
 def train_in_batches(
     work: Sequence[Planned],
     costs: CostModel,
-    data: Data,
+    references: References,
     results: Results,
     settings: RunSettings,
     *,
@@ -128,7 +132,7 @@ def train_in_batches(
     if most < 2:
         return {}
     parts = max(1, int(capacity.gpus), AUTOSCALED_GPUS if on_gpus and capacity.autoscales else 0)
-    batches = group_trials(work, costs.trained, most=most, parts=parts, cost=costs.training_seconds)
+    batches = group_trials(work, _trained(results), most=most, parts=parts, cost=costs.training_seconds)
     if not batches:
         return {}
     members = {group[0].trial.trial_id: group for group in batches}  # a group runs as the trial of its first member
@@ -147,7 +151,7 @@ def train_in_batches(
     timeout = settings.trial_timeout
     run_trials(
         [members[leader][0] for leader in sorted(expected, key=lambda leader: -expected[leader])],
-        data,
+        references,
         results,
         progress,
         settings=replace(
@@ -160,14 +164,20 @@ def train_in_batches(
     )
     for leader, reason in progress.failures.items():
         print(f"not trained as one program, but one by one: {progress.labels[leader]}: {reason}", file=sys.stderr)
-    rows, _ = results.read_rows(["trial_id", "status", "status_reason"])
+    trained = _trained(results)
     trial_ids = {planned.trial.trial_id for group in batches for planned in group}
-    return {row["trial_id"]: row for row in rows if row["trial_id"] in trial_ids and row["status"] in TRAINED}
+    return {trial_id: trained[trial_id] for trial_id in trial_ids & trained.keys()}
+
+
+def _trained(results: Results) -> dict[str, Row]:
+    """Status and reason of the trials that a group leaves alone, by trial id; the weights of some may be lost."""
+    rows, _ = results.read_rows(["trial_id", "status", "status_reason"])
+    return {row["trial_id"]: row for row in rows if row["status"] in TRAINED}
 
 
 def run_trials(
     work: Sequence[Planned],
-    data: Data,
+    references: References,
     results: Results,
     progress: Progress,
     *,
@@ -188,7 +198,7 @@ def run_trials(
 
     Args:
         work: the trials, none of which is another's parent.
-        data: the images that they need.
+        references: the images that they need, as `put` gives them.
         results: where rows and weights go.
         progress: is kept up to date, and holds the failures afterwards.
         settings: how trials are executed; with `gpus_per_trial` None, the cluster has GPUs.
@@ -197,7 +207,6 @@ def run_trials(
         execute_trial: what a worker runs.
         measure: what measures a trial on a GPU.
     """
-    references = {key: (ray.put(splits), sha256) for key, (splits, sha256) in data.items()}
     plan = {planned.trial.trial_id: planned for planned in work}
     shares = trial_shares(work, references, results, settings, peaks or {}, measure)
     crashes, running_at_crash = dict.fromkeys(plan, 0), dict[str, int]()

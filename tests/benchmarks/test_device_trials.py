@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import device_trials
 from search_spaces import Request, plan
+from study.options import OptionError
 from study.results.folder import Results
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +40,16 @@ def test_trials_run_without_ray_and_go_on_when_asked_again(tmp_path: Path) -> No
         assert results.read_weights(row["trial_id"])
     again = subprocess.run(command, env=environment, timeout=300, check=True, capture_output=True, text=True).stdout
     assert again.startswith("0 rows")
+
+
+@pytest.mark.parametrize("option", ["--dry-run", "--list", "--address=auto", "--until-decided", "--gpus-per-trial=0.5"])
+def test_an_option_that_it_does_not_read_is_refused(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["device_trials", *SMALL, str(tmp_path / "results"), option])
+    with pytest.raises(OptionError, match=f"{option.partition('=')[0]} is an option of study.run only"):
+        device_trials.main()
+    assert not list(tmp_path.iterdir())
 
 
 def test_its_processes_end_with_it_when_it_is_killed(tmp_path: Path) -> None:

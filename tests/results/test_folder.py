@@ -4,6 +4,7 @@ import io
 import json
 import os
 import stat
+import uuid
 import zipfile
 from pathlib import Path
 
@@ -44,6 +45,17 @@ def test_a_second_write_replaces_the_row_and_leaves_no_temporary_file(results: R
     results.write_row(row("a", test_acc=0.2))
     assert [r["test_acc"] for r in results.read_rows()[0]] == [0.2]
     assert [p.name for p in (tmp_path / "r/trials").iterdir()] == ["a.parquet"]
+
+
+def test_temporary_files_of_killed_processes_are_deleted_a_day_later(results: Results, tmp_path: Path) -> None:
+    old, new = (tmp_path / f"r/checkpoints/.a.pt.{uuid.uuid4().hex}.tmp" for _ in range(2))
+    mine, of_root = tmp_path / "r/.mine.tmp", tmp_path / f"r/.run.json.{uuid.uuid4().hex}.tmp"
+    for file in (old, new, mine, of_root):
+        file.write_bytes(b"half")
+    for file in (old, mine, of_root):
+        os.utime(file, (0, 0))
+    results.create()
+    assert [file.exists() for file in (old, new, mine, of_root)] == [False, True, True, False]
 
 
 def test_torn_foreign_and_other_schema_files_are_named_and_left_in_place(results: Results, tmp_path: Path) -> None:

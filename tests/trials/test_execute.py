@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 import safetensors
 
-from search_spaces import MEASURES, AttackProbe, MinimalEpsilonProbe, Probe, SpectrumProbe
+from search_spaces import (
+    MEASURES,
+    AttackProbe,
+    InputCurvatureProbe,
+    LandscapeProbe,
+    MinimalEpsilonProbe,
+    Probe,
+    SpectrumProbe,
+)
 from study.attacks import ATTACKS
 from study.results import checkpoints
 from study.results.answers import answered
@@ -62,6 +70,14 @@ def test_the_headline_column_is_of_the_published_number_of_steps_whatever_was_as
         found = {(attack["loss"], attack["steps"]): attack["accuracy"] for attack in row["attacks"]}
         assert row["pgd_acc"] == found.get(("ce", 40), found["ce", 60])
     assert row["pgd_acc_stable"] is None
+
+
+def test_the_headline_columns_are_of_one_epsilon(results: Results) -> None:
+    small, usual = 0.05, 0.1
+    execute(planned(asked=frozenset(AttackProbe(name, small, "ce") for name in ("fgsm", "pgd"))), tensors(), results)
+    row = execute(planned(asked=frozenset({AttackProbe("fgsm", usual, "ce")})), tensors(), results)
+    assert row["headline_epsilon"] == usual and row["fgsm_acc"] is not None
+    assert row["pgd_acc"] is None
 
 
 def test_an_attack_of_a_study_file_keeps_its_own_steps_and_is_answered_once(
@@ -142,6 +158,19 @@ def test_measures_of_an_old_row_are_answered_from_its_weights(results: Results) 
     results.set_aside(f"arrays/{one.trial.trial_id}.npz", "a test")
     (again,) = pending.pending_with_parents(grid, results.read_rows()[0], results)
     assert again.probes == {MinimalEpsilonProbe()}
+
+
+def test_a_new_probe_has_every_answer_repeated_whose_arrays_are_damaged(results: Results, tmp_path: Path) -> None:
+    old = frozenset({InputCurvatureProbe("train"), LandscapeProbe("line", "train", 50, hessian_size=50)})
+    new = InputCurvatureProbe("test")
+    first = execute(planned(asked=old), tensors(), results)
+    before = results.read_arrays(first["trial_id"])
+    (tmp_path / f"results/arrays/{first['trial_id']}.npz").write_bytes(b"damaged")
+    row = execute(planned(asked=frozenset({new})), tensors(), results)
+    assert answered(row) == {probe.key for probe in old | {new}}
+    after = results.read_arrays(first["trial_id"])
+    assert all(np.array_equal(after[name], array) for name, array in before.items())
+    assert "lambda1_x_test" in after and len(row["landscapes"]) == 1
 
 
 def test_every_measure_of_sharpness_is_answered_once_and_an_old_row_gets_its_confidence(results: Results) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from search_spaces import Planned, Request, Trial, plan
 from study.results.folder import Results
+from study.results.rows import failed_row
 from study.results.schema import Row
 from study.trials import execute_batched as module
 from study.trials.execute import execute
@@ -140,9 +141,11 @@ def test_networks_that_fill_a_device_alone_are_left_to_their_trials(
     results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "throughput", lambda runs, train: 1.0)
+    before = failed_row(GROUP[0], "by another command")
+    results.write_row(before)
     row = together(results, replicas=None)
     assert row["status"] == "left"
-    assert [results.read_row(one.trial.trial_id) for one in GROUP] == [None, None, None]
+    assert [row["status_reason"] for row in results.read_rows()[0]] == [before["status_reason"]]
 
 
 def test_a_group_reports_its_progress_like_one_trial(results: Results) -> None:

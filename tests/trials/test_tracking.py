@@ -43,6 +43,15 @@ def test_weights_and_history_are_the_same_bits_with_and_without_tracking(tmp_pat
     assert all(value is None for epoch in values(without) for value in epoch)
 
 
+def test_what_was_tracked_stays_when_lost_weights_are_trained_again_to_the_same_bits(tmp_path: Path) -> None:
+    tracked_row = run(tmp_path, one(), track=100.0)
+    for track in (None, 8.0):
+        (tmp_path / f"weights/{tracked_row['trial_id']}.safetensors").unlink()
+        again = run(tmp_path, one(), track=track)
+        assert again["weights_sha256"] == tracked_row["weights_sha256"]
+        assert values(again) == values(tracked_row)
+
+
 def test_a_curvature_that_cannot_be_computed_costs_the_tracking_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -184,7 +184,7 @@ grid = plan(Request("smoke", select={"batch_size": ("32", "128"), "regime": ("be
 whole = load("digits_8x8", "unused")
 data = {data_key(p): (split(whole, train_size=64, val_size=174, test_size=20), whole.sha256) for p in grid.values()}
 ray.init(num_cpus=8, num_gpus=2, log_to_driver=False, include_dashboard=False)
-references = {key: (ray.put(splits), sha256) for key, (splits, sha256) in data.items()}
+references = tuner.put(data)
 """
 
 MEASURED = (
@@ -199,7 +199,7 @@ print("on fewer CPUs", sorted({(p.trial.batch_size, again[t]) for t, p in grid.i
 one = trial_shares(small[:1], references, results, RunSettings(gpus_per_trial=.1), {}, never_measured)
 print("given", list(one.values()))
 progress = Progress({p.trial.trial_id: 1.0 for p in small}, {})
-tuner.run_trials(small, data, results, progress, settings=RunSettings(),
+tuner.run_trials(small, references, results, progress, settings=RunSettings(),
                  execute_trial=out_of_memory_below_its_share, measure=never_measured)
 print("enlarged", progress.enlarged)
 print("failures", list(progress.failures.values()))

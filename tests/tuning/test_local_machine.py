@@ -33,7 +33,7 @@ whole = load("digits_8x8", "unused")
 data = {data_key(p): (split(whole, train_size=64, val_size=174, test_size=20), whole.sha256) for p in work}
 shown = progress.Progress({t: 1.0 for t in grid}, {})
 with connected(None):
-    tuner.run_trials(work, data, results, shown, settings=RunSettings(gpus_per_trial=.25),
+    tuner.run_trials(work, tuner.put(data), results, shown, settings=RunSettings(gpus_per_trial=.25),
                      execute_trial=waits_for_all_others)
 """
 

@@ -26,6 +26,10 @@ class Clock:
         return self.now
 
 
+def training_of(costs: Mapping[str, float]) -> dict[str, float]:
+    return {trial_id: 0.7 * seconds for trial_id, seconds in costs.items()}
+
+
 def simulate(
     clock: Clock, progress: Progress, trials: Mapping[str, float], *, at_once: int, epochs: int, until: float,
     startup: float = 5.0,
@@ -67,7 +71,8 @@ def simulate(
 def test_the_time_left_settles_within_a_minute(trials: dict[str, float], epochs: int, factor: float) -> None:
     """Whatever the cost model is off by; the costs are what it expects, the trials what they really take."""
     clock = Clock()
-    progress = Progress({t: seconds / factor for t, seconds in trials.items()}, trials, clock=clock)
+    costs = {t: seconds / factor for t, seconds in trials.items()}
+    progress = Progress(costs, trials, training_of(costs), clock=clock)
     simulate(clock, progress, trials, at_once=2, epochs=epochs, until=60.0)
     eta = progress.eta_seconds()
     assert eta is not None
@@ -77,7 +82,7 @@ def test_the_time_left_settles_within_a_minute(trials: dict[str, float], epochs:
 def test_the_time_left_is_that_of_the_longest_trial_where_the_others_are_short() -> None:
     clock = Clock()
     trials = {"long": 1000.0, **{f"t{i}": 10.0 for i in range(8)}}
-    progress = Progress(trials, trials, clock=clock)
+    progress = Progress(trials, trials, training_of(trials), clock=clock)
     simulate(clock, progress, trials, at_once=4, epochs=100, until=60.0, startup=0.0)
     assert len(progress.done) == 8
     eta = progress.eta_seconds()
@@ -86,7 +91,7 @@ def test_the_time_left_is_that_of_the_longest_trial_where_the_others_are_short()
 
 def test_a_trial_that_goes_on_from_a_checkpoint_does_not_look_fast() -> None:
     clock = Clock()
-    progress = Progress({"a": 100.0}, {}, clock=clock)
+    progress = Progress({"a": 100.0}, {}, {"a": 70.0}, clock=clock)
     progress.start("a")
     for epoch in (65, 70):  # 0.7 s an epoch, as expected
         clock.now += 3.5
@@ -106,7 +111,7 @@ def test_the_bar_counts_work_not_trials() -> None:
 
 def test_a_trial_that_is_overdue_does_not_end_now() -> None:
     clock = Clock()
-    progress = Progress({"a": 100.0}, {}, clock=clock)
+    progress = Progress({"a": 100.0}, {}, {"a": 70.0}, clock=clock)
     progress.start("a")
     clock.now += 1
     assert progress.eta_seconds() is None

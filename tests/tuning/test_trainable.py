@@ -42,6 +42,9 @@ def test_a_trial_that_runs_out_of_gpu_memory_fails_with_a_whole_gpu_only(
     monkeypatch.setattr(trainable, "_read_plan", lambda reference: {trial_id: one})
     monkeypatch.setattr(trainable, "tensors", lambda *unused: None)
     monkeypatch.setattr(trainable, "tune", SimpleNamespace(report=reported.append))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # which a trial that runs on a CPU does not touch
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: reported.append({"status": "touched"}))
     options: dict[str, Any] = {"plan": [None], "references": {}, "settings": RunSettings(), "execute_trial": full}
     run_trial({"trial_id": trial_id}, location=str(tmp_path), **options)
     assert [metrics["status"] for metrics in reported] == [status]

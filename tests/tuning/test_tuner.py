@@ -7,10 +7,15 @@ import pytest
 
 from search_spaces import Planned
 from study.results.folder import Results
+from study.results.rows import new_row
+from study.trials.device_data import data_key
+from study.trials.outside import Outside
 from study.tuning import tuner
+from study.tuning.cluster import Capacity
 from study.tuning.costs import CostModel
 from study.tuning.progress import Progress
 from study.tuning.settings import RunSettings
+from study.tuning.trackers import Trackers
 from study.tuning.tuner import MAX_FAILURES, next_round
 from tests.cluster.scripts import run_script
 from tests.trials.small import planned, results_in, trial
@@ -38,7 +43,7 @@ data = {data_key(p): (split(whole, train_size=64, val_size=174, test_size=20), w
 progress = Progress({t: 1.0 for t in grid}, {})
 settings = RunSettings(gpus_per_trial=0.0, trial_timeout=float(sys.argv[3]))
 with connected(None):
-    tuner.run_trials(work, data, results, progress, settings=settings, execute_trial=faulty)
+    tuner.run_trials(work, tuner.put(data), results, progress, settings=settings, execute_trial=faulty)
 print("failures", sorted(progress.failures.values()))
 """
 
@@ -86,12 +91,15 @@ def test_a_host_out_of_memory_costs_one_trial(tmp_path: Path) -> None:
 def test_trials_that_never_ran_do_not_count_as_restarted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     as_it_is = SimpleNamespace(with_parameters=lambda run, **given: run, with_resources=lambda run, needed: run)
     monkeypatch.setattr(tuner, "tune", as_it_is)  # no trial can start
-    monkeypatch.setattr(tuner, "ray", SimpleNamespace(put=lambda given: given))
+    stored = list[object]()
+    monkeypatch.setattr(tuner, "ray", SimpleNamespace(put=stored.append))
     monkeypatch.setattr(tuner, "PAUSE_SECONDS", 0.0)
     one = planned()
     progress = Progress({one.trial.trial_id: 1.0}, {})
-    tuner.run_trials([one], {}, results_in(tmp_path), progress, settings=RunSettings(gpus_per_trial=0.0))
+    images = {data_key(one): ("images", "their hash")}
+    tuner.run_trials([one], images, results_in(tmp_path), progress, settings=RunSettings(gpus_per_trial=0.0))
     assert (list(progress.done.values()), progress.retries) == (["failed"], 0)
+    assert stored == [{one.trial.trial_id: one}] * (MAX_FAILURES + 1)  # and no images: a command stores them once
 
 
 def test_half_trained_networks_come_first_then_expensive_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,8 +111,22 @@ def test_half_trained_networks_come_first_then_expensive_ones(tmp_path: Path, mo
     results.write_checkpoint(work[2].trial.trial_id, b"half")
     monkeypatch.setattr(tuner, "train_in_batches", lambda *unused, **options: {})
     monkeypatch.setattr(tuner, "run_trials", lambda left, *unused, **options: order.extend(left))
-    tuner.run_study(work, {}, results, settings=RunSettings(), costs=CostModel(), peaks={})
+    with Trackers({}, results) as trackers:
+        tuner.run_study(work, {}, results, settings=RunSettings(), costs=CostModel(), peaks={}, trackers=trackers)
     assert [one.trial.epochs for one in order] == [1, 9, 3]
+
+
+def test_a_network_whose_weights_are_lost_is_trained_by_its_own_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work, results = [planned(trial(seed=seed)) for seed in range(3)], results_in(tmp_path)
+    results.write_row(new_row(work[0]) | {"status": "ok"})
+    monkeypatch.setattr(tuner, "read_capacity", lambda: Capacity(({"CPU": 1.0},)))
+    monkeypatch.setattr(tuner, "run_trials", lambda *unused, **options: None)
+    settings = RunSettings(gpus_per_trial=0.0, replicas=8)
+    labels = {one.trial.trial_id: "" for one in work}
+    tuner.train_in_batches(work, CostModel(), {}, results, settings, labels=labels, outside=Outside())
+    assert "training 2 networks together first, in 1 group;" in capsys.readouterr().out
 
 
 GENERATIONS = """

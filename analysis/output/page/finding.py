@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from analysis.claims.claim import Verdict, outcome
+from analysis.claims.claim import Standing, Verdict, outcome
 from analysis.output.conclusion import by_claim
 from analysis.output.page.claims import rehearsed
 from analysis.published.paper_versus_ours import CONSISTENT, NOT_CONSISTENT, NOT_DECIDABLE, TableComparison
@@ -62,7 +62,7 @@ PLAIN: dict[str, tuple[str, str]] = {
 A claim of all networks is refuted by one of them, so its refutation says "not always".
 """
 
-COUNTED = {
+COUNTED: dict[Standing, str] = {
     "supported": "held",
     "supported where run": "held where they were run",
     "refuted": "did not hold",
