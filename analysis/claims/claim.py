@@ -50,16 +50,6 @@ class Coverage:
     strata_decided: int = 0
     strata: int = 0
 
-    @property
-    def trials_text(self) -> str:
-        """The trials in words: the same on both losses."""
-        return f"{self.ok} of {self.planned} trials ok, {self.diverged} diverged, {self.failed} failed"
-
-    @property
-    def strata_text(self) -> str:
-        """The strata in words: on one loss others may be decided than on the other."""
-        return f"{self.strata_decided} of {self.strata} strata decided"
-
 
 @dataclass(frozen=True)
 class Verdict:
@@ -69,8 +59,9 @@ class Verdict:
     without an attack. `reason` says why, `why` in short. `shown` is the stratum whose effect stands for the claim
     (without a data set: none was run), `place` which one it is, of how many. `protocol` has the sizes at which it was
     reached; `rehearsal`: none of them is of the paper. `where_run` is what is decided where the claim was run
-    (`where_run` below). `differs` marks a claim whose two losses disagree, and `losses` says how; `contradicts` names
-    the claims that cannot hold beside it. `by_its_own_numbers` is what the paper's own printed numbers say of it.
+    (`where_run` below). `differs` marks a claim whose two losses disagree, `losses` says how, and `contrast` what the
+    same networks show under both; `contradicts` names the claims that cannot hold beside it. `by_its_own_numbers` is
+    what the paper's own printed numbers say of it.
     """
 
     claim: str
@@ -89,6 +80,7 @@ class Verdict:
     where_run: Decision | None = None
     differs: bool = False
     losses: str = ""
+    contrast: str = ""
     contradicts: tuple[str, ...] = ()
     by_its_own_numbers: str = ""
 
@@ -263,7 +255,9 @@ def relate_losses(both: Sequence[Verdict], saturation: Callable[[], str]) -> lis
         losses = ON_SATURATION if shown else DISAGREE
     said = f"{losses[0].upper()}{losses[1:]}: {'; '.join(f'{v.loss} {v.verdict}' for v in both)}."
     contrast = shown or "The same networks are not shown to be right more often under the published loss."
-    return [replace(v, differs=True, losses=losses, reason=f"{v.reason} {said} {contrast}") for v in both]
+    return [
+        replace(v, differs=True, losses=losses, contrast=contrast, reason=f"{v.reason} {said} {contrast}") for v in both
+    ]
 
 
 def outcome(verdicts: Iterable[Verdict]) -> Standing:

@@ -122,7 +122,8 @@ def existential(strata: Sequence[Stratum], level: float) -> Ruling:
         return Ruling("refuted", reason, shown.reason, shown, _place("weakest", run, run))
     shown = next((s for s in run if s.text), run[0])
     unrun = len(counted) - len(run)
-    reason = f"Confirmed in 0 of {len(run)} strata run" + (f"; {unrun} more were not run." if unrun else ".")
+    more = f"; {unrun} more {'was' if unrun == 1 else 'were'} not run" if unrun else ""
+    reason = f"Confirmed in 0 of {len(run)} strata run{more}."
     return Ruling("inconclusive", reason, shown.reason, shown, _place("first", run, run))
 
 
@@ -228,7 +229,8 @@ def _not_run(counted: Sequence[Stratum]) -> Ruling:
         nothing = "No run of this kind is planned or stored."
         return Ruling("not run", nothing, nothing[0].lower() + nothing[1:-1])
     reasons = list(dict.fromkeys(s.reason for s in counted if s.reason))
-    reason = f"None of {len(counted)} strata was run in full: {'; '.join(reasons[:2])}."
+    none = "The only stratum was not run" if len(counted) == 1 else f"None of {len(counted)} strata was run"
+    reason = f"{none} in full: {'; '.join(reasons[:2])}."
     return Ruling("not run", reason, counted[0].reason)
 
 

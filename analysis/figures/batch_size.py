@@ -157,20 +157,22 @@ def curve_figure(
     """A figure of one quantity; kinds of lines, seeds, gaps and the ends of the curves are added to its texts.
 
     `parts` holds the cells of each kind of line (a loss, if there are several). `show` formats a value, `marks` are
-    options of `gaps_and_marks`.
+    options of `gaps_and_marks`. A curve without a mark is not in the legend.
     """
     kinds, cells = tuple(parts), list(parts.values())
     values = [record for kind, mine in parts.items() for record in records(mine, curves, kind, show)]
     sentences = [caption, kinds_in_words(kinds), replicates(*cells), gaps_and_marks(*cells, **marks)]
     first = f"{kinds[0].capitalize()}: " if len(kinds) > 1 else ""
+    marked = {record["curve"] for record in values if record["state"] in ("ok", "diverged")}
+    styles = tuple(style for style in curves.styles if style.label in marked)
     return Figure(
         name=name,
         title=title,
-        template=template(batch_sizes(values), kinds, curves.styles, axis),
-        data={DATA: values, END_LABELS: end_labels(values, curves.styles, kinds, axis.position, axis.value)},
+        template=template(batch_sizes(values), kinds, styles, axis),
+        data={DATA: values, END_LABELS: end_labels(values, styles, kinds, axis.position, axis.value)},
         caption=" ".join(sentence for sentence in sentences if sentence),
         description=f"{description} {first}{ends(cells[0], curves, show)}",
-        legend=curves.styles,
+        legend=styles,
     )
 
 

@@ -52,7 +52,7 @@ def shared_values(values: Iterable[Any]) -> tuple[Any, ...]:
 
 
 def setups(table: StudyTable) -> list[Setup]:
-    """Every setup of which a trial was planned or run, ordered by data set and model; larger protocols first."""
+    """Every setup of which a trial was planned or run: networks with more trials and larger protocols first."""
     columns = list(SHARED)
     frames = [f[columns].astype(object) for f in (table.points, table.planned) if not f.empty]
     if not frames:
@@ -60,12 +60,14 @@ def setups(table: StudyTable) -> list[Setup]:
     found = pd.concat(frames, ignore_index=True)
     found = found.where(found.notna(), None).drop_duplicates()
     unique = {Setup(tuple(row)) for row in found.itertuples(index=False, name=None)}
-    return sorted(unique, key=_order)
+    trained = table.trials.loc[table.trials["status"] == "ok", ["dataset", "model"]].value_counts()
 
+    def place(setup: Setup) -> tuple[int, str, str, tuple[float, ...], str]:
+        network = (setup["dataset"], setup["model"])
+        sizes = tuple(-float(str(setup[c] or 0)) for c in ("epochs", "train_size", "test_size"))
+        return -int(trained.get(network, 0)), str(network[0]), str(network[1]), sizes, str(setup.values)
 
-def _order(setup: Setup) -> tuple[str, str, tuple[float, ...], str]:
-    sizes = tuple(-float(str(setup[c] or 0)) for c in ("epochs", "train_size", "test_size"))
-    return str(setup["dataset"]), str(setup["model"]), sizes, str(setup.values)
+    return sorted(unique, key=place)
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ class Figure:
         caption: What is drawn and how the intervals are computed.
         description: The same for screen readers, with the main numbers.
         legend: The curves, for a legend outside the chart.
-        missing: What the paper's panel shows and was not run.
+        missing: What the paper's panel shows and was not measured or not run, in sentences.
         attack: The attack that is shown, if any, and at which epsilon (pixels in [0, 1]).
         cell: Id of the cell to which the whole figure belongs; in other figures each record has its own `cell`.
     """

@@ -149,7 +149,7 @@ def _tau(field: str) -> Spec:
     return encoded(
         alt.X(
             f"{field}:Q",
-            title=["Kendall's τ", "← the sharper, the less robust"],
+            title=["Kendall's τ", "← the sharper,", "the less robust"],
             scale=alt.Scale(domain=[-1.08, 1.08], nice=False),
             axis=alt.Axis(values=[-1, -0.5, 0, 0.5, 1], grid=False),
         )

@@ -33,7 +33,7 @@ def _panel(number: str, dataset: str, model: str, curves: CurveSet, attacks: tup
         curves=curves,
         attacks=attacks,
         epsilon=EPSILON[dataset] if attacks else 0.0,
-        note="The paper's caption says PGD, its text FGSM: both are drawn." if attacks == BOTH else "",
+        note="The paper's caption says PGD, its text FGSM: this panel has both." if attacks == BOTH else "",
     )
 
 

@@ -67,6 +67,19 @@ class Panel(ABC):
     def __call__(self, data: FigureData) -> list[Figure]:
         """Its figures, drawn at the largest protocol that was run."""
 
+    def not_measured(self, data: FigureData, *epsilons: float) -> str:
+        """Which of its attacks its networks did not meet, and at which epsilons they were attacked; "" if none."""
+        cells = data.cells[(data.cells["split"] == "test") & (data.cells["n_seeds"] > 0)]
+        met = self.curves.select(cells[(cells["dataset"] == self.dataset) & (cells["model"] == self.model)])
+        lacking = []
+        for epsilon in epsilons:
+            there = set(met.loc[np.isclose(met["epsilon"].astype(float), epsilon), "attack"])
+            attacks = [name(attack) for attack in self.attacks if attack not in there]
+            lacking += [f"{' and '.join(attacks)} at ε = {epsilon:g}"] if attacks else []
+        instead = ", ".join(f"{epsilon:g}" for epsilon in sorted(met["epsilon"].unique()))
+        attacked = f"attacked at ε = {instead}" if instead else "not attacked"
+        return f"Not measured: {'; '.join(lacking)} (these networks were {attacked})." if lacking else ""
+
     def commands(self, results: str) -> list[str]:
         """The commands that run exactly its cells into the folder `results`."""
         rows = [dict(zip(self.curves.columns, map(_text, key), strict=True)) for key, _ in self.curves.curves]
@@ -108,10 +121,7 @@ class NaturalTrainingPanel(Panel):
         return f"{self.where}: {shown}; {self.curves.title[0].lower()}{self.curves.title[1:]}"
 
     def __call__(self, data: FigureData) -> list[Figure]:
-        """One figure per attack, without those of which fewer than `MIN_CURVES` were run.
-
-        The `missing` of each figure lists what the panel shows and was not run.
-        """
+        """One figure per attack, without those of which fewer than `MIN_CURVES` were run."""
         drawn = []
         for shown in (CLEAN, *self.attacks) if self.attacks else (LAMBDA1,):
             figure = self._draw(data, shown)
@@ -134,7 +144,12 @@ class NaturalTrainingPanel(Panel):
             else:
                 figure = data.once(accuracy_figure, setup, self.curves, attack=shown, epsilon=self.epsilon)
             if figure is not None:
-                return _with_missing(figure, [*absent, *(f"batch size {size}" for size in sizes)], setup.protocol)
+                return _with_missing(
+                    figure,
+                    self.not_measured(data, self.epsilon) if self.attacks else "",
+                    [*absent, *([f"batch sizes {', '.join(map(str, sizes))}"] if sizes else [])],
+                    setup.protocol,
+                )
         return None
 
     def _absent(self, data: FigureData, setup: Setup) -> tuple[list[str], list[int]]:
@@ -175,7 +190,8 @@ class VariantPanel(Panel):
             if len(self.curves.curves) - len(absent) >= MIN_CURVES[self.curves.by]:
                 epochs, train, test = (int(setup[c]) for c in ("epochs", "train_size", "test_size"))
                 sizes = f"{epochs:,} epochs, {train:,} training images, {test:,} test images"
-                return [_with_missing(figure, absent, sizes) for figure in self._figures(data, setup, clean)]
+                unmet = self.not_measured(data, *self.epsilons)
+                return [_with_missing(figure, unmet, absent, sizes) for figure in self._figures(data, setup, clean)]
         return []
 
     def _protocols(self, data: FigureData) -> list[Setup]:
@@ -227,7 +243,7 @@ class VariantPanel(Panel):
         )
 
 
-def _with_missing(figure: Figure, absent: list[str], protocol: str) -> Figure:
-    missing = ", ".join(absent)
-    not_run = f" Not run: {missing}." if missing else ""
-    return replace(figure, caption=f"{figure.caption}{not_run} {protocol}.", missing=missing)
+def _with_missing(figure: Figure, not_measured: str, absent: list[str], protocol: str) -> Figure:
+    not_run = f"Not run: {'; '.join(absent)}." if absent else ""
+    missing = " ".join(filter(None, (not_measured, not_run)))
+    return replace(figure, caption=f"{figure.caption} {protocol}.", missing=missing)

@@ -79,5 +79,5 @@ PANELS: tuple[VariantPanel, ...] = (
     _panel("2", CONSTANT_RATIO, WEAK, STRONG),
     _panel("3", MOMENTUM, WEAK),
     _panel("4", WEIGHT_DECAY, WEAK, STRONG),
-    _panel("5", ANNEALING, WEAK, STRONG, note="The paper does not state the epsilon of this figure: both are drawn."),
+    _panel("5", ANNEALING, WEAK, STRONG, note="The paper does not state the ε of this figure: this panel has both."),
 )

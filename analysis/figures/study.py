@@ -64,9 +64,10 @@ def _group(data: FigureData, setup: Setup, curves: CurveSet) -> FigureGroup:
 
 @dataclass(frozen=True)
 class Lead:
-    """The first picture of a report, one of `settings` that were attacked: two figures of the regimes `curves`."""
+    """The first picture of a report: two figures of the regimes `curves` of `setup`, one of `settings` with attacks."""
 
     figures: tuple[Figure, ...]
+    setup: Setup
     curves: CurveSet
     settings: int
 
@@ -85,7 +86,7 @@ def lead(data: FigureData, groups: Sequence[FigureGroup]) -> Lead | None:
     accuracy = accuracy_figure(data, *shown, attack=strongest.attack, epsilon=group.epsilon, alone=True)
     curvature = data.once(lambda1_figure, *shown, split="train")
     settings = len({group.setup for group, _ in attacked})
-    return Lead(tuple(figure for figure in (accuracy, curvature) if figure), group.curves, settings)
+    return Lead(tuple(figure for figure in (accuracy, curvature) if figure), *shown, settings)
 
 
 def _may_lead(group: FigureGroup, figure: Figure) -> bool:

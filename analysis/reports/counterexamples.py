@@ -28,6 +28,7 @@ from analysis.tables.looks import looks
 from analysis.tables.observations import CURVATURES, STRATUM
 from analysis.tables.pairs import pair_up, paired_errors
 from analysis.tables.table import CURVE, QUESTION, StudyTable
+from analysis.tables.words import name
 
 Cell = dict[Any, Any]
 """A row of `cells` as a mapping."""
@@ -65,22 +66,29 @@ class CounterexampleReport:
     `note`, `rerun` (the command).
 
     `families`: one row per curvature, loss and direction: `pairs` (measured), `testable`, `curves` (with a
-    testable pair; one per attack and epsilon), `confirmed`, `candidates`, `floor_artefacts`.
+    testable pair), `attacks` (of these, their keys sorted), `confirmed`, `candidates`, `floor_artefacts`.
+
+    `waiting`: the number of planned curves without a first look. While there is one nothing is tested: `p` and `q` are
+    NaN and no pair is confirmed.
     """
 
     found: pd.DataFrame
     families: pd.DataFrame
+    waiting: int = 0
 
     def summary(self, curvature: str = "lambda1_test", loss: str = "ce", direction: str = COUNTEREXAMPLE) -> str:
-        """ "X confirmed of N testable pairs in M curves"."""
+        """ "X confirmed of N testable pairs on M curves under FGSM and PGD"; without X while nothing is tested."""
         rows = self.families
         if len(rows):
             chosen = (rows["curvature"] == curvature) & (rows["loss"] == loss) & (rows["direction"] == direction)
-            rows = rows[chosen]
+            rows = rows[chosen & (rows["testable"] > 0)]
         if not len(rows):
-            return "0 confirmed of 0 testable pairs in 0 curves"
+            return "no testable pair"
         one = rows.iloc[0]
-        return f"{one['confirmed']} confirmed of {one['testable']} testable pairs in {one['curves']} curves"
+        pairs = f"{one['testable']} testable pair{'s' if one['testable'] > 1 else ''}"
+        curves = f"{one['curves']} curve{'s' if one['curves'] > 1 else ''}"
+        pairs += f" on {curves} under {' and '.join(map(name, one['attacks']))}"
+        return pairs if self.waiting else f"{one['confirmed']} confirmed of {pairs}"
 
 
 def counterexample_report(table: StudyTable) -> CounterexampleReport:
@@ -103,18 +111,20 @@ def counterexample_report(table: StudyTable) -> CounterexampleReport:
 
 def _report(table: StudyTable) -> CounterexampleReport:
     again, whole = looks(table), table
+    waiting = again.waiting if again else 0
     table = again.latest if again else table
     cells = cells_of(table)
     found, families = [], []
     for curvature in CURVATURES:
         pairs = pair_up(cells, curvature)
         testable = testable_pairs(cells, pairs, curvature)
-        if again and again.waiting:
-            pairs = pairs.assign(**dict.fromkeys(_P_VALUES, 1.0))
+        tested = testable & (waiting == 0)
+        if waiting:
+            pairs = pairs.assign(**dict.fromkeys(_P_VALUES, np.nan))
         elif again:
             pairs = over_looks(cells, pairs, [(one.share, cells_of(one.table)) for one in again.each], curvature)
         for direction in _TESTS:
-            judged = judge_pairs(cells, pairs, testable, direction, table.attacks)
+            judged = judge_pairs(cells, pairs, tested, direction, table.attacks)
             families.append(_families(cells, judged, testable, curvature, direction))
             shown = judged[judged["label"] != ""]
             found.append(_describe(whole, cells, shown, curvature, direction))
@@ -125,7 +135,7 @@ def _report(table: StudyTable) -> CounterexampleReport:
         ascending=[True, False, *[True] * (len(STRATUM) + 4)],
         ignore_index=True,
     )
-    return CounterexampleReport(rows.drop(columns="_rank"), pd.concat(families, ignore_index=True))
+    return CounterexampleReport(rows.drop(columns="_rank"), pd.concat(families, ignore_index=True), waiting)
 
 
 def over_looks(
@@ -134,7 +144,7 @@ def over_looks(
     """`pairs` with sequential p-values: the least p over the share of its look.
 
     Which curves are looked at again depends on what was seen, so that the family must be every curve of the plan: until
-    all have had their first look, the report takes every p as 1.
+    all have had their first look, nothing is tested.
 
     Args:
         cells: of the latest look at each curve.
@@ -239,11 +249,11 @@ def _distinct(curves: Codes, tests: NDArray[np.intp]) -> NDArray[np.intp]:
 def _families(
     cells: pd.DataFrame, judged: pd.DataFrame, testable: NDArray[np.bool_], curvature: str, direction: str
 ) -> pd.DataFrame:
-    loss = cells["loss"].to_numpy()[judged["i"]]
-    curves = group_codes(cells, STRATUM)[judged["i"]]
+    loss, attack = (cells[column].to_numpy()[judged["i"]] for column in ("loss", "attack"))
+    curves, label = group_codes(cells, CURVE)[judged["i"]], judged["label"].to_numpy()
     rows = []
     for one in np.unique(loss):
-        mine, label = loss == one, judged["label"].to_numpy()
+        mine = loss == one
         rows.append(
             {
                 "curvature": curvature,
@@ -252,12 +262,13 @@ def _families(
                 "pairs": int(mine.sum()),
                 "testable": int((mine & testable).sum()),
                 "curves": int(np.unique(curves[mine & testable]).size),
+                "attacks": tuple(np.unique(attack[mine & testable])),
                 "confirmed": int((mine & (label == "confirmed")).sum()),
                 "candidates": int((mine & (label == "candidate")).sum()),
                 "floor_artefacts": int((mine & (label == "floor artefact")).sum()),
             }
         )
-    names = ["curvature", "loss", "direction", "pairs", "testable", "curves"]
+    names = ["curvature", "loss", "direction", "pairs", "testable", "curves", "attacks"]
     return pd.DataFrame(rows, columns=[*names, "confirmed", "candidates", "floor_artefacts"])
 
 
@@ -274,11 +285,11 @@ def _describe(
         _, low, high = mean_intervals(cell[f"log2_{curvature}_seeds"])
         out[f"lambda1_low_{side}"], out[f"lambda1_high_{side}"] = 2.0**low, 2.0**high
         _, out[f"accuracy_low_{side}"], out[f"accuracy_high_{side}"] = mean_intervals(cell["accuracy_seeds"])
-        for source, name in _COPIED.items():
-            out[f"{name}_{side}"] = cell[source]
+        for source, column in _COPIED.items():
+            out[f"{column}_{side}"] = cell[source]
     out["lambda1_ratio"] = 2.0 ** shown["lambda1_gap"].to_numpy()
-    for name in ("accuracy_gap", "image_errors", "p_lambda1", "p_accuracy", "p", "q", "severity", "label"):
-        out[name] = shown[name].to_numpy()
+    for column in ("accuracy_gap", "image_errors", "p_lambda1", "p_accuracy", "p", "q", "severity", "label"):
+        out[column] = shown[column].to_numpy()
     used = np.union1d(i, j)
     records = dict(zip(used.tolist(), cells.iloc[used].to_dict("records"), strict=True))
     both = [(records[a], records[b]) for a, b in zip(i.tolist(), j.tolist(), strict=True)]
@@ -298,7 +309,9 @@ def _reason(both: tuple[Cell, Cell], curvature: str, q: float, q_pairs: float) -
         flags.append("fewer than 3 seeds, or more than a third diverged")
     if not all(cell[f"converged_{split}"] for cell in both):
         flags.append("eigenvalue not converged")
-    if not flags and not q <= FALSE_DISCOVERY_RATE:
+    if not flags and np.isnan(q):
+        flags.append("not tested yet")
+    elif not flags and q > FALSE_DISCOVERY_RATE:
         seeds = min(cell["n_seeds"] for cell in both)
         noisy = f": with {seeds} seeds the noise of a single cell could produce this pair, train more seeds"
         why = noisy if q_pairs <= FALSE_DISCOVERY_RATE else ""

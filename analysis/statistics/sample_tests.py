@@ -432,7 +432,7 @@ def _all_within(differences: Sequence[LinearContrast], delta: float, *, beyond: 
         p_beyond = float(stats.false_discovery_control(left).min()) if len(left) else 1.0
     smallest = max(max(abs(low), abs(high)) for low, high in intervals)
     largest = int(np.argmax([abs(d.value) for d in differences]))
-    beyond_it = "a difference exceeds" if beyond == 1 else f"{beyond} differences and more exceed"
+    beyond_it = "a difference exceeds" if beyond == 1 else f"at least {beyond} differences exceed"
     verdict: Decision = "inconclusive"
     reason = f"shown to be the same within {amount(smallest)}, but not within {amount(delta)}"
     if p_within <= SIGNIFICANCE:

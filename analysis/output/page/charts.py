@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from analysis import theme
 from analysis.figures import Figure
+from analysis.figures.figure import DATA, styles_of
 from analysis.figures.figure_data import curve_id
 from analysis.tables.table import CURVE, StudyTable
 from analysis.tables.words import name
@@ -120,7 +121,7 @@ class Group:
     Attributes:
         places: The charts.
         styles: The curves of the legend; a press switches one off and on.
-        lines: Whether solid lines are the stable loss and dashed lines the published one.
+        lines: The losses that the lines stand for: solid the stable, dashed the published one.
         attacks: The attacks that a picker offers, of which it shows one or all.
         epsilons: The attack strengths that a picker offers, of which it shows one; `epsilon` is shown first.
         columns: "two" for two charts in a row instead of three.
@@ -129,7 +130,7 @@ class Group:
 
     places: Sequence[Place]
     styles: Sequence[SeriesStyle] = ()
-    lines: bool = False
+    lines: Sequence[str] = ()
     attacks: Sequence[str] = ()
     epsilons: Sequence[float] = ()
     epsilon: float | None = None
@@ -143,18 +144,21 @@ def group(
     headings: Sequence[str],
     *,
     epsilon: float | None = None,
-    **options: Any,
+    columns: str = "",
+    lines: bool = False,
 ) -> Group:
-    """The charts of these figures under `headings`; what all captions say is said once.
+    """The charts of these figures under `headings`, with one legend; what all captions say is said once.
 
-    `options` are further fields of `Group`. A picker of the attack is added where they show several, with `epsilon`
-    one of the attack strength, and on the page one for each logarithmic axis.
+    `lines`: the legend also tells the losses apart. A picker of the attack is added where the figures show several,
+    with `epsilon` one of the attack strength, and on the page one for each logarithmic axis.
     """
     shared, own = split_captions([figure.caption for figure in figures])
     places = [charts.place(*each) for each in zip(figures, headings, own, strict=True)]
     attacks = sorted({figure.attack for figure in figures if figure.attack})
     epsilons = () if epsilon is None else sorted({figure.epsilon for figure in figures if figure.epsilon is not None})
-    return Group(places, attacks=attacks, epsilons=epsilons, epsilon=epsilon, caption=shared, **options)
+    kinds = {record["kind"] for figure in figures for record in figure.data[DATA]} if lines else set()
+    losses = [loss for loss in map(name, ("stable", "ce")) if loss in kinds]
+    return Group(places, styles_of(figures), losses, attacks, epsilons, epsilon, columns, shared)
 
 
 def split_captions(captions: Sequence[str]) -> tuple[str, list[str]]:

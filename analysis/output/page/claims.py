@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.claims.claim import Verdict, outcome
+from analysis.claims.own_numbers import NOT_PRINTED
 from analysis.claims.stratum import Stratum
 from analysis.figures import FIGURES
 from analysis.figures.large_batch import LANDSCAPES
@@ -15,6 +16,7 @@ from analysis.findings import Findings
 from analysis.output.conclusion import by_claim
 from analysis.output.page.published import table_id
 from analysis.output.page.templates import Section
+from analysis.tables.looks import looks
 from analysis.tables.words import name
 
 ICONS = {
@@ -42,6 +44,12 @@ STRIP = 110.0
 
 LANES = (2.0, 9.0)
 """The least and the largest height of one of them."""
+
+SEVERAL = 2
+"""Reasons that are named."""
+
+MOST_NETWORKS = 6
+"""Networks that a sentence names."""
 
 Context = dict[str, Any]
 
@@ -76,14 +84,42 @@ def claim_section(findings: Findings) -> Section:
     axis = Axis.of(stratum for both in run.values() for verdict in both for stratum in verdict.strata)
     papers: dict[str, list[Context]] = {}
     for both in run.values():
-        papers.setdefault(both[0].source.paper, []).append(_row(both, axis, targets, claims))
+        row = _about(both[0], targets, claims) | _row(both, axis)
+        papers.setdefault(both[0].source.paper, []).append(row)
+    not_run: dict[str, list[Context]] = {}
+    for claim, (first, *_) in claims.items():
+        if claim not in run:
+            not_run.setdefault(_why_not_run(first), []).append(_about(first, targets, claims))
     context = {
         "axis": axis,
         "papers": {f"{paper[0].upper()}{paper[1:]}": rows for paper, rows in papers.items()},
         "claims": len(claims),
-        "not_run": [_not_run(both, targets, claims) for claim, both in claims.items() if claim not in run],
+        "looked": looks(findings.table) is not None,
+        "not_run": not_run,
     }
     return Section("claims", "Claims", "The papers' claims", context, absent=not run)
+
+
+def _about(
+    verdict: Verdict, targets: Mapping[tuple[str, str], str], claims: Mapping[str, Sequence[Verdict]]
+) -> Context:
+    """What the paper says, where, and what it contradicts."""
+    printed = verdict.by_its_own_numbers
+    return {
+        "claim": verdict.claim,
+        "statement": verdict.statement,
+        "by_its_own_numbers": "" if printed == NOT_PRINTED else printed,
+        "beside": [(one, word(outcome(claims[one]))["text"]) for one in verdict.contradicts if one in claims],
+        "source": _source(verdict, targets),
+    }
+
+
+def _why_not_run(verdict: Verdict) -> str:
+    found = verdict.coverage
+    if not found.ok + found.diverged + found.failed:
+        return "None of their networks was trained"
+    reasons = dict.fromkeys(s.reason for s in verdict.strata if s.counted)
+    return "; ".join([*reasons][:SEVERAL]) or verdict.reason
 
 
 # -- the axis that all claims share
@@ -120,34 +156,73 @@ def _is_drawn(stratum: Stratum) -> bool:
 # -- one claim
 
 
-def _row(
-    both: Sequence[Verdict], axis: Axis, targets: Mapping[tuple[str, str], str], claims: Mapping[str, Sequence[Verdict]]
-) -> Context:
+def _row(both: Sequence[Verdict], axis: Axis) -> Context:
     first = both[0]
     same = len({(v.standing, v.effect_text) for v in both}) == 1
+    trained = first.coverage
+    lost = {"diverged": trained.diverged, "failed": trained.failed}
     return {
-        "claim": first.claim,
-        "statement": first.statement,
         "losses": first.losses,
         "lines": [_line(verdict, axis, same=same) for verdict in (both[:1] if same else both)],
-        "coverage": _coverage(both),
-        "by_its_own_numbers": first.by_its_own_numbers,
-        "beside": _beside(first, claims),
-        "source": _source(first, targets),
+        "tests": _tests(both),
+        "open": [text for of in ("not complete", "not run") if (text := _left(both, of))],
+        "contrast": first.contrast,
+        "remarks": "; ".join(dict.fromkeys(s.remarks for v in both for s in _in(v, "run") if s.remarks)),
+        "sizes": _sizes(both),
+        "trained": f"{trained.ok} of the {trained.planned} requested networks are trained"
+        + "".join(f", {count} {state}" for state, count in lost.items() if count),
     }
 
 
-def _coverage(both: Sequence[Verdict]) -> str:
-    """The trials, and the strata decided on each loss."""
-    first = both[0].coverage
-    if len({v.coverage.strata_text for v in both}) == 1:
-        return f"{first.trials_text}; {first.strata_text}"
-    return "; ".join([first.trials_text, *(f"{v.coverage.strata_text} ({name(v.loss or '')})" for v in both)])
+def _in(verdict: Verdict, state: str) -> list[Stratum]:
+    """Its counted strata in one state: run, not complete (some curve waits for its first look) or not run."""
+    states = (
+        (s, "not run" if s.verdict == "not run" else "not complete" if s.awaited else "run") for s in verdict.strata
+    )
+    return [s for s, one in states if s.counted and one == state]
 
 
-def _beside(verdict: Verdict, claims: Mapping[str, Sequence[Verdict]]) -> list[tuple[str, str]]:
-    """The claims of the same paper that contradict this one, each with its outcome in words."""
-    return [(one, word(outcome(claims[one]))["text"]) for one in verdict.contradicts if one in claims]
+def _tests(both: Sequence[Verdict]) -> Context:
+    """A row for what each test found; one for both losses where they say the same."""
+    found: dict[str, dict[tuple[str, str, str], list[str]]] = {}
+    for verdict in both:
+        for s in _in(verdict, "run"):
+            losses = found.setdefault(s.name, {}).setdefault((s.verdict, s.text, s.reason), [])
+            losses.append(name(verdict.loss).removesuffix(" loss") if verdict.loss else "")
+    attacked = both[0].loss is not None
+    rows = [
+        (test, ["both" if len(losses) > 1 else losses[0]] if attacked else [], word(verdict), text, reason)
+        for test, outcomes in found.items()
+        for (verdict, text, reason), losses in outcomes.items()
+    ]
+    return {"head": ("Test", *(["Loss"] if attacked else []), "Verdict", "Effect", "Reason"), "rows": rows}
+
+
+def _left(both: Sequence[Verdict], state: str) -> str:
+    """How many of the tests are not run or not complete, of which networks, and why: once where the losses agree."""
+    texts: dict[str, str] = {}
+    for verdict in both:
+        if strata := _in(verdict, state):
+            total = sum(s.counted for s in verdict.strata)
+            networks = [*dict.fromkeys(f"{name(s.dataset)}, {name(s.model)}" for s in strata)]
+            more = [f"{len(networks) - MOST_NETWORKS} more"] if len(networks) > MOST_NETWORKS else []
+            reasons = [*dict.fromkeys(s.reason for s in strata if s.verdict == "not run")][:SEVERAL]
+            said = f"{len(strata)} of {total} test{'s' if total > 1 else ''}"
+            said += f" ({'; '.join([*networks[:MOST_NETWORKS], *more])})"
+            texts.setdefault(": ".join([said, *filter(None, ["; ".join(reasons)])]), name(verdict.loss or ""))
+    return " ".join(
+        f"{state.capitalize()}{f' on the {loss}' if len(texts) > 1 else ''}: {said}." for said, loss in texts.items()
+    )
+
+
+def _sizes(both: Sequence[Verdict]) -> str:
+    """Each protocol at which tests were run, with the data sets and models, and the networks that are not complete."""
+    run: dict[str, dict[str, None]] = {}
+    for state in ("run", "not complete"):
+        for s in (s for verdict in both for s in _in(verdict, state)):
+            protocol = s.protocol if state == "run" else state
+            run.setdefault(protocol, {})[f"{name(s.dataset)}, {name(s.model)}"] = None
+    return " ".join(f"{'; '.join(networks)}, {protocol}." for protocol, networks in run.items())
 
 
 def _line(verdict: Verdict, axis: Axis, *, same: bool) -> Context:
@@ -160,20 +235,17 @@ def _line(verdict: Verdict, axis: Axis, *, same: bool) -> Context:
         "share": _share(verdict),
         "strip": _strip(verdict, axis),
         "effect": verdict.effect_text if verdict.verdict != "not run" else "",
-        "reason": verdict.reason,
-        "protocol": verdict.protocol,
     }
 
 
 def _share(verdict: Verdict) -> str:
-    """How many of the claim's strata bear its verdict out: "12 of 13 strata"."""
+    """How many of the claim's tests bear its verdict out: "12 of 13 tests"."""
     counted = [s.verdict for s in verdict.strata if s.counted]
-    strata = "stratum" if len(counted) == 1 else "strata"
+    tests = f"{len(counted)} test{'s' if len(counted) != 1 else ''}"
     for reached in ("supported", "refuted"):
         if verdict.standing.startswith(reached):
-            return f"{counted.count(reached)} of {len(counted)} {strata}"
-    decided = counted.count("supported") + counted.count("refuted")
-    return f"{decided} of {len(counted)} {strata} decided"
+            return f"{counted.count(reached)} of {tests}"
+    return f"{counted.count('supported') + counted.count('refuted')} of {tests} decided"
 
 
 def _strip(verdict: Verdict, axis: Axis) -> Context:
@@ -202,20 +274,6 @@ def _dots(strata: Sequence[Stratum], axis: Axis, lane: float) -> Iterator[Contex
             "tone": stratum.verdict.replace(" ", "-"),
             "title": f"{stratum.name}: {stratum.verdict}. {stratum.text}",
         }
-
-
-def _not_run(
-    both: Sequence[Verdict], targets: Mapping[tuple[str, str], str], claims: Mapping[str, Sequence[Verdict]]
-) -> Context:
-    first = both[0]
-    return {
-        "claim": first.claim,
-        "statement": first.statement,
-        "reason": first.reason,
-        "by_its_own_numbers": first.by_its_own_numbers,
-        "beside": _beside(first, claims),
-        "source": _source(first, targets),
-    }
 
 
 # -- where a paper makes it

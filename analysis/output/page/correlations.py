@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from analysis.figures import Figure
-from analysis.figures.figure import styles_of
 from analysis.findings import CURVATURE, Findings, on_test_images
 from analysis.output.page.charts import Charts, Group, group
 from analysis.output.page.templates import Section
@@ -18,7 +17,7 @@ from analysis.tables.epsilons import at_headline
 from analysis.tables.lookup import agreeing
 from analysis.tables.table import ALIKE, in_plain_text
 from analysis.tables.words import name
-from analysis.theme import SeriesStyle, correlation
+from analysis.theme import correlation
 
 OPEN_TABLES = 2
 """Number of studies whose table is shown at first; the others are folded away."""
@@ -52,10 +51,10 @@ def correlation_section(findings: Findings, charts: Charts) -> Section:
         mine = mine[mine["curvature"] == CURVATURE]
         mine = in_plain_text(at_headline(findings.table, mine[mine["epsilon"].notna()]))
         pooled = mine[(mine["statistic"] == "tau_b_pooled") & mine["estimate"].notna()]
-        keys = list(ALIKE)
-        studies = [_study(values, rows, mine) for values, rows in pooled.groupby(keys, dropna=False)]
+        studies = [_study(values, rows, mine) for values, rows in pooled.groupby(list(ALIKE), dropna=False)]
+        studies.sort(key=lambda study: -study["networks"])
     context = {
-        "planes": _group(findings.planes, charts, styles_of(findings.planes)),
+        "planes": _group(findings.planes, charts),
         "forests": _group(findings.forests, charts),
         "studies": studies,
         "shown": OPEN_TABLES,
@@ -63,9 +62,9 @@ def correlation_section(findings: Findings, charts: Charts) -> Section:
     return Section("correlations", "Correlations", "Does curvature go with robustness?", context)
 
 
-def _group(figures: Sequence[Figure], charts: Charts, styles: Sequence[SeriesStyle] = ()) -> Group:
+def _group(figures: Sequence[Figure], charts: Charts) -> Group:
     headings = [f.title.replace("λ₁ and accuracy under ", "").replace("Kendall's τ of ", "") for f in figures]
-    return group(charts, figures, headings, styles=styles, columns="two")
+    return group(charts, figures, headings, columns="two")
 
 
 def _study(values: tuple[Any, ...], pooled: pd.DataFrame, rows: pd.DataFrame) -> Context:
@@ -77,8 +76,11 @@ def _study(values: tuple[Any, ...], pooled: pd.DataFrame, rows: pd.DataFrame) ->
     where = f"{name(str(keys['dataset']))} · {name(str(keys['model']))}, {int(keys['epochs'])} epochs"
     signs = mine[mine["statistic"] == FLIP]
     flips = signs[signs["p"] <= SIGNIFICANCE]
+    told = mine["statistic"].isin([statistic for statistic, *_ in ROWS])
     return {
         "where": where,
+        "networks": int(pooled["n"].max()),
+        "few": not mine.loc[told, "low"].notna().any(),
         "flips": [f"{name(a)} ({name(loss)})" for a, loss in zip(flips["attack"], flips["loss"], strict=True)],
         "compared": bool(signs["p"].notna().any()),
         "caption": f"Correlations of λ₁ (training set) with adversarial accuracy at ε = {epsilon}, {where}",

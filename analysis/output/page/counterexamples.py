@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.figures.figure import styles_of
 from analysis.findings import CURVATURE, Findings, on_test_images
 from analysis.output.page.charts import Charts, group
 from analysis.output.page.templates import Section
 from analysis.reports.counterexamples import COUNTEREXAMPLE, REVERSE
+from analysis.statistics.thresholds import LOOKS, LOSS_RATIO
+from analysis.tables.table import CURVE
 from analysis.tables.words import name
 from analysis.theme import number, percent, regime_style
 
-MAX_ROWS = 12
+MAX_PAIRS = 12
+
+PAIR = (*CURVE, "attack", "epsilon", "batch_i", "batch_j")
+"""What the rows of one pair on both losses share."""
 
 HEAD = (
     "Curve and attack",
     "Batch",
     "λ₁ (training set)",
-    "Adversarial accuracy",
     "Clean",
     "Training loss",
+    "Loss attacked",
+    "Adversarial accuracy",
     "q",
     "Severity",
     "Label",
 )
 
+NOTES = {"loss-confounded": "training losses differ", "clean-confounded": "clean accuracy may explain it"}
+"""Note of the report -> its words on the page, explained below the table."""
 
 Context = dict[str, Any]
 
@@ -40,6 +49,8 @@ def counterexample_section(findings: Findings, charts: Charts) -> Section:
     shown = found[(found["curvature"] == CURVATURE) & (found["direction"] == COUNTEREXAMPLE)]
     headings = [figure.title.replace(": counterexamples under", ",") for figure in findings.arrows]
     context = {
+        "waiting": report.waiting,
+        "first": LOOKS[0],
         "losses": [
             {"loss": loss, "found": report.summary(CURVATURE, loss, COUNTEREXAMPLE)}
             | {"reverse": report.summary(CURVATURE, loss, REVERSE)}
@@ -47,37 +58,51 @@ def counterexample_section(findings: Findings, charts: Charts) -> Section:
         ],
         "reverse": REVERSE,
         "of_both_sets": bool((findings.table.attacks["split"] != "test").any()),
-        "arrows": group(charts, findings.arrows, headings, styles=styles_of(findings.arrows), columns="two"),
+        "arrows": group(charts, findings.arrows, headings, columns="two"),
         "shown": _pairs(shown),
     }
     return Section("counterexamples", "Counterexamples", "Higher curvature, yet more robust", context)
 
 
 def _pairs(shown: pd.DataFrame) -> Context:
-    """The first of the pairs and the command that trains the first of them again."""
-    rows, found = shown.head(MAX_ROWS).to_dict("records"), len(shown)
-    more = f" The first {len(rows)} of {found}; counterexamples.csv holds them all." if found > len(rows) else ""
+    """The first of the pairs, each with what was found on either loss, and the command that trains the first again."""
+    pairs: dict[tuple[str, ...], list[dict[Any, Any]]] = {}
+    for row in shown.to_dict("records"):
+        pairs.setdefault(tuple(str(row[column]) for column in PAIR), []).append(row)
+    first, found = [*pairs.values()][:MAX_PAIRS], len(pairs)
+    more = f" The first {len(first)} of {found}; counterexamples.csv holds them all." if found > len(first) else ""
     return {
         "head": HEAD,
-        "rows": [_row(row) for row in rows],
+        "pairs": [_pair(rows) for rows in first],
         "caption": f"Pairs, confirmed ones first, then by severity.{more} Accuracies with 95 % intervals over seeds.",
-        "rerun": str(rows[0]["rerun"]) if rows else "",
+        "ratio": f"{LOSS_RATIO:g}",
+        "rerun": str(first[0][0]["rerun"]) if first else "",
     }
 
 
-def _row(row: dict[Any, Any]) -> Context:
+def _pair(rows: Sequence[dict[Any, Any]]) -> Context:
+    row = rows[0]
     regime = regime_style(str(row["regime"])).label
     return {
         "curve": f"{name(row['dataset'])} {name(row['model'])}, {regime}, m={row['momentum']:g}",
-        "attack": f"{name(row['attack'])}, ε = {row['epsilon']:g}, {name(row['loss'])}",
-        "batch": f"{row['batch_i']} → {row['batch_j']}",
-        "lambda1": f"{number(row['lambda1_i'])} → {number(row['lambda1_j'])}",
-        "accuracy": [_accuracy(row, "i"), _accuracy(row, "j")],
-        "clean": f"{100 * row['clean_i']:.1f} → {percent(row['clean_j'])}",
-        "train_loss": f"{number(row['train_loss_i'], 2)} → {number(row['train_loss_j'], 2)}",
-        "q": number(row["q"], 2),
+        "attack": f"{name(row['attack'])}, ε = {row['epsilon']:g}",
+        "batch": [row["batch_i"], row["batch_j"]],
+        "lambda1": [number(row[f"lambda1_{side}"]) for side in "ij"],
+        "clean": [percent(row[f"clean_{side}"]) for side in "ij"],
+        "train_loss": [number(row[f"train_loss_{side}"], 2) for side in "ij"],
+        "losses": [_on_one_loss(one) for one in rows],
+    }
+
+
+def _on_one_loss(row: dict[Any, Any]) -> Context:
+    notes = (NOTES[note] for note in str(row["note"]).split(", ") if note)
+    reason = re.sub(r"^(not tested yet|q = [^ ]+ > [^ :]+(: )?)", "", row["reason"])  # the column of q says that
+    return {
+        "loss": name(row["loss"]).removesuffix(" loss"),
+        "accuracy": [_accuracy(row, side) for side in "ij"],
+        "q": "–" if np.isnan(row["q"]) else number(row["q"], 2),
         "severity": number(row["severity"], 2),
-        "label": " · ".join(part for part in (row["label"], row["reason"], row["note"]) if part),
+        "label": " · ".join(filter(None, (row["label"], reason, *notes))),
     }
 
 

@@ -17,10 +17,7 @@ from analysis.output.page.templates import Section
 from analysis.tables.words import name
 from analysis.theme import optimizer_style
 
-PAPERS = {
-    "A": "Role of SGD Hyperparameters in Adversarial Robustness (2020)",
-    "B": "Analyzing the implicit adversarial robustness of networks trained using SGD (Choudhary 2020)",
-}
+PAPERS = {"A": "Kamath et al. (2020)", "B": "Choudhary (2020)"}
 
 Context = dict[str, Any]
 
@@ -40,7 +37,6 @@ def _group(found: FigureGroup, charts: Charts) -> Context:
             charts,
             found.figures,
             [figure.title.split(": ", 1)[-1].removeprefix("accuracy under ") for figure in found.figures],
-            styles=found.figures[0].legend,
             lines=True,
             epsilon=found.epsilon,
         ),
@@ -58,21 +54,24 @@ def _unusual(setup: Setup) -> str:
 
 def paper_section(findings: Findings, charts: Charts) -> Section:
     """Every panel of the papers: drawn if its cells were run, else the command that runs them."""
-    papers = [_paper(source, title, findings, charts) for source, title in PAPERS.items()]
+    papers = [_paper(source, paper, findings, charts) for source, paper in PAPERS.items()]
     drawn = [paper for paper in papers if paper["groups"]]
     absent = [panel for paper in papers for panel in paper["absent"]]
-    context = {"papers": drawn, "absent": absent, "all": len(FIGURES)}
+    counts = [f"{len(paper['absent'])} of {paper['panels']} of {paper['paper']}" for paper in papers if paper["absent"]]
+    context = {"papers": drawn, "absent": absent, "not_run": f"Panels not run: {', '.join(counts)}"}
     return Section("papers", "The papers' figures", "The papers' figures, by number", context, absent=not drawn)
 
 
-def _paper(source: str, title: str, findings: Findings, charts: Charts) -> Context:
+def _paper(source: str, paper: str, findings: Findings, charts: Charts) -> Context:
     panels = [panel for panel in FIGURES.values() if panel.source == source]
     drawn = [panel for panel in panels if findings.panels[panel.id]]
     partial = sum(any(figure.missing for figure in findings.panels[panel.id]) for panel in drawn)
-    in_part = f", {partial} of them in part" if partial else ""
+    in_part = f", {'all' if partial == len(drawn) else f'{partial} of them'} in part" if partial else ""
     return {
         "id": f"paper-{source}",
-        "title": f"{title}: {len(drawn)} of {len(panels)} panels drawn{in_part}",
+        "paper": paper,
+        "panels": len(panels),
+        "title": f"{paper}: {len(drawn)} of {len(panels)} panels drawn{in_part}",
         "groups": [
             _same_curves(list(same), findings, charts) for _, same in groupby(drawn, key=lambda p: p.curves.styles)
         ],
@@ -88,8 +87,8 @@ def _same_curves(panels: list[Panel], findings: Findings, charts: Charts) -> Con
         {
             "id": f"panel-{panel.id}" if n == 0 else None,
             "note": panel.note if n == 0 else "",
-            "missing": figure.missing,
-            "commands": _commands(panel, findings) if figure.missing else [],
+            "missing": figure.missing if n == 0 else "",
+            "commands": _commands(panel, findings),
         }
         for panel, n, figure in shown
     ]
@@ -100,7 +99,6 @@ def _same_curves(panels: list[Panel], findings: Findings, charts: Charts) -> Con
             f"Figure {panel.number}: {figure.title.replace(': accuracy under', ',').replace(': ', ', ')}"
             for panel, _, figure in shown
         ],
-        styles=curves.styles,
         lines=curves.by != "configuration",
     )
     return {"charts": drawn, "about": about}
@@ -146,7 +144,6 @@ def landscape_section(findings: Findings, charts: Charts) -> Section | None:
 
 
 def _landscapes(panel: LandscapePanel, figures: Sequence[Figure], charts: Charts) -> Context:
-    styles = styles_of(figures)
     several = len(panel.networks) > 1
     return {
         "id": f"panel-{panel.id}",
@@ -156,8 +153,7 @@ def _landscapes(panel: LandscapePanel, figures: Sequence[Figure], charts: Charts
             charts,
             figures,
             [figure.title if several else figure.title.split(": ", 1)[-1] for figure in figures],
-            styles=styles,
-            columns="two" if len(figures) in (1, 2, 4) or not styles else "",
+            columns="two" if len(figures) in (1, 2, 4) or not styles_of(figures) else "",
         ),
         "absent": [
             {"title": heading(*network), "command": panel.command(network)}

@@ -53,21 +53,33 @@ def title(findings: Findings) -> str:
     return finding(findings.verdicts, findings.comparisons)
 
 
+PAPERS = {
+    "natural_training": "Kamath et al. (2020)",
+    "large_batch": "Yao et al. (2018)",
+    "sgd_variants": "Choudhary (2020)",
+}
+"""Space of a paper -> the paper."""
+
+
 def _kicker(table: StudyTable) -> str:
-    grids = list(dict.fromkeys(request.grid for request in table.requests))
-    studied = " + ".join(grids) or PurePosixPath(table.location).name or "results"
-    return f"Batch size, curvature and adversarial robustness: {studied}"
+    """What was studied: the papers, and other grids by their names."""
+    studied: dict[str, None] = {}
+    for request in table.requests:
+        papers = [PAPERS[space.name] for space in GRIDS.get(request.grid, ()) if space.name in PAPERS]
+        studied |= dict.fromkeys(papers or [request.grid])
+    named = ", ".join(studied) or PurePosixPath(table.location).name or "results"
+    return f"Batch size, curvature and adversarial robustness: {named}"
 
 
 def _lead(findings: Findings, charts: Charts) -> dict[str, Any]:
     """The first picture with its curves explained; none where no network was attacked."""
     if findings.lead is None:
-        return {"charts": None, "regimes": [], "others": 0}
+        return {"charts": None, "regimes": [], "setting": ""}
     figures = findings.lead.figures
     return {
         "charts": group(charts, figures, [figure.title for figure in figures], columns="two"),
         "regimes": [(style, REGIME_RULES.get(regime, "")) for (regime, _), style in findings.lead.curves.curves],
-        "others": findings.lead.settings - 1,
+        "setting": findings.lead.setup.title if findings.lead.settings > 1 else "",
     }
 
 
@@ -75,16 +87,15 @@ def coverage(table: StudyTable) -> str:
     """How many networks were planned and trained."""
     planned = table.planned.drop_duplicates("trial_id")
     states = (planned if len(planned) else table.trials.rename(columns={"status": "state"}))["state"].value_counts()
-    done = {state: int(states.get(state, 0)) for state in ("ok", "diverged", "failed", "missing")}
+    done = {state: int(states.get(state, 0)) for state in ("ok", "diverged", "failed")}
+    requested = f" of the {len(planned)} requested" if len(planned) else ""
     others = ", ".join(f"{count} {state}" for state, count in done.items() if count and state != "ok")
-    told = f" ({others})" if others else ""
-    if not len(planned):
+    line = f"{done['ok']}{requested} networks are trained" + (f" ({others})" if others else "")
+    if not requested:
         why = f"--grid {table.not_given[0]} was not given" if table.not_given else "no study.json"
-        line = f"{done['ok']} networks trained{told}; what was planned is not known ({why})"
-    else:
-        line = f"{done['ok']} of {len(planned)} networks trained{told}"
-        outside = len(set(table.trials["trial_id"]) - set(planned["trial_id"]))
-        line += f", {outside} more outside the plan" if outside else ""
+        line += f"; what was requested is not known ({why})"
+    elif outside := len(set(table.trials["trial_id"]) - set(planned["trial_id"])):
+        line += f", {outside} more were not requested"
     return line if done["ok"] else f"{line}: nothing to measure yet"
 
 
@@ -100,10 +111,10 @@ def _seeds(table: StudyTable) -> list[str]:
     if counts.empty:
         return []
     usual = int(counts.median())
-    told = f"{usual} seed{'s' if usual > 1 else ''} a setting"
+    told = f"{usual} seed{'s' if usual > 1 else ''} per setting"
     if usual < MIN_SEEDS:
         return [f"{told}: too few to decide a claim, {MIN_SEEDS} are needed"]
-    return [f"{told}: large effects are decided, small ones stay open" if usual < FEW_SEEDS else told]
+    return [f"{told}: enough for large effects only" if usual < FEW_SEEDS else told]
 
 
 def _looks(table: StudyTable) -> list[str]:
@@ -114,12 +125,12 @@ def _looks(table: StudyTable) -> list[str]:
     counts = _listed([str(look.seeds) for look in again.each])
     plans = ", ".join(str(plan.get("sha256"))[:10] for plan in table.plans)
     told = (
-        f"seeds were added until claims were decided; verdicts were taken at {counts} seeds (plan {plans}). "
-        "Verdicts are corrected for these repeated tests, the intervals are not"
+        f"seeds are added until claims are decided; verdicts so far were taken at {counts} seeds (plan {plans}) and "
+        "are corrected for repeated testing, the intervals are not"
     )
-    curves = "1 curve waits for its" if again.waiting == 1 else f"{again.waiting} curves wait for their"
-    waits = f"{curves} first look; no counterexample is confirmed before"
-    return [told, waits] if again.waiting else [told]
+    waits = "1 curve is incomplete; until it is" if again.waiting == 1 else ""
+    waits = waits or f"{again.waiting} curves are incomplete; until they are"
+    return [told, f"{waits} complete, no counterexample can be confirmed"] if again.waiting else [told]
 
 
 def _suspects(table: StudyTable) -> list[str]:
@@ -133,8 +144,10 @@ def _suspects(table: StudyTable) -> list[str]:
     kinds = {"PGD weaker than FGSM": int(weaker.sum()), "no gradient to follow": int(blind.sum())}
     told = [f"{why} in {count}" for why, count in kinds.items() if count]
     if not told:
-        return ["no suspect attack"]
-    return [f"suspect attacks: {', '.join(told)} of {len(asked)} attacked cells; left out of tests, drawn pale"]
+        return [
+            "no attack looks unreliable: PGD is nowhere weaker than FGSM, and every attack had a gradient to follow"
+        ]
+    return [f"unreliable attacks: {', '.join(told)} of {len(asked)} attacked cells; left out of tests, drawn pale"]
 
 
 def provenance_line(findings: Findings) -> str:

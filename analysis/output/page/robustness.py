@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.figures.figure import styles_of
 from analysis.findings import Findings
 from analysis.output.page.charts import Charts, group
 from analysis.output.page.templates import Section
@@ -32,7 +31,7 @@ def robustness_section(findings: Findings, charts: Charts) -> Section | None:
     curves = findings.curves
     titles = [one.title.replace("robust accuracy over ε, ", "") for one in curves]
     context = {
-        "curves": group(charts, curves, titles, styles=styles_of(curves)) if curves else None,
+        "curves": group(charts, curves, titles) if curves else None,
         "beaten": _beaten(table),
         "table": _table(table, measured),
     }
@@ -67,7 +66,7 @@ def _table(table: StudyTable, measured: pd.DataFrame) -> Context:
                     f"{name(str(first['dataset']))} {name(str(first['model']))}",
                     f"{regime_style(str(first['regime'])).label}, m={first['momentum']:g}",
                     f"{first['batch_size']:g}",
-                    str(cell["trial_id"].nunique()),
+                    _seeds(cell[asked]),
                     percent(cell["test_acc"].mean()),
                     *(number(means[one]) if one.startswith("minimal") else percent(means[one]) for one in asked),
                 ],
@@ -81,3 +80,10 @@ def _table(table: StudyTable, measured: pd.DataFrame) -> Context:
     gaps = any(row["gap"] != "–" for row in rows)
     head = (*head, "PGD over auto-PGD, points") if gaps else head
     return {"head": head, "caption": caption, "rows": rows, "gaps": gaps}
+
+
+def _seeds(asked: pd.DataFrame) -> str:
+    """How many seeds were asked: "1 to 5" where it is not the same for each measure."""
+    counts = asked.notna().sum()
+    low, high = counts[counts > 0].min(), counts.max()
+    return f"{low}" if low == high else f"{low} to {high}"

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.figures.figure import styles_of
 from analysis.figures.sharpness import Track
 from analysis.findings import Findings
 from analysis.output.page.charts import Charts, group
@@ -26,14 +25,14 @@ def sharpness_section(findings: Findings, charts: Charts) -> Section | None:
     headings = [figure.title.rpartition(": ")[0] for figure in densities]
     context = {
         "tracks": [_track(track, charts) for track in findings.tracks],
-        "densities": group(charts, densities, headings, styles=styles_of(densities)) if densities else None,
+        "densities": group(charts, densities, headings) if densities else None,
     }
     return Section("sharpness", "Sharpness", "Sharpness while training, and the Hessian's spectrum", context)
 
 
 def _track(track: Track, charts: Charts) -> dict[str, Any]:
     headings = [figure.title.removeprefix(f"{track.title}: ") for figure in track.figures]
-    drawn = group(charts, track.figures, headings, styles=styles_of(track.figures), columns="two")
+    drawn = group(charts, track.figures, headings, columns="two")
     return {"title": track.title, "said": said(track), "charts": drawn}
 
 

@@ -129,7 +129,11 @@ def test_pairs_wait_until_every_curve_has_a_look_and_allow_for_all_of_them() -> 
         regime="benchmark", fgsm=line(0.3, 0.05), log2_lambda1=line(1.0, 0.8), seeds=tuple(range(5)), rng=rng(2)
     )
     two = ({"regime": "benchmark"}, {"regime": "benchmark", "model": "stdcnn"})
-    assert not (counterexample_report(table(rises, curves=two)).found["label"] == "confirmed").any()
+    waits = counterexample_report(table(rises, curves=two))
+    assert waits.waiting == 1
+    assert set(waits.found["label"]) == {"candidate"}
+    assert waits.found["q"].isna().all()
+    assert waits.summary() == "42 testable pairs on 1 curve under FGSM and PGD"
     again, once = (counterexample_report(of).found for of in (table(rises), from_rows(rises)))
     keys = ["attack", "loss", "curvature", "direction", "batch_i", "batch_j"]
     both = once.merge(again, on=keys, suffixes=("_once", "_again"))

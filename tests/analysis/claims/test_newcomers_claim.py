@@ -75,7 +75,7 @@ def test_the_report_contains_its_verdict(tmp_path: Path, clean_slope: float, ver
     found, page = report(tmp_path, digits(clean_slope))
     assert found["verdict"] == verdict
     assert "the paper's protocol: 15 epochs, 1,024 training images" in found["protocol"]
-    assert "2 of 2 strata" in page
+    assert "of 2 tests" in page
     assert 'id="claim-K1"' in page
 
 

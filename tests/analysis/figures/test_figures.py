@@ -305,17 +305,28 @@ def test_a_panel_is_drawn_when_its_curves_were_run_and_names_its_command_otherwi
 def test_what_a_panel_lacks_is_said() -> None:
     """One regime of three, without the largest batch sizes."""
     (figure,) = FIGURES["A-1R"](FigureData(from_rows(curve_rows(regime="lr", batch_sizes=SIZES))))
-    lacks = "LR/BS constant, m=0, Benchmark, m=0.9"
-    assert figure.missing.startswith(lacks)
-    sizes = [f"batch size {size}" for size in (16, 32, 64, 128, 256, 512, 1024) if size not in SIZES]
-    assert figure.missing.removeprefix(lacks) == "".join(f", {size}" for size in sizes)
+    sizes = ", ".join(str(size) for size in (16, 32, 64, 128, 256, 512, 1024) if size not in SIZES)
+    assert figure.missing == f"Not run: LR/BS constant, m=0; Benchmark, m=0.9; batch sizes {sizes}."
+    assert [style.label for style in figure.legend] == [
+        "LR constant, m=0",
+        "LR/BS constant, m=0",
+    ]  # one cell is on both
+
+
+def test_a_panel_says_that_its_attack_was_not_measured() -> None:
+    rows = regimes()
+    for row in rows:
+        row["attacks"] = [attack | {"epsilon": 0.1} for attack in row["attacks"]]
+    (figure,) = FIGURES["A-15L"](FigureData(from_rows(rows)))
+    assert figure.name == "A-15L-clean"
+    assert figure.missing.startswith("Not measured: PGD at ε = 0.3 (these networks were attacked at ε = 0.1).")
 
 
 def test_a_panel_of_momenta_needs_more_than_one_of_them() -> None:
     assert FIGURES["A-7L"](FigureData(from_rows(regimes()))) == []
     two = from_rows(regimes() + curve_rows(regime="lr", batch_sizes=SIZES, momentum=0.9))
     figures = FIGURES["A-7L"](FigureData(two))
-    assert all("Not run: momentum 0.2, momentum 0.5" in figure.caption for figure in figures)
+    assert all("Not run: momentum 0.2; momentum 0.5" in figure.missing for figure in figures)
 
 
 def test_where_caption_and_text_disagree_both_attacks_are_drawn() -> None:
@@ -324,7 +335,7 @@ def test_where_caption_and_text_disagree_both_attacks_are_drawn() -> None:
     )
     panel = FIGURES["A-3L"]
     assert [figure.name for figure in panel(FigureData(table))] == ["A-3L-clean", "A-3L-fgsm", "A-3L-pgd"]
-    assert "both are drawn" in panel.note
+    assert "this panel has both" in panel.note
 
 
 def test_counterexamples_are_arrows_between_their_two_cells() -> None:
@@ -427,7 +438,7 @@ def test_figures_are_those_of_attacked_test_images() -> None:
         assert [f.name for f in getattr(found, figures)] == [f.name for f in getattr(plain, figures)]
     assert [len(figure.data[DATA]) for figure in found.forests] == [len(figure.data[DATA]) for figure in plain.forests]
     section = counterexample_section(found, Charts())
-    assert section.context["shown"]["rows"] == counterexample_section(plain, Charts()).context["shown"]["rows"]
+    assert section.context["shown"]["pairs"] == counterexample_section(plain, Charts()).context["shown"]["pairs"]
     assert "on test and on training images" in section.body
     assert latex_tables(found)["counterexamples.tex"].count("FGSM") == latex_tables(plain)["counterexamples.tex"].count(
         "FGSM"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from analysis.claims import CLAIMS
-from analysis.claims.claim import Coverage, Source, Verdict, relate_losses
+from analysis.claims.claim import Source, Verdict, relate_losses
 from analysis.claims.stratum import Stratum
 from analysis.figures.curve_sets import setups
 from analysis.findings import Findings, find
@@ -140,7 +140,7 @@ def test_ids_are_unique_and_links_within_the_page_lead_somewhere(page: str) -> N
 
 def test_coverage_counts_the_plan_and_says_when_it_was_run_in_part(page: str) -> None:
     text = Elements(page).text
-    assert "27 of 33 networks trained (3 diverged, 3 missing)" in text
+    assert "27 of the 33 requested networks are trained (3 diverged)" in text
 
 
 def test_missing_diverged_and_excluded_are_named_with_what_to_do(page: str) -> None:
@@ -177,14 +177,14 @@ def test_an_empty_study_still_says_what_it_is() -> None:
     trials = [trial(batch_size=size, seed=seed) for size in (16, 64) for seed in (0, 1)]
     request = Request("natural_training", {"dataset": ("mnist",), "model": ("m1_20",)})
     text = Elements(render(find(from_rows([], grid=planned([], trials), requests=[request])), [])).text
-    assert "0 of 4 networks trained (4 missing): nothing to measure yet" in text
+    assert "0 of the 4 requested networks are trained: nothing to measure yet" in text
     assert "No claim can be judged from these results" in text
 
 
 def test_a_study_in_which_everything_diverged_still_makes_a_page() -> None:
     rows = curve_rows(regime="lr", batch_sizes=(16, 64), diverged=(16, 64))
     text = Elements(render(find(from_rows(rows)), [])).text
-    assert "0 networks trained (6 diverged); what was planned is not known" in text
+    assert "0 networks are trained (6 diverged); what was requested is not known" in text
 
 
 def verdict(claim: str, word: Any, loss: str | None = None) -> Verdict:
@@ -240,7 +240,8 @@ def test_claims_that_contradict_each_other_are_named_beside_each_other(page: str
     text = Elements(page).text
     assert "The paper contradicts this claim itself: A21 (" in text
     assert "The paper contradicts this claim itself: A15 (" in text
-    assert "By its paper's own numbers: no printed numbers." in text
+    assert "Applied to the numbers that the paper prints, our test says: supported." in text
+    assert "no printed numbers" not in text
 
 
 def test_a_claim_whose_losses_disagree_is_not_counted_as_supported() -> None:
@@ -291,20 +292,21 @@ def test_where_no_claim_can_be_judged_the_figures_come_first() -> None:
 def test_a_few_settings_with_more_seeds_do_not_make_a_study_that_decides() -> None:
     few = curve_rows(batch_sizes=(16, 64), seeds=(0,)) + curve_rows(batch_sizes=(256,))
     trust = header(find(from_rows(few)), Charts())["trust"]
-    assert "1 seed a setting: too few to decide a claim, 3 are needed" in trust
+    assert "1 seed per setting: too few to decide a claim, 3 are needed" in trust
 
 
 def test_a_claims_line_says_what_decided_and_counts_the_strata_of_each_loss(findings: Findings) -> None:
     """The counts of one loss were printed for both: "0 of 7 strata decided" beside "refuted"."""
     why = "untrained at batch 256; with it: supported"
-    on_ce = replace(verdict("A2", "inconclusive", "ce"), why=why, coverage=Coverage(strata=7))
-    on_stable = replace(
-        verdict("A2", "refuted", "stable"), coverage=Coverage(strata=7, strata_decided=1), rehearsal=True
-    )
+    strata = tuple(Stratum("inconclusive", "open", dataset="mnist", model=f"m{n}") for n in range(7))
+    on_ce = replace(verdict("A2", "inconclusive", "ce"), why=why, strata=strata)
+    refuted = replace(strata[0], verdict="refuted")
+    on_stable = replace(verdict("A2", "refuted", "stable"), strata=(refuted, *strata[1:]), rehearsal=True)
     section = str(claim_section(replace(findings, verdicts=relate_losses([on_ce, on_stable], lambda: ""))).body)
     text = Elements(section).text
     assert "Untrained at batch 256; with it: supported" in text
-    assert "0 of 7 strata decided (published loss); 1 of 7 strata decided (stable loss)" in text
+    assert "0 of 7 tests decided · published loss" in text
+    assert "1 of 7 tests · stable loss" in text
     assert "decided on one loss only" in text
     assert 'class="word refuted rehearsal"' in section
     assert 'class="word inconclusive"' in section
@@ -324,4 +326,4 @@ def test_sizes_that_depart_from_the_paper_are_stated() -> None:
 def test_rows_outside_the_plan_are_counted_apart() -> None:
     full = study()
     fewer = replace(full, planned=full.planned[full.planned["batch_size"] != 16])
-    assert coverage(fewer).endswith(", 6 more outside the plan")
+    assert coverage(fewer).endswith(", 6 more were not requested")

@@ -14,7 +14,7 @@ SIZES = (16, 32, 64, 128, 256)
 def test_the_table_has_the_pairs_and_the_command_of_the_first() -> None:
     rows = curve_rows(batch_sizes=SIZES, fgsm=line(0.2, 0.08), log2_lambda1=line(1, 1), noise=0.002)
     html = str(counterexample_section(find(from_rows(rows)), Charts()).body)
-    assert "16 → 256" in html
+    assert '<span class="side">16</span> <span class="side">→ 256</span>' in html
     assert "confirmed" in html
     assert "python -m study.run" in html
     falling = curve_rows(batch_sizes=SIZES, fgsm=line(0.6, -0.04), pgd=line(0.6, -0.04), log2_lambda1=line(1, 1))

@@ -66,7 +66,7 @@ def test_the_batch_size_with_most_optimizers_is_open_and_the_others_are_folded()
     made += rows("mnist", {SELECTIVE: level(0.8)}, only=(32,))
     opened, folded = body(optimizer_section(find(from_rows(made)))).split("Other batch sizes and attacks")
     captions = [
-        re.findall(r"<caption>([^,]*(?:, ε = [^,]*)?), LR constant, batch size (\d+)<", part)
+        re.findall(r"<caption><span>([^,]*(?:, ε = [^,]*)?), LR constant, batch size (\d+)<", part)
         for part in (opened, folded)
     ]
     assert set(captions[0]) == {("Clean accuracy", "32"), ("PGD accuracy, ε = 0.15", "32")}

@@ -44,8 +44,8 @@ def test_a_planted_counterexample_is_confirmed_with_three_seeds() -> None:
     for side in "ij":
         assert one[f"lambda1_low_{side}"] < one[f"lambda1_{side}"] < one[f"lambda1_high_{side}"]
         assert one[f"accuracy_low_{side}"] < one[f"accuracy_{side}"] < one[f"accuracy_high_{side}"]
-    assert found.summary() == "10 confirmed of 20 testable pairs in 2 curves"
-    assert found.summary(direction=REVERSE) == "0 confirmed of 20 testable pairs in 2 curves"
+    assert found.summary() == "10 confirmed of 20 testable pairs on 1 curve under FGSM and PGD"
+    assert found.summary(direction=REVERSE) == "0 confirmed of 20 testable pairs on 1 curve under FGSM and PGD"
 
 
 @pytest.mark.parametrize("seeds", [(0, 1), (0,)])
@@ -54,7 +54,7 @@ def test_under_three_seeds_it_is_a_candidate(seeds: tuple[int, ...]) -> None:
     assert set(found.found["label"]) == {"candidate"}
     one = pick(found.found).iloc[0]
     assert one["reason"].startswith("fewer than 3 seeds") and np.isnan(one["q"])
-    assert found.summary() == "0 confirmed of 0 testable pairs in 0 curves"
+    assert found.summary() == "no testable pair"
 
 
 def test_a_cell_at_its_floor_makes_a_floor_artefact() -> None:
@@ -69,7 +69,7 @@ def test_a_reverse_pair_stands_apart() -> None:
     one = pick(found.found).iloc[0]
     assert one["label"] == "confirmed" and one["direction"] == REVERSE
     assert one["lambda1_ratio"] < 0.1 and one["accuracy_gap"] < -0.2 and one["severity"] > 0
-    assert found.summary() == "0 confirmed of 20 testable pairs in 2 curves"
+    assert found.summary() == "0 confirmed of 20 testable pairs on 1 curve under FGSM and PGD"
 
 
 def test_the_papers_claim_itself_is_no_counterexample() -> None:
@@ -225,4 +225,4 @@ def test_a_copied_curve_leaves_every_q_value_where_it_was() -> None:
 def test_an_empty_folder_gives_an_empty_report() -> None:
     found = report([])
     assert found.found.empty and found.families.empty
-    assert found.summary() == "0 confirmed of 0 testable pairs in 0 curves"
+    assert found.summary() == "no testable pair"
