@@ -111,7 +111,8 @@ def time_data(name: str, x: Tensor, y: Tensor, batch_size: int) -> Times:
 
     def ours() -> None:
         for batch in torch.randperm(len(y), generator=draws).split(batch_size):
-            _ = augment(x[batch], draws).float().div_(255), y[batch]
+            drawn = augment.draw(len(batch), draws)
+            _ = augment.apply(x[batch], drawn).float().div_(255), y[batch]
 
     def theirs() -> None:
         for _ in loader:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from functools import cached_property
@@ -163,18 +164,20 @@ class Trial:
         """
         for name, declared in TRIAL_FIELDS.items():
             value = getattr(self, name)
-            if declared.type == "float":
+            if declared.type == "float" or (declared.type == "float | None" and value is not None):
                 object.__setattr__(self, name, float(value))
+                if not (math.isfinite(value) and value >= 0):
+                    raise ValueError(f"{name} must be finite and not negative, got {value!r}")
             elif declared.type == "int":
                 if int(value) != value:
                     raise ValueError(f"{name} must be a whole number, got {value!r}")
                 object.__setattr__(self, name, int(value))
                 if not 0 <= value < (2**63 if name == "seed" else 2**31):
                     raise ValueError(f"{name} {value!r} is out of range")
-        for name in ("learning_rate", "batch_size", "epochs", "train_size", "test_size"):
-            if not getattr(self, name) > 0:
+        for name in ("learning_rate", "batch_size", "epochs", "target_loss", "train_size", "test_size"):
+            if getattr(self, name) == 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)!r}")
-        if not 0 <= self.adversarial_epsilon <= 1:
+        if self.adversarial_epsilon > 1:
             raise ValueError(f"adversarial_epsilon must be in [0, 1], got {self.adversarial_epsilon!r} (8/255, not 8)")
         if (self.adversarial_training != "none") != (self.adversarial_epsilon > 0):
             raise ValueError("adversarial training needs an attack and an epsilon above 0, or neither")

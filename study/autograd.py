@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import softplus
 
 INERTIA = 0.75
 """Auto-PGD (Croce and Hein 2020, arXiv:2003.01690), equation (2), alpha: share of the new step; the rest is the
@@ -76,13 +77,22 @@ def gradient_at_input(
     return gradient
 
 
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy of each sample in nats, (n,), float64, whose first and second derivatives do not cancel either.
+
+    Computed as log(1 + exp(logsumexp(m))). In torch's own form the derivatives contain p_y - 1: in float32, Hessians of
+    confident networks are then wrong, with negative eigenvalues that do not exist.
+    """
+    # Above its threshold softplus is computed as the identity; exp(700) is still finite.
+    return softplus(_margins(logits.double(), y).logsumexp(dim=1), threshold=700.0)
+
+
 def error_probabilities(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """q (n, classes - 1), ordered as in `margin_jacobian`, and s = 1 - p_y (n,), both float64.
 
     s is the sigmoid of logsumexp(m), which is exact up to rounding until it underflows at a margin of 745.
     """
-    logits = logits.detach().double()
-    margins = logits.gather(1, _other_classes(y, logits.shape[1])) - logits.gather(1, y.unsqueeze(1))
+    margins = _margins(logits.detach().double(), y)
     return margins.softmax(dim=1), margins.logsumexp(dim=1).sigmoid()
 
 
@@ -103,6 +113,10 @@ def largest_eigenvalue(jacobian_gram: Tensor, root: Tensor) -> Tensor:
     finite = small.isfinite().all(dim=(1, 2))
     eigenvalues: Tensor = torch.linalg.eigvalsh(small.where(finite[:, None, None], 0.0))
     return eigenvalues[:, -1].clamp(min=0.0).where(finite, torch.nan)
+
+
+def _margins(logits: Tensor, y: Tensor) -> Tensor:
+    return logits.gather(1, _other_classes(y, logits.shape[1])) - logits.gather(1, y.unsqueeze(1))
 
 
 def _other_classes(y: Tensor, n_classes: int) -> Tensor:

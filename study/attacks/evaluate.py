@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from study.arithmetic import full_precision
 from study.attacks import ATTACKS
-from study.attacks.inputs import PROBE_SIZE, as_pixels, check_epsilon, check_split
+from study.attacks.inputs import PROBE_SIZE, check_epsilon, check_split
 from study.attacks.losses import LOSSES, forward_backward
 from study.autograd import graph_bytes
+from study.pixels import as_pixels, batches
 
 
 @dataclass(frozen=True)
@@ -227,15 +228,6 @@ def measure_clean_gradient(
         zero_fraction=int(torch.cat(zero).sum()) / len(y),
         saturated_fraction=int(torch.cat(saturated).sum()) / len(y),
     )
-
-
-def batches(model: nn.Module, x: Tensor, y: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images and labels, so many at a time, on the model's device and in its dtype; ValueError for a size below 1."""
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-    for start in range(0, len(x), batch_size):
-        pixels = as_pixels(model, x[start : start + batch_size])
-        yield pixels, y[start : start + batch_size].to(pixels.device)
 
 
 def _named(table: Mapping[str, Entry], kind: str, name: str) -> Entry:

@@ -6,28 +6,14 @@ Everything else is refused with a ValueError, because its result would look vali
 from __future__ import annotations
 
 import math
-from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
+from study.pixels import as_pixels, check_eval_mode
+
 PROBE_SIZE = 32
 """Images in the two forward passes that detect randomness: enough to see dropout, few enough for any model."""
-
-
-def as_pixels(model: nn.Module, images: Tensor) -> Tensor:
-    """Images on the device of the model's weights and in their floating-point type.
-
-    Args:
-        model: its first floating-point parameter or buffer determines device and type; for a model without one, images
-            stay where they are and bytes become the default type.
-        images: (n, ...), uint8 in 0..255 (divided by 255 after the move, so that bytes are transferred) or floating
-            point, whose values are kept.
-    """
-    weights = (tensor for tensor in chain(model.parameters(), model.buffers()) if tensor.is_floating_point())
-    like = next(weights, images if images.is_floating_point() else torch.empty(0, device=images.device))
-    pixels = images.to(like.device).to(like.dtype)
-    return pixels.div_(255) if images.dtype == torch.uint8 else pixels
 
 
 def check_split(model: nn.Module, x: Tensor, y: Tensor) -> None:
@@ -69,9 +55,7 @@ def _check_pixels(x: Tensor) -> None:
 
 def _check_model(model: nn.Module, x: Tensor) -> int:
     """The model's number of classes, from two forward passes on the few images x."""
-    training = [name or type(model).__name__ for name, module in model.named_modules() if module.training]
-    if training:
-        raise ValueError(f"the model is in training mode ({training[0]}): call model.eval() before an attack")
+    check_eval_mode(model)
     with torch.no_grad():
         first, second = model(x), model(x)
     if first.ndim != 2 or len(first) != len(x) or first.shape[1] < 2:

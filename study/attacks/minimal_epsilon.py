@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from study.arithmetic import full_precision
-from study.attacks.evaluate import batches, images_at_once
+from study.attacks.evaluate import images_at_once
 from study.attacks.inputs import check_split
 from study.attacks.linf import PerImage, linf_ball_in_box, of_each
 from study.attacks.losses import Loss, forward_backward, margins, stable_margins
+from study.pixels import batches
 
 STEPS = 20
 """Gradient steps of one attack: the first half on the stable loss, the second on the margin to the likeliest other
@@ -94,7 +95,7 @@ class _State(PerImage):
     epsilon: Tensor  # the radius of the attack that is running
     step: Tensor  # its number of steps so far
     size: Tensor  # of the next step, in radii
-    tries: Tensor  # attacks that have failed at this radius
+    from_image: Tensor  # whether the attack that is running began at the image itself
 
     def joined(self, other: _State) -> _State:
         """The images of both."""
@@ -119,7 +120,7 @@ def _begin(model: nn.Module, x: Tensor, y: Tensor, *, first: int) -> tuple[_Stat
     slope = gradient.abs().flatten(1).sum(dim=1)
     zero, none = torch.zeros_like(slope), torch.full_like(slope, math.inf)
     linear = (1.1 * -margins(logits[place], y) / slope.clamp(min=1e-12)).clamp(SMALLEST, 1.0)
-    state = _State(place + first, x, y, x, x, zero, none, linear, zero, torch.full_like(zero, FIRST), zero)
+    state = _State(place + first, x, y, x, x, zero, none, linear, zero, torch.full_like(zero, FIRST), zero == 0)
     return state, gradient
 
 
@@ -152,19 +153,18 @@ def _bisect(state: _State, fooled: Tensor) -> Tensor:
     state.high = torch.where(nearer, distance, state.high)
     bounded = state.high < math.inf
     over = ~fooled & (state.step >= STEPS)
-    state.tries = torch.where(fooled, 0, state.tries + over)
     # a radius counts as safe when an attack from the nearest misclassified iterate failed, and one from the image
-    failed = over & ((state.tries >= 2) | ~bounded)
+    failed = over & (state.from_image | ~bounded)
+    again = over & ~failed
     state.low = torch.where(failed, state.epsilon, state.low)
     between = torch.where(state.low > 0, (state.low * state.high).sqrt(), SHRINKAGE * state.high)
     following = torch.where(bounded, between, (GROWTH * state.epsilon).clamp(max=1.0))
     settled = (bounded & (state.high <= RESOLUTION * state.low)) | (failed & ~bounded & (state.epsilon >= 1))
     settled |= fooled & ~nearer  # in a smaller ball, so the distances differ by less than rounding
     state.epsilon = torch.where(fooled | failed, following, state.epsilon)
-    again = over & ~failed
     state.now = torch.where(of_each(failed & bounded, state.x), state.best, state.now)
     state.now = torch.where(of_each(again, state.x), state.x, state.now)
-    state.size = torch.where(fooled | failed, LATER, torch.where(again, FIRST, state.size))
+    state.size = torch.where(again, FIRST, torch.where(fooled | over, LATER, state.size))
     state.step = torch.where(fooled | over, 0, state.step)
-    state.tries = torch.where(failed, 0, state.tries)
+    state.from_image = torch.where(fooled | over, again, state.from_image)
     return settled

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from study.arithmetic import full_precision
 from study.autograd import (
+    cross_entropy,
     curvature_root,
     error_probabilities,
     gradient_at_input,
@@ -23,7 +23,8 @@ from study.autograd import (
     margin_jacobian,
     twice_differentiable,
 )
-from study.curvature.inputs import as_pixels, batches, check
+from study.curvature.inputs import check
+from study.pixels import as_pixels, batches
 
 BATCH_SIZE = 512
 """Most inputs in a batch."""
@@ -94,11 +95,11 @@ def input_curvature(model: nn.Module, x: Tensor, y: Tensor) -> InputCurvature:
     check(model, x, y)
     like = next(model.parameters())
     with torch.no_grad():
-        n_classes = model(as_pixels(x[:1], like)).shape[1]
+        n_classes = model(as_pixels(model, x[:1])).shape[1]
     bytes_per_input = n_classes * x[0].numel() * (like.element_size() + 8)
     batch_size = min(BATCH_SIZE, max(1, MEMORY_BYTES // bytes_per_input))
     lambda1, gradient_norm = [], []
-    for pixels, labels in batches(x, y, batch_size, like):
+    for pixels, labels in batches(model, x, y, batch_size):
         pixels.requires_grad_(True)
         with full_precision():
             with torch.enable_grad():
@@ -131,8 +132,7 @@ def check_input_hessian(
 ) -> InputHessianCheck:
     """Eigenvalues of the input Hessian itself, by double backward passes on a float64 copy of the model.
 
-    Nothing is assumed about the network: second derivatives of its logits are included. The cross-entropy is written as
-    softplus of the margin, the same function without the cancellation in p_y - 1 in its derivatives.
+    Nothing is assumed about the network: second derivatives of its logits are included.
 
     For inputs of more than `dense_dimension` pixels the Hessian is sketched, since the full one takes one product for
     each pixel: Q is an orthonormal basis of H times k = classes + 3 fixed random directions, and the eigenvalues are
@@ -158,7 +158,7 @@ def check_input_hessian(
     exact = copy.deepcopy(model).double()
     like = next(exact.parameters())
     violation, rank = 0.0, 0
-    for image, label in zip(as_pixels(x, like), y.to(like.device, torch.long), strict=True):
+    for image, label in zip(as_pixels(exact, x), y.to(like.device, torch.long), strict=True):
         eigenvalues = _eigenvalues(exact, image, label, dense_dimension)
         largest = float(eigenvalues.abs().max())
         if largest > 0:
@@ -190,14 +190,10 @@ def _products(model: nn.Module, image: Tensor, label: Tensor, directions: Tensor
 def _product(model: nn.Module, image: Tensor, label: Tensor, directions: Tensor) -> Tensor:
     k = directions.shape[1]
     copies = image.expand(k, *image.shape).clone().requires_grad_(True)
-    true_class = label.expand(k, 1)
     with torch.enable_grad(), twice_differentiable():
         logits = model(copies)
         if not logits.isfinite().all():
             raise ValueError("the model's output is not finite: it has diverged and has no Hessian")
-        margin = logits.scatter(1, true_class, -torch.inf).logsumexp(dim=1) - logits.gather(1, true_class).squeeze(1)
-        # Above its threshold softplus is computed as the identity; exp(700) is still finite.
-        loss = softplus(margin, threshold=700.0).sum()
-        gradient = gradient_at_input(loss, copies, create_graph=True)
+        gradient = gradient_at_input(cross_entropy(logits, label.expand(k)).sum(), copies, create_graph=True)
         (product,) = torch.autograd.grad(gradient, copies, directions.T.view_as(copies), materialize_grads=True)
     return product.flatten(1).T

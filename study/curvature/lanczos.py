@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from study.arithmetic import full_precision
 from study.curvature.basis import OrthonormalBasis
 from study.curvature.eigen import (
     RELATIVE_ERROR,
@@ -38,6 +39,11 @@ SETTLED = 1e-2
 """Residual, relative to the weakest wanted eigenvalue, at which a search with `relative_error` takes its largest Ritz
 value as converged: its error is the residual squared over a gap."""
 
+OWN_RESIDUAL = 1e-3
+"""Largest residual, relative to its own magnitude, of a pair that a search with `relative_error` accepts: one that is
+small only beside the largest eigenvalue can mix two weak ones. Of 24 spectra that fall as about i^-2, 14 had a wrong
+value among twenty without this rule, 4 of them one with a flag; with it none has, for 3 % more products."""
+
 FURTHER = 4.0
 """How many times its residual the Ritz value at the other end of the spectrum may still grow. The residual bounds its
 distance from some eigenvalue, not from the end. With eigenvalues 4.49, 4.40, -4.43, ... above 3,000 small ones, 15 of
@@ -51,6 +57,7 @@ GROWN = 100.0
 orthogonalised once more."""
 
 
+@full_precision()
 def lanczos(
     matvec: Matvec,
     dim: int,
@@ -70,7 +77,8 @@ def lanczos(
     stops when every wanted Ritz pair has `||H v - theta v|| <= tolerance * max |theta|`; the eigenvalue's own error is
     then at most residual^2 / gap (Parlett, The Symmetric Eigenvalue Problem, 1998, section 11.7). With
     `relative_error`, every wanted eigenvalue must also be known to that error relative to its own magnitude, by
-    `study.curvature.eigen.error_bounds`: the weakest of twenty can be a fiftieth of the largest.
+    `study.curvature.eigen.error_bounds`, and have a residual of at most `OWN_RESIDUAL` of it: the weakest of twenty can
+    be a fiftieth of the largest.
 
     A Krylov space of one vector contains one copy of each eigenvalue, however multiple, and may not yet show all
     members of a cluster. So with `count > 1` the pairs found are locked, and a second space, from a new random vector
@@ -162,12 +170,15 @@ class _Found:
         return belonging, complete and self._converged(pairs, belonging, slack, scale)
 
     def _converged(self, pairs: RitzPairs, belonging: Tensor, slack: float, scale: float) -> bool:
-        if not (pairs.residuals[belonging] <= slack).all():
+        residuals = pairs.residuals[belonging]
+        if not (residuals <= slack).all():
             return False
         if self.relative_error is None:
             return True
-        bounds = error_bounds(pairs.values, pairs.residuals)
         zero = zero_level(scale, self.vectors.dtype)
+        if not (residuals <= (OWN_RESIDUAL * pairs.values[belonging].abs()).clamp(min=zero)).all():
+            return False
+        bounds = error_bounds(pairs.values, pairs.residuals)
         known = accurate(pairs.values, bounds, relative_error=self.relative_error, zero=zero)
         return bool(known[belonging].all())
 

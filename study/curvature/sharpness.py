@@ -17,9 +17,10 @@ from torch.nn import functional
 
 from study.arithmetic import full_precision
 from study.autograd import FIRST_CHECK, INERTIA, RISING, SHORTER, SHORTEST, call_with
-from study.curvature.inputs import CHUNK, batches, check, pieces, trainable
+from study.curvature.inputs import check, pieces, trainable
 from study.curvature.operator import HessianOperator, NotFiniteError
 from study.curvature.stochastic import spectral_density, trace
+from study.pixels import CHUNK, batches
 
 ADAPTIVE_BATCH, ADAPTIVE_STEPS = 128, 20
 """Images whose loss one change of the weights raises (the m of m-sharpness), and steps of the search for it. Source:
@@ -93,7 +94,7 @@ def adaptive_sharpness(
     parameters = trainable(model)
     weights = torch.cat([p.detach().reshape(-1) for p in parameters.values()])
     total = 0.0
-    for inputs, labels in batches(x, y, batch_size, weights):
+    for inputs, labels in batches(model, x, y, batch_size):
 
         def loss(theta: Tensor, inputs: Tensor = inputs, labels: Tensor = labels) -> Tensor:
             logits = call_with(model, pieces(theta, parameters), inputs)
@@ -188,38 +189,40 @@ def relative_flatness(model: nn.Module, x: Tensor, y: Tensor) -> float:
 
     hooks = [m.register_forward_hook(remember) for m in model.modules() if isinstance(m, nn.Linear)]
     some = next(model.parameters())
-    total = torch.zeros((), dtype=torch.float64, device=some.device)
+    products = torch.zeros((), dtype=torch.float64, device=some.device)
     try:
         with torch.no_grad(), full_precision():
-            for inputs, _ in batches(x, y, CHUNK, some):
+            for inputs, _ in batches(model, x, y, CHUNK):
                 found.clear()
                 logits = model(inputs)
                 if not (found and (torch.equal(found[0][2], logits) or not logits.isfinite().all())):
                     return math.nan
                 layer, features, _ = found[0]
-                rows = layer.weight.double()
-                distances = (rows[:, None] - rows[None]).square().sum(2)
                 p = logits.double().softmax(1)
-                spread = (p @ distances * p).sum(1) / 2
-                total += (features.double().square().sum(1) * spread).sum()
+                products = products + (p * features.double().square().sum(1, keepdim=True)).T @ p
     finally:
         for hook in hooks:
             hook.remove()
-    return float(total) / len(x)
+    rows = layer.weight.detach().double()
+    distances = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist").square()
+    return float((products * distances).sum()) / (2 * len(x))
 
 
-def batch_sharpness(model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int, most: int) -> float:
+def batch_sharpness(
+    model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int, most: int, memory_fraction: float = 1.0
+) -> float:
     """Mean over minibatches of the curvature g' H g / |g|^2 of a minibatch's own loss along its own gradient.
 
     SGD stabilises it, rather than the top eigenvalue, at 2 over the rate (Andreyev and Beneventano 2024,
     arXiv:2412.20553, Batch Sharpness). Minibatches are consecutive inputs, at most `most` of them; without a whole one,
-    all inputs are one. Other arguments as in `adaptive_sharpness`.
+    all inputs are one. `memory_fraction` is that of `HessianOperator`; other arguments as in `adaptive_sharpness`.
     """
     size = min(batch_size, len(x))
-    curvatures = []
+    curvatures, chunk_size = [], None
     for start in list(range(0, len(x) - size + 1, size))[:most]:
         batch = slice(start, start + size)
-        operator = HessianOperator(model, x[batch], y[batch])
+        operator = HessianOperator(model, x[batch], y[batch], chunk_size=chunk_size, memory_fraction=memory_fraction)
+        chunk_size = operator.chunk_size  # on a GPU it is found by a gradient, for all minibatches once
         gradient = operator.gradient()
         norm = gradient.norm()
         direction = gradient / norm if norm > 0 else gradient

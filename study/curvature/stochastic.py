@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from study.arithmetic import full_precision
 from study.curvature.basis import OrthonormalBasis
 from study.curvature.eigen import Matvec, random_vector
 from study.curvature.lanczos import KrylovSpace
@@ -42,6 +43,7 @@ class Density:
     weights: list[float]
 
 
+@full_precision()
 def trace(
     matvec: Matvec,
     dim: int,
@@ -92,6 +94,7 @@ def trace(
     return Trace(float(captured + samples.mean()), float(samples.std() / vectors**0.5))
 
 
+@full_precision()
 def spectral_density(
     matvec: Matvec,
     dim: int,

@@ -37,10 +37,6 @@ class Augmentation:
             return torch.zeros(images, dtype=torch.int64, device=generator.device)
         return torch.randint(self.outcomes, (images,), generator=generator, device=generator.device)
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw and apply: images (B, C, H, W) to the same shape."""
-        return self.apply(images, self.draw(len(images), generator).to(images.device))
-
 
 def _unchanged(images: Tensor, drawn: Tensor) -> Tensor:
     return images

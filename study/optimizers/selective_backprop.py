@@ -17,7 +17,8 @@ class SelectiveBackprop(SGD):
 
     Selected images wait in a queue until they fill a batch of the incoming size, which is then one step on their mean
     loss; the images left at an epoch's end give one smaller step. With beta 0 everything is selected: SGD. As in the
-    authors' code, a minibatch's losses are compared with a history that already contains them. In the first epoch every
+    authors' code, a minibatch's losses are compared with a history that already contains them (its last `history` ones,
+    where it has more). In the first epoch every
     image is used, which fills the history. The losses for the selection are computed in eval mode (our choice: the
     selection then neither draws dropout masks nor changes batch normalization's running statistics).
 

@@ -24,7 +24,7 @@ from study.training.cuda_graph import WARM_UP_STEPS, GraphedStep
 from study.training.gpu_memory import out_of_gpu_memory, release
 from study.training.loop import Hook, Split, TrainingRun, record_epoch, stacked_minibatches
 from study.training.masks import DropoutMasks
-from study.training.precision import computing_in
+from study.training.precision import computing_in, prepare
 
 GAIN = 1.1
 """Training twice as many networks together must take at most 2 / 1.1 of the time."""
@@ -150,7 +150,8 @@ class StackedNetworks:
     """The forward and backward pass of R networks of one architecture as one program.
 
     The parameters and buffers of all networks are copied into stacked tensors (R, ...), and each network's own become
-    views of its slice, with the strides they had. So every network can still be evaluated and stored by itself.
+    views of its slice, on a GPU in float32's memory order whatever the precision: batch normalisation refuses channels
+    last under vmap there. So every network can still be evaluated and stored by itself.
     `torch.vmap` turns each layer into one call over all networks, a convolution into a grouped one. Values are those of
     each network alone, within rounding.
 
@@ -166,6 +167,8 @@ class StackedNetworks:
         Raises:
             ValueError: the models differ in a parameter's or buffer's name or shape.
         """
+        for model in models:
+            prepare(model, "float32")
         named = [dict(model.named_parameters()) | dict(model.named_buffers()) for model in models]
         shapes = [{name: tensor.shape for name, tensor in own.items()} for own in named]
         if any(own != shapes[0] for own in shapes):

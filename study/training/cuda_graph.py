@@ -152,10 +152,15 @@ class GraphedStep:
             for tensor, value in zip(kind, values, strict=True):
                 tensor.copy_(value)
         loss = self._descend(*inputs)
-        if not all(bool(tensor.isfinite().all()) for tensor in (loss, *(t for kind in state for t in kind))):
+        # A tensor that was not finite before, such as a mask of -inf in a buffer, shows nothing.
+        changes = [
+            [change for change in zip(*kind, strict=True) if change[2].isfinite().all()]
+            for kind in zip(replayed, state, before, strict=True)
+        ]
+        changes.append([(replayed_loss, loss, torch.zeros_like(loss))])
+        if not all(bool(eager.isfinite().all()) for kind in changes for _, eager, _ in kind):
             return loss
-        changes = zip(replayed, state, before, strict=True)
-        differences = [_difference([replayed_loss], [loss]), *(_difference(*change) for change in changes)]
+        differences = [_difference(kind) for kind in changes]
         self._verified = all(difference <= TOLERANCE for difference in differences)
         if not self._verified:
             self._run_eagerly(f"a replay differed from the eager step by {max(differences):.0e} of the step's size")
@@ -199,10 +204,10 @@ def _copy(state: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
     return [[tensor.clone() for tensor in kind] for kind in state]
 
 
-def _difference(replayed: Sequence[Tensor], eager: Sequence[Tensor], before: Sequence[Tensor] | None = None) -> float:
-    """Norm of replayed - eager relative to that of eager - before (default: 0), over all floating-point tensors."""
+def _difference(changes: Sequence[tuple[Tensor, Tensor, Tensor]]) -> float:
+    """Norm of replayed - eager relative to that of eager - before, over all floating-point tensors, given in threes."""
     off = size = torch.zeros((), dtype=torch.float64)
-    for one, other, start in zip(replayed, eager, before or [torch.zeros_like(t) for t in eager], strict=True):
+    for one, other, start in changes:
         if other.is_floating_point():
             off = off.to(other.device) + (one.double() - other.double()).square().sum()
             size = size.to(other.device) + (other.double() - start.double()).square().sum()

@@ -8,10 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from study.pixels import CHUNK, batches
 from study.training.precision import computing_in
-
-CHUNK = 1000
-"""Images per forward pass: enough to keep a core busy, few enough for the activations of resnet18."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +35,9 @@ def evaluate(model: nn.Module, x: Tensor, y: Tensor, *, precision: str = "float3
     loss = torch.zeros((), dtype=torch.float64, device=x.device)
     correct = torch.zeros((), dtype=torch.int64, device=x.device)
     confidence = torch.zeros((), dtype=torch.float64, device=x.device)
-    for start in range(0, len(y), CHUNK):
-        labels = y[start : start + CHUNK]
+    for pixels, labels in batches(model, x, y, CHUNK):
         with computing_in(precision, model):
-            logits = model(x[start : start + CHUNK].float().div_(255))
+            logits = model(pixels)
         loss += F.cross_entropy(logits.double(), labels, reduction="sum")
         correct += (logits.argmax(1) == labels).sum()
         confidence += logits.double().softmax(1).amax(1).sum()

@@ -67,7 +67,9 @@ class Tracking:
             generator=streams.generator(seed, "track", run.state.epochs_done),
             memory_fraction=self.memory_fraction,
         )
-        own = batch_sharpness(model, *batches, batch_size=batch_size, most=MOST_BATCHES)
+        own = batch_sharpness(
+            model, *batches, batch_size=batch_size, most=MOST_BATCHES, memory_fraction=self.memory_fraction
+        )
         model.train(was_training)
         run.state.history[-1] = replace(
             run.state.history[-1],

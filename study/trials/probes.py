@@ -186,7 +186,7 @@ def _minimal_epsilon(network: ProbedNetwork, probe: MinimalEpsilonProbe, results
 
 
 def _landscape(network: ProbedNetwork, probe: LandscapeProbe, results: ProbeResults) -> None:
-    """Losses around the weights; raises ValueError without a parent to interpolate from, or without eigenvectors."""
+    """Losses around the weights; raises ValueError without a parent to interpolate from, or converged eigenvectors."""
     started = time.perf_counter()
     x, y = _subset(network, probe.split, probe.subset_size)
     offsets, losses = LANDSCAPES[probe.kind](network, probe, x, y)
@@ -243,7 +243,7 @@ def _eigenvectors(network: ProbedNetwork, hessian_size: int) -> Sequence[Tensor]
     """The first eigenvectors of the Hessian on `hessian_size` training images, computed once for a network."""
     if hessian_size not in network.eigenvectors:
         x, y = network.splits["train"]
-        vectors = top_eigenvalues(
+        found = top_eigenvalues(
             network.model,
             x,
             y,
@@ -253,10 +253,14 @@ def _eigenvectors(network: ProbedNetwork, hessian_size: int) -> Sequence[Tensor]
             subset_size=None if hessian_size == len(y) else hessian_size,
             generator=streams.generator(network.seed, "spectrum", "train", hessian_size),
             memory_fraction=network.memory_fraction,
-        ).eigenvectors
-        if vectors is None or len(vectors) < LANDSCAPE_DIRECTIONS:
+        )
+        if found.eigenvectors is None:
             raise ValueError("no eigenvectors of this Hessian: the network's output is not finite")
-        network.eigenvectors[hessian_size] = tuple(vectors)
+        if not found.converged or len(found.eigenvectors) < LANDSCAPE_DIRECTIONS:
+            raise ValueError(
+                f"the first {LANDSCAPE_DIRECTIONS} eigenvectors did not converge within {found.matvecs} products"
+            )
+        network.eigenvectors[hessian_size] = tuple(found.eigenvectors)
     return network.eigenvectors[hessian_size]
 
 

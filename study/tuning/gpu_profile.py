@@ -24,8 +24,8 @@ from study.attacks.evaluate import ON_GPU
 from study.curvature import HessianOperator
 from study.data import DATASETS
 from study.models import build
+from study.pixels import CHUNK
 from study.results.folder import Results
-from study.training.evaluation import CHUNK
 from study.training.gpu_memory import out_of_gpu_memory
 from study.trials.device_data import DeviceData
 from study.trials.execute import execute

@@ -2,6 +2,7 @@
 
 import importlib
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from study.curvature import lanczos
 from study.curvature.basis import OrthonormalBasis
 from study.curvature.eigen import RELATIVE_RESIDUAL
 from study.curvature.lanczos import KrylovSpace
+from study.curvature.stochastic import spectral_density, trace
 from tests.curvature.networks import planted, seeded
 
 
@@ -202,6 +204,23 @@ def test_two_ends_of_equal_magnitude_end_the_search() -> None:
     assert result.converged
     assert abs(result.eigenvalues[0]) == pytest.approx(5.0, rel=1e-4)
     assert result.matvecs < 20
+
+
+@pytest.mark.parametrize("method", [lanczos, trace, spectral_density])
+def test_no_setting_of_the_caller_makes_a_method_less_exact(method: Callable[..., object]) -> None:
+    matvec, _ = planted([5.0, -4.0, *bulk(50)])
+    settings, before = set(), torch.get_float32_matmul_precision()
+
+    def looks(v: Tensor) -> Tensor:
+        settings.add(torch.get_float32_matmul_precision())
+        return matvec(v)
+
+    torch.set_float32_matmul_precision("medium")
+    try:
+        method(looks, 52, generator=seeded(0))
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert settings == {"highest"}
 
 
 def test_requests_that_cannot_be_served_are_refused() -> None:

@@ -43,6 +43,22 @@ def test_softmax_regression_has_its_closed_form() -> None:
     assert operator.matvecs == operator.dim == 24
 
 
+@pytest.mark.parametrize("forward_over_reverse", [False, True])
+@pytest.mark.parametrize("margin", [8, 20, 40])
+def test_a_confident_network_in_float32_has_its_closed_form(margin: int, forward_over_reverse: bool) -> None:
+    x, y = torch.tensor([[1.0, -2.0, 0.5]]), torch.tensor([1])
+    model = nn.Linear(3, 4, bias=False).eval()
+    with torch.no_grad():  # whole logits: a float32 network that rounds nothing
+        model.weight.copy_(torch.tensor([[0, 0, -2], [margin, 0, 0], [0, 1, 0], [1, 0, 4]]))
+        p = torch.softmax(model(x).double(), dim=1)[0]
+    off_diagonal = -p[:, None] * p * (1 - torch.eye(4))
+    a = off_diagonal - torch.diag(off_diagonal.sum(1))  # rows sum to 0, so p_y (1 - p_y) need not cancel
+    truth = torch.einsum("ij,k,l->ikjl", a, x[0].double(), x[0].double()).reshape(12, 12)
+    operator = HessianOperator(model, x, y, forward_over_reverse=forward_over_reverse)
+    measured = torch.stack([operator.matvec(e) for e in torch.eye(12, dtype=torch.float64)])
+    assert relative(measured - truth, truth) < 1e-6
+
+
 def test_gradient_is_that_of_the_mean_loss() -> None:
     x, y = images(23)
     model = conv_relu()

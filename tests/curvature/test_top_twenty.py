@@ -48,6 +48,16 @@ def test_the_weakest_is_known_as_well_as_the_strongest() -> None:
     assert not any(flag for flag, bad in zip(by_residual.converged_each, wrong, strict=True) if bad)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_weak_eigenvalues_of_a_steep_spectrum_are_not_joined(seed: int) -> None:
+    spectrum = torch.arange(1, 1001, dtype=torch.float64) ** -2.5  # the twentieth is a 1,800th of the first
+    result = lanczos(
+        lambda v: spectrum * v, 1000, count=20, tolerance=1e-4, relative_error=1e-4, generator=seeded(seed)
+    )
+    assert result.converged and all(result.converged_each)
+    assert result.eigenvalues == pytest.approx(spectrum[:20].tolist(), rel=1e-4)
+
+
 @pytest.mark.parametrize("max_matvecs", range(20, 60, 4))
 def test_an_eigenvalue_is_flagged_as_converged_only_if_it_is_accurate(max_matvecs: int) -> None:
     spectrum = [20.0 * 0.85**k for k in range(20)]

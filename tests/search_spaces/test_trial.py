@@ -58,6 +58,7 @@ def test_an_attack_without_an_epsilon_is_refused() -> None:
 def test_zero_and_zero_point_zero_are_one_trial() -> None:
     assert replace(BASE, momentum=0) == BASE
     assert replace(BASE, momentum=0).trial_id == BASE.trial_id
+    assert replace(BASE, target_loss=1).trial_id == replace(BASE, target_loss=1.0).trial_id
 
 
 def test_the_rate_of_the_ratio_regime_at_batch_64_is_the_fixed_rate_to_the_bit() -> None:
@@ -67,7 +68,11 @@ def test_the_rate_of_the_ratio_regime_at_batch_64_is_the_fixed_rate_to_the_bit()
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("batch_size", 0), ("epochs", -1), ("learning_rate", 0), ("batch_size", 1.5), ("adversarial_epsilon", 8)],
+    [
+        *[("batch_size", 0), ("batch_size", 1.5), ("epochs", -1), ("adversarial_epsilon", 8)],
+        *[("learning_rate", 0), ("learning_rate", float("inf")), ("momentum", -0.5), ("momentum", float("nan"))],
+        *[("weight_decay", -1), ("target_loss", 0), ("target_loss", -1)],
+    ],
 )
 def test_what_no_run_can_have_is_refused(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=field):

@@ -72,6 +72,16 @@ def test_gradients_and_evaluation_of_every_model_are_each_networks_own(name: str
         assert accuracy == (logits.argmax(1) == labels).double().mean()
 
 
+def test_on_a_gpu_networks_are_stacked_in_the_memory_order_of_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    last, first = torch.channels_last, torch.contiguous_format
+    monkeypatch.setattr(  # a CPU keeps a model's order
+        "study.training.batched.prepare",
+        lambda model, name: model.to(memory_format=first if name == "float32" else last),
+    )
+    stacked = StackedNetworks([model_of("c1", seed).to(memory_format=last) for seed in range(2)])
+    assert all(weights.is_contiguous() for weights in stacked.weights.values())
+
+
 @pytest.mark.parametrize("model", ["m1_8", "stdcnn"])
 @pytest.mark.parametrize("augmentation", ["none", "crop_flip"])
 def test_seeds_rates_momenta_and_schedules_train_together(model: str, augmentation: str) -> None:

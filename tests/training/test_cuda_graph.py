@@ -103,6 +103,14 @@ def test_a_graph_that_fails_or_errs_is_dropped_with_one_line(graphs: StandIn, wh
     assert not run.state.replayed and why in run.state.not_replayed
 
 
+def test_a_buffer_that_holds_infinities_does_not_keep_a_replay_from_being_verified() -> None:
+    model = model_of("m1_8")
+    model.register_buffer("mask", torch.full((2, 2), -torch.inf).triu(1))
+    assert trained(graphed(StandIn(), model)).state.replayed
+    with pytest.warns(RuntimeWarning, match="a replay differed"):
+        trained(graphed(Forgets(), model))
+
+
 def test_layers_that_draw_by_themselves_are_not_replayed() -> None:
     def network() -> nn.Module:
         model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(28 * 28, 10))
@@ -179,13 +187,19 @@ def test_cuda_graphs_replay_what_eager_steps_do(name: str, arithmetic: str) -> N
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("arithmetic", ["float32", "tf32", "bf16"])
 @pytest.mark.parametrize("name", ["m1_20", "stdcnn", "c1"])
-def test_networks_together_on_a_gpu_are_those_trained_alone_also_beside_a_diverging_one(name: str) -> None:
+def test_networks_together_on_a_gpu_are_those_trained_alone_also_beside_a_diverging_one(
+    name: str, arithmetic: str
+) -> None:
     images, few = on_cuda(name)
 
+    def one(seed: int, rate: float) -> TrainingRun:
+        model = prepare(model_of(name, seed).cuda(), arithmetic)
+        return graphed(CudaGraphs(), model, learning_rate=rate, seed=seed, precision=arithmetic)
+
     def runs() -> list[TrainingRun]:
-        rates = enumerate((1e-3, 1e30, 2e-3))
-        return [graphed(CudaGraphs(), model_of(name, seed).cuda(), learning_rate=r, seed=seed) for seed, r in rates]
+        return [one(seed, rate) for seed, rate in enumerate((1e-3, 1e30, 2e-3))]
 
     batched, single = runs(), runs()
     train_batched(batched, train=images, validation=few)
@@ -193,5 +207,5 @@ def test_networks_together_on_a_gpu_are_those_trained_alone_also_beside_a_diverg
     for seed in (0, 2):
         train(single[seed], train=images, validation=few)
         assert batched[seed].state.replayed and batched[seed].state.history[-1].train_loss == pytest.approx(
-            single[seed].state.history[-1].train_loss, rel=1e-2
+            single[seed].state.history[-1].train_loss, rel=1e-2 if arithmetic == "float32" else 5e-2
         )

@@ -177,7 +177,8 @@ def test_adversarial_minibatches_are_made_with_the_current_weights_in_eval_mode(
     set_dropout_generator(theirs, streams.generator(3, "dropout", 0))
     optimizer = torch.optim.SGD(theirs.parameters(), lr=0.05, momentum=0.9, fused=True)
     for batch in order.split(50):
-        images = AUGMENTATIONS["crop_flip"](x[batch], draws).float() / 255
+        drawn = AUGMENTATIONS["crop_flip"].draw(len(batch), draws)
+        images = AUGMENTATIONS["crop_flip"].apply(x[batch], drawn).float() / 255
         adversarial = careless_fgsm(theirs.eval(), images, y[batch], torch.Generator()).detach()
         optimizer.zero_grad()
         F.cross_entropy(theirs.train()(adversarial), y[batch]).backward()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from search_spaces import (
     SpectrumProbe,
     Trial,
 )
+from study.curvature import top_eigenvalues
 from study.models import MODELS
 from study.results import checkpoints
 from study.results.answers import answered
@@ -78,6 +80,14 @@ def test_every_kind_of_probe_is_answered_once_and_stored(results: Results) -> No
     assert losses[np.flatnonzero(fractions == 1.0)] == pytest.approx(row["test_loss"], rel=1e-5)
     assert np.mean(arrays["lambda1_x_test"]) == pytest.approx(row["lambda1_x_test"], rel=1e-5)
     assert arrays[landscapes["line"]["losses"]].min() > 0
+
+
+def test_no_landscape_is_drawn_along_eigenvectors_that_have_not_converged(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("study.trials.probes.top_eigenvalues", partial(top_eigenvalues, max_matvecs=3))
+    with pytest.raises(ProbeError, match="the first 2 eigenvectors did not converge within 3 products"):
+        run(PARENT, results, frozenset({LandscapeProbe("line", "train", 30, hessian_size=30)}))
 
 
 def test_answers_whose_arrays_are_damaged_are_computed_again_and_the_others_stay(

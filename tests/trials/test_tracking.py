@@ -67,6 +67,18 @@ def test_a_curvature_that_cannot_be_computed_costs_the_tracking_alone(
     assert "the curvature was not tracked: derivative for hardsigmoid" in log.read_text()
 
 
+def test_tracking_keeps_to_the_trials_share_of_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = set()
+
+    def budget(device: torch.device, share: float) -> int:
+        shares.add(share)
+        return 2**20
+
+    monkeypatch.setattr("study.curvature.operator.memory_budget", budget)
+    run(tmp_path, one(), track=100.0, memory_fraction=0.25)
+    assert shares == {0.25}
+
+
 def test_the_last_epoch_holds_what_the_trained_network_has(tmp_path: Path) -> None:
     planned, data = one(), small.tensors()
     row = run(tmp_path, planned, track=20.0)
