@@ -1,6 +1,6 @@
-"""What the reference study found: docs/reference.md, written from its rows in docs/reference/rows.parquet.
+"""What the reference study found: docs/reference.md and its picture, written from its rows.
 
-python -m benchmarks.reference > docs/reference.md
+python -m benchmarks.reference --picture docs/report.png > docs/reference.md
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, cast
@@ -15,12 +16,18 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from PIL import Image
 
+from analysis import theme
 from analysis.claims.claim import to_frame
 from analysis.claims.looks import DECIDED
 from analysis.claims.prospects import claims_about
 from analysis.claims.stratum import Stratum
+from analysis.figures import Figure, FigureData, FigureGroup, lead, study_figures
+from analysis.figures.curve_sets import Setup
+from analysis.figures.figure import WIDTH
 from analysis.findings import Findings, find
+from analysis.output import export
 from analysis.output.conclusion import conclude
 from analysis.published import published
 from analysis.tables.table import StudyTable, load
@@ -49,7 +56,7 @@ def page(location: str | Path) -> Iterator[str]:
     yield "# The reference study: paper A on real images at full size"
     yield ""
     yield from _paragraph(
-        "Written by `python -m benchmarks.reference > docs/reference.md` from the rows in "
+        "Written by `python -m benchmarks.reference --picture docs/report.png > docs/reference.md` from the rows in "
         "[reference/rows.parquet](reference/rows.parquet). Their whole report, with every curve and test:"
     )
     yield "```sh"
@@ -323,7 +330,7 @@ def _cost(rows: pa.Table, study: Mapping[str, Any], table: StudyTable) -> Iterat
     yield "python -m study.pack docs/reference/rows.parquet results/reference"
     yield f"python -m study.run {_options(asked)} --results results/reference"
     yield "python -m study.pack results/reference docs/reference/rows.parquet"
-    yield "python -m benchmarks.reference > docs/reference.md"
+    yield "python -m benchmarks.reference --picture docs/report.png > docs/reference.md"
     yield "```"
 
 
@@ -336,6 +343,27 @@ def _options(asked: Mapping[str, Any]) -> str:
     """The options of the request, without the folder that it was made in."""
     options = shlex.split(asked["command"].partition("study.run ")[2])
     return shlex.join(without(options, "--results"))
+
+
+def picture(table: StudyTable) -> Image.Image:
+    """A row for each data set and model: accuracy under PGD, and λ₁, of its regimes."""
+    data = FigureData(table)
+    setups: dict[Setup, list[FigureGroup]] = {}
+    for group in study_figures(data):
+        setups.setdefault(group.setup, []).append(group)
+    rows = [[_drawn(figure) for figure in first.figures] for groups in setups.values() if (first := lead(data, groups))]
+    width, height = (max(image.size[k] for row in rows for image in row) for k in (0, 1))
+    whole = Image.new("RGB", (2 * width, height * len(rows)), "white")
+    for place, row in enumerate(rows):
+        for column, image in enumerate(row):
+            whole.paste(image, (column * width, place * height))
+    return whole
+
+
+def _drawn(figure: Figure) -> Image.Image:
+    config = theme.config() | {"background": "#ffffff", "font": "DejaVu Sans", "padding": 12}  # it has "λ₁"
+    title = {"text": figure.title}
+    return Image.open(BytesIO(export.picture(figure.spec() | {"width": WIDTH, "title": title, "config": config})))
 
 
 def _paragraph(text: str) -> Iterator[str]:
@@ -354,8 +382,11 @@ def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[st
 
 
 def main() -> None:
-    """Print the page."""
-    argparse.ArgumentParser(prog="python -m benchmarks.reference", description=__doc__).parse_args()
+    """Print the page, and draw its picture if that is asked."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.reference", description=__doc__)
+    parser.add_argument("--picture", metavar="FILE", help="write the picture there, as PNG")
+    if file := parser.parse_args().picture:
+        picture(load(ROWS)).quantize(128).save(file, optimize=True)
     for line in page(ROWS):
         print(line)
 
