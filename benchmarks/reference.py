@@ -106,8 +106,9 @@ def _decided(findings: Findings) -> Iterator[str]:
     found = conclude(findings.verdicts)
     yield "## What is decided"
     yield ""
-    if found.decided or found.differ:
-        yield from _paragraph(f"As a whole: {found.found}.")
+    words = ("Supported", "Refuted", "Dependent on the attack's loss", "Supported wherever run", "Refuted where run")
+    if told := [f"{word}: {', '.join(claims)}." for word, claims in zip(words, found, strict=False) if claims]:
+        yield from _paragraph(f"Claims as a whole. {' '.join(told)}")
     rows = _strata(findings, DECIDED)
     if not rows:
         yield from _paragraph(

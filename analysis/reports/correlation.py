@@ -11,7 +11,7 @@ from analysis.reports.associations import study_associations
 from analysis.reports.environments import sign_errors
 from analysis.statistics.correlations import kendall_by_group, kendall_p
 from analysis.statistics.intervals import Z_VARIANCE, continuity_tau, fisher_z_interval, random_effects
-from analysis.statistics.thresholds import MIN_BATCH_SIZES, MIN_SEEDS, MIN_SPAN
+from analysis.statistics.thresholds import LOOKS, MIN_BATCH_SIZES, MIN_SEEDS, MIN_SPAN
 from analysis.tables.cells import cells as cells_of
 from analysis.tables.epsilons import at_headline
 from analysis.tables.looks import looks
@@ -74,9 +74,9 @@ def _report(table: StudyTable) -> CorrelationReport:
     summaries = _as_rows(forest[forest["scope"] != "stratum"])
     tables = [frame for frame in (everything, summaries) if len(frame)]
     correlations = pd.concat(tables, ignore_index=True)[list(COLUMNS)] if tables else everything
-    if again:  # a p-value may have been read once for each stage (Bonferroni)
+    if again:  # a p-value may be read once at each stage (Bonferroni)
         for frame in (correlations, forest):
-            frame["p"] = np.minimum(frame["p"] * len(again.each), 1.0)
+            frame["p"] = np.minimum(frame["p"] * len(LOOKS), 1.0)
     return CorrelationReport(correlations, forest)
 
 

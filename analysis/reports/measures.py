@@ -15,7 +15,7 @@ from analysis.statistics.correlations import granulated_by_group, partial_spearm
 from analysis.statistics.estimates import mean_of_seeds
 from analysis.statistics.groups import group_codes
 from analysis.statistics.multiplicity import benjamini_yekutieli
-from analysis.statistics.thresholds import FLOOR, MIN_SEEDS, SIGNIFICANCE, few_diverged, untrained_accuracy
+from analysis.statistics.thresholds import FLOOR, LOOKS, MIN_SEEDS, SIGNIFICANCE, few_diverged, untrained_accuracy
 from analysis.tables.cells import CELL
 from analysis.tables.cells import cells as cells_of
 from analysis.tables.epsilons import at_headline
@@ -101,16 +101,17 @@ def _report(table: StudyTable) -> MeasureReport:
             keys = seen.strata[list(CURVE)]
             strata.append(taus.assign(sharpness=s, robustness=r).merge(keys, left_on="stratum", right_index=True))
     frame = pd.DataFrame(summary).reindex(columns=list(COLUMNS))
-    if again:  # a difference may have been looked at once for each stage (Bonferroni)
-        frame["p"] = np.minimum(frame["p"] * len(again.each), 1.0)
+    columns = [*CURVE, "sharpness", "robustness", "estimate", "low", "high", "p", "n", "batch_sizes", "note"]
+    along = pd.concat(strata, ignore_index=True) if strata else pd.DataFrame(columns=columns)
+    if again:  # a p-value may be read once at each stage (Bonferroni)
+        for found in (frame, along):
+            found["p"] = np.minimum(found["p"].astype(float) * len(LOOKS), 1.0)
     frame["q"] = benjamini_yekutieli(frame["p"].to_numpy(dtype=float))
     sure = frame["q"] <= SIGNIFICANCE
     verdict = np.select([sure & (frame["difference"] < 0), sure & (frame["difference"] > 0)], [BETTER, WORSE], OPEN)
     frame["against_lambda1"] = pd.Series(verdict, index=frame.index).where(frame["p"].notna())
     if not again:
         frame = _with_counterexamples(frame, table, networks, sharp)
-    columns = [*CURVE, "sharpness", "robustness", "estimate", "low", "high", "p", "n", "batch_sizes", "note"]
-    along = pd.concat(strata, ignore_index=True) if strata else pd.DataFrame(columns=columns)
     return MeasureReport(frame, along[columns].rename(columns={"estimate": "tau"}))
 
 

@@ -37,9 +37,11 @@ class RunLock:
     """A context manager: only one command runs on the folder at a time.
 
     The lock is a small file, `run.json`, which a thread renews at every heartbeat. The lock of a dead command is
-    ignored: at once if it ran on this machine, else STALE_SECONDS after its last heartbeat, which is waited for. The
-    lock is advisory: two commands started within the same second both begin, and the one that wrote first ends at its
-    next heartbeat. That wastes work but harms no row, as every row is written whole.
+    ignored: at once if it ran on this machine, else STALE_SECONDS after its last heartbeat, which is waited for. So is
+    that of a command with this one's host and process id: the dead predecessor in a container that was started again,
+    or a command in another container of the same name. The lock is advisory: two commands started within the same
+    second both begin, and the one that wrote first ends at its next heartbeat. That wastes work but harms no row, as
+    every row is written whole.
 
     A command that was suspended for longer than STALE_SECONDS (a sleeping laptop, SIGSTOP) may find on waking that
     another command has taken the lock, and perhaps has finished since: it then ends as by Ctrl-C.
@@ -56,7 +58,7 @@ class RunLock:
 
     def __enter__(self) -> RunLock:
         other = running_command(self._results)
-        if other and other.get("host") != socket.gethostname():
+        if other and (other.get("host") != socket.gethostname() or _is_namesake(other)):
             other = self._next_heartbeat(other)
         if other:
             raise ResultsInUseError(
@@ -157,13 +159,16 @@ def _seconds_left(lock: dict[str, Any]) -> float:
     return max(1.0, STALE_SECONDS - (time.time() - float(lock["at"])))
 
 
+def _is_namesake(lock: dict[str, Any]) -> bool:
+    """Whether another process had the lock that has the id of this one."""
+    return lock["pid"] == os.getpid() and not any(held.is_mine(lock) for held in _held)
+
+
 def _alive(lock: dict[str, Any]) -> bool:
     if abs(time.time() - lock["at"]) > STALE_SECONDS:
         return False
     if lock.get("host") != socket.gethostname():
         return True
-    if lock["pid"] == os.getpid():  # a container that restarts has the same host, and its commands the same ids
-        return any(held.is_mine(lock) for held in _held)
     try:
         os.kill(lock["pid"], 0)
     except ProcessLookupError:

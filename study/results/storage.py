@@ -162,7 +162,7 @@ class Storage:
         name = f".*.{'[0-9a-f]' * 32}.tmp"  # as `write_once` names them
         root = Path(self._root)
         for file in [] if self.remote else [*root.glob(name), *root.glob(f"*/{name}")]:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 if time.time() - file.stat().st_mtime > UNFINISHED_SECONDS:
                     file.unlink()
 

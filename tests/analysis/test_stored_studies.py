@@ -26,4 +26,4 @@ def test_the_report_of_the_example_decides_claims(tmp_path: Path) -> None:
     verdicts = pd.read_csv(tmp_path / "claims.csv").set_index(["claim", "loss"])["verdict"]
     assert verdicts["A6", "ce"] == verdicts["A6", "stable"] == "refuted"
     assert (verdicts["A20"] == "supported").all()
-    assert "changes with the batch size even where the learning rate grows with it" in page.read_text()
+    assert "can change with the batch size even where the learning rate grows with it" in page.read_text()

@@ -185,13 +185,17 @@ def _in(verdict: Verdict, state: str) -> list[Stratum]:
 def _tests(both: Sequence[Verdict]) -> Context:
     """A row for what each test found; one for both losses where they say the same."""
     found: dict[str, dict[tuple[str, str, str], list[str]]] = {}
+    protocols: dict[str, set[str]] = {}
+    for s in (s for verdict in both for s in _in(verdict, "run")):
+        protocols.setdefault(s.name, set()).add(s.protocol)
     for verdict in both:
         for s in _in(verdict, "run"):
-            losses = found.setdefault(s.name, {}).setdefault((s.verdict, s.text, s.reason), [])
+            test = f"{s.name} ({s.protocol})" if len(protocols[s.name]) > 1 else s.name
+            losses = found.setdefault(test, {}).setdefault((s.verdict, s.text, s.reason), [])
             losses.append(name(verdict.loss).removesuffix(" loss") if verdict.loss else "")
     attacked = both[0].loss is not None
     rows = [
-        (test, ["both" if len(losses) > 1 else losses[0]] if attacked else [], word(verdict), text, reason)
+        (test, ["both" if len({*losses}) > 1 else losses[0]] if attacked else [], word(verdict), text, reason)
         for test, outcomes in found.items()
         for (verdict, text, reason), losses in outcomes.items()
     ]
@@ -200,7 +204,7 @@ def _tests(both: Sequence[Verdict]) -> Context:
 
 def _left(both: Sequence[Verdict], state: str) -> str:
     """How many of the tests are not run or not complete, of which networks, and why: once where the losses agree."""
-    texts: dict[str, str] = {}
+    texts: dict[str, list[str]] = {}
     for verdict in both:
         if strata := _in(verdict, state):
             total = sum(s.counted for s in verdict.strata)
@@ -209,9 +213,12 @@ def _left(both: Sequence[Verdict], state: str) -> str:
             reasons = [*dict.fromkeys(s.reason for s in strata if s.verdict == "not run")][:SEVERAL]
             said = f"{len(strata)} of {total} test{'s' if total > 1 else ''}"
             said += f" ({'; '.join([*networks[:MOST_NETWORKS], *more])})"
-            texts.setdefault(": ".join([said, *filter(None, ["; ".join(reasons)])]), name(verdict.loss or ""))
+            texts.setdefault(": ".join([said, *filter(None, ["; ".join(reasons)])]), []).append(
+                name(verdict.loss or "")
+            )
     return " ".join(
-        f"{state.capitalize()}{f' on the {loss}' if len(texts) > 1 else ''}: {said}." for said, loss in texts.items()
+        f"{state.capitalize()}{f' on the {losses[0]}' if len(losses) < len(both) else ''}: {said}."
+        for said, losses in texts.items()
     )
 
 

@@ -18,7 +18,7 @@ PLAIN: dict[str, tuple[str, str]] = {
     ),
     "A6": (
         "adversarial accuracy stays level where the learning rate grows with the batch size",
-        "adversarial accuracy changes with the batch size even where the learning rate grows with it",
+        "adversarial accuracy can change with the batch size even where the learning rate grows with it",
     ),
     "A8": (
         "the Hessian's top eigenvalue does not always explain adversarial robustness",
@@ -50,7 +50,7 @@ PLAIN: dict[str, tuple[str, str]] = {
     ),
     "A15": (
         "at a constant ratio of learning rate to batch size, momentum changes neither accuracy nor robustness",
-        "momentum changes accuracy or robustness even at a constant ratio of learning rate to batch size",
+        "momentum can change accuracy or robustness even at a constant ratio of learning rate to batch size",
     ),
     "B11": (
         "SVRG, noisy SGD and selective backprop are mostly no more robust than minibatch SGD",
@@ -59,7 +59,7 @@ PLAIN: dict[str, tuple[str, str]] = {
 }
 """Claim -> what can be said of it in a title when it is supported, and when it is refuted; the foremost first.
 
-A claim of all networks is refuted by one of them, so its refutation says "not always".
+A claim of all networks is refuted by one of them, so its refutation says "not always", "not on every curve" or "can".
 """
 
 COUNTED: dict[Standing, str] = {
