@@ -19,7 +19,7 @@ from analysis.figures.figure_data import curve_id
 from analysis.figures.forest import forest_figures
 from analysis.figures.labels import END_LABELS, LINE
 from analysis.figures.natural_training import REGIMES
-from analysis.figures.plane import CONFIRMED, arrow_figure, scatter_figure
+from analysis.figures.plane import CONFIRMED, TEXTS, arrow_figure, scatter_figure
 from analysis.findings import find
 from analysis.output.latex import latex_tables
 from analysis.output.page.charts import Charts
@@ -377,22 +377,37 @@ def plane(table: StudyTable, **choices: Any) -> Figure:
     return figure
 
 
-def test_scatter_plots_of_one_setup_share_both_axes_and_join_each_curve() -> None:
+def test_a_scatter_plot_joins_each_curve_and_its_axes_hold_every_network() -> None:
     table = from_rows(regimes(fgsm=line(0.5, -0.05), log2_lambda1=line(1.0, 0.8)))
-    figures = [plane(table, attack=attack, loss=loss) for attack in ("fgsm", "pgd") for loss in ("ce", "stable")]
-    axes = [str([f.spec()["encoding"][axis]["scale"]["domain"] for axis in "xy"]) for f in figures]
-    assert len(set(axes)) == 1
-    assert len(figures[0].data[DATA]) == 15
-    lines = re.findall(r'aria-roledescription="line mark" d="(M[^"]*)"', draws(figures[0]))
+    figure = plane(table)
+    assert len(figure.data[DATA]) == 15
+    encoding = figure.spec()["encoding"]
+    for axis, field in (("x", "lambda1_seeds"), ("y", "accuracy_seeds")):
+        low, high = encoding[axis]["scale"]["domain"]
+        assert all(low < seed < high for record in figure.data[DATA] for seed in record[field])
+    lines = re.findall(r'aria-roledescription="line mark" d="(M[^"]*)"', draws(figure))
     assert [line.count("L") for line in lines] == [4, 4, 4]
 
 
-def test_scatter_plots_write_batch_sizes_apart() -> None:
+def test_a_scatter_plot_names_each_curve_and_the_batch_sizes_of_its_ends() -> None:
+    planted = {"log2_lambda1": line(1.0, 0.8), "noise": 0.0, "lambda_noise": 0.0}
+    rows = [
+        row
+        for m in (0.0, 0.9)
+        for row in curve_rows(regime="lr_bs", momentum=m, fgsm=line(0.4 + m / 3, -0.05), **planted)
+    ]
+    figure = plane(from_rows(rows))
+    written = [record["text"] for record in figure.data[TEXTS]]
+    assert sorted(written) == sorted(["LR/BS, m 0", "LR/BS, m 0.9", *2 * ("16", "1,024")])
+    assert "Open marks: momentum 0." in figure.caption
+
+
+def test_texts_beside_marks_cover_neither_marks_nor_each_other() -> None:
     rows = curve_rows(regime="lr", batch_sizes=SIZES, noise=0.0, lambda_noise=0.0)  # batch 64 is on two curves
     figure = plane(from_rows(rows))
-    assert "6 points, means over seeds." in figure.caption
-    written = [r["text"] for r in figure.data[DATA] if r["text"]]
-    assert 1 <= len(written) <= 4  # around the one place where all marks are
+    assert "A mark is the mean of 3 networks" in figure.caption
+    written = [record["text"] for record in figure.data[TEXTS]]
+    assert 1 <= len(written) <= 5  # around the one place where all marks are
     assert len(set(written)) == len(written)
 
 
