@@ -24,6 +24,7 @@ from analysis.figures.figure import (
     Spec,
     curve_channels,
     encoded,
+    file_name,
     layer,
     layered,
     rounded,
@@ -55,7 +56,7 @@ def scatter_figure(
     under = _under(attack, loss, epsilon)
     records = _records(shown)
     return Figure(
-        name="-".join((*setup.slug, "plane", attack, loss, split)),
+        name=file_name(*setup.slug, "plane", attack, loss, split),
         title=f"{setup.title}: λ₁ and accuracy under {under}",
         template=_plane(styles, split, f"accuracy under {name(attack)}, ε = {epsilon:g}", *limits),
         data={DATA: records, TEXTS: _texts(records, styles, limits)},
@@ -94,7 +95,7 @@ def arrow_figure(data: FigureData, setup: Setup, pairs: pd.DataFrame) -> Figure 
     left = f" Not drawn: {others} that are not confirmed." if others else ""
     return replace(
         plane,
-        name="-".join((*setup.slug, "counterexamples", attack, f"eps{epsilon:g}", loss, split)),
+        name=file_name(*setup.slug, "counterexamples", attack, f"eps{epsilon:g}", loss, split),
         title=f"{setup.title}: counterexamples under {under}",
         template=plane.template | {"layer": [line, *_arrow_marks(), *points]},
         data={**plane.data, PAIRS: arrows},
