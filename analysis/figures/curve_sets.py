@@ -130,11 +130,13 @@ def by_momentum(regime: str, momenta: Iterable[float], title: str = "") -> Curve
 def curve_sets(run: Collection[tuple[str, float]]) -> list[CurveSet]:
     """The curve sets for the (regime, momentum) pairs of a study: all regimes, then the momenta of each regime.
 
-    The regimes are compared at the smallest momentum that most of them share. In the natural-training paper that
-    is 0, which the benchmark alone does not have. A regime with a single momentum has no set of its own.
+    The regimes are compared at the smallest momentum that most of those with several share, and a regime with a single
+    one at that: in the natural-training paper LR and LR/BS at 0, the benchmark at 0.9. A regime with a single momentum
+    has no set of its own.
     """
     momenta = {regime: sorted({m for r, m in run if r == regime}) for regime in in_order({r for r, _ in run})}
-    shared = max(sorted({m for _, m in run}), key=lambda m: sum(m in own for own in momenta.values()))
+    choices = [own for own in momenta.values() if len(own) > 1] or list(momenta.values())
+    shared = max(sorted({m for own in choices for m in own}), key=lambda m: sum(m in own for own in choices))
     regimes = by_regime((regime, shared if shared in own else min(own)) for regime, own in momenta.items())
     return [regimes, *(by_momentum(regime, own) for regime, own in momenta.items() if len(own) > 1)]
 
