@@ -50,11 +50,13 @@ PRINT_FONT = "Roboto, Arial, sans-serif"
 """Font of exported figures; vl-convert includes Roboto."""
 
 SOLID = [1, 0]
-DASHES: dict[str, list[int]] = {name(loss): SOLID for loss in ("stable", "dlr", "any_loss")} | {name("ce"): [4, 3]}
-"""Loss that an attack follows -> the dashes of its lines. Marks on dashed lines are hollow."""
+_SOLID_KINDS = ("clean", "eigenvalue", "training set", *map(name, ("stable", "dlr", "any_loss")))
+_DASHED_KINDS = (name("ce"), "test set")
+DASHES = dict.fromkeys(_SOLID_KINDS, SOLID) | {kind: [4, 3] for kind in _DASHED_KINDS}
+"""Kind of a line (an attack's loss, the images of an eigenvalue) -> its dashes. Marks on dashed lines are hollow."""
 
 OTHER_DASHES = [1, 3]
-"""Dashes of any other loss."""
+"""Dashes of any other kind."""
 
 
 @dataclass(frozen=True)

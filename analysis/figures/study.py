@@ -63,7 +63,7 @@ def _group(data: FigureData, setup: Setup, curves: CurveSet) -> FigureGroup:
     figures = [data.once(clean_figure, setup, curves)]
     for epsilon, (_, attack) in zip(epsilons, asked, strict=True):
         figures.append(data.once(accuracy_figure, setup, curves, attack=attack, epsilon=epsilon))
-    figures += [data.once(lambda1_figure, setup, curves, split=split) for split in ("train", "test")]
+    figures.append(data.once(lambda1_figure, setup, curves))
     shown = headline if headline in epsilons or not epsilons else epsilons[-1]
     return FigureGroup(setup, curves, tuple(f for f in figures if f is not None), shown)
 
