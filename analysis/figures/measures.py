@@ -55,7 +55,7 @@ def _figure(number: int, keys: tuple[object, ...], rows: pd.DataFrame) -> Figure
         title=f"{where}, {curves}: which measure orders the networks of a curve",
         template=_template(records),
         data={DATA: records},
-        caption=f"Kendall's τ of sharpness and robustness along the batch size, mean over {curves}. Blue: the sharper "
+        caption="Kendall's τ of sharpness and robustness along the batch size, mean over the curves. Blue: the sharper "
         "network is the less robust one; red: the more robust one. ▲ and ▼: shown to order them better or worse than "
         "λ₁ on the training set (sign-error along the batch size, q ≤ .05).",
         description=f"{where}: Kendall's tau of {rows['sharpness'].nunique()} measures of sharpness with "

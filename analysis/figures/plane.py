@@ -311,7 +311,7 @@ def _points(styles: tuple[SeriesStyle, ...]) -> list[Spec]:
             color=colour, shape=shape, fill=open_at_0, opacity=pale, tooltip=[encoded(one) for one in shown],
         ),
         layer(text | {"opacity": 0.8}, "!datum.is_name", text={"field": "text"}) | texts,
-        layer(text | {"fontWeight": 600}, "datum.is_name", text={"field": "text"}, color=colour) | texts,
+        layer(text | {"fontWeight": 600}, "datum.is_name", text={"field": "text"}) | texts,
     ]  # fmt: skip
 
 

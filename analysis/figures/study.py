@@ -83,7 +83,7 @@ def lead(data: FigureData, groups: Sequence[FigureGroup]) -> Lead | None:
     The attack of each is the strongest of those that most networks met. Where no network has lambda1: accuracy against
     batch size, of the setup with most networks. None if none was attacked.
     """
-    regimes = [group for group in groups if group.curves.by == "regime"]
+    regimes = list({group.setup: group for group in reversed(groups) if group.curves.by == "regime"}.values())[::-1]
     asked = [(group, found) for group in regimes if (found := _strongest(data, group)) is not None]
     if not asked:
         return None

@@ -432,25 +432,30 @@ def test_texts_beside_marks_cover_neither_marks_nor_each_other() -> None:
     assert len(set(written)) == len(written)
 
 
-def test_the_forest_shows_the_tau_of_every_stratum_under_both_losses() -> None:
+def test_the_forest_shows_the_tau_of_every_stratum_under_both_losses_in_their_order() -> None:
     table = from_rows(regimes(fgsm=line(0.5, -0.05), log2_lambda1=line(1.0, 0.8)))
     forest = correlation_report(table).forest
     (figure,) = forest_figures(forest, attack="fgsm", curvature="lambda1_test")
     strata = forest.query("scope == 'stratum' and attack == 'fgsm' and curvature == 'lambda1_test'")
     for loss, kind in (("ce", PUBLISHED), ("stable", STABLE)):
         shown = [r["tau"] for r in figure.data[DATA] if r["kind"] == kind]
-        assert shown[:-1] == pytest.approx(list(strata[strata["loss"] == loss]["estimate"]))  # the last is their mean
-    draws(figure)
+        assert shown[:-1] == pytest.approx(sorted(strata[strata["loss"] == loss]["estimate"]))  # the last is their mean
+    for text in ("LR, m 0", "less robust", "more robust"):
+        assert f">{text}<" in draws(figure)
 
 
-def test_there_is_a_forest_for_each_number_of_epochs_with_the_mean_of_its_own_strata() -> None:
+def test_there_is_a_forest_for_each_data_set_and_number_of_epochs_and_a_mean_of_three_curves_or_more() -> None:
     planted = {"fgsm": line(0.5, -0.05), "noise": 0.0}
-    rows = curve_rows(batch_sizes=SIZES, log2_lambda1=line(1.0, 0.8), **planted)
+    rows = regimes(log2_lambda1=line(1.0, 0.8), fgsm=line(0.5, -0.05))
     rows += curve_rows(batch_sizes=SIZES, log2_lambda1=line(4.0, -0.8), epochs=5, **planted)
-    short, full = (figure for figure in find(from_rows(rows)).forests if figure.name.startswith("forest-fgsm"))
-    assert (short.name, full.name) == ("forest-fgsm-5ep-train", "forest-fgsm-100ep-train")
-    for figure, sign in ((short, 1), (full, -1)):
-        assert {np.sign(record["tau"]) for record in figure.data[DATA]} == {sign}
+    rows += curve_rows(batch_sizes=SIZES, log2_lambda1=line(4.0, -0.8), dataset="fashion-mnist", **planted)
+    forests = [figure for figure in find(from_rows(rows)).forests if figure.attack == "fgsm"]
+    assert [figure.title.partition(":")[0] for figure in forests] == [
+        "MNIST · M1 (20-20)", "Fashion-MNIST · M1 (20-20)", "MNIST · M1 (20-20)",
+    ]  # fmt: skip
+    means = [[record for record in figure.data[DATA] if record["curve"] == "mean"] for figure in forests]
+    assert [len(mine) for mine in means] == [2, 0, 0]
+    assert ["100 epochs" in figure.caption for figure in forests] == [True, True, False]
 
 
 def test_that_more_pairs_are_confirmed_than_the_figures_of_arrows_show_is_said(

@@ -124,14 +124,6 @@ def test_a_long_title_is_broken_after_its_colon(figures: dict[str, Figure]) -> N
     assert (head, rest) == ("Fashion-MNIST · StdCNN:", "counterexamples under FGSM at ε = 0.05, published loss")
 
 
-def test_only_labels_on_two_lines_make_a_figure_taller(figures: dict[str, Figure]) -> None:
-    assert print_spec(figures["forest"])["height"] > figures["forest"].template["height"]
-    plane = figures["plane"]
-    long = {"x": plane.template["encoding"]["x"] | {"title": "a long title of the axis (that is broken)"}}
-    layers = [one | {"encoding": one["encoding"] | long} for one in plane.template["layer"]]
-    assert print_spec(replace(plane, template=plane.template | {"layer": layers}))["height"] == plane.template["height"]
-
-
 def test_figures_that_several_panels_show_are_the_same_bytes(figures: dict[str, Figure], tmp_path: Path) -> None:
     twice = [figures["lambda1"], replace(figures["lambda1"], name="A-1R", caption="another")]
     written = export_figures(twice, tmp_path / "figures", ["png", "svg"])
