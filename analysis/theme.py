@@ -44,6 +44,12 @@ IN_THE_DARK: dict[str, str] = {
 }
 """Colour of a mark -> its replacement in the dark theme; colours that are not here serve both themes."""
 
+
+def text_colour(colour: str) -> str:
+    """A darker form of a curve's colour, in which its name has a contrast of at least 4.5:1 against white."""
+    return "#" + "".join(f"{int(colour[place : place + 2], 16) * 7 // 10:02x}" for place in (1, 3, 5))
+
+
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 PRINT_FONT = "Roboto, Arial, sans-serif"
@@ -166,9 +172,10 @@ def style_sheet() -> str:
     `light-dark` follows the `color-scheme` of the element: that of the reader's system, or the one chosen on the page.
     """
     roles = "".join(f"--{role}:light-dark({light},{dark});" for role, (light, dark) in PAGE.items())
+    texts = {text_colour(style.colour): IN_THE_DARK.get(style.colour, style.colour) for style in REGIMES.values()}
     swaps = "".join(
         f'svg [{part}="{light}"]{{{part}:light-dark({light},{dark})}}'
-        for light, dark in IN_THE_DARK.items()
+        for light, dark in (IN_THE_DARK | texts).items()
         for part in ("fill", "stroke")
     )
     return f":root{{{roles}}}\n{swaps}\n"

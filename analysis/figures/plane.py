@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -32,7 +33,7 @@ from analysis.figures.figure import (
 from analysis.figures.figure_data import FigureData
 from analysis.figures.labels import beside_marks
 from analysis.tables.words import name
-from analysis.theme import PAPER, SeriesStyle, regime_style
+from analysis.theme import PAPER, SeriesStyle, regime_style, text_colour
 
 PAIRS, TEXTS = "pairs", "texts"
 """Names of the data sets of arrows and of texts."""
@@ -295,6 +296,8 @@ def _points(styles: tuple[SeriesStyle, ...]) -> list[Spec]:
         alt.Tooltip("accuracy:Q", format=".2%"),
         alt.Tooltip("seeds:Q"),
     ]
+    inks = [(f"datum.curve == {json.dumps(style.label)}", text_colour(style.colour)) for style in styles]
+    named = {"condition": [{"test": test, "value": ink} for test, ink in inks]}
     order = encoded(alt.Order("batch_size:Q"))
     pale = {"condition": {"test": "datum.doubtful", "value": 0.3}, "value": 1}
     open_at_0 = fill | {"condition": {"test": "datum.momentum == 0", "value": PAPER}}
@@ -311,7 +314,7 @@ def _points(styles: tuple[SeriesStyle, ...]) -> list[Spec]:
             color=colour, shape=shape, fill=open_at_0, opacity=pale, tooltip=[encoded(one) for one in shown],
         ),
         layer(text | {"opacity": 0.8}, "!datum.is_name", text={"field": "text"}) | texts,
-        layer(text | {"fontWeight": 600}, "datum.is_name", text={"field": "text"}) | texts,
+        layer(text | {"fontWeight": 600}, "datum.is_name", text={"field": "text"}, color=named) | texts,
     ]  # fmt: skip
 
 
