@@ -185,7 +185,8 @@ def _is_drawn(stratum: Stratum) -> bool:
 
 
 def _is_sign_error(stratum: Stratum) -> bool:
-    return stratum.counted and stratum.verdict != "not run" and stratum.part == BY_ORDER
+    judged = stratum.counted and stratum.verdict != "not run"
+    return judged and stratum.part == BY_ORDER and math.isfinite(stratum.effect)
 
 
 # -- one claim

@@ -356,6 +356,22 @@ def test_a_claims_line_says_what_decided_and_counts_the_strata_of_each_loss(find
     assert "Each of 1 claim is tested at 5 %" in text
 
 
+def test_sign_errors_have_an_axis_of_their_own_and_the_extreme_ones_name_their_data_set(findings: Findings) -> None:
+    found: tuple[tuple[str, Decision, float], ...] = (
+        ("mnist", "refuted", 0.1),
+        ("digits", "supported", 0.9),
+        ("mnist", "inconclusive", float("nan")),
+    )
+    strata = tuple(Stratum(word, "", effect=effect, dataset=data, part="sign-error") for data, word, effect in found)
+    one = replace(verdict("A8", "supported", "ce"), strata=strata)
+    html = str(claim_section(replace(findings, verdicts=[one])).body)
+    assert re.findall(r'<circle cx="([^"]+)%"', html) == ["90.0", "10.0"]
+    assert re.findall(r"<text[^>]*>([^<]*)</text>", html) == ["Digits", "MNIST"]
+    assert ".5 (chance)" in html
+    assert "λ₁ explains this curve" in html
+    assert "1 of 3 run support it" in html
+
+
 def test_sizes_that_depart_from_the_paper_are_stated() -> None:
     short = from_rows(curve_rows(regime="lr", batch_sizes=(16,), epochs=2))
     assert deviations(setups(short)) == ["MNIST · M1 (20-20) departs from the paper: 2 epochs instead of 100."]
