@@ -172,8 +172,8 @@ def test_the_keyboard_walks_through_the_marks_of_a_chart(page: Page) -> None:
 def test_every_control_is_reached_by_tab_with_a_visible_focus(page: Page) -> None:
     shown = "[...document.querySelectorAll('button, select, summary, a, .frame')].filter((e) => e.checkVisibility())"
     wanted = page.run(f"{shown}.length")
-    page.run("document.body.focus()")
-    reached = 0
+    page.run(f"{shown}[0].focus()")  # the window is scrolled, and Tab would begin there
+    reached = 1
     for _ in range(wanted + 60):
         page.press("Tab")
         outline = page.run(
