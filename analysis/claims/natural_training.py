@@ -5,12 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from analysis.claims.claim import Claim, Source
-from analysis.claims.curves import Scope, Setting
-from analysis.claims.measures import CLEAN, FGSM, LAMBDA1, PGD
-from analysis.claims.printed import agrees_with_yao, differs_from_yao
-from analysis.claims.reported import counterexamples, wrong_signs
-from analysis.claims.rules import by_part, existential, most
-from analysis.claims.tests import (
+from analysis.claims.claim_tests import (
     SameVerdicts,
     differs,
     each_step_of_momentum,
@@ -21,6 +16,11 @@ from analysis.claims.tests import (
     more_momentum,
     trends,
 )
+from analysis.claims.curves import Scope, Setting
+from analysis.claims.measures import CLEAN, FGSM, LAMBDA1, PGD
+from analysis.claims.printed import agrees_with_yao, differs_from_yao
+from analysis.claims.reported import counterexamples, wrong_signs
+from analysis.claims.rules import by_part, existential, most
 from search_spaces.natural_training import BATCH_SIZES, MOMENTA, STUDIES
 from search_spaces.regimes import BENCHMARK_MOMENTUM
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from analysis.claims.claim_tests import OverNetworks, no_losses, worded
 from analysis.claims.curves import Evidence, Scope
 from analysis.claims.measures import LEFT_OUT, NOT_CONVERGED, NOT_POSITIVE, clean_delta, training_spectra
 from analysis.claims.stratum import Stratum
-from analysis.claims.tests import OverNetworks, no_losses, worded
 from analysis.statistics.estimates import AT_ONE_SIZE, Decision, Sample
 from analysis.statistics.intervals import clopper_pearson, logit_accuracy
 from analysis.statistics.multiplicity import simes

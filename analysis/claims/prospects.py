@@ -14,12 +14,12 @@ import numpy as np
 
 from analysis.claims import claims_of
 from analysis.claims.claim import Claim
+from analysis.claims.claim_tests import AGREEMENT, ClaimTest, OverNetworks, ReportTest, SameVerdicts
 from analysis.claims.curves import Curve, Evidence, Key
 from analysis.claims.looks import DECIDED, over_looks
 from analysis.claims.pairings import Arms
 from analysis.claims.rules import Levels
 from analysis.claims.stratum import Stratum
-from analysis.claims.tests import AGREEMENT, OverNetworks, ReportTest, SameVerdicts, Test
 from analysis.statistics.estimates import Sample
 from analysis.statistics.intervals import logit_accuracy
 from analysis.statistics.thresholds import LOOK_SHARES, LOOKS
@@ -33,7 +33,7 @@ UNKNOWN_CHANCE = 0.2
 
 Place = tuple[object, ...]
 
-Planned = tuple[Test | OverNetworks, tuple[Key, ...], Arms | None]
+Planned = tuple[ClaimTest | OverNetworks, tuple[Key, ...], Arms | None]
 """A test and the curves that it reads; None: it walks networks, not arms."""
 
 
@@ -126,12 +126,12 @@ def _can_be_run(stratum: Stratum, planned: Iterable[Planned]) -> bool:
     return any(
         _is_of(stratum, arms) if stratum.unit == AGREEMENT else _place_of(test, arms) == _place(stratum)
         for test, _, arms in planned
-        if isinstance(test, Test) and arms is not None
+        if isinstance(test, ClaimTest) and arms is not None
     )
 
 
 def _levels_if_open(
-    claim: Claim, evidence: Evidence, loss: str | None, reachable: Sequence[Stratum], test: Test, arms: Arms
+    claim: Claim, evidence: Evidence, loss: str | None, reachable: Sequence[Stratum], test: ClaimTest, arms: Arms
 ) -> Levels:
     """What the test on these arms still has to reach; empty where it is sure, changes nothing or does not count.
 
@@ -158,7 +158,7 @@ def _planned(claim: Claim, evidence: Evidence, loss: str | None) -> Iterator[Pla
     first = evidence.looks[0][1] if evidence.looks else evidence
     single = [one for test in claim.tests for one in (test.tests if isinstance(test, SameVerdicts) else (test,))]
     for test in single:
-        if isinstance(test, Test):
+        if isinstance(test, ClaimTest):
             for arms in test.arms(first.as_planned, claim.scope, loss):
                 keys = tuple(dict.fromkeys(curve.key for curve in arms.curves))
                 if keys and all(map(evidence.plans, keys)) and _testable(test, arms, claim, loss, first):
@@ -167,7 +167,7 @@ def _planned(claim: Claim, evidence: Evidence, loss: str | None) -> Iterator[Pla
             yield test, curves, None
 
 
-def _testable(test: Test, arms: Arms, claim: Claim, loss: str | None, evidence: Evidence) -> bool:
+def _testable(test: ClaimTest, arms: Arms, claim: Claim, loss: str | None, evidence: Evidence) -> bool:
     """Whether the test can be made at these batch sizes; a `ReportTest` finds that out only when it is made."""
     return isinstance(test, ReportTest) or test.judge(evidence, claim.scope, loss, arms.curves).verdict != "not run"
 
@@ -180,7 +180,7 @@ def _place(stratum: Stratum) -> Place:
     return (stratum.study, *stratum.keys.values(), stratum.measure, *stratum.details.values(), stratum.part)
 
 
-def _place_of(test: Test, arms: Arms) -> Place:
+def _place_of(test: ClaimTest, arms: Arms) -> Place:
     return (arms.curves[0].study, *arms.keys.values(), arms.tested, *arms.details.values(), test.part)
 
 
@@ -193,7 +193,7 @@ def _is_of(agreement: Stratum, arms: Arms) -> bool:
 
 
 def _chances(
-    test: Test,
+    test: ClaimTest,
     evidence: Evidence,
     claim: Claim,
     loss: str | None,

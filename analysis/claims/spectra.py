@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.claims.claim_tests import OverNetworks
 from analysis.claims.curves import Evidence, Scope
 from analysis.claims.measures import converged, training_spectra
 from analysis.claims.networks import Record, papers_networks
 from analysis.claims.stratum import Stratum
-from analysis.claims.tests import OverNetworks
 from analysis.statistics.estimates import Decision
 from analysis.statistics.thresholds import MIN_SEEDS, PSD_TOLERANCE, SIGNIFICANCE, few_diverged
 from analysis.tables.robust_networks import ORIGINAL, Network, networks

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.claims.claim_tests import on_sound_cells
 from analysis.claims.curves import Curve
 from analysis.claims.looks import together
 from analysis.claims.stratum import Stratum
-from analysis.claims.tests import on_sound_cells
 from analysis.reports.counterexamples import COUNTEREXAMPLE, judge_pairs, over_looks, testable_pairs
 from analysis.statistics.intervals import clopper_pearson
 from analysis.statistics.thresholds import FLOOR, LOOK_SHARES, LOOKS

@@ -8,11 +8,11 @@ from functools import partial
 
 import numpy as np
 
+from analysis.claims.claim_tests import Decide, on_sound_cells, paired
 from analysis.claims.curves import Curve
 from analysis.claims.measures import FGSM
 from analysis.claims.rules import Rule, existential, most, universal
 from analysis.claims.stratum import Stratum
-from analysis.claims.tests import Decide, on_sound_cells, paired
 from analysis.reports.associations import mean_residuals
 from analysis.statistics.association_tests import fall_together, opposed, unrelated
 from analysis.statistics.correlations import over_seeds
@@ -79,7 +79,7 @@ class Case:
         verdict: the verdict that is counted: here one that contradicts the truth.
         decide: the test, of as many curves as there are `arms`.
         arms: the planted means of each curve, shape (sizes,), in percent.
-        falls: as `analysis.claims.tests.Test.falls`.
+        falls: as `analysis.claims.claim_tests.ClaimTest.falls`.
         curvature: the first arm is log2 lambda1, which has no images.
         printed: the curve is compared with one printed number at each size, of one run with the same noise.
         noise: instead of that of the worlds, where the case is about small accuracies.

@@ -11,9 +11,9 @@ import pytest
 
 from analysis.claims import CLAIMS, evaluate
 from analysis.claims.claim import ON_SATURATION, Verdict, to_frame
+from analysis.claims.claim_tests import trends
 from analysis.claims.curves import Evidence
 from analysis.claims.measures import CLEAN
-from analysis.claims.tests import trends
 from analysis.tables.table import from_rows
 from search_spaces import Request, plan
 from study.results.schema import Row
