@@ -132,7 +132,7 @@ class Claim:
         observation, which must be positive by Holm's adjustment over all curves and measures and reach the measure's
         delta at some batch size.
         """
-        reached = [{(s.name, s.protocol): s for s in v.strata if s.counted} for v in both]
+        reached = [{(s.name, s.study): s for s in v.strata if s.counted} for v in both]
         pairs = [(s, reached[1][key]) for key, s in reached[0].items() if key in reached[1]]
         places = {(one.dataset, one.model) for one, other in pairs if one.verdict != other.verdict}
         found = [

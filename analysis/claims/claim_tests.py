@@ -424,7 +424,7 @@ class SameVerdicts:
         """One stratum for all measures of each place."""
         together: dict[tuple[object, ...], list[Stratum]] = {}
         for one in (s for test in self.tests for s in test.strata(evidence, scope, loss)):
-            place = (one.dataset, one.model, *one.keys.values(), *one.details.values(), one.protocol)
+            place = (one.study, *one.keys.values(), *one.details.values())
             together.setdefault(place, []).append(one)
         return [_agreement(strata) for strata in together.values()]
 

@@ -340,7 +340,7 @@ def _lambda1_converged(trials: pd.DataFrame, spectra: pd.DataFrame, split: str) 
 
 def _labels(trial_id: str, own: list[str] | None, grid: Grid) -> list[str]:
     planned = grid.get(trial_id)
-    return list(planned.regimes) if planned else list(own or ["unlabelled"])
+    return list((planned.regimes if planned else own) or ["unlabelled"])
 
 
 def _tracked(epochs: pd.DataFrame) -> pd.DataFrame:

@@ -26,8 +26,10 @@ from analysis.report import main
 from analysis.reports.commands import run_command
 from analysis.tables.measures import WORST
 from analysis.tables.table import from_rows, load, versions
+from search_spaces import Request, plan
 from study.results.folder import Results
 from study.results.schema import ROW_SCHEMA
+from tests.analysis.large_batch import robust
 from tests.analysis.output.browser import CHROMIUM, NO_CHROMIUM, Browser
 from tests.analysis.synthetic import curve_rows, line
 from tests.results.small import write_parquet
@@ -62,6 +64,20 @@ def test_text_that_is_missing_is_no_end_of_the_report(every: int) -> None:
     found = find(from_rows(made))
     assert found.groups
     assert "Report" in render(found, [])
+
+
+@pytest.mark.parametrize("status", ["ok", "failed"])
+def test_a_network_that_was_planned_for_its_children_alone_is_unlabelled(status: str) -> None:
+    """M_ORI of the adversarial regime; the report of one that failed ended in a TypeError."""
+    grid = plan(Request("large_batch", select={"regime": ("adversarial",)}))
+    made = [row for row in robust(seeds=(0,)) if row["trial_id"] in grid]
+    assert made[0]["parent"] is None
+    made[0]["status"] = status
+    table = from_rows(made, grid=grid)
+    assert table.points["regime"].tolist() == ["unlabelled", *["adversarial"] * (len(made) - 1)]
+    said = words(render(find(table), []))
+    assert "unlabelled, m=0.9" in said
+    assert "more were not requested" not in said
 
 
 # -- files ---------------------------------------------------------------------------------------------------

@@ -94,7 +94,7 @@ def coverage(table: StudyTable) -> str:
     if not requested:
         why = f"--grid {table.not_given[0]} was not given" if table.not_given else "no study.json"
         line += f"; what was requested is not known ({why})"
-    elif outside := len(set(table.trials["trial_id"]) - set(planned["trial_id"])):
+    elif outside := len(set(table.trials["trial_id"]) - set(planned["trial_id"]) - set(planned["parent"].dropna())):
         line += f", {outside} more were not requested"
     return line if done["ok"] else f"{line}: nothing to measure yet"
 
