@@ -40,7 +40,8 @@ from analysis.statistics.sample_tests import (
     trend,
 )
 from analysis.statistics.thresholds import LOOKS
-from analysis.tables.table import PROTOCOL
+from analysis.tables.robust_networks import ORIGINAL, printed_name
+from analysis.tables.table import CURVE, PROTOCOL
 from analysis.tables.words import label, name, phrase, said, value_text
 from search_spaces import Trial
 from search_spaces.probe import LOSSES
@@ -481,8 +482,19 @@ class OverNetworks:
     losses: Callable[[Evidence, Scope], Iterable[Stratum]] = no_losses
 
     def strata(self, evidence: Evidence, scope: Scope, loss: str | None) -> list[Stratum]:
-        """What it finds."""
-        return list(self.walk(evidence, scope, loss))
+        """What it finds. Of one look, a stratum that was not run is awaited where its network is planned and some
+        network of its data set and model waits.
+        """
+        planned = evidence.planned(scope)
+        named = {(*key[:2], printed_name(str(key[CURVE.index("adversarial_training")]))) for key in planned}
+        waiting = {key[:2] for key in evidence.awaited(planned)}
+
+        def awaited(one: Stratum) -> bool:
+            place = one.dataset, one.model
+            return place in waiting and (*place, one.keys.get("network", printed_name(ORIGINAL))) in named
+
+        found = self.walk(evidence, scope, loss)
+        return [replace(one, awaited=one.verdict == "not run" and awaited(one)) for one in found]
 
     def between_losses(self, evidence: Evidence, scope: Scope) -> Iterable[Stratum]:
         """Of each network and attack: do more images stay right under the published loss than under the stable one?"""

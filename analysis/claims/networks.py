@@ -131,6 +131,7 @@ def _contrast(evidence: Evidence, loss: str | None, network: Network, one: SeedC
         part=one.part,
         protocol=network.protocol,
         closeness=network.closeness,
+        study=network.family,
     )
 
 
