@@ -14,8 +14,9 @@ from analysis.reports.counterexamples import COUNTEREXAMPLE, judge_pairs, testab
 from analysis.statistics.correlations import granulated_by_group, partial_spearman, sign_error
 from analysis.statistics.estimates import mean_of_seeds
 from analysis.statistics.groups import group_codes
+from analysis.statistics.intervals import at_floor
 from analysis.statistics.multiplicity import benjamini_yekutieli
-from analysis.statistics.thresholds import FLOOR, LOOKS, MIN_SEEDS, SIGNIFICANCE, few_diverged, untrained_accuracy
+from analysis.statistics.thresholds import LOOKS, MIN_SEEDS, SIGNIFICANCE, few_diverged, untrained_accuracy
 from analysis.tables.cells import CELL
 from analysis.tables.cells import cells as cells_of
 from analysis.tables.epsilons import at_headline
@@ -137,7 +138,8 @@ def _observations(networks: pd.DataFrame, sharp: str, robust: str) -> Observatio
     trials = trials[np.isfinite(trials["x"]) & np.isfinite(trials["accuracy"])]
     by_cell = trials.groupby("cell")
     if not robust.startswith("minimal_epsilon"):
-        trials = trials[by_cell["accuracy"].transform("mean") >= FLOOR]
+        right = (trials["accuracy"] * trials["test_size"]).round().groupby(trials["cell"]).transform("sum")
+        trials = trials[~at_floor(right, by_cell["test_size"].transform("sum"))]
         by_cell = trials.groupby("cell")
     if trials.empty:
         return None

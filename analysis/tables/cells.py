@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.statistics.intervals import Array, clopper_pearson, logit_accuracy
+from analysis.statistics.intervals import Array, at_floor, logit_accuracy
 from analysis.statistics.thresholds import (
-    FLOOR,
     MIN_SEEDS,
     OVERSTATED,
     ZERO_GRADIENT,
@@ -98,7 +97,7 @@ def _cells(table: StudyTable) -> pd.DataFrame:
     frame = frame.merge(_pgd_above_fgsm(attacks), on=["cell", *QUESTION], how="left")
     frame = frame.merge(_below_pgd(attacks), on=["cell", *QUESTION], how="left")
     frame["overstated"] = frame["overstated"].eq(True)
-    frame["floor"] = answered & (clopper_pearson(frame["correct"], frame["n"]).high < FLOOR)
+    frame["floor"] = answered & at_floor(frame["correct"], frame["n"])
     frame["untrained"] = answered & (frame["test_acc"] <= untrained_accuracy(frame["num_classes"]))
     frame["suspect"] = frame["above_fgsm"].eq(True) | (frame["zero_grad_fraction"] > ZERO_GRADIENT)
     frame["sound"] = answered & ~frame[list(FLAGS)].any(axis=1)

@@ -17,7 +17,7 @@ from analysis.reports.associations import mean_residuals
 from analysis.statistics.association_tests import fall_together, opposed, unrelated
 from analysis.statistics.correlations import over_seeds
 from analysis.statistics.estimates import Decision, Finding, Reach, Sample
-from analysis.statistics.intervals import clopper_pearson, logit_accuracy
+from analysis.statistics.intervals import at_floor, logit_accuracy
 from analysis.statistics.sample_tests import (
     contrast,
     end_to_end_by_seed,
@@ -29,7 +29,7 @@ from analysis.statistics.sample_tests import (
     no_gain,
     trend,
 )
-from analysis.statistics.thresholds import FLOOR, ROBUST_DELTA, UNRELATED_TAU
+from analysis.statistics.thresholds import ROBUST_DELTA, UNRELATED_TAU
 from benchmarks.calibration.worlds import ACCURACY, IMAGES, LAMBDA_NOISE, SIZES, Floats, Noise
 
 STRATA = 6
@@ -51,7 +51,7 @@ def curves(rng: Random, means: Floats, noise: Noise, seeds: int, *, images: int 
     if images:
         correct = rng.binomial(images, np.clip(values / 100, 0, 1))
         values, linear = 100 * correct / images, logit_accuracy(correct, images)
-        flagged = clopper_pearson(correct.sum(axis=2), images * correct.shape[2]).high < FLOOR
+        flagged = at_floor(correct.sum(axis=2), images * correct.shape[2])
     run, finite = noise.runs(rng, means.shape, values.shape[2])
     values, linear = (np.where(finite, numbers, np.nan) for numbers in (values, linear))
     seed = np.broadcast_to(np.arange(values.shape[2]), values.shape)
