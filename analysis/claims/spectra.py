@@ -145,9 +145,7 @@ def _spectra(evidence: Evidence, network: Network) -> list[Record]:
 def _signed(spectrum: Record) -> Iterator[tuple[float, float, bool]]:
     """(eigenvalue, its error, whether it converged), largest first."""
     values = np.asarray(spectrum["eigenvalues"], dtype=float)
-    residuals = spectrum["residuals"]
-    known = isinstance(residuals, list | np.ndarray) and len(residuals) == len(values)
-    error = np.abs(np.asarray(residuals, dtype=float) if known else np.full(len(values), float(spectrum["tolerance"])))
+    error = np.abs(np.asarray(spectrum["residuals"], dtype=float))
     scale = float(np.abs(values).max())
     for rank, k in enumerate(np.argsort(-values, kind="stable")):
         yield float(values[k]), float(error[k]) * scale, converged(spectrum, rank)

@@ -142,7 +142,10 @@ def _spectra(trial: Trial, row: Row) -> Iterator[Row]:
             yield {
                 "split": split,
                 "subset_size": size,
+                "draw": 0,
                 "eigenvalues": [row[f"lambda1_{split}"]],
+                "residuals": [SPECTRUM_TOLERANCE],
                 "tolerance": SPECTRUM_TOLERANCE,
                 "converged": True,
+                "converged_each": [True],
             }

@@ -18,14 +18,12 @@ from analysis.statistics.thresholds import (
     untrained_accuracy,
 )
 from analysis.tables.measures import AUTO, worst_attacks
-from analysis.tables.table import CURVE, QUESTION, StudyTable
+from analysis.tables.table import CURVE, QUESTION, STATES, StudyTable
 
 CELL = (*CURVE, "batch_size")
 """The columns of one configuration without its seed, on one curve."""
 
 FLAGS = ("floor", "untrained", "suspect")
-
-_STATES = ("ok", "diverged", "failed", "missing")
 
 _READ = (
     *("trial_id", "status", "seed", *CELL, *QUESTION, "correct", "n", "accuracy"),
@@ -136,7 +134,7 @@ def _log2_positive(values: pd.Series) -> Array:
 
 def _states(roster: pd.DataFrame) -> pd.DataFrame:
     states = roster.groupby(["cell", "state"]).size().unstack(fill_value=0)
-    states = states.reindex(columns=list(_STATES), fill_value=0)
+    states = states.reindex(columns=list(STATES), fill_value=0)
     counts = states.rename(columns=lambda state: f"n_{state}").assign(n_planned=states.sum(axis=1))
     first = roster.drop_duplicates("cell")[["cell", *CELL]]
     return first.merge(counts.reset_index(), on="cell").sort_values("cell", ignore_index=True)
