@@ -52,7 +52,8 @@ def study_associations(seen: Observations) -> pd.DataFrame:
     - tau_b_pooled, spearman_pooled: over all trials; descriptive.
     - pearson_between_curves: over the curves' means. rmcorr_within_curves: deviations of cell
       means from the curve's mean.
-    - pooled_against_within: of cell means, the pooled correlation less that within curves; p is that of opposite signs.
+    - pooled_against_within: Pearson's r of all cell means less r within curves; p tests that the two have opposite
+      signs.
     - rmcorr_within_cells: over seeds, the mean of each seed's deviations from the means of its cells. The cells of one
       seed are not independent; entered one by one they give p <= .05 in 24 to 58 % of studies without a correlation.
       See `over_seeds`.
