@@ -44,10 +44,9 @@ DESCRIPTIVE = "descriptive: mixes curves, and seeds of a cell are not independen
 def study_associations(seen: Observations) -> pd.DataFrame:
     """Every study-wide correlation of curvature and robustness.
 
-    Columns: study, statistic, axis, estimate, low, high, p, n, batch_sizes, note.
-
-    `x` is log2 lambda1 throughout. Rank statistics take the adversarial accuracy as it is, linear ones its
-    logit. A run that lies on two curves counts once where curves are mixed.
+    Columns: `study`, `batch_sizes`, and those of `analysis.output.columns.CORRELATIONS` from `statistic` on. `x` is
+    log2 lambda1 throughout. Rank statistics take the adversarial accuracy as it is, linear ones its logit. A run that
+    lies on two curves counts once where curves are mixed.
 
     - tau_b_pooled, spearman_pooled: over all trials; descriptive.
     - pearson_between_curves: over the curves' means. rmcorr_within_curves: deviations of cell

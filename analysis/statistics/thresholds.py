@@ -50,9 +50,9 @@ MIN_SIZES_FROM_PEAK = 3
 """A line from the best batch size on needs this many sizes, the best one among them."""
 
 REVERSAL_LEVEL = 0.4
-"""A trend is called a fall only if the one-sided p-value of "no part of the curve rises by delta" is at most .4; likewise
-a rise. At .05 three seeds would miss most falls; at .4 a U that comes back by twice delta passes in about 5 % of
-simulated studies at most."""
+"""A trend is called a fall only if the one-sided p-value of "no part of the curve rises by delta" is at most .4;
+likewise a rise. At .05 three seeds would miss most falls; at .4 a U that comes back by twice delta passes in about 5 %
+of simulated studies at most."""
 
 SAME_SIGNS = 0.8
 """Refuting "the first arm's effects are larger" uses two bounds: one takes the effects of both arms to have the same

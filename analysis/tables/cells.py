@@ -48,25 +48,11 @@ _SEED_VALUES = {
 def cells(table: StudyTable) -> pd.DataFrame:
     """One row per (curve, batch size, attack, loss, split, epsilon), including cells without an answer.
 
-    Columns: the keys `CELL` and `QUESTION`;
-
-    - counts of trials: `n_planned`, `n_ok`, `n_diverged`, `n_failed`, `n_missing`, and `n_seeds`, the ok
-      trials that answered this attack;
-    - arrays over those trials, sorted by seed and aligned (empty without an answer): `seeds`, `trial_ids`,
-      `attack_rows` (positions in `table.attacks`), `accuracy_seeds` (fraction), `logit_seeds`
-      (`logit_accuracy`), `log2_lambda1_train_seeds`, `log2_lambda1_test_seeds`, `test_acc_seeds`,
-      `train_loss_seeds`;
-    - means over seeds: `accuracy` (adversarial, fraction), `logit`, `log2_lambda1_train`, `log2_lambda1_test`
-      (of the seeds with a positive eigenvalue; NaN if none), `test_acc`, `train_loss` (nats), `weight_norm`,
-      `zero_grad_fraction`, `saturated_fraction`;
-    - pooled counts of images: `correct`, `n`;
-    - `floor`: the Clopper-Pearson upper bound of correct / n is below 1 %. `untrained`: clean test accuracy
-      at most `untrained_accuracy`. `suspect`: PGD accuracy above FGSM's by more than two binomial standard
-      errors on the same trials and images, or no gradient on over 1 % of the images. `sound`: answered, and
-      none of the three;
-    - `overstated`: of PGD, auto-PGD leaves over a point fewer images right on the same trials;
-    - `converged_train`, `converged_test`: every seed's lambda1 converged;
-    - `decidable`: at least 3 seeds, which are at least two thirds of them and of the diverged ones.
+    Columns: those of `analysis.output.columns.CELLS`, without limits and with lambda1 as means of log2 (of the seeds
+    with a positive eigenvalue; NaN if none); `logit`, the mean of `logit_accuracy`; and arrays over the ok trials that
+    answered this attack, sorted by seed and aligned (empty without an answer): `_SEED_VALUES`, of which `attack_rows`
+    are positions in `table.attacks`. "More right under PGD than under FGSM" (`suspect`) is by over two binomial
+    standard errors on the same trials and images.
     """
     return table.once("cells", lambda: _cells(table)).copy(deep=False)
 
