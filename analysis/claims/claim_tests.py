@@ -42,7 +42,7 @@ from analysis.statistics.sample_tests import (
 from analysis.statistics.thresholds import LOOKS
 from analysis.tables.robust_networks import ORIGINAL, printed_name
 from analysis.tables.table import CURVE, PROTOCOL
-from analysis.tables.words import label, name, phrase, said, value_text
+from analysis.tables.words import departs, name, phrase, said
 from search_spaces import Trial
 from search_spaces.probe import LOSSES
 
@@ -266,12 +266,7 @@ def describe_protocol(scope: Scope, curve: Curve) -> tuple[str, int]:
         at = f", attacked at epsilon {curve.epsilon:g}" if curve.epsilon else ""
         network = f"{name(curve.dataset)} with {name(curve.model)}"
         return f"a rehearsal, for {network} is not in the paper: {sizes}{at}", 2
-    paper = own.to_dict()
-    deviations = [
-        f"{value_text(keys[name])} instead of {value_text(paper[name])} {label(name)}"
-        for name in PROTOCOL
-        if keys[name] != paper[name]
-    ]
+    deviations = departs(keys, own.to_dict(), PROTOCOL)
     papers = curve.measure.epsilons.get(curve.dataset)
     if papers and curve.epsilon and not np.isclose(curve.epsilon, papers):
         deviations.append(f"attacked at epsilon {curve.epsilon:g} instead of {papers:g}")
