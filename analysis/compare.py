@@ -145,10 +145,10 @@ def _described(table: StudyTable) -> dict[str, str]:
 _PROVENANCE = {"device": "device", "CPU threads": "threads", "number format": "dtype", "commit": "git_sha"}
 
 
-def _listed(values: pd.Series, most: int = 12) -> str:
+def _listed(values: pd.Series) -> str:
     unique = sorted(values.dropna().unique().tolist())
     none = ["none"] if values.isna().any() else []
-    if len(unique) > most:
+    if len(unique) > 12:
         unique, none = [], [*none, f"{len(unique)} values, {value_text(unique[0])} to {value_text(unique[-1])}"]
     return ", ".join([*none, *(value_text(value) for value in unique)])
 

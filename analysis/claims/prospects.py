@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.claims import claims_of
 from analysis.claims.claim import Claim
@@ -20,7 +21,7 @@ from analysis.claims.looks import DECIDED, over_looks
 from analysis.claims.pairings import Arms
 from analysis.claims.rules import Levels
 from analysis.claims.stratum import Stratum
-from analysis.statistics.estimates import Sample
+from analysis.statistics.estimates import Floats, Sample
 from analysis.statistics.intervals import logit_accuracy
 from analysis.statistics.thresholds import LOOK_SHARES, LOOKS
 from analysis.tables.table import StudyTable
@@ -240,14 +241,10 @@ def continued(curve: Curve, seeds: int, rng: np.random.Generator) -> Curve:
     too uncertain. A new seed diverges as often as the cell's did.
     """
     sample = curve.sample
-    sizes, cell = np.unique(sample.batch_size, return_inverse=True)
+    sizes, cell, count = np.unique(sample.batch_size, return_inverse=True, return_counts=True)
     finite = np.isfinite(sample.value)
-    count = np.bincount(cell, minlength=len(sizes))
-    left = np.bincount(cell, weights=finite, minlength=len(sizes))
-    value = np.where(finite, sample.value, 0.0)
-    mean = np.bincount(cell, weights=value, minlength=len(sizes)) / np.maximum(left, 1)
-    squares = np.bincount(cell, weights=np.where(finite, (value - mean[cell]) ** 2, 0.0), minlength=len(sizes))
-    own = squares / np.maximum(left - 1, 1)
+    left = np.bincount(cell, weights=finite)
+    mean, own = _spread(cell[finite], sample.value[finite], len(sizes))
     variance = (own + own.mean()) / 2
     truth = rng.normal(mean, np.sqrt(variance / np.maximum(left, 1)))
     more = np.maximum(seeds - count, 0)
@@ -278,3 +275,11 @@ def continued(curve: Curve, seeds: int, rng: np.random.Generator) -> Curve:
         flag=np.concatenate([curve.flag, flags[at]]),
         trial_id=np.concatenate([curve.trial_id, np.full(len(at), "", dtype=object)]),
     )
+
+
+def _spread(cell: NDArray[np.intp], value: Floats, cells: int) -> tuple[Floats, Floats]:
+    """Mean and variance over the seeds of each cell, shape (cells,); 0 where there are too few."""
+    count = np.bincount(cell, minlength=cells)
+    mean = np.bincount(cell, weights=value, minlength=cells) / np.maximum(count, 1)
+    squares = np.bincount(cell, weights=(value - mean[cell]) ** 2, minlength=cells)
+    return mean, squares / np.maximum(count - 1, 1)

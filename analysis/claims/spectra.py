@@ -87,32 +87,37 @@ def negative_samples(*, part: str) -> OverNetworks:
             places.setdefault((network.dataset, network.model), []).append(network)
         for members in places.values():
             run = [network for network in members if network.runs]
-            seed_of = {str(row["trial_id"]): seed for network in run for seed, row in network.runs.items()}
             spectra = [s for network in run for s in _spectra(evidence, network) if s["subset_size"] == 1]
+            seed_of = {str(row["trial_id"]): seed for network in run for seed, row in network.runs.items()}
             most: dict[int, int] = {}  # of each seed: how many more spectra are as claimed than are not
             for s in spectra:
                 both = _has_negative(s) and max(s["eigenvalues"]) > 0
                 seed = seed_of[str(s["trial_id"])]
                 most[seed] = most.get(seed, 0) + (1 if both else -1)
-            mixed, alike = sum(one > 0 for one in most.values()), sum(one < 0 for one in most.values())
-            low, high, support, refute = 0.0, 1.0, 1.0, 1.0
-            if most:
-                low, high = stats.binomtest(mixed, len(most)).proportion_ci()
-                support, refute = (
-                    min(1.0, 2 * float(stats.binomtest(count, len(most), 0.5, alternative="greater").pvalue))
-                    for count in (mixed, alike)
-                )
-            verdict: Decision = "inconclusive"
-            if min(support, refute) <= SIGNIFICANCE:
-                verdict = "supported" if support < refute else "refuted"
-            text = (
-                f"in {mixed} of {len(most)} seeds most spectra of single samples have negative eigenvalues "
-                f"(interval {low:.2f} to {high:.2f})"
-            )
-            found = Stratum(verdict, text, float(mixed), p_supported=support, p_refuted=refute, part=part, text=text)
+            found = replace(_most_are_mixed(list(most.values())), part=part)
             yield _with_enough_seeds(max(run or members, key=lambda n: len(n.runs)), spectra, found)
 
     return OverNetworks(walk)
+
+
+def _most_are_mixed(most: Sequence[int]) -> Stratum:
+    """What the seeds say, each by how many more of its spectra have both signs than have not."""
+    mixed, alike = sum(one > 0 for one in most), sum(one < 0 for one in most)
+    low, high, support, refute = 0.0, 1.0, 1.0, 1.0
+    if most:
+        low, high = stats.binomtest(mixed, len(most)).proportion_ci()
+        support, refute = (
+            min(1.0, 2 * float(stats.binomtest(count, len(most), 0.5, alternative="greater").pvalue))
+            for count in (mixed, alike)
+        )
+    verdict: Decision = "inconclusive"
+    if min(support, refute) <= SIGNIFICANCE:
+        verdict = "supported" if support < refute else "refuted"
+    text = (
+        f"in {mixed} of {len(most)} seeds most spectra of single samples have negative eigenvalues "
+        f"(interval {low:.2f} to {high:.2f})"
+    )
+    return Stratum(verdict, text, float(mixed), p_supported=support, p_refuted=refute, text=text)
 
 
 def _with_enough_seeds(network: Network, spectra: Sequence[Record], found: Stratum) -> Stratum:
