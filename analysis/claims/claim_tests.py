@@ -34,6 +34,7 @@ from analysis.statistics.sample_tests import (
     flat,
     larger_in_size,
     no_difference,
+    no_fall,
     no_gain,
     paired_difference,
     step,
@@ -317,6 +318,11 @@ def trends(claimed: int, *measures: Measure, **where: Unpack[Where]) -> ClaimTes
 def flatness(*measures: Measure, **where: Unpack[Where]) -> ClaimTest:
     """Is each measure the same within +-delta at every two batch sizes, on every curve?"""
     return ClaimTest(each, flat, "largest difference", alone(measures), margin=within, **where)
+
+
+def falls_nowhere(*measures: Measure, **where: Unpack[Where]) -> ClaimTest:
+    """Is each measure at no batch size lower by delta or more than at a smaller one, on every curve?"""
+    return ClaimTest(each, no_fall, "change at the largest fall", alone(measures), margin=below(-1), **where)
 
 
 def flatter_than(steep: str, level: str, measure: Measure, **where: Unpack[Where]) -> ClaimTest:

@@ -26,6 +26,7 @@ from analysis.statistics.sample_tests import (
     flat,
     larger_in_size,
     no_difference,
+    no_fall,
     no_gain,
     trend,
 )
@@ -158,6 +159,7 @@ PEAK = np.array([-2.0, -1, 0, -0.75, -1.5, -2.25, -3])
 INTO_FLOOR = np.array([6.5, 6.4, 6.2, 6.0, 5.8, 0.3, 0.2])
 NEAR_FLOOR = np.array([2.9, 2.6, 2.3, 2.0, 1.7, 1.4, 1.2])
 BELOW_DELTA = np.full(len(SIZES), 2.9)
+RISE = np.array([0.0, 2, 4, 6, 8, 10, 10])
 AT_FLOOR = np.full(len(SIZES), 0.3)
 QUIET = Noise(0.2)
 SHARPER = np.arange(len(SIZES), dtype=float)
@@ -180,6 +182,7 @@ def _at(sizes: tuple[int, ...], decide: Decide) -> Decide:
 
 _FALLS = partial(trend, claimed=-1, delta=DELTA)
 _FLAT = partial(flat, delta=DELTA)
+_NO_FALL = partial(no_fall, delta=DELTA)
 _MORE = _paired(contrast, claimed=1)
 _SAME = _paired(no_difference)
 _NO_GAIN = _paired(no_gain, claimed=1)
@@ -214,6 +217,9 @@ CASES = (
     ),
     Case("flat", "a step of delta at the largest size", "supported", _FLAT, (LEVEL + DELTA * LAST,)),
     Case("flat", "flat", "refuted", _FLAT, (LEVEL,)),
+    Case("falls nowhere", "a fall by delta at the largest size", "supported", _NO_FALL, (LEVEL - DELTA * LAST,)),
+    Case("falls nowhere", "rises, then falls by delta", "supported", _NO_FALL, (LEVEL + RISE - DELTA * LAST,)),
+    Case("falls nowhere", "flat", "refuted", _NO_FALL, (LEVEL,)),
     Case("higher at equal batch", "no difference", "supported", _MORE, (LEVEL, LEVEL)),
     Case("higher at equal batch", "higher by delta", "refuted", _MORE, (LEVEL, LEVEL + DELTA)),
     Case("the same at every batch", "delta at one size", "supported", _SAME, (LEVEL, LEVEL + DELTA * LAST)),
@@ -259,6 +265,7 @@ FLOOR_CASES = (
         partial(falls_from_peak, delta=DELTA), (NEAR_FLOOR,), falls=True, noise=QUIET,
     ),
     Case("flat", "2.9 to 1.2 %", "supported", _FLAT, (NEAR_FLOOR,), noise=QUIET),
+    Case("falls nowhere", "2.9 to 1.2 %", "supported", _NO_FALL, (NEAR_FLOOR,), noise=QUIET),
     Case("higher at equal batch", "2.9 % on both", "refuted", _MORE, (BELOW_DELTA,) * 2, noise=QUIET),
     Case("the same at every batch", "2.9 % on both", "supported", _SAME, (BELOW_DELTA,) * 2, noise=QUIET),
     Case("gains nothing", "2.9 % on both", "supported", _NO_GAIN, (BELOW_DELTA,) * 2, noise=QUIET),

@@ -129,8 +129,8 @@ def test_a_verdict_needs_more_where_looks_are_taken() -> None:
 def test_planned_curves_without_a_look_are_undecided_strata() -> None:
     """Else the adjustment of a refutation would depend on which curve was trained first."""
     two = ({"regime": "benchmark"}, {"regime": "benchmark", "model": "stdcnn"})
-    rises = curve_rows(regime="benchmark", fgsm=line(0.4, 0.04), pgd=line(0.4, 0.04), rng=rng(1))
-    verdict = judge_table("A2", table(rises, curves=two), alone=False)
+    rises = curve_rows(regime="benchmark", clean=line(0.8, 0.02), rng=rng(1))
+    verdict = judge_table("A1", table(rises, curves=two), alone=False)
     waiting = [s for s in verdict.strata if s.model == "stdcnn" and s.dataset == "mnist"]
     assert [(s.verdict, s.p_refuted) for s in waiting] == [("inconclusive", 1.0)]
     assert verdict.verdict == "refuted"
