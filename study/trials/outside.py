@@ -130,6 +130,8 @@ def sized(request: Request) -> Request:
     val_size = info.train_count // VALIDATION_SHARE
     if request.train_size:
         val_size = max(0, min(val_size, info.train_count - request.train_size))
+    else:  # an even number of training images: batch normalization may not train on a last minibatch of one image
+        val_size += (info.train_count - val_size) % 2
     return replace(
         request,
         train_size=request.train_size or info.train_count - val_size,

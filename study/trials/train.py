@@ -67,25 +67,38 @@ def changed_model(trial: Trial) -> str:
 def check(trials: Iterable[Trial]) -> None:
     """Make each kind of model and optimizer that the trials name, once, and try the model on two images.
 
+    Where an epoch's last minibatch has one image, the model is tried on one as well: batch normalization of a map of
+    one pixel cannot train on that.
+
     Raises:
         ValueError: images that a model cannot take, a model that draws random numbers which no trial can seed, or
             settings that an optimizer does not support.
     """
     models: dict[tuple[str, str], nn.Module] = {}
-    seen = set()
+    alone, seen = set(), set()
     for trial in trials:
         info, place = DATASETS[trial.dataset], (trial.model, trial.dataset)
-        kind = (*place, trial.optimizer, trial.momentum, trial.weight_decay)
-        if kind in seen:
-            continue
-        seen.add(kind)
+        last = trial.train_size % trial.batch_size or trial.batch_size
+        shape, classes = info.image_shape, info.num_classes
         if place not in models:
-            shape, classes = info.image_shape, info.num_classes
             models[place] = build(trial.model, image_shape=shape, num_classes=classes, generator=torch.Generator())
             try:
                 check_network(models[place], shape, classes)
             except ValueError as error:
                 raise ValueError(f"model {trial.model}: {error}") from error
+        if last == 1 and place not in alone:
+            alone.add(place)
+            try:
+                check_network(models[place], shape, classes, images=1)
+            except ValueError as error:
+                raise ValueError(
+                    f"model {trial.model} cannot train on the last minibatch of {trial.train_size} images by "
+                    f"{trial.batch_size}, which has one image: {error}; give another --train-size"
+                ) from error
+        kind = (*place, trial.optimizer, trial.momentum, trial.weight_decay)
+        if kind in seen:
+            continue
+        seen.add(kind)
         rates = {"learning_rate": trial.learning_rate, "momentum": trial.momentum, "weight_decay": trial.weight_decay}
         OPTIMIZERS[trial.optimizer](models[place], **rates)
 

@@ -110,6 +110,17 @@ def test_options_put_a_model_and_images_in_the_curves_of_a_grid(folder: Path) ->
         plan(Request("natural_training", dataset="mine.npz"))
 
 
+def test_images_of_a_user_leave_no_minibatch_of_one(folder: Path) -> None:
+    write_images(folder / "photos.npz", train=801)
+    options = ["--grid", "smoke", "--model", "torchvision.models:resnet18", "--dataset", "photos.npz@3x32x32"]
+    command = [*options, "--data-dir", str(folder), "--results", str(folder / "r"), "--seeds", "0", "--dry-run"]
+    bring("smoke", None, "photos.npz@3x32x32", folder)
+    whole = sized(Request("smoke", dataset="photos.npz@3x32x32"))
+    assert (whole.train_size, whole.val_size) == (720, 81)
+    assert main([*command, "--train-size", "721"]) == 2
+    assert main(command) == 0
+
+
 def test_installed_functions_are_imported_and_not_sent(folder: Path) -> None:
     outside = bring("smoke", "torchvision.models:resnet18", None, folder)
     assert outside.sources == {}
