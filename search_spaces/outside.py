@@ -11,6 +11,7 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import os
 import sys
 import sysconfig
 import traceback
@@ -35,13 +36,18 @@ def is_file(grid: str) -> bool:
     return grid.endswith(".py")
 
 
+def expanded(path: str | Path) -> Path:
+    """The path with the user's home for `~`; an unknown user's stays as it is, and there is no such file."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 (Path.expanduser raises RuntimeError)
+
+
 def load_study(path: str | Path) -> ModuleType:
     """Execute a study file; it is then in STUDY_FILES, and its regimes' names are known.
 
     Raises:
         GridError: there is no such file, it cannot be executed, or it has no SPACES with curves and seeds.
     """
-    file = Path(path).expanduser().resolve()
+    file = expanded(path).resolve()
     if not file.is_file():
         raise GridError(f"there is no study file {path}")
     if "." in file.stem:

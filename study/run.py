@@ -64,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if argument.startswith("--") and argument.endswith("=--"):  # argparse gives an empty list for it
             parser.error(f"argument {argument.removesuffix('=--')}: expected one argument")
     arguments = parser.parse_args(argv)
+    command = None
     try:
         if arguments.list:
             from study import listing  # importing torch takes seconds
@@ -93,6 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its end
         return BROKEN_PIPE
     except OSError as error:
+        if command is None:  # a path of the options cannot be read
+            print(f"study.run: {error}", file=sys.stderr)
+            return BAD_INPUT
         print(f"study.run: {error}; finished trials are stored, fix this and run again", file=sys.stderr)
         return SOME_FAILED
     return SOME_FAILED if failures or not written else OK
@@ -196,6 +200,9 @@ class Command:
             print(f"{most}{count} trials to run, results in {self.results.location}", flush=True)
             self._print_tracking(left)
             with Trackers(self.settings.trackers, self.results) as trackers:
+                folder = checks.data_folder(self.arguments.data_dir)
+                if missing := checks.missing_data(left.work, folder):
+                    print(f"downloading {', '.join(missing)} to {folder}", flush=True)
                 data = checks.load_data(left.work, self.arguments.data_dir, left.rows)
                 _record_request(self.results, self.request, self.argv, self.outside, self.looks)
                 return self.train(left, sequence, data, trackers)

@@ -14,9 +14,7 @@ from study.arithmetic import one_thread
 from study.models.dropout import set_dropout_generator
 
 
-def check_network(
-    model: nn.Module, image_shape: tuple[int, int, int], num_classes: int, *, images: int = 2
-) -> None:
+def check_network(model: nn.Module, image_shape: tuple[int, int, int], num_classes: int, *, images: int = 2) -> None:
     """Refuse a network whose passes no seed repeats, or whose outputs are not logits, by a pass in each mode.
 
     In training mode layers may draw from torch's global generators, which training seeds (`study.training.loop`), but

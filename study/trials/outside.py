@@ -18,6 +18,7 @@ from search_spaces.outside import (
     SourceFinder,
     accept,
     dictionary,
+    expanded,
     is_file,
     load_module,
     load_study,
@@ -114,7 +115,7 @@ def bring(grid: str, model: str | None, dataset: str | None, data_folder: Path) 
         texts |= sources(root_of(sys.modules[model.partition(":")[0]]))
     if dataset is not None:
         path, shape = Request.split_dataset(dataset)
-        own = {**own, Request.dataset_name(dataset): OwnImages(Path(path).expanduser().absolute(), shape)}
+        own = {**own, Request.dataset_name(dataset): OwnImages(expanded(path).absolute(), shape)}
     found = {name: _info(name, entry, data_folder) for name, entry in own.items()}
     _add("DATASETS", found, "--dataset" if dataset else grid)
     shipped = {name: replace(info, loader=_in_the_driver) for name, info in found.items()}
