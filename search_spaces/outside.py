@@ -94,7 +94,7 @@ def accept(module: ModuleType) -> ModuleType:
     for space in spaces:
         if not (space.cells and space.seeds):
             raise GridError(f"{name}: the space {space.name} has no {'seeds' if space.cells else 'curves'}")
-    REGIME_NAMES.update(getattr(module, "REGIME_NAMES", {}))
+    REGIME_NAMES.update(dictionary(module, "REGIME_NAMES"))
     STUDY_FILES[name] = module
     return module
 

@@ -27,7 +27,7 @@ from benchmarks.simulated_cluster import trial_processes
 from search_spaces import GRIDS, MEASURES, Request, plan
 from search_spaces.smoke import DIGITS, SMOKE
 from search_spaces.space import Curve
-from study import run, until_decided, verify
+from study import listing, run, until_decided, verify
 from study.attacks import ATTACKS
 from study.data import DATASETS
 from study.models import MODELS
@@ -242,6 +242,12 @@ def test_version_and_list_need_no_grid(capsys: pytest.CaptureFixture[str]) -> No
     listed = [*GRIDS, *MODELS, *DATASETS, *OPTIMIZERS, *MEASURES, *ATTACKS]
     assert len(printed) == len(listed) + 6  # a line each, and the titles
     assert all(len(line.split()) > 3 for line in printed if line.startswith("  "))
+
+
+@pytest.mark.parametrize("columns", [1, 22, 80])
+def test_the_list_is_printed_on_a_terminal_of_any_width(columns: int, capsys: pytest.CaptureFixture[str]) -> None:
+    listing.print_all(columns)
+    assert set(GRIDS) <= set(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,10 @@ def check(trials: Iterable[Trial]) -> None:
             continue
         seen.add(kind)
         rates = {"learning_rate": trial.learning_rate, "momentum": trial.momentum, "weight_decay": trial.weight_decay}
-        OPTIMIZERS[trial.optimizer](models[place], **rates)
+        try:
+            OPTIMIZERS[trial.optimizer](models[place], **rates)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"optimizer {trial.optimizer}: {error}") from error
 
 
 OF_TRAINING = ("git_sha", "versions", "started_at", "peak_memory_bytes")

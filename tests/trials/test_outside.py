@@ -35,6 +35,14 @@ BASE = replace(DIGITS, dataset="mine", model="own", train_size=64, val_size=10, 
 SPACES = (replace(SMOKE, name="ours", curves=(curve(fixed_rate(0.1), BASE, (16,), 0.0),), seeds=(0,)),)
 """
 
+RESTLESS = (
+    STUDY.replace('model="own"', 'model="own", optimizer="restless"')
+    + """
+def Restless(model, *, learning_rate): pass
+OPTIMIZERS = {"restless": Restless}
+"""
+)
+
 LAYERS = """
 from torch import nn
 def hidden(num_classes):
@@ -184,6 +192,8 @@ def test_a_path_may_hold_an_at() -> None:
         (["--grid", "my.study.py"], "the name of a study file has no dot but that of .py: rename my.study.py"),
         (["--grid", "seedless.py"], "seedless.py: the space ours has no seeds"),
         (["--grid", "curveless.py"], "curveless.py: the space ours has no curves"),
+        (["--grid", "names.py"], "names.py: REGIME_NAMES is no dictionary from names"),
+        (["--grid", "restless.py"], "optimizer restless: Restless() got an unexpected keyword argument 'momentum'"),
         (["--grid", "wrong.py"], "wrong cannot be imported: NameError: name 'nothing' is not defined (line 2 of "),
         (["--grid", "taken.py"], "taken.py: the package has 'm1' in MODELS already; choose another name"),
         (["--grid", "smoke", "--model", "nets"], "--model 'nets' is not package.module:function"),
@@ -202,12 +212,13 @@ def test_what_cannot_be_used_is_one_line_and_exit_2(
 ) -> None:
     for name, text in {
         "random": "SPACES = ()", "torch": "", "no_spaces": "SPACES = ()", "wrong": "x = 1\nSPACES = nothing\n",
+        "names": STUDY + "REGIME_NAMES = ('gentle',)", "restless": RESTLESS,
         "taken": STUDY.replace('"own": hidden', '"m1": hidden'), "my.study": STUDY,
         "seedless": STUDY.replace("seeds=(0,)", "seeds=()"), "curveless": STUDY.replace("curves=", "curves=() and "),
     }.items():  # fmt: skip
         (folder / f"{name}.py").write_text(text)
     write_images(folder / "mnist.npz")
-    assert main([*options, "--results", str(folder / "r"), "--dry-run"]) == 2
+    assert main([*options, "--data-dir", str(folder), "--results", str(folder / "r"), "--dry-run"]) == 2
     printed = capsys.readouterr().err
     assert message in printed
     assert len(printed.strip().splitlines()) == 1
