@@ -16,6 +16,7 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,6 +24,7 @@ from typing import Any
 from search_spaces.regimes import REGIME_NAMES
 from search_spaces.request import GridError
 from search_spaces.space import Space
+from search_spaces.trial import Trial
 
 OWN = ("study", "search_spaces", "analysis")
 """The packages of this project, which every node has."""
@@ -94,6 +96,15 @@ def accept(module: ModuleType) -> ModuleType:
     for space in spaces:
         if not (space.cells and space.seeds):
             raise GridError(f"{name}: the space {space.name} has no {'seeds' if space.cells else 'curves'}")
+    known: dict[tuple[str, Trial], Trial] = {}
+    for curve in (curve for space in spaces for curve in space.curves):
+        for cell in curve.cells:  # tables tell cells apart by label, not by rate: these two would be replicates there
+            key = curve.regime, replace(cell, learning_rate=1.0, schedule="constant", parent=None)
+            if known.setdefault(key, cell) != cell:
+                raise GridError(
+                    f"{name}: two curves have the label {curve.regime!r} but other rates, schedules or parents at "
+                    f"batch size {cell.batch_size}; give one a label of its own, as fixed_rate(0.02, 'gentle')"
+                )
     REGIME_NAMES.update(dictionary(module, "REGIME_NAMES"))
     STUDY_FILES[name] = module
     return module

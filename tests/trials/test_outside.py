@@ -7,11 +7,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
-from search_spaces import AttackProbe, GridError, InputCurvatureProbe, InputHessianProbe, Request, plan
+from search_spaces import GRIDS, AttackProbe, GridError, InputCurvatureProbe, InputHessianProbe, Request, plan
+from search_spaces.outside import accept
 from study.attacks import ATTACKS
 from study.data import DATASETS, load, split
 from study.models import MODELS, fingerprint
@@ -192,6 +194,7 @@ def test_a_path_may_hold_an_at() -> None:
         (["--grid", "my.study.py"], "the name of a study file has no dot but that of .py: rename my.study.py"),
         (["--grid", "seedless.py"], "seedless.py: the space ours has no seeds"),
         (["--grid", "curveless.py"], "curveless.py: the space ours has no curves"),
+        (["--grid", "twice.py"], "twice.py: two curves have the label 'lr' but other rates, schedules or parents"),
         (["--grid", "names.py"], "names.py: REGIME_NAMES is no dictionary from names"),
         (["--grid", "restless.py"], "optimizer restless: Restless() got an unexpected keyword argument 'momentum'"),
         (["--grid", "wrong.py"], "wrong cannot be imported: NameError: name 'nothing' is not defined (line 2 of "),
@@ -212,6 +215,7 @@ def test_what_cannot_be_used_is_one_line_and_exit_2(
 ) -> None:
     for name, text in {
         "random": "SPACES = ()", "torch": "", "no_spaces": "SPACES = ()", "wrong": "x = 1\nSPACES = nothing\n",
+        "twice": STUDY.replace("curves=(", "curves=(curve(fixed_rate(0.2), BASE, (8, 16), 0.0), "),
         "names": STUDY + "REGIME_NAMES = ('gentle',)", "restless": RESTLESS,
         "taken": STUDY.replace('"own": hidden', '"m1": hidden'), "my.study": STUDY,
         "seedless": STUDY.replace("seeds=(0,)", "seeds=()"), "curveless": STUDY.replace("curves=", "curves=() and "),
@@ -223,6 +227,14 @@ def test_what_cannot_be_used_is_one_line_and_exit_2(
     assert message in printed
     assert len(printed.strip().splitlines()) == 1
     assert sys.modules["torch"].__file__ == torch.__file__
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_the_curves_of_every_grid_have_labels_of_their_own(grid: str) -> None:
+    module = ModuleType("as_a_study_file")
+    module.SPACES = GRIDS[grid]  # type: ignore[attr-defined]
+    with forgotten():
+        assert accept(module) is module
 
 
 def test_a_file_that_was_edited_is_read_again(folder: Path) -> None:
