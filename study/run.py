@@ -246,7 +246,7 @@ class Command:
 
         with cluster.connected(self.arguments.address):
             settings = cluster.decide_gpus(self.settings)
-            cluster.check_capacity(settings, data, {planned.trial.precision for planned in left.work})
+            cluster.check_capacity(settings, {planned.trial.precision for planned in left.work})
             references = tuner.put(data)
             if sequence is None:
                 train(left.work, left.costs)
