@@ -15,7 +15,6 @@ from study.results import answers, checkpoints, provenance
 from study.results.folder import CHECKPOINT_SECONDS, Results
 from study.results.rows import relabel, union
 from study.results.schema import Row
-from study.training.evaluation import evaluate
 from study.training.loop import TrainingRun, train
 from study.trials import pending
 from study.trials.device_data import DeviceData
@@ -116,9 +115,6 @@ def execute(
         for name, entries in found.lists.items():
             row[name] = [*(row[name] or []), *entries]
         row |= found.columns
-        if row["train_confidence"] is None:  # a row of an older version
-            of_split = {split: evaluate(model, *images) for split, images in splits.items()}
-            row |= {f"{split}_confidence": of_images.confidence for split, of_images in of_split.items()}
         row["probe_seconds"] = (row["probe_seconds"] or 0.0) + time.perf_counter() - started
         row |= answers.headline(row)
         failures, row["status_reason"] = found.failures, _unanswered(found.failures)

@@ -281,14 +281,9 @@ def _adversary(trial: Trial) -> Perturb | None:
     """The attack that replaces a trial's minibatches, on cross-entropy as published; None for natural training.
 
     Source: Yao et al. 2018 (arXiv:1802.08241), section 3.3.
-
-    Raises:
-        ValueError: the trial names an attack that does not exist.
     """
     if trial.adversarial_training == "none":
         return None
-    if trial.adversarial_training not in ATTACKS:
-        raise ValueError(f"unknown attack {trial.adversarial_training!r}; valid: {', '.join(ATTACKS)}")
     attack = ATTACKS[trial.adversarial_training].run
 
     def perturb(model: nn.Module, x: Tensor, y: Tensor, random_starts: torch.Generator) -> Tensor:
