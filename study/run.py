@@ -376,7 +376,7 @@ def _next_command(request: Request, grid: Grid, argv: Sequence[str], *, undecide
     sequential = any(option.partition("=")[0] == "--until-decided" for option in argv)
     seeds = {planned.trial.seed for planned in grid.values()}
     more = next((count for count in MORE_SEEDS if max(seeds) < count - 1), None)
-    if undecided and more and not sequential:  # which has added the seeds that are expected to decide
+    if undecided and more and not sequential:  # it has already added the seeds it considered worthwhile
         return options.command([*options.without(argv, "--seeds"), "--seeds", f"0-{more - 1}"])
     places = options.only(argv, "--data-dir", "--address")
     if request.grid in REAL and not (request.model or request.dataset):

@@ -187,7 +187,10 @@ def _load_trained(
 
 
 def _with_old_probes(planned: Planned, row: Row | None) -> Planned:
-    """Ask what an old row answers as well: its weights or arrays may be lost, and weights trained now may differ."""
+    """Add the probes that the stored row answers.
+
+    If weights or arrays are lost, retraining may give other weights, and the old answers would not belong to them.
+    """
     if row is None or row["status"] != "ok":
         return planned
     return replace(

@@ -221,8 +221,9 @@ class TrialTraining:
     def finish(self, earlier: Row | None = None) -> Row:
         """Evaluate the trained network and return its row; weights and row are stored unless it diverged.
 
-        `earlier`: the row of a training whose weights are lost. If they were these, its answers stay, and its history
-        if more of its epochs were tracked; what describes the training is of this one.
+        `earlier`: the stored row of this trial, if its weights were lost and it was trained again. If the new weights
+        have the same digest, the row keeps its probe answers, and its history if more of its epochs were tracked; the
+        columns OF_TRAINING are those of the new training.
         """
         started = time.perf_counter()
         model, state, data = precision.prepare(self.run.model, "float32"), self.run.state, self._data
