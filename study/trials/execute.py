@@ -102,22 +102,13 @@ def execute(
         train(training.run, train=data.train, validation=data.validation, hooks=hooks)
         trained = training.run.model, training.finish(stored)
     model, row = trained
-    failures: list[tuple[Probe, Exception]] = []
+    failures: Sequence[tuple[Probe, Exception]] = ()
     row = pending.without_lost_arrays(row, results.read_arrays(trial.trial_id))
     planned = pending.unanswered(planned, row)
     if row["status"] == "ok" and planned.probes:
-        started = time.perf_counter()
         splits = {"train": data.train, "test": data.test}
         network = ProbedNetwork(model.eval(), splits, trial.seed, parent, memory_fraction)
-        found = run_probes(network, planned.probes, lambda number: report({"probes_answered": number}))
-        if found.arrays:
-            results.write_arrays(trial.trial_id, found.arrays)
-        for name, entries in found.lists.items():
-            row[name] = [*(row[name] or []), *entries]
-        row |= found.columns
-        row["probe_seconds"] = (row["probe_seconds"] or 0.0) + time.perf_counter() - started
-        row |= answers.headline(row)
-        failures, row["status_reason"] = found.failures, _unanswered(found.failures)
+        failures = _answer(network, planned, row, results, report)
     relabel(row, planned)
     row["finished_at"] = datetime.now(UTC)
     if row["device"] == data.device_name:  # the peak over all runs of this trial on the device that trained it
@@ -127,6 +118,23 @@ def execute(
     if failures:
         raise ProbeError(row["status_reason"]) from failures[0][1]
     return row
+
+
+def _answer(
+    network: ProbedNetwork, planned: Planned, row: Row, results: Results, report: Report
+) -> Sequence[tuple[Probe, Exception]]:
+    """Answer the probes in the row and the trial's arrays; returns those that could not be answered."""
+    started = time.perf_counter()
+    found = run_probes(network, planned.probes, lambda number: report({"probes_answered": number}))
+    if found.arrays:
+        results.write_arrays(planned.trial.trial_id, found.arrays)
+    for name, entries in found.lists.items():
+        row[name] = [*(row[name] or []), *entries]
+    row |= found.columns
+    row["probe_seconds"] = (row["probe_seconds"] or 0.0) + time.perf_counter() - started
+    row |= answers.headline(row)
+    row["status_reason"] = _unanswered(found.failures)
+    return found.failures
 
 
 def _unanswered(failures: Sequence[tuple[Probe, Exception]]) -> str | None:

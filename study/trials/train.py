@@ -150,25 +150,13 @@ class TrialTraining:
             momentum=trial.momentum,
             weight_decay=trial.weight_decay,
         )
-        recipe = Recipe(
-            learning_rate=trial.learning_rate,
-            batch_size=trial.batch_size,
-            epochs=trial.epochs,
-            seed=trial.seed,
-            schedule=SCHEDULES[trial.schedule],
-            augmentation=AUGMENTATIONS[trial.augmentation],
-            target_loss=trial.target_loss,
-            perturb=_adversary(trial),
-            graphs=CudaGraphs() if replay and data.device.type == "cuda" else None,
-            precision=trial.precision,
-        )
         self._tracking = None
         if track is not None:
             images, epochs = tracked(trial.epochs, trial.train_size, track)
             if images:
                 self._tracking = Tracking(data.train, images, epochs, memory_fraction)
         self.trial_id = trial.trial_id
-        self.run = TrainingRun(model, optimizer, recipe)
+        self.run = TrainingRun(model, optimizer, _recipe(trial, graphs=replay and data.device.type == "cuda"))
         self._data, self._results, self._num_classes = data, results, DATASETS[trial.dataset].num_classes
         self._fingerprint = fingerprint_of(trial)
         self._parent_sha256 = None if parent is None else checkpoints.weights_sha256(parent)
@@ -276,6 +264,21 @@ class TrialTraining:
 
 def _epochs_tracked(history: Iterable[Mapping[str, Any]]) -> int:
     return sum(epoch["lambda1"] is not None for epoch in history)
+
+
+def _recipe(trial: Trial, *, graphs: bool) -> Recipe:
+    return Recipe(
+        learning_rate=trial.learning_rate,
+        batch_size=trial.batch_size,
+        epochs=trial.epochs,
+        seed=trial.seed,
+        schedule=SCHEDULES[trial.schedule],
+        augmentation=AUGMENTATIONS[trial.augmentation],
+        target_loss=trial.target_loss,
+        perturb=_adversary(trial),
+        graphs=CudaGraphs() if graphs else None,
+        precision=trial.precision,
+    )
 
 
 def _adversary(trial: Trial) -> Perturb | None:
