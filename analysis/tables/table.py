@@ -17,8 +17,6 @@ from analysis.statistics.thresholds import LOOKS
 from analysis.tables.arrow import frame, unrolled
 from analysis.tables.merge import Conflict, merge
 from search_spaces import (
-    NEWTON_STEPS,
-    NEWTON_TOLERANCE,
     PGD_STEPS,
     PLAIN,
     TRIAL_FIELDS,
@@ -331,13 +329,6 @@ def _tracked(epochs: pd.DataFrame) -> pd.DataFrame:
 def _attacks(frame: pd.DataFrame) -> pd.DataFrame:
     """The attacks with the names that `StudyTable.attacks` describes."""
     names = frame["attack"].to_numpy(copy=True)
-    settings = frame[["attack", "newton_steps", "newton_tolerance"]]
-    usual = (settings["newton_steps"] == NEWTON_STEPS) & (settings["newton_tolerance"] == NEWTON_TOLERANCE)
-    newton = settings["newton_steps"].notna() & ~usual
-    names[newton] = [
-        f"{attack} ({steps:.0f} steps, {tolerance:g})"
-        for attack, steps, tolerance in settings[newton].itertuples(index=False, name=None)
-    ]
     other = _other_steps(frame)
     names[other] = [f"pgd ({steps:.0f} steps)" for steps in frame.loc[other, "steps"]]
     return frame.assign(attack=pd.Series(names, dtype=object))

@@ -49,20 +49,8 @@ def fhsm(
 
     With one Newton step it equals FGSM, bit for bit. An image whose gradient is exactly 0 is not moved.
 
-    Args:
-        model: maps pixels in [0, 1] to logits (n, classes), each image by itself.
-        x: images (n, ...) in [0, 1], on the model's device and in its dtype.
-        y: true classes (n,), int64.
-        epsilon: radius of the max-norm ball, in pixel units.
-        loss: loss whose gradient is g; H is the cross-entropy's.
-        generator: not used.
-        newton_steps, newton_tolerance: see `newton_direction`, which also defines H.
-
-    Returns:
-        Adversarial images of the shape of x; x itself is not changed.
-
-    Raises:
-        ValueError: newton_steps below 1 or newton_tolerance outside (0, 1).
+    The generator is not used; epsilon is the radius of the max-norm ball, in pixel units. The other arguments and the
+    errors are those of `newton_direction`. Returns images of the shape of x, which is not changed.
 
     Source: Yao et al. 2018 (arXiv:1802.08241), section 2 and Table 5, FHSM.
     """

@@ -49,12 +49,6 @@ def line(model: nn.Module, direction: Tensor, offsets: Sequence[float], x: Tenso
 
     Raises:
         ValueError: for a model in training mode, data that does not fit, or a direction of another shape or length.
-
-    Example:
-        >>> model = nn.Linear(1, 2).eval()
-        >>> along_a_bias = torch.tensor([0.0, 0.0, 1.0, 0.0])
-        >>> line(model, along_a_bias, [-0.1, 0.0, 0.1], torch.zeros(4, 1), torch.zeros(4, dtype=torch.long)).shape
-        torch.Size([3])
     """
     step = _unit_direction(model, direction, "direction")
     return torch.stack([_loss(model, _moved(model, offset * step), x, y) for offset in offsets])

@@ -25,7 +25,8 @@ WARM_UP_STEPS = 3
 """Eager steps before the capture: they create the optimizer's moments and let the libraries choose their kernels."""
 
 TOLERANCE = 1e-2
-"""Largest relative difference between the change a replay makes and that of the eager step; rounding is far below."""
+"""Largest accepted relative difference between the change that a replayed step and the eager step make. Rounding is
+orders of magnitude smaller."""
 
 
 @cache

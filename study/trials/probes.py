@@ -95,9 +95,9 @@ def run_probes(
     """Answer the probes in a fixed order; `on_answer` is called with the number of answers after each.
 
     Every probe draws from a random stream named by its settings, so its answer does not depend on the other probes.
-    Both losses of an attack share one random start: they differ by the loss alone. It is drawn on the device that
-    attacks, so a GPU's is not a CPU's. A probe that cannot be answered costs no other its answer: its error is among
-    the `failures`. Errors of the storage or for want of a GPU's memory, which may pass, are raised.
+    Both losses of an attack share one random start: they differ by the loss alone. Random starts are drawn on the
+    attacking device, so CPU and GPU starts differ. If a probe fails, its error is added to `failures` and the others
+    still run. Storage errors and GPU out-of-memory errors are raised, since a retry may succeed.
     """
     results = ProbeResults()
     for number, probe in enumerate(sorted(probes, key=lambda probe: tuple(map(str, probe.key))), 1):

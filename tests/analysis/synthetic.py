@@ -86,6 +86,7 @@ def _attack(name: str, loss: str, epsilon: float, accuracy: float, trial: Trial)
         "attack": name,
         "loss": loss,
         "split": "test",
+        "source": "self",
         "epsilon": epsilon,
         "norm": "linf",
         "steps": 40 if pgd else 1,

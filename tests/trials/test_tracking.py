@@ -13,7 +13,7 @@ from study.results.folder import Results
 from study.results.schema import Row
 from study.training import streams, tracking
 from study.training.loop import Epoch
-from study.training.tracking import FEWEST_IMAGES, MOST_EPOCHS, MOST_IMAGES, PASSES, tracked
+from study.training.tracking import MOST_EPOCHS, MOST_IMAGES, PASSES, PREFERRED_IMAGES, tracked
 from study.trials.execute import execute
 from study.trials.execute_batched import execute_batched
 from study.trials.train import TrialTraining
@@ -156,7 +156,7 @@ def test_the_plan_stays_within_its_share_and_ends_with_the_last_epoch(
     assert 1 <= images <= min(MOST_IMAGES, train_size)
     assert max(chosen) == epochs and min(chosen) >= 1 and len(chosen) <= MOST_EPOCHS
     if len(chosen) > 1:
-        assert images >= min(FEWEST_IMAGES, train_size) and min(chosen) == 1
+        assert images >= min(PREFERRED_IMAGES, train_size) and min(chosen) == 1
         gaps = [math.log(b / a) for a, b in zip(sorted(chosen), sorted(chosen)[1:], strict=False) if a > 8]
         assert max(gaps, default=0) < 2 * min(gaps, default=1)
 

@@ -175,14 +175,6 @@ def test_other_answers_of_the_same_weights_are_listed(two: Any) -> None:
     assert list(found.attacks["correct"]) == [entry["correct"] for entry in first["attacks"]]
 
 
-def test_a_row_of_an_older_version_answers_the_same_probes(two: Any) -> None:
-    """Older rows have null where a setting did not exist: the same question, asked once."""
-    new = network()
-    new["attacks"] = [entry | {"source": "self"} for entry in new["attacks"]]
-    old = new | {"attacks": [entry | {"source": None} for entry in new["attacks"]]}
-    assert len(two([new], [old]).attacks) == len(new["attacks"])
-
-
 def test_every_kind_of_entry_can_be_united() -> None:
     entries = {one.name for one in PROBES if pa.types.is_list(one.type) and pa.types.is_struct(one.type.value_type)}
     assert entries == set(READERS) == set(ENTRIES)
