@@ -6,8 +6,15 @@ import gc
 
 import torch
 
-MESSAGES = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
-"""What CUDA and its libraries say where torch does not raise `torch.OutOfMemoryError`."""
+MESSAGES = (
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUSOLVER_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    "unable to find an engine to execute this computation",
+)
+"""What CUDA and its libraries say where torch does not raise `torch.OutOfMemoryError`. The last is torch's, of a
+convolution: it tries cuDNN's kernels and passes over those whose workspace does not fit."""
 
 
 def out_of_gpu_memory(error: BaseException) -> bool:
