@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import traceback
 
 import torch
 
@@ -27,6 +28,16 @@ def release() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def forget(error: BaseException) -> None:
+    """Free what the frames of a handled error hold, so that the error can be kept: it can still be printed."""
+    cause: BaseException | None = error
+    while cause is not None:
+        traceback.clear_frames(cause.__traceback__)
+        cause = cause.__context__
+    if out_of_gpu_memory(error):
+        release()
 
 
 def too_large(error: BaseException) -> str:
