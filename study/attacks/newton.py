@@ -15,6 +15,7 @@ from study.autograd import (
     curvature_root,
     error_probabilities,
     gradient_at_input,
+    images_with_jacobian,
     largest_eigenvalue,
     margin_jacobian,
 )
@@ -28,10 +29,6 @@ NEWTON_TOLERANCE = 0.1
 
 FLAT = 1e-12
 """H counts as 0 along a direction p where p'Hp <= FLAT lambda1 ||p||^2: that is rounding, and iterations stop there."""
-
-MEMORY_BYTES = 2**28
-"""For the margins' Jacobian and its float64 copy: so many images are processed together, 700 of CIFAR-10 or 70 of
-CIFAR-100."""
 
 
 def fhsm(
@@ -134,13 +131,10 @@ def newton_direction(
         raise ValueError(f"newton_steps must be a whole number of at least 1, not {newton_steps!r}")
     if not 0 < newton_tolerance < 1:
         raise ValueError(f"newton_tolerance must be in (0, 1), a relative residual, not {newton_tolerance!r}")
-    leaf = x.detach().requires_grad_(True)
-    with torch.enable_grad():
-        logits = model(leaf)
-        value = loss(logits, y).sum()
-    at_once = max(1, MEMORY_BYTES // (logits.shape[1] * x[0].numel() * (x.element_size() + 8)))
+    with torch.no_grad():
+        n_classes = model(x[:1]).shape[1]
+    at_once = images_with_jacobian(x, n_classes)
     if len(x) > at_once:
-        del logits, value  # and with them the graph
         pieces = [
             newton_direction(
                 model,
@@ -154,6 +148,10 @@ def newton_direction(
         ]
         return torch.cat(pieces)
 
+    leaf = x.detach().requires_grad_(True)
+    with torch.enable_grad():
+        logits = model(leaf)
+        value = loss(logits, y).sum()
     g = gradient_at_input(value, leaf, retain_graph=True).double().flatten(1)
     jacobian = margin_jacobian(logits, leaf, y).double()
     q, s = error_probabilities(logits, y)
