@@ -35,8 +35,8 @@ FIRST_CHECK, SHORTER, SHORTEST = 22, 3, 6
 of all steps."""
 
 JACOBIAN_BYTES, GPU_JACOBIAN_BYTES = 2**28, 2**32
-"""For the margins' Jacobian and its float64 copy: 700 images of CIFAR-10 or 70 of CIFAR-100 on a CPU. 16 times as many on
-a GPU, where the backward passes, one for each class, cost launches."""
+"""For the margins' Jacobian and its float64 copy: 700 images of CIFAR-10 or 70 of CIFAR-100 on a CPU. 16 times as many
+on a GPU, where the backward passes, one for each class, cost launches."""
 
 
 def margin_jacobian(logits: Tensor, x: Tensor, y: Tensor) -> Tensor:

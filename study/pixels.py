@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 CHUNK, GPU_CHUNK = 1000, 4096
-"""Images in a forward pass on a CPU, enough to keep a core busy, and on a GPU, where a small network's kernels take less
-time than their launches; few enough for the activations of resnet18, 1 GiB a layer at 4,096."""
+"""Images in a forward pass on a CPU, enough to keep a core busy, and on a GPU, where a small network's kernels take
+less time than their launches; few enough for the activations of resnet18, 1 GiB a layer at 4,096."""
 
 
 def images_in_a_pass(device: torch.device) -> int:
