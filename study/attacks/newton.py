@@ -131,10 +131,13 @@ def newton_direction(
         raise ValueError(f"newton_steps must be a whole number of at least 1, not {newton_steps!r}")
     if not 0 < newton_tolerance < 1:
         raise ValueError(f"newton_tolerance must be in (0, 1), a relative residual, not {newton_tolerance!r}")
-    with torch.no_grad():
-        n_classes = model(x[:1]).shape[1]
-    at_once = images_with_jacobian(x, n_classes)
+    leaf = x.detach().requires_grad_(True)
+    with torch.enable_grad():
+        logits = model(leaf)
+        value = loss(logits, y).sum()
+    at_once = images_with_jacobian(x, logits.shape[1])
     if len(x) > at_once:
+        del logits, value  # and with them the graph
         pieces = [
             newton_direction(
                 model,
@@ -148,10 +151,6 @@ def newton_direction(
         ]
         return torch.cat(pieces)
 
-    leaf = x.detach().requires_grad_(True)
-    with torch.enable_grad():
-        logits = model(leaf)
-        value = loss(logits, y).sum()
     g = gradient_at_input(value, leaf, retain_graph=True).double().flatten(1)
     jacobian = margin_jacobian(logits, leaf, y).double()
     q, s = error_probabilities(logits, y)
