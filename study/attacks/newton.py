@@ -15,6 +15,7 @@ from study.autograd import (
     curvature_root,
     error_probabilities,
     gradient_at_input,
+    images_with_jacobian,
     largest_eigenvalue,
     margin_jacobian,
 )
@@ -28,10 +29,6 @@ NEWTON_TOLERANCE = 0.1
 
 FLAT = 1e-12
 """H counts as 0 along a direction p where p'Hp <= FLAT lambda1 ||p||^2: that is rounding, and iterations stop there."""
-
-MEMORY_BYTES = 2**28
-"""For the margins' Jacobian and its float64 copy: so many images are processed together, 700 of CIFAR-10 or 70 of
-CIFAR-100."""
 
 
 def fhsm(
@@ -126,7 +123,7 @@ def newton_direction(
     with torch.enable_grad():
         logits = model(leaf)
         value = loss(logits, y).sum()
-    at_once = max(1, MEMORY_BYTES // (logits.shape[1] * x[0].numel() * (x.element_size() + 8)))
+    at_once = images_with_jacobian(x, logits.shape[1])
     if len(x) > at_once:
         del logits, value  # and with them the graph
         pieces = [

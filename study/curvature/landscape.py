@@ -13,7 +13,7 @@ from torch.nn import functional
 from study.arithmetic import full_precision
 from study.autograd import call_with
 from study.curvature.inputs import check, pieces, trainable
-from study.pixels import CHUNK, batches
+from study.pixels import batches
 
 LINE_OFFSETS: tuple[float, ...] = tuple(k / 40 for k in range(-20, 21))
 """Distances along a unit direction: 41 from -.5 to .5. Source: Yao et al. 2018 (arXiv:1802.08241), Figures 2, 6, 8, 12
@@ -149,7 +149,7 @@ def _loss(model: nn.Module, weights: Mapping[str, Tensor], x: Tensor, y: Tensor)
     some = next(iter(weights.values()))
     total = torch.zeros((), dtype=torch.float64, device=some.device)
     with full_precision():
-        for inputs, labels in batches(model, x, y, CHUNK):
+        for inputs, labels in batches(model, x, y):
             logits = call_with(model, weights, inputs)
             total += functional.cross_entropy(logits.double(), labels, reduction="sum")
     return total.cpu() / len(y)

@@ -26,7 +26,7 @@ from study.results.schema import Row
 from study.training import precision, streams
 from study.training.cuda_graph import CudaGraphs
 from study.training.evaluation import evaluate
-from study.training.gpu_memory import out_of_gpu_memory
+from study.training.gpu_memory import forget, out_of_gpu_memory
 from study.training.loop import Perturb, Recipe, TrainingRun
 from study.training.schedules import SCHEDULES
 from study.training.tracking import Tracking, tracked
@@ -185,15 +185,16 @@ class TrialTraining:
         """A hook for the training loop, before `store_checkpoint`: add the epoch's curvature if it is tracked.
 
         Tracking ends, and the trial's log says why, where torch cannot compute it, as with a layer that has no second
-        derivative.
+        derivative, or where a whole GPU is too small for it.
         """
         if self._tracking is None:
             return
         try:
             self._tracking(run)
         except Exception as error:
-            if isinstance(error, OSError) or out_of_gpu_memory(error):
+            if isinstance(error, OSError) or (out_of_gpu_memory(error) and self._tracking.memory_fraction < 1):
                 raise
+            forget(error)
             self._tracking = None
             run.model.train()
             self._results.write_log(self.trial_id, f"the curvature was not tracked: {error}\n")

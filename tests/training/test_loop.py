@@ -66,7 +66,7 @@ def test_evaluation_does_not_depend_on_chunks_and_leaves_the_mode(monkeypatch: p
     x, y = tensors().train
     set_dropout_generator(model, streams.generator(0))
     whole = evaluate(model, x, y)
-    monkeypatch.setattr("study.training.evaluation.CHUNK", 7)
+    monkeypatch.setattr("study.pixels.CHUNK", 7)
     pieces = evaluate(model, x, y)
     assert whole.accuracy == pieces.accuracy
     assert whole.loss == pytest.approx(pieces.loss, rel=1e-6)

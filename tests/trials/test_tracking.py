@@ -67,6 +67,18 @@ def test_a_curvature_that_cannot_be_computed_costs_the_tracking_alone(
     assert "the curvature was not tracked: derivative for hardsigmoid" in log.read_text()
 
 
+def test_tracking_that_a_whole_gpu_is_too_small_for_ends_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. (planted)")
+
+    monkeypatch.setattr(tracking, "top_eigenvalues", full)
+    with pytest.raises(torch.OutOfMemoryError):  # a larger share may be enough
+        run(tmp_path / "a", one(), track=100.0, memory_fraction=0.25)
+    assert run(tmp_path / "b", one(), track=100.0)["status"] == "ok"
+    (log,) = (tmp_path / "b/logs").iterdir()
+    assert "the curvature was not tracked: CUDA out of memory" in log.read_text()
+
+
 def test_tracking_keeps_to_the_trials_share_of_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shares = set()
 
