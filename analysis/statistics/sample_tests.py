@@ -468,7 +468,8 @@ def _all_within(differences: Sequence[LinearContrast], delta: float, *, beyond: 
     elif p_beyond <= SIGNIFICANCE:
         verdict, reason = "refuted", f"{beyond_it} {amount(delta)}"
     elif min(outside) <= SIGNIFICANCE:
-        seen = f"a difference of {amount(differences[largest].value)}"
-        reason = f"{seen} exceeds {amount(delta)}, but not after the correction for {len(outside)} comparisons"
+        seen = f"a difference of {amount(differences[largest].value)} exceeds {amount(delta)}"
+        enough = "" if beyond == 1 else f"at {beyond} batch sizes "
+        reason = f"{seen}, but not {enough}after the correction for {len(outside)} comparisons"
     effect, (low, high) = differences[largest].value, intervals[largest]
     return Finding(verdict, reason, effect, low, high, p_within, p_beyond, confidence=1 - 2 * SIGNIFICANCE)
