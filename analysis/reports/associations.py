@@ -46,15 +46,15 @@ DESCRIPTIVE = "descriptive: mixes curves, and seeds of a cell are not independen
 def study_associations(seen: Observations) -> pd.DataFrame:
     """Every study-wide correlation of curvature and robustness.
 
-    Columns: study, statistic, axis, estimate, low, high, p, n, batch_sizes, note.
-
-    `x` is log2 lambda1 throughout. Rank statistics take the adversarial accuracy as it is, linear ones its
-    logit. A run that lies on two curves counts once where curves are mixed.
+    Columns: `study`, `batch_sizes`, and those of `analysis.output.columns.CORRELATIONS` from `statistic` on. `x` is
+    log2 lambda1 throughout. Rank statistics take the adversarial accuracy as it is, linear ones its logit. A run that
+    lies on two curves counts once where curves are mixed.
 
     - tau_b_pooled, spearman_pooled: over all trials; descriptive.
     - pearson_between_curves: over the curves' means. rmcorr_within_curves: deviations of cell
       means from the curve's mean.
-    - pooled_against_within: of cell means, the pooled correlation less that within curves; p is that of opposite signs.
+    - pooled_against_within: Pearson's r of all cell means less r within curves; p tests that the two have opposite
+      signs.
     - rmcorr_within_cells: over seeds, the mean of each seed's deviations from the means of its cells. The cells of one
       seed are not independent; entered one by one they give p <= .05 in 24 to 58 % of studies without a correlation.
       See `over_seeds`.

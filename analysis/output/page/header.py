@@ -20,7 +20,7 @@ from analysis.tables.cells import cells
 from analysis.tables.looks import looks
 from analysis.tables.merge import conflicts_in_words
 from analysis.tables.table import PROTOCOL, StudyTable
-from analysis.tables.words import said, value_text
+from analysis.tables.words import departs
 from search_spaces import GRIDS, REGIME_RULES, Trial
 
 FEW_SEEDS = 5
@@ -94,7 +94,7 @@ def coverage(table: StudyTable) -> str:
     if not requested:
         why = f"--grid {table.not_given[0]} was not given" if table.not_given else "no study.json"
         line += f"; what was requested is not known ({why})"
-    elif outside := len(set(table.trials["trial_id"]) - set(planned["trial_id"])):
+    elif outside := len(set(table.trials["trial_id"]) - set(planned["trial_id"]) - set(planned["parent"].dropna())):
         line += f", {outside} more were not requested"
     return line if done["ok"] else f"{line}: nothing to measure yet"
 
@@ -176,12 +176,8 @@ def deviations(found: Sequence[Setup]) -> list[str]:
 
 
 def _differing(setup: Setup, study: Trial) -> str:
-    own = study.to_dict()
-    return ", ".join(
-        f"{said(name, setup[name])} instead of {value_text(own[name])}"
-        for name in PROTOCOL
-        if name not in ("target_loss", "augmentation") and not pd.isna(setup[name]) and setup[name] != own[name]
-    )
+    ours = {name: setup[name] for name in PROTOCOL if name not in ("target_loss", "augmentation")}
+    return ", ".join(departs(ours, study.to_dict(), (name for name, value in ours.items() if not pd.isna(value))))
 
 
 _KIND = ("dataset", "model", "target_loss", "adversarial_training")

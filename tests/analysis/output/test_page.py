@@ -374,12 +374,10 @@ def test_sign_errors_have_an_axis_of_their_own_and_the_extreme_ones_name_their_d
 
 def test_sizes_that_depart_from_the_paper_are_stated() -> None:
     short = from_rows(curve_rows(regime="lr", batch_sizes=(16,), epochs=2))
-    assert deviations(setups(short)) == ["MNIST · M1 (20-20) departs from the paper: 2 epochs instead of 100."]
+    assert deviations(setups(short)) == ["MNIST · M1 (20-20) departs from the paper: 2 instead of 100 epochs."]
     assert deviations(setups(from_rows(curve_rows(regime="lr", batch_sizes=(16,))))) == []
     half = from_rows([row | {"precision": "bf16"} for row in curve_rows(regime="lr", batch_sizes=(16,))])
-    assert deviations(setups(half)) == [
-        "MNIST · M1 (20-20) departs from the paper: trained in bf16 instead of float32."
-    ]
+    assert deviations(setups(half)) == ["MNIST · M1 (20-20) departs from the paper: bf16 instead of float32 precision."]
 
 
 def test_rows_outside_the_plan_are_counted_apart() -> None:
