@@ -30,6 +30,8 @@ from analysis.tables.observations import (
 )
 
 AXES = ("batch_size", "regime", "momentum", "seed")
+SETTINGS = np.array([axis != "seed" for axis in AXES])
+"""The axes of the mean granulated tau: a seed is no setting."""
 
 CELL_COLUMNS = ("run", "stratum", "x", "logit", "accuracy", "test_acc", "train_loss", "weight_norm")
 TRIAL_COLUMNS = ("trial", "x", "accuracy", "logit", "stratum", "cell", "seed")
@@ -58,7 +60,8 @@ def study_associations(seen: Observations) -> pd.DataFrame:
       See `over_seeds`.
     - partial_spearman_clean, partial_spearman_clean_loss_norm: over cell means, given the clean accuracy, and
       given also log training loss and log weight norm.
-    - granulated_tau: Jiang et al. (2020) per axis of `AXES`, and their mean (axis "mean"). `n` counts groups.
+    - granulated_tau: Jiang et al. (2020) per axis of `AXES`, and their mean over `SETTINGS` (axis "mean").
+      `n` counts groups.
     """
     count = len(seen.studies)
     cells = _decisive(seen.cells)
@@ -159,7 +162,7 @@ def _row(statistic: str, found: Any, note: str = "") -> dict[str, Any]:
 def _granulated(trials: pd.DataFrame, count: int) -> pd.DataFrame:
     studies = trials["study"].to_numpy(dtype=np.intp)
     psi, groups = granulated_by_group(trials, "x", "accuracy", AXES, studies, count, fixed=ALONGSIDE)
-    known = np.isfinite(psi)
+    known = np.isfinite(psi) & SETTINGS
     mean = np.divide(
         np.where(known, psi, 0.0).sum(axis=1),
         known.sum(axis=1),
@@ -176,7 +179,7 @@ def _granulated(trials: pd.DataFrame, count: int) -> pd.DataFrame:
             "low": np.nan,
             "high": np.nan,
             "p": np.nan,
-            "n": np.column_stack([groups, groups.sum(axis=1)]).ravel(),
+            "n": np.column_stack([groups, groups[:, SETTINGS].sum(axis=1)]).ravel(),
         }
     )
     rows["note"] = np.where(np.isfinite(values.ravel()), "", "nothing varies along this axis")

@@ -298,7 +298,7 @@ def _reason(both: tuple[Cell, Cell], curvature: str, q: float, q_pairs: float) -
     split = curvature.removeprefix("lambda1_")
     flags = [flag for flag in FLAGS if any(cell[flag] for cell in both)]
     if not all(cell["decidable"] for cell in both):
-        flags.append("fewer than 3 seeds, or more than a third diverged")
+        flags.append("fewer than 3 seeds or more than a third diverged")
     if not all(cell[f"converged_{split}"] for cell in both):
         flags.append("eigenvalue not converged")
     elif not all(np.isfinite(cell[f"log2_{curvature}_seeds"]).all() for cell in both):
@@ -306,10 +306,8 @@ def _reason(both: tuple[Cell, Cell], curvature: str, q: float, q_pairs: float) -
     if not flags and np.isnan(q):
         flags.append("not tested yet")
     elif not flags and q > FALSE_DISCOVERY_RATE:
-        seeds = min(cell["n_seeds"] for cell in both)
-        noisy = f": with {seeds} seeds the noise of a single cell could produce this pair, train more seeds"
-        why = noisy if q_pairs <= FALSE_DISCOVERY_RATE else ""
-        flags.append(f"q = {q:.2g} > {FALSE_DISCOVERY_RATE:g}{why}")
+        few = "too few seeds to confirm this pair alone"
+        flags.append(few if q_pairs <= FALSE_DISCOVERY_RATE else f"q > {FALSE_DISCOVERY_RATE:g}")
     return ", ".join(flags)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.reports.associations import AXES
+from analysis.reports.associations import AXES, SETTINGS
 from analysis.reports.correlation import stratum_taus
 from analysis.reports.counterexamples import COUNTEREXAMPLE, judge_pairs, testable_pairs
 from analysis.statistics.correlations import granulated_by_group, partial_spearman, sign_error
@@ -160,7 +160,7 @@ def _summaries(seen: Observations, taus: pd.DataFrame, sharp: str, robust: str) 
         mine, tau = cells[cells["study"] == study].drop_duplicates("run"), taus[taus["stratum"].map(owner) == study]
         errors = _sign_errors(networks, "x").groupby("stratum")["error"].mean()
         partial = partial_spearman(mine["x"], mine["accuracy"], mine[["test_acc", "train_loss"]])
-        known = psi[study][np.isfinite(psi[study])]
+        known = psi[study][np.isfinite(psi[study]) & SETTINGS]
         firm = mine["decidable"].any()
         rows.append(
             {
