@@ -34,6 +34,9 @@ ARROW_KEYS = [*SHARED, "attack", "loss", "epsilon"]
 
 MOST_ARROW_FIGURES = 4
 
+FIRST_PLANE = ("pgd", "stable")
+"""Attack and loss of the first scatter plots."""
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -107,21 +110,21 @@ def _planes(data: FigureData) -> list[Figure]:
     distinct = cells[[*SHARED, "attack", "loss", "epsilon"]].drop_duplicates()
     for *shared, attack, loss, epsilon in distinct.itertuples(index=False, name=None):
         attacks.setdefault(shared_values(shared), []).append((attack, loss, epsilon))
-    figures = []
-    for setup in data.setups:
-        for attack, loss, epsilon in sorted(attacks.get(setup.values, [])):
-            figure = scatter_figure(data, setup, attack=attack, loss=loss, epsilon=epsilon, curvature=CURVATURE)
-            figures += [figure] if figure is not None else []
-    return figures
+    asked = [(setup, *attack) for setup in data.setups for attack in sorted(attacks.get(setup.values, []))]
+    asked.sort(key=lambda one: one[1:3] != FIRST_PLANE)
+    found = (
+        scatter_figure(data, setup, attack=attack, loss=loss, epsilon=epsilon, curvature=CURVATURE)
+        for setup, attack, loss, epsilon in asked
+    )
+    return [figure for figure in found if figure is not None]
 
 
 def _forests(table: StudyTable, report: CorrelationReport) -> list[Figure]:
     forest = on_test_images(report.forest)
     if forest.empty:
         return []
-    strata = at_headline(table, forest[forest["scope"] == "stratum"])
-    shown = pd.concat([strata, forest[forest["scope"] != "stratum"]])
-    attacks = sorted(strata["attack"].unique())
+    shown = at_headline(table, forest[forest["scope"].isin(("stratum", "study"))])
+    attacks = sorted(shown["attack"].unique())
     return [figure for attack in attacks for figure in forest_figures(shown, attack=attack, curvature=CURVATURE)]
 
 

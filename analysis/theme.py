@@ -44,17 +44,25 @@ IN_THE_DARK: dict[str, str] = {
 }
 """Colour of a mark -> its replacement in the dark theme; colours that are not here serve both themes."""
 
+
+def text_colour(colour: str) -> str:
+    """A darker form of a curve's colour, in which its name has a contrast of at least 4.5:1 against white."""
+    return "#" + "".join(f"{int(colour[place : place + 2], 16) * 7 // 10:02x}" for place in (1, 3, 5))
+
+
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 PRINT_FONT = "Roboto, Arial, sans-serif"
 """Font of exported figures; vl-convert includes Roboto."""
 
 SOLID = [1, 0]
-DASHES: dict[str, list[int]] = {name(loss): SOLID for loss in ("stable", "dlr", "any_loss")} | {name("ce"): [4, 3]}
-"""Loss that an attack follows -> the dashes of its lines. Marks on dashed lines are hollow."""
+_SOLID_KINDS = ("clean", "eigenvalue", "training set", *map(name, ("stable", "dlr", "any_loss")))
+_DASHED_KINDS = (name("ce"), "test set")
+DASHES = dict.fromkeys(_SOLID_KINDS, SOLID) | {kind: [4, 3] for kind in _DASHED_KINDS}
+"""Kind of a line (an attack's loss, the images of an eigenvalue) -> its dashes. Marks on dashed lines are hollow."""
 
 OTHER_DASHES = [1, 3]
-"""Dashes of any other loss."""
+"""Dashes of any other kind."""
 
 
 @dataclass(frozen=True)
@@ -164,9 +172,10 @@ def style_sheet() -> str:
     `light-dark` follows the `color-scheme` of the element: that of the reader's system, or the one chosen on the page.
     """
     roles = "".join(f"--{role}:light-dark({light},{dark});" for role, (light, dark) in PAGE.items())
+    texts = {text_colour(style.colour): IN_THE_DARK.get(style.colour, style.colour) for style in REGIMES.values()}
     swaps = "".join(
         f'svg [{part}="{light}"]{{{part}:light-dark({light},{dark})}}'
-        for light, dark in IN_THE_DARK.items()
+        for light, dark in (IN_THE_DARK | texts).items()
         for part in ("fill", "stroke")
     )
     return f":root{{{roles}}}\n{swaps}\n"

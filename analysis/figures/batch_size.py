@@ -23,6 +23,7 @@ from analysis.figures.figure import (
     Spec,
     curve_channels,
     encoded,
+    file_name,
     layer,
     layered,
     rounded,
@@ -35,9 +36,10 @@ from analysis.theme import DASHES, OTHER_DASHES, PAPER, SOLID, SeriesStyle, numb
 Record = dict[str, Any]
 
 SPLITS = {"train": "training", "test": "test"}
+CLEAN = "clean"
 
-WITHOUT_LOSS = ("clean", "eigenvalue")
-"""Kinds of lines that do not stand for a loss."""
+WITHOUT_KIND = "eigenvalue"
+"""The kind of the lines of a figure with one line a curve that stands for no loss."""
 
 REACH = 0.2
 """The interval of a few seeds can be much wider than all their values: the axis follows it by at most this fraction of
@@ -59,11 +61,11 @@ def clean_figure(data: FigureData, setup: Setup, curves: CurveSet) -> Figure | N
     if not cells["drawn"].any():
         return None
     return curve_figure(
-        {"clean": cells},
+        {CLEAN: cells},
         curves,
         ValueAxis("clean test accuracy", "~%", ".2%", limits(cells)),
         percent,
-        name="-".join((*setup.slug, curves.slug, "clean")),
+        name=file_name(*setup.slug, curves.slug, "clean"),
         title=f"{setup.title}: Clean accuracy",
         caption="Clean test accuracy.",
         description=f"{setup.title}, {curves.title}: clean test accuracy against batch size.",
@@ -91,7 +93,7 @@ def accuracy_figure(
         curves,
         ValueAxis("adversarial accuracy", "~%", ".2%", span),
         percent,
-        name="-".join((*setup.slug, curves.slug, attack, f"eps{epsilon:g}")),
+        name=file_name(*setup.slug, curves.slug, attack, f"eps{epsilon:g}"),
         title=f"{setup.title}: accuracy under {under}",
         caption=f"Test accuracy under {under}.",
         description=f"{setup.title}, {curves.title}: adversarial test accuracy against batch size under {under}.",
@@ -106,38 +108,61 @@ def _accuracy_limits(data: FigureData, setup: Setup, curves: CurveSet) -> dict[f
     return {float(str(epsilon)): limits(mine) for epsilon, mine in cells.groupby("epsilon")}
 
 
-def lambda1_figure(data: FigureData, setup: Setup, curves: CurveSet, *, split: str) -> Figure | None:
-    """lambda1 of a setup on a split, on a log axis that both splits share; None if no eigenvalue is known."""
-    both = data.once(_eigenvalues, setup, curves)
-    cells = both[both["split"] == split]
-    figure_name = "-".join((*setup.slug, curves.slug, f"lambda1-{split}"))
-    if not cells["drawn"].any():
+def clean_and_attacked_figure(
+    data: FigureData, setup: Setup, curves: CurveSet, *, attack: str, epsilon: float
+) -> Figure | None:
+    """Clean accuracy and that under an attack on the published loss, on one axis as paper A draws them; None if no
+    network has the attack's result at `epsilon`.
+    """
+    question = {"attack": attack, "loss": "ce", "split": "test", "epsilon": epsilon}
+    attacked = curves.select(data.answers("adversarial", setup, **question))
+    if not attacked["drawn"].any():
         return None
-    return eigenvalue_figure(cells, curves, split, setup.title, figure_name, limits(both, logarithmic=True))
+    parts = {CLEAN: curves.select(data.rows("clean", setup)), name("ce"): attacked}
+    under = f"{name(attack)} at ε = {epsilon:g}"
+    figure = curve_figure(
+        parts,
+        curves,
+        ValueAxis("test accuracy", "~%", ".2%", limits(pd.concat(parts.values()))),
+        percent,
+        name=file_name(*setup.slug, curves.slug, "clean-and", attack, f"eps{epsilon:g}"),
+        title=f"{setup.title}: accuracy under {under}",
+        caption=f"Test accuracy, clean and under {under}.",
+        description=f"{setup.title}, {curves.title}: clean test accuracy and that under {under} against batch size.",
+    )
+    return replace(figure, attack=attack, epsilon=epsilon)
 
 
-def _eigenvalues(data: FigureData, setup: Setup, curves: CurveSet) -> pd.DataFrame:
-    return curves.select(data.rows("lambda1", setup))
+def lambda1_figure(
+    data: FigureData, setup: Setup, curves: CurveSet, *, splits: tuple[str, ...] = ("train", "test")
+) -> Figure | None:
+    """lambda1 of a setup on its splits, on one log axis; None if no eigenvalue is known."""
+    cells = curves.select(data.rows("lambda1", setup))
+    found = {split: mine for split in splits if (mine := cells[cells["split"] == split])["drawn"].any()}
+    figure_name = file_name(*setup.slug, curves.slug, "lambda1", *splits)
+    return eigenvalue_figure(found, curves, setup.title, figure_name) if found else None
 
 
-def eigenvalue_figure(
-    cells: pd.DataFrame, curves: CurveSet, split: str, where: str, figure_name: str, span: tuple[float, float]
-) -> Figure:
-    """lambda1 of `cells` (rows of `FigureData.lambda1`) on a log axis; `where` names their data set and model.
+def eigenvalue_figure(cells: Mapping[str, pd.DataFrame], curves: CurveSet, where: str, figure_name: str) -> Figure:
+    """lambda1 of the `cells` (rows of `FigureData.lambda1`) of each split on a log axis; `where` names their data set
+    and model.
 
     Means are geometric. Eigenvalues that are not positive are counted in the caption; their cells have no mean.
     """
-    on_split = f"on the {SPLITS[split]} set"
+    sets = [f"{SPLITS[split]} set" for split in cells]
+    kinds = sets if len(sets) > 1 else [WITHOUT_KIND]
+    on_sets = f"on the {' and the '.join(sets)}"
+    span = limits(pd.concat(cells.values()), logarithmic=True)
     return curve_figure(
-        {"eigenvalue": cells},
+        dict(zip(kinds, cells.values(), strict=True)),
         curves,
-        ValueAxis(f"λ₁ ({SPLITS[split]} set)", "", ".4~g", span, log_ticks(*span)),
+        ValueAxis("λ₁" if len(sets) > 1 else f"λ₁ ({sets[0]})", "", ".4~g", span, log_ticks(*span)),
         number,
         name=figure_name,
-        title=f"{where}: λ₁ {on_split}",
-        caption=f"Top eigenvalue λ₁ of the loss Hessian on the whole {SPLITS[split]} set, log axis, geometric means."
-        f"{not_positive(cells, curves)}",
-        description=f"{where}, {curves.title}: top Hessian eigenvalue {on_split} against batch size, log axis.",
+        title=f"{where}: λ₁ {on_sets}",
+        caption=f"Top eigenvalue λ₁ of the loss Hessian {on_sets}, log axis, geometric means."
+        + "".join(not_positive(mine, curves, split) for split, mine in cells.items()),
+        description=f"{where}, {curves.title}: top Hessian eigenvalue {on_sets} against batch size, log axis.",
         doubtful="the eigenvalue has not converged",
     )
 
@@ -276,10 +301,11 @@ def batch_sizes(data: Iterable[Record]) -> tuple[int, ...]:
 
 
 def kinds_in_words(kinds: Sequence[str]) -> str:
-    """Which marks belong to which loss; empty for what has no loss."""
+    """Which marks belong to which kind of line; empty for a figure of clean accuracy or of eigenvalues alone."""
+    if len(kinds) == 1 and kinds[0] in (CLEAN, WITHOUT_KIND):
+        return ""
     drawn = {tuple(SOLID): "Filled marks, solid lines", (4, 3): "Hollow marks, dashed lines"}
-    losses = [kind for kind in kinds if kind not in WITHOUT_LOSS]
-    return " ".join(f"{drawn.get(tuple(_dashes(kind)), 'Hollow marks, dotted lines')}: {kind}." for kind in losses)
+    return " ".join(f"{drawn.get(tuple(dashes(kind)), 'Hollow marks, dotted lines')}: {kind}." for kind in kinds)
 
 
 def replicates(*parts: pd.DataFrame) -> str:
@@ -312,7 +338,7 @@ def gaps_and_marks(
     return " ".join([*sentences, *pale])
 
 
-def not_positive(cells: pd.DataFrame, curves: CurveSet) -> str:
+def not_positive(cells: pd.DataFrame, curves: CurveSet, split: str) -> str:
     """How many networks have an eigenvalue that a log axis cannot show, and which; empty if none has."""
     mine = cells[cells["not_positive"] > 0]
     if mine.empty:
@@ -324,8 +350,8 @@ def not_positive(cells: pd.DataFrame, curves: CurveSet) -> str:
     # a cell on two curves counts once
     count, all_of_them = (int(f.drop_duplicates("cell_id")[c].sum()) for f, c in ((mine, "not_positive"), (cells, "n")))
     return (
-        f" λ₁ ≤ 0 in {count} of {all_of_them} networks ({where}): they have no place on a log axis, and their cells no "
-        "mean."
+        f" λ₁ ≤ 0 on the {SPLITS[split]} set in {count} of {all_of_them} networks ({where}): they have no place on a "
+        "log axis, and their cells no mean."
     )
 
 
@@ -446,13 +472,14 @@ def _dodge(curves: Sequence[str], kinds: Sequence[str]) -> str:
     return f"({place} - {(count - 1) / 2:g}) * {step:.3g}"
 
 
-def _dashes(kind: str) -> list[int]:
-    return SOLID if kind in WITHOUT_LOSS else DASHES.get(kind, OTHER_DASHES)
+def dashes(kind: str) -> list[int]:
+    """The dashes of a kind of line."""
+    return DASHES.get(kind, OTHER_DASHES)
 
 
 def hollow(fill: Spec, kinds: Sequence[str]) -> Spec:
     """The fill of a curve's marks, hollow for the kinds whose lines are dashed."""
-    dashed = [kind for kind in kinds if _dashes(kind) != SOLID]
+    dashed = [kind for kind in kinds if dashes(kind) != SOLID]
     test = {"test": f"indexof({json.dumps(dashed)}, datum.kind) >= 0", "value": PAPER}
     return fill | ({"condition": test} if dashed else {})
 
@@ -460,7 +487,7 @@ def hollow(fill: Spec, kinds: Sequence[str]) -> Spec:
 def stroke_dash(kinds: Sequence[str]) -> Spec:
     """The channel that draws each kind of line in its dashes."""
     legend = alt.Legend(title=None, symbolType="stroke") if len(kinds) > 1 else None
-    scale = alt.Scale(domain=list(kinds), range=[_dashes(kind) for kind in kinds])
+    scale = alt.Scale(domain=list(kinds), range=[dashes(kind) for kind in kinds])
     return encoded(alt.StrokeDash("kind:N", scale=scale, legend=legend))
 
 

@@ -107,7 +107,7 @@ class CurveSet:
         return [styles[key] for key in self.keys(frame)]
 
 
-def by_regime(curves: Iterable[tuple[str, float]]) -> CurveSet:
+def by_regime(curves: Iterable[tuple[str, float]], title: str = "Regimes") -> CurveSet:
     """One curve per (regime, momentum), each with the style of its regime."""
     curves = list(curves)
     regimes = in_order({regime for regime, _ in curves})
@@ -116,7 +116,7 @@ def by_regime(curves: Iterable[tuple[str, float]]) -> CurveSet:
         style = regime_style(regime, regimes)
         label = f"{style.label}, m={momentum:g}"
         styled.append(((regime, momentum), SeriesStyle(label, style.colour, style.shape)))
-    return CurveSet("Regimes", "regime", ("regime", "momentum"), tuple(styled))
+    return CurveSet(title, "regime", ("regime", "momentum"), tuple(styled))
 
 
 def by_momentum(regime: str, momenta: Iterable[float], title: str = "") -> CurveSet:
@@ -130,13 +130,19 @@ def by_momentum(regime: str, momenta: Iterable[float], title: str = "") -> Curve
 def curve_sets(run: Collection[tuple[str, float]]) -> list[CurveSet]:
     """The curve sets for the (regime, momentum) pairs of a study: all regimes, then the momenta of each regime.
 
-    The regimes are compared at the smallest momentum that most of them share. In the natural-training paper that
-    is 0, which the benchmark alone does not have. A regime with a single momentum has no set of its own.
+    The regimes are compared at the smallest momentum that most of those with several share, and a regime with a single
+    one at that: in the natural-training paper LR and LR/BS at 0, the benchmark at 0.9. They are compared again at one
+    momentum, where more regimes have another one. A regime with a single momentum has no set of its own.
     """
     momenta = {regime: sorted({m for r, m in run if r == regime}) for regime in in_order({r for r, _ in run})}
-    shared = max(sorted({m for _, m in run}), key=lambda m: sum(m in own for own in momenta.values()))
-    regimes = by_regime((regime, shared if shared in own else min(own)) for regime, own in momenta.items())
-    return [regimes, *(by_momentum(regime, own) for regime, own in momenta.items() if len(own) > 1)]
+    choices = [own for own in momenta.values() if len(own) > 1] or list(momenta.values())
+    shared = max(sorted({m for own in choices for m in own}), key=lambda m: sum(m in own for own in choices))
+    most = max(sorted({m for _, m in run}), key=lambda m: sum(m in own for own in momenta.values()))
+    regimes = [by_regime((regime, shared if shared in own else min(own)) for regime, own in momenta.items())]
+    if most != shared:
+        alike = [(regime, most) for regime, own in momenta.items() if most in own]
+        regimes.append(by_regime(alike, f"Regimes at momentum {most:g}"))
+    return [*regimes, *(by_momentum(regime, own) for regime, own in momenta.items() if len(own) > 1)]
 
 
 def in_order(regimes: Collection[str]) -> list[str]:

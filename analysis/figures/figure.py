@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -110,6 +111,11 @@ def curve_channels(styles: Sequence[SeriesStyle], *, legend: bool = True) -> Cur
 def styles_of(figures: Sequence[Figure]) -> tuple[SeriesStyle, ...]:
     """The styles in the legends of some figures, each once."""
     return tuple(dict.fromkeys(style for figure in figures for style in figure.legend))
+
+
+def file_name(*parts: str) -> str:
+    """The name of a figure: its parts, with a hyphen for what has no place in a file name ("lr/bs") or an id."""
+    return "-".join(re.sub(r"[^\w.]+", "-", part) for part in parts)
 
 
 def rounded(value: float, digits: int = 6) -> float | None:

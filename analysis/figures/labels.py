@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,17 @@ ROOM: Spec = {"padding": {"left": 8, "top": 8, "bottom": 8, "right": 20}}
 Array = NDArray[np.float64]
 
 Place = Callable[[float], float]
+
+
+class Label(NamedTuple):
+    """Where a text stands: the number of its mark, the distance from there in pixels (right, and down to its middle),
+    and its alignment.
+    """
+
+    mark: int
+    dx: float
+    dy: float
+    align: str
 
 
 def fits_beside(styles: Sequence[SeriesStyle]) -> bool:
@@ -71,36 +82,49 @@ def spread(places: Sequence[float]) -> list[float]:
     return apart
 
 
-LETTER, LINE_HEIGHT, MARK = 7.0, 12.0, 5.0
-"""Pixels: width of a digit, height of a line of text, half the side of a mark."""
+LETTER, LINE_HEIGHT, MARK = 7.0, 12.0, 6.0
+"""Pixels: width of a letter, height of a line of text, half the side of a mark."""
 
-SIDES = np.array([(0, -1), (0, 1), (1, 0), (-1, 0)])
-"""Where a mark's text may stand: above, below, right, left."""
+SIDES = np.array([(1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (1, 1), (-1, -1), (-1, 1)])
+"""Where a mark's text may stand: right, left, above, below, and at the corners."""
+
+AWAY = np.concatenate([SIDES * np.where(SIDES.all(axis=1), 0.7, 1.0)[:, None] * MARK * times for times in (1.1, 2.2)])
+"""Where the nearest edge or corner of the text is: near its mark or a little farther."""
 
 
-def beside_marks(x: Array, y: Array, texts: Sequence[str]) -> list[tuple[float, float] | None]:
-    """How far from its mark each text stands, in pixels; None for a text that would cover a mark or another text.
+def beside_marks(marks: Array, lines: Array, texts: Sequence[tuple[str, Sequence[int]]]) -> list[Label | None]:
+    """Where each text stands; None for one that would cover a mark or another text.
 
-    `x`, `y`: the marks in pixels from the upper left, of which the first have texts, the more important ones first.
+    `marks` (n, 2) and `lines` (m, 2), points along the lines, are in pixels from the upper left. A text comes with the
+    marks beside which it may stand, the best first. Earlier texts have the first choice. A line is covered only where
+    there is no other way.
     """
-    count = len(x)
-    boxes = np.empty((count + len(texts), 4))
-    boxes[:count] = np.stack([x - MARK, y - MARK, x + MARK, y + MARK], axis=1)
-    filled = count
-    places: list[tuple[float, float] | None] = []
-    for here_x, here_y, text in zip(x, y, texts, strict=False):
+    taken = np.concatenate([marks - MARK, marks + MARK], axis=1)
+    crossed = np.concatenate([lines - 1, lines + 1], axis=1)
+    places: list[Label | None] = []
+    for text, beside in texts:
         half = np.array([LETTER * len(text) / 2, LINE_HEIGHT / 2])
-        away = SIDES * (half + MARK)
-        middle = np.array([here_x, here_y]) + away
-        low, high = middle - half, middle + half
-        apart = (boxes[:filled, None, :2] >= high) | (boxes[:filled, None, 2:] <= low)
-        free = apart.any(axis=2).all(axis=0) & (low[:, 0] >= 0) & (high[:, 0] <= WIDTH)
-        side = int(free.argmax())
-        places.append((float(away[side, 0]), float(away[side, 1])) if free[side] else None)
-        if free[side]:
-            boxes[filled] = (*low[side], *high[side])
-            filled += 1
+        anchors = np.repeat(np.asarray(beside), len(AWAY))
+        away = np.tile(AWAY, (len(beside), 1))
+        middle = marks[anchors] + away + np.sign(away) * half
+        boxes = np.concatenate([middle - half, middle + half], axis=1)
+        inside = (boxes[:, :2] >= 0).all(axis=1) & (boxes[:, 2:] <= (WIDTH, HEIGHT)).all(axis=1)
+        free = inside & (_overlaps(boxes, taken) == 0)
+        places.append(None)
+        if free.any():
+            best = int(np.where(free, _overlaps(boxes, crossed), np.inf).argmin())
+            align = ("center", "left", "right")[int(np.sign(away[best, 0]))]
+            down = float(away[best, 1] + np.sign(away[best, 1]) * half[1])
+            places[-1] = Label(int(anchors[best]), float(away[best, 0]), down, align)
+            taken = np.concatenate([taken, boxes[best : best + 1]])
     return places
+
+
+def _overlaps(boxes: Array, others: Array) -> NDArray[np.intp]:
+    """How many of the others each box meets; boxes are left, top, right, bottom."""
+    apart = (boxes[:, None, :2] >= others[:, 2:]) | (boxes[:, None, 2:] <= others[:, :2])
+    count: NDArray[np.intp] = (~apart.any(axis=2)).sum(axis=1)
+    return count
 
 
 def label_layers(y: Spec, shape: Spec) -> list[Spec]:

@@ -11,7 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.figures.batch_size import log_ticks
-from analysis.figures.figure import DATA, POWERS, Figure, Spec, curve_channels, encoded, layer, layered, rounded
+from analysis.figures.figure import (
+    DATA,
+    POWERS,
+    Figure,
+    Spec,
+    curve_channels,
+    encoded,
+    file_name,
+    layer,
+    layered,
+    rounded,
+)
 from analysis.figures.representatives import LANDSCAPE, Representative, arrays, entries
 from analysis.tables.table import StudyTable
 from analysis.theme import SeriesStyle
@@ -104,7 +115,7 @@ def _line_figure(
         what = f"Loss along the top eigenvector of the Hessian on {lines[-1].hessian_size:,} training images, log axis."
     at_zero = [r for r in records if r["offset"] == 0.0 and r["loss"] is not None]
     return Figure(
-        name=f"{kind}-{network.slug}-{network.label.replace(' ', '-').lower()}",
+        name=file_name(kind, network.slug, network.label.lower()),
         title=f"{network.where}: {network.label}",
         template=_lines(styles, x_title, span),
         data={DATA: records},
@@ -166,7 +177,7 @@ def _plane_figure(plane: Landscape, limits: tuple[float, float]) -> Figure:
         "training images; log colours, the same for all heat maps of this figure."
     )
     return Figure(
-        name=f"plane-{network.slug}-{network.label.replace(' ', '-')}-{plane.surface}",
+        name=file_name("plane", network.slug, network.label, plane.surface),
         title=f"{network.where}: {network.label}, {label}",
         template=_heat(limits),
         data={DATA: values},

@@ -11,6 +11,7 @@ from analysis.reports.measures import BETTER, REFERENCE, WORSE, MeasureReport
 from analysis.tables.measures import ROBUSTNESS, SHARPNESS
 from analysis.tables.table import ALIKE
 from analysis.tables.words import name
+from analysis.theme import correlation
 
 ROW_HEIGHT = 30
 
@@ -37,7 +38,7 @@ def _figure(number: int, keys: tuple[object, ...], rows: pd.DataFrame) -> Figure
             "robustness": ROBUSTNESS[row["robustness"]].short,
             "measures": f"{SHARPNESS[row['sharpness']].label}; {ROBUSTNESS[row['robustness']].label}",
             "tau": rounded(row["tau"], 3),
-            "text": _two_digits(row["tau"]) + MARKS.get(row["against_lambda1"], ""),
+            "text": correlation(row["tau"]) + MARKS.get(row["against_lambda1"], ""),
             "error": rounded(row["sign_error"], 3),
             "difference": rounded(row["difference"], 3),
             "curves": row["curves"],
@@ -45,16 +46,18 @@ def _figure(number: int, keys: tuple[object, ...], rows: pd.DataFrame) -> Figure
         }
         for row in rows.to_dict("records")
     ]
+    most = int(rows["curves"].max())
+    curves = f"{most} curve{'s' * (most > 1)}"
     strongest = rows.iloc[int(rows["tau"].abs().to_numpy().argmax())]
     usual = rows.loc[rows["sharpness"] == REFERENCE, "tau"].mean()
     return Figure(
         name=f"measures-{number}",
-        title=f"{where}: which measure orders the networks of a curve",
+        title=f"{where}, {curves}: which measure orders the networks of a curve",
         template=_template(records),
         data={DATA: records},
         caption="Kendall's τ of sharpness and robustness along the batch size, mean over the curves. Blue: the sharper "
-        "network is the less robust one. ▲ and ▼: shown to order them better or worse than λ₁ on the training set "
-        "(sign-error along the batch size, q ≤ .05).",
+        "network is the less robust one; red: the more robust one. ▲ and ▼: shown to order them better or worse than "
+        "λ₁ on the training set (sign-error along the batch size, q ≤ .05).",
         description=f"{where}: Kendall's tau of {rows['sharpness'].nunique()} measures of sharpness with "
         f"{rows['robustness'].nunique()} of robustness. Strongest: {SHARPNESS[strongest['sharpness']].label} and "
         f"{ROBUSTNESS[strongest['robustness']].label}, {strongest['tau']:.2f}"
@@ -62,18 +65,12 @@ def _figure(number: int, keys: tuple[object, ...], rows: pd.DataFrame) -> Figure
     )
 
 
-def _two_digits(value: float) -> str:
-    """As narrow as the cells of the map are on a phone: ".45", "−.60", "−1"."""
-    text = f"{value:.2f}".replace("-", "−").replace("0.", ".")
-    return text.removesuffix(".00") if abs(value) > 0.995 else text
-
-
 def _template(records: list[dict[str, object]]) -> dict[str, object]:
     sharp = [one.short for one in SHARPNESS.values()]
     robust = [one.short for one in ROBUSTNESS.values()]
     rows = list(dict.fromkeys(str(record["sharpness"]) for record in records))
     labels = alt.Axis(labelLimit=130, labelPadding=4, ticks=False, domain=False)
-    above = alt.Axis(orient="top", labelAngle=-50, labelLimit=110, ticks=False, domain=False)
+    above = alt.Axis(orient="top", labelAngle=-50, labelLimit=130, ticks=False, domain=False)
     x = encoded(alt.X("robustness:N", sort=robust, title=None, axis=above))
     y = encoded(alt.Y("sharpness:N", sort=sharp, title=None, axis=labels))
     colour = encoded(

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.figures.batch_size import (
+    CLEAN,
     ValueAxis,
-    accuracy_figure,
-    clean_figure,
+    clean_and_attacked_figure,
     curve_figure,
     eigenvalue_figure,
     lambda1_figure,
@@ -29,7 +29,7 @@ from analysis.tables.words import name
 from analysis.theme import percent
 from search_spaces.natural_training import BATCH_SIZES
 
-CLEAN, LAMBDA1 = "clean", "lambda1"
+LAMBDA1 = "lambda1"
 
 MIN_CURVES = {"regime": 1, "momentum": 2, "configuration": 2}
 """`CurveSet.by` -> the least number of curves that make a panel: a single momentum, for instance, compares nothing."""
@@ -108,7 +108,7 @@ def _joined(rows: list[dict[str, str]], column: str) -> list[dict[str, str]]:
 class NaturalTrainingPanel(Panel):
     """A panel of paper A: clean and adversarial accuracy under `attacks` at `epsilon`; without attacks lambda1.
 
-    The paper draws clean and adversarial accuracy on one axis; here each has its own.
+    Where most networks met the attacks at another epsilon, it is drawn there.
     """
 
     grid = "natural_training"
@@ -123,11 +123,10 @@ class NaturalTrainingPanel(Panel):
     def __call__(self, data: FigureData) -> list[Figure]:
         """One figure per attack, without those of which fewer than `MIN_CURVES` were run."""
         drawn = []
-        for shown in (CLEAN, *self.attacks) if self.attacks else (LAMBDA1,):
+        for shown in self.attacks or (LAMBDA1,):
             figure = self._draw(data, shown)
             if figure is not None:
-                suffix = f"-{shown}" if shown == CLEAN or len(self.attacks) > 1 else ""
-                drawn.append(replace(figure, name=self.id + suffix))
+                drawn.append(replace(figure, name=self.id + (f"-{shown}" if len(self.attacks) > 1 else "")))
         return drawn
 
     def _draw(self, data: FigureData, shown: str) -> Figure | None:
@@ -138,11 +137,9 @@ class NaturalTrainingPanel(Panel):
             if len(self.curves.curves) - len(absent) < MIN_CURVES[self.curves.by]:
                 continue
             if shown == LAMBDA1:
-                figure = data.once(lambda1_figure, setup, self.curves, split="train")
-            elif shown == CLEAN:
-                figure = data.once(clean_figure, setup, self.curves)
+                figure = data.once(lambda1_figure, setup, self.curves, splits=("train",))
             else:
-                figure = data.once(accuracy_figure, setup, self.curves, attack=shown, epsilon=self.epsilon)
+                figure = self._attacked(data, setup, shown)
             if figure is not None:
                 return _with_missing(
                     figure,
@@ -150,6 +147,15 @@ class NaturalTrainingPanel(Panel):
                     [*absent, *([f"batch sizes {', '.join(map(str, sizes))}"] if sizes else [])],
                     setup.protocol,
                 )
+        return None
+
+    def _attacked(self, data: FigureData, setup: Setup, attack: str) -> Figure | None:
+        """At the paper's epsilon, or else at the setup's own."""
+        for epsilon in dict.fromkeys((self.epsilon, data.headline_epsilon(setup))):
+            figure = data.once(clean_and_attacked_figure, setup, self.curves, attack=attack, epsilon=epsilon)
+            if figure is not None:
+                papers = "" if epsilon == self.epsilon else f" (the paper's is {self.epsilon:g})"
+                return replace(figure, title=f"{figure.title}{papers}")
         return None
 
     def _absent(self, data: FigureData, setup: Setup) -> tuple[list[str], list[int]]:
@@ -213,8 +219,7 @@ class VariantPanel(Panel):
         yield from first
         eigenvalues = self._cells(data.lambda1[data.lambda1["split"] == "train"], setup)
         if eigenvalues["drawn"].any():
-            span = limits(eigenvalues, logarithmic=True)
-            yield eigenvalue_figure(eigenvalues, self.curves, "train", self.where, f"{self.id}-lambda1", span)
+            yield eigenvalue_figure({"train": eigenvalues}, self.curves, self.where, f"{self.id}-lambda1")
         for ratios in others:
             yield from ratios
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import altair as alt
@@ -22,6 +25,7 @@ from analysis.figures.figure import (
     Spec,
     curve_channels,
     encoded,
+    file_name,
     layer,
     layered,
     rounded,
@@ -29,14 +33,12 @@ from analysis.figures.figure import (
 from analysis.figures.figure_data import FigureData
 from analysis.figures.labels import beside_marks
 from analysis.tables.words import name
-from analysis.theme import SeriesStyle, regime_style
+from analysis.theme import PAPER, SeriesStyle, regime_style, text_colour
 
-PAIRS = "pairs"
+PAIRS, TEXTS = "pairs", "texts"
+"""Names of the data sets of arrows and of texts."""
 
 CONFIRMED = "#C2378A"
-
-MOST_LABELLED = 30
-"""With more points than this, batch sizes are written only at the ends of the curves."""
 
 Array = NDArray[np.float64]
 Limits = tuple[float, float]
@@ -45,23 +47,21 @@ Limits = tuple[float, float]
 def scatter_figure(
     data: FigureData, setup: Setup, *, attack: str, loss: str, epsilon: float, curvature: str
 ) -> Figure | None:
-    """The cells of one setup under one attack: lambda1 (log axis) against adversarial accuracy, curve by curve.
-
-    All attacks and losses of a setup have the same axes.
-    """
+    """The cells of one setup under one attack: lambda1 (log axis) against adversarial accuracy, curve by curve."""
     cells = _cells(data, setup, attack=attack, loss=loss, epsilon=epsilon, curvature=curvature)
     shown = _with_a_place(cells)
     if shown.empty:
         return None
     styles, split = _styles(shown), curvature.removeprefix("lambda1_")
-    spans = data.once(_limits, setup, epsilon, curvature)
+    limits = _limits(shown["lambda1_seeds"], logarithmic=True), _limits(shown["accuracy_seeds"])
     under = _under(attack, loss, epsilon)
+    records = _records(shown)
     return Figure(
-        name="-".join((*setup.slug, "plane", attack, loss, split)),
+        name=file_name(*setup.slug, "plane", attack, loss, split),
         title=f"{setup.title}: λ₁ and accuracy under {under}",
-        template=_plane(styles, split, *spans),
-        data={DATA: _records(shown, spans)},
-        caption=f"{under}. {_counted(cells, shown)} {_MARKS}",
+        template=_plane(styles, split, f"accuracy under {name(attack)}, ε = {epsilon:g}", *limits),
+        data={DATA: records, TEXTS: _texts(records, styles, limits)},
+        caption=f"Test accuracy under {under}, and λ₁ on the {SPLITS[split]} set. {_marks(cells, shown)}",
         description=f"Scatter plot. {setup.title}: top Hessian eigenvalue against adversarial accuracy under {under}, "
         "a line for each curve along the batch size.",
         legend=styles,
@@ -96,11 +96,11 @@ def arrow_figure(data: FigureData, setup: Setup, pairs: pd.DataFrame) -> Figure 
     left = f" Not drawn: {others} that are not confirmed." if others else ""
     return replace(
         plane,
-        name="-".join((*setup.slug, "counterexamples", attack, f"eps{epsilon:g}", loss, split)),
+        name=file_name(*setup.slug, "counterexamples", attack, f"eps{epsilon:g}", loss, split),
         title=f"{setup.title}: counterexamples under {under}",
         template=plane.template | {"layer": [line, *_arrow_marks(), *points]},
         data={**plane.data, PAIRS: arrows},
-        caption=f"{under}: {count}{most}.{left} Arrows run from the smaller to the larger batch. {_MARKS}",
+        caption=f"{count}{most}.{left} Arrows run from the smaller to the larger batch. {plane.caption}",
         description=f"Scatter plot with arrows. {setup.title}: pairs of cells of which the sharper is the more "
         f"robust, under {under}: {count}.",
     )
@@ -116,17 +116,14 @@ def _under(attack: str, loss: str, epsilon: float) -> str:
 def _cells(data: FigureData, setup: Setup, *, attack: str, loss: str, epsilon: float, curvature: str) -> pd.DataFrame:
     """The planned cells. `lambda1` is NaN where a network has none or one at or below 0: `not_positive` says which."""
     cells = data.answers("cells", setup, attack=attack, loss=loss, split="test", epsilon=epsilon)
-    return _with_lambda1(data, setup, cells, curvature)
-
-
-def _with_lambda1(data: FigureData, setup: Setup, cells: pd.DataFrame, curvature: str) -> pd.DataFrame:
     below = data.once(_not_positive, setup, curvature)
     not_positive = np.array([cell in below for cell in cells["cell_id"]], dtype=bool)
     lambda1 = np.where(not_positive, np.nan, np.exp2(cells[f"log2_{curvature}"].to_numpy(dtype=float)))
-    return cells[_READ].assign(lambda1=lambda1, not_positive=not_positive)
+    seeds = [np.exp2(of_cell) for of_cell in cells[f"log2_{curvature}_seeds"]]
+    return cells[_READ].assign(lambda1=lambda1, not_positive=not_positive, lambda1_seeds=seeds)
 
 
-_READ = ["cell_id", "regime", "momentum", "batch_size", "accuracy", "n_seeds", "sound"]
+_READ = ["cell_id", "regime", "momentum", "batch_size", "accuracy", "accuracy_seeds", "n_seeds", "sound"]
 
 
 def _not_positive(data: FigureData, setup: Setup, curvature: str) -> set[str]:
@@ -142,31 +139,29 @@ def _with_a_place(cells: pd.DataFrame) -> pd.DataFrame:
     return placed
 
 
-def _limits(data: FigureData, setup: Setup, epsilon: float, curvature: str) -> tuple[Limits, Limits]:
-    """The limits of lambda1 and of adversarial accuracy over all attacks and losses."""
-    cells = data.rows("cells", setup)
-    cells = cells[(cells["split"] == "test") & (cells["epsilon"] == epsilon)]
-    shown = _with_a_place(_with_lambda1(data, setup, cells, curvature))
-    logs, accuracy = np.log10(shown["lambda1"].to_numpy()), shown["accuracy"].to_numpy()
-    x = 10.0 ** _padded(logs, 0.05)
-    y = np.clip(_padded(accuracy, 0.005), 0.0, 1.0)
-    return (_short(x[0]), _short(x[1])), (_short(y[0]), _short(y[1]))
-
-
-def _padded(values: Array, least: float) -> Array:
-    pad = max(0.08 * float(np.ptp(values)), least)
-    return np.array([values.min() - pad, values.max() + pad])
+def _limits(seeds: Iterable[Array], *, logarithmic: bool = False) -> Limits:
+    """The limits of an axis that shows every seed, with room for names."""
+    values = np.concatenate(list(seeds))
+    values = np.log10(values) if logarithmic else values
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    pad = max(0.08 * (high - low), 0.05 if logarithmic else 0.005)
+    if logarithmic:
+        return _short(10 ** (low - pad)), _short(10 ** (high + pad))
+    return _short(max(0.0, low - pad)), _short(min(1.0, high + pad))
 
 
 def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def _counted(cells: pd.DataFrame, shown: pd.DataFrame) -> str:
-    """How many points there are, and which cells have none."""
-    points = f"{len(shown)} points, means over seeds."
-    if len(shown) == len(cells):
-        return points
+def _marks(cells: pd.DataFrame, shown: pd.DataFrame) -> str:
+    """What marks and lines are, and which cells have none."""
+    low, high = int(shown["n_seeds"].min()), int(shown["n_seeds"].max())
+    seeds = f"{low} to {high}" if low < high else str(low)
+    several = f"the mean of {seeds} networks, the small dots" if high > 1 else "one network"
+    told = [f"A mark is {several}; a line joins the batch sizes of a curve, its ends are numbered."]
+    told += ["Open marks: momentum 0."] if (shown["momentum"] == 0).any() else []
+    told += ["Pale marks: at the attack's floor, untrained or suspect."] if not shown["sound"].all() else []
     out = cells[~cells.index.isin(shown.index)]
     why = {
         "not run": int((out["n_seeds"] == 0).sum()),
@@ -174,14 +169,7 @@ def _counted(cells: pd.DataFrame, shown: pd.DataFrame) -> str:
     }
     why["without λ₁"] = len(out) - sum(why.values())
     left = ", ".join(f"{count} {words}" for words, count in why.items() if count)
-    return f"{points} Cells left out: {left}."
-
-
-def _pixels(shown: pd.DataFrame, spans: tuple[Limits, Limits]) -> tuple[Array, Array]:
-    """Where the cells are in the plot, from its upper left."""
-    (low, high), (bottom, top) = spans
-    x = WIDTH * np.log(shown["lambda1"].to_numpy(dtype=float) / low) / np.log(high / low)
-    return x, HEIGHT * (top - shown["accuracy"].to_numpy(dtype=float)) / (top - bottom)
+    return " ".join([*told, f"Cells left out: {left}."] if left else told)
 
 
 def _styles(cells: pd.DataFrame) -> tuple[SeriesStyle, ...]:
@@ -189,20 +177,10 @@ def _styles(cells: pd.DataFrame) -> tuple[SeriesStyle, ...]:
     return tuple(regime_style(regime, regimes) for regime in regimes)
 
 
-def _records(cells: pd.DataFrame, spans: tuple[Limits, Limits]) -> list[dict[str, Any]]:
-    """A record per cell. Batch sizes are written where there is room: those of all cells or of the curves' ends."""
-    curves = list(zip(cells["regime"], cells["momentum"], strict=True))
-    sizes = cells["batch_size"].tolist()
-    ends: dict[Any, tuple[int, int]] = {}
-    for curve, size in zip(curves, sizes, strict=True):
-        low, high = ends.get(curve, (size, size))
-        ends[curve] = min(low, size), max(high, size)
-    keys = [(size not in ends[curve], curve, size) for curve, size in zip(curves, sizes, strict=True)]
-    cells = cells.iloc[sorted(range(len(keys)), key=lambda n: keys[n])]
-    few = len(keys) if len(keys) <= MOST_LABELLED else sum(not inner for inner, *_ in keys)
-    written = beside_marks(*_pixels(cells, spans), list(map(str, cells["batch_size"].iloc[:few])))
-    places = [*written, *([None] * (len(keys) - few))]
+def _records(cells: pd.DataFrame) -> list[dict[str, Any]]:
+    """A record per cell."""
     columns = ("cell_id", "regime", "momentum", "batch_size", "lambda1", "accuracy", "n_seeds", "sound")
+    seeds = ("lambda1_seeds", "accuracy_seeds")
     return [
         {
             "cell": str(cell_id),
@@ -213,11 +191,50 @@ def _records(cells: pd.DataFrame, spans: tuple[Limits, Limits]) -> list[dict[str
             "accuracy": rounded(accuracy),
             "seeds": int(n_seeds),
             "doubtful": not sound,
-            "text": place,
+            "lambda1_seeds": [rounded(one, 4) for one in along],
+            "accuracy_seeds": [rounded(one, 4) for one in up],
         }
-        for cell_id, regime, momentum, batch_size, lambda1, accuracy, n_seeds, sound, place in zip(
-            *(cells[column].tolist() for column in columns), places, strict=True
+        for cell_id, regime, momentum, batch_size, lambda1, accuracy, n_seeds, sound, along, up in zip(
+            *(cells[column].tolist() for column in (*columns, *seeds)), strict=True
         )
+    ]
+
+
+def curves(records: Sequence[Mapping[str, Any]]) -> dict[tuple[str, float], list[int]]:
+    """(Regime, momentum) -> the numbers of its records, from the smallest batch size on."""
+    found: dict[tuple[str, float], list[int]] = {}
+    for number in sorted(range(len(records)), key=lambda n: records[n]["batch_size"]):
+        found.setdefault((records[number]["curve"], records[number]["momentum"]), []).append(number)
+    return found
+
+
+def _texts(
+    records: Sequence[Mapping[str, Any]], styles: Sequence[SeriesStyle], limits: tuple[Limits, Limits]
+) -> list[dict[str, Any]]:
+    """The name of each curve beside one of its ends, and the batch sizes of both, where there is room."""
+    (low, high), (bottom, top) = limits
+    x = WIDTH * np.log([record["lambda1"] / low for record in records]) / np.log(high / low)
+    marks = np.stack([x, HEIGHT * (top - np.array([r["accuracy"] for r in records])) / (top - bottom)], axis=1)
+    steps = np.linspace(0.0, 1.0, 40)[:, None]
+    lines, names = [marks[:0]], []
+    sizes: dict[str, tuple[str, Sequence[int]]] = {}
+    short = {style.label: style.short for style in styles}
+    for (curve, momentum), on in curves(records).items():
+        if len(on) == 1:
+            continue  # most often the cell that it shares with another curve
+        lines += [marks[i] + steps * (marks[j] - marks[i]) for i, j in pairwise(on)]
+        names.append((f"{short[curve]}, m {momentum:g}", (on[-1], on[0], *on[1:-1])))
+        # a cell on two curves is numbered once
+        sizes |= {records[n]["cell"]: (f"{records[n]['batch_size']:,}", (n,)) for n in (on[0], on[-1])}
+    asked = [*names, *sizes.values()]
+    return [
+        {key: records[place.mark][key] for key in ("curve", "lambda1", "accuracy")}
+        | {"text": text, "is_name": n < len(names)}
+        | {"dx": rounded(place.dx, 3), "dy": rounded(place.dy, 3), "align": place.align}
+        for n, ((text, _), place) in enumerate(
+            zip(asked, beside_marks(marks, np.concatenate(lines), asked), strict=True)
+        )
+        if place
     ]
 
 
@@ -237,44 +254,39 @@ def _arrow_ends(pairs: pd.DataFrame, data: FigureData) -> list[dict[str, Any]]:
             "pair": number,
             "end": end,
             "cell": data.cell_id(pair | {"batch_size": pair[f"batch_{side}"]}),
-            **{f"{axis}{n}": rounded(pair[f"{field}_{s}"]) for n, s in enumerate("ij") for axis, field in _FIELDS},
+            **{f"{axis}{n}": rounded(pair[f"{field}_{s}"]) for n, s in enumerate("ij") for axis, field in _AXES},
         }
         for number, pair in enumerate(pairs.to_dict("records"))
         for end, side in enumerate("ij")
     ]
 
 
-_FIELDS = (("x", "lambda1"), ("y", "accuracy"))
-
-
 # -- charts
-
-_MARKS = "Lines join the cells of one curve; numbers are batch sizes. Pale: at its floor, untrained or suspect."
 
 
 @cache
-def _plane(styles: tuple[SeriesStyle, ...], split: str, x: Limits, y: Limits) -> Spec:
-    return layered(*_points(styles), encoding=_axes(split, x, y))
+def _plane(styles: tuple[SeriesStyle, ...], split: str, up: str, x: Limits, y: Limits) -> Spec:
+    return layered(*_points(styles), encoding=_axes(split, up, x, y))
 
 
-def _axes(split: str, x: Limits, y: Limits) -> Spec:
+def _axes(split: str, up: str, x: Limits, y: Limits) -> Spec:
     along = alt.X(
         "lambda1:Q",
-        title=f"λ₁ ({SPLITS[split]} set)",
+        title=f"λ₁ on the {SPLITS[split]} set (sharper →)",
         scale=alt.Scale(type="log", domain=list(x), nice=False),
         axis=alt.Axis(labelExpr=POWERS, values=list(log_ticks(*x)), grid=False),
     )
-    up = alt.Y(
+    accuracy = alt.Y(
         "accuracy:Q",
-        title="adversarial accuracy",
+        title=up,
         scale=alt.Scale(zero=False, domain=list(y), nice=False),
         axis=alt.Axis(format="~%", tickCount=5),
     )
-    return {"x": encoded(along), "y": encoded(up)}
+    return {"x": encoded(along), "y": encoded(accuracy)}
 
 
 def _points(styles: tuple[SeriesStyle, ...]) -> list[Spec]:
-    """The curves, their cells, and the batch sizes above these."""
+    """The curves, their seeds and cells (open at momentum 0), and the texts beside these."""
     colour, shape, fill = (encoded(channel) for channel in curve_channels(styles))
     shown = [
         alt.Tooltip("curve:N", title="regime"),
@@ -284,22 +296,29 @@ def _points(styles: tuple[SeriesStyle, ...]) -> list[Spec]:
         alt.Tooltip("accuracy:Q", format=".2%"),
         alt.Tooltip("seeds:Q"),
     ]
+    inks = [(f"datum.curve == {json.dumps(style.label)}", text_colour(style.colour)) for style in styles]
+    named = {"condition": [{"test": test, "value": ink} for test, ink in inks]}
     order = encoded(alt.Order("batch_size:Q"))
     pale = {"condition": {"test": "datum.doubtful", "value": 0.3}, "value": 1}
+    open_at_0 = fill | {"condition": {"test": "datum.momentum == 0", "value": PAPER}}
+    one_seed = {axis: {"field": f"{field}_seed", "type": "quantitative"} for axis, field in _AXES}
+    place = {"xOffset": "datum.dx", "yOffset": "datum.dy", "align": "datum.align"}
+    text: Spec = {"type": "text", "aria": False, "baseline": "middle", **{k: {"expr": v} for k, v in place.items()}}
+    texts: Spec = {"data": {"name": TEXTS}}
     return [
-        layer({"type": "line", "strokeWidth": 1.2, "opacity": 0.45}, color=colour, detail=_MOMENTUM, order=order),
+        layer({"type": "line", "strokeWidth": 1.6, "opacity": 0.6}, color=colour, detail=_MOMENTUM, order=order),
+        layer({"type": "circle", "size": 9, "opacity": 0.45, "aria": False}, color=colour, **one_seed)
+        | {"transform": [{"flatten": [f"{f}_seeds" for _, f in _AXES], "as": [f"{f}_seed" for _, f in _AXES]}]},
         layer(
-            {"type": "point", "size": 46, "strokeWidth": 1.5},
-            color=colour, shape=shape, fill=fill, opacity=pale, tooltip=[encoded(one) for one in shown],
+            {"type": "point", "size": 50, "strokeWidth": 1.6},
+            color=colour, shape=shape, fill=open_at_0, opacity=pale, tooltip=[encoded(one) for one in shown],
         ),
-        layer(
-            {"type": "text", "opacity": 0.75, **_TEXT_PLACE},
-            "datum.text", text={"field": "batch_size"},
-        ),
+        layer(text | {"opacity": 0.8}, "!datum.is_name", text={"field": "text"}) | texts,
+        layer(text | {"fontWeight": 600}, "datum.is_name", text={"field": "text"}, color=named) | texts,
     ]  # fmt: skip
 
 
-_TEXT_PLACE = {f"{axis}Offset": {"expr": f"datum.text[{n}]"} for n, axis in enumerate("xy")}
+_AXES = (("x", "lambda1"), ("y", "accuracy"))
 
 _MOMENTUM = {"field": "momentum", "type": "nominal"}
 

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.figures.curve_sets import SHARED, Setup
-from analysis.figures.figure import DATA, Figure, Spec, curve_channels, encoded, layer, layered, rounded
+from analysis.figures.figure import DATA, Figure, Spec, curve_channels, encoded, file_name, layer, layered, rounded
 from analysis.figures.figure_data import FigureData
 from analysis.tables.lookup import agreeing
 from analysis.tables.words import value_text
@@ -58,7 +58,7 @@ def _figure(data: FigureData, setup: Setup, curve: str, points: pd.DataFrame) ->
     usual = headline if headline <= end else None
     middle = {size: float(np.median(found[:, found.shape[1] // 2])) for size, found in lines.items()}
     return Figure(
-        name="-".join((*setup.slug, "".join(c if c.isalnum() else "-" for c in curve.lower()), "robust-curve")),
+        name=file_name(*setup.slug, curve.lower(), "robust-curve"),
         title=f"{setup.title}: robust accuracy over ε, {curve}",
         template=_template(styles, usual),
         data={DATA: records},

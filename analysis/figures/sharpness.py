@@ -13,7 +13,18 @@ from numpy.typing import NDArray
 
 from analysis.figures.batch_size import log_ticks
 from analysis.figures.curve_sets import SHARED, Setup, shared_values
-from analysis.figures.figure import DATA, POWERS, Figure, Spec, curve_channels, encoded, layer, layered, rounded
+from analysis.figures.figure import (
+    DATA,
+    POWERS,
+    Figure,
+    Spec,
+    curve_channels,
+    encoded,
+    file_name,
+    layer,
+    layered,
+    rounded,
+)
 from analysis.tables.table import StudyTable
 from analysis.theme import SOLID, SeriesStyle, batch_styles, regime_style
 
@@ -234,7 +245,7 @@ def _named(values: Any) -> tuple[str, str]:
     """What a group of `CURVE` is called in text and in file names."""
     setup, regime, momentum = Setup(shared_values(values[: len(SHARED)])), str(values[-2]), float(values[-1])
     name = f"{setup.title}: {regime_style(regime).label}, m={momentum:g}"
-    return name, "-".join((*setup.slug, regime, f"m{momentum:g}"))
+    return name, file_name(*setup.slug, regime, f"m{momentum:g}")
 
 
 def _tooltip(*fields: str) -> list[Spec]:

@@ -10,7 +10,18 @@ import numpy as np
 
 from analysis.claims.measures import converged
 from analysis.figures.batch_size import log_ticks
-from analysis.figures.figure import DATA, POWERS, Figure, Spec, curve_channels, encoded, layer, layered, rounded
+from analysis.figures.figure import (
+    DATA,
+    POWERS,
+    Figure,
+    Spec,
+    curve_channels,
+    encoded,
+    file_name,
+    layer,
+    layered,
+    rounded,
+)
 from analysis.figures.representatives import SPECTRUM, Representative, entries
 from analysis.tables.table import StudyTable
 from analysis.theme import PAPER, SeriesStyle
@@ -50,7 +61,7 @@ def spectrum_figure(
     seeds = sorted({int(network.row["seed"]) for network, _ in drawn})
     negative = sum(value["value"] < 0 for value in values)
     return Figure(
-        name=f"spectrum-{first.slug}-{size or 'all'}-{draw}",
+        name=file_name("spectrum", first.slug, f"{size or 'all'}", f"{draw}"),
         title=f"{first.where}: {sample}",
         template=_template(styles, [value["value"] for value in values]),
         data={DATA: values},

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from analysis.figures.batch_size import accuracy_figure, clean_figure, lambda1_figure
 from analysis.figures.curve_sets import CurveSet, Setup, curve_sets
-from analysis.figures.figure import DATA, Figure
+from analysis.figures.figure import DATA, Figure, styles_of
 from analysis.figures.figure_data import FigureData
+from analysis.figures.plane import curves, scatter_figure
+from analysis.statistics.correlations import kendall_tau_b
 from analysis.tables.words import name
+from analysis.theme import SeriesStyle
 from search_spaces.probe import LOSSES
 
-LOSS_NAMES = {name(loss) for loss in LOSSES}
-"""The losses of an attack that can lead a report."""
+MOST_LEADING = 3
+"""Figures in the first picture."""
+
+LEAST_SEEN = 3
+"""Batch sizes of a curve that show a direction."""
 
 
 @dataclass(frozen=True)
@@ -57,44 +63,87 @@ def _group(data: FigureData, setup: Setup, curves: CurveSet) -> FigureGroup:
     figures = [data.once(clean_figure, setup, curves)]
     for epsilon, (_, attack) in zip(epsilons, asked, strict=True):
         figures.append(data.once(accuracy_figure, setup, curves, attack=attack, epsilon=epsilon))
-    figures += [data.once(lambda1_figure, setup, curves, split=split) for split in ("train", "test")]
+    figures.append(data.once(lambda1_figure, setup, curves))
     shown = headline if headline in epsilons or not epsilons else epsilons[-1]
     return FigureGroup(setup, curves, tuple(f for f in figures if f is not None), shown)
 
 
 @dataclass(frozen=True)
 class Lead:
-    """The first picture of a report: two figures of the regimes `curves` of `setup`, one of `settings` with attacks."""
+    """The first picture of a report: the curves of `regimes`, a figure a data set and model; `others` are left out."""
 
     figures: tuple[Figure, ...]
-    setup: Setup
-    curves: CurveSet
-    settings: int
+    regimes: tuple[SeriesStyle, ...]
+    others: int
 
 
 def lead(data: FigureData, groups: Sequence[FigureGroup]) -> Lead | None:
-    """Accuracy under attack and lambda1 of the regimes with most networks under attack; None if none was attacked.
+    """lambda1 on the training set against accuracy under attack, of the data sets and models with most networks.
 
-    The attack is the strongest of those that most networks met.
+    The attack of each is the strongest of those that most networks met. Where no network has lambda1: accuracy against
+    batch size, of the setup with most networks. None if none was attacked.
     """
-    regimes = [group for group in groups if group.curves.by == "regime"]
-    attacked = [(group, figure) for group in regimes for figure in group.figures if _may_lead(group, figure)]
-    if not attacked:
+    regimes = list({group.setup: group for group in reversed(groups) if group.curves.by == "regime"}.values())[::-1]
+    asked = [(group, found) for group in regimes if (found := _strongest(data, group)) is not None]
+    if not asked:
         return None
-    group, strongest = max(attacked, key=lambda one: _networks_and_errors(one[1]))
-    shown = group.setup, group.curves
-    accuracy = accuracy_figure(data, *shown, attack=strongest.attack, epsilon=group.epsilon, alone=True)
-    curvature = data.once(lambda1_figure, *shown, split="train")
-    settings = len({group.setup for group, _ in attacked})
-    return Lead(tuple(figure for figure in (accuracy, curvature) if figure), *shown, settings)
+    asked.sort(key=lambda one: -one[1].networks)
+    first = {(group.setup["dataset"], group.setup["model"]): (group, found) for group, found in reversed(asked)}
+    planes = {group.setup: _scatter(data, group, first_of) for group, first_of in reversed(first.values())}
+    drawn = {setup: plane for setup, plane in planes.items() if plane is not None}
+    if not drawn:
+        group, strongest = asked[0]
+        shown = accuracy_figure(
+            data, group.setup, group.curves, attack=strongest.attack, epsilon=group.epsilon, alone=True
+        )
+        return Lead((shown,), shown.legend, len(regimes) - 1) if shown else None
+    shown_setups = list(drawn)[:MOST_LEADING]
+    datasets = [str(setup["dataset"]) for setup in shown_setups]
+    figures = []
+    for setup in shown_setups:
+        where = name(str(setup["dataset"])) if len(set(datasets)) == len(datasets) else setup.title
+        seen = seen_along(drawn[setup])
+        figures.append(replace(drawn[setup], name=f"lead-{drawn[setup].name}", title=f"{where}{seen and ': '}{seen}"))
+    return Lead(tuple(figures), styles_of(figures), len(regimes) - len(figures))
 
 
-def _may_lead(group: FigureGroup, figure: Figure) -> bool:
-    return figure.epsilon == group.epsilon and any(record["kind"] in LOSS_NAMES for record in figure.data[DATA])
+class _Attack(NamedTuple):
+    """An attack and its loss, and how many networks met it."""
+
+    networks: int
+    attack: str
+    loss: str
 
 
-def _networks_and_errors(figure: Figure) -> tuple[int, float]:
-    """How many networks are in a figure of accuracies, and the mean error of its cells."""
-    drawn = [record for record in figure.data[DATA] if record["mean"] is not None]
-    networks = {record["cell"]: record["seeds"] for record in drawn}
-    return sum(networks.values()), -float(np.mean([record["mean"] for record in drawn]))
+def _strongest(data: FigureData, group: FigureGroup) -> _Attack | None:
+    """At the group's epsilon, of the attacks that most networks met: the stable loss first, then the strongest."""
+    cells = data.rows("cells", group.setup)
+    cells = cells[(cells["split"] == "test") & (cells["epsilon"] == group.epsilon) & (cells["n_seeds"] > 0)]
+    cells = cells[cells["loss"].isin(LOSSES)]
+    found = [
+        (int(of["n_seeds"].sum()), loss == "stable", -float(of["accuracy"].mean()), str(attack), str(loss))
+        for (attack, loss), of in cells.groupby(["attack", "loss"])
+    ]
+    if not found:
+        return None
+    networks, *_, attack, loss = max(found)
+    return _Attack(networks, attack, loss)
+
+
+def _scatter(data: FigureData, group: FigureGroup, under: _Attack) -> Figure | None:
+    """The figure of a setup; None if no curve has two cells in it."""
+    asked = {"attack": under.attack, "loss": under.loss, "epsilon": group.epsilon, "curvature": "lambda1_train"}
+    figure = data.once(scatter_figure, group.setup, **asked)
+    return figure if figure and any(len(on) > 1 for on in curves(figure.data[DATA]).values()) else None
+
+
+def seen_along(plane: Figure) -> str:
+    """What all curves of a scatter plot with three sound cells or more show, by the sign of Kendall's tau; or empty."""
+    sound = [record for record in plane.data[DATA] if not record["doubtful"]]
+    taus = [
+        kendall_tau_b(*([sound[n][axis] for n in on] for axis in ("lambda1", "accuracy"))).estimate
+        for on in curves(sound).values()
+        if len(on) >= LEAST_SEEN
+    ]
+    seen = {"sharper, less robust": [tau < 0 for tau in taus], "sharper, more robust": [tau > 0 for tau in taus]}
+    return next((words for words, each in seen.items() if each and all(each)), "")

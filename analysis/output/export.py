@@ -35,12 +35,6 @@ LINE_LENGTH = 56
 AXIS_TITLE_LENGTH = 30
 """Characters of an axis title that fit beside long labels; a longer one is broken before its parenthesis."""
 
-BREAK = " · "
-"""Where a long label of a row is broken into two lines."""
-
-LABEL_STRETCH = 1.5
-"""Factor of the row height in figures whose labels have two lines."""
-
 Spec = dict[str, Any]
 
 
@@ -75,24 +69,19 @@ def print_spec(figure: Figure) -> Spec:
     config = {part: spec["config"][part] | style for part, style in STYLES.items()}
     title = {"text": _lines(spec["title"]["text"])}
     layers = [_narrowed(layer) for layer in spec.get("layer", [])]
-    broken = any(BREAK in str(row.get("stratum")) for rows in figure.data.values() for row in rows)
-    taller = LABEL_STRETCH if broken else 1.0
-    return spec | ({"layer": layers, "height": taller * spec["height"]} if layers else {}) | {
+    return spec | ({"layer": layers} if layers else {}) | {
         "config": spec["config"] | config | {"padding": 8}, "title": title, "width": CANVAS,
         "autosize": {"type": "fit-x", "contains": "padding"},
     }  # fmt: skip
 
 
 def _narrowed(layer: Spec) -> Spec:
-    """The layer, with long row labels and a long axis title broken into two lines."""
+    """The layer, with a long axis title broken into two lines."""
     encoding = layer.get("encoding", {})
-    x, y = encoding.get("x", {}), encoding.get("y", {})
-    changed = {}
-    if "labelLimit" in (y.get("axis") or {}):
-        changed["y"] = y | {"axis": y["axis"] | {"labelExpr": f"split(datum.label, '{BREAK}')"}}
-    if len(x.get("title") or "") > AXIS_TITLE_LENGTH:
-        changed["x"] = x | {"title": x["title"].replace(" (", "\n(", 1).split("\n")}
-    return layer | {"encoding": encoding | changed} if changed else layer
+    x = encoding.get("x", {})
+    if len(x.get("title") or "") <= AXIS_TITLE_LENGTH:
+        return layer
+    return layer | {"encoding": encoding | {"x": x | {"title": x["title"].replace(" (", "\n(", 1).split("\n")}}}
 
 
 def _lines(title: str) -> list[str]:

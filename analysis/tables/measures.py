@@ -113,16 +113,19 @@ def _attacked(names: tuple[str, ...], losses: tuple[str, ...], table: StudyTable
 ROBUSTNESS: Mapping[str, Measure] = {
     measure.name: measure
     for measure in (
-        Measure("fgsm", "accuracy under FGSM", "FGSM", partial(_attacked, ("fgsm",), ("ce",))),
+        Measure("fgsm", "accuracy under FGSM", "FGSM, published loss", partial(_attacked, ("fgsm",), ("ce",))),
         Measure(
             "fgsm_stable",
             "accuracy under FGSM, stable loss",
-            "FGSM, stable",
+            "FGSM, stable loss",
             partial(_attacked, ("fgsm",), ("stable",)),
         ),
-        Measure("pgd", "accuracy under PGD", "PGD", partial(_attacked, ("pgd",), ("ce",))),
+        Measure("pgd", "accuracy under PGD", "PGD, published loss", partial(_attacked, ("pgd",), ("ce",))),
         Measure(
-            "pgd_stable", "accuracy under PGD, stable loss", "PGD, stable", partial(_attacked, ("pgd",), ("stable",))
+            "pgd_stable",
+            "accuracy under PGD, stable loss",
+            "PGD, stable loss",
+            partial(_attacked, ("pgd",), ("stable",)),
         ),
         Measure("apgd", "accuracy under auto-PGD", "auto-PGD", partial(_attacked, AUTO, (*LOSSES, "dlr"))),
         Measure(WORST, "accuracy under all attacks", "all attacks", lambda table: _at_headline(worst(table), table)),

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from analysis import theme
 from analysis.figures import Figure
+from analysis.figures.batch_size import dashes
 from analysis.figures.figure import DATA, styles_of
 from analysis.figures.figure_data import curve_id
 from analysis.tables.table import CURVE, StudyTable
@@ -121,7 +122,7 @@ class Group:
     Attributes:
         places: The charts.
         styles: The curves of the legend; a press switches one off and on.
-        lines: The losses that the lines stand for: solid the stable, dashed the published one.
+        lines: What solid and dashed lines stand for, such as losses, with the dashes of each (of SVG).
         attacks: The attacks that a picker offers, of which it shows one or all.
         epsilons: The attack strengths that a picker offers, of which it shows one; `epsilon` is shown first.
         columns: "two" for two charts in a row instead of three.
@@ -130,7 +131,7 @@ class Group:
 
     places: Sequence[Place]
     styles: Sequence[SeriesStyle] = ()
-    lines: Sequence[str] = ()
+    lines: Sequence[tuple[str, str]] = ()
     attacks: Sequence[str] = ()
     epsilons: Sequence[float] = ()
     epsilon: float | None = None
@@ -149,16 +150,17 @@ def group(
 ) -> Group:
     """The charts of these figures under `headings`, with one legend; what all captions say is said once.
 
-    `lines`: the legend also tells the losses apart. A picker of the attack is added where the figures show several,
-    with `epsilon` one of the attack strength.
+    `lines`: the legend also tells apart the kinds of lines that one figure has. A picker of the attack is added where
+    the figures show several, with `epsilon` one of the attack strength.
     """
     shared, own = split_captions([figure.caption for figure in figures])
     places = [charts.place(*each) for each in zip(figures, headings, own, strict=True)]
     attacks = sorted({figure.attack for figure in figures if figure.attack})
     epsilons = () if epsilon is None else sorted({figure.epsilon for figure in figures if figure.epsilon is not None})
-    kinds = {record["kind"] for figure in figures for record in figure.data[DATA]} if lines else set()
-    losses = [loss for loss in map(name, ("stable", "ce")) if loss in kinds]
-    return Group(places, styles_of(figures), losses, attacks, epsilons, epsilon, columns, shared)
+    kinds = [dict.fromkeys(record["kind"] for record in figure.data[DATA]) for figure in figures] if lines else []
+    told = dict.fromkeys(kind for mine in kinds if len(mine) > 1 for kind in mine)
+    dashed = [(kind, " ".join(map(str, dashes(kind)))) for kind in told]
+    return Group(places, styles_of(figures), dashed, attacks, epsilons, epsilon, columns, shared)
 
 
 def split_captions(captions: Sequence[str]) -> tuple[str, list[str]]:

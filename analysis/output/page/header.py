@@ -21,6 +21,7 @@ from analysis.tables.looks import looks
 from analysis.tables.merge import conflicts_in_words
 from analysis.tables.table import PROTOCOL, StudyTable
 from analysis.tables.words import departs
+from analysis.theme import regime_style
 from search_spaces import GRIDS, REGIME_RULES, Trial
 
 FEW_SEEDS = 5
@@ -73,14 +74,21 @@ def _kicker(table: StudyTable) -> str:
 
 def _lead(findings: Findings, charts: Charts) -> dict[str, Any]:
     """The first picture with its curves explained; none where no network was attacked."""
-    if findings.lead is None:
-        return {"charts": None, "regimes": [], "setting": ""}
-    figures = findings.lead.figures
+    lead = findings.lead
+    if lead is None:
+        return {"charts": None, "regimes": [], "others": 0}
+    rules = {regime_style(regime): rule for regime, rule in REGIME_RULES.items()}
     return {
-        "charts": group(charts, figures, [figure.title for figure in figures], columns="two"),
-        "regimes": [(style, REGIME_RULES.get(regime, "")) for (regime, _), style in findings.lead.curves.curves],
-        "setting": findings.lead.setup.title if findings.lead.settings > 1 else "",
+        "charts": group(
+            charts, lead.figures, [figure.title for figure in lead.figures], columns=_COLUMNS[len(lead.figures)]
+        ),
+        "regimes": [(style, rules.get(style, "")) for style in lead.regimes],
+        "others": lead.others,
     }
+
+
+_COLUMNS = {1: "two", 2: "two", 3: ""}
+"""Number of leading figures -> the grid they stand in."""
 
 
 def coverage(table: StudyTable) -> str:

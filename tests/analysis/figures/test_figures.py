@@ -13,13 +13,13 @@ from scipy import stats
 
 from analysis.figures import FIGURES, Figure, FigureData, study_figures
 from analysis.figures.batch_size import accuracy_figure, clean_figure, lambda1_figure
-from analysis.figures.curve_sets import setups
+from analysis.figures.curve_sets import curve_sets, setups
 from analysis.figures.figure import DATA, HEIGHT
 from analysis.figures.figure_data import curve_id
 from analysis.figures.forest import forest_figures
 from analysis.figures.labels import END_LABELS, LINE
 from analysis.figures.natural_training import REGIMES
-from analysis.figures.plane import CONFIRMED, arrow_figure, scatter_figure
+from analysis.figures.plane import CONFIRMED, TEXTS, arrow_figure, scatter_figure
 from analysis.findings import find
 from analysis.output.latex import latex_tables
 from analysis.output.page.charts import Charts
@@ -64,7 +64,7 @@ def under_attack(table: StudyTable, **choices: Any) -> Figure:
 
 def lambda1(table: StudyTable, split: str = "train") -> Figure:
     data = FigureData(table)
-    figure = lambda1_figure(data, data.setups[0], REGIMES, split=split)
+    figure = lambda1_figure(data, data.setups[0], REGIMES, splits=(split,))
     assert figure is not None
     return figure
 
@@ -184,11 +184,6 @@ def test_a_wide_interval_does_not_flatten_the_curves() -> None:
     assert high / low < 10
 
 
-def test_lambda1_on_both_splits_has_the_same_axis() -> None:
-    table = from_rows(regimes())
-    assert domain(lambda1(table, "train")) == domain(lambda1(table, "test"))
-
-
 def test_one_seed_has_no_interval_and_the_caption_says_so() -> None:
     figure = clean(from_rows(curve_rows(regime="lr", batch_sizes=SIZES, seeds=(0,))))
     assert all(c["low"] is None for c in cells(figure, "LR constant", "clean").values())
@@ -203,7 +198,7 @@ def test_eigenvalues_at_or_below_zero_are_counted_and_the_other_seeds_keep_their
     assert shown[32]["mean"] is None
     assert shown[32]["values"] == pytest.approx([rows[5]["lambda1_train"]], rel=1e-3)
     assert shown[16]["mean"] is not None
-    assert "λ₁ ≤ 0 in 2 of 15 networks (LR at batch 32)" in lambda1(table).caption
+    assert "λ₁ ≤ 0 on the training set in 2 of 15 networks (LR at batch 32)" in lambda1(table).caption
     data = FigureData(table)
     plane = scatter_figure(data, data.setups[0], attack="fgsm", loss="ce", epsilon=0.3, curvature="lambda1_train")
     assert plane is not None
@@ -270,7 +265,7 @@ def test_momenta_become_a_group_of_their_own() -> None:
     assert [group.curves.title for group in groups] == ["Regimes", "Momentum under LR constant"]
     assert [figure.title.split(": ")[1] for figure in groups[0].figures] == [
         "Clean accuracy", "accuracy under FGSM at ε = 0.3", "accuracy under PGD at ε = 0.3",
-        "accuracy under all attacks at ε = 0.3", "λ₁ on the training set", "λ₁ on the test set",
+        "accuracy under all attacks at ε = 0.3", "λ₁ on the training set and the test set",
     ]  # fmt: skip
 
 
@@ -292,7 +287,7 @@ def test_the_papers_panels_are_44_and_numbered_once() -> None:
 
 def test_a_panel_is_drawn_when_its_curves_were_run_and_names_its_command_otherwise() -> None:
     data = FigureData(from_rows(regimes()))
-    assert [figure.name for figure in FIGURES["A-1L"](data)] == ["A-1L-clean", "A-1L"]
+    assert [figure.name for figure in FIGURES["A-1L"](data)] == ["A-1L"]
     assert FIGURES["A-4R"](data) == []
     assert FIGURES["A-4R"].commands("my results") == [
         "python -m study.run --grid natural_training --results 'my results' --select dataset=cifar10 model=c1 "
@@ -313,13 +308,39 @@ def test_what_a_panel_lacks_is_said() -> None:
     ]  # one cell is on both
 
 
-def test_a_panel_says_that_its_attack_was_not_measured() -> None:
+def test_a_panel_is_drawn_at_the_epsilon_that_was_asked_and_says_the_papers() -> None:
     rows = regimes()
     for row in rows:
         row["attacks"] = [attack | {"epsilon": 0.1} for attack in row["attacks"]]
     (figure,) = FIGURES["A-15L"](FigureData(from_rows(rows)))
-    assert figure.name == "A-15L-clean"
+    assert figure.title.endswith("accuracy under PGD at ε = 0.1 (the paper's is 0.3)")
+    assert {record["kind"] for record in figure.data[DATA]} == {"clean", PUBLISHED}
+    assert "Filled marks, solid lines: clean. Hollow marks, dashed lines: published loss." in figure.caption
     assert figure.missing.startswith("Not measured: PGD at ε = 0.3 (these networks were attacked at ε = 0.1).")
+
+
+def test_a_panel_whose_attack_was_not_measured_is_not_drawn() -> None:
+    rows = regimes()
+    for row in rows:
+        row["attacks"] = [attack for attack in row["attacks"] if attack["attack"] != "pgd"]
+    data = FigureData(from_rows(rows))
+    assert [figure.name for figure in FIGURES["A-1L"](data)] == ["A-1L"]
+    assert FIGURES["A-15L"](data) == []
+
+
+def test_eigenvalues_of_both_splits_share_one_figure() -> None:
+    data = FigureData(from_rows(regimes()))
+    figure = lambda1_figure(data, data.setups[0], REGIMES)
+    assert figure is not None
+    assert {record["kind"] for record in figure.data[DATA]} == {"training set", "test set"}
+    assert "Filled marks, solid lines: training set. Hollow marks, dashed lines: test set." in figure.caption
+    draws(figure)
+
+
+def test_regimes_are_compared_at_the_momenta_of_the_papers_first_figures() -> None:
+    run = {("lr", 0.0), ("lr", 0.9), ("lr_bs", 0.0), ("lr_bs", 0.9), ("benchmark", 0.9)}
+    first, *_ = curve_sets(run)
+    assert [key for key, _ in first.curves] == [("lr", 0.0), ("lr_bs", 0.0), ("benchmark", 0.9)]
 
 
 def test_a_panel_of_momenta_needs_more_than_one_of_them() -> None:
@@ -334,7 +355,7 @@ def test_where_caption_and_text_disagree_both_attacks_are_drawn() -> None:
         curve_rows(regime="lr", dataset="fashion-mnist") + curve_rows(regime="benchmark", dataset="fashion-mnist")
     )
     panel = FIGURES["A-3L"]
-    assert [figure.name for figure in panel(FigureData(table))] == ["A-3L-clean", "A-3L-fgsm", "A-3L-pgd"]
+    assert [figure.name for figure in panel(FigureData(table))] == ["A-3L-fgsm", "A-3L-pgd"]
     assert "this panel has both" in panel.note
 
 
@@ -377,44 +398,64 @@ def plane(table: StudyTable, **choices: Any) -> Figure:
     return figure
 
 
-def test_scatter_plots_of_one_setup_share_both_axes_and_join_each_curve() -> None:
+def test_a_scatter_plot_joins_each_curve_and_its_axes_hold_every_network() -> None:
     table = from_rows(regimes(fgsm=line(0.5, -0.05), log2_lambda1=line(1.0, 0.8)))
-    figures = [plane(table, attack=attack, loss=loss) for attack in ("fgsm", "pgd") for loss in ("ce", "stable")]
-    axes = [str([f.spec()["encoding"][axis]["scale"]["domain"] for axis in "xy"]) for f in figures]
-    assert len(set(axes)) == 1
-    assert len(figures[0].data[DATA]) == 15
-    lines = re.findall(r'aria-roledescription="line mark" d="(M[^"]*)"', draws(figures[0]))
+    figure = plane(table)
+    assert len(figure.data[DATA]) == 15
+    encoding = figure.spec()["encoding"]
+    for axis, field in (("x", "lambda1_seeds"), ("y", "accuracy_seeds")):
+        low, high = encoding[axis]["scale"]["domain"]
+        assert all(low < seed < high for record in figure.data[DATA] for seed in record[field])
+    lines = re.findall(r'aria-roledescription="line mark" d="(M[^"]*)"', draws(figure))
     assert [line.count("L") for line in lines] == [4, 4, 4]
 
 
-def test_scatter_plots_write_batch_sizes_apart() -> None:
+def test_a_scatter_plot_names_each_curve_and_the_batch_sizes_of_its_ends() -> None:
+    planted = {"log2_lambda1": line(1.0, 0.8), "noise": 0.0, "lambda_noise": 0.0}
+    rows = [
+        row
+        for m in (0.0, 0.9)
+        for row in curve_rows(regime="lr_bs", momentum=m, fgsm=line(0.4 + m / 3, -0.05), **planted)
+    ]
+    figure = plane(from_rows(rows))
+    written = [record["text"] for record in figure.data[TEXTS]]
+    assert sorted(written) == sorted(["LR/BS, m 0", "LR/BS, m 0.9", *2 * ("16", "1,024")])
+    assert "Open marks: momentum 0." in figure.caption
+
+
+def test_texts_beside_marks_cover_neither_marks_nor_each_other() -> None:
     rows = curve_rows(regime="lr", batch_sizes=SIZES, noise=0.0, lambda_noise=0.0)  # batch 64 is on two curves
     figure = plane(from_rows(rows))
-    assert "6 points, means over seeds." in figure.caption
-    written = [r["text"] for r in figure.data[DATA] if r["text"]]
-    assert 1 <= len(written) <= 4  # around the one place where all marks are
+    assert "A mark is the mean of 3 networks" in figure.caption
+    written = [record["text"] for record in figure.data[TEXTS]]
+    assert 1 <= len(written) <= 5  # around the one place where all marks are
     assert len(set(written)) == len(written)
 
 
-def test_the_forest_shows_the_tau_of_every_stratum_under_both_losses() -> None:
+def test_the_forest_shows_the_tau_of_every_stratum_under_both_losses_in_their_order() -> None:
     table = from_rows(regimes(fgsm=line(0.5, -0.05), log2_lambda1=line(1.0, 0.8)))
     forest = correlation_report(table).forest
     (figure,) = forest_figures(forest, attack="fgsm", curvature="lambda1_test")
     strata = forest.query("scope == 'stratum' and attack == 'fgsm' and curvature == 'lambda1_test'")
     for loss, kind in (("ce", PUBLISHED), ("stable", STABLE)):
         shown = [r["tau"] for r in figure.data[DATA] if r["kind"] == kind]
-        assert shown[:-1] == pytest.approx(list(strata[strata["loss"] == loss]["estimate"]))  # the last is their mean
-    draws(figure)
+        assert shown[:-1] == pytest.approx(sorted(strata[strata["loss"] == loss]["estimate"]))  # the last is their mean
+    for text in ("LR, m 0", "less robust", "more robust"):
+        assert f">{text}<" in draws(figure)
 
 
-def test_there_is_a_forest_for_each_number_of_epochs_with_the_mean_of_its_own_strata() -> None:
+def test_there_is_a_forest_for_each_data_set_and_number_of_epochs_and_a_mean_of_three_curves_or_more() -> None:
     planted = {"fgsm": line(0.5, -0.05), "noise": 0.0}
-    rows = curve_rows(batch_sizes=SIZES, log2_lambda1=line(1.0, 0.8), **planted)
+    rows = regimes(log2_lambda1=line(1.0, 0.8), fgsm=line(0.5, -0.05))
     rows += curve_rows(batch_sizes=SIZES, log2_lambda1=line(4.0, -0.8), epochs=5, **planted)
-    short, full = (figure for figure in find(from_rows(rows)).forests if figure.name.startswith("forest-fgsm"))
-    assert (short.name, full.name) == ("forest-fgsm-5ep-train", "forest-fgsm-100ep-train")
-    for figure, sign in ((short, 1), (full, -1)):
-        assert {np.sign(record["tau"]) for record in figure.data[DATA]} == {sign}
+    rows += curve_rows(batch_sizes=SIZES, log2_lambda1=line(4.0, -0.8), dataset="fashion-mnist", **planted)
+    forests = [figure for figure in find(from_rows(rows)).forests if figure.attack == "fgsm"]
+    assert [figure.title.partition(":")[0] for figure in forests] == [
+        "MNIST · M1 (20-20)", "Fashion-MNIST · M1 (20-20)", "MNIST · M1 (20-20)",
+    ]  # fmt: skip
+    means = [[record for record in figure.data[DATA] if record["curve"] == "mean"] for figure in forests]
+    assert [len(mine) for mine in means] == [2, 0, 0]
+    assert ["100 epochs" in figure.caption for figure in forests] == [True, True, False]
 
 
 def test_that_more_pairs_are_confirmed_than_the_figures_of_arrows_show_is_said(

@@ -1,4 +1,4 @@
-"""The first picture: the regimes under the strongest attack that most networks met, and their curvature."""
+"""The first picture: sharpness against accuracy under the strongest attack that most networks met, setup by setup."""
 
 from __future__ import annotations
 
@@ -16,17 +16,39 @@ def shown(rows: list[dict[str, Any]]) -> Lead | None:
     return lead(data, study_figures(data))
 
 
-def test_it_shows_the_regimes_of_the_largest_setting_under_the_stronger_attack() -> None:
+def test_it_shows_the_largest_settings_under_the_stronger_attack_and_the_stable_loss() -> None:
     rows = curve_rows(regime="lr", batch_sizes=SIZES, fgsm=line(0.5, 0), pgd=line(0.3, -0.02))
     rows += curve_rows(regime="lr_bs", batch_sizes=SIZES, fgsm=line(0.5, 0), pgd=line(0.35, 0))
-    rows += curve_rows(regime="lr", batch_sizes=SIZES, epochs=2, pgd=line(0.1, 0))
+    rows += curve_rows(regime="lr", batch_sizes=SIZES, epochs=2, pgd=line(0.1, 0))  # the same data set and model
+    rows += curve_rows(regime="benchmark", batch_sizes=SIZES, dataset="fashion-mnist", pgd=line(0.1, 0))
     found = shown(rows)
     assert found is not None
-    assert [figure.title.split(": ")[1] for figure in found.figures] == [
-        "accuracy under PGD at ε = 0.3", "λ₁ on the training set",
-    ]  # fmt: skip
-    assert {regime for (regime, _), _ in found.curves.curves} == {"lr", "lr_bs"}
-    assert found.settings == 2
+    assert [figure.title.partition(":")[0] for figure in found.figures] == ["MNIST", "Fashion-MNIST"]
+    assert all("under PGD at ε = 0.3, stable loss" in figure.caption for figure in found.figures)
+    assert [style.label for style in found.regimes] == ["LR constant", "LR/BS constant", "Benchmark"]
+    assert found.others == 1
+
+
+def test_its_title_says_what_every_curve_shows_or_nothing() -> None:
+    def seen(*slopes: float) -> list[str]:
+        planted: dict[str, Any] = {
+            "batch_sizes": SIZES,
+            "log2_lambda1": line(1.0, 0.8),
+            "fgsm": line(0.9, 0),
+            "noise": 0.0,
+        }
+        rows = [
+            row
+            for regime, slope in zip(("lr", "benchmark"), slopes, strict=False)
+            for row in curve_rows(regime=regime, momentum=0.9, pgd=line(0.4, slope), **planted)
+        ]
+        found = shown(rows)
+        assert found is not None
+        return [figure.title for figure in found.figures]
+
+    assert seen(-0.05, -0.05) == ["MNIST: sharper, less robust"]
+    assert seen(0.05) == ["MNIST: sharper, more robust"]
+    assert seen(-0.05, 0.05) == ["MNIST"]
 
 
 def test_an_attack_on_two_cells_does_not_take_the_picture() -> None:
@@ -36,6 +58,13 @@ def test_an_attack_on_two_cells_does_not_take_the_picture() -> None:
     found = shown(rows)
     assert found is not None
     assert found.figures[0].attack == "pgd"
+
+
+def test_without_an_eigenvalue_it_is_accuracy_along_the_batch_size() -> None:
+    rows = [row | {"lambda1_train": None} for row in curve_rows(regime="lr", batch_sizes=SIZES, pgd=line(0.3, 0))]
+    found = shown(rows)
+    assert found is not None
+    assert [figure.title.split(": ")[1] for figure in found.figures] == ["accuracy under PGD at ε = 0.3"]
 
 
 def test_without_an_attack_there_is_no_picture() -> None:

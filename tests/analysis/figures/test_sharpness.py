@@ -133,3 +133,10 @@ def test_the_page_has_the_section_only_where_something_was_measured(table: Study
     assert 'id="sharpness"' in render(find(table), [])
     plain = from_rows([one | {"history": [], "sharpness": None} for one in rows()])
     assert 'id="sharpness"' not in render(find(plain), [])
+
+
+def test_a_regime_with_a_slash_has_figures_with_file_names() -> None:
+    table = from_rows([one | {"regimes": ["lr/bs"]} for one in rows()])
+    figures = [figure for track in tracks(table) for figure in track.figures] + density_figures(table)
+    assert figures
+    assert all("lr-bs" in figure.name and "/" not in figure.name for figure in figures)

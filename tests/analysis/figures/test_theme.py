@@ -60,6 +60,15 @@ def test_marks_have_a_contrast_of_three(colour: str, mode: int) -> None:
     assert contrast(shown, theme.PAGE["paper"][mode]) >= 3
 
 
+@pytest.mark.parametrize("style", theme.REGIMES.values(), ids=lambda style: style.label)
+def test_the_names_of_curves_have_a_contrast_of_four_and_a_half(style: theme.SeriesStyle) -> None:
+    named = theme.text_colour(style.colour)
+    dark = theme.IN_THE_DARK.get(style.colour, style.colour)
+    assert contrast(named, theme.PAGE["paper"][LIGHT]) >= 4.5
+    assert contrast(dark, theme.PAGE["paper"][DARK]) >= 3
+    assert f'[fill="{named}"]{{fill:light-dark({named},{dark})}}' in theme.style_sheet()
+
+
 @pytest.mark.parametrize("mode", [LIGHT, DARK], ids=["light", "dark"])
 def test_axes_are_read_and_controls_seen(mode: int) -> None:
     ink, paper = theme.PAGE["ink"][mode], theme.PAGE["paper"][mode]

@@ -74,7 +74,7 @@ def test_verdicts_figures_correlations_and_measures_read_the_same_one() -> None:
     groups = study_figures(data)
     assert {group.epsilon for group in groups} == {0.1}
     first = lead(data, groups)
-    assert first is not None and "ε = 0.1" in first.figures[0].title
+    assert first is not None and "ε = 0.1" in first.figures[0].caption
     forest = correlation_report(table).forest
     strata = at_headline(table, forest[forest["scope"] == "stratum"])
     assert set(strata["epsilon"]) == {0.1}
