@@ -25,13 +25,12 @@ from analysis.claims.stratum import Stratum
 from analysis.output.columns import COMPARISON
 from analysis.output.downloads import write_tables
 from analysis.statistics.estimates import Floats, LinearContrast, mean_of_seeds
-from analysis.statistics.intervals import clopper_pearson
+from analysis.statistics.intervals import at_floor
 from analysis.statistics.multiplicity import benjamini_yekutieli
 from analysis.statistics.thresholds import (
     CURVATURE_DELTA,
     CURVATURE_STEP,
     FALSE_DISCOVERY_RATE,
-    FLOOR,
     ROBUST_DELTA,
     SIGNIFICANCE,
 )
@@ -146,10 +145,10 @@ def _described(table: StudyTable) -> dict[str, str]:
 _PROVENANCE = {"device": "device", "CPU threads": "threads", "number format": "dtype", "commit": "git_sha"}
 
 
-def _listed(values: pd.Series, most: int = 12) -> str:
+def _listed(values: pd.Series) -> str:
     unique = sorted(values.dropna().unique().tolist())
     none = ["none"] if values.isna().any() else []
-    if len(unique) > most:
+    if len(unique) > 12:
         unique, none = [], [*none, f"{len(unique)} values, {value_text(unique[0])} to {value_text(unique[-1])}"]
     return ", ".join([*none, *(value_text(value) for value in unique)])
 
@@ -183,10 +182,11 @@ def _effects(first: Sequence[Verdict], second: Sequence[Verdict]) -> pd.DataFram
     """Each effect that is a linear contrast of means in both studies, once for all claims that rest on it."""
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     strata = _measured(first), _measured(second)
-    for (claim, loss, name), one in strata[0].items():
-        other = strata[1].get((claim, loss, name))
+    for key, one in strata[0].items():
+        other = strata[1].get(key)
         if other is None:
             continue
+        claim, loss, name, _ = key
         effect = (loss, name, one.effect, other.effect)
         equal = (one.effect, one.low, one.high) == (other.effect, other.low, other.high)
         found[effect] = {
@@ -205,8 +205,14 @@ def _effects(first: Sequence[Verdict], second: Sequence[Verdict]) -> pd.DataFram
     return _judged("compared_effects", list(found.values()))
 
 
-def _measured(verdicts: Iterable[Verdict]) -> dict[tuple[str, str | None, str], Stratum]:
-    return {(v.claim, v.loss, s.name): s for v in verdicts for s in v.strata if np.isfinite([s.effect, s.dof]).all()}
+def _measured(verdicts: Iterable[Verdict]) -> dict[tuple[str, str | None, str, tuple[object, ...]], Stratum]:
+    """The effects behind the verdicts, by what two of them must share to be compared: their protocol too."""
+    return {
+        (v.claim, v.loss, s.name, s.study): s
+        for v in verdicts
+        for s in v.strata
+        if s.counted and np.isfinite([s.effect, s.dof]).all()
+    }
 
 
 # Cells
@@ -252,7 +258,7 @@ def compare_cells(first: StudyTable, second: StudyTable, same: Set[str] = frozen
 def _at_floor(group: _Group) -> bool:
     """Whether a cell's accuracy under an attack is at its floor, as `analysis.tables.cells` tells it."""
     images = 100 / group.rounding
-    return bool(clopper_pearson(group.value.sum() / group.rounding, images * len(group.value)).high < FLOOR)
+    return bool(at_floor(group.value.sum() / group.rounding, images * len(group.value)))
 
 
 def _delta(measure: str, dataset: str) -> float:

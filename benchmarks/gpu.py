@@ -267,7 +267,7 @@ def _same_weights(own: nn.Module, other: nn.Module, tolerance: float = ROUNDING)
 
 ROWS: dict[str, tuple[Callable[[torch.device, int], Iterator[Row]], int, int]] = {
     "recorded": (recorded, 20_000, 512),
-    "together": (together, 20_000, 512),
+    "together": (together, 10_000, 512),
     "float32": (partial(resnet18, arithmetic="float32"), 10_000, 128),
     "tf32": (partial(resnet18, arithmetic="tf32"), 10_000, 128),
     "bf16": (partial(resnet18, arithmetic="bf16"), 10_000, 128),

@@ -159,7 +159,6 @@ def _share(probe: AttackProbe, margin: float, usual: float) -> float:
 def _attack(probe: AttackProbe, accuracy: float, hardness: NDArray[np.float64]) -> dict[str, Any]:
     right = hardness < accuracy
     iterated = probe.attack == "pgd"
-    second_order = probe.attack in ("fhsm", "l2hess")
     return {
         **asdict(probe),
         "radius": probe.epsilon,
@@ -167,8 +166,6 @@ def _attack(probe: AttackProbe, accuracy: float, hardness: NDArray[np.float64]) 
         "steps": probe.steps if iterated else 1,
         "step_size": probe.epsilon / 30 if iterated else probe.epsilon,
         "random_start": iterated,
-        "newton_steps": probe.newton_steps if second_order else None,
-        "newton_tolerance": probe.newton_tolerance if second_order else None,
         "n": right.size,
         "correct": int(right.sum()),
         "accuracy": float(right.mean()),

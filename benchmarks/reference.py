@@ -9,6 +9,7 @@ import argparse
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
+from itertools import combinations
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, cast
@@ -29,11 +30,13 @@ from analysis.findings import Findings, find
 from analysis.output import export
 from analysis.output.conclusion import conclude
 from analysis.published import published
+from analysis.statistics.thresholds import ROBUST_DELTA
 from analysis.tables.table import StudyTable, load
 from analysis.tables.words import name
 from search_spaces import REGIME_NAMES, Request, plan
 from study.options import without
 from study.results.packed import read_packed
+from study.training.schedules import SCHEDULES
 from study.trials.pending import COLUMNS, pending
 from study.tuning.costs import CostModel
 from study.until_decided import Schedule
@@ -72,6 +75,7 @@ def page(location: str | Path) -> Iterator[str]:
     )
     yield from _decided(findings)
     yield from _measured(table)
+    yield from _equal_movement(table)
     yield from _stable_loss(findings)
     yield from _printed(findings)
     yield from _undecided(findings)
@@ -89,9 +93,11 @@ def _trained(table: StudyTable) -> Iterator[str]:
             f"ε = {_listed(attacks['epsilon'])}; {train_size:,} training images, {epochs} epochs, "
             f"{test_size:,} test images."
         )
+        devices = networks.groupby("device")
         trained = [
-            f"{len(of)} on {_device(str(device))} ({of['train_seconds'].sum() / 3600:.2g} hours)"
-            for device, of in networks.groupby("device")
+            f"{len(of)} on {_device(str(device))} ({of['train_seconds'].sum() / 3600:.2g} hours"
+            f"{f'; {_settings(of)}' if len(of) < len(networks) / 2 else ''})"
+            for device, of in devices
         ]
         probes = f"{networks['probe_seconds'].sum() / 3600:.2g}"
         yield f"  Trained: {', '.join(trained)}. Attacks and λ₁ took {probes} hours, on these or other devices."
@@ -100,6 +106,13 @@ def _trained(table: StudyTable) -> Iterator[str]:
 
 def _device(device: str) -> str:
     return "one CPU core each" if device == "cpu" else f"one {device}"
+
+
+def _settings(networks: pd.DataFrame) -> str:
+    """The momenta and batch sizes of a few networks in words."""
+    of_momentum = networks.groupby("momentum")["batch_size"].unique()
+    sizes = {m: ", ".join(f"{size:,}" for size in sorted(found)) for m, found in of_momentum.items()}
+    return "; ".join(f"momentum {m:g}, batch size {found}" for m, found in sizes.items())
 
 
 def _decided(findings: Findings) -> Iterator[str]:
@@ -160,7 +173,8 @@ def _measured(table: StudyTable) -> Iterator[str]:
     yield ""
     yield from _paragraph(
         "Means over seeds, of λ₁ and the training loss geometric ones, lowest and highest in brackets. Accuracies in "
-        "per cent, under attacks on the stable loss."
+        "per cent, under attacks on the stable loss. The summed rate is the learning rate summed over all steps and "
+        "divided by 1 - momentum."
     )
     rows = [
         (
@@ -173,6 +187,7 @@ def _measured(table: StudyTable) -> Iterator[str]:
             _spread(networks["lambda1_train"], ".3g", geometric=True),
             _spread(networks["lambda1_test"], ".3g", geometric=True),
             _spread(networks["train_loss"], ".2g", geometric=True),
+            f"{_movement(networks):,.0f}",
         )
         for curve, networks in _cells(table)
     ]
@@ -187,8 +202,53 @@ def _measured(table: StudyTable) -> Iterator[str]:
         "λ₁, training set",
         "λ₁, test set",
         "training loss",
+        "summed rate",
     )
     yield from _markdown(head, rows)
+
+
+def _movement(networks: pd.DataFrame) -> float:
+    """The learning rate summed over all steps and divided by 1 - momentum: how far a constant gradient would move."""
+    network = networks.iloc[0]
+    rates = [SCHEDULES[network["schedule"]](network["learning_rate"], epoch) for epoch in range(network["epochs"])]
+    return float(network["steps"] / network["epochs"] * sum(rates) / (1 - network["momentum"]))
+
+
+def _equal_movement(table: StudyTable) -> Iterator[str]:
+    """Curves whose networks moved equally far at every batch size, side by side."""
+    curves: dict[str, dict[str, pd.DataFrame]] = {}
+    for (curve, size), networks in _cells(table):
+        curves.setdefault(curve, {})[size] = networks
+    rows = []
+    for (one, its), (other, others) in combinations(curves.items(), 2):
+        sizes = [size for size in its if size in others]
+        equal = all(np.isclose(_movement(its[size]), _movement(others[size]), rtol=0.01) for size in sizes)
+        same = any(its[size]["trial_id"].isin(others[size]["trial_id"]).any() for size in sizes)
+        if (
+            len(sizes) > 2
+            and equal
+            and not same
+            and its[sizes[0]]["dataset"].iloc[0] == others[sizes[0]]["dataset"].iloc[0]
+        ):
+            for size in sizes:
+                rows += [(size, curve, *_side(of[size])) for curve, of in ((one, its), (other, others))]
+    if not rows:
+        return
+    yield "## At equal training length"
+    yield ""
+    yield from _paragraph(
+        "Larger batches also train less far: at a constant rate they make fewer steps. These curves have the same "
+        "summed rate at every batch size, since a momentum of 0.9 lengthens a step ten times and the halved rates add "
+        "up to a tenth. No claim asks for this comparison, and no test was made."
+    )
+    head = ("batch size", "curve", "training loss", "clean", "PGD", "λ₁, training set", "λ₁, test set")
+    yield from _markdown(head, rows)
+
+
+def _side(networks: pd.DataFrame) -> tuple[str, ...]:
+    accuracies = (f"{100 * networks[column].mean():.1f}" for column in ("test_acc", "pgd_acc_stable"))
+    curvatures = (f"{_centre(networks[column], geometric=True):.3g}" for column in ("lambda1_train", "lambda1_test"))
+    return (f"{_centre(networks['train_loss'], geometric=True):.2g}", *accuracies, *curvatures)
 
 
 def _cells(table: StudyTable) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
@@ -226,6 +286,7 @@ def _centre(values: pd.Series, *, geometric: bool) -> float:
 def _stable_loss(findings: Findings) -> Iterator[str]:
     yield "## What the stable loss changes"
     yield ""
+    yield from _effects_by_loss(findings)
     attacks = findings.table.attacks
     attacks = attacks[(attacks["attack"] == "pgd") & (attacks["loss"] == "ce") & (attacks["split"] == "test")]
     rows = []
@@ -249,6 +310,30 @@ def _stable_loss(findings: Findings) -> Iterator[str]:
         said = ", ".join(f"{v} under the {name(loss)}" for loss, v in zip(both["loss"], both["verdict"], strict=True))
         yield f"- {claim}: {said} ({both['losses'].iloc[0]})."
     yield ""
+
+
+def _effects_by_loss(findings: Findings) -> Iterator[str]:
+    """The effects on accuracy under attack that depend on the attack's loss by as much as counts."""
+    found: dict[tuple[str, str], dict[str, tuple[str, Stratum]]] = {}
+    for verdict in findings.verdicts:
+        for one in verdict.strata:
+            if one.counted and verdict.loss and one.unit == "points" and np.isfinite(one.effect):
+                found.setdefault((verdict.claim, one.name), {})[verdict.loss] = verdict.statement, one
+    rows: dict[tuple[str, ...], str] = {}
+    for (claim, where), of_loss in found.items():
+        if len(of_loss) == 2:
+            published_loss, stable = (of_loss[loss][1].effect for loss in ("ce", "stable"))
+            if abs(published_loss - stable) >= ROBUST_DELTA:
+                key = (where, f"{published_loss:+.1f}", f"{stable:+.1f}")
+                rows[key] = f"{rows[key]}, {claim}" if key in rows else claim
+    if rows:
+        yield from _paragraph(
+            f"Effects on accuracy under attack, in points, that differ by {ROBUST_DELTA:g} points or more between the "
+            "losses:"
+        )
+        yield from _markdown(
+            ("setting", "published loss", "stable loss", "claims"), [(*key, claims) for key, claims in rows.items()]
+        )
 
 
 def _printed(findings: Findings) -> Iterator[str]:

@@ -9,11 +9,8 @@ from search_spaces.mnist_quick import MNIST_QUICK
 from search_spaces.natural_training import NATURAL_TRAINING
 from search_spaces.outside import STUDY_FILES, is_file
 from search_spaces.probe import (
-    ATTACK_SETTINGS,
     HEADLINE_ATTACKS,
     HEADLINE_EPSILON,
-    NEWTON_STEPS,
-    NEWTON_TOLERANCE,
     PGD_STEPS,
     AttackProbe,
     InputCurvatureProbe,
@@ -60,13 +57,10 @@ def plan(request: Request) -> Grid:
 
 
 __all__ = [
-    "ATTACK_SETTINGS",
     "GRIDS",
     "HEADLINE_ATTACKS",
     "HEADLINE_EPSILON",
     "MEASURES",
-    "NEWTON_STEPS",
-    "NEWTON_TOLERANCE",
     "PGD_STEPS",
     "PLAIN",
     "PRECISIONS",

@@ -11,10 +11,12 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import os
 import sys
 import sysconfig
 import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,6 +24,7 @@ from typing import Any
 from search_spaces.regimes import REGIME_NAMES
 from search_spaces.request import GridError
 from search_spaces.space import Space
+from search_spaces.trial import Trial
 
 OWN = ("study", "search_spaces", "analysis")
 """The packages of this project, which every node has."""
@@ -35,13 +38,18 @@ def is_file(grid: str) -> bool:
     return grid.endswith(".py")
 
 
+def expanded(path: str | Path) -> Path:
+    """The path with the user's home for `~`; an unknown user's stays as it is, and there is no such file."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 (Path.expanduser raises RuntimeError)
+
+
 def load_study(path: str | Path) -> ModuleType:
     """Execute a study file; it is then in STUDY_FILES, and its regimes' names are known.
 
     Raises:
         GridError: there is no such file, it cannot be executed, or it has no SPACES with curves and seeds.
     """
-    file = Path(path).expanduser().resolve()
+    file = expanded(path).resolve()
     if not file.is_file():
         raise GridError(f"there is no study file {path}")
     if "." in file.stem:
@@ -88,7 +96,16 @@ def accept(module: ModuleType) -> ModuleType:
     for space in spaces:
         if not (space.cells and space.seeds):
             raise GridError(f"{name}: the space {space.name} has no {'seeds' if space.cells else 'curves'}")
-    REGIME_NAMES.update(getattr(module, "REGIME_NAMES", {}))
+    known: dict[tuple[str, Trial], Trial] = {}
+    for curve in (curve for space in spaces for curve in space.curves):
+        for cell in curve.cells:  # tables tell cells apart by label, not by rate: these two would be replicates there
+            key = curve.regime, replace(cell, learning_rate=1.0, schedule="constant", parent=None)
+            if known.setdefault(key, cell) != cell:
+                raise GridError(
+                    f"{name}: two curves have the label {curve.regime!r} but other rates, schedules or parents at "
+                    f"batch size {cell.batch_size}; give one a label of its own, as fixed_rate(0.02, 'gentle')"
+                )
+    REGIME_NAMES.update(dictionary(module, "REGIME_NAMES"))
     STUDY_FILES[name] = module
     return module
 

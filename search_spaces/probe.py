@@ -18,20 +18,9 @@ auto-PGD (`apgd_t`) has a loss of its own, `dlr`."""
 LAMBDA1_TOLERANCE = 3e-3
 """Relative Lanczos residual for lambda1. The eigenvalue's error is of the order of the residual squared."""
 
-NEWTON_STEPS, NEWTON_TOLERANCE = 10, 0.1
-"""Conjugate gradients of the second-order attacks: most iterations and relative residual. Our choice: Yao et al. (2018)
-give neither, and one iteration alone would make FHSM the same as FGSM.
-"""
-
-
 PGD_STEPS = 40
 """As published: 40 steps of epsilon / 30, which cannot cross the ball, so that PGD can be weaker than FGSM. Any other
 number of steps can (`study.attacks.linf.pgd_step_size`)."""
-
-_NEWTON = ("newton_steps", "newton_tolerance")
-
-ATTACK_SETTINGS: dict[str, tuple[str, ...]] = {"pgd": ("steps",), "fhsm": _NEWTON, "l2hess": _NEWTON}
-"""The settings that a probe of an attack may state. All other attacks, those of study files too, have their own."""
 
 
 @dataclass(frozen=True, order=True)
@@ -39,11 +28,10 @@ class AttackProbe:
     """Accuracy of the trained model under `attack` at `epsilon` (pixels in [0, 1]) on the whole `split`.
 
     With source `parent` the adversarial images are made with the parent's weights (transfer), else with the trial's
-    own. `steps` is a setting of PGD only, the Newton settings are of attacks that solve a Newton system.
+    own. `steps` is a setting of PGD only; all other attacks, those of study files too, have their own.
 
     Raises:
-        ValueError: an epsilon outside (0, 1], also of an attack in the 2-norm, or a setting that is not one of the
-            attack's ATTACK_SETTINGS.
+        ValueError: an epsilon outside (0, 1], also of an attack in the 2-norm, or `steps` of another attack than PGD.
     """
 
     attack: str
@@ -51,27 +39,23 @@ class AttackProbe:
     loss: Loss
     split: Split = "test"
     source: Source = "self"
-    newton_steps: int = NEWTON_STEPS
-    newton_tolerance: float = NEWTON_TOLERANCE
     steps: int = PGD_STEPS
 
     def __post_init__(self) -> None:
         if not 0 < self.epsilon <= 1:
             raise ValueError(f"epsilon of {self.attack} must be in (0, 1], got {self.epsilon!r} (8/255, not 8)")
-        for name in ("steps", *_NEWTON):
-            if name not in self.settings and getattr(self, name) != getattr(AttackProbe, name):
-                raise ValueError(f"a probe of the attack {self.attack} cannot state {name}")
+        if self.attack != "pgd" and self.steps != PGD_STEPS:
+            raise ValueError(f"a probe of the attack {self.attack} cannot state steps")
 
     @property
     def settings(self) -> dict[str, float]:
         """The settings that the attack takes from the probe, by name."""
-        return {name: getattr(self, name) for name in ATTACK_SETTINGS.get(self.attack, ())}
+        return {"steps": self.steps} if self.attack == "pgd" else {}
 
     @property
     def key(self) -> tuple[object, ...]:
         """What identifies it among the attack probes of a trial; a stored result has the same fields."""
-        settings = (self.newton_steps, self.newton_tolerance, self.steps)
-        return ("attack", self.attack, self.epsilon, self.loss, self.split, self.source, *settings)
+        return ("attack", self.attack, self.epsilon, self.loss, self.split, self.source, self.steps)
 
 
 @dataclass(frozen=True, order=True)

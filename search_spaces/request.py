@@ -11,7 +11,7 @@ from pathlib import PurePath
 from typing import Any
 
 from search_spaces.measures import MEASURES
-from search_spaces.probe import AttackProbe, Probe, headline_epsilon, headline_probes
+from search_spaces.probe import HEADLINE_EPSILON, AttackProbe, Probe, headline_epsilon, headline_probes
 from search_spaces.trial import Trial
 
 
@@ -114,17 +114,24 @@ class Request:
     def narrowed(
         self, probes: frozenset[Probe], trial: Trial, epsilons: Collection[float] | None = None
     ) -> frozenset[Probe]:
-        """What the request asks of a trial, which has these `probes` in its grid; its attacks at these `epsilons`."""
+        """What the request asks of a trial, which has these `probes` in its grid; its attacks at these `epsilons`.
+
+        Raises:
+            GridError: an attack at no epsilon.
+        """
         attacks = [p for p in probes if isinstance(p, AttackProbe)]
         if epsilons is not None:
             probes = probes - set(attacks) | {replace(p, epsilon=epsilon) for p in attacks for epsilon in epsilons}
         else:
-            usual = headline_epsilon(trial.dataset, (p.epsilon for p in attacks))
+            usual = headline_epsilon(trial.dataset, (p.epsilon for p in attacks)) or HEADLINE_EPSILON.get(trial.dataset)
             epsilons = () if usual is None else (usual,)
         asked: frozenset[Probe] = frozenset()
         for name in self.probes.split(","):
             if name in MEASURES:
-                asked |= MEASURES[name].ask(trial, epsilons)
+                measured = MEASURES[name].ask(trial, epsilons)
+                if not measured:
+                    raise GridError(f"--probes {name} needs --epsilons: this grid does not attack {trial.dataset}")
+                asked |= measured
             else:
                 asked |= headline_probes(probes, trial.dataset) if name == "headline" else probes
         return asked

@@ -34,6 +34,10 @@ FIRST_CHECK, SHORTER, SHORTEST = 22, 3, 6
 """Section 3: when the step size is first checked, how much sooner each next time, and how soon at least; in hundredths
 of all steps."""
 
+JACOBIAN_BYTES, GPU_JACOBIAN_BYTES = 2**28, 2**32
+"""For the margins' Jacobian and its float64 copy: 700 images of CIFAR-10 or 70 of CIFAR-100 on a CPU. 16 times as many
+on a GPU, where the backward passes, one for each class, cost launches."""
+
 
 def margin_jacobian(logits: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """D, shape (n, classes - 1, pixels), in the dtype of x, by classes - 1 backward passes over one graph.
@@ -57,6 +61,15 @@ def margin_jacobian(logits: Tensor, x: Tensor, y: Tensor) -> Tensor:
         rows = gradient_at_input(logits, x, margin, retain_graph=k + 1 < n_margins)
         jacobian[:, k] = rows.flatten(1)
     return jacobian
+
+
+def images_with_jacobian(x: Tensor, n_classes: int) -> int:
+    """How many of the images x (n, ...), on the model's device, to take at a time for their `margin_jacobian`.
+
+    That matrix and its float64 copy then fit into JACOBIAN_BYTES on a CPU, GPU_JACOBIAN_BYTES on a GPU; at least 1.
+    """
+    budget = JACOBIAN_BYTES if x.device.type == "cpu" else GPU_JACOBIAN_BYTES
+    return max(1, budget // (n_classes * x[0].numel() * (x.element_size() + 8)))
 
 
 def gradient_at_input(

@@ -112,7 +112,10 @@ def check_machine(settings: RunSettings, precisions: Collection[str]) -> None:
 def data_folder(data_dir: str | None) -> Path:
     """The folder of the data sets: the option's, else the environment's, else a cache in the user's home."""
     folder = Path(data_dir or os.environ.get("STUDY_DATA_DIR") or Path.home() / ".cache" / "sgd-robustness-study")
-    return folder.expanduser()
+    try:
+        return folder.expanduser()
+    except RuntimeError:
+        raise InputError(f"data folder {folder}: there is no such user") from None
 
 
 def missing_data(work: Sequence[Planned], folder: Path) -> list[str]:
@@ -121,7 +124,10 @@ def missing_data(work: Sequence[Planned], folder: Path) -> list[str]:
     from study.data.files import FromFiles
 
     loaders = {name: DATASETS[name].loader for name in sorted({planned.trial.dataset for planned in work})}
-    return [name for name, one in loaders.items() if isinstance(one, FromFiles) and not one.is_in(folder)]
+    try:
+        return [name for name, one in loaders.items() if isinstance(one, FromFiles) and not one.is_in(folder)]
+    except OSError as error:
+        raise InputError(f"the data folder cannot be read: {error}") from error
 
 
 def load_data(work: Sequence[Planned], data_dir: str | None, rows: Iterable[Row] = ()) -> Data:
@@ -143,7 +149,7 @@ def load_data(work: Sequence[Planned], data_dir: str | None, rows: Iterable[Row]
             if key not in data:
                 sizes = {"train_size": trial.train_size, "val_size": trial.val_size, "test_size": trial.test_size}
                 data[key] = (split(whole, **sizes), whole.sha256)
-    except (DataError, ValueError) as error:
+    except (DataError, ValueError, OSError) as error:
         raise InputError(str(error)) from error
     for row in rows:
         known = datasets.get(row["dataset"])

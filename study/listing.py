@@ -52,5 +52,6 @@ def print_all(columns: int | None) -> None:
         print(title)
         indent = 4 + max(map(len, entries))
         for name, description in entries.items():
-            lines = textwrap.wrap(description, columns - indent, break_on_hyphens=False) if columns else [description]
+            width = max(20, columns - indent) if columns else len(description)
+            lines = textwrap.wrap(description, width, break_on_hyphens=False)
             print(f"  {name:{indent - 2}}" + f"\n{' ' * indent}".join(lines))

@@ -64,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if argument.startswith("--") and argument.endswith("=--"):  # argparse gives an empty list for it
             parser.error(f"argument {argument.removesuffix('=--')}: expected one argument")
     arguments = parser.parse_args(argv)
+    command = None
     try:
         if arguments.list:
             from study import listing  # importing torch takes seconds
@@ -93,6 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its end
         return BROKEN_PIPE
     except OSError as error:
+        if command is None:  # a path of the options cannot be read
+            print(f"study.run: {error}", file=sys.stderr)
+            return BAD_INPUT
         print(f"study.run: {error}; finished trials are stored, fix this and run again", file=sys.stderr)
         return SOME_FAILED
     return SOME_FAILED if failures or not written else OK
@@ -196,6 +200,9 @@ class Command:
             print(f"{most}{count} trials to run, results in {self.results.location}", flush=True)
             self._print_tracking(left)
             with Trackers(self.settings.trackers, self.results) as trackers:
+                folder = checks.data_folder(self.arguments.data_dir)
+                if missing := checks.missing_data(left.work, folder):
+                    print(f"downloading {', '.join(missing)} to {folder}", flush=True)
                 data = checks.load_data(left.work, self.arguments.data_dir, left.rows)
                 _record_request(self.results, self.request, self.argv, self.outside, self.looks)
                 return self.train(left, sequence, data, trackers)
@@ -239,7 +246,7 @@ class Command:
 
         with cluster.connected(self.arguments.address):
             settings = cluster.decide_gpus(self.settings)
-            cluster.check_capacity(settings, data, {planned.trial.precision for planned in left.work})
+            cluster.check_capacity(settings, {planned.trial.precision for planned in left.work})
             references = tuner.put(data)
             if sequence is None:
                 train(left.work, left.costs)
@@ -369,7 +376,7 @@ def _next_command(request: Request, grid: Grid, argv: Sequence[str], *, undecide
     sequential = any(option.partition("=")[0] == "--until-decided" for option in argv)
     seeds = {planned.trial.seed for planned in grid.values()}
     more = next((count for count in MORE_SEEDS if max(seeds) < count - 1), None)
-    if undecided and more and not sequential:  # which has added the seeds that are expected to decide
+    if undecided and more and not sequential:  # it has already added the seeds it considered worthwhile
         return options.command([*options.without(argv, "--seeds"), "--seeds", f"0-{more - 1}"])
     places = options.only(argv, "--data-dir", "--address")
     if request.grid in REAL and not (request.model or request.dataset):

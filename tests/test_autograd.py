@@ -7,7 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from study.autograd import curvature_root, error_probabilities, largest_eigenvalue, margin_jacobian
+from study.autograd import (
+    curvature_root,
+    error_probabilities,
+    images_with_jacobian,
+    largest_eigenvalue,
+    margin_jacobian,
+)
 
 
 def logits_and_labels(n_classes: int, scale: float = 3.0) -> tuple[Tensor, Tensor]:
@@ -72,3 +78,11 @@ def test_logits_without_a_graph_to_the_input_are_refused() -> None:
     for logits in (torch.rand(2, 4), elsewhere):
         with pytest.raises(ValueError, match="no gradient reaches the input"):
             margin_jacobian(logits, x, torch.tensor([0, 1]))
+
+
+def test_so_many_images_are_taken_at_a_time_as_have_jacobians_that_fit() -> None:
+    image = torch.zeros(1, 3, 32, 32)
+    for classes, images in ((10, 728), (100, 72)):
+        assert images_with_jacobian(image, classes) == images
+        assert images_with_jacobian(image.to("meta"), classes) // images == 16  # stands for a GPU
+    assert images_with_jacobian(torch.zeros(1, 10**5), 1000) == 1

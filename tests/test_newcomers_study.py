@@ -29,7 +29,7 @@ CLAIM = """
 from analysis.claims.claim import Claim, Source
 from analysis.claims.curves import Scope, Setting
 from analysis.claims.measures import CLEAN
-from analysis.claims.tests import trends
+from analysis.claims.claim_tests import trends
 
 CLAIMS = (
     Claim("OWN", "Accuracy falls with the batch size", Source("Nobody (2026)", "1"),

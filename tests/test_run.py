@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 from analysis import report
@@ -26,7 +27,7 @@ from benchmarks.simulated_cluster import trial_processes
 from search_spaces import GRIDS, MEASURES, Request, plan
 from search_spaces.smoke import DIGITS, SMOKE
 from search_spaces.space import Curve
-from study import run, until_decided, verify
+from study import listing, run, until_decided, verify
 from study.attacks import ATTACKS
 from study.data import DATASETS
 from study.models import MODELS
@@ -127,8 +128,12 @@ def test_rows_of_a_newer_version_are_never_overwritten(tmp_path: Path, capsys: p
         ("--results", "s3:/bucket", "is not a folder or a URI such as s3://BUCKET/FOLDER"),
         ("--results", "mock://bucket/folder", "is not a folder or a URI"),
         ("--results", "~nosuchuser/r", "there is no such user"),
+        ("--results", "a" * 300, "File name too long"),
         ("--results", "\udcff\udcfe", "is not valid UTF-8"),
         ("--data-dir", "~nosuchuser", "there is no such user"),
+        ("--grid", "~nosuchuser/mine.py", "there is no study file ~nosuchuser/mine.py"),
+        ("--grid", f"{'a' * 300}.py", "File name too long"),
+        ("--dataset", "~nosuchuser/cats", "~nosuchuser/cats is no folder"),
         ("--address", "garbage", "--address 'garbage' is not auto or HOST:PORT"),
         ("--address", "", "--address '' is not auto or HOST:PORT"),
     ],
@@ -237,6 +242,12 @@ def test_version_and_list_need_no_grid(capsys: pytest.CaptureFixture[str]) -> No
     listed = [*GRIDS, *MODELS, *DATASETS, *OPTIMIZERS, *MEASURES, *ATTACKS]
     assert len(printed) == len(listed) + 6  # a line each, and the titles
     assert all(len(line.split()) > 3 for line in printed if line.startswith("  "))
+
+
+@pytest.mark.parametrize("columns", [1, 22, 80])
+def test_the_list_is_printed_on_a_terminal_of_any_width(columns: int, capsys: pytest.CaptureFixture[str]) -> None:
+    listing.print_all(columns)
+    assert set(GRIDS) <= set(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(
@@ -427,6 +438,29 @@ def test_dry_run_says_what_would_be_downloaded_and_finds_damaged_files(
         (raw / f"{name}-ubyte").write_bytes(b"junk")
     assert main(options) == 2
     assert str(raw) in capsys.readouterr().err
+
+
+def test_a_data_folder_that_cannot_be_read_is_one_line_and_exit_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place, message in (("~nosuchuser", "there is no such user"), ("a" * 300, "File name too long")):
+        monkeypatch.setenv("STUDY_DATA_DIR", place)
+        assert main(["--grid", "mnist_quick", "--dry-run", "--results", str(tmp_path)]) == 2
+        printed = capsys.readouterr().err
+        assert message in printed
+        assert len(printed.strip().splitlines()) == 1
+
+
+def test_a_run_says_what_it_downloads_and_where_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**options: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", refuse)
+    data = tmp_path / "dta"
+    assert main(["--grid", "mnist_quick", "--data-dir", str(data), "--results", str(tmp_path / "r")]) == 2
+    assert f"downloading mnist to {data}" in capsys.readouterr().out
 
 
 def test_dry_run_beside_a_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,13 +61,13 @@ def test_a_plan_is_fixed_with_its_hash(grid: Grid) -> None:
 
 
 def test_a_claim_that_the_planned_batch_sizes_cannot_test_is_not_listed(tmp_path: Path) -> None:
-    """A14 leaves out the runs that both regimes share, those of batch 64: four sizes of 64 to 1024 remain."""
-    few = replace(REQUEST, select=SELECT | {"batch_size": ("64", "128", "256", "512", "1024")})
-    assert "A14" in until_decided.plan(REQUEST, plan(REQUEST), "")["claims"]
+    """A19 compares the regimes at every batch size from 128 to 1024."""
+    few = replace(REQUEST, select=SELECT | {"batch_size": ("16", "32", "64", "128", "256")})
+    assert "A19" in until_decided.plan(REQUEST, plan(REQUEST), "")["claims"]
     listed = until_decided.plan(few, plan(few), "")["claims"]
-    assert "A14" not in listed and {"A11", "A15"} <= set(listed)
-    with pytest.raises(InputError, match="does not train what A14 compares"):
-        until_decided.plan(few, plan(few), "A14")
+    assert "A19" not in listed and {"A11", "A15"} <= set(listed)
+    with pytest.raises(InputError, match="does not train what A19 compares"):
+        until_decided.plan(few, plan(few), "A19")
 
 
 def test_a_stored_plan_keeps_its_time(grid: Grid, tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from typing import Literal
 
 import pandas as pd
 
+from analysis.claims.claim_tests import ClaimTest, OverNetworks, SameVerdicts
 from analysis.claims.curves import Evidence, Scope
 from analysis.claims.looks import over_looks, with_awaited
 from analysis.claims.rules import Rule, universal, where_run
 from analysis.claims.stratum import Stratum
-from analysis.claims.tests import OverNetworks, SameVerdicts, Test
 from analysis.statistics.estimates import Decision
 from analysis.statistics.multiplicity import holm
 from analysis.statistics.thresholds import SIGNIFICANCE
@@ -111,7 +111,7 @@ class Claim:
     statement: str
     source: Source
     scope: Scope
-    tests: Sequence[Test | SameVerdicts | OverNetworks]
+    tests: Sequence[ClaimTest | SameVerdicts | OverNetworks]
     rule: Rule = universal
     contradicts: tuple[str, ...] = ()
 
@@ -132,7 +132,7 @@ class Claim:
         observation, which must be positive by Holm's adjustment over all curves and measures and reach the measure's
         delta at some batch size.
         """
-        reached = [{(s.name, s.protocol): s for s in v.strata if s.counted} for v in both]
+        reached = [{(s.name, s.study): s for s in v.strata if s.counted} for v in both]
         pairs = [(s, reached[1][key]) for key, s in reached[0].items() if key in reached[1]]
         places = {(one.dataset, one.model) for one, other in pairs if one.verdict != other.verdict}
         found = [

@@ -15,6 +15,7 @@ from itertools import product
 import numpy as np
 
 from analysis.claims.claim import Claim, Source
+from analysis.claims.claim_tests import ClaimTest, Decide, SameVerdicts, as_claimed, paired
 from analysis.claims.curves import Curve, Measure, Scope, Setting
 from analysis.claims.measures import (
     CLEAN,
@@ -41,7 +42,6 @@ from analysis.claims.pairings import Arms
 from analysis.claims.rules import Rule, Ruling, most, universal
 from analysis.claims.spectra import input_hessians, negative_samples, positive_spectrum, saddle
 from analysis.claims.stratum import Stratum
-from analysis.claims.tests import Decide, SameVerdicts, Test, as_claimed, paired
 from analysis.statistics.association_tests import fall_together, opposed, unrelated
 from analysis.statistics.estimates import ALONG_BATCH_SIZES, AT_ONE_SIZE, Finding, Reach, Sample
 from analysis.statistics.sample_tests import contrast, falls_from_peak, trend
@@ -130,7 +130,7 @@ def along(
     unit: str = "",
     delta: float | Mapping[str, float] | None = None,
     falls: bool = False,
-) -> Test:
+) -> ClaimTest:
     """`decide` on every curve of these measures, which are tested together; `labels` and `name` say of what."""
 
     def pair(*curves: list[Curve]) -> Iterator[Arms]:
@@ -147,7 +147,7 @@ def along(
                 protocol_note=f"; {stopped} of {runs} runs stopped above the target loss: left out" if stopped else "",
             )
 
-    return Test(pair, decide, label, [together], part, delta=delta, unit=unit, falls=falls)
+    return ClaimTest(pair, decide, label, [together], part, delta=delta, unit=unit, falls=falls)
 
 
 def _trend(
@@ -156,13 +156,13 @@ def _trend(
     labels: Labels = _no_labels,
     part: str = "",
     delta: float | Mapping[str, float] | None = None,
-) -> Test:
+) -> ClaimTest:
     decide = partial(trend, claimed=claimed)
     test = along(decide, "fitted end to end", measure, labels=labels, part=part, delta=delta, falls=claimed < 0)
     return replace(test, margin=as_claimed(claimed))
 
 
-def _robustness_falls(attack: str, level: int, split: str) -> Test:
+def _robustness_falls(attack: str, level: int, split: str) -> ClaimTest:
     delta = None if level else LESS_THAN_DELTA["C4"]
     return _trend(ATTACKS[attack, level, split], -1, _at(level, split), delta=delta)
 

@@ -216,10 +216,8 @@ def training_spectra(table: StudyTable) -> dict[str, dict[tuple[int, int], Spect
 
 def _training_spectra(table: StudyTable) -> dict[str, dict[tuple[int, int], Spectrum]]:
     found: dict[str, dict[tuple[int, int], Spectrum]] = {}
-    columns = ["trial_id", "subset_size", "train_size", "draw", "eigenvalues", "residuals", "tolerance", "converged",
-               "converged_each"]  # fmt: skip
-    rows = table.spectra.loc[table.spectra["split"] == "train", columns]
-    for spectrum in rows.assign(draw=rows["draw"].fillna(0)).to_dict("records"):
+    columns = ["trial_id", "subset_size", "train_size", "draw", "eigenvalues", "residuals", "converged_each"]
+    for spectrum in table.spectra.loc[table.spectra["split"] == "train", columns].to_dict("records"):
         values = sorted(map(float, spectrum["eigenvalues"]), reverse=True)
         ordered = [(value, converged(spectrum, place)) for place, value in enumerate(values)]
         mine = found.setdefault(str(spectrum["trial_id"]), {})
@@ -230,15 +228,9 @@ def _training_spectra(table: StudyTable) -> dict[str, dict[tuple[int, int], Spec
 
 
 def converged(spectrum: Mapping[Any, Any], index: int) -> bool:
-    """Whether the eigenvalue at this place of the descending order converged.
-
-    Rows of before the column `converged_each` have one flag for all.
-    """
-    each, values = spectrum.get("converged_each"), spectrum["eigenvalues"]
-    if not isinstance(each, list | np.ndarray) or not len(each) or not isinstance(values, list | np.ndarray):
-        return bool(spectrum["converged"])
-    order = np.argsort(-np.asarray(values, dtype=float), kind="stable")
-    return bool(each[order[index]])
+    """Whether the eigenvalue at this place of the descending order converged."""
+    order = np.argsort(-np.asarray(spectrum["eigenvalues"], dtype=float), kind="stable")
+    return bool(spectrum["converged_each"][order[index]])
 
 
 def of_the_input(name: str, split: str) -> Measure:

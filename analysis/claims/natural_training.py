@@ -1,19 +1,15 @@
-"""Claims A1 to A23: "Role of SGD Hyperparameters in Adversarial Robustness" (2020)."""
+"""Claims A1 to A24: "Role of SGD Hyperparameters in Adversarial Robustness" (2020)."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from analysis.claims.claim import Claim, Source
-from analysis.claims.curves import Scope, Setting
-from analysis.claims.measures import CLEAN, FGSM, LAMBDA1, PGD
-from analysis.claims.printed import agrees_with_yao, differs_from_yao
-from analysis.claims.reported import counterexamples, wrong_signs
-from analysis.claims.rules import by_part, existential, most
-from analysis.claims.tests import (
+from analysis.claims.claim_tests import (
     SameVerdicts,
     differs,
     each_step_of_momentum,
+    falls_nowhere,
     flatness,
     flatter_than,
     momentum_changes_nothing,
@@ -21,6 +17,12 @@ from analysis.claims.tests import (
     more_momentum,
     trends,
 )
+from analysis.claims.curves import Scope, Setting
+from analysis.claims.measures import CLEAN, FGSM, LAMBDA1, PGD
+from analysis.claims.printed import agrees_with_yao, differs_from_yao
+from analysis.claims.reported import counterexamples, wrong_signs
+from analysis.claims.rules import by_part, existential, most
+from analysis.statistics.estimates import Reach
 from search_spaces.natural_training import BATCH_SIZES, MOMENTA, STUDIES
 from search_spaces.regimes import BENCHMARK_MOMENTUM
 
@@ -37,8 +39,13 @@ LR_BS_MOMENTA = tuple(Setting("lr_bs", momentum) for momentum in MOMENTA)
 
 GARMENTS = tuple(s for s in STUDIES if (s.dataset, s.model) == ("fashion-mnist", "stdcnn"))
 
+REPLICATED = tuple(s for s in STUDIES if (s.dataset, s.model) in (("mnist", "m1_20"), ("cifar10", "c1")))
+"""Section 3: the benchmark's networks of Figures 1 and 4, as in Yao et al."""
+
 MOMENTUM_STUDIES = tuple(s for s in STUDIES if s.dataset != "fashion-mnist")
 """Section 4: "for the models M1 and StdCNN on MNIST and models C1 and ResNet18 on CIFAR-10"."""
+
+FOUR_SIZES = {(s.dataset, s.model): Reach(4, 8.0) for s in MOMENTUM_STUDIES}
 
 ABOVE_64 = tuple(size for size in BATCH_SIZES if size > 64)
 """At batch 64 the regimes lr and lr_bs are the same run. Above it the rate of lr_bs is the higher one."""
@@ -64,8 +71,9 @@ CLAIMS = (
     Claim(
         "A2",
         "Benchmark: FGSM test accuracy also drops with increase in batch size",
-        Source(PAPER, "3", REGIME_ACCURACY),
-        Scope(STUDIES, BENCHMARK),
+        # "From the benchmark plots in Figures 1(left) and 4(left)"; of all networks A7 says it
+        Source(PAPER, "3", ("1L", "4L")),
+        Scope(REPLICATED, BENCHMARK),
         tests=[trends(-1, FGSM)],
     ),
     Claim(
@@ -81,7 +89,8 @@ CLAIMS = (
         Source(PAPER, "3.1 (i)", REGIME_LAMBDA1),
         Scope(STUDIES, LR + LR_BS),
         tests=[
-            flatness(LAMBDA1, part="almost flat", settings=LR_BS),
+            # the paper names Figures 1, 2, 4 and 5: not those of Fashion-MNIST
+            flatness(LAMBDA1, part="almost flat", settings=LR_BS, studies=MOMENTUM_STUDIES),
             flatter_than("lr", "lr_bs", LAMBDA1, part="flatter than under LR"),
         ],
     ),
@@ -167,7 +176,8 @@ CLAIMS = (
             "abstract",
             LR_MOMENTUM_ACCURACY + LR_BS_MOMENTUM_ACCURACY + LR_MOMENTUM_LAMBDA1 + LR_BS_MOMENTUM_LAMBDA1,
         ),
-        Scope(MOMENTUM_STUDIES, LR_MOMENTA + LR_BS_MOMENTA),
+        # at batch 64 both regimes are the same run, which is left out: of 64 to 1,024 four sizes are left
+        Scope(MOMENTUM_STUDIES, LR_MOMENTA + LR_BS_MOMENTA, reach=FOUR_SIZES),
         tests=[momentum_matters_less("lr_bs", "lr", CLEAN, FGSM, PGD, LAMBDA1)],
     ),
     Claim(
@@ -181,7 +191,7 @@ CLAIMS = (
     Claim(
         "A16",
         "The benchmark gives the values of Yao et al. for accuracy and curvature; for FGSM the values are different",
-        Source(PAPER, "3", ("1L", "1R", "4L", "4R")),
+        Source(PAPER, "3, workshop version, 2", ("1L", "1R", "4L", "4R")),
         Scope(STUDIES, BENCHMARK),
         tests=[
             agrees_with_yao(CLEAN, part="clean accuracy agrees"),
@@ -202,7 +212,7 @@ CLAIMS = (
     Claim(
         "A18",
         "Training models with a constant learning rate to batch size ratio leads to convergence to a flatter minima "
-        "than a constant learning rate or the benchmark",
+        "(here: than a constant learning rate and than the benchmark)",
         Source(PAPER, "1, 3.1 (i)", REGIME_LAMBDA1),
         Scope(STUDIES, LR + LR_BS + BENCHMARK),
         tests=[
@@ -213,8 +223,9 @@ CLAIMS = (
     Claim(
         "A19",
         "Maintaining a constant learning rate to batch size ratio enhances both generalization and adversarial "
-        "robustness (against a constant learning rate, above batch 64)",
-        Source(PAPER, "summary on the abstract's page, 1", REGIME_ACCURACY + REGIME_PGD),
+        "robustness (here: against a constant learning rate, above batch 64)",
+        # not the authors' words: an automatic summary on a web page of the abstract
+        Source(PAPER, "automatic summary on a web page, not by the authors", REGIME_ACCURACY + REGIME_PGD),
         Scope(STUDIES, LR + LR_BS),
         tests=[
             differs(+1, LR[0], LR_BS[0], CLEAN, part="generalization", at=ABOVE_64),
@@ -260,5 +271,12 @@ CLAIMS = (
             for dataset, part in (("mnist", "MNIST"), ("fashion-mnist", "Fashion-MNIST"))
         ],
         rule=by_part({"MNIST": existential, "Fashion-MNIST": existential}),
+    ),
+    Claim(
+        "A24",
+        "A constant LR/BS ratio ensures that adversarial robustness does not degrade with increasing batch size",
+        Source(PAPER, "1", REGIME_ACCURACY + REGIME_PGD + LR_BS_MOMENTUM_ACCURACY + LR_BS_MOMENTUM_PGD),
+        Scope(STUDIES, LR_BS_MOMENTA),
+        tests=[falls_nowhere(FGSM, PGD)],
     ),
 )

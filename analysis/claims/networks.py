@@ -9,18 +9,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from analysis.claims.claim_tests import OverNetworks, no_losses, worded
 from analysis.claims.curves import Evidence, Scope
 from analysis.claims.measures import LEFT_OUT, NOT_CONVERGED, NOT_POSITIVE, clean_delta, training_spectra
 from analysis.claims.stratum import Stratum
-from analysis.claims.tests import OverNetworks, no_losses, worded
 from analysis.statistics.estimates import AT_ONE_SIZE, Decision, Sample
-from analysis.statistics.intervals import clopper_pearson, logit_accuracy
+from analysis.statistics.intervals import at_floor, logit_accuracy
 from analysis.statistics.multiplicity import simes
 from analysis.statistics.sample_tests import contrast, no_difference, paired_difference
 from analysis.statistics.thresholds import (
     CURVATURE_DELTA,
     CURVATURE_STEP,
-    FLOOR,
     ROBUST_DELTA,
     SIGNIFICANCE,
     ZERO_GRADIENT,
@@ -131,6 +130,7 @@ def _contrast(evidence: Evidence, loss: str | None, network: Network, one: SeedC
         part=one.part,
         protocol=network.protocol,
         closeness=network.closeness,
+        study=network.family,
     )
 
 
@@ -161,7 +161,7 @@ def _flags(network: Network, pairs: list[tuple[Reading, Reading]]) -> Iterator[s
 
 def _at_floor(arm: list[Record]) -> bool:
     correct, n = (sum(float(answer[name]) for answer in arm) for name in ("correct", "n"))
-    return bool(clopper_pearson(correct, n).high < FLOOR)
+    return bool(at_floor(correct, n))
 
 
 def _clean(evidence: Evidence, loss: str | None, run: Record, parent: Record) -> Reading | None:

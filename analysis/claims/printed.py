@@ -8,11 +8,11 @@ from functools import partial
 
 import numpy as np
 
+from analysis.claims.claim_tests import ClaimTest, ReportTest, alone, on_sound_cells, within, worded
 from analysis.claims.curves import Curve, Evidence, Measure
 from analysis.claims.measures import robust_accuracy
 from analysis.claims.pairings import Arms
 from analysis.claims.stratum import Stratum
-from analysis.claims.tests import ReportTest, Test, alone, on_sound_cells, within, worded
 from analysis.published import published
 from analysis.statistics.estimates import Decision, Finding, Sample
 from analysis.statistics.sample_tests import no_difference
@@ -32,7 +32,7 @@ YAO_PROTOCOL = (
 _METRICS = {"clean": ("clean_acc", "test"), "lambda1": ("lambda1_theta", "train"), "fgsm": ("fgsm_acc", "test")}
 
 
-def agrees_with_yao(measure: Measure, *, part: str) -> Test:
+def agrees_with_yao(measure: Measure, *, part: str) -> ClaimTest:
     """Does `measure` equal the printed value within +-delta at every batch size in common?
 
     By the prediction interval of one more run: the printed value is one run of the paper's.
@@ -40,7 +40,7 @@ def agrees_with_yao(measure: Measure, *, part: str) -> Test:
     return ReportTest(_printed_curves, _against_print, "", alone([measure]), part, note=YAO_PROTOCOL, margin=within)
 
 
-def differs_from_yao(attack: str, *, part: str) -> Test:
+def differs_from_yao(attack: str, *, part: str) -> ClaimTest:
     """Does accuracy under `attack` differ from the printed one by more than delta at some batch size in common?"""
     measure = robust_accuracy(attack, YAO_EPSILON)
     decide = partial(_against_print, opposite=True)

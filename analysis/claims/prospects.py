@@ -11,16 +11,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.claims import claims_of
 from analysis.claims.claim import Claim
+from analysis.claims.claim_tests import AGREEMENT, ClaimTest, OverNetworks, ReportTest, SameVerdicts
 from analysis.claims.curves import Curve, Evidence, Key
 from analysis.claims.looks import DECIDED, over_looks
 from analysis.claims.pairings import Arms
 from analysis.claims.rules import Levels
 from analysis.claims.stratum import Stratum
-from analysis.claims.tests import AGREEMENT, OverNetworks, ReportTest, SameVerdicts, Test
-from analysis.statistics.estimates import Sample
+from analysis.statistics.estimates import Floats, Sample
 from analysis.statistics.intervals import logit_accuracy
 from analysis.statistics.thresholds import LOOK_SHARES, LOOKS
 from analysis.tables.table import StudyTable
@@ -33,7 +34,7 @@ UNKNOWN_CHANCE = 0.2
 
 Place = tuple[object, ...]
 
-Planned = tuple[Test | OverNetworks, tuple[Key, ...], Arms | None]
+Planned = tuple[ClaimTest | OverNetworks, tuple[Key, ...], Arms | None]
 """A test and the curves that it reads; None: it walks networks, not arms."""
 
 
@@ -126,12 +127,12 @@ def _can_be_run(stratum: Stratum, planned: Iterable[Planned]) -> bool:
     return any(
         _is_of(stratum, arms) if stratum.unit == AGREEMENT else _place_of(test, arms) == _place(stratum)
         for test, _, arms in planned
-        if isinstance(test, Test) and arms is not None
+        if isinstance(test, ClaimTest) and arms is not None
     )
 
 
 def _levels_if_open(
-    claim: Claim, evidence: Evidence, loss: str | None, reachable: Sequence[Stratum], test: Test, arms: Arms
+    claim: Claim, evidence: Evidence, loss: str | None, reachable: Sequence[Stratum], test: ClaimTest, arms: Arms
 ) -> Levels:
     """What the test on these arms still has to reach; empty where it is sure, changes nothing or does not count.
 
@@ -158,7 +159,7 @@ def _planned(claim: Claim, evidence: Evidence, loss: str | None) -> Iterator[Pla
     first = evidence.looks[0][1] if evidence.looks else evidence
     single = [one for test in claim.tests for one in (test.tests if isinstance(test, SameVerdicts) else (test,))]
     for test in single:
-        if isinstance(test, Test):
+        if isinstance(test, ClaimTest):
             for arms in test.arms(first.as_planned, claim.scope, loss):
                 keys = tuple(dict.fromkeys(curve.key for curve in arms.curves))
                 if keys and all(map(evidence.plans, keys)) and _testable(test, arms, claim, loss, first):
@@ -167,7 +168,7 @@ def _planned(claim: Claim, evidence: Evidence, loss: str | None) -> Iterator[Pla
             yield test, curves, None
 
 
-def _testable(test: Test, arms: Arms, claim: Claim, loss: str | None, evidence: Evidence) -> bool:
+def _testable(test: ClaimTest, arms: Arms, claim: Claim, loss: str | None, evidence: Evidence) -> bool:
     """Whether the test can be made at these batch sizes; a `ReportTest` finds that out only when it is made."""
     return isinstance(test, ReportTest) or test.judge(evidence, claim.scope, loss, arms.curves).verdict != "not run"
 
@@ -180,7 +181,7 @@ def _place(stratum: Stratum) -> Place:
     return (stratum.study, *stratum.keys.values(), stratum.measure, *stratum.details.values(), stratum.part)
 
 
-def _place_of(test: Test, arms: Arms) -> Place:
+def _place_of(test: ClaimTest, arms: Arms) -> Place:
     return (arms.curves[0].study, *arms.keys.values(), arms.tested, *arms.details.values(), test.part)
 
 
@@ -193,7 +194,7 @@ def _is_of(agreement: Stratum, arms: Arms) -> bool:
 
 
 def _chances(
-    test: Test,
+    test: ClaimTest,
     evidence: Evidence,
     claim: Claim,
     loss: str | None,
@@ -240,14 +241,10 @@ def continued(curve: Curve, seeds: int, rng: np.random.Generator) -> Curve:
     too uncertain. A new seed diverges as often as the cell's did.
     """
     sample = curve.sample
-    sizes, cell = np.unique(sample.batch_size, return_inverse=True)
+    sizes, cell, count = np.unique(sample.batch_size, return_inverse=True, return_counts=True)
     finite = np.isfinite(sample.value)
-    count = np.bincount(cell, minlength=len(sizes))
-    left = np.bincount(cell, weights=finite, minlength=len(sizes))
-    value = np.where(finite, sample.value, 0.0)
-    mean = np.bincount(cell, weights=value, minlength=len(sizes)) / np.maximum(left, 1)
-    squares = np.bincount(cell, weights=np.where(finite, (value - mean[cell]) ** 2, 0.0), minlength=len(sizes))
-    own = squares / np.maximum(left - 1, 1)
+    left = np.bincount(cell, weights=finite)
+    mean, own = _spread(cell[finite], sample.value[finite], len(sizes))
     variance = (own + own.mean()) / 2
     truth = rng.normal(mean, np.sqrt(variance / np.maximum(left, 1)))
     more = np.maximum(seeds - count, 0)
@@ -278,3 +275,11 @@ def continued(curve: Curve, seeds: int, rng: np.random.Generator) -> Curve:
         flag=np.concatenate([curve.flag, flags[at]]),
         trial_id=np.concatenate([curve.trial_id, np.full(len(at), "", dtype=object)]),
     )
+
+
+def _spread(cell: NDArray[np.intp], value: Floats, cells: int) -> tuple[Floats, Floats]:
+    """Mean and variance over the seeds of each cell, shape (cells,); 0 where there are too few."""
+    count = np.bincount(cell, minlength=cells)
+    mean = np.bincount(cell, weights=value, minlength=cells) / np.maximum(count, 1)
+    squares = np.bincount(cell, weights=(value - mean[cell]) ** 2, minlength=cells)
+    return mean, squares / np.maximum(count - 1, 1)

@@ -9,11 +9,11 @@ from itertools import chain
 import numpy as np
 import pandas as pd
 
+from analysis.claims.claim_tests import ClaimTest, ReportTest, on_sound_cells
 from analysis.claims.curves import Curve, Evidence, Measure, Setting, by_study, curve_keys
 from analysis.claims.measures import FGSM, LAMBDA1, PGD, in_words, times, with_units
 from analysis.claims.pairings import Arms, against, each, each_setting
 from analysis.claims.stratum import Stratum
-from analysis.claims.tests import ReportTest, Test, on_sound_cells
 from analysis.reports.counterexamples import COUNTEREXAMPLE, counterexample_report
 from analysis.statistics.association_tests import fall_together, opposed, opposed_over_cells, sharper_more_robust
 from analysis.statistics.estimates import AT_ONE_SIZE, Decision, Finding, Sample
@@ -29,33 +29,33 @@ CURVATURE = "lambda1_train"
 # Sign-errors and correlations
 
 
-def wrong_signs(*, part: str) -> Test:
+def wrong_signs(*, part: str) -> ClaimTest:
     """Is the sharper network the more robust one in most pairs of some curve?
 
     On every curve under FGSM and PGD at the data set's headline epsilon, by `sharper_more_robust`.
     """
     measures = [(attack, LAMBDA1) for attack in (FGSM, PGD)]
-    return Test(each, sharper_more_robust, "sign-error (.5 is chance)", measures, part, delta=0.0, unit="share")
+    return ClaimTest(each, sharper_more_robust, "sign-error (.5 is chance)", measures, part, delta=0.0, unit="share")
 
 
-def opposed_along_batch_size(accuracy: Measure, epsilon: float | None = None, *, part: str) -> Test:
+def opposed_along_batch_size(accuracy: Measure, epsilon: float | None = None, *, part: str) -> ClaimTest:
     """Does `accuracy` (under an attack at `epsilon`) fall as lambda1 rises on every curve, by Kendall's tau-b?"""
 
     def pair(*measured: list[Curve]) -> Iterator[Arms]:
         for arms in each_setting(*measured):
             yield arms._replace(measure=_named(accuracy, epsilon))
 
-    return Test(pair, opposed, "Kendall's tau", [(accuracy, LAMBDA1)], part, delta=0.0, unit="tau")
+    return ClaimTest(pair, opposed, "Kendall's tau", [(accuracy, LAMBDA1)], part, delta=0.0, unit="tau")
 
 
-def opposed_across_settings(accuracy: Measure, epsilon: float | None = None, *, part: str) -> Test:
+def opposed_across_settings(accuracy: Measure, epsilon: float | None = None, *, part: str) -> ClaimTest:
     """The same over the cells of all settings and batch sizes of a study: Spearman's rho."""
 
     def pair(*measured: list[Curve]) -> Iterator[Arms]:
         for studies in zip(*map(by_study, measured), strict=True):
             yield Arms({"setting": "across settings"}, tuple(chain(*studies)), _named(accuracy, epsilon))
 
-    return Test(pair, opposed_over_cells, "Spearman's rho", [(accuracy, LAMBDA1)], part, delta=0.0, unit="tau")
+    return ClaimTest(pair, opposed_over_cells, "Spearman's rho", [(accuracy, LAMBDA1)], part, delta=0.0, unit="tau")
 
 
 def _named(accuracy: Measure, epsilon: float | None) -> str:
@@ -65,7 +65,9 @@ def _named(accuracy: Measure, epsilon: float | None) -> str:
 # Counterexamples
 
 
-def counterexamples(*, part: str, every_epsilon: bool = False, measures: tuple[Measure, ...] = (FGSM, PGD)) -> Test:
+def counterexamples(
+    *, part: str, every_epsilon: bool = False, measures: tuple[Measure, ...] = (FGSM, PGD)
+) -> ClaimTest:
     """Is there a confirmed pair of cells of which the sharper one is the more robust?
 
     One stratum a data set, model and protocol, at the headline epsilon or, for a claim that names none, at every
@@ -117,7 +119,7 @@ def _pairs(evidence: Evidence, loss: str | None, every_epsilon: bool) -> pd.Data
     return pairs.assign(curve=pd.Series(keys, index=pairs.index, dtype=object))
 
 
-def sharper_yet_more_robust(flat: Setting, sharp: Setting, *attacks: Measure, at: int, part: str) -> Test:
+def sharper_yet_more_robust(flat: Setting, sharp: Setting, *attacks: Measure, at: int, part: str) -> ClaimTest:
     """Is `sharp` both sharper and more robust than `flat` at batch size `at`?
 
     Both differences by paired contrast with the least sizes of a counterexample (x1.25 and a point); p is the
@@ -159,7 +161,7 @@ def _rise(one: Sample, two: Sample, *, delta: float) -> Finding:
     return contrast(paired_difference(one, two), claimed=1, delta=delta, reach=AT_ONE_SIZE)
 
 
-def flatter_yet_less_robust(smaller: int, larger: int, *attacks: Measure) -> Test:
+def flatter_yet_less_robust(smaller: int, larger: int, *attacks: Measure) -> ClaimTest:
     """Is the network of batch size `larger` flatter and yet less robust than that of `smaller`, on every curve?
 
     By direction alone: Choudhary's Table 2 prints an accuracy that is lower by .7 points.
@@ -171,4 +173,4 @@ def flatter_yet_less_robust(smaller: int, larger: int, *attacks: Measure) -> Tes
             yield arms._replace(measure=arms.curves[1].measure.name, details=details)
 
     label, measures = f"accuracy of batch {larger} less that of {smaller}", [(LAMBDA1, attack) for attack in attacks]
-    return Test(pair, fall_together, label, measures, at=(smaller, larger), delta=0.0, unit="points")
+    return ClaimTest(pair, fall_together, label, measures, at=(smaller, larger), delta=0.0, unit="points")

@@ -244,7 +244,7 @@ def _place(rank: str, chosen: Sequence[Stratum], among: Sequence[Stratum], what:
     return f"{rank} of {len(chosen)}{kind}" + (f" of {len(among)}" if len(chosen) < len(among) else "")
 
 
-def _listed(strata: Sequence[Stratum], *, reasons: bool = False, at_most: int = 3) -> str:
+def _listed(strata: Sequence[Stratum], *, reasons: bool = False) -> str:
     said = [f"{s.name} ({s.reason})" if reasons and s.reason else s.name for s in strata]
-    more = f" and {len(said) - at_most} more" if len(said) > at_most else ""
-    return "; ".join(said[:at_most]) + more
+    more = f" and {len(said) - 3} more" if len(said) > 3 else ""
+    return "; ".join(said[:3]) + more

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from analysis.claims.claim import Claim, Source
+from analysis.claims.claim_tests import ClaimTest, alone, as_claimed, differs, equal, flatness, gains_nothing, trends
 from analysis.claims.curves import Curve, Measure, Scope, Setting
 from analysis.claims.measures import CLEAN, LAMBDA1, TRAINED, attack_ratio, robust_accuracy
 from analysis.claims.pairings import Arms, against
@@ -23,7 +24,6 @@ from analysis.claims.reported import (
     sharper_yet_more_robust,
 )
 from analysis.claims.rules import by_part, existential, most
-from analysis.claims.tests import Test, alone, as_claimed, differs, equal, flatness, gains_nothing, trends
 from analysis.statistics.estimates import Finding, Sample
 from analysis.statistics.sample_tests import contrast, paired_difference
 from search_spaces import Trial
@@ -99,12 +99,12 @@ def with_momentum(momentum: float, base: Setting = LR) -> Setting:
     return replace(base, momentum=momentum)
 
 
-def _on(study: Trial, *tests: Test) -> list[Test]:
+def _on(study: Trial, *tests: ClaimTest) -> list[ClaimTest]:
     """The tests on this data set and model alone."""
     return [replace(test, studies=(study,)) for test in tests]
 
 
-def _of_table_2(*tests: Test) -> list[Test]:
+def _of_table_2(*tests: ClaimTest) -> list[ClaimTest]:
     """The tests on CIFAR-10 under attack, each with the remark on the paper's own table."""
     return [replace(test, studies=(CIFAR,), note=TABLE_2) for test in tests]
 
@@ -113,7 +113,9 @@ def _scope(*settings: Setting, studies: tuple[Trial, ...] = (MNIST, CIFAR)) -> S
     return Scope(studies, settings, only=True)
 
 
-def gains_more(base: tuple[Setting, Setting], other: tuple[Setting, Setting], *measures: Measure, part: str) -> Test:
+def gains_more(
+    base: tuple[Setting, Setting], other: tuple[Setting, Setting], *measures: Measure, part: str
+) -> ClaimTest:
     """Does each measure gain more from the first setting of `base` to its second than over those of `other`?"""
 
     def pair(curves: list[Curve]) -> Iterator[Arms]:
@@ -121,7 +123,9 @@ def gains_more(base: tuple[Setting, Setting], other: tuple[Setting, Setting], *m
             yield Arms({"setting": f"gain of {base[1].name} over that of {other[1].name}"}, two.curves + one.curves)
 
     settings = (*base, *other)
-    return Test(pair, _difference_of_gains, "gain exceeds by", alone(measures), part, settings, margin=as_claimed(+1))
+    return ClaimTest(
+        pair, _difference_of_gains, "gain exceeds by", alone(measures), part, settings, margin=as_claimed(+1)
+    )
 
 
 def _difference_of_gains(*samples: Sample, delta: float) -> Finding:

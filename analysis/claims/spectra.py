@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.claims.claim_tests import OverNetworks
 from analysis.claims.curves import Evidence, Scope
 from analysis.claims.measures import converged, training_spectra
 from analysis.claims.networks import Record, papers_networks
 from analysis.claims.stratum import Stratum
-from analysis.claims.tests import OverNetworks
 from analysis.statistics.estimates import Decision
 from analysis.statistics.thresholds import MIN_SEEDS, PSD_TOLERANCE, SIGNIFICANCE, few_diverged
 from analysis.tables.robust_networks import ORIGINAL, Network, networks
@@ -87,32 +87,37 @@ def negative_samples(*, part: str) -> OverNetworks:
             places.setdefault((network.dataset, network.model), []).append(network)
         for members in places.values():
             run = [network for network in members if network.runs]
-            seed_of = {str(row["trial_id"]): seed for network in run for seed, row in network.runs.items()}
             spectra = [s for network in run for s in _spectra(evidence, network) if s["subset_size"] == 1]
+            seed_of = {str(row["trial_id"]): seed for network in run for seed, row in network.runs.items()}
             most: dict[int, int] = {}  # of each seed: how many more spectra are as claimed than are not
             for s in spectra:
                 both = _has_negative(s) and max(s["eigenvalues"]) > 0
                 seed = seed_of[str(s["trial_id"])]
                 most[seed] = most.get(seed, 0) + (1 if both else -1)
-            mixed, alike = sum(one > 0 for one in most.values()), sum(one < 0 for one in most.values())
-            low, high, support, refute = 0.0, 1.0, 1.0, 1.0
-            if most:
-                low, high = stats.binomtest(mixed, len(most)).proportion_ci()
-                support, refute = (
-                    min(1.0, 2 * float(stats.binomtest(count, len(most), 0.5, alternative="greater").pvalue))
-                    for count in (mixed, alike)
-                )
-            verdict: Decision = "inconclusive"
-            if min(support, refute) <= SIGNIFICANCE:
-                verdict = "supported" if support < refute else "refuted"
-            text = (
-                f"in {mixed} of {len(most)} seeds most spectra of single samples have negative eigenvalues "
-                f"(interval {low:.2f} to {high:.2f})"
-            )
-            found = Stratum(verdict, text, float(mixed), p_supported=support, p_refuted=refute, part=part, text=text)
+            found = replace(_most_are_mixed(list(most.values())), part=part)
             yield _with_enough_seeds(max(run or members, key=lambda n: len(n.runs)), spectra, found)
 
     return OverNetworks(walk)
+
+
+def _most_are_mixed(most: Sequence[int]) -> Stratum:
+    """What the seeds say, each by how many more of its spectra have both signs than have not."""
+    mixed, alike = sum(one > 0 for one in most), sum(one < 0 for one in most)
+    low, high, support, refute = 0.0, 1.0, 1.0, 1.0
+    if most:
+        low, high = stats.binomtest(mixed, len(most)).proportion_ci()
+        support, refute = (
+            min(1.0, 2 * float(stats.binomtest(count, len(most), 0.5, alternative="greater").pvalue))
+            for count in (mixed, alike)
+        )
+    verdict: Decision = "inconclusive"
+    if min(support, refute) <= SIGNIFICANCE:
+        verdict = "supported" if support < refute else "refuted"
+    text = (
+        f"in {mixed} of {len(most)} seeds most spectra of single samples have negative eigenvalues "
+        f"(interval {low:.2f} to {high:.2f})"
+    )
+    return Stratum(verdict, text, float(mixed), p_supported=support, p_refuted=refute, text=text)
 
 
 def _with_enough_seeds(network: Network, spectra: Sequence[Record], found: Stratum) -> Stratum:
@@ -145,9 +150,7 @@ def _spectra(evidence: Evidence, network: Network) -> list[Record]:
 def _signed(spectrum: Record) -> Iterator[tuple[float, float, bool]]:
     """(eigenvalue, its error, whether it converged), largest first."""
     values = np.asarray(spectrum["eigenvalues"], dtype=float)
-    residuals = spectrum["residuals"]
-    known = isinstance(residuals, list | np.ndarray) and len(residuals) == len(values)
-    error = np.abs(np.asarray(residuals, dtype=float) if known else np.full(len(values), float(spectrum["tolerance"])))
+    error = np.abs(np.asarray(spectrum["residuals"], dtype=float))
     scale = float(np.abs(values).max())
     for rank, k in enumerate(np.argsort(-values, kind="stable")):
         yield float(values[k]), float(error[k]) * scale, converged(spectrum, rank)

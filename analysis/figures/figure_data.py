@@ -18,13 +18,11 @@ from analysis.statistics.thresholds import few_diverged
 from analysis.tables.cells import CELL, FLAGS, cells_and_worst, roster_of
 from analysis.tables.epsilons import headline_epsilons
 from analysis.tables.observations import by_code
-from analysis.tables.table import CURVE, QUESTION, StudyTable, in_plain_text
+from analysis.tables.table import CURVE, QUESTION, STATES, StudyTable, in_plain_text
 
 T = TypeVar("T")
 
 Floats = NDArray[np.floating[Any]]
-
-STATES = ("ok", "diverged", "failed", "missing")
 
 
 _CELL = list(CELL)

@@ -44,8 +44,7 @@ def spectrum_figure(
     for network in networks:
         wanted = size or int(network.row["train_size"])
         for entry in entries(table, "spectra", network, SPECTRUM):
-            number = 0 if entry["draw"] is None or np.isnan(entry["draw"]) else int(entry["draw"])
-            measured = (entry["split"], int(entry["subset_size"]), number)
+            measured = (entry["split"], int(entry["subset_size"]), int(entry["draw"]))
             finite = np.isfinite(entry["eigenvalues"]).all()
             if measured == ("train", wanted, draw) and len(entry["eigenvalues"]) >= MIN_EIGENVALUES and finite:
                 drawn.append((network, entry))

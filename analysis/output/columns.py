@@ -202,7 +202,7 @@ MEASURES: dict[str, str] = {
     "curves": "curves with a Kendall's tau",
     "tau": "mean over curves of Kendall's tau-b of cell means along the batch size",
     "tau_decided": "the mean over the curves whose tau has an interval",
-    "granulated_tau": "Jiang et al. (2020), mean over the axes",
+    "granulated_tau": "Jiang et al. (2020), mean over batch size, regime and momentum",
     "sign_error": "sign-error of the pairs of networks of one curve and seed (a tie counts one half), mean over curves",
     "sign_error_max": "that of the worst curve",
     "partial": "Spearman's rho of cell means given clean accuracy and training loss",

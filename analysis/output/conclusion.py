@@ -36,8 +36,8 @@ class Conclusion(NamedTuple):
             _said(self.supported, "holds", "hold"),
             _said(self.refuted, "does not hold", "do not hold"),
             _said(self.differ, "depends on the attack's loss", "depend on the attack's loss"),
-            _said(self.supported_where_run, "holds wherever it was run", "hold wherever they were run"),
-            _said(self.refuted_where_run, "does not hold where it was run", "do not hold where they were run"),
+            _said(self.supported_where_run, "is supported where run", "are supported where run"),
+            _said(self.refuted_where_run, "is refuted where run", "are refuted where run"),
         ]
         return "; ".join(filter(None, parts)) or "no claim is decided"
 

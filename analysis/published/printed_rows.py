@@ -13,6 +13,7 @@ from analysis.reports.commands import run_command
 from analysis.tables.lookup import Frame, of_network, of_trials
 from analysis.tables.robust_networks import ORIGINAL, networks
 from analysis.tables.table import PROTOCOL, StudyTable
+from analysis.tables.words import departs
 from search_spaces import Trial
 from search_spaces.large_batch import METHODS, MOMENTUM, NATURAL
 from search_spaces.sgd_variants import CIFAR
@@ -138,16 +139,11 @@ def _one_protocol(rows: pd.DataFrame, paper: Trial | None) -> pd.DataFrame:
     keys = list(PROTOCOL)
     groups = [part for _, part in rows.groupby(keys, dropna=False)]
 
-    def rank(part: pd.DataFrame) -> tuple[int, float, float]:
+    def rank(part: pd.DataFrame) -> tuple[bool, float, float]:
         first = part.iloc[0]
-        differing = sum(_differs(first[name], own[name]) for name in keys)
-        return int(differing > 0), -float(first["train_size"]), -float(first["epochs"])
+        return bool(departs(first.to_dict(), own, keys)), -float(first["train_size"]), -float(first["epochs"])
 
     return min(groups, key=rank)
-
-
-def _differs(ours: Any, paper: Any) -> bool:
-    return not (pd.isna(ours) and paper is None) and ours != paper
 
 
 def _run(study: StudyTable, cells: pd.DataFrame, paper: Trial | None) -> Replicates:
@@ -157,12 +153,8 @@ def _run(study: StudyTable, cells: pd.DataFrame, paper: Trial | None) -> Replica
 
 
 def _deviations(records: list[dict[Any, Any]], paper: Trial | None) -> Iterator[str]:
-    own = paper.to_dict() if paper else {}
-    for name in PROTOCOL:
-        ours = records[0][name]
-        if name in own and _differs(ours, own[name]):
-            digits = "," if isinstance(own[name], int) else ""
-            yield f"{name.replace('_', ' ')} {ours:{digits}} instead of {own[name]:{digits}}"
+    if paper:
+        yield from departs(records[0], paper.to_dict(), PROTOCOL)
     stopped = sum(row["reached_target"] == 0 for row in records)
     if stopped:
         yield f"{stopped} of {len(records)} seeds stopped above the target loss"

@@ -16,7 +16,7 @@ from analysis.published import published
 from analysis.published.printed_rows import PRINTED, VARIANTS
 from analysis.tables.robust_networks import printed_name
 from analysis.tables.table import StudyTable, from_rows
-from search_spaces import NEWTON_STEPS, NEWTON_TOLERANCE, Trial
+from search_spaces import Trial
 from search_spaces.large_batch import LARGE_BATCH, SPECTRUM_TOLERANCE
 from search_spaces.sgd_variants import SGD_VARIANTS
 from study.results.schema import SCHEMA_VERSION, Row, empty_row
@@ -120,15 +120,12 @@ def _row(trial: Trial, regime: str, space: str, numbers: Iterable[tuple[Cell, fl
 def _attack(trial: Trial, attack: str, split: str, cell: Cell, percent: float) -> Row:
     n = trial.test_size if split == "test" else trial.train_size
     correct = round(float(np.clip(percent, 0, 100)) / 100 * n)
-    newton = attack in ("fhsm", "l2hess")
     return {
         "attack": attack,
         "loss": "ce",
         "split": split,
         "source": "self" if trial.parent is None else "parent",  # Tables 3 and 4 attack with images made of M_ORI
         "epsilon": float(cell["eps"]),
-        "newton_steps": NEWTON_STEPS if newton else None,
-        "newton_tolerance": NEWTON_TOLERANCE if newton else None,
         "n": n,
         "correct": correct,
         "accuracy": correct / n,
@@ -142,7 +139,10 @@ def _spectra(trial: Trial, row: Row) -> Iterator[Row]:
             yield {
                 "split": split,
                 "subset_size": size,
+                "draw": 0,
                 "eigenvalues": [row[f"lambda1_{split}"]],
+                "residuals": [SPECTRUM_TOLERANCE],
                 "tolerance": SPECTRUM_TOLERANCE,
                 "converged": True,
+                "converged_each": [True],
             }

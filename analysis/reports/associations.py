@@ -30,6 +30,8 @@ from analysis.tables.observations import (
 )
 
 AXES = ("batch_size", "regime", "momentum", "seed")
+SETTINGS = np.array([axis != "seed" for axis in AXES])
+"""The axes of the mean granulated tau: a seed is no setting."""
 
 CELL_COLUMNS = ("run", "stratum", "x", "logit", "accuracy", "test_acc", "train_loss", "weight_norm")
 TRIAL_COLUMNS = ("trial", "x", "accuracy", "logit", "stratum", "cell", "seed")
@@ -44,21 +46,22 @@ DESCRIPTIVE = "descriptive: mixes curves, and seeds of a cell are not independen
 def study_associations(seen: Observations) -> pd.DataFrame:
     """Every study-wide correlation of curvature and robustness.
 
-    Columns: study, statistic, axis, estimate, low, high, p, n, batch_sizes, note.
-
-    `x` is log2 lambda1 throughout. Rank statistics take the adversarial accuracy as it is, linear ones its
-    logit. A run that lies on two curves counts once where curves are mixed.
+    Columns: `study`, `batch_sizes`, and those of `analysis.output.columns.CORRELATIONS` from `statistic` on. `x` is
+    log2 lambda1 throughout. Rank statistics take the adversarial accuracy as it is, linear ones its logit. A run that
+    lies on two curves counts once where curves are mixed.
 
     - tau_b_pooled, spearman_pooled: over all trials; descriptive.
     - pearson_between_curves: over the curves' means. rmcorr_within_curves: deviations of cell
       means from the curve's mean.
-    - pooled_against_within: of cell means, the pooled correlation less that within curves; p is that of opposite signs.
+    - pooled_against_within: Pearson's r of all cell means less r within curves; p tests that the two have opposite
+      signs.
     - rmcorr_within_cells: over seeds, the mean of each seed's deviations from the means of its cells. The cells of one
       seed are not independent; entered one by one they give p <= .05 in 24 to 58 % of studies without a correlation.
       See `over_seeds`.
     - partial_spearman_clean, partial_spearman_clean_loss_norm: over cell means, given the clean accuracy, and
       given also log training loss and log weight norm.
-    - granulated_tau: Jiang et al. (2020) per axis of `AXES`, and their mean (axis "mean"). `n` counts groups.
+    - granulated_tau: Jiang et al. (2020) per axis of `AXES`, and their mean over `SETTINGS` (axis "mean").
+      `n` counts groups.
     """
     count = len(seen.studies)
     cells = _decisive(seen.cells)
@@ -159,7 +162,7 @@ def _row(statistic: str, found: Any, note: str = "") -> dict[str, Any]:
 def _granulated(trials: pd.DataFrame, count: int) -> pd.DataFrame:
     studies = trials["study"].to_numpy(dtype=np.intp)
     psi, groups = granulated_by_group(trials, "x", "accuracy", AXES, studies, count, fixed=ALONGSIDE)
-    known = np.isfinite(psi)
+    known = np.isfinite(psi) & SETTINGS
     mean = np.divide(
         np.where(known, psi, 0.0).sum(axis=1),
         known.sum(axis=1),
@@ -176,7 +179,7 @@ def _granulated(trials: pd.DataFrame, count: int) -> pd.DataFrame:
             "low": np.nan,
             "high": np.nan,
             "p": np.nan,
-            "n": np.column_stack([groups, groups.sum(axis=1)]).ravel(),
+            "n": np.column_stack([groups, groups[:, SETTINGS].sum(axis=1)]).ravel(),
         }
     )
     rows["note"] = np.where(np.isfinite(values.ravel()), "", "nothing varies along this axis")

@@ -55,15 +55,8 @@ _COPIED = {
 class CounterexampleReport:
     """`found`: confirmed, candidate and floor-artefact pairs, confirmed and then most severe first.
 
-    Columns: the curve (`CURVE`) and attack (`QUESTION`) keys, `curvature`, `direction` ("sharper, yet more
-    robust"; the reverse, "flatter, yet less robust", is a family apart), `batch_i` < `batch_j`; for both
-    cells `lambda1_i/_j` (geometric mean over seeds) with 95 % Student limits `lambda1_low_*`, `lambda1_high_*`
-    (log scale, the cell's own seeds), `accuracy_*` with likewise `accuracy_low_*`, `accuracy_high_*` (those of the
-    figures and of `cells.csv`; the images alone would hide the noise of training), `clean_*`, `train_loss_*`,
-    `n_seeds_*`;
-    `lambda1_ratio` (j over i), `accuracy_gap` (fraction), `image_errors` (gap in paired standard errors),
-    `p_lambda1`, `p_accuracy`, `p` (the larger), `q`, `severity`, `label`, `reason` (why it is not confirmed),
-    `note`, `rerun` (the command).
+    Columns: those of `analysis.output.columns.COUNTEREXAMPLES`. The two directions are families apart. Limits are those
+    of the figures and of `cells.csv`: the images alone would hide the noise of training.
 
     `families`: one row per curvature, loss and direction: `pairs` (measured), `testable`, `curves` (with a
     testable pair), `attacks` (of these, their keys sorted), `confirmed`, `candidates`, `floor_artefacts`.
@@ -94,13 +87,8 @@ class CounterexampleReport:
 def counterexample_report(table: StudyTable) -> CounterexampleReport:
     """Search every curve and attack for pairs in which curvature and robustness rise, or fall, together.
 
-    Confirmed: lambda1 (log2) and adversarial accuracy (logit, as linear statistics take it here) both
-    differ in the direction by a one-sided t on seeds with the curve's pooled variance, p the larger of the
-    two (intersection-union), q <= .05 by Benjamini-Yekutieli; lambda1 by a factor of 1.25, accuracy by a
-    point and by two standard errors paired over the images; both cells have 3 seeds, converged and
-    positive eigenvalues and no flag (floor, untrained, suspect). q is raised where the noise of a single cell could
-    produce the pair (`multiplicity.allow_for_a_noisy_cell`). Where seeds are added until claims are decided, p is that
-    of all looks together (`over_looks`).
+    Confirmed: as docs/method.md ("Counterexamples") says, accuracy being tested as its logit. Where seeds are added
+    until claims are decided, p is that of all looks together (`over_looks`).
 
     The family of one adjustment is every testable pair (decidable, unflagged, converged cells; those of a copied
     curve once) of all data sets, models, curves, attacks and epsilons for one curvature, one loss and one direction:
@@ -310,7 +298,7 @@ def _reason(both: tuple[Cell, Cell], curvature: str, q: float, q_pairs: float) -
     split = curvature.removeprefix("lambda1_")
     flags = [flag for flag in FLAGS if any(cell[flag] for cell in both)]
     if not all(cell["decidable"] for cell in both):
-        flags.append("fewer than 3 seeds, or more than a third diverged")
+        flags.append("fewer than 3 seeds or more than a third diverged")
     if not all(cell[f"converged_{split}"] for cell in both):
         flags.append("eigenvalue not converged")
     elif not all(np.isfinite(cell[f"log2_{curvature}_seeds"]).all() for cell in both):
@@ -318,10 +306,8 @@ def _reason(both: tuple[Cell, Cell], curvature: str, q: float, q_pairs: float) -
     if not flags and np.isnan(q):
         flags.append("not tested yet")
     elif not flags and q > FALSE_DISCOVERY_RATE:
-        seeds = min(cell["n_seeds"] for cell in both)
-        noisy = f": with {seeds} seeds the noise of a single cell could produce this pair, train more seeds"
-        why = noisy if q_pairs <= FALSE_DISCOVERY_RATE else ""
-        flags.append(f"q = {q:.2g} > {FALSE_DISCOVERY_RATE:g}{why}")
+        few = "too few seeds to confirm this pair alone"
+        flags.append(few if q_pairs <= FALSE_DISCOVERY_RATE else f"q > {FALSE_DISCOVERY_RATE:g}")
     return ", ".join(flags)
 
 

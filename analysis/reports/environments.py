@@ -28,8 +28,8 @@ def sign_errors(seen: Observations) -> pd.DataFrame:
     robustness, .5 is chance. Interval and p-value are those of `mean_sign_error`. A run on two curves does not form a
     pair with itself.
 
-    Columns: study, stratum (of axis batch_size; -1 otherwise), axis, `ALONGSIDE`, regime, momentum,
-    batch_sizes, estimate, low, high, p, n (pairs), note; `regime` is "all" and `momentum` NaN where they vary.
+    Columns: `study`, `stratum` (of axis batch_size; -1 otherwise), `ALONGSIDE`, and those of
+    `analysis.output.columns.CORRELATIONS` (`n` counts pairs); `regime` is "all" and `momentum` NaN where they vary.
     """
     return pd.concat([_along(seen.trials, axis) for axis in VARIED], ignore_index=True)
 

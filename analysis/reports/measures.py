@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.reports.associations import AXES
+from analysis.reports.associations import AXES, SETTINGS
 from analysis.reports.correlation import stratum_taus
 from analysis.reports.counterexamples import COUNTEREXAMPLE, judge_pairs, testable_pairs
 from analysis.statistics.correlations import granulated_by_group, partial_spearman, sign_error
 from analysis.statistics.estimates import mean_of_seeds
 from analysis.statistics.groups import group_codes
+from analysis.statistics.intervals import at_floor
 from analysis.statistics.multiplicity import benjamini_yekutieli
-from analysis.statistics.thresholds import FLOOR, LOOKS, MIN_SEEDS, SIGNIFICANCE, few_diverged, untrained_accuracy
+from analysis.statistics.thresholds import LOOKS, MIN_SEEDS, SIGNIFICANCE, few_diverged, untrained_accuracy
 from analysis.tables.cells import CELL
 from analysis.tables.cells import cells as cells_of
 from analysis.tables.epsilons import at_headline
@@ -56,22 +57,12 @@ BETTER, WORSE, OPEN = "better", "worse", "not shown to differ"
 
 @dataclass(frozen=True)
 class MeasureReport:
-    """`summary`: a row for each study and pair of measures, with `COLUMNS`:
+    """The tables `analysis.output.columns.MEASURES` (`summary`, a row for each study and pair of measures) and
+    `MEASURES_BY_CURVE` (`strata`, a row for each curve and pair of measures).
 
-    - `networks` and `curves` with both measures; `tau`: mean over the curves of Kendall's tau-b of cell means along the
-      batch size, `tau_decided` that of the curves with an interval;
-    - `granulated_tau`: Jiang et al. (2020), mean over the axes; `sign_error`: along the batch size (Dziugaite et al.
-      2020), mean over curves, `sign_error_max` that of the worst curve (0: of two networks of a curve and seed the
-      sharper one is always the less robust one; .5: chance);
-    - `partial`: Spearman's rho of cell means given clean accuracy and training loss, with its 95 % interval;
-    - `difference`: sign-error along the batch size less that of `REFERENCE` on the same networks, its mean over seeds
-      of the mean over curves, with the 95 % interval of Student's t over seeds, `p` and `q` (Benjamini-Yekutieli over
-      the report); `against_lambda1`: better, worse or not shown to differ; None: nothing to compare;
-    - `counterexamples`: confirmed pairs of this measure and attack (`reports.counterexamples`, but with the family of
-      the headline epsilons on test images alone); of those of `REFERENCE` (`lambda1_counterexamples`), `remaining` are
-      confirmed for this measure too. None where seeds are added until claims are decided.
-
-    `strata`: a row for each curve and pair of measures: tau with its 95 % interval, p, and what it lacks (`note`).
+    A sign-error of 0: of two networks of a curve and seed the sharper one is always the less robust one; .5: chance.
+    `counterexamples`, `lambda1_counterexamples` and `remaining` are those of `reports.counterexamples`, but with the
+    family of the headline epsilons on test images alone; None where seeds are added until claims are decided.
     """
 
     summary: pd.DataFrame
@@ -137,7 +128,8 @@ def _observations(networks: pd.DataFrame, sharp: str, robust: str) -> Observatio
     trials = trials[np.isfinite(trials["x"]) & np.isfinite(trials["accuracy"])]
     by_cell = trials.groupby("cell")
     if not robust.startswith("minimal_epsilon"):
-        trials = trials[by_cell["accuracy"].transform("mean") >= FLOOR]
+        right = (trials["accuracy"] * trials["test_size"]).round().groupby(trials["cell"]).transform("sum")
+        trials = trials[~at_floor(right, by_cell["test_size"].transform("sum"))]
         by_cell = trials.groupby("cell")
     if trials.empty:
         return None
@@ -168,7 +160,7 @@ def _summaries(seen: Observations, taus: pd.DataFrame, sharp: str, robust: str) 
         mine, tau = cells[cells["study"] == study].drop_duplicates("run"), taus[taus["stratum"].map(owner) == study]
         errors = _sign_errors(networks, "x").groupby("stratum")["error"].mean()
         partial = partial_spearman(mine["x"], mine["accuracy"], mine[["test_acc", "train_loss"]])
-        known = psi[study][np.isfinite(psi[study])]
+        known = psi[study][np.isfinite(psi[study]) & SETTINGS]
         firm = mine["decidable"].any()
         rows.append(
             {

@@ -70,8 +70,8 @@ def opposed_over_cells(*samples: Sample, delta: float) -> Finding:
     paired = [_paired(x, y, AT_ONE_SIZE) for x, y in zip(samples[:half], samples[half:], strict=True)]
     means = [np.concatenate([arms[k].cells().mean for _, *arms in paired]) for k in (0, 1)]
     rho = spearman(*means)
-    if not np.isfinite(rho.low):
-        there = len(means[0]) >= 4 or any(short and short.verdict == "inconclusive" for short, *_ in paired)
+    if rho.n < 4 or np.isnan(rho.estimate):
+        there = rho.n >= 4 or any(short and short.verdict == "inconclusive" for short, *_ in paired)
         reason = f"{len(means[0])} cells with {MIN_SEEDS} seeds; needs 4 that differ"
         return Finding("inconclusive" if there else "not run", reason)
     return _by_direction(-rho.estimate, rho, f"p = {rho.p:.2g} over {len(means[0])} cells", delta)

@@ -24,9 +24,9 @@ class Finding:
     """What one test says of one stratum.
 
     `effect` and its interval (`low`, `high`) are in the unit of the measure: points of accuracy, or doublings
-    of lambda1; `confidence` is that of the interval. `p_supported` and `p_refuted` are at most .05 where the
-    test alone would support or refute the claim (an effect below delta still keeps it from being supported). Sizes in
-    `reason` are written by `amount`. Where the effect is that of a line, `observed` is the difference of the two
+    of lambda1; `confidence` is that of the interval. `p_supported` and `p_refuted`: p-values of the two decisions.
+    A `p_supported` of at most .05 does not suffice for support: the effect must also reach delta. Sizes in `reason` are
+    written by `amount`. Where the effect is that of a line, `observed` is the difference of the two
     measured ends. `dof` are the degrees of freedom of Student's t where the interval is the effect plus and minus a
     multiple of its error. NaN: not computed.
     """
@@ -95,7 +95,8 @@ class Sample:
     `value` is in the unit in which effects are judged (points, doublings); `linear` holds the same
     measurements on the scale on which significance is (logit of an accuracy); equal to `value` unless given.
     `rounding` is the least step between two values (a hundredth of a point on 10,000 images; 0: unknown). `room` (also
-    of shape (n,)) is how far each value lies from the nearer end of its scale, infinite where the scale has none.
+    of shape (n,)): distance of an accuracy from the nearer of 0 and 100 %, infinite for other measures; a curve without
+    delta of room can neither show nor exclude a change of delta.
     `chance` is the accuracy of a guess, a fraction; NaN: unknown.
     """
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special, stats
 
-from analysis.statistics.thresholds import SIGNIFICANCE
+from analysis.statistics.thresholds import FLOOR, SIGNIFICANCE
 
 Array = NDArray[np.float64]
 
@@ -63,6 +63,11 @@ def clopper_pearson(correct: ArrayLike, n: ArrayLike) -> Interval:
     return Interval(np.where(empty, np.nan, low)[()], np.where(empty, np.nan, high)[()])
 
 
+def at_floor(correct: ArrayLike, n: ArrayLike) -> NDArray[np.bool_]:
+    """Whether so few of `n` images withstand an attack that the accuracy is surely below `FLOOR`; arrays broadcast."""
+    return np.asarray(clopper_pearson(correct, n).high < FLOOR)
+
+
 def logit_accuracy(correct: ArrayLike, n: ArrayLike) -> Any:
     """Log odds of (correct + 1/2) in (n + 1) trials: finite at 0 and at n. Scalar in, scalar out."""
     share = (np.asarray(correct, dtype=float) + 0.5) / (np.asarray(n, dtype=float) + 1.0)
@@ -112,14 +117,12 @@ def fisher_z_interval(r: float, n: int, kind: str = "pearson", *, controls: int 
 
     `kind` is a key of `Z_VARIANCE`. Kendall's tau enters as tau N / (N + 1), N = n (n - 1) / 2 pairs (half
     a pair added to either order, our choice), since tau = 1 is common on a curve of few points. NaN where n
-    is too small.
+    is too small, and where another correlation is 1 or -1: its interval would have no width.
     """
     effective = n - controls
-    if not np.isfinite(r) or effective <= (4 if kind == "kendall" else 3):
-        return Interval(np.nan, np.nan)
     inner = float(continuity_tau(r, n)) if kind == "kendall" else r
-    if abs(inner) >= 1.0:
-        return Interval(float(np.sign(inner)), float(np.sign(inner)))
+    if not abs(inner) < 1.0 - 1e-12 or effective <= (4 if kind == "kendall" else 3):
+        return Interval(np.nan, np.nan)
     half = float(special.ndtri(1.0 - TAIL)) * np.sqrt(Z_VARIANCE[kind](inner, effective))
     z = np.arctanh(inner)
     return Interval(min(float(np.tanh(z - half)), r), max(float(np.tanh(z + half)), r))

@@ -388,6 +388,35 @@ def flat(sample: Sample, *, delta: float, reach: Reach = ALONG_BATCH_SIZES) -> F
     return _could_fail(found, kept, delta)
 
 
+def no_fall(sample: Sample, *, delta: float, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
+    """Non-inferiority along the batch size: decide whether no larger batch size has a value lower by `delta` or more.
+
+    Every two batch sizes are compared by Welch's t. Supported when every fall is shown to be smaller than delta, each
+    at the 5 % level (intersection-union), whatever rises. Refuted when one, Holm-adjusted over all of them, exceeds
+    delta. The effect is the change at the largest fall, with its 90 % interval.
+    """
+    short = sample.shortfall(reach)
+    if short:
+        return short
+    kept = sample.decidable
+    cells = kept.cells()
+    means = [cells.at(k) for k in range(len(cells.size))]
+    changes = [later.less(earlier) for earlier, later in combinations(means, 2)]
+    falls = [change.times(-1) for change in changes]
+    p_below = max(fall.p_below(delta) for fall in falls)
+    p_above = min(1.0, len(falls) * min(fall.p_above(delta) for fall in falls))
+    verdict: Decision = "inconclusive"
+    reason = f"neither a fall by {amount(delta)} nor its absence is shown"
+    if p_below <= SIGNIFICANCE:
+        verdict, reason = "supported", f"no fall reaches {amount(delta)}"
+    elif p_above <= SIGNIFICANCE:
+        verdict, reason = "refuted", f"a fall exceeds {amount(delta)}"
+    lowest = min(changes, key=lambda change: change.value)
+    low, high = lowest.interval(1 - 2 * SIGNIFICANCE)
+    found = Finding(verdict, reason, lowest.value, low, high, p_below, p_above, confidence=1 - 2 * SIGNIFICANCE)
+    return _could_fail(found, kept, delta)
+
+
 def no_difference(difference: Sample, *, delta: float, reach: Reach = ALONG_BATCH_SIZES, new: bool = False) -> Finding:
     """Decide whether a paired difference is within +-`delta` at every batch size.
 
@@ -438,5 +467,9 @@ def _all_within(differences: Sequence[LinearContrast], delta: float, *, beyond: 
         verdict, reason = "supported", f"the same within {amount(smallest)}, so within {amount(delta)}"
     elif p_beyond <= SIGNIFICANCE:
         verdict, reason = "refuted", f"{beyond_it} {amount(delta)}"
+    elif min(outside) <= SIGNIFICANCE:
+        seen = f"a difference of {amount(differences[largest].value)} exceeds {amount(delta)}"
+        enough = "" if beyond == 1 else f"at {beyond} batch sizes "
+        reason = f"{seen}, but not {enough}after the correction for {len(outside)} comparisons"
     effect, (low, high) = differences[largest].value, intervals[largest]
     return Finding(verdict, reason, effect, low, high, p_within, p_beyond, confidence=1 - 2 * SIGNIFICANCE)

@@ -50,12 +50,13 @@ MIN_SIZES_FROM_PEAK = 3
 """A line from the best batch size on needs this many sizes, the best one among them."""
 
 REVERSAL_LEVEL = 0.4
-"""A curve that goes back by delta is called a fall (or rise) in at most this share of studies by that alone. 5 % would
-keep three seeds from showing most falls; with .4 a U that comes back by twice delta is called a fall in at most 5 %."""
+"""A trend is called a fall only if the one-sided p-value of "no part of the curve rises by delta" is at most .4;
+likewise a rise. At .05 three seeds would miss most falls; at .4 a U that comes back by twice delta passes in about 5 %
+of simulated studies at most."""
 
 SAME_SIGNS = 0.8
-"""A refutation of "the first arm's effects are larger" tests two cases: effects of the same sign in both arms, and of
-opposite signs. The first may spend this share of the level, the second the rest."""
+"""Refuting "the first arm's effects are larger" uses two bounds: one takes the effects of both arms to have the same
+signs, the other opposite ones. They share the 5 % as .8 and .2 (Bonferroni)."""
 
 # The least effects that count (delta)
 
@@ -118,12 +119,11 @@ LOSS_RATIO = 2.0
 """Training losses further apart than this factor are another explanation of a counterexample."""
 
 NOISY_CELL_DIRECTIONS = 2
-"""A noisy cell can produce a false pair in two ways, too high beside a smaller batch size or too low beside a larger
-one; its p-value is doubled for that."""
+"""One noisy cell can fake a pair as the larger or as the smaller batch size: its p-value is doubled."""
 
 NOISY_CELL_SHARE = 0.8
-"""The share of the false discovery rate that such cells may take. The test treats the mean of the other cell as known
-and all seeds of a curve as equally noisy; the remaining fifth of the rate allows for both."""
+"""The share of the false discovery rate that these tests get; the rest is reserved because they treat the other cell's
+mean as known and seeds as equally noisy."""
 
 # Numeric checks
 

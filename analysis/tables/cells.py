@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.statistics.intervals import Array, clopper_pearson, logit_accuracy
+from analysis.statistics.intervals import Array, at_floor, logit_accuracy
 from analysis.statistics.thresholds import (
-    FLOOR,
     MIN_SEEDS,
     OVERSTATED,
     ZERO_GRADIENT,
@@ -19,14 +18,12 @@ from analysis.statistics.thresholds import (
     untrained_accuracy,
 )
 from analysis.tables.measures import AUTO, worst_attacks
-from analysis.tables.table import CURVE, QUESTION, StudyTable
+from analysis.tables.table import CURVE, QUESTION, STATES, StudyTable
 
 CELL = (*CURVE, "batch_size")
 """The columns of one configuration without its seed, on one curve."""
 
 FLAGS = ("floor", "untrained", "suspect")
-
-_STATES = ("ok", "diverged", "failed", "missing")
 
 _READ = (
     *("trial_id", "status", "seed", *CELL, *QUESTION, "correct", "n", "accuracy"),
@@ -51,25 +48,11 @@ _SEED_VALUES = {
 def cells(table: StudyTable) -> pd.DataFrame:
     """One row per (curve, batch size, attack, loss, split, epsilon), including cells without an answer.
 
-    Columns: the keys `CELL` and `QUESTION`;
-
-    - counts of trials: `n_planned`, `n_ok`, `n_diverged`, `n_failed`, `n_missing`, and `n_seeds`, the ok
-      trials that answered this attack;
-    - arrays over those trials, sorted by seed and aligned (empty without an answer): `seeds`, `trial_ids`,
-      `attack_rows` (positions in `table.attacks`), `accuracy_seeds` (fraction), `logit_seeds`
-      (`logit_accuracy`), `log2_lambda1_train_seeds`, `log2_lambda1_test_seeds`, `test_acc_seeds`,
-      `train_loss_seeds`;
-    - means over seeds: `accuracy` (adversarial, fraction), `logit`, `log2_lambda1_train`, `log2_lambda1_test`
-      (of the seeds with a positive eigenvalue; NaN if none), `test_acc`, `train_loss` (nats), `weight_norm`,
-      `zero_grad_fraction`, `saturated_fraction`;
-    - pooled counts of images: `correct`, `n`;
-    - `floor`: the Clopper-Pearson upper bound of correct / n is below 1 %. `untrained`: clean test accuracy
-      at most `untrained_accuracy`. `suspect`: PGD accuracy above FGSM's by more than two binomial standard
-      errors on the same trials and images, or no gradient on over 1 % of the images. `sound`: answered, and
-      none of the three;
-    - `overstated`: of PGD, auto-PGD leaves over a point fewer images right on the same trials;
-    - `converged_train`, `converged_test`: every seed's lambda1 converged;
-    - `decidable`: at least 3 seeds, which are at least two thirds of them and of the diverged ones.
+    Columns: those of `analysis.output.columns.CELLS`, without limits and with lambda1 as means of log2 (of the seeds
+    with a positive eigenvalue; NaN if none); `logit`, the mean of `logit_accuracy`; and arrays over the ok trials that
+    answered this attack, sorted by seed and aligned (empty without an answer): `_SEED_VALUES`, of which `attack_rows`
+    are positions in `table.attacks`. "More right under PGD than under FGSM" (`suspect`) is by over two binomial
+    standard errors on the same trials and images.
     """
     return table.once("cells", lambda: _cells(table)).copy(deep=False)
 
@@ -98,7 +81,7 @@ def _cells(table: StudyTable) -> pd.DataFrame:
     frame = frame.merge(_pgd_above_fgsm(attacks), on=["cell", *QUESTION], how="left")
     frame = frame.merge(_below_pgd(attacks), on=["cell", *QUESTION], how="left")
     frame["overstated"] = frame["overstated"].eq(True)
-    frame["floor"] = answered & (clopper_pearson(frame["correct"], frame["n"]).high < FLOOR)
+    frame["floor"] = answered & at_floor(frame["correct"], frame["n"])
     frame["untrained"] = answered & (frame["test_acc"] <= untrained_accuracy(frame["num_classes"]))
     frame["suspect"] = frame["above_fgsm"].eq(True) | (frame["zero_grad_fraction"] > ZERO_GRADIENT)
     frame["sound"] = answered & ~frame[list(FLAGS)].any(axis=1)
@@ -137,7 +120,7 @@ def _log2_positive(values: pd.Series) -> Array:
 
 def _states(roster: pd.DataFrame) -> pd.DataFrame:
     states = roster.groupby(["cell", "state"]).size().unstack(fill_value=0)
-    states = states.reindex(columns=list(_STATES), fill_value=0)
+    states = states.reindex(columns=list(STATES), fill_value=0)
     counts = states.rename(columns=lambda state: f"n_{state}").assign(n_planned=states.sum(axis=1))
     first = roster.drop_duplicates("cell")[["cell", *CELL]]
     return first.merge(counts.reset_index(), on="cell").sort_values("cell", ignore_index=True)

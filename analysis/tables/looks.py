@@ -1,4 +1,4 @@
-"""Looking again at a study whose seeds are added where they decide: the tables of each look.
+"""Interim analyses (looks) of a group-sequential study, whose seeds are added where they decide: the tables of each.
 
 The look at n seeds of a curve is taken once seeds 0 to n - 1 of each of its cells are trained or have diverged, and
 reads just these, for n in `thresholds.LOOKS`. On a curve to which a plan adds seeds only the plan's cells count, on any

@@ -26,8 +26,6 @@ WEIGHTS, ANSWERS, PARENT = "weights", "answers", "parent"
 _DIGESTS = {"dataset_sha256": "other images", "parent_sha256": "other weights of its parent"}
 """Columns that two rows of one network share, where both have them -> what it means if they do not."""
 
-_OUTCOME = tuple(one.name for one in OUTCOME if not pa.types.is_list(one.type))
-
 _COLUMNS = tuple(one.name for one in (*OUTCOME, *PROBES) if one.name not in READERS and one.name != "history")
 """Columns that one of two rows of a network may lack: what was not asked, or did not exist yet."""
 
@@ -124,24 +122,15 @@ def _unite(merged: Merged, first: Row, second: Row, location: str) -> Row:
 
 
 def other_network(first: Row, second: Row) -> str:
-    """Why two rows of a trial are those of two networks; "" if they are of one.
-
-    Their digests of the weights decide. Rows of an older version have none: then training must have had the same
-    outcome, to the last digit of every loss, accuracy and norm that both rows have.
-    """
+    """Why two rows of a trial are those of two networks; "" if they are of one: their digests of the weights decide."""
     if first["status"] != second["status"]:
         return f"{first['status']} and {second['status']}{_devices(first, second)}"
     for name, what in _DIGESTS.items():
         if first[name] and second[name] and first[name] != second[name]:
             return f"{what}: {first[name][:12]} and {second[name][:12]}"
-    if first["weights_sha256"] and second["weights_sha256"]:
-        if first["weights_sha256"] == second["weights_sha256"]:
-            return ""
-        return f"other weights{_devices(first, second)}; {_outcomes(first, second, 'test_acc')}"
-    for name in _OUTCOME:
-        if not _same(first[name], second[name], exact=True):
-            return f"another outcome of training{_devices(first, second)}; {_outcomes(first, second, name)}"
-    return ""
+    if first["weights_sha256"] == second["weights_sha256"]:
+        return ""
+    return f"other weights{_devices(first, second)}; {_outcomes(first, second, 'test_acc')}"
 
 
 def _devices(first: Row, second: Row) -> str:
@@ -191,14 +180,14 @@ def _difference(first: Row, second: Row) -> str:
     return next((name for name in names if not _same(first[name], second[name], tolerance)), "")
 
 
-def _same(first: Any, second: Any, tolerance: float = 0.0, *, exact: bool = False) -> bool:
+def _same(first: Any, second: Any, tolerance: float = 0.0) -> bool:
     """Whether two values agree; a null is not known, two NaN are the same."""
     if isinstance(first, list) and isinstance(second, list):
         pairs = zip(first, second, strict=False)
-        return len(first) == len(second) and all(_same(*pair, tolerance, exact=exact) for pair in pairs)
+        return len(first) == len(second) and all(_same(*pair, tolerance) for pair in pairs)
     if first is None or second is None or first == second or (first != first and second != second):
         return True
-    if exact or not (isinstance(first, float) and isinstance(second, float)):
+    if not (isinstance(first, float) and isinstance(second, float)):
         return False
     return math.isclose(first, second, rel_tol=max(tolerance, _RELATIVE), abs_tol=_ABSOLUTE)
 
@@ -210,7 +199,7 @@ def _leave_out_orphans(merged: Merged) -> None:
     orphans = []
     for trial_id, row in by_id.items():
         parent = by_id.get(row["parent"])
-        if parent and not _same(row["parent_sha256"], parent["weights_sha256"], exact=True):
+        if parent and row["parent_sha256"] and row["parent_sha256"] != parent["weights_sha256"]:
             folder, other = merged.sources[trial_id][0], merged.sources[row["parent"]][0]
             if folder != other:  # within one folder, the next run trains it again
                 detail = f"started from weights of trial {row['parent']} that are not those of {other}"

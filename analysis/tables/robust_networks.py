@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.tables.lookup import Frame, of_trials
 from analysis.tables.table import StudyTable
-from analysis.tables.words import label
+from analysis.tables.words import departs
 from search_spaces import GRIDS, Trial
 from search_spaces.large_batch import ADVERSARIAL_EPSILON
 
@@ -121,12 +121,7 @@ def _deviations(row: Mapping[Any, Any], parents: Mapping[int, Mapping[Any, Any]]
     if own is None:
         yield "not one of its networks"
         return
-    paper = own.to_dict()
-    yield from (
-        f"{row[n]:,} instead of {paper[n]:,} {label(n)}" if isinstance(paper[n], int) else f"{label(n)} {row[n]}"
-        for n in _SETTINGS
-        if row[n] != paper[n]
-    )
+    yield from departs(row, own.to_dict(), _SETTINGS)
     parent = next(iter(parents.values()), None)
     if own.parent is not None and parent is not None and parent["epochs"] != own.parent.epochs:
         yield f"M_ORI trained for {parent['epochs']:,} instead of {own.parent.epochs:,} epochs"

@@ -11,15 +11,12 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from analysis.statistics.thresholds import LOOKS
 from analysis.tables.arrow import frame, unrolled
 from analysis.tables.merge import Conflict, merge
 from search_spaces import (
-    NEWTON_STEPS,
-    NEWTON_TOLERANCE,
     PGD_STEPS,
     PLAIN,
     TRIAL_FIELDS,
@@ -66,10 +63,8 @@ SETTING = fields_with_role("setting")
 CURVE = (*SETTING, "regime", "momentum", *PROTOCOL)
 """The columns that are constant along a curve; the batch size varies along it, seeds replicate its cells."""
 
-NUMBERS = ("learning_rate", "batch_size", "momentum", "epochs", "train_size", "test_size", "seed")
-"""Columns without which a row is on no curve: a row that lacks one is left out and named."""
-
-STATES = ("ok", "diverged", "failed")
+STATES = ("ok", "diverged", "failed", "missing")
+"""What can become of a planned trial."""
 
 QUESTION = ("attack", "loss", "split", "epsilon")
 """The columns that distinguish the attacks on one trained network."""
@@ -216,8 +211,6 @@ def _read(location: str | Path, study: Mapping[str, Any] | None) -> _Folder:
             rows, unreadable = results.read_table(READ)
         stored = results.read_study() if study is None else {}
     study = stored if study is None else study
-    rows, unusable = _usable(rows)
-    unreadable += unusable
     requests, plans, staged, grid = _plan(study, set(rows["trial_id"].to_pylist()))
     if not len(rows) and not grid:
         why = f" ({unreadable[0].name}: {unreadable[0].reason})" if unreadable else ""
@@ -291,21 +284,6 @@ def from_table(rows: pa.Table, grid: Grid) -> StudyTable:
     )
 
 
-def _usable(rows: pa.Table) -> tuple[pa.Table, list[Unreadable]]:
-    """The rows that have all of NUMBERS and a status, and the others with the reason."""
-    reasons: dict[str, str] = {}
-    for name in NUMBERS:
-        column = rows[name]
-        finite = pc.is_finite(column) if pa.types.is_floating(column.type) else pc.is_valid(column)
-        lacking = rows["trial_id"].filter(pc.invert(pc.fill_null(finite, False)))
-        reasons |= dict.fromkeys(lacking.to_pylist(), f"its {name} is null or not finite")
-    unknown = pc.invert(pc.fill_null(pc.is_in(rows["status"], pa.array(STATES)), False))
-    reasons |= dict.fromkeys(rows["trial_id"].filter(unknown).to_pylist(), "its status is unknown")
-    if reasons:
-        rows = rows.filter(pc.invert(pc.is_in(rows["trial_id"], pa.array(list(reasons)))))
-    return rows, [Unreadable(f"trials/{trial_id}.parquet", reason) for trial_id, reason in reasons.items()]
-
-
 def _plan(
     study: Mapping[str, Any], stored: Collection[str]
 ) -> tuple[list[Request], list[dict[str, Any]], frozenset[str], Grid]:
@@ -340,7 +318,7 @@ def _lambda1_converged(trials: pd.DataFrame, spectra: pd.DataFrame, split: str) 
 
 def _labels(trial_id: str, own: list[str] | None, grid: Grid) -> list[str]:
     planned = grid.get(trial_id)
-    return list(planned.regimes) if planned else list(own or ["unlabelled"])
+    return list((planned.regimes if planned else own) or ["unlabelled"])
 
 
 def _tracked(epochs: pd.DataFrame) -> pd.DataFrame:
@@ -351,13 +329,6 @@ def _tracked(epochs: pd.DataFrame) -> pd.DataFrame:
 def _attacks(frame: pd.DataFrame) -> pd.DataFrame:
     """The attacks with the names that `StudyTable.attacks` describes."""
     names = frame["attack"].to_numpy(copy=True)
-    settings = frame[["attack", "newton_steps", "newton_tolerance"]]
-    usual = (settings["newton_steps"] == NEWTON_STEPS) & (settings["newton_tolerance"] == NEWTON_TOLERANCE)
-    newton = settings["newton_steps"].notna() & ~usual
-    names[newton] = [
-        f"{attack} ({steps:.0f} steps, {tolerance:g})"
-        for attack, steps, tolerance in settings[newton].itertuples(index=False, name=None)
-    ]
     other = _other_steps(frame)
     names[other] = [f"pgd ({steps:.0f} steps)" for steps in frame.loc[other, "steps"]]
     return frame.assign(attack=pd.Series(names, dtype=object))
@@ -401,15 +372,6 @@ def versions(trials: pd.DataFrame) -> dict[str, list[str]]:
     """Package -> the versions of it that wrote these rows."""
     seen: dict[str, set[str]] = {}
     for text in trials["versions"].dropna().unique():
-        for package, version in _noted_versions(text).items():
+        for package, version in json.loads(text).items():
             seen.setdefault(str(package), set()).add(str(version))
     return {package: sorted(found) for package, found in sorted(seen.items())}
-
-
-def _noted_versions(text: str) -> dict[str, Any]:
-    """The versions noted in a row; none if another program wrote something else there."""
-    try:
-        noted = json.loads(text)
-    except ValueError:
-        return {}
-    return noted if isinstance(noted, dict) else {}

@@ -86,6 +86,16 @@ def departures(values: Mapping[str, Any], fields: Iterable[str]) -> list[str]:
     return [said(name, values[name]) for name in told if not pd.isna(values[name]) and values[name] != PLAIN[name]]
 
 
+def departs(ours: Mapping[Any, Any], paper: Mapping[str, Any], fields: Iterable[str]) -> list[str]:
+    """How settings differ from a paper's: ["1,000 instead of 60,000 training images"]; None and NaN are equal."""
+    values = {field: [None if pd.isna(of[field]) else of[field] for of in (ours, paper)] for field in fields}
+    return [
+        f"{value_text(own)} instead of {value_text(its)} {label(field)}"
+        for field, (own, its) in values.items()
+        if own != its
+    ]
+
+
 def phrase(text: str) -> str:
     """Text with the identifiers in it written as the papers do: "lr_bs against lr" is "LR/BS against LR"."""
     if text in REGIME_NAMES:

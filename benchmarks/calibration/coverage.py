@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
+from scipy import special
 
 from analysis.reports.environments import sign_errors
 from analysis.statistics.correlations import kendall_tau_b, repeated_measures_correlation
@@ -17,7 +17,6 @@ from analysis.statistics.intervals import (
     clopper_pearson,
     continuity_tau,
     fisher_z_interval,
-    mean_interval,
     random_effects,
 )
 from analysis.statistics.sample_tests import (
@@ -110,30 +109,11 @@ def pairwise_ninety(rng: Random, *, seeds: int = 3, noise: float | Floats = NOIS
     return low <= 3 * SLOPE <= high
 
 
-def proportion(n: int, p: Floats) -> Floats:
-    """Exact coverage of Clopper-Pearson's interval at each `p`: how probable the counts are whose interval has it."""
-    k = np.arange(n + 1)
-    low, high = clopper_pearson(k, np.full(n + 1, n))
-    held = (low[None, :] <= p[:, None]) & (p[:, None] <= high[None, :])
-    return np.asarray(np.where(held, stats.binom.pmf(k[None, :], n, p[:, None]), 0.0).sum(axis=1), dtype=float)
-
-
 def seeds_accuracy(rng: Random, *, seeds: int = 3) -> bool:
     """Whether Clopper-Pearson limits of the images of all seeds hold the expected accuracy over seeds."""
     networks = np.clip(0.4 + NOISE / 100 * rng.normal(size=seeds), 0, 1)
     low, high = clopper_pearson(rng.binomial(10_000, networks).sum(), 10_000 * seeds)
     return bool(low <= 0.4 <= high)
-
-
-def attack_ratio(rng: Random, *, seeds: int = 3) -> bool:
-    """Whether Student's interval of the mean attack ratio holds: adversarial and clean accuracy share seed noise."""
-    shared = rng.normal(size=seeds)
-    clean = 0.75 + 0.01 * (0.7 * shared + 0.7 * rng.normal(size=seeds))
-    ratio = 0.5 + 0.02 * (0.3 * shared + 0.95 * rng.normal(size=seeds))
-    images = 10_000
-    right = rng.binomial(images, clean)
-    found = mean_interval(rng.binomial(right, ratio) / right)
-    return bool(found.low <= 0.5 <= found.high)
 
 
 def sign_error_interval(rng: Random, *, seeds: int, slope: float, environments: int, shared: float = 0.0) -> Held:

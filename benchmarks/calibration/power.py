@@ -8,7 +8,7 @@ from itertools import product
 
 import pandas as pd
 
-from analysis.claims.tests import paired
+from analysis.claims.claim_tests import paired
 from analysis.statistics.association_tests import unrelated
 from analysis.statistics.sample_tests import contrast, falls_from_peak, flat, larger_in_size, no_difference, trend
 from analysis.statistics.thresholds import UNRELATED_TAU

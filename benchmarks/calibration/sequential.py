@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.claims.claim_tests import on_sound_cells
 from analysis.claims.curves import Curve
 from analysis.claims.looks import together
 from analysis.claims.stratum import Stratum
-from analysis.claims.tests import on_sound_cells
 from analysis.reports.counterexamples import COUNTEREXAMPLE, judge_pairs, over_looks, testable_pairs
-from analysis.statistics.intervals import clopper_pearson
-from analysis.statistics.thresholds import FLOOR, LOOK_SHARES, LOOKS
+from analysis.statistics.intervals import at_floor
+from analysis.statistics.thresholds import LOOK_SHARES, LOOKS
 from analysis.tables.pairs import pair_up
 from benchmarks.calibration.verdicts import Case, curves
 from benchmarks.calibration.worlds import (
@@ -72,7 +72,7 @@ def at_look(curve: Curve, seeds: int) -> Curve:
         return seen
     _, cell, count = np.unique(seen.sample.batch_size, return_inverse=True, return_counts=True)
     correct = np.bincount(cell, weights=np.nan_to_num(seen.sample.value) / 100 * IMAGES)
-    floor = clopper_pearson(correct.round(), IMAGES * count).high < FLOOR
+    floor = at_floor(correct.round(), IMAGES * count)
     return replace(seen, flag=np.where(floor[cell], "floor", "").astype(object))
 
 

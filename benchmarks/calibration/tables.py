@@ -19,7 +19,6 @@ from benchmarks.calibration.verdicts import (
     FLOOR_CASES,
     NOISES,
     ONE_NETWORK,
-    STRATA,
     false_association,
     rates,
     reached,
@@ -75,16 +74,12 @@ def rate(hits: int, n: int) -> str:
 
 
 def verdicts(scale: float) -> Iterator[str]:
-    """Wrong verdicts, claim by claim and world by world; first the highest rate of each."""
+    """Wrong verdicts, claim by claim: the highest rate of each."""
     studies = max(round(100 * scale), 5)
-    lines: list[str] = []
     highest: dict[tuple[str, ...], dict[bool, Highest]] = {}
     for case, (world, noise) in [*product(CASES, NOISES.items()), *((case, FLOOR) for case in FLOOR_CASES)]:
         found = [rates(case, noise, k, studies, rng("verdict", case.claim, case.planted, world, k)) for k in ERRORS]
         name: tuple[str, ...] = (case.claim, case.planted, case.verdict)
-        if any(one[rule][0] for one in found for rule in one):
-            shares = (", ".join(f"{100 * one[rule][0] / one[rule][1]:.1f}" for one in found) for rule in found[0])
-            lines.append(f"| {' | '.join((*name, world, *shares))} |")
         for rule in found[0]:
             n = found[0][rule][1]
             single = rule == ONE_NETWORK
@@ -96,12 +91,6 @@ def verdicts(scale: float) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|"
     for name, worst in highest.items():
         yield f"| {' | '.join(name)} | {worst[True]} | {worst[False]} |"
-    yield f"\nAll worlds, in percent, with 3, 5 and 12 seeds: of {studies * STRATA} networks, and of {studies} claims"
-    yield "about six networks (one suffices to support it, or to refute it) and about most of four settings. Where a"
-    yield "case and a world have no line, the wrong verdict was never reached.\n"
-    yield "| claim | planted | wrong verdict | world | one network | six networks | most of 4 settings |"
-    yield "|---|---|---|---|---|---|---|"
-    yield from lines
     enough = tuple(k for k in LOOKS if k > MIN_SEEDS_TO_PERMUTE)
     yield f"\n| unrelated over seeds, p <= .05 (%) | {_seeds(enough)} | n |"
     yield f"|---|{'---|' * len(enough)}---|"
@@ -210,12 +199,6 @@ def coverage(scale: float) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for (name, rest, nominal, n), by_size in lines.items():
         yield f"| {name} | {rest} | {nominal} | {'; '.join(by_size)} | {n} |"
-    yield "\n| interval of a proportion (exact) | n | least | mean |"
-    yield "|---|---|---|---|"
-    shares = np.linspace(0.02, 0.98, 97)
-    for n in (6, 12, 30):
-        held = 100 * c.proportion(n, shares)
-        yield f"| Clopper-Pearson | {n} | {held.min():.1f} % | {held.mean():.1f} % |"
 
 
 def _covered(scale: float) -> Iterator[tuple[str, str, int, c.Held]]:
@@ -236,8 +219,6 @@ def _covered(scale: float) -> Iterator[tuple[str, str, int, c.Held]]:
         world = f"{seeds} seeds"
         _, at_one = c.both(partial(c.paired, seeds=seeds), n, rng("paired", seeds))
         yield "paired difference by seed", world, 95, at_one
-        ratio = c.count(partial(c.attack_ratio, seeds=seeds), n, rng("r", seeds))
-        yield "attack ratio, mean over seeds", world, 95, ratio
         images = c.count(partial(c.seeds_accuracy, seeds=seeds), n, rng("images", seeds))
         yield "Clopper-Pearson of all seeds' images, as if it were over seeds", world, 95, images
     for seeds, slope in product(LOOKS, (0.0, 0.5, -0.5)):

@@ -8,16 +8,16 @@ from functools import partial
 
 import numpy as np
 
+from analysis.claims.claim_tests import Decide, on_sound_cells, paired
 from analysis.claims.curves import Curve
 from analysis.claims.measures import FGSM
 from analysis.claims.rules import Rule, existential, most, universal
 from analysis.claims.stratum import Stratum
-from analysis.claims.tests import Decide, on_sound_cells, paired
 from analysis.reports.associations import mean_residuals
 from analysis.statistics.association_tests import fall_together, opposed, unrelated
 from analysis.statistics.correlations import over_seeds
 from analysis.statistics.estimates import Decision, Finding, Reach, Sample
-from analysis.statistics.intervals import clopper_pearson, logit_accuracy
+from analysis.statistics.intervals import at_floor, logit_accuracy
 from analysis.statistics.sample_tests import (
     contrast,
     end_to_end_by_seed,
@@ -26,10 +26,11 @@ from analysis.statistics.sample_tests import (
     flat,
     larger_in_size,
     no_difference,
+    no_fall,
     no_gain,
     trend,
 )
-from analysis.statistics.thresholds import FLOOR, ROBUST_DELTA, UNRELATED_TAU
+from analysis.statistics.thresholds import ROBUST_DELTA, UNRELATED_TAU
 from benchmarks.calibration.worlds import ACCURACY, IMAGES, LAMBDA_NOISE, SIZES, Floats, Noise
 
 STRATA = 6
@@ -51,7 +52,7 @@ def curves(rng: Random, means: Floats, noise: Noise, seeds: int, *, images: int 
     if images:
         correct = rng.binomial(images, np.clip(values / 100, 0, 1))
         values, linear = 100 * correct / images, logit_accuracy(correct, images)
-        flagged = clopper_pearson(correct.sum(axis=2), images * correct.shape[2]).high < FLOOR
+        flagged = at_floor(correct.sum(axis=2), images * correct.shape[2])
     run, finite = noise.runs(rng, means.shape, values.shape[2])
     values, linear = (np.where(finite, numbers, np.nan) for numbers in (values, linear))
     seed = np.broadcast_to(np.arange(values.shape[2]), values.shape)
@@ -79,7 +80,7 @@ class Case:
         verdict: the verdict that is counted: here one that contradicts the truth.
         decide: the test, of as many curves as there are `arms`.
         arms: the planted means of each curve, shape (sizes,), in percent.
-        falls: as `analysis.claims.tests.Test.falls`.
+        falls: as `analysis.claims.claim_tests.ClaimTest.falls`.
         curvature: the first arm is log2 lambda1, which has no images.
         printed: the curve is compared with one printed number at each size, of one run with the same noise.
         noise: instead of that of the worlds, where the case is about small accuracies.
@@ -158,6 +159,7 @@ PEAK = np.array([-2.0, -1, 0, -0.75, -1.5, -2.25, -3])
 INTO_FLOOR = np.array([6.5, 6.4, 6.2, 6.0, 5.8, 0.3, 0.2])
 NEAR_FLOOR = np.array([2.9, 2.6, 2.3, 2.0, 1.7, 1.4, 1.2])
 BELOW_DELTA = np.full(len(SIZES), 2.9)
+RISE = np.array([0.0, 2, 4, 6, 8, 10, 10])
 AT_FLOOR = np.full(len(SIZES), 0.3)
 QUIET = Noise(0.2)
 SHARPER = np.arange(len(SIZES), dtype=float)
@@ -180,6 +182,7 @@ def _at(sizes: tuple[int, ...], decide: Decide) -> Decide:
 
 _FALLS = partial(trend, claimed=-1, delta=DELTA)
 _FLAT = partial(flat, delta=DELTA)
+_NO_FALL = partial(no_fall, delta=DELTA)
 _MORE = _paired(contrast, claimed=1)
 _SAME = _paired(no_difference)
 _NO_GAIN = _paired(no_gain, claimed=1)
@@ -214,6 +217,9 @@ CASES = (
     ),
     Case("flat", "a step of delta at the largest size", "supported", _FLAT, (LEVEL + DELTA * LAST,)),
     Case("flat", "flat", "refuted", _FLAT, (LEVEL,)),
+    Case("falls nowhere", "a fall by delta at the largest size", "supported", _NO_FALL, (LEVEL - DELTA * LAST,)),
+    Case("falls nowhere", "rises, then falls by delta", "supported", _NO_FALL, (LEVEL + RISE - DELTA * LAST,)),
+    Case("falls nowhere", "flat", "refuted", _NO_FALL, (LEVEL,)),
     Case("higher at equal batch", "no difference", "supported", _MORE, (LEVEL, LEVEL)),
     Case("higher at equal batch", "higher by delta", "refuted", _MORE, (LEVEL, LEVEL + DELTA)),
     Case("the same at every batch", "delta at one size", "supported", _SAME, (LEVEL, LEVEL + DELTA * LAST)),
@@ -259,6 +265,7 @@ FLOOR_CASES = (
         partial(falls_from_peak, delta=DELTA), (NEAR_FLOOR,), falls=True, noise=QUIET,
     ),
     Case("flat", "2.9 to 1.2 %", "supported", _FLAT, (NEAR_FLOOR,), noise=QUIET),
+    Case("falls nowhere", "2.9 to 1.2 %", "supported", _NO_FALL, (NEAR_FLOOR,), noise=QUIET),
     Case("higher at equal batch", "2.9 % on both", "refuted", _MORE, (BELOW_DELTA,) * 2, noise=QUIET),
     Case("the same at every batch", "2.9 % on both", "supported", _SAME, (BELOW_DELTA,) * 2, noise=QUIET),
     Case("gains nothing", "2.9 % on both", "supported", _NO_GAIN, (BELOW_DELTA,) * 2, noise=QUIET),

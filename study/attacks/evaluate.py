@@ -16,6 +16,7 @@ from study.arithmetic import full_precision
 from study.attacks import ATTACKS
 from study.attacks.inputs import PROBE_SIZE, check_epsilon, check_split
 from study.attacks.losses import LOSSES, forward_backward
+from study.attacks.spec import AttackSpec
 from study.autograd import graph_bytes
 from study.pixels import as_pixels, batches
 
@@ -135,15 +136,8 @@ def attack_split(
             epsilon, images, labels, model or source refused by `study.attacks.inputs`; logits that are not finite on
             some adversarial image.
     """
-    spec = _named(ATTACKS, "attack", attack)
-    used: dict[str, Any] = {**spec.settings, **(settings or {})}
-    if unknown := [name for name in used if name not in spec.settings]:
-        taken = f"only {', '.join(spec.settings)}" if spec.settings else "no settings"
-        raise ValueError(f"{attack} takes {taken}, not {', '.join(unknown)}: leave out what it does not take")
-    run = partial(spec.run, **used)
-    loss_function = _named(LOSSES, "loss", loss)
-    if spec.loss and loss != spec.loss:
-        raise ValueError(f"{attack} follows a loss of its own: pass loss={spec.loss!r}, not {loss!r}")
+    spec, used = _resolved(attack, loss, settings or {})
+    run = partial(spec.run, **used, epsilon=epsilon, loss=LOSSES[loss], generator=generator)
     check_epsilon(epsilon)
     check_split(model, x, y)
     attacked = model
@@ -158,7 +152,7 @@ def attack_split(
     started = time.perf_counter()
     correct_batches, finite_batches = [], []
     for pixels, labels in batches(attacked, x, y, batch_size):
-        adversarial = run(attacked, pixels, labels, epsilon=epsilon, loss=loss_function, generator=generator)
+        adversarial = run(attacked, pixels, labels)
         with torch.no_grad():
             logits = model(as_pixels(model, adversarial))
         correct_batches.append(logits.argmax(dim=1) == labels.to(logits.device))
@@ -189,6 +183,19 @@ def attack_split(
         seconds=seconds,
         correct_bits=np.packbits(correct.numpy()).tobytes(),
     )
+
+
+def _resolved(attack: str, loss: str, settings: Mapping[str, float]) -> tuple[AttackSpec, dict[str, Any]]:
+    """An attack with all its settings; ValueError for names, settings or a loss that it does not have."""
+    spec = _named(ATTACKS, "attack", attack)
+    used: dict[str, Any] = {**spec.settings, **settings}
+    if unknown := [name for name in used if name not in spec.settings]:
+        taken = f"only {', '.join(spec.settings)}" if spec.settings else "no settings"
+        raise ValueError(f"{attack} takes {taken}, not {', '.join(unknown)}: leave out what it does not take")
+    _named(LOSSES, "loss", loss)
+    if spec.loss and loss != spec.loss:
+        raise ValueError(f"{attack} follows a loss of its own: pass loss={spec.loss!r}, not {loss!r}")
+    return spec, used
 
 
 def images_at_once(model: nn.Module, x: Tensor, y: Tensor) -> int:

@@ -33,7 +33,8 @@ class PerImage:
 
     def only(self, kept: Tensor) -> Self:
         """Those of the images that the mask `kept` (n,) names."""
-        return type(self)(*(getattr(self, one.name)[kept] for one in fields(self)))
+        places = kept.nonzero().squeeze(1)  # a GPU is waited for here, once, not in each field
+        return type(self)(*(getattr(self, one.name)[places] for one in fields(self)))
 
 
 def linf_ball_in_box(x: Tensor, epsilon: float | Tensor) -> tuple[Tensor, Tensor]:

@@ -153,7 +153,8 @@ def _bisect(state: _State, fooled: Tensor) -> Tensor:
     state.high = torch.where(nearer, distance, state.high)
     bounded = state.high < math.inf
     over = ~fooled & (state.step >= STEPS)
-    # a radius counts as safe when an attack from the nearest misclassified iterate failed, and one from the image
+    # Once an adversarial iterate is known, a radius counts as safe only after two attacks failed in it: one started
+    # from the nearest such iterate, one from the clean image.
     failed = over & (state.from_image | ~bounded)
     again = over & ~failed
     state.low = torch.where(failed, state.epsilon, state.low)

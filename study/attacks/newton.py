@@ -15,6 +15,7 @@ from study.autograd import (
     curvature_root,
     error_probabilities,
     gradient_at_input,
+    images_with_jacobian,
     largest_eigenvalue,
     margin_jacobian,
 )
@@ -28,10 +29,6 @@ NEWTON_TOLERANCE = 0.1
 
 FLAT = 1e-12
 """H counts as 0 along a direction p where p'Hp <= FLAT lambda1 ||p||^2: that is rounding, and iterations stop there."""
-
-MEMORY_BYTES = 2**28
-"""For the margins' Jacobian and its float64 copy: so many images are processed together, 700 of CIFAR-10 or 70 of
-CIFAR-100."""
 
 
 def fhsm(
@@ -49,20 +46,8 @@ def fhsm(
 
     With one Newton step it equals FGSM, bit for bit. An image whose gradient is exactly 0 is not moved.
 
-    Args:
-        model: maps pixels in [0, 1] to logits (n, classes), each image by itself.
-        x: images (n, ...) in [0, 1], on the model's device and in its dtype.
-        y: true classes (n,), int64.
-        epsilon: radius of the max-norm ball, in pixel units.
-        loss: loss whose gradient is g; H is the cross-entropy's.
-        generator: not used.
-        newton_steps, newton_tolerance: see `newton_direction`, which also defines H.
-
-    Returns:
-        Adversarial images of the shape of x; x itself is not changed.
-
-    Raises:
-        ValueError: newton_steps below 1 or newton_tolerance outside (0, 1).
+    The generator is not used; epsilon is the radius of the max-norm ball, in pixel units. The other arguments and the
+    errors are those of `newton_direction`. Returns images of the shape of x, which is not changed.
 
     Source: Yao et al. 2018 (arXiv:1802.08241), section 2 and Table 5, FHSM.
     """
@@ -138,7 +123,7 @@ def newton_direction(
     with torch.enable_grad():
         logits = model(leaf)
         value = loss(logits, y).sum()
-    at_once = max(1, MEMORY_BYTES // (logits.shape[1] * x[0].numel() * (x.element_size() + 8)))
+    at_once = images_with_jacobian(x, logits.shape[1])
     if len(x) > at_once:
         del logits, value  # and with them the graph
         pieces = [

@@ -19,6 +19,7 @@ from study.autograd import (
     curvature_root,
     error_probabilities,
     gradient_at_input,
+    images_with_jacobian,
     largest_eigenvalue,
     margin_jacobian,
     twice_differentiable,
@@ -27,10 +28,7 @@ from study.curvature.inputs import check
 from study.pixels import as_pixels, batches
 
 BATCH_SIZE = 512
-"""Most inputs in a batch."""
-
-MEMORY_BYTES = 2**28
-"""Budget for the margins' Jacobian of a batch and its float64 copy; it may make batches smaller."""
+"""Most inputs in a batch; that of their Jacobian may be smaller."""
 
 DENSE_DIMENSION = 1024
 """Up to this number of pixels the full Hessian is computed, in seconds. MNIST has 784 pixels, CIFAR 3,072."""
@@ -93,11 +91,10 @@ def input_curvature(model: nn.Module, x: Tensor, y: Tensor) -> InputCurvature:
         ValueError: a model in training mode, one that cuts the graph to its input, or data that does not fit.
     """
     check(model, x, y)
-    like = next(model.parameters())
+    one = as_pixels(model, x[:1])
     with torch.no_grad():
-        n_classes = model(as_pixels(model, x[:1])).shape[1]
-    bytes_per_input = n_classes * x[0].numel() * (like.element_size() + 8)
-    batch_size = min(BATCH_SIZE, max(1, MEMORY_BYTES // bytes_per_input))
+        n_classes = model(one).shape[1]
+    batch_size = min(BATCH_SIZE, images_with_jacobian(one, n_classes))
     lambda1, gradient_norm = [], []
     for pixels, labels in batches(model, x, y, batch_size):
         pixels.requires_grad_(True)

@@ -13,7 +13,7 @@ from torch.nn import functional
 from study.arithmetic import full_precision
 from study.autograd import call_with
 from study.curvature.inputs import check, pieces, trainable
-from study.pixels import CHUNK, batches
+from study.pixels import batches
 
 LINE_OFFSETS: tuple[float, ...] = tuple(k / 40 for k in range(-20, 21))
 """Distances along a unit direction: 41 from -.5 to .5. Source: Yao et al. 2018 (arXiv:1802.08241), Figures 2, 6, 8, 12
@@ -49,12 +49,6 @@ def line(model: nn.Module, direction: Tensor, offsets: Sequence[float], x: Tenso
 
     Raises:
         ValueError: for a model in training mode, data that does not fit, or a direction of another shape or length.
-
-    Example:
-        >>> model = nn.Linear(1, 2).eval()
-        >>> along_a_bias = torch.tensor([0.0, 0.0, 1.0, 0.0])
-        >>> line(model, along_a_bias, [-0.1, 0.0, 0.1], torch.zeros(4, 1), torch.zeros(4, dtype=torch.long)).shape
-        torch.Size([3])
     """
     step = _unit_direction(model, direction, "direction")
     return torch.stack([_loss(model, _moved(model, offset * step), x, y) for offset in offsets])
@@ -155,7 +149,7 @@ def _loss(model: nn.Module, weights: Mapping[str, Tensor], x: Tensor, y: Tensor)
     some = next(iter(weights.values()))
     total = torch.zeros((), dtype=torch.float64, device=some.device)
     with full_precision():
-        for inputs, labels in batches(model, x, y, CHUNK):
+        for inputs, labels in batches(model, x, y):
             logits = call_with(model, weights, inputs)
             total += functional.cross_entropy(logits.double(), labels, reduction="sum")
     return total.cpu() / len(y)

@@ -76,12 +76,6 @@ class HessianOperator:
     Raises:
         ValueError: if any module is in training mode, no parameter is trainable, `chunk_size` or `memory_fraction` is
             out of range, or the sizes or dtypes of x and y do not fit.
-
-    Example:
-        >>> model = nn.Linear(3, 2).eval()
-        >>> operator = HessianOperator(model, torch.eye(3), torch.tensor([0, 1, 0]))
-        >>> operator.dim, operator.matvec(torch.ones(8)).shape
-        (8, torch.Size([8]))
     """
 
     def __init__(

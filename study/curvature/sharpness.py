@@ -20,7 +20,7 @@ from study.autograd import FIRST_CHECK, INERTIA, RISING, SHORTER, SHORTEST, call
 from study.curvature.inputs import check, pieces, trainable
 from study.curvature.operator import HessianOperator, NotFiniteError
 from study.curvature.stochastic import spectral_density, trace
-from study.pixels import CHUNK, batches
+from study.pixels import batches
 
 ADAPTIVE_BATCH, ADAPTIVE_STEPS = 128, 20
 """Images whose loss one change of the weights raises (the m of m-sharpness), and steps of the search for it. Source:
@@ -192,7 +192,7 @@ def relative_flatness(model: nn.Module, x: Tensor, y: Tensor) -> float:
     products = torch.zeros((), dtype=torch.float64, device=some.device)
     try:
         with torch.no_grad(), full_precision():
-            for inputs, _ in batches(model, x, y, CHUNK):
+            for inputs, _ in batches(model, x, y):
                 found.clear()
                 logits = model(inputs)
                 if not (found and (torch.equal(found[0][2], logits) or not logits.isfinite().all())):

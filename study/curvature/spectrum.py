@@ -33,16 +33,11 @@ def top_eigenvalues(
     Source: Yao et al. 2018 (arXiv:1802.08241), sections 2 and 3.1, equation 3.
 
     Args:
-        model: in eval mode, maps inputs (n, ...) to logits (n, classes). It is not changed.
-        x: inputs (N, ...), uint8 (scaled to [0, 1]) or floating point, on any device.
-        y: labels (N,), integers.
+        model, x, y, memory_fraction: as for `HessianOperator`.
         generator: draws the subset, then the starting vector.
-        count: number of eigenvalues.
-        tolerance: relative residual at which Lanczos' method stops.
-        max_matvecs: budget of Hessian-vector products.
+        count, tolerance, max_matvecs: as for `study.curvature.lanczos.lanczos`.
         subset_size: number of inputs drawn without replacement; None: all of them.
         keep_vectors: also return the eigenvectors, in the order of `model.parameters()`.
-        memory_fraction: share of the free memory that may be used, such as a trial's share of its GPU.
 
     Returns:
         EigenResult; for a network whose output or Hessian is not finite, NaN without eigenvectors.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class OwnImages:
         Raises:
             DataError: there are no images, or none that can be used.
         """
-        path = data_dir / Path(self.path).expanduser()
+        path = data_dir / os.path.expanduser(self.path)  # noqa: PTH111 (Path.expanduser raises RuntimeError)
         found = _find(path)
         labels = found.labels
         if len(labels) < 2 or labels.min() < 0:

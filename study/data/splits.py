@@ -25,12 +25,6 @@ class Splits:
     test_x: Images
     test_y: Labels
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all arrays."""
-        arrays = (self.train_x, self.train_y, self.val_x, self.val_y, self.test_x, self.test_y)
-        return sum(array.nbytes for array in arrays)
-
 
 def fixed_permutation(seed: int, count: int) -> npt.NDArray[np.intp]:
     """A permutation of range(count) that is the same in every release of numpy.

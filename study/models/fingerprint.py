@@ -7,8 +7,9 @@ It is not the source text, which may change without the function, and stay while
 - what the network answers to fixed images when its weights are fixed numbers. Those come from numpy's raw bits, which
   are the same everywhere, and not from the initialization, under which a branch that starts at 0 would say nothing.
 
-All of it is computed on the CPU. Processors round differently, so numbers are compared with a tolerance. Not noticed is
-what neither layers nor answers in eval mode show, such as the rate of `F.dropout` inside a `forward`.
+All of it is computed on the CPU. Processors round differently, so numbers are compared with a tolerance. A change that
+shows neither in layer attributes nor in eval-mode outputs, such as the rate of `F.dropout` inside `forward`, goes
+unnoticed.
 """
 
 from __future__ import annotations

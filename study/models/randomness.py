@@ -14,7 +14,7 @@ from study.arithmetic import one_thread
 from study.models.dropout import set_dropout_generator
 
 
-def check_network(model: nn.Module, image_shape: tuple[int, int, int], num_classes: int) -> None:
+def check_network(model: nn.Module, image_shape: tuple[int, int, int], num_classes: int, *, images: int = 2) -> None:
     """Refuse a network whose passes no seed repeats, or whose outputs are not logits, by a pass in each mode.
 
     In training mode layers may draw from torch's global generators, which training seeds (`study.training.loop`), but
@@ -24,6 +24,7 @@ def check_network(model: nn.Module, image_shape: tuple[int, int, int], num_class
         model: on the CPU; its buffers may change. It is left in training mode.
         image_shape: (channels, height, width).
         num_classes: number of logits.
+        images: size of the minibatch that it is tried on.
 
     Raises:
         ValueError: the network draws such numbers, has a lazy layer (`nn.LazyLinear`), cannot take the images, or
@@ -33,13 +34,13 @@ def check_network(model: nn.Module, image_shape: tuple[int, int, int], num_class
     if lazy:
         raise ValueError(f"it has a {lazy[0]}, whose weights no seed draws: state the size that this layer takes")
     set_dropout_generator(model, torch.Generator())
-    images = torch.zeros(2, *image_shape)
+    pixels = torch.zeros(images, *image_shape)
     for training in (False, True):
         model.train(training)
         with torch.random.fork_rng(devices=[]), torch.no_grad(), one_thread():
             before = _states()
             try:
-                logits = model(images)
+                logits = model(pixels)
             except Exception as error:
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 raise ValueError(f"it cannot take images of shape {image_shape}: {reason}") from error
@@ -51,9 +52,11 @@ def check_network(model: nn.Module, image_shape: tuple[int, int, int], num_class
             remedy = "use study.models.Dropout, or draw with torch" if training else "draw only while self.training"
             raise ValueError(f"it draws from {drew[0]}'s global generator {when}: {remedy}")
         shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        if shape != (2, num_classes):
+        if shape != (images, num_classes):
             when = "training" if training else "eval"
-            raise ValueError(f"it returns {shape} for 2 images in {when} mode, not logits (2, {num_classes})")
+            raise ValueError(
+                f"it returns {shape} for {images} images in {when} mode, not logits ({images}, {num_classes})"
+            )
 
 
 def _states() -> dict[str, Any]:

@@ -17,10 +17,10 @@ class SelectiveBackprop(SGD):
 
     Selected images wait in a queue until they fill a batch of the incoming size, which is then one step on their mean
     loss; the images left at an epoch's end give one smaller step. With beta 0 everything is selected: SGD. As in the
-    authors' code, a minibatch's losses are compared with a history that already contains them (its last `history` ones,
-    where it has more). In the first epoch every
-    image is used, which fills the history. The losses for the selection are computed in eval mode (our choice: the
-    selection then neither draws dropout masks nor changes batch normalization's running statistics).
+    authors' code, the history already contains the current minibatch's losses when they are ranked; only the newest
+    `history` losses are kept. In the first epoch every image is used, which fills the history. The losses for the
+    selection are computed in eval mode (our choice: the selection then neither draws dropout masks nor changes batch
+    normalization's running statistics).
 
     Source: Jiang et al. 2019 (arXiv:1910.00762), with beta 3 and 1024 losses (our choices); Choudhary (2020), eq. 8,
     whose CDF differs from the fraction below in ties only: here images whose loss is 0 in float32 are never selected.

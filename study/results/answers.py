@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Literal
 
 from search_spaces import (
-    ATTACK_SETTINGS,
     HEADLINE_ATTACKS,
     PGD_STEPS,
     AttackProbe,
@@ -27,7 +27,7 @@ LOSS_SUFFIXES = {"ce": "", "stable": "_stable"}
 """Loss -> end of the name of its headline columns."""
 
 ENTRIES = {
-    "attacks": ("attack", "epsilon", "loss", "split", "source", "steps", "newton_steps", "newton_tolerance"),
+    "attacks": ("attack", "epsilon", "loss", "split", "source", "steps"),
     "spectra": ("split", "subset_size", "eigenvalues", "tolerance", "draw", "method"),
     "landscapes": ("kind", "split", "subset_size", "hessian_size"),
     "sharpness": ("measure", "subset_size", "split", "radius"),
@@ -52,26 +52,13 @@ def answered_probes(row: Row) -> frozenset[Probe]:
 
 
 def _attack(entry: Row) -> AttackProbe:
-    """Rows from before a setting existed lack it; they were made with its default."""
-    names = ATTACK_SETTINGS.get(entry["attack"], ())
-    return AttackProbe(
-        entry["attack"],
-        entry["epsilon"],
-        entry["loss"],
-        entry["split"],
-        source=entry.get("source") or "self",
-        **{name: entry[name] for name in names if entry.get(name) is not None},
-    )
+    probe = AttackProbe(entry["attack"], entry["epsilon"], entry["loss"], entry["split"], entry["source"])
+    return replace(probe, steps=entry["steps"]) if probe.attack == "pgd" else probe
 
 
 def _spectrum(entry: Row) -> SpectrumProbe:
-    return SpectrumProbe(
-        entry["split"],
-        entry["subset_size"],
-        len(entry["eigenvalues"]),
-        tolerance=entry["tolerance"],
-        draw=entry.get("draw") or 0,
-    )
+    count = len(entry["eigenvalues"])
+    return SpectrumProbe(entry["split"], entry["subset_size"], count, entry["tolerance"], entry["draw"])
 
 
 def _landscape(entry: Row) -> LandscapeProbe:
@@ -97,7 +84,7 @@ def headline(row: Row) -> dict[str, float | None]:
     None: not attacked so at this epsilon, but perhaps at another.
     Of PGD with several numbers of steps the published one counts, else the largest.
     """
-    own = [a for a in row["attacks"] or () if a["split"] == "test" and (a.get("source") or "self") == "self"]
+    own = [a for a in row["attacks"] or () if a["split"] == "test" and a["source"] == "self"]
     attacks = [attack for attack in own if attack["attack"] in HEADLINE_ATTACKS and attack["loss"] in LOSS_SUFFIXES]
     epsilon = headline_epsilon(row["dataset"], (attack["epsilon"] for attack in attacks))
     columns: dict[str, float | None] = {}

@@ -269,7 +269,7 @@ class Results:
         """
         try:
             content = self._storage.read("study.json")
-            study: dict[str, Any] = {} if content is None else _decode_json(content)
+            study: dict[str, Any] = {} if content is None else json.loads(content)
         except (ValueError, OSError) as error:
             raise RecordsError(f"{self.location}/study.json is damaged ({error}); {_RENAME}") from error
         requests = study.get("requests", []) if isinstance(study, dict) else None
@@ -289,7 +289,7 @@ class Results:
 
     def read_gpu_shares(self) -> Any:
         """What was measured of trials on GPUs, by kind of trial. Raises ValueError if the file is damaged."""
-        return _decode_json(self._storage.read("gpu_shares.json") or b"{}")
+        return json.loads(self._storage.read("gpu_shares.json") or b"{}")
 
     def write_gpu_shares(self, shares: Mapping[str, Any]) -> None:
         """Replace what was measured of trials on GPUs."""
@@ -301,7 +301,7 @@ class Results:
         None if no command runs here, or if the file is damaged.
         """
         try:
-            lock = _decode_json(self._storage.read("run.json") or b"null")
+            lock = json.loads(self._storage.read("run.json") or b"null")
         except ValueError:
             return None
         if not isinstance(lock, dict) or not isinstance(lock.get("at"), float) or not isinstance(lock.get("pid"), int):
@@ -340,7 +340,7 @@ class Results:
             yield "study.json", str(error)
         for name in ("run.json", "gpu_shares.json"):
             try:
-                _decode_json(self._storage.read(name) or b"{}")
+                json.loads(self._storage.read(name) or b"{}")
             except (ValueError, OSError) as error:
                 yield name, f"damaged, and therefore ignored: {error}"
         copy = self._read_copy()
@@ -421,11 +421,3 @@ def decode_arrays(content: bytes) -> dict[str, npt.NDArray[Any]]:
             return {name: stored[name] for name in stored.files}
     except Exception as error:  # numpy, zipfile and zlib raise many kinds, a header of 72 TiB a MemoryError
         raise digests.DamagedError(f"damaged: {error}") from error
-
-
-def _decode_json(content: bytes) -> Any:
-    """Raises ValueError for what is not JSON, or nested too deeply."""
-    try:
-        return json.loads(content)
-    except RecursionError as error:
-        raise ValueError(error) from None

@@ -53,7 +53,7 @@ ATTACK = pa.struct(
             "loss that the attack raises: ce, float32 cross-entropy as published, or stable, without its rounding",
         ),
         _field("split", pa.string(), "images attacked: train or test"),
-        _field("source", pa.string(), "whose weights made the images: self (null in old rows) or parent"),
+        _field("source", pa.string(), "whose weights made the images: self or parent"),
         _field(
             "epsilon",
             pa.float64(),
@@ -81,7 +81,7 @@ SPECTRUM = pa.struct(
     [
         _field("split", pa.string(), "images of the loss: train or test"),
         _field("subset_size", pa.int32(), "images of the loss", "images"),
-        _field("draw", pa.int32(), "number of the subset among those of its size (null in old rows: 0)"),
+        _field("draw", pa.int32(), "number of the subset among those of its size"),
         _field("eigenvalues", pa.list_(pa.float64()), "of the Hessian of the mean cross-entropy, by magnitude"),
         _field("residuals", pa.list_(pa.float64()), "of each eigenpair, relative to the largest magnitude"),
         _field("method", pa.string(), "algorithm: lanczos"),
@@ -235,9 +235,7 @@ PROVENANCE = (
     _field("device", pa.string(), "device trained on"),
     _field("dtype", pa.string(), "number format of the weights"),
     _field("threads", pa.int32(), "CPU threads"),
-    _field(
-        "replicas", pa.int32(), "most networks trained as one program with it, itself included (null in old rows: 1)"
-    ),
+    _field("replicas", pa.int32(), "most networks trained as one program with it, itself included"),
     _field("replayed", pa.bool_(), "whether training replayed a recorded step (a CUDA graph)"),
     _field("deterministic", pa.bool_(), "whether all kernels were deterministic"),
     _field("started_at", pa.timestamp("us", tz="UTC"), "start, UTC"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
@@ -25,7 +26,8 @@ WARM_UP_STEPS = 3
 """Eager steps before the capture: they create the optimizer's moments and let the libraries choose their kernels."""
 
 TOLERANCE = 1e-2
-"""Largest relative difference between the change a replay makes and that of the eager step; rounding is far below."""
+"""Largest accepted relative difference between the change that a replayed step and the eager step make. Rounding is
+orders of magnitude smaller."""
 
 
 @cache
@@ -52,14 +54,30 @@ class CudaGraphs:
         Returns:
             A function that replays the work, and the tensor that holds its result after each replay.
         """
-        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        graph, stream, pool = torch.cuda.CUDAGraph(), torch.cuda.current_stream(), torch.cuda.graph_pool_handle()
         try:
-            with torch.cuda.graph(graph, stream=_capture_stream()):
+            with torch.cuda.graph(graph, pool, stream=_capture_stream()):
                 result = work()
         except Exception:
             torch.cuda.set_stream(stream)
+            _end_failed_capture(pool)
             raise
         return graph.replay, result
+
+
+def _end_failed_capture(pool: tuple[int, int]) -> None:
+    """Tell torch's allocator and generator that a capture is over.
+
+    Up to 2.12 torch does not when it fails (https://github.com/pytorch/pytorch/pull/180395), and then the next
+    `empty_cache` raises, and the next draw from that generator. Nothing public ends a capture's use of its pool. Where
+    torch has ended it, the first call raises, and nothing is left to do.
+    """
+    device = torch.cuda.current_device()
+    with suppress(AttributeError, RuntimeError):
+        torch._C._cuda_endAllocateToPool(device, pool)
+        torch._C._cuda_releasePool(device, pool)
+        generator = torch.cuda.default_generators[device]
+        generator.graphsafe_set_state(generator.clone_state())
 
 
 class GraphedStep:
@@ -67,8 +85,8 @@ class GraphedStep:
 
     The first replay is verified: from the same weights and masks, its losses and its changes to the weights, buffers
     and moments of each network must agree with the eager step's. If the capture fails or they disagree, one warning
-    says why (and `not_replayed` holds it), and all steps run eagerly. A step whose result is not finite verifies
-    nothing; then the next one is compared.
+    says why (and `not_replayed` holds it), and all steps run eagerly. A network whose step is not finite shows nothing:
+    the others are compared, and without any the next step is.
     """
 
     def __init__(
@@ -148,30 +166,34 @@ class GraphedStep:
         state = self._state()
         before = _copy(state)
         replayed_loss, replayed = captured.replay(*inputs).clone(), _copy(state)
-        for kind, values in zip(state, before, strict=True):
-            for tensor, value in zip(kind, values, strict=True):
-                tensor.copy_(value)
+        for network, values in zip(state, before, strict=True):
+            for kind, own in zip(network, values, strict=True):
+                for tensor, value in zip(kind, own, strict=True):
+                    tensor.copy_(value)
         loss = self._descend(*inputs)
-        # A tensor that was not finite before, such as a mask of -inf in a buffer, shows nothing.
-        changes = [
-            [change for change in zip(*kind, strict=True) if change[2].isfinite().all()]
-            for kind in zip(replayed, state, before, strict=True)
+        changes = [list(map(_changes, *network)) for network in zip(replayed, state, before, strict=True)]
+        finite = [
+            place
+            for place, (own_loss, kinds) in enumerate(zip(loss.view(-1), changes, strict=True))
+            if own_loss.isfinite() and all(eager.isfinite().all() for kind in kinds for _, eager, _ in kind)
         ]
-        changes.append([(replayed_loss, loss, torch.zeros_like(loss))])
-        if not all(bool(eager.isfinite().all()) for kind in changes for _, eager, _ in kind):
+        if not finite:
             return loss
-        differences = [_difference(kind) for kind in changes]
+        losses = (replayed_loss.view(-1)[finite], loss.view(-1)[finite], torch.zeros_like(loss.view(-1)[finite]))
+        differences = [_difference([losses]), *(_difference(kind) for place in finite for kind in changes[place])]
         self._verified = all(difference <= TOLERANCE for difference in differences)
         if not self._verified:
             self._run_eagerly(f"a replay differed from the eager step by {max(differences):.0e} of the step's size")
         return loss
 
-    def _state(self) -> list[list[Tensor]]:
-        """The tensors that a step changes: for each network a list of weights, one of buffers and one of moments."""
+    def _state(self) -> list[list[list[Tensor]]]:
+        """The tensors that a step changes: of each network its weights, its buffers and its moments."""
         return [
-            [tensor.detach() for tensor in kind]
+            [
+                [tensor.detach() for tensor in kind]
+                for kind in (optimizer.model.parameters(), optimizer.model.buffers(), optimizer.moments())
+            ]
             for optimizer in self._optimizers
-            for kind in (optimizer.model.parameters(), optimizer.model.buffers(), optimizer.moments())
         ]
 
     def _run_eagerly(self, reason: str) -> None:
@@ -200,11 +222,20 @@ def _global_states(device: torch.device) -> list[Tensor]:
     return [torch.get_rng_state(), *on_gpu]
 
 
-def _copy(state: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
-    return [[tensor.clone() for tensor in kind] for kind in state]
+def _copy(state: Sequence[Sequence[Sequence[Tensor]]]) -> list[list[list[Tensor]]]:
+    return [[[tensor.clone() for tensor in kind] for kind in network] for network in state]
 
 
-def _difference(changes: Sequence[tuple[Tensor, Tensor, Tensor]]) -> float:
+Change = tuple[Tensor, Tensor, Tensor]
+"""A tensor after the replay, after the eager step, and before."""
+
+
+def _changes(replayed: Sequence[Tensor], eager: Sequence[Tensor], before: Sequence[Tensor]) -> list[Change]:
+    """Of one kind. A tensor that was not finite before, such as a mask of -inf in a buffer, shows nothing."""
+    return [change for change in zip(replayed, eager, before, strict=True) if change[2].isfinite().all()]
+
+
+def _difference(changes: Sequence[Change]) -> float:
     """Norm of replayed - eager relative to that of eager - before, over all floating-point tensors, given in threes."""
     off = size = torch.zeros((), dtype=torch.float64)
     for one, other, start in changes:

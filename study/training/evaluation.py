@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from study.pixels import CHUNK, batches
+from study.pixels import batches
 from study.training.precision import computing_in
 
 
@@ -35,7 +35,7 @@ def evaluate(model: nn.Module, x: Tensor, y: Tensor, *, precision: str = "float3
     loss = torch.zeros((), dtype=torch.float64, device=x.device)
     correct = torch.zeros((), dtype=torch.int64, device=x.device)
     confidence = torch.zeros((), dtype=torch.float64, device=x.device)
-    for pixels, labels in batches(model, x, y, CHUNK):
+    for pixels, labels in batches(model, x, y):
         with computing_in(precision, model):
             logits = model(pixels)
         loss += F.cross_entropy(logits.double(), labels, reduction="sum")

@@ -162,16 +162,20 @@ def train(run: TrainingRun, *, train: Split, validation: Split, hooks: Sequence[
     model.train()
     step = _step(run, train[0].shape[1:], dropout)
     with streams.own_global_generators(device) as layers:
+
+        def restart_masks(epoch: int) -> None:
+            streams.restart(dropout, recipe.seed, "dropout", epoch)
+            for generator in layers:
+                streams.restart(generator, recipe.seed, "layers", epoch)
+
         while not run.finished:
             started, epoch = time.perf_counter(), state.epochs_done
             optimizer.learning_rate = recipe.schedule(recipe.learning_rate, epoch)
             batches = partial(minibatches, recipe, train, epoch) if recipe.perturb is None else _no_first_pass
-            for generator in (dropout, *layers):
-                streams.restart(generator, recipe.seed, "dropout", epoch)
+            restart_masks(epoch)
             with computing_in(recipe.precision, model):
                 optimizer.begin_epoch(batches, streams.generator(recipe.seed, "optimizer", epoch, device=device))
-            for generator in (dropout, *layers):  # the steps draw the masks that a first pass drew
-                streams.restart(generator, recipe.seed, "dropout", epoch)
+            restart_masks(epoch)  # the steps draw the masks that a first pass drew
             if isinstance(step, GraphedStep):
                 step.masks.restart()
             random_starts = streams.generator(recipe.seed, "perturb", epoch)

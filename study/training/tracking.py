@@ -16,9 +16,9 @@ from study.training.loop import Split, TrainingRun
 
 MOST_IMAGES, MOST_EPOCHS = 2000, 12
 
-FEWEST_IMAGES, LEAST_IMAGES = 256, 64
-"""Fewer epochs are tracked before there are fewer images than the first number, and none on fewer than the second:
-eigenvalues of few images say little of all."""
+PREFERRED_IMAGES, MINIMUM_IMAGES = 256, 64
+"""With a small budget, fewer epochs are tracked rather than fewer than 256 images; below 64 images nothing is tracked,
+because the eigenvalues of so small a subset say little about the training set."""
 
 PASSES = 32
 """Training passes of one image that tracking takes for each of its images, rounded up. Measured: 5 to 9 Hessian-vector
@@ -92,9 +92,9 @@ def tracked(epochs: int, train_size: int, share: float) -> tuple[int, frozenset[
         share: of the planned training, above 0. A run that reaches its target loss early spends a larger share.
     """
     budget = share * epochs * train_size / PASSES
-    points = max(1, min(MOST_EPOCHS, epochs, int(budget / min(FEWEST_IMAGES, train_size))))
+    points = max(1, min(MOST_EPOCHS, epochs, int(budget / min(PREFERRED_IMAGES, train_size))))
     images = max(1, min(MOST_IMAGES, train_size, int(budget / points)))
-    if images < min(LEAST_IMAGES, train_size):
+    if images < min(MINIMUM_IMAGES, train_size):
         return 0, frozenset()
     if points == 1:
         return images, frozenset({epochs})

@@ -15,7 +15,6 @@ from study.results import answers, checkpoints, provenance
 from study.results.folder import CHECKPOINT_SECONDS, Results
 from study.results.rows import relabel, union
 from study.results.schema import Row
-from study.training.evaluation import evaluate
 from study.training.loop import TrainingRun, train
 from study.trials import pending
 from study.trials.device_data import DeviceData
@@ -103,25 +102,13 @@ def execute(
         train(training.run, train=data.train, validation=data.validation, hooks=hooks)
         trained = training.run.model, training.finish(stored)
     model, row = trained
-    failures: list[tuple[Probe, Exception]] = []
+    failures: Sequence[tuple[Probe, Exception]] = ()
     row = pending.without_lost_arrays(row, results.read_arrays(trial.trial_id))
     planned = pending.unanswered(planned, row)
     if row["status"] == "ok" and planned.probes:
-        started = time.perf_counter()
         splits = {"train": data.train, "test": data.test}
         network = ProbedNetwork(model.eval(), splits, trial.seed, parent, memory_fraction)
-        found = run_probes(network, planned.probes, lambda number: report({"probes_answered": number}))
-        if found.arrays:
-            results.write_arrays(trial.trial_id, found.arrays)
-        for name, entries in found.lists.items():
-            row[name] = [*(row[name] or []), *entries]
-        row |= found.columns
-        if row["train_confidence"] is None:  # a row of an older version
-            of_split = {split: evaluate(model, *images) for split, images in splits.items()}
-            row |= {f"{split}_confidence": of_images.confidence for split, of_images in of_split.items()}
-        row["probe_seconds"] = (row["probe_seconds"] or 0.0) + time.perf_counter() - started
-        row |= answers.headline(row)
-        failures, row["status_reason"] = found.failures, _unanswered(found.failures)
+        failures = _answer(network, planned, row, results, report)
     relabel(row, planned)
     row["finished_at"] = datetime.now(UTC)
     if row["device"] == data.device_name:  # the peak over all runs of this trial on the device that trained it
@@ -131,6 +118,23 @@ def execute(
     if failures:
         raise ProbeError(row["status_reason"]) from failures[0][1]
     return row
+
+
+def _answer(
+    network: ProbedNetwork, planned: Planned, row: Row, results: Results, report: Report
+) -> Sequence[tuple[Probe, Exception]]:
+    """Answer the probes in the row and the trial's arrays; returns those that could not be answered."""
+    started = time.perf_counter()
+    found = run_probes(network, planned.probes, lambda number: report({"probes_answered": number}))
+    if found.arrays:
+        results.write_arrays(planned.trial.trial_id, found.arrays)
+    for name, entries in found.lists.items():
+        row[name] = [*(row[name] or []), *entries]
+    row |= found.columns
+    row["probe_seconds"] = (row["probe_seconds"] or 0.0) + time.perf_counter() - started
+    row |= answers.headline(row)
+    row["status_reason"] = _unanswered(found.failures)
+    return found.failures
 
 
 def _unanswered(failures: Sequence[tuple[Probe, Exception]]) -> str | None:
@@ -191,7 +195,10 @@ def _load_trained(
 
 
 def _with_old_probes(planned: Planned, row: Row | None) -> Planned:
-    """Ask what an old row answers as well: its weights or arrays may be lost, and weights trained now may differ."""
+    """Add the probes that the stored row answers.
+
+    If weights or arrays are lost, retraining may give other weights, and the old answers would not belong to them.
+    """
     if row is None or row["status"] != "ok":
         return planned
     return replace(

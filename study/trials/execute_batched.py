@@ -158,7 +158,7 @@ def _train(
             _store(unfinished.pop(run), results)
 
     train_batched(list(unfinished), train=data.train, validation=data.validation, hooks=[after_epoch])
-    for member in unfinished.values():  # whose checkpoint was of their last epoch
+    for member in unfinished.values():  # had finished in their checkpoint: `train_batched` skips them
         _store(member, results)
 
 

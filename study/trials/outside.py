@@ -18,6 +18,7 @@ from search_spaces.outside import (
     SourceFinder,
     accept,
     dictionary,
+    expanded,
     is_file,
     load_module,
     load_study,
@@ -114,7 +115,7 @@ def bring(grid: str, model: str | None, dataset: str | None, data_folder: Path) 
         texts |= sources(root_of(sys.modules[model.partition(":")[0]]))
     if dataset is not None:
         path, shape = Request.split_dataset(dataset)
-        own = {**own, Request.dataset_name(dataset): OwnImages(Path(path).expanduser().absolute(), shape)}
+        own = {**own, Request.dataset_name(dataset): OwnImages(expanded(path).absolute(), shape)}
     found = {name: _info(name, entry, data_folder) for name, entry in own.items()}
     _add("DATASETS", found, "--dataset" if dataset else grid)
     shipped = {name: replace(info, loader=_in_the_driver) for name, info in found.items()}
@@ -130,6 +131,8 @@ def sized(request: Request) -> Request:
     val_size = info.train_count // VALIDATION_SHARE
     if request.train_size:
         val_size = max(0, min(val_size, info.train_count - request.train_size))
+    else:  # an even number of training images: batch normalization may not train on a last minibatch of one image
+        val_size += (info.train_count - val_size) % 2
     return replace(
         request,
         train_size=request.train_size or info.train_count - val_size,

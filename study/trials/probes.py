@@ -33,7 +33,7 @@ from study.curvature import (
 )
 from study.curvature.landscape import INTERPOLATION_FRACTIONS, LINE_OFFSETS, PLANE_OFFSETS, interpolation, line, plane
 from study.training import streams
-from study.training.gpu_memory import out_of_gpu_memory
+from study.training.gpu_memory import forget, out_of_gpu_memory
 
 LANDSCAPE_DIRECTIONS = 2
 """Eigenvectors that are computed for a Hessian: a line needs the first, a plane both."""
@@ -95,17 +95,18 @@ def run_probes(
     """Answer the probes in a fixed order; `on_answer` is called with the number of answers after each.
 
     Every probe draws from a random stream named by its settings, so its answer does not depend on the other probes.
-    Both losses of an attack share one random start: they differ by the loss alone. It is drawn on the device that
-    attacks, so a GPU's is not a CPU's. A probe that cannot be answered costs no other its answer: its error is among
-    the `failures`. Errors of the storage or for want of a GPU's memory, which may pass, are raised.
+    Both losses of an attack share one random start: they differ by the loss alone. Random starts are drawn on the
+    attacking device, so CPU and GPU starts differ. If a probe fails, its error is added to `failures` and the others
+    still run. Errors that a retry may mend are raised: those of the storage, and of the memory of a shared GPU.
     """
     results = ProbeResults()
     for number, probe in enumerate(sorted(probes, key=lambda probe: tuple(map(str, probe.key))), 1):
         try:
             PROBES[type(probe)](network, probe, results)
         except Exception as error:
-            if isinstance(error, OSError) or out_of_gpu_memory(error):
+            if isinstance(error, OSError) or (out_of_gpu_memory(error) and network.memory_fraction < 1):
                 raise
+            forget(error)
             results.failures.append((probe, error))
         on_answer(number)
     return results

@@ -26,7 +26,7 @@ from study.results.schema import Row
 from study.training import precision, streams
 from study.training.cuda_graph import CudaGraphs
 from study.training.evaluation import evaluate
-from study.training.gpu_memory import out_of_gpu_memory
+from study.training.gpu_memory import forget, out_of_gpu_memory
 from study.training.loop import Perturb, Recipe, TrainingRun
 from study.training.schedules import SCHEDULES
 from study.training.tracking import Tracking, tracked
@@ -67,27 +67,43 @@ def changed_model(trial: Trial) -> str:
 def check(trials: Iterable[Trial]) -> None:
     """Make each kind of model and optimizer that the trials name, once, and try the model on two images.
 
+    Where an epoch's last minibatch has one image, the model is tried on one as well: batch normalization of a map of
+    one pixel cannot train on that.
+
     Raises:
         ValueError: images that a model cannot take, a model that draws random numbers which no trial can seed, or
             settings that an optimizer does not support.
     """
     models: dict[tuple[str, str], nn.Module] = {}
-    seen = set()
+    alone, seen = set(), set()
     for trial in trials:
         info, place = DATASETS[trial.dataset], (trial.model, trial.dataset)
-        kind = (*place, trial.optimizer, trial.momentum, trial.weight_decay)
-        if kind in seen:
-            continue
-        seen.add(kind)
+        last = trial.train_size % trial.batch_size or trial.batch_size
+        shape, classes = info.image_shape, info.num_classes
         if place not in models:
-            shape, classes = info.image_shape, info.num_classes
             models[place] = build(trial.model, image_shape=shape, num_classes=classes, generator=torch.Generator())
             try:
                 check_network(models[place], shape, classes)
             except ValueError as error:
                 raise ValueError(f"model {trial.model}: {error}") from error
+        if last == 1 and place not in alone:
+            alone.add(place)
+            try:
+                check_network(models[place], shape, classes, images=1)
+            except ValueError as error:
+                raise ValueError(
+                    f"model {trial.model} cannot train on the last minibatch of {trial.train_size} images by "
+                    f"{trial.batch_size}, which has one image: {error}; give another --train-size"
+                ) from error
+        kind = (*place, trial.optimizer, trial.momentum, trial.weight_decay)
+        if kind in seen:
+            continue
+        seen.add(kind)
         rates = {"learning_rate": trial.learning_rate, "momentum": trial.momentum, "weight_decay": trial.weight_decay}
-        OPTIMIZERS[trial.optimizer](models[place], **rates)
+        try:
+            OPTIMIZERS[trial.optimizer](models[place], **rates)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"optimizer {trial.optimizer}: {error}") from error
 
 
 OF_TRAINING = ("git_sha", "versions", "started_at", "peak_memory_bytes")
@@ -134,25 +150,13 @@ class TrialTraining:
             momentum=trial.momentum,
             weight_decay=trial.weight_decay,
         )
-        recipe = Recipe(
-            learning_rate=trial.learning_rate,
-            batch_size=trial.batch_size,
-            epochs=trial.epochs,
-            seed=trial.seed,
-            schedule=SCHEDULES[trial.schedule],
-            augmentation=AUGMENTATIONS[trial.augmentation],
-            target_loss=trial.target_loss,
-            perturb=_adversary(trial),
-            graphs=CudaGraphs() if replay and data.device.type == "cuda" else None,
-            precision=trial.precision,
-        )
         self._tracking = None
         if track is not None:
             images, epochs = tracked(trial.epochs, trial.train_size, track)
             if images:
                 self._tracking = Tracking(data.train, images, epochs, memory_fraction)
         self.trial_id = trial.trial_id
-        self.run = TrainingRun(model, optimizer, recipe)
+        self.run = TrainingRun(model, optimizer, _recipe(trial, graphs=replay and data.device.type == "cuda"))
         self._data, self._results, self._num_classes = data, results, DATASETS[trial.dataset].num_classes
         self._fingerprint = fingerprint_of(trial)
         self._parent_sha256 = None if parent is None else checkpoints.weights_sha256(parent)
@@ -181,15 +185,16 @@ class TrialTraining:
         """A hook for the training loop, before `store_checkpoint`: add the epoch's curvature if it is tracked.
 
         Tracking ends, and the trial's log says why, where torch cannot compute it, as with a layer that has no second
-        derivative.
+        derivative, or where a whole GPU is too small for it.
         """
         if self._tracking is None:
             return
         try:
             self._tracking(run)
         except Exception as error:
-            if isinstance(error, OSError) or out_of_gpu_memory(error):
+            if isinstance(error, OSError) or (out_of_gpu_memory(error) and self._tracking.memory_fraction < 1):
                 raise
+            forget(error)
             self._tracking = None
             run.model.train()
             self._results.write_log(self.trial_id, f"the curvature was not tracked: {error}\n")
@@ -205,8 +210,9 @@ class TrialTraining:
     def finish(self, earlier: Row | None = None) -> Row:
         """Evaluate the trained network and return its row; weights and row are stored unless it diverged.
 
-        `earlier`: the row of a training whose weights are lost. If they were these, its answers stay, and its history
-        if more of its epochs were tracked; what describes the training is of this one.
+        `earlier`: the stored row of this trial, if its weights were lost and it was trained again. If the new weights
+        have the same digest, the row keeps its probe answers, and its history if more of its epochs were tracked; the
+        columns OF_TRAINING are those of the new training.
         """
         started = time.perf_counter()
         model, state, data = precision.prepare(self.run.model, "float32"), self.run.state, self._data
@@ -261,18 +267,28 @@ def _epochs_tracked(history: Iterable[Mapping[str, Any]]) -> int:
     return sum(epoch["lambda1"] is not None for epoch in history)
 
 
+def _recipe(trial: Trial, *, graphs: bool) -> Recipe:
+    return Recipe(
+        learning_rate=trial.learning_rate,
+        batch_size=trial.batch_size,
+        epochs=trial.epochs,
+        seed=trial.seed,
+        schedule=SCHEDULES[trial.schedule],
+        augmentation=AUGMENTATIONS[trial.augmentation],
+        target_loss=trial.target_loss,
+        perturb=_adversary(trial),
+        graphs=CudaGraphs() if graphs else None,
+        precision=trial.precision,
+    )
+
+
 def _adversary(trial: Trial) -> Perturb | None:
     """The attack that replaces a trial's minibatches, on cross-entropy as published; None for natural training.
 
     Source: Yao et al. 2018 (arXiv:1802.08241), section 3.3.
-
-    Raises:
-        ValueError: the trial names an attack that does not exist.
     """
     if trial.adversarial_training == "none":
         return None
-    if trial.adversarial_training not in ATTACKS:
-        raise ValueError(f"unknown attack {trial.adversarial_training!r}; valid: {', '.join(ATTACKS)}")
     attack = ATTACKS[trial.adversarial_training].run
 
     def perturb(model: nn.Module, x: Tensor, y: Tensor, random_starts: torch.Generator) -> Tensor:

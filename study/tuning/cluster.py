@@ -1,4 +1,4 @@
-"""The Ray cluster that trials run on: joining it, whether the trials and their data fit, and how its GPUs are used."""
+"""The Ray cluster that trials run on: joining it, whether the trials fit, and how its GPUs are used."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from ray.autoscaler.v2.schema import NodeInfo
 from ray.autoscaler.v2.sdk import get_cluster_status
 from ray.exceptions import RayError
 
-from study.data import Splits
-from study.trials.device_data import DataKey
 from study.tuning.cpus import usable_cpus
 from study.tuning.ends import (
     exit_without_ray,
@@ -31,7 +29,7 @@ from study.tuning.ends import (
 from study.tuning.settings import ClusterError, RunSettings
 
 Node = Mapping[str, float]
-"""Resource -> amount, as Ray counts them; `object_store_memory` in bytes."""
+"""Resource -> amount, as Ray counts them."""
 
 GPU_NODE_SECONDS = 900.0
 """How long to wait for an autoscaler's first node with a GPU. Our choice: machines boot and pull images in minutes."""
@@ -246,24 +244,16 @@ def _wait_for_gpu(cpus: int) -> bool:
     return False
 
 
-def check_capacity(
-    settings: RunSettings, data: Mapping[DataKey, tuple[Splits, str]], precisions: Collection[str]
-) -> None:
-    """Refuse trials or data that the cluster cannot hold; print a line where they have to wait or data are tight.
+def check_capacity(settings: RunSettings, precisions: Collection[str]) -> None:
+    """Refuse trials that the cluster cannot run; print a line where they have to wait.
 
     Raises:
-        ClusterError: a trial needs more than any node has, or arithmetic that none has, or data do not fit into a
-            node's object store.
+        ClusterError: a trial needs more than any node has, or arithmetic that none has.
     """
     check_precision(settings, precisions)
-    capacity = read_capacity()
-    sizes = {f"{key[0]} ({key[1]} to train on)": splits.nbytes for key, (splits, _) in data.items()}
-    for line in (
-        check_trials(capacity, settings.cpus_per_trial, settings.gpus_per_trial),
-        check_data(capacity, sizes),
-    ):
-        if line:
-            print(line, flush=True)
+    waiting = check_trials(read_capacity(), settings.cpus_per_trial, settings.gpus_per_trial)
+    if waiting:
+        print(waiting, flush=True)
 
 
 def check_trials(capacity: Capacity, cpus: int, gpus: float | None) -> str:
@@ -301,40 +291,6 @@ def check_precision(settings: RunSettings, precisions: Collection[str]) -> None:
     """
     if "tf32" in precisions and settings.gpus_per_trial == 0:
         raise ClusterError("--precision tf32 needs NVIDIA GPUs, and these trials get none; leave it out, or take bf16")
-
-
-def check_data(capacity: Capacity, sizes: Mapping[str, int]) -> str:
-    """Refuse data that a node cannot share among its trials; returns a line where not all fit at once, else "".
-
-    Args:
-        capacity: the nodes.
-        sizes: the bytes of each data set's arrays, of which a node keeps one copy in Ray's object store.
-
-    Raises:
-        ClusterError: one of them alone is larger than the object store of some node.
-    """
-    stores = [node["object_store_memory"] for node in capacity.nodes if node.get("object_store_memory")]
-    if not stores or not sizes:
-        return ""
-    store = min(stores)
-    name, largest = max(sizes.items(), key=lambda item: item[1])
-    remedy = "give its nodes more (ray start --object-store-memory BYTES) or its trials less (--train-size N)"
-    if largest > store:
-        raise ClusterError(
-            f"the images of {name} take {_gigabytes(largest)} but Ray's object store on the smallest node is "
-            f"{_gigabytes(store)}: {remedy}"
-        )
-    total = sum(sizes.values())
-    if total > store:
-        return (
-            f"all images take {_gigabytes(total)} and Ray's object store on the smallest node is {_gigabytes(store)}: "
-            f"Ray will move some to its disk and back; to avoid it {remedy}"
-        )
-    return ""
-
-
-def _gigabytes(size: float) -> str:
-    return f"{size / 1e9:.2f} GB"
 
 
 GpuUse = dict[str, tuple[float, float]]

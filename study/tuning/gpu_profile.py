@@ -24,8 +24,9 @@ from study.attacks.evaluate import ON_GPU
 from study.curvature import HessianOperator
 from study.data import DATASETS
 from study.models import build
-from study.pixels import CHUNK
+from study.pixels import images_in_a_pass
 from study.results.folder import Results
+from study.training import precision
 from study.training.gpu_memory import out_of_gpu_memory
 from study.trials.device_data import DeviceData
 from study.trials.execute import execute
@@ -157,15 +158,16 @@ def _time(work: Callable[[], None], meter: Meter) -> tuple[float, float | None]:
 
 
 def _shortened(planned: Planned, data: DeviceData) -> Planned:
-    """One epoch of STEPS steps, and one probe of each kind on test images, except those that need a Hessian.
+    """One epoch, and one probe of each kind on test images, except those that need a Hessian.
 
-    The learning rate is small enough that nothing diverges, and there is no parent.
+    The epoch has STEPS steps, or the images of a whole pass. The learning rate is small enough that nothing diverges,
+    and there is no parent.
     """
     trial = planned.trial
     small = replace(
         trial,
         epochs=1,
-        train_size=min(len(data.train[1]), max(CHUNK, STEPS * trial.batch_size)),
+        train_size=min(len(data.train[1]), max(images_in_a_pass(data.device), STEPS * trial.batch_size)),
         val_size=min(len(data.validation[1]), IMAGES),
         test_size=min(len(data.test[1]), IMAGES),
         learning_rate=1e-6,
@@ -238,7 +240,7 @@ def _hessian(planned: Planned, data: DeviceData, images: int) -> HessianOperator
     stream = torch.Generator().manual_seed(0)
     model = build(planned.trial.model, image_shape=info.image_shape, num_classes=info.num_classes, generator=stream)
     x, y = data.train
-    return HessianOperator(model.to(data.device).eval(), x[:images], y[:images])
+    return HessianOperator(precision.prepare(model.to(data.device), "float32").eval(), x[:images], y[:images])
 
 
 def _multiply(operator: HessianOperator) -> None:

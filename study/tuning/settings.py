@@ -9,7 +9,7 @@ from study.results.folder import CHECKPOINT_SECONDS
 
 
 class ClusterError(Exception):
-    """Ray cannot be started or reached, or its nodes cannot hold the trials or the data."""
+    """Ray cannot be started or reached, or its nodes cannot hold the trials."""
 
 
 class TrackerError(Exception):

@@ -198,12 +198,10 @@ def run_trials(
 
     Args:
         work: the trials, none of which is another's parent.
-        references: the images that they need, as `put` gives them.
-        results: where rows and weights go.
+        references, results, trackers: as for `run_study`.
         progress: is kept up to date, and holds the failures afterwards.
         settings: how trials are executed; with `gpus_per_trial` None, the cluster has GPUs.
         peaks: GPU memory that stored trials took; what is not known of the others is measured first.
-        trackers: what also logs every trial.
         execute_trial: what a worker runs.
         measure: what measures a trial on a GPU.
     """

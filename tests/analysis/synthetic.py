@@ -86,6 +86,7 @@ def _attack(name: str, loss: str, epsilon: float, accuracy: float, trial: Trial)
         "attack": name,
         "loss": loss,
         "split": "test",
+        "source": "self",
         "epsilon": epsilon,
         "norm": "linf",
         "steps": 40 if pgd else 1,
@@ -105,12 +106,14 @@ def _spectrum(split: str, size: int, lambda1: float) -> Row:
     return {
         "split": split,
         "subset_size": size,
+        "draw": 0,
         "eigenvalues": [lambda1],
         "residuals": [1e-3],
         "method": "lanczos",
         "tolerance": 3e-3,
         "matvecs": 9,
         "converged": True,
+        "converged_each": [True],
         "seconds": 2.0,
     }
 

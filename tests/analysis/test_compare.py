@@ -138,6 +138,14 @@ def test_trends_and_verdicts_that_differ_are_named_with_an_interval() -> None:
     assert list(verdicts.loc[("A7", "ce"), ["first", "second", "differs"]]) == ["inconclusive", "refuted", True]
 
 
+def test_effects_of_other_protocols_are_not_compared() -> None:
+    """A has networks of 100 epochs and of 2, B of 100 alone: the last of A's two was compared."""
+    long, short = study(), study(epochs=2, pgd=flat(0.1), fgsm=flat(0.1))
+    both = compare_tables(from_rows([*long, *short]), from_rows(long)).effects
+    assert len(both) > 0 and (both["difference"] == 0).all()
+    assert compare_tables(from_rows(short), from_rows(long)).effects.empty
+
+
 def test_cells_of_other_sizes_are_not_compared() -> None:
     assert cells(study(), study((3, 4, 5), stream=1, epochs=20)).empty
 

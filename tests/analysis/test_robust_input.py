@@ -25,9 +25,11 @@ from analysis.output.page import render
 from analysis.report import main
 from analysis.reports.commands import run_command
 from analysis.tables.measures import WORST
-from analysis.tables.table import from_rows, load, versions
+from analysis.tables.table import from_rows, load
+from search_spaces import Request, plan
 from study.results.folder import Results
 from study.results.schema import ROW_SCHEMA
+from tests.analysis.large_batch import robust
 from tests.analysis.output.browser import CHROMIUM, NO_CHROMIUM, Browser
 from tests.analysis.synthetic import curve_rows, line
 from tests.results.small import write_parquet
@@ -62,6 +64,20 @@ def test_text_that_is_missing_is_no_end_of_the_report(every: int) -> None:
     found = find(from_rows(made))
     assert found.groups
     assert "Report" in render(found, [])
+
+
+@pytest.mark.parametrize("status", ["ok", "failed"])
+def test_a_network_that_was_planned_for_its_children_alone_is_unlabelled(status: str) -> None:
+    """M_ORI of the adversarial regime; the report of one that failed ended in a TypeError."""
+    grid = plan(Request("large_batch", select={"regime": ("adversarial",)}))
+    made = [row for row in robust(seeds=(0,)) if row["trial_id"] in grid]
+    assert made[0]["parent"] is None
+    made[0]["status"] = status
+    table = from_rows(made, grid=grid)
+    assert table.points["regime"].tolist() == ["unlabelled", *["adversarial"] * (len(made) - 1)]
+    said = words(render(find(table), []))
+    assert "unlabelled, m=0.9" in said
+    assert "more were not requested" not in said
 
 
 # -- files ---------------------------------------------------------------------------------------------------
@@ -105,30 +121,6 @@ def test_a_row_of_another_schema_is_left_out_and_one_without_newer_columns_is_ke
 def test_copies_of_a_row_are_no_replicates() -> None:
     once, twice = from_rows(rows()), from_rows(rows() + rows())
     pd.testing.assert_frame_equal(FigureData(once).clean, FigureData(twice).clean)
-
-
-@pytest.mark.parametrize("text", ["not json", "[1, 2]", "3", ""])
-def test_what_another_program_noted_of_its_packages_is_passed_over(text: str) -> None:
-    made = rows()
-    made[0]["versions"] = text
-    assert versions(from_rows(made).trials) == {"torch": ["2.15.0"]}
-
-
-@pytest.mark.parametrize("column", ["batch_size", "epochs", "seed", "momentum", "learning_rate", "status"])
-def test_a_row_without_a_number_or_state_is_named_and_left_out(column: str, tmp_path: Path) -> None:
-    made = rows(seeds=(0,))
-    made[0][column] = None
-    table = load(write(tmp_path, made).location)
-    assert len(table.trials) == len(made) - 1
-    (left_out,) = table.unreadable
-    assert (Path(left_out.name).stem, column in left_out.reason) == (made[0]["trial_id"], True)
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_momentum_that_is_not_finite_is_named_and_left_out(value: float, tmp_path: Path) -> None:
-    made = rows(seeds=(0,))
-    made[0]["momentum"] = value
-    assert len(load(write(tmp_path, made).location).unreadable) == 1
 
 
 @pytest.mark.parametrize("field", ["attack", "loss", "split", "epsilon"])

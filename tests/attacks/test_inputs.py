@@ -123,3 +123,23 @@ def test_every_attack_on_a_split_checks_its_input(name: str, generator: torch.Ge
             attack_split(small_model(), spoilt, y, epsilon=0.1, **settings)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="labels"):
         attack_split(small_model(), x, y[:5], epsilon=0.1, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("change", "refused"), [(1e-6, False), (1e-2, True)])
+def test_on_a_gpu_two_passes_may_differ_by_rounding_alone(change: float, refused: bool) -> None:
+    class Wavers(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.passes = small_model(), 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.passes += 1
+            return self.inner(x) * (1 + change * self.passes)
+
+    x, y = split()
+    if refused:
+        with pytest.raises(ValueError, match="answers the same input differently"):
+            check_split(Wavers().eval().cuda(), x, y)
+    else:
+        check_split(Wavers().eval().cuda(), x, y)

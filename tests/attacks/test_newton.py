@@ -119,7 +119,7 @@ def test_images_processed_in_pieces_get_the_same_directions(
     network.double()
     x, y = few[0][:50].double(), few[1][:50]
     whole = newton_direction(network, x, y, loss=LOSSES["stable"])
-    monkeypatch.setattr("study.attacks.newton.MEMORY_BYTES", 10**6)
+    monkeypatch.setattr("study.autograd.JACOBIAN_BYTES", 10**6)
     pieces = newton_direction(network, x, y, loss=LOSSES["stable"])
     torch.testing.assert_close(whole, pieces, rtol=1e-6, atol=1e-12 * float(whole.abs().max()))
 

@@ -15,14 +15,21 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def outcomes(out: Path) -> dict[str, str]:
     """How each part ended, without its seconds."""
-    lines = (line.partition(": ") for line in (out / "log.txt").read_text().splitlines())
-    return {name: outcome.partition(" (")[0] for name, _, outcome in lines if outcome}
+    lines = (line.partition(": ") for line in (out / "log.txt").read_text().splitlines() if line.startswith("--- "))
+    return {name.removeprefix("--- "): outcome.partition(" (")[0] for name, _, outcome in lines if outcome}
+
+
+def output(out: Path, name: str) -> str:
+    """What a part wrote."""
+    text = (out / "log.txt").read_text()
+    return text[text.index(f"--- {name}\n") : text.index(f"--- {name}: ")].partition("\n")[2]
 
 
 def test_a_part_that_fails_or_hangs_costs_only_itself(tmp_path: Path) -> None:
     run = partial(device_check.run, tmp_path)
     assert not run("fails", ["-c", "print('first'); raise SystemExit('planted')"], 20)
-    assert not run("hangs", ["-c", "import time; print('here'); time.sleep(60)"], 5)
+    stubborn = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('here'); time.sleep(60)"
+    assert not run("hangs", ["-c", stubborn], 5)
     assert not run("late", ["-c", "print('never')"], -1.0)
     assert run("works", ["-c", "print('done')"], 20)
     assert outcomes(tmp_path) == {
@@ -31,14 +38,22 @@ def test_a_part_that_fails_or_hangs_costs_only_itself(tmp_path: Path) -> None:
         "late": "stopped after 0 s",
         "works": "ok",
     }
-    output = [(tmp_path / f"{name}.txt").read_text() for name in ("fails", "hangs", "late", "works")]
-    assert output == ["first\nplanted\n", "here\n", "", "done\n"]
+    assert [path.name for path in tmp_path.iterdir()] == ["log.txt"]
+    assert (output(tmp_path, "fails"), output(tmp_path, "works")) == ("first\nplanted\n", "done\n")
+    assert output(tmp_path, "hangs") == "here\n"
+
+
+def test_a_part_whose_time_is_up_is_interrupted_so_that_it_can_say_what_failed(tmp_path: Path) -> None:
+    waits = "import time\ntry: time.sleep(60)\nexcept KeyboardInterrupt: print('as pytest: what failed')"
+    assert not device_check.run(tmp_path, "tests", ["-c", waits], 5)
+    assert outcomes(tmp_path) == {"tests": "stopped after 5 s"}
+    assert output(tmp_path, "tests") == "as pytest: what failed\n"
 
 
 def test_what_a_part_started_ends_with_it(tmp_path: Path) -> None:
     started = "import subprocess, sys, time; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); p.wait()"
     assert not device_check.run(tmp_path, "hangs", ["-c", started], 5)
-    pid = int((tmp_path / "hangs.txt").read_text())
+    pid = int(output(tmp_path, "hangs").split()[0])
     for _ in range(100):
         try:
             os.kill(pid, 0)
@@ -62,4 +77,5 @@ def test_the_whole_check_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ended = outcomes(tmp_path)
     assert next(iter(ended)) == "tests" and list(ended)[-1] == "trials"
     assert not any("failed" in outcome for outcome in ended.values())
+    assert {path.name for path in tmp_path.iterdir()} == {"log.txt", "rows.parquet"}
     assert len(load(str(tmp_path / "rows.parquet")).trials) == 9

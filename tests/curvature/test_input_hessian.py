@@ -59,12 +59,16 @@ def test_nothing_cancels_for_a_sample_whose_probability_rounds_to_one(margin: fl
 
 
 @pytest.mark.parametrize(
-    ("limit", "value"), [("BATCH_SIZE", 5), ("BATCH_SIZE", 1), ("MEMORY_BYTES", 20_000), ("MEMORY_BYTES", 1)]
+    ("limit", "value"),
+    [
+        *(("curvature.input_hessian.BATCH_SIZE", size) for size in (5, 1)),
+        *(("autograd.JACOBIAN_BYTES", size) for size in (20_000, 1)),
+    ],
 )
 def test_batches_do_not_change_the_values(limit: str, value: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model, (x, y) = conv_relu(), images(12)
     whole = input_curvature(model, x, y)
-    monkeypatch.setattr(f"study.curvature.input_hessian.{limit}", value)
+    monkeypatch.setattr(f"study.{limit}", value)
     cut = input_curvature(model, x, y)
     torch.testing.assert_close(cut.lambda1, whole.lambda1, rtol=1e-12, atol=0)
     torch.testing.assert_close(cut.gradient_norm, whole.gradient_norm, rtol=1e-12, atol=0)

@@ -159,7 +159,7 @@ def test_the_model_is_not_changed_even_by_an_error() -> None:
 
 @pytest.mark.parametrize("chunk_size", [1, 7, 20, 1000])
 def test_any_chunk_size_gives_the_loss_of_one_full_batch(chunk_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("study.curvature.landscape.CHUNK", chunk_size)
+    monkeypatch.setattr("study.pixels.CHUNK", chunk_size)
     x, y = images(20)
     model, v = conv_relu(), unit(277)
     truth = functional.cross_entropy(model(x), y).item()

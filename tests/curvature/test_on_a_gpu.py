@@ -4,17 +4,24 @@ import pytest
 import torch
 from torch import Tensor
 
-from study.curvature import SHARPNESS, HessianOperator, SharpnessSettings, measure_sharpness, top_eigenvalues
+from study.curvature import (
+    SHARPNESS,
+    HessianOperator,
+    SharpnessSettings,
+    input_curvature,
+    measure_sharpness,
+    top_eigenvalues,
+)
 from study.models import build
 
 
-def problem(name: str, device: str) -> tuple[torch.nn.Module, Tensor, Tensor]:
+def problem(name: str, device: str, classes: int = 10) -> tuple[torch.nn.Module, Tensor, Tensor]:
     """A new network in eval mode with a few random images."""
     shape = (1, 28, 28) if name == "m1_20" else (3, 32, 32)
-    model = build(name, image_shape=shape, num_classes=10, generator=torch.Generator().manual_seed(0)).eval()
+    model = build(name, image_shape=shape, num_classes=classes, generator=torch.Generator().manual_seed(0)).eval()
     draws = torch.Generator().manual_seed(1)
     x = torch.randint(256, (24, *shape), generator=draws, dtype=torch.uint8)
-    return model.to(device), x.to(device), torch.randint(10, (24,), generator=draws).to(device)
+    return model.to(device), x.to(device), torch.randint(classes, (24,), generator=draws).to(device)
 
 
 @pytest.mark.gpu
@@ -40,6 +47,14 @@ def test_lambda1_on_a_gpu_is_that_of_a_cpu() -> None:
     )
     assert found.converged
     assert found.eigenvalues[0] == pytest.approx(expected.eigenvalues[0], rel=1e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("classes", [10, 100])
+def test_input_curvature_on_a_gpu_is_that_of_a_cpu(classes: int) -> None:
+    expected, found = (input_curvature(*problem("m1_20", device, classes)) for device in ("cpu", "cuda"))
+    assert found.mean_lambda1 == pytest.approx(expected.mean_lambda1, rel=1e-2)
+    assert found.mean_gradient_norm == pytest.approx(expected.mean_gradient_norm, rel=1e-3)
 
 
 @pytest.mark.gpu

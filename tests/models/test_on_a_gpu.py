@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from study.arithmetic import full_precision
 from study.models import MODELS, build, set_dropout_generator
+from study.training.precision import prepare
 
 ON_MNIST = ("m1", "m1_20", "m1_8", "m1_lenet", "stdcnn")
 
@@ -26,7 +27,7 @@ def test_a_network_on_a_gpu_has_the_logits_and_gradient_of_a_cpu(name: str) -> N
     shape = (1, 28, 28) if name in ON_MNIST else (3, 32, 32)
     on_cpu = build(name, image_shape=shape, num_classes=10, generator=torch.Generator().manual_seed(0))
     x, y = torch.rand(8, *shape, generator=torch.Generator().manual_seed(1)), torch.arange(8)
-    on_gpu = copy.deepcopy(on_cpu).cuda()
+    on_gpu = prepare(copy.deepcopy(on_cpu).cuda(), "float32")
     with full_precision():
         expected, found = logits_and_gradient(on_cpu, x, y), logits_and_gradient(on_gpu, x.cuda(), y.cuda())
     for one, other in zip(found, expected, strict=True):

@@ -81,6 +81,19 @@ def test_outputs_that_are_no_logits_are_refused() -> None:
         check_network(network(nn.ReLU()), (1, 5, 5), 3)
 
 
+def test_a_plan_whose_last_minibatch_is_one_image_is_refused_where_the_model_cannot_train_on_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def normalised(*, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(784), nn.Linear(784, num_classes))
+
+    monkeypatch.setattr("study.models.MODELS", {**MODELS, "normalised": normalised})
+    check([trial(model="normalised", batch_size=size) for size in (8, 16, 120, 200)])
+    check([trial(batch_size=1), trial(batch_size=7)])
+    with pytest.raises(ValueError, match=r"model normalised cannot train on the last minibatch of 120 images by 17, w"):
+        check([trial(model="normalised", batch_size=size) for size in (16, 17)])
+
+
 def test_a_plan_with_such_a_model_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def careless(*, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
         return nn.Sequential(nn.Flatten(), AlwaysDropped(), nn.Linear(784, num_classes))

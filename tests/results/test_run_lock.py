@@ -106,7 +106,7 @@ def test_a_lock_of_another_machine_that_is_released_meanwhile_is_taken_at_once(
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "null", '{"pid": 1}', '{"at": "now", "pid": 1}', '{"at": NaN, "pid": 1}', "[" * 100_000]
+    "content", ["", "{", "[]", "null", '{"pid": 1}', '{"at": "now", "pid": 1}', '{"at": NaN, "pid": 1}']
 )
 def test_a_damaged_lock_is_ignored(results: Results, tmp_path: Path, content: str) -> None:
     (tmp_path / "run.json").write_text(content)

@@ -17,7 +17,10 @@ from search_spaces import (
     merge,
     plan,
 )
+from search_spaces.grid import build
 from search_spaces.probe import LOSSES
+from search_spaces.smoke import DIGITS, SMOKE
+from search_spaces.space import Curve, lambda1_probes
 
 
 def test_natural_training_has_354_cells_and_1062_trials() -> None:
@@ -68,6 +71,18 @@ def test_measures_are_asked_by_name_beside_or_instead_of_the_grids_own_probes() 
     assert not (targeted in probes("all") or minimal in probes("all"))  # the papers' grids stay as published
     with pytest.raises(GridError, match=r"--probes 'apgdt' is not one of .*did you mean 'apgd_t'"):
         probes("all,apgdt")
+
+
+def test_an_attack_asked_by_name_has_an_epsilon_where_the_grid_attacks_nothing() -> None:
+    def probes(dataset: str, epsilons: tuple[float, ...] | None = None) -> frozenset[Probe]:
+        cell = replace(DIGITS, dataset=dataset)
+        space = replace(SMOKE, curves=(Curve("lr", (cell,)),), seeds=(0,), probes=lambda1_probes)
+        return next(iter(build(Request("own", probes="apgd_t", epsilons=epsilons), [space]).values())).probes
+
+    assert probes("mnist") == {AttackProbe("apgd_t", 0.3, "dlr")}
+    assert probes("cats", (0.1,)) == {AttackProbe("apgd_t", 0.1, "dlr")}
+    with pytest.raises(GridError, match="--probes apgd_t needs --epsilons: this grid does not attack cats"):
+        probes("cats")
 
 
 def test_epsilons_narrow_the_attacks_and_nothing_else() -> None:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 
 from study.training.batched import train_batched
-from study.training.cuda_graph import WARM_UP_STEPS, CudaGraphs, Work
+from study.training.cuda_graph import WARM_UP_STEPS, CudaGraphs, Work, _capture_stream
+from study.training.gpu_memory import out_of_gpu_memory, release
 from study.training.loop import TrainingRun, train
 from study.training.precision import prepare
 from study.training.schedules import SCHEDULES
@@ -152,6 +153,56 @@ def test_a_replay_must_be_right_for_every_network_by_itself(rates: tuple[float, 
     assert runs[1].state.history[-1].train_loss == pytest.approx(alone.state.history[-1].train_loss, rel=1e-3)
 
 
+def test_a_network_that_diverges_does_not_keep_the_others_from_being_replayed() -> None:
+    runs = [
+        graphed(StandIn(networks=2), learning_rate=rate, batch_size=10, seed=seed, epochs=1)
+        for seed, rate in enumerate((1e30, 0.0005))
+    ]
+    trained_together(runs)
+    assert runs[0].state.diverged and runs[1].state.replayed
+
+
+def test_a_failed_capture_gives_back_its_pool_and_torchs_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[tuple[object, ...]] = []
+
+    class Failing:
+        """`torch.cuda.graph` until torch 2.12: its end raises the error of the capture, and ends nothing."""
+
+        def __init__(self, graph: object, pool: object, *, stream: object) -> None:
+            done.append(("begin", pool))
+
+        def __enter__(self) -> None:
+            return
+
+        def __exit__(self, *error: object) -> None:
+            raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+
+    stand_ins = {
+        "CUDAGraph": lambda: None,
+        "graph": Failing,
+        "graph_pool_handle": lambda: (0, 7),
+        "current_stream": lambda: "before",
+        "Stream": lambda: "of captures",
+        "set_stream": lambda stream: done.append(("stream", stream)),
+        "current_device": lambda: 0,
+        "default_generators": [torch.Generator()],
+    }
+    for name, stand_in in stand_ins.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    for name in ("_cuda_endAllocateToPool", "_cuda_releasePool"):
+        monkeypatch.setattr(torch._C, name, lambda *of, name=name: done.append((name, *of)), raising=False)
+    _capture_stream.cache_clear()
+    with pytest.raises(RuntimeError, match="previous error during capture"):
+        CudaGraphs().capture(lambda: torch.zeros(()))
+    _capture_stream.cache_clear()
+    assert done == [
+        ("begin", (0, 7)),
+        ("stream", "before"),
+        ("_cuda_endAllocateToPool", 0, (0, 7)),
+        ("_cuda_releasePool", 0, (0, 7)),
+    ]
+
+
 def test_running_out_of_memory_in_a_capture_is_raised() -> None:
     class Full(StandIn):
         def capture(self, work: Work) -> Captured:
@@ -161,10 +212,45 @@ def test_running_out_of_memory_in_a_capture_is_raised() -> None:
         trained(graphed(Full()))
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cusolver error: CUSOLVER_STATUS_ALLOC_FAILED, when calling `cusolverDnCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "GET was unable to find an engine to execute this computation",
+    ],
+)
+def test_a_full_gpu_is_recognised_by_what_each_library_says_of_it(message: str) -> None:
+    assert out_of_gpu_memory(RuntimeError(message))
+    assert not out_of_gpu_memory(RuntimeError("CUDA error: an illegal memory access was encountered"))
+
+
 def on_cuda(name: str) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Random training and validation images on the GPU."""
     x, y = torch.randint(256, (512, *image_shape(name)), dtype=torch.uint8).cuda(), torch.randint(10, (512,)).cuda()
     return (x, y), (x[:9], y[:9])
+
+
+@pytest.mark.gpu
+def test_after_a_failed_capture_a_gpu_frees_its_memory_draws_and_captures_again() -> None:
+    ones = torch.ones(2**26, device="cuda")
+    release()
+    before = torch.cuda.memory_reserved()
+
+    def reads_on_the_host() -> Tensor:
+        doubled = 2 * ones
+        return doubled / float(doubled.sum())
+
+    with pytest.raises(RuntimeError):
+        CudaGraphs().capture(reads_on_the_host)
+    release()
+    assert torch.cuda.memory_reserved() < before + ones.nbytes
+    assert torch.rand(4, device="cuda").isfinite().all()
+    replay, result = CudaGraphs().capture(lambda: 2 * ones)
+    replay()
+    assert bool((result == 2).all())
 
 
 @pytest.mark.gpu

@@ -66,7 +66,7 @@ def test_evaluation_does_not_depend_on_chunks_and_leaves_the_mode(monkeypatch: p
     x, y = tensors().train
     set_dropout_generator(model, streams.generator(0))
     whole = evaluate(model, x, y)
-    monkeypatch.setattr("study.training.evaluation.CHUNK", 7)
+    monkeypatch.setattr("study.pixels.CHUNK", 7)
     pieces = evaluate(model, x, y)
     assert whole.accuracy == pieces.accuracy
     assert whole.loss == pytest.approx(pieces.loss, rel=1e-6)
@@ -146,6 +146,22 @@ def test_a_first_pass_changes_no_bit() -> None:
     augmented(ours, LooksThenTrains(ours, learning_rate=0.05))
     augmented(plain, SGD(plain, learning_rate=0.05))
     assert same_bits(ours, plain)
+
+
+def test_dropout_of_the_package_and_of_torch_draw_different_masks() -> None:
+    with drawing_from(streams.generator(0)):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), Dropout(0.5), nn.Dropout(0.5))
+    kept: list[Tensor] = []
+
+    def note(layer: nn.Module, inputs: object, output: Tensor) -> None:
+        if layer.training:
+            kept.append((output != 0).float().mean())
+
+    for layer in model[2:]:
+        layer.register_forward_hook(note)
+    augmented(model, SGD(model, learning_rate=0.05), epochs=1)
+    assert float(torch.stack(kept[0::2]).mean()) == pytest.approx(0.5, abs=0.05)
+    assert float(torch.stack(kept[1::2]).mean()) == pytest.approx(0.25, abs=0.05)
 
 
 def test_steps_and_gradients_are_the_optimizers_counts() -> None:

@@ -7,11 +7,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
-from search_spaces import AttackProbe, GridError, InputCurvatureProbe, InputHessianProbe, Request, plan
+from search_spaces import GRIDS, AttackProbe, GridError, InputCurvatureProbe, InputHessianProbe, Request, plan
+from search_spaces.outside import accept
 from study.attacks import ATTACKS
 from study.data import DATASETS, load, split
 from study.models import MODELS, fingerprint
@@ -34,6 +36,14 @@ DATASETS = {"mine": OwnImages("mine.npz")}
 BASE = replace(DIGITS, dataset="mine", model="own", train_size=64, val_size=10, test_size=30, epochs=1)
 SPACES = (replace(SMOKE, name="ours", curves=(curve(fixed_rate(0.1), BASE, (16,), 0.0),), seeds=(0,)),)
 """
+
+RESTLESS = (
+    STUDY.replace('model="own"', 'model="own", optimizer="restless"')
+    + """
+def Restless(model, *, learning_rate): pass
+OPTIMIZERS = {"restless": Restless}
+"""
+)
 
 LAYERS = """
 from torch import nn
@@ -110,6 +120,17 @@ def test_options_put_a_model_and_images_in_the_curves_of_a_grid(folder: Path) ->
         plan(Request("natural_training", dataset="mine.npz"))
 
 
+def test_images_of_a_user_leave_no_minibatch_of_one(folder: Path) -> None:
+    write_images(folder / "photos.npz", train=801)
+    options = ["--grid", "smoke", "--model", "torchvision.models:resnet18", "--dataset", "photos.npz@3x32x32"]
+    command = [*options, "--data-dir", str(folder), "--results", str(folder / "r"), "--seeds", "0", "--dry-run"]
+    bring("smoke", None, "photos.npz@3x32x32", folder)
+    whole = sized(Request("smoke", dataset="photos.npz@3x32x32"))
+    assert (whole.train_size, whole.val_size) == (720, 81)
+    assert main([*command, "--train-size", "721"]) == 2
+    assert main(command) == 0
+
+
 def test_installed_functions_are_imported_and_not_sent(folder: Path) -> None:
     outside = bring("smoke", "torchvision.models:resnet18", None, folder)
     assert outside.sources == {}
@@ -173,6 +194,9 @@ def test_a_path_may_hold_an_at() -> None:
         (["--grid", "my.study.py"], "the name of a study file has no dot but that of .py: rename my.study.py"),
         (["--grid", "seedless.py"], "seedless.py: the space ours has no seeds"),
         (["--grid", "curveless.py"], "curveless.py: the space ours has no curves"),
+        (["--grid", "twice.py"], "twice.py: two curves have the label 'lr' but other rates, schedules or parents"),
+        (["--grid", "names.py"], "names.py: REGIME_NAMES is no dictionary from names"),
+        (["--grid", "restless.py"], "optimizer restless: Restless() got an unexpected keyword argument 'momentum'"),
         (["--grid", "wrong.py"], "wrong cannot be imported: NameError: name 'nothing' is not defined (line 2 of "),
         (["--grid", "taken.py"], "taken.py: the package has 'm1' in MODELS already; choose another name"),
         (["--grid", "smoke", "--model", "nets"], "--model 'nets' is not package.module:function"),
@@ -191,16 +215,26 @@ def test_what_cannot_be_used_is_one_line_and_exit_2(
 ) -> None:
     for name, text in {
         "random": "SPACES = ()", "torch": "", "no_spaces": "SPACES = ()", "wrong": "x = 1\nSPACES = nothing\n",
+        "twice": STUDY.replace("curves=(", "curves=(curve(fixed_rate(0.2), BASE, (8, 16), 0.0), "),
+        "names": STUDY + "REGIME_NAMES = ('gentle',)", "restless": RESTLESS,
         "taken": STUDY.replace('"own": hidden', '"m1": hidden'), "my.study": STUDY,
         "seedless": STUDY.replace("seeds=(0,)", "seeds=()"), "curveless": STUDY.replace("curves=", "curves=() and "),
     }.items():  # fmt: skip
         (folder / f"{name}.py").write_text(text)
     write_images(folder / "mnist.npz")
-    assert main([*options, "--results", str(folder / "r"), "--dry-run"]) == 2
+    assert main([*options, "--data-dir", str(folder), "--results", str(folder / "r"), "--dry-run"]) == 2
     printed = capsys.readouterr().err
     assert message in printed
     assert len(printed.strip().splitlines()) == 1
     assert sys.modules["torch"].__file__ == torch.__file__
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_the_curves_of_every_grid_have_labels_of_their_own(grid: str) -> None:
+    module = ModuleType("as_a_study_file")
+    module.SPACES = GRIDS[grid]  # type: ignore[attr-defined]
+    with forgotten():
+        assert accept(module) is module
 
 
 def test_a_file_that_was_edited_is_read_again(folder: Path) -> None:

@@ -13,7 +13,7 @@ from study.results.folder import Results
 from study.results.schema import Row
 from study.training import streams, tracking
 from study.training.loop import Epoch
-from study.training.tracking import FEWEST_IMAGES, MOST_EPOCHS, MOST_IMAGES, PASSES, tracked
+from study.training.tracking import MOST_EPOCHS, MOST_IMAGES, PASSES, PREFERRED_IMAGES, tracked
 from study.trials.execute import execute
 from study.trials.execute_batched import execute_batched
 from study.trials.train import TrialTraining
@@ -65,6 +65,18 @@ def test_a_curvature_that_cannot_be_computed_costs_the_tracking_alone(
     assert all(value is None for epoch in values(with_it) for value in epoch)
     (log,) = (tmp_path / "a/logs").iterdir()
     assert "the curvature was not tracked: derivative for hardsigmoid" in log.read_text()
+
+
+def test_tracking_that_a_whole_gpu_is_too_small_for_ends_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. (planted)")
+
+    monkeypatch.setattr(tracking, "top_eigenvalues", full)
+    with pytest.raises(torch.OutOfMemoryError):  # a larger share may be enough
+        run(tmp_path / "a", one(), track=100.0, memory_fraction=0.25)
+    assert run(tmp_path / "b", one(), track=100.0)["status"] == "ok"
+    (log,) = (tmp_path / "b/logs").iterdir()
+    assert "the curvature was not tracked: CUDA out of memory" in log.read_text()
 
 
 def test_tracking_keeps_to_the_trials_share_of_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +168,7 @@ def test_the_plan_stays_within_its_share_and_ends_with_the_last_epoch(
     assert 1 <= images <= min(MOST_IMAGES, train_size)
     assert max(chosen) == epochs and min(chosen) >= 1 and len(chosen) <= MOST_EPOCHS
     if len(chosen) > 1:
-        assert images >= min(FEWEST_IMAGES, train_size) and min(chosen) == 1
+        assert images >= min(PREFERRED_IMAGES, train_size) and min(chosen) == 1
         gaps = [math.log(b / a) for a, b in zip(sorted(chosen), sorted(chosen)[1:], strict=False) if a > 8]
         assert max(gaps, default=0) < 2 * min(gaps, default=1)
 

@@ -1,4 +1,4 @@
-"""Whether trials and data fit on the nodes that are up, and when an autoscaler's nodes are waited for."""
+"""Whether trials fit on the nodes that are up, and when an autoscaler's nodes are waited for."""
 
 import errno
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from study.tuning import cluster
-from study.tuning.cluster import Capacity, ClusterError, check_data, check_precision, check_trials
+from study.tuning.cluster import Capacity, ClusterError, check_precision, check_trials
 from study.tuning.settings import RunSettings
 from tests.cluster.scripts import run_script
 from tests.cluster.test_autoscaling import AutoscaledCluster
 
 HEAD = {"CPU": 0.0}
-WORKER = {"CPU": 4.0, "GPU": 1.0, "object_store_memory": 1e9}
+WORKER = {"CPU": 4.0, "GPU": 1.0}
 
 
 def test_nothing_is_printed_of_a_trial_that_fits() -> None:
@@ -88,15 +88,6 @@ def test_a_cluster_is_joined_only_by_its_address_or_the_one_in_the_environment(
     assert capsys.readouterr().out == "joining the Ray cluster at there:1, which RAY_ADDRESS names\n"
 
 
-def test_data_must_fit_the_object_store_of_the_smallest_node() -> None:
-    nodes = Capacity((WORKER, WORKER | {"object_store_memory": 5e8}))
-    assert check_data(nodes, {"mnist": 10**8, "cifar10": 2 * 10**8}) == ""
-    assert "0.60 GB" in check_data(nodes, {"mnist": 3 * 10**8, "cifar10": 3 * 10**8})
-    with pytest.raises(ClusterError, match=r"images of cifar10 take 0\.60 GB but .* 0\.50 GB: .*--object-store-memory"):
-        check_data(nodes, {"mnist": 1, "cifar10": 6 * 10**8})
-    assert check_data(Capacity((HEAD,)), {"mnist": 10**12}) == ""
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
 def test_on_rays_own_autoscaler(tmp_path: Path) -> None:
@@ -123,7 +114,7 @@ with cluster.connected(sys.argv[1]):
     settings = cluster.decide_gpus(RunSettings())
     capacity = cluster.read_capacity()
     print("a GPU came:", settings.gpus_per_trial, f"{capacity.gpus:g}", capacity.autoscales)
-    cluster.check_capacity(RunSettings(cpus_per_trial=3, gpus_per_trial=.5), {}, set())
+    cluster.check_capacity(RunSettings(cpus_per_trial=3, gpus_per_trial=.5), set())
     print("ran on a GPU node:", ray.get(ray.remote(num_cpus=1, num_gpus=.5)(ray.get_gpu_ids).remote(), timeout=200))
     cluster.GPU_NODE_SECONDS = 6.0
     cluster.read_capacity = lambda: cluster.Capacity((), autoscales=True)

@@ -6,7 +6,7 @@ from pathlib import Path, PurePath
 
 from analysis.findings import Findings
 from analysis.output.latex.longtable import document
-from analysis.output.latex.tables import absent_notes, claims_table, counterexample_tables, published_tables
+from analysis.output.latex.tables import claims_table, counterexample_tables, published_tables
 
 
 def provenance(findings: Findings) -> list[str]:
@@ -38,7 +38,7 @@ def latex_tables(findings: Findings) -> dict[str, str]:
     contents = (
         document(source, [claims_table(findings.verdicts)]),
         document(source, counterexample_tables(findings.counterexamples.found)),
-        document(source, published_tables(findings.comparisons), absent_notes(findings.comparisons)),
+        document(source, published_tables(findings.comparisons)),
     )
     return dict(zip(TABLES, contents, strict=True))
 

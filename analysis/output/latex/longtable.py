@@ -26,13 +26,7 @@ def longtable(
 
     `rows` hold LaTeX, one entry per column; `[]` is a gap. Columns are close together and text columns are ragged, so
     that the table fits a page of 6.5 inches. The heading is repeated on every page.
-
-    Raises:
-        ValueError: a row does not have one entry per column.
     """
-    for row in rows:
-        if row and len(row) != len(columns):
-            raise ValueError(f"table {label}: a row has {len(row)} entries, not {len(columns)}")
     width = len(columns)
     heading = [r"\toprule", _line([rf"\multicolumn{{1}}{{{_head(c)}}}{{{c.heading}}}" for c in columns]), r"\midrule"]
     body = [_line(row) if row else r"\addlinespace" for row in rows]
@@ -58,10 +52,10 @@ def longtable(
     )
 
 
-def document(provenance: Sequence[str], tables: Sequence[str], notes: Sequence[str] = ()) -> str:
+def document(provenance: Sequence[str], tables: Sequence[str]) -> str:
     """A file for \\input: comments with its source and the packages it needs, then its tables."""
     packages = ",".join(NEEDS)
-    head = [*provenance, rf"In the preamble: \usepackage{{{packages}}}", *notes]
+    head = [*provenance, rf"In the preamble: \usepackage{{{packages}}}"]
     return "\n".join([*(comment(line) for line in head), "", "\n\n".join(tables), ""])
 
 

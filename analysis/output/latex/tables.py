@@ -193,15 +193,6 @@ def published_tables(comparisons: Sequence[TableComparison]) -> list[str]:
     return [_published_table(one, split) for one in comparisons if one.was_run for split in one.splits]
 
 
-def absent_notes(comparisons: Sequence[TableComparison]) -> list[str]:
-    """For each printed table that was not run: its name and the command that runs it."""
-    return [
-        f"Not run: {one.table.title}, read as {name(one.model)}; {one.table.command(one.model)}"
-        for one in comparisons
-        if not one.was_run
-    ]
-
-
 def _published_table(one: TableComparison, split: str) -> str:
     cells = one.cells[one.cells["split"] == split]
     quantities = list(dict.fromkeys(map(quantity, cells.to_dict("records"))))

@@ -151,7 +151,7 @@ def group(
     """The charts of these figures under `headings`, with one legend; what all captions say is said once.
 
     `lines`: the legend also tells apart the kinds of lines that one figure has. A picker of the attack is added where
-    the figures show several, with `epsilon` one of the attack strength, and on the page one for each logarithmic axis.
+    the figures show several, with `epsilon` one of the attack strength.
     """
     shared, own = split_captions([figure.caption for figure in figures])
     places = [charts.place(*each) for each in zip(figures, headings, own, strict=True)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import pandas as pd
 
 from analysis.findings import CURVATURE, Findings, on_test_images
 from analysis.output.page.charts import Charts, group
+from analysis.output.page.claims import BY_ORDER
 from analysis.output.page.templates import Section
 from analysis.reports.counterexamples import COUNTEREXAMPLE, REVERSE
 from analysis.statistics.thresholds import LOOKS, LOSS_RATIO
@@ -24,20 +24,23 @@ PAIR = (*CURVE, "attack", "epsilon", "batch_i", "batch_j")
 """What the rows of one pair on both losses share."""
 
 HEAD = (
-    "Curve and attack",
-    "Batch",
+    "Pair and attack",
+    "Adversarial accuracy",
+    "Loss attacked",
     "λ₁ (training set)",
     "Clean",
     "Training loss",
-    "Loss attacked",
-    "Adversarial accuracy",
     "q",
-    "Severity",
+    "Strength",
     "Label",
 )
 
-NOTES = {"loss-confounded": "training losses differ", "clean-confounded": "clean accuracy may explain it"}
-"""Note of the report -> its words on the page, explained below the table."""
+WORDS = {
+    "suspect": "attack unreliable",
+    "loss-confounded": "training losses differ",
+    "clean-confounded": "clean accuracy may explain it",
+}
+"""Reason or note of the report -> its words on the page; a note is explained below the table."""
 
 Context = dict[str, Any]
 
@@ -49,6 +52,7 @@ def counterexample_section(findings: Findings, charts: Charts) -> Section:
     shown = found[(found["curvature"] == CURVATURE) & (found["direction"] == COUNTEREXAMPLE)]
     headings = [figure.title.replace(": counterexamples under", ",") for figure in findings.arrows]
     context = {
+        "by_order": _by_order(findings) if not (shown["label"] == "confirmed").any() else "",
         "waiting": report.waiting,
         "first": LOOKS[0],
         "losses": [
@@ -64,17 +68,31 @@ def counterexample_section(findings: Findings, charts: Charts) -> Section:
     return Section("counterexamples", "Counterexamples", "Higher curvature, yet more robust", context)
 
 
+def _by_order(findings: Findings) -> str:
+    """The claim that a sign-error alone supports; "" if there is none."""
+    supported = (verdict for verdict in findings.verdicts if verdict.verdict == "supported")
+    return next((verdict.claim for verdict in supported if verdict.shown.part == BY_ORDER), "")
+
+
 def _pairs(shown: pd.DataFrame) -> Context:
-    """The first of the pairs, each with what was found on either loss, and the command that trains the first again."""
+    """Confirmed pairs, else the strongest one of each curve, each with what was found on either loss.
+
+    With the command that trains the first again.
+    """
     pairs: dict[tuple[str, ...], list[dict[Any, Any]]] = {}
     for row in shown.to_dict("records"):
         pairs.setdefault(tuple(str(row[column]) for column in PAIR), []).append(row)
-    first, found = [*pairs.values()][:MAX_PAIRS], len(pairs)
-    more = f" The first {len(first)} of {found}; counterexamples.csv holds them all." if found > len(first) else ""
+    found = list(pairs.values())
+    chosen, what = [rows for rows in found if rows[0]["label"] == "confirmed"], "Confirmed pairs, the strongest first."
+    if not chosen:
+        of_curve = {key[: len(CURVE)]: rows for key, rows in reversed(pairs.items())}
+        chosen, what = list(reversed(of_curve.values())), "No pair is confirmed. The strongest one of each curve."
+    first = chosen[:MAX_PAIRS]
+    more = f" {len(first)} of {len(found)}; counterexamples.csv holds them all." if len(found) > len(first) else ""
     return {
         "head": HEAD,
         "pairs": [_pair(rows) for rows in first],
-        "caption": f"Pairs, confirmed ones first, then by severity.{more} Accuracies with 95 % intervals over seeds.",
+        "caption": f"{what}{more} Accuracies with 95 % intervals over seeds.",
         "ratio": f"{LOSS_RATIO:g}",
         "rerun": str(first[0][0]["rerun"]) if first else "",
     }
@@ -86,7 +104,7 @@ def _pair(rows: Sequence[dict[Any, Any]]) -> Context:
     return {
         "curve": f"{name(row['dataset'])} {name(row['model'])}, {regime}, m={row['momentum']:g}",
         "attack": f"{name(row['attack'])}, ε = {row['epsilon']:g}",
-        "batch": [row["batch_i"], row["batch_j"]],
+        "batch": f"batch {row['batch_i']} → {row['batch_j']}",
         "lambda1": [number(row[f"lambda1_{side}"]) for side in "ij"],
         "clean": [percent(row[f"clean_{side}"]) for side in "ij"],
         "train_loss": [number(row[f"train_loss_{side}"], 2) for side in "ij"],
@@ -95,14 +113,13 @@ def _pair(rows: Sequence[dict[Any, Any]]) -> Context:
 
 
 def _on_one_loss(row: dict[Any, Any]) -> Context:
-    notes = (NOTES[note] for note in str(row["note"]).split(", ") if note)
-    reason = re.sub(r"^(not tested yet|q = [^ ]+ > [^ :]+(: )?)", "", row["reason"])  # the column of q says that
+    said = (WORDS.get(one, one) for text in (row["reason"], row["note"]) for one in str(text).split(", ") if one)
     return {
         "loss": name(row["loss"]).removesuffix(" loss"),
         "accuracy": [_accuracy(row, side) for side in "ij"],
         "q": "–" if np.isnan(row["q"]) else number(row["q"], 2),
-        "severity": number(row["severity"], 2),
-        "label": " · ".join(filter(None, (row["label"], reason, *notes))),
+        "strength": number(row["severity"], 2),
+        "label": " · ".join((row["label"], *said)),
     }
 
 

@@ -64,8 +64,8 @@ def _sections(findings: Findings, downloads: Sequence[str], charts: Charts) -> l
     claims, found = claim_section(findings), conclude(findings.verdicts)
     published = published_section(findings.comparisons)
     figures = study_section(findings, charts)
-    first = [claims, figures] if found.decided else [figures, published, claims]
-    rest = [
+    ordered = [
+        *([claims, figures] if found.decided else [figures, published, claims]),
         robustness_section(findings, charts),
         measure_section(findings, charts),
         correlation_section(findings, charts),
@@ -79,7 +79,7 @@ def _sections(findings: Findings, downloads: Sequence[str], charts: Charts) -> l
         provenance_section(findings),
         downloads_section(downloads),
     ]
-    return [*first, *(section for section in rest if section is not None)]
+    return [section for section in ordered if section is not None]
 
 
 def _policy(scripts: Sequence[str]) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from analysis.claims.claim import Standing, Verdict, outcome
 from analysis.output.conclusion import by_claim
 from analysis.output.page.claims import rehearsed
-from analysis.published.paper_versus_ours import CONSISTENT, NOT_CONSISTENT, NOT_DECIDABLE, TableComparison
 from analysis.tables.words import name
 
 PLAIN: dict[str, tuple[str, str]] = {
@@ -32,9 +31,10 @@ PLAIN: dict[str, tuple[str, str]] = {
         "curvature rises with the batch size in the benchmark",
         "curvature does not always rise with the batch size in the benchmark",
     ),
-    "A4": (
-        "a constant ratio of learning rate to batch size leads to flatter minima",
-        "a constant ratio of learning rate to batch size does not always lead to flatter minima",
+    "A18": (
+        "a constant ratio of learning rate to batch size leads to flatter minima than a constant rate or the benchmark",
+        "a constant ratio of learning rate to batch size does not always lead to flatter minima than a constant rate "
+        "or the benchmark",
     ),
     "C1": (
         "large batches reach areas of higher curvature",
@@ -53,8 +53,8 @@ PLAIN: dict[str, tuple[str, str]] = {
         "momentum can change accuracy or robustness even at a constant ratio of learning rate to batch size",
     ),
     "B11": (
-        "SVRG, noisy SGD and selective backprop are mostly no more robust than minibatch SGD",
-        "SVRG, noisy SGD and selective backprop are mostly more robust than minibatch SGD",
+        "SVRG, noisy SGD, selective backprop and Adam are mostly no more robust than minibatch SGD",
+        "SVRG, noisy SGD, selective backprop and Adam are mostly more robust than minibatch SGD",
     ),
 }
 """Claim -> what can be said of it in a title when it is supported, and when it is refuted; the foremost first.
@@ -62,13 +62,8 @@ PLAIN: dict[str, tuple[str, str]] = {
 A claim of all networks is refuted by one of them, so its refutation says "not always", "not on every curve" or "can".
 """
 
-COUNTED: dict[Standing, str] = {
-    "supported": "held",
-    "supported where run": "held where they were run",
-    "refuted": "did not hold",
-    "refuted where run": "did not hold where they were run",
-}
-"""What became of a claim -> how it is counted in a title that has no words for the claims themselves."""
+COUNTED: tuple[Standing, ...] = ("supported", "supported where run", "refuted", "refuted where run")
+"""What is counted in a title that has no words for the claims themselves."""
 
 _OPEN = ("supported where run", "inconclusive")
 
@@ -76,30 +71,52 @@ MOST = 2
 """The most claims that a title speaks of."""
 
 
-def finding(verdicts: Sequence[Verdict], comparisons: Sequence[TableComparison] = ()) -> str:
+def finding(verdicts: Sequence[Verdict]) -> str:
     """The title: what the foremost decided claims say, else what holds of single networks, else what is undecided.
 
-    A rehearsal speaks only where no claim about the papers' networks does.
+    Networks of no paper speak only where no claim about the papers' networks is decided.
     """
     claims = by_claim(verdicts)
-    said = {claim: PLAIN[claim][word == "refuted"] for claim, word in _decided(claims).items() if claim in PLAIN}
-    if of_papers := [text for claim, text in said.items() if not rehearsed(claims[claim])]:
-        text = "; ".join(of_papers[:MOST])
-        return f"{text[0].upper()}{text[1:]}"
-    if said:
-        shown = list(said)[:MOST]
+    decided = {claim: word for claim, word in _decided(claims).items() if claim in PLAIN}
+    if of_papers := [claim for claim in decided if not rehearsed(claims[claim])][:MOST]:
+        return _sentence(
+            [(_where(claims[one], decided[one]), PLAIN[one][decided[one] == "refuted"]) for one in of_papers]
+        )
+    if shown := list(decided)[:MOST]:
         data = sorted({s.dataset for claim in shown for v in claims[claim] for s in v.strata if s.counted})
-        return f"In a rehearsal on {' and '.join(map(name, data))}, {'; '.join(said[claim] for claim in shown)}"
+        where = f"on networks of no paper ({' and '.join(map(name, data))}), "
+        return _sentence([(where, PLAIN[claim][decided[claim] == "refuted"]) for claim in shown])
     if held_of := _of_networks(claims):
         networks = held_of[0][0]
         return f"On {' and '.join(networks)}, {'; '.join(text for of, text in held_of if of == networks)}"
     reached = Counter(outcome(both) for both in claims.values())
     run = _claims(reached.total() - reached["not run"])
-    if counts := [f"{reached[word]} {said}" for word, said in COUNTED.items() if reached[word]]:
-        return f"Of {run} that could be judged, {', '.join(counts)}"
+    if counts := [f"{reached[word]} {word}" for word in COUNTED if reached[word]]:
+        return f"Of {run} that could be judged: {', '.join(counts)}"
     if reached.total() > reached["not run"]:
-        return f"No claim is decided yet{_agreement(comparisons) or f': {run} could be judged'}"
-    return f"No claim can be judged from these results{_agreement(comparisons)}"
+        return f"No claim is decided yet: {run} could be judged"
+    return "No claim can be judged from these results"
+
+
+def _sentence(said: Sequence[tuple[str, str]]) -> str:
+    """Texts after where they hold, which is said once where the next text has the same."""
+    parts = [text if n and where == said[n - 1][0] else f"{where}{text}" for n, (where, text) in enumerate(said)]
+    sentence = "; ".join(parts)
+    return f"{sentence[0].upper()}{sentence[1:]}"
+
+
+def _where(verdicts: Sequence[Verdict], reached: str) -> str:
+    """The data sets that bear a verdict out, where all tests on them do and all on the others say the opposite."""
+    found: dict[str, set[str]] = {}
+    for s in (s for verdict in verdicts for s in verdict.strata if s.counted and s.verdict in ("supported", "refuted")):
+        found.setdefault(s.dataset, set()).add(s.verdict)
+    if any(len(words) > 1 for words in found.values()):
+        return ""
+    bearing, others = ([one for one in found if (reached in found[one]) is agrees] for agrees in (True, False))
+    if not (bearing and others):
+        return ""
+    here, there = (" and ".join(map(name, sorted(data))) for data in (bearing, others))
+    return f"on {here}, unlike {there}, "
 
 
 def _decided(claims: Mapping[str, Sequence[Verdict]]) -> dict[str, str]:
@@ -127,12 +144,3 @@ def _of_networks(claims: Mapping[str, Sequence[Verdict]]) -> list[tuple[list[str
 
 def _claims(count: int) -> str:
     return "1 claim" if count == 1 else f"{count} claims"
-
-
-def _agreement(comparisons: Sequence[TableComparison]) -> str:
-    """How many printed numbers agree with ours, where any has one beside it."""
-    words = [word for one in comparisons for word in one.cells["verdict"]]
-    tested, open_ = words.count(CONSISTENT) + words.count(NOT_CONSISTENT), words.count(NOT_DECIDABLE)
-    if tested:
-        return f"; {words.count(CONSISTENT)} of {tested} numbers that the papers print agree with ours"
-    return f"; {open_} numbers that the papers print stand beside ours" if open_ else ""

@@ -13,14 +13,14 @@ from analysis.figures.curve_sets import Setup, setups
 from analysis.findings import Findings
 from analysis.output.conclusion import by_claim
 from analysis.output.page.charts import Charts, group
-from analysis.output.page.claims import tally
+from analysis.output.page.claims import papers_outside, tally
 from analysis.output.page.finding import finding
-from analysis.statistics.thresholds import MIN_SEEDS, ZERO_GRADIENT
+from analysis.statistics.thresholds import LOOKS, MIN_SEEDS, ZERO_GRADIENT
 from analysis.tables.cells import cells
 from analysis.tables.looks import looks
 from analysis.tables.merge import conflicts_in_words
-from analysis.tables.table import PROTOCOL, StudyTable, versions
-from analysis.tables.words import said, value_text
+from analysis.tables.table import PROTOCOL, StudyTable
+from analysis.tables.words import departs
 from analysis.theme import regime_style
 from search_spaces import GRIDS, REGIME_RULES, Trial
 
@@ -40,18 +40,18 @@ def header(findings: Findings, charts: Charts) -> dict[str, Any]:
             *conflicts_in_words(table.conflicts),
             *_seeds(table),
             *_looks(table),
-            *_suspects(table),
+            *reliability(table),
         ],
         "partial": _is_partial(table),
         "tally": tally(by_claim(findings.verdicts)),
+        "elsewhere": _listed(outside) if (outside := papers_outside(findings.verdicts)) else "",
         "deviations": deviations(setups(table)),
-        "provenance": provenance_line(findings),
     }
 
 
 def title(findings: Findings) -> str:
     """What was found, in a sentence."""
-    return finding(findings.verdicts, findings.comparisons)
+    return finding(findings.verdicts)
 
 
 PAPERS = {
@@ -102,7 +102,7 @@ def coverage(table: StudyTable) -> str:
     if not requested:
         why = f"--grid {table.not_given[0]} was not given" if table.not_given else "no study.json"
         line += f"; what was requested is not known ({why})"
-    elif outside := len(set(table.trials["trial_id"]) - set(planned["trial_id"])):
+    elif outside := len(set(table.trials["trial_id"]) - set(planned["trial_id"]) - set(planned["parent"].dropna())):
         line += f", {outside} more were not requested"
     return line if done["ok"] else f"{line}: nothing to measure yet"
 
@@ -112,13 +112,17 @@ def _is_partial(table: StudyTable) -> bool:
     return table.planned.empty or bool(table.planned["state"].isin(("missing", "failed")).any())
 
 
+def usual_seeds(table: StudyTable) -> int:
+    """How many seeds a setting has, in the median; 0 where none was attacked."""
+    counts = cells(table)["n_seeds"]
+    return int(counts[counts > 0].median()) if (counts > 0).any() else 0
+
+
 def _seeds(table: StudyTable) -> list[str]:
     """How many seeds a setting has, and what so many can decide."""
-    found = cells(table)
-    counts = found.loc[found["n_seeds"] > 0, "n_seeds"]
-    if counts.empty:
+    usual = usual_seeds(table)
+    if not usual:
         return []
-    usual = int(counts.median())
     told = f"{usual} seed{'s' if usual > 1 else ''} per setting"
     if usual < MIN_SEEDS:
         return [f"{told}: too few to decide a claim, {MIN_SEEDS} are needed"]
@@ -126,22 +130,20 @@ def _seeds(table: StudyTable) -> list[str]:
 
 
 def _looks(table: StudyTable) -> list[str]:
-    """That looks were taken, and how statistics allow for them."""
+    """Which looks were taken, and that verdicts allow for the others."""
     again = looks(table)
     if again is None:
         return []
+    stages = _listed([str(LOOKS.index(look.seeds) + 1) for look in again.each])
     counts = _listed([str(look.seeds) for look in again.each])
-    plans = ", ".join(str(plan.get("sha256"))[:10] for plan in table.plans)
-    told = (
-        f"seeds are added until claims are decided; verdicts so far were taken at {counts} seeds (plan {plans}) and "
-        "are corrected for repeated testing, the intervals are not"
-    )
+    taken = f"stage{'s' if len(again.each) > 1 else ''} {stages} of {len(LOOKS)}: {counts} seeds"
+    told = f"verdicts allow for later stages with more seeds ({taken})"
     waits = "1 curve is incomplete; until it is" if again.waiting == 1 else ""
     waits = waits or f"{again.waiting} curves are incomplete; until they are"
     return [told, f"{waits} complete, no counterexample can be confirmed"] if again.waiting else [told]
 
 
-def _suspects(table: StudyTable) -> list[str]:
+def reliability(table: StudyTable) -> list[str]:
     """How many attacked cells cannot be trusted, and why."""
     found = cells(table)
     asked = found[found["n_seeds"] > 0]
@@ -152,26 +154,9 @@ def _suspects(table: StudyTable) -> list[str]:
     kinds = {"PGD weaker than FGSM": int(weaker.sum()), "no gradient to follow": int(blind.sum())}
     told = [f"{why} in {count}" for why, count in kinds.items() if count]
     if not told:
-        return [
-            "no attack looks unreliable: PGD is nowhere weaker than FGSM, and every attack had a gradient to follow"
-        ]
+        compared = "PGD is nowhere weaker than FGSM, and " if {"fgsm", "pgd"} <= set(asked["attack"]) else ""
+        return [f"no attack looks unreliable: {compared}every attack had a gradient to follow"]
     return [f"unreliable attacks: {', '.join(told)} of {len(asked)} attacked cells; left out of tests, drawn pale"]
-
-
-def provenance_line(findings: Findings) -> str:
-    """Folder, date, versions and devices of the results in one line."""
-    table = findings.table
-    trials = table.trials
-    torch = versions(trials).get("torch", [])
-    parts = [
-        table.where,
-        f"report of {findings.made_at:%Y-%m-%d %H:%M} UTC",
-        f"{len(trials)} trained networks",
-        "torch " + ", ".join(torch) if torch else "",
-        ", ".join(sorted(trials["device"].dropna().unique())),
-        *(f"commit {sha[:10]}" for sha in sorted(trials["git_sha"].dropna().unique())[:2]),
-    ]
-    return " · ".join(part for part in parts if part)
 
 
 def _listed(parts: Sequence[str]) -> str:
@@ -199,12 +184,8 @@ def deviations(found: Sequence[Setup]) -> list[str]:
 
 
 def _differing(setup: Setup, study: Trial) -> str:
-    own = study.to_dict()
-    return ", ".join(
-        f"{said(name, setup[name])} instead of {value_text(own[name])}"
-        for name in PROTOCOL
-        if name not in ("target_loss", "augmentation") and not pd.isna(setup[name]) and setup[name] != own[name]
-    )
+    ours = {name: setup[name] for name in PROTOCOL if name not in ("target_loss", "augmentation")}
+    return ", ".join(departs(ours, study.to_dict(), (name for name, value in ours.items() if not pd.isna(value))))
 
 
 _KIND = ("dataset", "model", "target_loss", "adversarial_training")

@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.findings import Findings
 from analysis.output.page.charts import Charts, group
+from analysis.output.page.header import FEW_SEEDS, usual_seeds
 from analysis.output.page.templates import Section
 from analysis.reports.measures import REFERENCE, conclusion
 from analysis.tables.measures import ROBUSTNESS, SHARPNESS
@@ -16,13 +17,12 @@ from analysis.tables.words import name
 from analysis.theme import correlation
 
 HEAD = (
-    "Robustness",
-    "Sharpness",
+    "Robustness and sharpness",
+    "Sign-error less that of λ₁ [95 % interval]",
+    "Sign-error, mean (worst curve)",
     "τ, mean of curves",
     "Granulated τ",
-    "Sign-error, mean (worst curve)",
     "Partial ρ given clean accuracy and training loss",
-    "Sign-error less that of λ₁ [95 % interval]",
     "Counterexamples, of those of λ₁",
 )
 
@@ -37,8 +37,10 @@ def measure_section(findings: Findings, charts: Charts) -> Section | None:
         return None
     titles = [one.title.partition(":")[0] for one in figures]
     studies = [_study(keys, rows) for keys, rows in report.summary.groupby(list(ALIKE), dropna=False, sort=False)]
+    seeds = usual_seeds(findings.table)
     context = {
         "conclusion": conclusion(report),
+        "few": f"With {seeds} seeds only very large differences can be shown." if seeds < FEW_SEEDS else "",
         "maps": group(charts, figures, titles, columns="two"),
         "studies": studies,
     }
@@ -62,13 +64,12 @@ def _row(row: dict[Any, Any]) -> Context:
             found += f", {row['remaining']:.0f} of {row['lambda1_counterexamples']:.0f}"
     return {
         "cells": [
-            ROBUSTNESS[row["robustness"]].label,
-            SHARPNESS[row["sharpness"]].label,
+            f"{ROBUSTNESS[row['robustness']].label}: {SHARPNESS[row['sharpness']].label}",
+            difference,
+            f"{correlation(row['sign_error'])} ({correlation(row['sign_error_max'])})",
             f"{correlation(row['tau'])} ({row['curves']})",
             correlation(row["granulated_tau"]),
-            f"{correlation(row['sign_error'])} ({correlation(row['sign_error_max'])})",
             _interval(row, "partial"),
-            difference,
             found,
         ],
         "marked": row["against_lambda1"] in ("better", "worse"),

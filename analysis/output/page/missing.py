@@ -17,18 +17,17 @@ MAX_FAILURES = 40
 Table = dict[str, Any]
 
 
-def missing_section(study: StudyTable) -> Section:
-    """The trials without a trained network and the files left out, with the commands that run what is missing."""
+def missing_section(study: StudyTable) -> Section | None:
+    """The trials without a trained network and the files left out, with the commands that run what is missing.
+
+    None if there is nothing of the kind.
+    """
     parts = {"missing": _missing(study), "failures": _failures(study), "excluded": _excluded(study)}
     parts |= {"conflicts": _conflicts(study)}
-    title = "Missing, failed and diverged cells"
-    return Section(
-        "missing",
-        "Missing cells",
-        title,
-        parts | {"folders": len(study.locations), "unpack": unpack_command(study.location)},
-        absent=not any(parts.values()),
-    )
+    if not any(parts.values()):
+        return None
+    about = {"folders": len(study.locations), "unpack": unpack_command(study.location)}
+    return Section("missing", "Missing cells", "Missing, failed and diverged cells", parts | about)
 
 
 def _missing(study: StudyTable) -> Table | None:

@@ -24,7 +24,7 @@ from analysis.theme import optimizer_style, percent, regime_style
 from search_spaces.sgd_variants import CIFAR, CIFAR_BATCH_SIZE
 
 HEAD = (
-    *("Optimizer", "Accuracy", "Gain per epoch", "Gain at equal compute", "The gain"),
+    *("Optimizer", "The gain", "Gain at equal compute", "Gain per epoch", "Accuracy"),
     *("Epochs", "Epochs of gradients", "Updates", "Seeds"),
 )
 
@@ -89,11 +89,11 @@ def _table(comparison: OptimizerComparison, measure: str) -> Context:
 
 def _row(comparison: OptimizerComparison, run: OptimizerRun, measure: str) -> list[str]:
     per_epoch, equal = (gain(comparison, run, measure) for gain in (gain_per_epoch, gain_at_equal_compute))
-    gains = [_points(per_epoch), _points(equal), _said(comparison, run, per_epoch, equal, measure)]
+    gains = [_said(comparison, run, per_epoch, equal, measure), _points(equal), _points(per_epoch)]
     return [
         _label(run),
-        _mean(run, measure),
         *(gains if run.optimizer != BASELINE else "–––"),
+        _mean(run, measure),
         f"{run.epochs:,}",
         f"{run.gradient_epochs:,.4g}",
         f"{run.steps:,.0f}",

@@ -25,6 +25,7 @@ def provenance_section(findings: Findings) -> Section:
         "Deterministic": ", ".join("yes" if flag else "no" for flag in trials["deterministic"].dropna().unique()),
         "Data (SHA-256)": ", ".join(_data_sets(trials)),
         "Trained": _span(trials),
+        "Report": f"{findings.made_at:%Y-%m-%d %H:%M} UTC",
         "Time": _time(trials),
     }
     context = {

@@ -39,9 +39,11 @@ QUANTITIES = {
 Context = dict[str, Any]
 
 
-def published_section(comparisons: Sequence[TableComparison]) -> Section:
-    """Tables of which something was run, and one line with the command for each of the others."""
+def published_section(comparisons: Sequence[TableComparison]) -> Section | None:
+    """Tables of which something was run, and one line with the command for each of the others; None if none was."""
     run = [one for one in comparisons if one.was_run]
+    if not run:
+        return None
     context = {
         "tables": [_comparison(one) for one in run],
         "absent": [
@@ -50,8 +52,7 @@ def published_section(comparisons: Sequence[TableComparison]) -> Section:
             if not one.was_run
         ],
     }
-    title = "The papers' tables: paper versus ours"
-    return Section("published", "Paper versus ours", title, context, absent=not run)
+    return Section("published", "Paper versus ours", "The papers' tables: paper versus ours", context)
 
 
 def table_id(one: TableComparison) -> str:
@@ -100,13 +101,13 @@ def _split(one: TableComparison, split: str) -> Context:
             {
                 "label": label,
                 "seeds": f"{'–'.join(map(str, seeds))} seed{'s' if seeds != [1] else ''}",
-                "protocol": protocol or "the paper's",
+                "protocol": protocol,
                 "cells": [_cell(found.get(key)) for key in quantities],
             }
         )
     first = "Batch size" if one.by_batch_size else "Network"
     return {
-        "head": [first, "Protocol", *(_quantity(metric, epsilon) for metric, epsilon in quantities)],
+        "head": [first, *(_quantity(metric, epsilon) for metric, epsilon in quantities)],
         "caption": f"{one.title}: {SPLITS[split]} set",
         "rows": rows,
         "not_run": not_run,

@@ -63,20 +63,22 @@ def _table(table: StudyTable, measured: pd.DataFrame) -> Context:
         rows.append(
             {
                 "cells": [
-                    f"{name(str(first['dataset']))} {name(str(first['model']))}",
-                    f"{regime_style(str(first['regime'])).label}, m={first['momentum']:g}",
-                    f"{first['batch_size']:g}",
-                    _seeds(cell[asked]),
-                    percent(cell["test_acc"].mean()),
+                    f"{name(str(first['dataset']))} {name(str(first['model']))}, "
+                    f"{regime_style(str(first['regime'])).label}, m={first['momentum']:g}, "
+                    f"batch {first['batch_size']:g}",
                     *(number(means[one]) if one.startswith("minimal") else percent(means[one]) for one in asked),
+                    percent(cell["test_acc"].mean()),
+                    _seeds(cell[asked]),
                 ],
                 "gap": "–" if pd.isna(gap) else f"{100 * gap:+.1f}".replace("-", "−"),
                 "marked": gap > OVERSTATED,
             }
         )
     labels = [ROBUSTNESS[one].label.removeprefix("accuracy under ") for one in asked]
-    head = ("Data and model", "Curve", "Batch", "Seeds", "Clean", *(f"{text[0].upper()}{text[1:]}" for text in labels))
-    caption = "Accuracies at the headline ε and smallest perturbations found, means over the seeds that were asked"
+    head = ("Cell", *(f"{text[0].upper()}{text[1:]}" for text in labels), "Clean", "Seeds")
+    caption = (
+        "Accuracies at the ε that was judged and smallest perturbations found, means over the seeds that were asked"
+    )
     gaps = any(row["gap"] != "–" for row in rows)
     head = (*head, "PGD over auto-PGD, points") if gaps else head
     return {"head": head, "caption": caption, "rows": rows, "gaps": gaps}

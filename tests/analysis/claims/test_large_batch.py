@@ -134,6 +134,15 @@ class TestAttacks:
         assert judge("C7", to_the_loss(noise=0.3)).verdict == "inconclusive"
         assert judge("C7", to_the_loss(seeds=(0,))).verdict == "not run"
 
+    def test_c7_where_the_attacks_have_other_numbers_of_seeds(self) -> None:
+        """Each attack was a place of its own, and nothing was left to agree."""
+        rows = to_the_loss(seeds=(0, 1, 2, 3))
+        for row in rows:
+            row["attacks"] = [one for one in row["attacks"] if row["seed"] < 3 or one["attack"] == "fgsm"]
+        found = judge("C7", rows)
+        assert found.verdict == "supported"
+        assert {s.measure for s in found.strata} == {"fgsm and fgsm10"}
+
     def test_the_stable_loss_is_judged_apart(self) -> None:
         rows = to_the_loss()
         blind = attacked_on(rows, "ce", zero_grad_fraction=0.5)

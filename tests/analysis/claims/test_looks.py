@@ -21,8 +21,10 @@ from analysis.tables.table import StudyTable, from_rows
 from benchmarks.calibration.sequential import pair_errors, verdict_errors
 from benchmarks.calibration.verdicts import BEND, CASES, NOISES, curves
 from benchmarks.calibration.worlds import Noise, flat_world
+from search_spaces import Request, plan
 from study.results.schema import Row
 from tests.analysis.claims.planted_claims import SIZES, judge_table, rng
+from tests.analysis.large_batch import robust
 from tests.analysis.synthetic import curve_rows, line, planned, trial
 
 PLAN: dict[str, Any] = {"claims": ["A2"]}
@@ -127,11 +129,29 @@ def test_a_verdict_needs_more_where_looks_are_taken() -> None:
 def test_planned_curves_without_a_look_are_undecided_strata() -> None:
     """Else the adjustment of a refutation would depend on which curve was trained first."""
     two = ({"regime": "benchmark"}, {"regime": "benchmark", "model": "stdcnn"})
-    rises = curve_rows(regime="benchmark", fgsm=line(0.4, 0.04), pgd=line(0.4, 0.04), rng=rng(1))
-    verdict = judge_table("A2", table(rises, curves=two), alone=False)
+    rises = curve_rows(regime="benchmark", clean=line(0.8, 0.02), rng=rng(1))
+    verdict = judge_table("A1", table(rises, curves=two), alone=False)
     waiting = [s for s in verdict.strata if s.model == "stdcnn" and s.dataset == "mnist"]
     assert [(s.verdict, s.p_refuted) for s in waiting] == [("inconclusive", 1.0)]
     assert verdict.verdict == "refuted"
+
+
+def test_planned_networks_without_a_look_are_undecided_strata() -> None:
+    """As above, of the networks of section 3.3: Holm's adjustment had no place for those that were still to come."""
+    request = Request("large_batch", {"dataset": ("mnist",), "model": ("m1",), "regime": ("benchmark", "adversarial")})
+    rows = robust(methods=("fgsm",), log2_lambda1=(2.0, 6.0))  # M_FGSM is sharper
+    verdict = judge_table("C9", from_rows(rows, grid=plan(replace(request, seeds=(0, 1, 2))), plans=[PLAN]))
+    p = {s.keys["network"]: (s.verdict, s.p_refuted) for s in verdict.strata if s.measure == "spectrum"}
+    waiting = {name: p.pop(name) for name in ("M_FGSM10", "M_L2GRAD", "M_FHSM", "M_L2HESS")}
+    assert set(waiting.values()) == {("inconclusive", 1.0)}
+    assert [verdict for verdict, _ in p.values()] == ["refuted"]
+    assert verdict.verdict == "refuted"
+
+
+def test_a_network_that_is_not_planned_is_not_awaited() -> None:
+    rows = robust(methods=("fgsm",))
+    verdict = judge_table("C9", from_rows(rows, grid=plan(Request("large_batch", {"model": ("m1",)})), plans=[PLAN]))
+    assert {s.verdict for s in verdict.strata if s.model == "c3"} <= {"not run"}
 
 
 def test_pairs_wait_until_every_curve_has_a_look_and_allow_for_all_of_them() -> None:

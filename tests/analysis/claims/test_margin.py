@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from analysis.claims.claim_tests import as_claimed, below, trends, within
 from analysis.claims.curves import Curve
 from analysis.claims.measures import CLEAN
 from analysis.claims.stratum import Margin
-from analysis.claims.tests import as_claimed, below, trends, within
 from analysis.statistics.estimates import Finding
 
 

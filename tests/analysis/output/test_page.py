@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 
 from analysis.claims import CLAIMS
-from analysis.claims.claim import Source, Verdict, relate_losses
+from analysis.claims.claim import Coverage, Source, Verdict, relate_losses
 from analysis.claims.stratum import Stratum
 from analysis.figures.curve_sets import setups
 from analysis.findings import Findings, find
 from analysis.output.conclusion import by_claim, conclude
 from analysis.output.page import render
 from analysis.output.page.charts import Charts, split_captions
-from analysis.output.page.claims import Axis, claim_section, tally
+from analysis.output.page.claims import Axis, claim_section, papers_outside, tally
 from analysis.output.page.finding import PLAIN, finding
-from analysis.output.page.header import coverage, deviations, header
+from analysis.output.page.header import coverage, deviations, header, reliability
+from analysis.output.page.missing import missing_section
 from analysis.statistics.estimates import Decision
 from analysis.tables.table import StudyTable, from_rows
 from search_spaces import Request
@@ -163,8 +164,8 @@ def test_counterexamples_are_stated_for_both_losses(page: str, findings: Finding
 
 def test_signs_that_no_test_could_compare_are_not_said_to_agree() -> None:
     text = Elements(render(find(from_rows(curve_rows(regime="lr"))), [])).text
-    assert "Too little varies to compare pooled and within-curve correlations" in text
-    assert "not shown to differ in sign" not in text
+    assert "the one within curves cannot be compared: 2 curves only" in text
+    assert "the same sign" not in text
 
 
 def test_the_papers_panels_are_drawn_or_named_with_their_command(page: str) -> None:
@@ -198,7 +199,7 @@ def test_the_title_says_what_the_foremost_decided_claims_say() -> None:
     assert said.lower() == f"{PLAIN['A7'][1]}; {PLAIN['A8'][0]}".lower()
     strata = (Stratum("supported", "", dataset="digits"),)
     rehearsed = [replace(one, rehearsal=True, strata=strata) for one in decided]
-    assert finding(rehearsed) == f"In a rehearsal on Digits, {PLAIN['A7'][1]}; {PLAIN['A8'][0]}"
+    assert finding(rehearsed) == f"On networks of no paper (Digits), {PLAIN['A7'][1]}; {PLAIN['A8'][0]}"
     assert finding([*rehearsed[:2], decided[2]]).lower() == PLAIN["A8"][0].lower()
 
 
@@ -209,6 +210,21 @@ def test_title_tally_and_conclusion_agree_on_a_claim_that_was_run_on_one_loss() 
     assert conclude(both).refuted == ["A7"]
 
 
+def test_the_title_names_the_data_sets_that_bear_it_out_where_the_others_say_the_opposite() -> None:
+    def of(claim: str, word: Decision, **found: Decision) -> Verdict:
+        strata = tuple(Stratum(reached, "", dataset=data) for data, reached in found.items())
+        return replace(verdict(claim, word), strata=strata)
+
+    apart = of("A7", "refuted", mnist="supported", digits="refuted")
+    assert finding([apart]) == f"On Digits, unlike MNIST, {PLAIN['A7'][1]}"
+    same = of("A8", "supported", mnist="refuted", digits="supported")
+    assert finding([apart, same]) == f"On Digits, unlike MNIST, {PLAIN['A7'][1]}; {PLAIN['A8'][0]}"
+    other = of("A8", "supported", mnist="supported", digits="refuted")
+    assert finding([apart, other]).endswith(f"; on MNIST, unlike Digits, {PLAIN['A8'][0]}")
+    open_ = of("A7", "refuted", mnist="inconclusive", digits="refuted")
+    assert finding([open_]).lower() == PLAIN["A7"][1].lower()
+
+
 @pytest.mark.parametrize("words", [("supported", "refuted"), ("supported", "inconclusive")])
 def test_the_title_says_nothing_of_a_claim_on_which_the_losses_differ(words: tuple[Any, Any]) -> None:
     both = [verdict("A7", words[0], "ce"), verdict("A7", words[1], "stable")]
@@ -217,7 +233,7 @@ def test_the_title_says_nothing_of_a_claim_on_which_the_losses_differ(words: tup
 
 def test_the_title_counts_where_it_has_no_words_for_what_is_decided() -> None:
     claims = [verdict("A1", "supported"), verdict("A5", "refuted"), verdict("A3", "inconclusive")]
-    assert finding(claims) == "Of 3 claims that could be judged, 1 held, 1 did not hold"
+    assert finding(claims) == "Of 3 claims that could be judged: 1 supported, 1 refuted"
 
 
 def test_without_a_decided_claim_the_title_says_what_holds_of_the_networks_that_were_run() -> None:
@@ -236,10 +252,37 @@ def test_every_claim_of_the_title_is_a_claim() -> None:
     assert set(PLAIN) <= set(CLAIMS)
 
 
+def test_claims_of_papers_outside_the_study_are_not_counted() -> None:
+    asked = replace(verdict("A1", "not run"), coverage=Coverage(planned=3))
+    elsewhere = replace(verdict("C1", "not run"), source=Source("Yao et al. (2018)", "3"))
+    both = [asked, elsewhere, verdict("A7", "refuted")]
+    assert [(one["text"], one["count"]) for one in tally(by_claim(both))] == [("refuted", 1), ("not run", 1)]
+    assert papers_outside(both) == ["Yao et al. (2018)"]
+
+
+def test_pgd_is_said_to_be_no_weaker_than_fgsm_only_where_both_were_asked() -> None:
+    def trust(attacks: set[str]) -> str:
+        rows = curve_rows(regime="lr", batch_sizes=(16, 64))
+        for row in rows:
+            row["attacks"] = [one for one in row["attacks"] if one["attack"] in attacks]
+        return " ".join(reliability(from_rows(rows)))
+
+    assert trust({"fgsm", "pgd"}).endswith("PGD is nowhere weaker than FGSM, and every attack had a gradient to follow")
+    assert trust({"pgd"}) == "no attack looks unreliable: every attack had a gradient to follow"
+
+
+def test_where_nothing_is_missing_no_section_says_so() -> None:
+    rows = curve_rows(regime="lr", batch_sizes=(16, 64))
+    trials = [trial(regime="lr", batch_size=size, seed=seed) for size in (16, 64) for seed in (0, 1, 2)]
+    assert missing_section(from_rows(rows, grid=planned(rows, trials))) is None
+    more = [*trials, trial(regime="lr", batch_size=128, seed=0)]
+    assert missing_section(from_rows(rows, grid=planned(rows, more))) is not None
+
+
 def test_claims_that_contradict_each_other_are_named_beside_each_other(page: str) -> None:
     text = Elements(page).text
-    assert "The paper contradicts this claim itself: A21 (" in text
-    assert "The paper contradicts this claim itself: A15 (" in text
+    assert "Another sentence of the paper says otherwise: A21 (" in text
+    assert "Another sentence of the paper says otherwise: A15 (" in text
     assert "Applied to the numbers that the paper prints, our test says: supported." in text
     assert "no printed numbers" not in text
 
@@ -305,22 +348,36 @@ def test_a_claims_line_says_what_decided_and_counts_the_strata_of_each_loss(find
     section = str(claim_section(replace(findings, verdicts=relate_losses([on_ce, on_stable], lambda: ""))).body)
     text = Elements(section).text
     assert "Untrained at batch 256; with it: supported" in text
-    assert "0 of 7 tests decided · published loss" in text
-    assert "1 of 7 tests · stable loss" in text
+    assert "7 open · published loss" in text
+    assert "1 against, 6 open · stable loss" in text
     assert "decided on one loss only" in text
     assert 'class="word refuted rehearsal"' in section
     assert 'class="word inconclusive"' in section
     assert "Each of 1 claim is tested at 5 %" in text
 
 
+def test_sign_errors_have_an_axis_of_their_own_and_the_extreme_ones_name_their_data_set(findings: Findings) -> None:
+    found: tuple[tuple[str, Decision, float], ...] = (
+        ("mnist", "refuted", 0.1),
+        ("digits", "supported", 0.9),
+        ("mnist", "inconclusive", float("nan")),
+    )
+    strata = tuple(Stratum(word, "", effect=effect, dataset=data, part="sign-error") for data, word, effect in found)
+    one = replace(verdict("A8", "supported", "ce"), strata=strata)
+    html = str(claim_section(replace(findings, verdicts=[one])).body)
+    assert re.findall(r'<circle cx="([^"]+)%"', html) == ["90.0", "10.0"]
+    assert re.findall(r"<text[^>]*>([^<]*)</text>", html) == ["Digits", "MNIST"]
+    assert ".5 (chance)" in html
+    assert "λ₁ explains this curve" in html
+    assert "1 of 3 run support it" in html
+
+
 def test_sizes_that_depart_from_the_paper_are_stated() -> None:
     short = from_rows(curve_rows(regime="lr", batch_sizes=(16,), epochs=2))
-    assert deviations(setups(short)) == ["MNIST · M1 (20-20) departs from the paper: 2 epochs instead of 100."]
+    assert deviations(setups(short)) == ["MNIST · M1 (20-20) departs from the paper: 2 instead of 100 epochs."]
     assert deviations(setups(from_rows(curve_rows(regime="lr", batch_sizes=(16,))))) == []
     half = from_rows([row | {"precision": "bf16"} for row in curve_rows(regime="lr", batch_sizes=(16,))])
-    assert deviations(setups(half)) == [
-        "MNIST · M1 (20-20) departs from the paper: trained in bf16 instead of float32."
-    ]
+    assert deviations(setups(half)) == ["MNIST · M1 (20-20) departs from the paper: bf16 instead of float32 precision."]
 
 
 def test_rows_outside_the_plan_are_counted_apart() -> None:

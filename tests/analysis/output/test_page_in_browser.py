@@ -52,7 +52,6 @@ FIRST = f'{STUDY}.querySelector(".chart")'
 ATTACKED = f"{STUDY}.querySelector('figure[data-attack]:not([hidden]) .chart')"
 CHARTS = "[...document.querySelectorAll('figure:not([hidden]) .chart')]"
 """The charts that no picker hides."""
-LAMBDA1 = f"[...{STUDY}.querySelectorAll('.chart')].find((c) => c.closest('figure').innerText.includes('λ₁'))"
 OPEN_ALL = "document.querySelectorAll('details:not(.data)').forEach((d) => { d.open = true; })"
 
 
@@ -173,8 +172,8 @@ def test_the_keyboard_walks_through_the_marks_of_a_chart(page: Page) -> None:
 def test_every_control_is_reached_by_tab_with_a_visible_focus(page: Page) -> None:
     shown = "[...document.querySelectorAll('button, select, summary, a, .frame')].filter((e) => e.checkVisibility())"
     wanted = page.run(f"{shown}.length")
-    page.run("document.body.focus()")
-    reached = 0
+    page.run(f"{shown}[0].focus()")  # the window is scrolled, and Tab would begin there
+    reached = 1
     for _ in range(wanted + 60):
         page.press("Tab")
         outline = page.run(
@@ -221,19 +220,8 @@ def test_the_attack_picker_leaves_the_figures_of_one_attack(page: Page) -> None:
     assert set(page.run(shown)) >= {"fgsm", "pgd"}
 
 
-@pytest.mark.parametrize(("axis", "coordinate"), [("batch size", "e"), ("λ₁", "f")])
-def test_an_axis_becomes_linear_and_logarithmic_again(page: Page, axis: str, coordinate: str) -> None:
-    where = f"{lr(LAMBDA1)}.slice(0, 3).map((p) => p.transform.baseVal[0].matrix.{coordinate})"
-    first, second, third = page.run(where)
-    assert third - second == pytest.approx(second - first, rel=0.3)
-    page.choose(f"{STUDY}.querySelector('select[data-axis=\"{axis}\"]')", "linear")
-    page.until(f"(() => {{ const [a, b, c] = {where}; return (c - b) / (b - a) > 1.5; }})()")
-    page.choose(f"{STUDY}.querySelector('select[data-axis=\"{axis}\"]')", "log")
-    page.until(f"(() => {{ const [a, b, c] = {where}; return Math.abs((c - b) / (b - a) - 1) < 0.3; }})()")
-
-
 @pytest.mark.parametrize("dark", [False, True])
-def test_the_theme_follows_the_system_until_the_button_is_pressed(browser: Browser, report: Path, dark: bool) -> None:
+def test_the_theme_follows_the_system(browser: Browser, report: Path, dark: bool) -> None:
     page = browser.open(report, dark=dark)
     show(page)
     paper = "getComputedStyle(document.body).backgroundColor"
@@ -241,9 +229,6 @@ def test_the_theme_follows_the_system_until_the_button_is_pressed(browser: Brows
     themes = {False: ("rgb(255, 255, 255)", "rgb(214, 39, 40)"), True: ("rgb(20, 23, 28)", "rgb(239, 83, 80)")}
     page.until(f"{FIRST}.querySelector('[fill=\"#D62728\"]')")
     assert (page.run(paper), page.run(mark)) == themes[dark]
-    page.point("document.querySelector('button.theme')", click=True)
-    assert (page.run(paper), page.run(mark)) == themes[not dark]
-    page.run("localStorage.clear()")
     assert page.complaints == []
 
 

@@ -124,7 +124,7 @@ def test_attacks_are_compared_on_the_published_loss_with_the_stable_one_beside()
 
 def test_what_deviates_from_the_protocol_is_said() -> None:
     cells = table_7(train_size=2000, unreached=(2048,))
-    assert "train size 2,000 instead of 60,000" in cell(cells, "64", "clean_acc")["protocol"]
+    assert "2,000 instead of 60,000 training images" in cell(cells, "64", "clean_acc")["protocol"]
     assert "3 of 3 seeds stopped above the target loss" in cell(cells, "2048", "clean_acc")["protocol"]
     assert cell(table_7(), "64", "clean_acc")["protocol"] == ""
 

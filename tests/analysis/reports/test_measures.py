@@ -95,6 +95,14 @@ def test_cells_of_which_over_a_third_diverged_decide_nothing() -> None:
         assert measure_report(from_rows(some)).strata["low"].notna().any() == decided
 
 
+@pytest.mark.parametrize(("accuracy", "left"), [(0.008, 8), (0.0, 0)])
+def test_cells_are_at_the_floor_where_so_many_images_show_it(accuracy: float, left: int) -> None:
+    """Three networks with .8 % of 1,000 images right each have an upper limit of 1.2 %; batch 64 is on two curves."""
+    found = report(pgd=s.flat(accuracy), noise=0.0, seeds=(0, 1, 2)).strata
+    sizes = found.loc[(found["robustness"] == "pgd") & (found["sharpness"] == "lambda1_train"), "batch_sizes"]
+    assert sum(len(of.split()) for of in sizes) == left
+
+
 @pytest.mark.parametrize(("log2_doubt", "remain"), [(SHARPENS, True), (s.line(8.0, -1.0), False)])
 def test_counterexamples_remain_for_a_measure_that_goes_with_lambda1(log2_doubt: Curve, remain: bool) -> None:
     found = of(report(pgd=RISES, log2_lambda1=SHARPENS, log2_doubt=log2_doubt), "doubt")

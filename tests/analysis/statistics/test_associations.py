@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.statistics.association_tests import fall_together, opposed, unrelated
+from analysis.statistics.association_tests import fall_together, opposed, opposed_over_cells, unrelated
 from analysis.statistics.correlations import kendall_tau_b
 from analysis.statistics.estimates import Reach, Sample
 
@@ -79,3 +79,13 @@ def test_four_batch_sizes_are_opposed_by_their_trends_and_not_against_their_orde
     rng = np.random.default_rng(3)
     x, y = (curve(np.array(means), noise=0.05, seeds=3, rng=rng) for means in ((1.0, 2, 3, 4), accuracy))
     assert opposed(x, y, reach=REACH).verdict == verdict
+
+
+@pytest.mark.parametrize(("cells", "verdict", "p"), [(5, "supported", 2 / 120), (4, "inconclusive", 2 / 24)])
+def test_cells_in_perfect_order_have_an_exact_p_and_no_interval(cells: int, verdict: str, p: float) -> None:
+    """An interval from -1 to -1 was printed for five cells."""
+    rng, order = np.random.default_rng(3), np.arange(float(cells))
+    found = opposed_over_cells(*(curve(means, noise=0.05, seeds=3, rng=rng) for means in (order, -order)), delta=0.0)
+    assert (found.verdict, found.effect) == (verdict, pytest.approx(-1.0))
+    assert found.p_supported == pytest.approx(p)
+    assert np.isnan([found.low, found.high]).all()

@@ -112,11 +112,6 @@ class TestCoverage:
     def test_equivalence(self, noise: float | np.ndarray) -> None:
         assert agrees(c.count(partial(c.pairwise_ninety, noise=noise), 300, rng(13)), 0.90)
 
-    def test_proportions_exactly(self) -> None:
-        p = np.linspace(0.02, 0.98, 49)
-        for n in (6, 12, 30):
-            assert c.proportion(n, p).min() >= 0.95
-
     def test_images_alone_do_not_cover_the_noise_of_seeds(self) -> None:
         found = c.count(c.seeds_accuracy, 300, rng(15))
         assert found.hits < 0.7 * found.n
@@ -134,10 +129,6 @@ class TestCoverage:
             low, high = (cells[f"accuracy_{side}_j"].to_numpy(dtype=float) for side in ("low", "high"))
             held = c.Held(held.hits + int(((low <= truth) & (truth <= high)).sum()), held.n + len(cells))
         assert held.n > 60 and agrees(held, 0.95)
-
-    @pytest.mark.parametrize("seeds", [3, 8])
-    def test_attack_ratios(self, seeds: int) -> None:
-        assert agrees(c.count(partial(c.attack_ratio, seeds=seeds), 400, rng(16)), 0.95)
 
     @pytest.mark.parametrize("slope", [0.0, 0.5, -0.5])
     def test_sign_errors(self, slope: float) -> None:

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from analysis.statistics.estimates import Sample, amount
-from analysis.statistics.sample_tests import flat, no_difference
+from analysis.statistics.sample_tests import flat, no_difference, no_fall
 
 SIZES = (16, 32, 64, 128, 256, 512, 1024)
 
@@ -33,6 +33,47 @@ def planted(levels: dict[int, float] | float, *, noise: float, seeds: int = 3) -
 )
 def test_a_planted_truth_is_found(levels: dict[int, float] | float, noise: float, verdict: str) -> None:
     assert flat(planted(levels, noise=noise), delta=3.0).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("levels", "noise", "verdict"),
+    [
+        (40.0, 0.5, "supported"),
+        ({size: 40.0 + 3 * place for place, size in enumerate(SIZES)}, 0.5, "supported"),
+        (dict.fromkeys(SIZES, 40.0) | {1024: 25.0}, 0.5, "refuted"),
+        (dict.fromkeys(SIZES, 40.0) | {16: 30.0, 1024: 32.0}, 0.5, "refuted"),
+        (40.0, 3.0, "inconclusive"),
+    ],
+    ids=["flat", "rises", "falls at last", "ends higher than it began", "too noisy to say"],
+)
+def test_a_fall_between_any_two_sizes_is_degradation(
+    levels: dict[int, float] | float, noise: float, verdict: str
+) -> None:
+    assert no_fall(planted(levels, noise=noise), delta=3.0).verdict == verdict
+
+
+def test_where_there_is_no_room_to_fall_that_nothing_falls_is_no_support() -> None:
+    sample = planted(2.0, noise=0.1)
+    of_percent = Sample.of(sample.batch_size, sample.seed, sample.value, percent=True)
+    assert no_fall(sample, delta=3.0).verdict == "supported"
+    assert no_fall(of_percent, delta=3.0).verdict == "inconclusive"
+
+
+def test_the_effect_is_the_largest_fall_with_welchs_interval() -> None:
+    sample = planted(dict.fromkeys(SIZES, 40.0) | {256: 45.0, 1024: 33.0}, noise=0.5)
+    groups = {size: sample.value[sample.batch_size == size] for size in SIZES}
+    pair = stats.ttest_ind(groups[1024], groups[256], equal_var=False)
+    found = no_fall(sample, delta=3.0)
+    assert found.effect == pytest.approx(groups[1024].mean() - groups[256].mean())
+    assert (found.low, found.high) == pytest.approx(pair.confidence_interval(0.9))
+
+
+def test_a_difference_that_only_the_correction_leaves_open_is_not_called_the_same() -> None:
+    sample = planted(dict.fromkeys(SIZES, 40.0) | {1024: 43.3}, noise=0.3)
+    found = flat(sample, delta=3.0)
+    assert found.verdict == "inconclusive"
+    assert found.low > 3.0
+    assert found.reason.endswith(f"exceeds {amount(3.0)}, but not after the correction for 21 comparisons")
 
 
 def test_no_significant_difference_is_not_flatness() -> None:

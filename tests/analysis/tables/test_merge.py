@@ -143,17 +143,14 @@ def test_other_weights_are_a_conflict_and_the_first_folder_counts(two: Any) -> N
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ({}, ""),
-        ({"train_loss": 0.25}, "another outcome of training; train_loss "),
         ({"n_params": None}, ""),
-        ({"val_acc": float("nan")}, ""),
         ({"dataset_sha256": "c" * 64}, "other images: bbbbbbbbbbbb and cccccccccccc"),
         ({"parent_sha256": "c" * 64}, "other weights of its parent"),
         ({"status": "diverged"}, "ok and diverged"),
     ],
 )
-def test_rows_without_a_digest_are_compared_by_their_outcome(columns: Row, said: str, two: Any) -> None:
-    first = network(weights_sha256=None, val_acc=float("nan"), dataset_sha256="b" * 64, parent_sha256="b" * 64)
+def test_networks_of_other_images_or_parents_or_outcomes_are_not_the_same(columns: Row, said: str, two: Any) -> None:
+    first = network(dataset_sha256="b" * 64, parent_sha256="b" * 64)
     found = two([first], [first | columns]).conflicts
     assert [one.about for one in found] == (["weights"] if said else [])
     assert not said or found[0].detail.startswith(said)
@@ -176,14 +173,6 @@ def test_other_answers_of_the_same_weights_are_listed(two: Any) -> None:
     right = first["attacks"][0]["correct"]
     assert f": correct {right} and {right - 7}, and 3 more answers" in conflict.detail
     assert list(found.attacks["correct"]) == [entry["correct"] for entry in first["attacks"]]
-
-
-def test_a_row_of_an_older_version_answers_the_same_probes(two: Any) -> None:
-    """Older rows have null where a setting did not exist: the same question, asked once."""
-    new = network()
-    new["attacks"] = [entry | {"source": "self"} for entry in new["attacks"]]
-    old = new | {"attacks": [entry | {"source": None} for entry in new["attacks"]]}
-    assert len(two([new], [old]).attacks) == len(new["attacks"])
 
 
 def test_every_kind_of_entry_can_be_united() -> None:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from analysis.tables.words import NAMES, departures, name, phrase, said, value_text
+from analysis.tables.words import NAMES, departs, departures, name, phrase, said, value_text
 from search_spaces import GRIDS
 
 
@@ -32,6 +32,14 @@ def test_a_setting_in_words(field: str, value: object, words: str) -> None:
 def test_only_what_is_not_plain_is_said() -> None:
     values = {"optimizer": "sgd", "precision": "tf32", "target_loss": math.nan, "adversarial_epsilon": 0.1, "epochs": 5}
     assert departures(values, values) == ["trained in tf32"]
+
+
+def test_how_settings_depart_from_a_papers() -> None:
+    paper = {"epochs": 100, "train_size": 60_000, "target_loss": None}
+    assert departs({"epochs": 100.0, "train_size": 1000, "target_loss": float("nan")}, paper, paper) == [
+        "1,000 instead of 60,000 training images"
+    ]
+    assert departs({"target_loss": 0.001}, paper, ["target_loss"]) == ["0.001 instead of none target loss"]
 
 
 def test_numbers_as_text() -> None:

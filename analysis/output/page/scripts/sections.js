@@ -23,7 +23,7 @@ window.addEventListener("beforeprint", () => {
   for (const place of places()) {
     if (jobs.has(place) || place.closest(".absent, [hidden]")) continue;
     nearby.unobserve(place);
-    redraw(place);
+    drawOnce(place);
   }
 });
 window.addEventListener("afterprint", () => folded.forEach((details) => { details.open = false; }));

@@ -37,7 +37,7 @@ const addTable = (figure) => {
   const details = make("details", { className: "data" }, make("summary", { textContent: "Data table" }));
   details.addEventListener("toggle", async () => {
     if (!details.open || details.childElementCount > 1) return;
-    if (!views.has(place)) await redraw(place);
+    await drawOnce(place);
     details.append(tableOf(place));
   });
   figure.append(details);

@@ -1,7 +1,7 @@
 """The tests of claims: what decides on the samples of paired curves, and the strata that come of it.
 
-`Test` is the one driver: it walks measures and curves, which `analysis.claims.pairings` pairs. The functions below it
-make the tests that the papers' claims are written in; those that read a report of the whole study are in
+`ClaimTest` is the one driver: it walks measures and curves, which `analysis.claims.pairings` pairs. The functions below
+it make the tests that the papers' claims are written in; those that read a report of the whole study are in
 `analysis.claims.reported`.
 """
 
@@ -34,14 +34,16 @@ from analysis.statistics.sample_tests import (
     flat,
     larger_in_size,
     no_difference,
+    no_fall,
     no_gain,
     paired_difference,
     step,
     trend,
 )
 from analysis.statistics.thresholds import LOOKS
-from analysis.tables.table import PROTOCOL
-from analysis.tables.words import label, name, phrase, said, value_text
+from analysis.tables.robust_networks import ORIGINAL, printed_name
+from analysis.tables.table import CURVE, PROTOCOL
+from analysis.tables.words import departs, name, phrase, said
 from search_spaces import Trial
 from search_spaces.probe import LOSSES
 
@@ -80,7 +82,7 @@ MORE_RIGHT = "mean difference published less stable"
 
 
 @dataclass(frozen=True)
-class Test:
+class ClaimTest:
     """A test of a claim, stratum by stratum.
 
     Attributes:
@@ -204,7 +206,7 @@ class Test:
 
 
 @dataclass(frozen=True)
-class ReportTest(Test):
+class ReportTest(ClaimTest):
     """A test that reads a report or a table: its `decide` (evidence, attack loss, *curves) gives a `Stratum`."""
 
     def judge(self, evidence: Evidence, scope: Scope, loss: str | None, curves: Sequence[Curve]) -> Stratum:
@@ -265,12 +267,7 @@ def describe_protocol(scope: Scope, curve: Curve) -> tuple[str, int]:
         at = f", attacked at epsilon {curve.epsilon:g}" if curve.epsilon else ""
         network = f"{name(curve.dataset)} with {name(curve.model)}"
         return f"a rehearsal, for {network} is not in the paper: {sizes}{at}", 2
-    paper = own.to_dict()
-    deviations = [
-        f"{value_text(keys[name])} instead of {value_text(paper[name])} {label(name)}"
-        for name in PROTOCOL
-        if keys[name] != paper[name]
-    ]
+    deviations = departs(keys, own.to_dict(), PROTOCOL)
     papers = curve.measure.epsilons.get(curve.dataset)
     if papers and curve.epsilon and not np.isclose(curve.epsilon, papers):
         deviations.append(f"attacked at epsilon {curve.epsilon:g} instead of {papers:g}")
@@ -296,7 +293,7 @@ def paired(decide: Decide, *, lost_is_chance: bool = False) -> Decide:
 
 
 class Where(TypedDict, total=False):
-    """The further fields of a `Test` that its maker takes by name."""
+    """The further fields of a `ClaimTest` that its maker takes by name."""
 
     part: str
     settings: tuple[Setting, ...]
@@ -311,41 +308,46 @@ def alone(measures: Iterable[Measure]) -> tuple[tuple[Measure, ...], ...]:
     return tuple((measure,) for measure in measures)
 
 
-def trends(claimed: int, *measures: Measure, **where: Unpack[Where]) -> Test:
+def trends(claimed: int, *measures: Measure, **where: Unpack[Where]) -> ClaimTest:
     """Does each measure rise (`claimed` +1) or fall (-1) with the batch size, on every curve?"""
     decide = partial(trend, claimed=claimed)
     margin = as_claimed(claimed)
-    return Test(each, decide, "fitted end to end", alone(measures), falls=claimed < 0, margin=margin, **where)
+    return ClaimTest(each, decide, "fitted end to end", alone(measures), falls=claimed < 0, margin=margin, **where)
 
 
-def flatness(*measures: Measure, **where: Unpack[Where]) -> Test:
+def flatness(*measures: Measure, **where: Unpack[Where]) -> ClaimTest:
     """Is each measure the same within +-delta at every two batch sizes, on every curve?"""
-    return Test(each, flat, "largest difference", alone(measures), margin=within, **where)
+    return ClaimTest(each, flat, "largest difference", alone(measures), margin=within, **where)
 
 
-def flatter_than(steep: str, level: str, measure: Measure, **where: Unpack[Where]) -> Test:
+def falls_nowhere(*measures: Measure, **where: Unpack[Where]) -> ClaimTest:
+    """Is each measure at no batch size lower by delta or more than at a smaller one, on every curve?"""
+    return ClaimTest(each, no_fall, "change at the largest fall", alone(measures), margin=below(-1), **where)
+
+
+def flatter_than(steep: str, level: str, measure: Measure, **where: Unpack[Where]) -> ClaimTest:
     """Does `measure` change less in size, end to end, under regime `level` than under `steep`?
 
     The run that belongs to both regimes (batch 64) enters both slopes. That is near the middle of the range,
     where it hardly tilts either line; taking the two as independent widens the interval by under 4 %.
     """
     decide = partial(larger_in_size, effects=end_to_end_by_seed)
-    return Test(
+    return ClaimTest(
         two_regimes(steep, level), decide, "change exceeds by", alone([measure]), margin=as_claimed(+1), **where
     )
 
 
-def more_momentum(claimed: int, *measures: Measure, every: bool = False, **where: Unpack[Where]) -> Test:
+def more_momentum(claimed: int, *measures: Measure, every: bool = False, **where: Unpack[Where]) -> ClaimTest:
     """Does momentum raise (`claimed` +1) or lower (-1) each measure at equal batch size?
 
     The largest momentum of the paper is compared with none; with `every`, so is each of them.
     """
     decide = paired(partial(contrast, claimed=claimed))
     pair = partial(against_no_momentum, every=every)
-    return Test(pair, decide, "mean difference", alone(measures), margin=as_claimed(claimed), **where)
+    return ClaimTest(pair, decide, "mean difference", alone(measures), margin=as_claimed(claimed), **where)
 
 
-def each_step_of_momentum(claimed: int, *measures: Measure, **where: Unpack[Where]) -> Test:
+def each_step_of_momentum(claimed: int, *measures: Measure, **where: Unpack[Where]) -> ClaimTest:
     """Does each momentum raise (`claimed` +1) or lower (-1) each measure against the next smaller one?
 
     The direction is enough to support it (our choice): .2 against 0 raises the effective rate by a quarter only, and
@@ -353,41 +355,41 @@ def each_step_of_momentum(claimed: int, *measures: Measure, **where: Unpack[Wher
     """
     decide = paired(partial(step, claimed=claimed))
     margin = as_claimed(claimed)
-    return Test(against_the_next_smaller, decide, "mean difference", alone(measures), margin=margin, **where)
+    return ClaimTest(against_the_next_smaller, decide, "mean difference", alone(measures), margin=margin, **where)
 
 
-def momentum_changes_nothing(*measures: Measure) -> Test:
+def momentum_changes_nothing(*measures: Measure) -> ClaimTest:
     """Is each measure the same within +-delta with each momentum as without, at every batch size?
 
     A run that diverged with momentum alone, or without it alone, counts as chance.
     """
     decide = paired(no_difference, lost_is_chance=True)
     pair = partial(against_no_momentum, every=True)
-    return Test(pair, decide, "largest difference", alone(measures), margin=within)
+    return ClaimTest(pair, decide, "largest difference", alone(measures), margin=within)
 
 
-def momentum_matters_less(level: str, steep: str, *measures: Measure) -> Test:
+def momentum_matters_less(level: str, steep: str, *measures: Measure) -> ClaimTest:
     """Is momentum's effect smaller in size under regime `level` than under `steep`?
 
     That a run diverged with momentum alone, or without it alone, is an effect on its accuracies: it counts as chance.
     """
     pair = momentum_in_two_regimes(steep, level)
     decide = paired(larger_in_size, lost_is_chance=True)
-    return Test(pair, decide, "effect exceeds by", alone(measures), margin=as_claimed(+1))
+    return ClaimTest(pair, decide, "effect exceeds by", alone(measures), margin=as_claimed(+1))
 
 
-def differs(claimed: int, base: Setting, other: Setting, *measures: Measure, **where: Unpack[Where]) -> Test:
+def differs(claimed: int, base: Setting, other: Setting, *measures: Measure, **where: Unpack[Where]) -> ClaimTest:
     """Is each measure higher (`claimed` +1) or lower (-1) under `other` than under `base`, on average over sizes?"""
     decide = paired(partial(contrast, claimed=claimed))
     return _two_settings(base, other, decide, "mean difference", measures, where, as_claimed(claimed))
 
 
-def equal(base: Setting, other: Setting, *measures: Measure, **where: Unpack[Where]) -> Test:
+def equal(base: Setting, other: Setting, *measures: Measure, **where: Unpack[Where]) -> ClaimTest:
     """Is each measure the same within +-delta under `base` and `other`, at every batch size?"""
     return _two_settings(base, other, paired(no_difference), "largest difference", measures, where, within)
 
 
-def gains_nothing(claimed: int, base: Setting, other: Setting, *measures: Measure, **where: Unpack[Where]) -> Test:
+def gains_nothing(claimed: int, base: Setting, other: Setting, *measures: Measure, **where: Unpack[Where]) -> ClaimTest:
     """Does `other` raise (`claimed` +1) or lower (-1) each measure by less than delta, if at all?"""
     decide = paired(partial(no_gain, claimed=claimed))
     return _two_settings(base, other, decide, "mean difference", measures, where, below(claimed))
@@ -401,9 +403,9 @@ def _two_settings(
     measures: tuple[Measure, ...],
     where: Where,
     margin: Callable[[Finding, float], Margin],
-) -> Test:
+) -> ClaimTest:
     options: Where = {"settings": (base, other), **where}
-    return Test(against(base, other), decide, label, alone(measures), margin=margin, **options)
+    return ClaimTest(against(base, other), decide, label, alone(measures), margin=margin, **options)
 
 
 AGREEMENT = "agreement"
@@ -417,14 +419,14 @@ class SameVerdicts:
     Undecided where either is. A disagreement is as sure as the less sure of the two verdicts.
     """
 
-    tests: Sequence[Test]
+    tests: Sequence[ClaimTest]
     attacked: bool = True
 
     def strata(self, evidence: Evidence, scope: Scope, loss: str | None) -> list[Stratum]:
         """One stratum for all measures of each place."""
         together: dict[tuple[object, ...], list[Stratum]] = {}
         for one in (s for test in self.tests for s in test.strata(evidence, scope, loss)):
-            place = (one.dataset, one.model, *one.keys.values(), *one.details.values(), one.protocol)
+            place = (one.study, *one.keys.values(), *one.details.values())
             together.setdefault(place, []).append(one)
         return [_agreement(strata) for strata in together.values()]
 
@@ -481,8 +483,19 @@ class OverNetworks:
     losses: Callable[[Evidence, Scope], Iterable[Stratum]] = no_losses
 
     def strata(self, evidence: Evidence, scope: Scope, loss: str | None) -> list[Stratum]:
-        """What it finds."""
-        return list(self.walk(evidence, scope, loss))
+        """What it finds. Of one look, a stratum that was not run is awaited where its network is planned and some
+        network of its data set and model waits.
+        """
+        planned = evidence.planned(scope)
+        named = {(*key[:2], printed_name(str(key[CURVE.index("adversarial_training")]))) for key in planned}
+        waiting = {key[:2] for key in evidence.awaited(planned)}
+
+        def awaited(one: Stratum) -> bool:
+            place = one.dataset, one.model
+            return place in waiting and (*place, one.keys.get("network", printed_name(ORIGINAL))) in named
+
+        found = self.walk(evidence, scope, loss)
+        return [replace(one, awaited=one.verdict == "not run" and awaited(one)) for one in found]
 
     def between_losses(self, evidence: Evidence, scope: Scope) -> Iterable[Stratum]:
         """Of each network and attack: do more images stay right under the published loss than under the stable one?"""
