@@ -38,11 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     counts: Counter[str] = Counter()
     if is_packed(arguments.results):
-        print(
-            f"study.verify: {shown_name(arguments.results)} is a packed study: unpack it with python -m study.pack, and "
-            "give the folder",
-            file=sys.stderr,
-        )
+        name, remedy = shown_name(arguments.results), "unpack it with python -m study.pack, and give the folder"
+        print(f"study.verify: {name} is a packed study: {remedy}", file=sys.stderr)
         return BAD_INPUT
     try:
         results = Results(arguments.results)
