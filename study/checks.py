@@ -77,9 +77,13 @@ def check_functions(grid: Grid, rows: Iterable[Row]) -> None:
 
 
 def check_sizes(grid: Grid) -> None:
-    """Refuse more images than a data set has, before it is loaded."""
+    """Refuse more images than a data set has, before it is loaded, and minibatches of more than are trained on.
+
+    Batch sizes above the training images would be one and the same, under several names.
+    """
     from study.data import DATASETS  # imports torch, which takes seconds
 
+    sizes: dict[int, set[int]] = {}
     for planned in grid.values():
         trial, info = planned.trial, DATASETS[planned.trial.dataset]
         if trial.train_size + trial.val_size > info.train_count:
@@ -89,6 +93,15 @@ def check_sizes(grid: Grid) -> None:
             )
         if trial.test_size > info.test_count:
             raise InputError(f"{info.name}: test_size {trial.test_size} is more than the {info.test_count} test images")
+        sizes.setdefault(trial.train_size, set()).add(trial.batch_size)
+    for images, batch_sizes in sizes.items():
+        if large := [str(size) for size in sorted(batch_sizes) if size > images]:
+            named = " and ".join(filter(None, (", ".join(large[:-1]), large[-1])))
+            fit = ",".join(str(size) for size in sorted(batch_sizes) if size <= images)
+            raise InputError(
+                f"batch size{'s' if len(large) > 1 else ''} {named} exceed{'' if len(large) > 1 else 's'} the "
+                f"{images} training images; use {f'--select batch_size={fit} or ' if fit else ''}a larger --train-size"
+            )
 
 
 def check_machine(settings: RunSettings, precisions: Collection[str]) -> None:

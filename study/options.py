@@ -315,12 +315,16 @@ def _seeds(text: str | None) -> tuple[int, ...] | None:
     seeds: list[int] = []
     try:
         for part in text.split(","):
-            first, dash, last = part.partition("-")
-            few = range(int(first), int(last) + 1) if dash and first else [int(part)]
-            if not 1 <= len(few) <= MOST_SEEDS:
-                raise ValueError
-            seeds.extend(few)
-    except (ValueError, OverflowError):
+            start, dash, end = part.partition("-")
+            first, last = (int(start), int(end)) if dash and start else (int(part), int(part))
+            if last < first:
+                raise GridError(f"--seeds {text[:40]!r} is reversed: give {last}-{first}")
+            if last - first >= MOST_SEEDS:
+                raise GridError(f"--seeds {text[:40]!r} is more than {MOST_SEEDS:,} seeds")
+            seeds.extend(range(first, last + 1))
+    except GridError:
+        raise
+    except ValueError:
         raise GridError(f"--seeds {text[:40]!r} is not a list of whole numbers such as 0,1,5 or 0-4") from None
     return tuple(dict.fromkeys(seeds))
 

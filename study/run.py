@@ -22,9 +22,17 @@ from study.results.run_lock import ResultsInUseError, RunLock, running_command
 from study.results.schema import Row
 from study.trials import pending
 from study.tuning.costs import CostModel
-from study.tuning.ends import BROKEN_PIPE, TERMINATED, handle_sigterm, ignore_interrupts, terminated, watch_for_sigterm
+from study.tuning.ends import (
+    BROKEN_PIPE,
+    LOST_RAY,
+    TERMINATED,
+    handle_sigterm,
+    ignore_interrupts,
+    terminated,
+    watch_for_sigterm,
+)
 from study.tuning.progress import Progress
-from study.tuning.settings import ClusterError, RunSettings, TrackerError
+from study.tuning.settings import ClusterError, RayStartError, RunSettings, TrackerError
 
 if TYPE_CHECKING:
     from study.trials.outside import Outside
@@ -51,8 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a grid and return the exit status.
 
     0: all answered; 1: some trials failed; 2: bad input (one line says what is valid); 4: another command runs on these
-    results; 130, 143: interrupted by Ctrl-C or SIGTERM; 141: nobody reads the output. If a process of Ray dies, this
-    one exits with 3.
+    results; 130, 143: interrupted by Ctrl-C or SIGTERM; 141: nobody reads the output. If Ray does not start or a
+    process of it dies, this one exits with 3.
     """
     handle_sigterm()
     for stream in (sys.stdout, sys.stderr):
@@ -87,6 +95,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ResultsInUseError as error:
         print(f"study.run: {error}", file=sys.stderr)
         return IN_USE
+    except RayStartError as error:
+        print(f"study.run: {error}", file=sys.stderr)
+        return LOST_RAY
     except (GridError, RecordsError, options.OptionError, ClusterError, TrackerError, checks.InputError) as error:
         print(f"study.run: {error}", file=sys.stderr)
         return BAD_INPUT

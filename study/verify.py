@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from study.results import checkpoints
 from study.results.folder import RecordsError, Results, decode_arrays
+from study.results.packed import is_packed
 from study.results.schema import Row
 from study.results.storage import shown_name
 
@@ -36,6 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("results", metavar="RESULTS", help="a results folder or URI that study.run wrote")
     arguments = parser.parse_args(argv)
     counts: Counter[str] = Counter()
+    if is_packed(arguments.results):
+        name, remedy = shown_name(arguments.results), "unpack it with python -m study.pack, and give the folder"
+        print(f"study.verify: {name} is a packed study: {remedy}", file=sys.stderr)
+        return BAD_INPUT
     try:
         results = Results(arguments.results)
         problems = list(verify(results, counts))

@@ -45,7 +45,7 @@ from tests.cluster.multinode import gone, in_this_process, wait_for
 from tests.results.small import write_parquet
 from tests.trials.small import results_in, timeless
 
-SMALL = ["--grid", "smoke", "--epochs", "2", "--train-size", "64", "--test-size", "20", "--seeds", "0"]
+SMALL = ["--grid", "smoke", "--epochs", "2", "--train-size", "128", "--test-size", "20", "--seeds", "0"]
 
 
 def command(results: Path, *options: str) -> list[str]:
@@ -69,8 +69,9 @@ def rows(results: Path) -> dict[str, dict[str, Any]]:
         ([*SMALL, "--select", "modle=any"], "; did you mean 'model'?"),
         ([*SMALL, "--select", f"model={DIGITS.model}x"], f"; did you mean '{DIGITS.model}'?"),
         ([*SMALL, "--seeds", "a"], "not a list of whole numbers such as 0,1,5 or 0-4"),
-        ([*SMALL, "--seeds", "4-0"], "--seeds '4-0' is not a list"),
-        ([*SMALL, "--seeds", "0-99999999999999999999"], "is not a list"),
+        ([*SMALL, "--seeds", "4-0"], "--seeds '4-0' is reversed: give 0-4"),
+        ([*SMALL, "--seeds", "0-99999999999999999999"], "is more than 10,000 seeds"),
+        ([*SMALL, "--seeds", "0,1-10001"], "--seeds '0,1-10001' is more than 10,000 seeds"),
         ([*SMALL, "--seeds=-1"], "seed -1 is out of range"),
         ([*SMALL, "--epsilons", "big"], "not a list of numbers such as 0.1,0.3"),
         ([*SMALL, "--epsilons", "1/0"], "not a list of numbers such as 0.1,0.3 or 8/255 or 1/255-8/255"),
@@ -93,6 +94,15 @@ def rows(results: Path) -> dict[str, dict[str, Any]]:
         (["--grid", "smoke", "--max-seeds", "5"], "--max-seeds and --hours go with --until-decided"),
         (["--grid", "smoke", "--until-decided", "--hours", "0"], "--hours must be a positive number of hours"),
         ([*SMALL, "--train-size", "5000"], "train_size 5000 + val_size 174 is more than the 1198"),
+        (
+            [*SMALL, "--train-size", "16", "--dry-run"],
+            "batch sizes 32, 64 and 128 exceed the 16 training images; use --select batch_size=8,16 or a larger --tr",
+        ),
+        ([*SMALL, "--train-size", "100"], "batch size 128 exceeds the 100 training images; use --select batch_size=8,"),
+        (
+            [*SMALL, "--train-size", "7"],
+            "8, 16, 32, 64 and 128 exceed the 7 training images; use a larger --train-size",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(
@@ -159,6 +169,23 @@ def test_a_store_that_does_not_answer_is_not_waited_for(
     for command, arguments in ((main, [*SMALL, "--dry-run", "--results"]), (report.main, []), (verify.main, [])):
         assert command([*arguments, store]) == 2
         assert "does not answer within 0 s: check the network and the credentials" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "message"),
+    [
+        (verify.main, "README.md", "README.md is a file, not a results folder"),
+        (report.main, "README.md", "README.md is a file, not a results folder"),
+        (verify.main, "rows.parquet", "rows.parquet is a packed study: unpack it with python -m study.pack"),
+    ],
+)
+def test_a_file_in_place_of_a_results_folder_is_named_as_one(
+    command: Any, name: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_text("a text")
+    assert command([str(tmp_path / name)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
 
 
 def test_many_damaged_files_are_counted_not_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -562,7 +589,7 @@ def test_seeds_until_decided_are_trained_tracked_and_read_again(
     first = rows(results)
     assert {(row["seed"], row["status"]) for row in first.values()} == {(seed, "ok") for seed in range(3)}
     for row in first.values():
-        assert all(epoch["lambda1"] > 0 and epoch["lambda1_images"] == 64 for epoch in row["history"])
+        assert all(epoch["lambda1"] > 0 and epoch["lambda1_images"] == 128 for epoch in row["history"])
 
     assert main(command) == 0
     assert "answered already: nothing to do" in capsys.readouterr().out
@@ -580,6 +607,19 @@ def test_a_file_that_cannot_be_written_is_one_line_and_status_1(
     errors = capsys.readouterr().err
     assert "No space left on device; finished trials are stored, fix this and run again" in errors
     assert len(errors.strip().splitlines()) == 1
+
+
+def test_a_ray_that_is_slow_to_start_is_one_line_and_status_3(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(**unused: object) -> None:
+        raise Exception("The current node timed out during startup. This could happen because it is overloaded.")
+
+    monkeypatch.setattr("ray.init", slow)
+    assert main([*SMALL, "--results", str(tmp_path), "--no-report"]) == LOST_RAY
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("study.run: cannot start Ray: The current node timed out during startup. ")
+    assert line.endswith("; the machine may be overloaded; give the same command again")
 
 
 def test_kills_of_the_driver_of_ray_and_of_a_worker_lose_nothing_and_change_no_bit(tmp_path: Path) -> None:
@@ -609,7 +649,7 @@ def test_kills_of_the_driver_of_ray_and_of_a_worker_lose_nothing_and_change_no_b
     assert last.returncode == 0, printed
 
     request = Request(
-        "smoke", select={"batch_size": ("8",)}, epochs=120, train_size=64, test_size=20, seeds=(0,), probes="all"
+        "smoke", select={"batch_size": ("8",)}, epochs=120, train_size=128, test_size=20, seeds=(0,), probes="all"
     )
     expected, found = in_this_process(request), rows(folder)
     assert {trial_id: timeless(row) for trial_id, row in found.items()} == expected

@@ -1,4 +1,4 @@
-"""Random numbers that a network draws by itself, from the global generators of torch, Python and numpy."""
+"""What a network must do to be trained here: return logits, have a gradient, and draw only what a seed repeats."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
 from study.arithmetic import one_thread
@@ -15,7 +16,7 @@ from study.models.dropout import set_dropout_generator
 
 
 def check_network(model: nn.Module, image_shape: tuple[int, int, int], num_classes: int, *, images: int = 2) -> None:
-    """Refuse a network whose passes no seed repeats, or whose outputs are not logits, by a pass in each mode.
+    """Refuse a network that cannot be trained, or whose passes no seed repeats, by a pass in each mode.
 
     In training mode layers may draw from torch's global generators, which training seeds (`study.training.loop`), but
     not from Python's or numpy's. In eval mode they may draw nothing, because every probe must see the same network.
@@ -27,17 +28,17 @@ def check_network(model: nn.Module, image_shape: tuple[int, int, int], num_class
         images: size of the minibatch that it is tried on.
 
     Raises:
-        ValueError: the network draws such numbers, has a lazy layer (`nn.LazyLinear`), cannot take the images, or
-            returns something else than logits (B, num_classes).
+        ValueError: the network draws such numbers, has a lazy layer (`nn.LazyLinear`), cannot take the images,
+            returns something else than finite logits (B, num_classes), or has no gradient.
     """
     lazy = [type(layer).__name__ for layer in model.modules() if isinstance(layer, LazyModuleMixin)]
     if lazy:
         raise ValueError(f"it has a {lazy[0]}, whose weights no seed draws: state the size that this layer takes")
     set_dropout_generator(model, torch.Generator())
-    pixels = torch.zeros(images, *image_shape)
+    pixels = torch.rand(images, *image_shape, generator=torch.Generator().manual_seed(0))
     for training in (False, True):
         model.train(training)
-        with torch.random.fork_rng(devices=[]), torch.no_grad(), one_thread():
+        with torch.random.fork_rng(devices=[]), torch.set_grad_enabled(training), one_thread():
             before = _states()
             try:
                 logits = model(pixels)
@@ -57,6 +58,26 @@ def check_network(model: nn.Module, image_shape: tuple[int, int, int], num_class
             raise ValueError(
                 f"it returns {shape} for {images} images in {when} mode, not logits ({images}, {num_classes})"
             )
+        if not logits.isfinite().all():
+            raise ValueError(
+                f"it returns NaN or infinity before training, in {'training' if training else 'eval'} mode"
+            )
+        if training:
+            _check_gradient(model, logits)
+
+
+def _check_gradient(model: nn.Module, logits: Tensor) -> None:
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    gradients: tuple[Tensor | None, ...] = ()
+    if logits.requires_grad and weights:
+        loss = F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long))
+        try:
+            with one_thread():
+                gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+        except RuntimeError as error:
+            raise ValueError(f"its gradient cannot be computed: {str(error).splitlines()[0]}") from error
+    if all(gradient is None for gradient in gradients):
+        raise ValueError("no gradient reaches its weights: is there a detach(), or a no_grad(), on the way?")
 
 
 def _states() -> dict[str, Any]:

@@ -154,6 +154,8 @@ class Results:
             read, unreadable = self._read_files(files, part)
         except FileNotFoundError as error:
             raise RecordsError(f"{self.location} holds no results (it does not exist, or has no trials/)") from error
+        except NotADirectoryError as error:
+            raise RecordsError(f"{self.location} is a file, not a results folder") from error
         except OSError as error:
             raise RecordsError(f"cannot read the results folder {self.location}: {error}") from error
         if cached is None:

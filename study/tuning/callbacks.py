@@ -131,7 +131,8 @@ class StudyCallback(tune.Callback):
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The trial's worker was lost; Tune starts it again."""
         self._hang_detector.ended(trial)
-        self._progress.retry(trial.config["trial_id"])
+        trial_id = trial.config["trial_id"]
+        self._progress.retry(trial_id, self._hang_detector.reason(trial_id) or failure_reason(trial))
 
     @_guarded
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

@@ -26,7 +26,7 @@ from study.tuning.ends import (
     watch_children,
     watch_server,
 )
-from study.tuning.settings import ClusterError, RunSettings
+from study.tuning.settings import ClusterError, RayStartError, RunSettings
 
 Node = Mapping[str, float]
 """Resource -> amount, as Ray counts them."""
@@ -50,6 +50,7 @@ def connected(address: str | None) -> Iterator[None]:
 
     Raises:
         ClusterError: the cluster cannot be reached, Ray cannot use its temporary folder, or this process uses a Ray.
+        RayStartError: Ray's processes did not start here in time.
     """
     if ray.is_initialized():
         raise ClusterError("cannot start Ray: this process uses one already; end that one with ray.shutdown()")
@@ -176,6 +177,13 @@ def _start_or_join(address: str | None) -> None:
         raise ClusterError(
             f"Ray cannot use its temporary folder {get_default_ray_temp_dir()}: {error}. Set RAY_TMPDIR to a folder of "
             "your own with a short path"
+        ) from error
+    except Exception as error:  # Ray raises bare ones, as when its processes are not up in time
+        if not local:
+            raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise RayStartError(
+            f"cannot start Ray: {reason}; the machine may be overloaded; give the same command again"
         ) from error
 
 

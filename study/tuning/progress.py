@@ -30,6 +30,9 @@ SHOWN = 8
 NODES = 4
 """Nodes whose GPU share is shown in a line, those with the most free GPUs first."""
 
+REASON_LETTERS = 200
+"""Of the reason of a restart, at most."""
+
 UNKNOWN_SECONDS = 60.0
 """The time left is shown once a trial has reported, or after this many seconds."""
 
@@ -76,6 +79,7 @@ class Progress:
         failures: reasons of the failed ones.
         retries: trials that were started again.
         enlarged: those of them that ran out of GPU memory.
+        retry_reason: why the last of the others was.
         last: the newest event: a trial and what has happened to it.
         gpu_use: returns GPUs held and present by node address.
     """
@@ -90,6 +94,7 @@ class Progress:
     failures: dict[str, str] = field(default_factory=dict)
     retries: int = 0
     enlarged: int = 0
+    retry_reason: str = ""
     last: tuple[str, ...] = ()
     gpu_use: Callable[[], Mapping[str, tuple[float, float]]] = dict
 
@@ -120,9 +125,10 @@ class Progress:
             trial.step = done - max(trial.done, trial.first) if done < share else 1 - share
             trial.reported, trial.done = self.clock(), done
 
-    def retry(self, trial_id: str) -> None:
+    def retry(self, trial_id: str, reason: str = "") -> None:
         """A trial will be started again, as when its worker was lost."""
         self.retries += 1
+        self.retry_reason = reason or self.retry_reason
         self.running.pop(trial_id, None)
         self._slots = max(1, len(self.running))
 
@@ -214,6 +220,8 @@ class Progress:
             memory = f" ({self.enlarged} out of GPU memory, with a larger share)" if self.enlarged else ""
             others.append(f"{self.retries} restarted{memory}")
         others += filter(None, [self._gpus()])
+        if self.retry_reason:
+            others.append(f"last restart: {self.retry_reason[:REASON_LETTERS]}")
         return "\n".join(filter(None, (" | ".join(parts), " | ".join(others))))
 
     def _gpus(self) -> str:

@@ -12,6 +12,10 @@ class ClusterError(Exception):
     """Ray cannot be started or reached, or its nodes cannot hold the trials."""
 
 
+class RayStartError(ClusterError):
+    """Ray did not start here, and may at the next try."""
+
+
 class TrackerError(Exception):
     """A tracker cannot start; the message names its option."""
 

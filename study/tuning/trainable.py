@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -33,6 +36,9 @@ OUT_OF_GPU_MEMORY = "out of GPU memory"
 STORAGE_PAUSE_SECONDS = 10.0
 """How long a worker waits after an error of the storage, which so has half a minute to recover over all restarts."""
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of a storage that no wait mends."""
+
 REPORT_SECONDS = 2.0
 """How often a worker reports an epoch or a probe, at most."""
 
@@ -57,7 +63,7 @@ def run_trial(
         execute_trial: `study.trials.execute.execute`, or another function with its arguments.
 
     Raises:
-        OSError: the results folder cannot be written to; Tune tries again.
+        OSError: the results folder cannot be written to for another reason than being full; Tune tries again.
     """
     torch.set_num_threads(settings.cpus_per_trial)
     planned = _read_plan(plan[0])[config["trial_id"]]
@@ -78,9 +84,15 @@ def run_trial(
             memory_fraction=_gpu_share() or 1.0,
             track=settings.track,
         )
-    except OSError:
-        time.sleep(STORAGE_PAUSE_SECONDS)
-        raise
+    except OSError as error:
+        if error.errno not in FULL:
+            time.sleep(STORAGE_PAUSE_SECONDS)
+            raise
+        remedy = "make it writable" if error.errno == errno.EROFS else "free some"
+        reason = f"{os.strerror(error.errno)}: {remedy} and give the same command again"
+        row = failed_row(planned, reason)
+        with suppress(OSError):  # the same one
+            store_failure(planned, reason, traceback.format_exc(), results)
     except Exception as error:
         if out_of_gpu_memory(error) and 0 < _gpu_share() < 1:
             row = empty_row() | {"status": OUT_OF_GPU_MEMORY}

@@ -241,7 +241,7 @@ def run_trials(
             for trial_id in running or lost:
                 crashes[trial_id] += 1
                 if running:
-                    progress.retry(trial_id)
+                    progress.retry(trial_id, reason)
                 if crashes[trial_id] > MAX_FAILURES:
                     callback.record_failure(trial_id, reason)
 

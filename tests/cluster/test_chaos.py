@@ -69,7 +69,7 @@ def _command(address: str, folder: str, seeds: int) -> int:
     """Give the user's command until it succeeds; returns the number of restarts that it printed."""
     command = [
         sys.executable, "-m", "study.run", "--grid", "smoke", "--seeds", ",".join(map(str, range(seeds))),
-        "--epochs", "1", "--train-size", "100", "--test-size", "20", "--probes", "headline", "--gpus-per-trial", "0.5",
+        "--epochs", "1", "--train-size", "128", "--test-size", "20", "--probes", "headline", "--gpus-per-trial", "0.5",
         "--replicas", "1", "--checkpoint-seconds", "0", "--no-report", "--address", address, "--results", folder,
     ]  # fmt: skip
     restarts = 0

@@ -1,4 +1,4 @@
-"""Networks that draw random numbers which no trial can seed are refused before any trial starts."""
+"""Networks that cannot be trained, or draw what no trial can seed, are refused before any trial starts."""
 
 from __future__ import annotations
 
@@ -79,6 +79,41 @@ def test_outputs_that_are_no_logits_are_refused() -> None:
         check_network(network(nn.ReLU()), SHAPE, 4)
     with pytest.raises(ValueError, match=r"cannot take images of shape \(1, 5, 5\)"):
         check_network(network(nn.ReLU()), (1, 5, 5), 3)
+
+
+def changed_in_place(x: Tensor) -> Tensor:
+    result = x.exp()
+    squared = result * result
+    result.zero_()
+    return squared
+
+
+class Then(nn.Module):
+    """Applies a function to the weighted pixels."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.linear, self.function = nn.Linear(36, 3), function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self.linear(x.flatten(1)))
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda x: x.detach(), "no gradient reaches its weights"),
+        (lambda x: x / 0, "it returns NaN or infinity before training, in eval mode"),
+        (changed_in_place, "its gradient cannot be computed: one of the variables needed for gradient"),
+    ],
+)
+def test_networks_that_cannot_be_trained_are_refused(function: Callable[[Tensor], Tensor], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_network(Then(function), SHAPE, 3)
+
+
+def test_an_image_may_be_divided_by_its_own_deviation() -> None:
+    check_network(network(nn.LayerNorm(36, eps=0.0)), SHAPE, 3)
 
 
 def test_a_plan_whose_last_minibatch_is_one_image_is_refused_where_the_model_cannot_train_on_it(

@@ -56,6 +56,15 @@ def test_a_trial_that_tune_gives_up_fails_with_the_last_line_of_its_last_error(t
     assert failure_reason(Trial()) == "its worker was lost"
 
 
+def test_the_reason_of_the_last_restart_is_beside_the_count(tmp_path: Path) -> None:
+    file = tmp_path / "error.txt"
+    callback, progress, _ = callback_of(tmp_path, {ID: 1.0})
+    for reason in ("OSError: once", "OSError: [Errno 5] Input/output error"):
+        file.write_text(f"Failure\n{reason}\n\n")
+        callback.on_trial_recover(0, [], Trial(str(file)))
+    assert "2 restarted | last restart: OSError: [Errno 5] Input/output error" in progress.summary()
+
+
 class Clock:
     def __init__(self) -> None:
         self.now = 0.0

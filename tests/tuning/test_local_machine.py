@@ -91,7 +91,7 @@ def test_a_path_too_long_for_a_socket_is_one_line_that_names_the_variable(short_
     long.mkdir()
     script = f"""
         from study.run import main
-        raise SystemExit(main(["--grid", "smoke", "--epochs", "1", "--train-size", "64", "--test-size", "20",
+        raise SystemExit(main(["--grid", "smoke", "--epochs", "1", "--train-size", "128", "--test-size", "20",
                                "--results", {str(short_folder / "results")!r}, "--no-report"]))
     """
     done = run_script(textwrap.dedent(script), status=2, RAY_TMPDIR=str(long))

@@ -343,7 +343,7 @@ sys.exit(main(sys.argv[1:]))
 def test_a_study_outlives_trackers_that_raise_while_another_writes(tmp_path: Path) -> None:
     board = tmp_path / "board"
     arguments = [
-        "--grid", "smoke", "--select", "batch_size=64,128", "regime=lr", "--epochs", "2", "--train-size", "64",
+        "--grid", "smoke", "--select", "batch_size=64,128", "regime=lr", "--epochs", "2", "--train-size", "128",
         "--test-size", "20", "--seeds", "0", "--probes", "headline", "--max-concurrent", "1", "--no-report",
         "--results", str(tmp_path / "r"), "--mlflow", "u", "--wandb", "p", "--tensorboard", str(board),
     ]  # fmt: skip

@@ -1,5 +1,7 @@
 """What a worker does before its trial, and what it reports."""
 
+import errno
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -49,3 +51,34 @@ def test_a_trial_that_runs_out_of_gpu_memory_fails_with_a_whole_gpu_only(
     run_trial({"trial_id": trial_id}, location=str(tmp_path), **options)
     assert [metrics["status"] for metrics in reported] == [status]
     assert (results.read_row(trial_id) or {"status": None})["status"] == stored
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_full_disk_ends_the_trial_at_once_and_other_errors_of_the_storage_do_not(
+    again: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = errno.EIO if again else errno.ENOSPC
+
+    def full(*unused: object, **options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    reported: list[Mapping[str, Any]] = []
+    one = planned()
+    results_in(tmp_path)
+    trial_id = one.trial.trial_id
+    monkeypatch.setattr(trainable, "STORAGE_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(trainable, "_read_plan", lambda reference: {trial_id: one})
+    monkeypatch.setattr(trainable, "tensors", lambda *unused: None)
+    monkeypatch.setattr(trainable, "store_failure", full)
+    monkeypatch.setattr(trainable, "tune", SimpleNamespace(report=reported.append))
+    monkeypatch.setattr(trainable, "_gpu_share", lambda: 0.0)
+    options: dict[str, Any] = {"plan": [None], "references": {}, "settings": RunSettings(), "execute_trial": full}
+    if again:
+        with pytest.raises(OSError, match="Input/output error"):
+            run_trial({"trial_id": trial_id}, location=str(tmp_path), **options)
+        assert reported == []
+    else:
+        run_trial({"trial_id": trial_id}, location=str(tmp_path), **options)
+        (metrics,) = reported
+        assert metrics["status"] == "failed"
+        assert metrics["status_reason"] == "No space left on device: free some and give the same command again"
