@@ -356,7 +356,13 @@ def show(found: Comparison, console: Console) -> None:
         console.print("No effect and no cell was measured in both.")
         return
     rows: list[tuple[Any, ...]] = [
-        (one.stratum, one.claims, one.loss, *(in_words(v, one.unit) for v in (one.first, one.second)), *_in_words(one))
+        (
+            one.stratum,
+            one.claims,
+            one.loss if isinstance(one.loss, str) else "",
+            *(in_words(v, one.unit) for v in (one.first, one.second)),
+            *_in_words(one),
+        )
         for one in _differing(found.effects)
     ]
     title = _counted("effects measured in both", found.effects, known=False)
@@ -377,7 +383,14 @@ def _show_verdicts(verdicts: pd.DataFrame, console: Console) -> None:
     judged = verdicts[(verdicts["first"] != "not run") & (verdicts["second"] != "not run")]
     differing = judged[judged["differs"]]
     rows = [
-        (one.claim, one.loss or "", one.first, one.second, one.effect_first, one.effect_second)
+        (
+            one.claim,
+            one.loss if isinstance(one.loss, str) else "",
+            one.first,
+            one.second,
+            one.effect_first,
+            one.effect_second,
+        )
         for one in differing.itertuples()
     ]
     title = f"{len(differing)} of {len(judged)} verdicts (a claim on a loss) differ"
@@ -392,9 +405,14 @@ def _counted(what: str, frame: pd.DataFrame, *, known: bool) -> str:
     findings = frame["finding"].value_counts()
     tested = int(frame["p"].notna().sum())
     excluding = int((frame["p"] <= SIGNIFICANCE).sum())
-    told = [f"{findings.get(DIFFERS, 0)} of {len(frame)} {what} differ"]
+    few = int((frame["method"] == TOO_FEW).sum()) if known else 0
+    if few == len(frame) and few:
+        return f"{few} {what}, not compared: too few seeds remain"
+    told = [f"{findings.get(DIFFERS, 0)} of {len(frame) - few} {what} differ"]
     if known:
         told.append(f"{findings.get(SAME, 0)} are the same within the least effect that counts")
+    if few:
+        told.append(f"{few} not compared: too few seeds remain")
     told.append(f"{excluding} intervals exclude 0, where {SIGNIFICANCE * tested:.0f} would by chance alone")
     return "; ".join(told)
 

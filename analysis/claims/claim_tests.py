@@ -230,6 +230,8 @@ def on_sound_cells(decide: Decide, *curves: Curve, falls: bool = False) -> Findi
     if not flagged:
         return finding
     whole = decide(*(curve.sample for curve in curves))
+    if finding.verdict == whole.verdict == "not run":
+        return whole  # the flagged cells change nothing
     out = "; ".join(
         f"{LEFT_OUT.get(flag, flag)} at batch {', '.join(map(str, sorted(sizes)))}" for flag, sizes in flagged.items()
     )

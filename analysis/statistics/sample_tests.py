@@ -64,7 +64,8 @@ def trend(sample: Sample, *, claimed: int, delta: float, reach: Reach = ALONG_BA
 
     Support also needs that the cell means themselves change by `delta` from the smallest to the largest batch, and
     that no part of the curve goes back by as much (`reversals`). A curve that is not shown to start further than
-    `delta` from the end of its scale may have no room to change by more: that it does not is no refutation.
+    `delta` from the end of its scale may have no room to change by more: that it does not is no refutation. Nor is it
+    where the whole curve is not shown to lie further than `delta` from either end.
     """
     short = sample.shortfall(reach)
     if short:
@@ -75,8 +76,7 @@ def trend(sample: Sample, *, claimed: int, delta: float, reach: Reach = ALONG_BA
     found = directional(change, slope, claimed=claimed, delta=delta, what="the end-to-end change")
     seen = float(cells.mean[-1] - cells.mean[0])
     found = replace(found, observed=seen)
-    start = kept.where(kept.batch_size == cells.size[0])
-    found = _given_room_ahead(found, start, claimed=claimed, delta=delta)
+    found = _given_room_ahead(found, kept, claimed=claimed, delta=delta)
     if found.verdict != "supported":
         return found
     if claimed * seen < delta:
@@ -91,29 +91,35 @@ def trend(sample: Sample, *, claimed: int, delta: float, reach: Reach = ALONG_BA
 _WAYS = {1: "rises", -1: "falls"}
 
 
-def _given_room(found: Finding, p_room: float, *, claimed: int, delta: float, what: str) -> Finding:
+def _given_room(found: Finding, p_room: float, *, claimed: int, delta: float, where: str) -> Finding:
     """No refutation of a change by `delta` where room for one is not shown; its p-value is the larger of the two.
 
     The p-value is kept where nothing is decided, so that rules over several networks count this one as tested. A change
-    by `delta` and more the other way is a refutation whatever the room.
+    by `delta` and more the other way is a refutation whatever the room. `where`: the reason, with `{}` for delta.
     """
     if found.verdict != "refuted" or claimed * found.effect < -delta:
         return found
     found = replace(found, p_refuted=max(found.p_refuted, p_room))
     if p_room <= SIGNIFICANCE:
         return found
-    reason = f"{what} within {amount(delta)} of the end of the scale: no room for such a change"
-    return replace(found, verdict="inconclusive", reason=reason)
+    return replace(found, verdict="inconclusive", reason=where.format(amount(delta)))
 
 
-def _given_room_ahead(found: Finding, start: Sample, *, claimed: int, delta: float, looks: int = 1) -> Finding:
-    """The finding of a change from `start` on, one of so many `looks` (Bonferroni), given room for it.
+_NO_ROOM = "within {} of the end of the scale: no room for such a change"
 
-    Values with an end are percentages, so the end ahead is the nearer one in one half of the scale.
+
+def _given_room_ahead(found: Finding, kept: Sample, *, claimed: int, delta: float, looks: int = 1) -> Finding:
+    """The finding of a change along `kept`, one of so many `looks` (Bonferroni), given room for it.
+
+    Values with an end are percentages, so the end ahead is the nearer one in one half of the scale. With the end behind
+    it the curve could change, yet where all of it stays there nothing is measured: an attack that fools no network says
+    as little of their order as one that fools them all.
     """
+    start = kept.where(kept.batch_size == kept.batch_size.min())
     ahead = (float(start.value.mean()) < 50) == (claimed < 0)
-    p_room = min(1.0, looks * start.p_room(delta)) if ahead else 0.0
-    return _given_room(found, p_room, claimed=claimed, delta=delta, what="it may start")
+    p_room = min(1.0, looks * (start if ahead else kept).p_room(delta))
+    where = f"it may start {_NO_ROOM}" if ahead else "all may lie within {} of the end of the scale: nothing to compare"
+    return _given_room(found, p_room, claimed=claimed, delta=delta, where=where)
 
 
 def reversals(cells: CellMeans, linear: CellMeans, *, claimed: int, delta: float) -> tuple[float, str]:
@@ -170,8 +176,7 @@ def falls_from_peak(sample: Sample, *, delta: float, reach: Reach = ALONG_BATCH_
         looks=len(starts),
     )
     found = replace(found, observed=float(cells.mean[-1] - cells.mean[0]))
-    best = kept.where(kept.batch_size == start)
-    return _given_room_ahead(found, best, claimed=-1, delta=delta, looks=len(starts))
+    return _given_room_ahead(found, beyond, claimed=-1, delta=delta, looks=len(starts))
 
 
 # Differences at equal batch size
@@ -228,7 +233,7 @@ def contrast(difference: Sample, *, claimed: int, delta: float, reach: Reach = A
         return short
     kept = difference.decidable
     found = directional(*mean_over_sizes(kept), claimed=claimed, delta=delta, what="the mean difference")
-    return _given_room(found, kept.p_room(delta), claimed=claimed, delta=delta, what="both may lie")
+    return _given_room(found, kept.p_room(delta), claimed=claimed, delta=delta, where=f"both may lie {_NO_ROOM}")
 
 
 def step(difference: Sample, *, claimed: int, delta: float, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
@@ -326,7 +331,7 @@ def larger_in_size(
         if p > SIGNIFICANCE:
             reason = f"some effects may be of either sign, so a difference of {amount(delta)} is not excluded"
             return replace(found, verdict="inconclusive", reason=reason)
-    return _given_room(found, kept[0].p_room(delta), claimed=1, delta=delta, what="the first may lie")
+    return _given_room(found, kept[0].p_room(delta), claimed=1, delta=delta, where=f"the first may lie {_NO_ROOM}")
 
 
 def _p_not_larger(first: Floats, second: Floats, *, delta: float, rounding: float) -> float:

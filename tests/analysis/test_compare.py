@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 from scipy import stats
 
-from analysis.compare import AT_FLOOR, IDENTICAL, INDEPENDENT, PAIRED, TOO_FEW, compare_cells, compare_tables, main
+from analysis.compare import (
+    AT_FLOOR,
+    IDENTICAL,
+    INDEPENDENT,
+    PAIRED,
+    TOO_FEW,
+    compare_cells,
+    compare_tables,
+    main,
+    show,
+)
 from analysis.output.columns import COMPARISON
 from analysis.statistics.thresholds import SIGNIFICANCE
 from analysis.tables.table import StudyTable, from_rows
@@ -204,6 +216,21 @@ def test_the_command_prints_and_writes_what_differs(tmp_path: Path, capsys: pyte
         assert list(pd.read_csv(csv).columns) == list(columns)
         fields = list(pq.read_schema(schema))
         assert {field.name: field.metadata[b"description"].decode() for field in fields} == columns
+
+
+def test_measures_that_no_seed_is_left_to_compare_are_counted_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    """They were counted among those in both of which "0 differ", and a claim of no loss had the loss `nan`."""
+    one, other = from_rows(study((0,))), from_rows(study((1,), stream=1))
+    show(compare_tables(one, other), Console(width=200))
+    printed = capsys.readouterr().out
+    assert "measures of cells in both, not compared: too few seeds remain" in printed
+    assert "0 of" not in printed.split("measures of cells")[0].splitlines()[-1]
+    falling = from_rows(study(pgd=lambda d: 0.7 - 0.05 * d, fgsm=lambda d: 0.7 - 0.05 * d))
+    level = from_rows(study((3, 4, 5), stream=1, pgd=flat(0.5), fgsm=flat(0.5)))
+    found = compare_tables(falling, level)
+    no_loss = found.verdicts.assign(loss=float("nan"), differs=True, first="supported", second="refuted")
+    show(replace(found, verdicts=no_loss), Console(width=200))
+    assert "nan" not in capsys.readouterr().out
 
 
 def test_what_cannot_be_compared_gets_one_clear_line(

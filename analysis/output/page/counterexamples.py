@@ -88,7 +88,11 @@ def _pairs(shown: pd.DataFrame) -> Context:
         of_curve = {key[: len(CURVE)]: rows for key, rows in reversed(pairs.items())}
         chosen, what = list(reversed(of_curve.values())), "No pair is confirmed. The strongest one of each curve."
     first = chosen[:MAX_PAIRS]
-    more = f" {len(first)} of {len(found)}; counterexamples.csv holds them all." if len(found) > len(first) else ""
+    more = (
+        f" {len(first)} of {len(found)}; counterexamples.csv has a row for each pair, loss, measure of λ₁ and set."
+        if len(found) > len(first)
+        else ""
+    )
     return {
         "head": HEAD,
         "pairs": [_pair(rows) for rows in first],

@@ -10,10 +10,11 @@ from analysis.output.conclusion import by_claim
 from analysis.output.page.claims import rehearsed
 from analysis.tables.words import name
 
-PLAIN: dict[str, tuple[str, str]] = {
+PLAIN: dict[str, tuple[str, ...]] = {
     "A7": (
         "adversarial accuracy falls as the batch grows, at a constant learning rate and in the benchmark",
-        "adversarial accuracy does not fall on every curve as the batch grows",
+        "adversarial accuracy does not fall as the batch grows",
+        "adversarial accuracy falls on some curves and not on others as the batch grows",
     ),
     "A6": (
         "adversarial accuracy stays level where the learning rate grows with the batch size",
@@ -25,11 +26,13 @@ PLAIN: dict[str, tuple[str, str]] = {
     ),
     "A2": (
         "accuracy under FGSM falls with the batch size in the benchmark",
-        "accuracy under FGSM does not always fall with the batch size in the benchmark",
+        "accuracy under FGSM does not fall with the batch size in the benchmark",
+        "accuracy under FGSM falls with the batch size on some curves of the benchmark and not on others",
     ),
     "A3": (
         "curvature rises with the batch size in the benchmark",
-        "curvature does not always rise with the batch size in the benchmark",
+        "curvature does not rise with the batch size in the benchmark",
+        "curvature rises with the batch size on some curves of the benchmark and not on others",
     ),
     "A18": (
         "a constant ratio of learning rate to batch size leads to flatter minima than a constant rate or the benchmark",
@@ -59,8 +62,12 @@ PLAIN: dict[str, tuple[str, str]] = {
 }
 """Claim -> what can be said of it in a title when it is supported, and when it is refuted; the foremost first.
 
-A claim of all networks is refuted by one of them, so its refutation says "not always", "not on every curve" or "can".
+A claim of all networks is refuted by one of them, so its refutation says "not always" or "can"; or a third text is for
+where some tests support it, and the second for where none does.
 """
+
+REVERSED = {"A7": "adversarial accuracy rises as the batch grows"}
+"""Claim -> what is said where every test finds the opposite, by at least the least effect that counts."""
 
 COUNTED: tuple[Standing, ...] = ("supported", "supported where run", "refuted", "refuted where run")
 """What is counted in a title that has no words for the claims themselves."""
@@ -80,12 +87,12 @@ def finding(verdicts: Sequence[Verdict]) -> str:
     decided = {claim: word for claim, word in _decided(claims).items() if claim in PLAIN}
     if of_papers := [claim for claim in decided if not rehearsed(claims[claim])][:MOST]:
         return _sentence(
-            [(_where(claims[one], decided[one]), PLAIN[one][decided[one] == "refuted"]) for one in of_papers]
+            [_said(one, claims[one], decided[one], _where(claims[one], decided[one])) for one in of_papers]
         )
     if shown := list(decided)[:MOST]:
         data = sorted({s.dataset for claim in shown for v in claims[claim] for s in v.strata if s.counted})
         where = f"on networks of no paper ({' and '.join(map(name, data))}), "
-        return _sentence([(where, PLAIN[claim][decided[claim] == "refuted"]) for claim in shown])
+        return _sentence([_said(claim, claims[claim], decided[claim], where) for claim in shown])
     if held_of := _of_networks(claims):
         networks = held_of[0][0]
         return f"On {' and '.join(networks)}, {'; '.join(text for of, text in held_of if of == networks)}"
@@ -103,6 +110,21 @@ def _sentence(said: Sequence[tuple[str, str]]) -> str:
     parts = [text if n and where == said[n - 1][0] else f"{where}{text}" for n, (where, text) in enumerate(said)]
     sentence = "; ".join(parts)
     return f"{sentence[0].upper()}{sentence[1:]}"
+
+
+def _said(claim: str, verdicts: Sequence[Verdict], reached: str, where: str) -> tuple[str, str]:
+    """Where a decided claim is borne out, and its text; a refutation says no more than its tests do."""
+    if reached == "supported" or len(PLAIN[claim]) == 2:
+        return where, PLAIN[claim][reached == "refuted"]
+    tests = [s for verdict in verdicts for s in verdict.strata if s.counted and s.verdict != "not run"]
+    if "unlike" in where:  # the others are named
+        tests = [s for s in tests if s.verdict != "supported"]
+    if any(s.verdict == "supported" for s in tests):
+        return where, PLAIN[claim][2]
+    if any(s.verdict == "inconclusive" for s in tests):
+        return where, f"on some curves {PLAIN[claim][1]}"
+    opposite = bool(tests) and all(s.margin[0] <= -1 for s in tests)
+    return where, REVERSED.get(claim, PLAIN[claim][1]) if opposite else PLAIN[claim][1]
 
 
 def _where(verdicts: Sequence[Verdict], reached: str) -> str:

@@ -104,7 +104,9 @@ def coverage(table: StudyTable) -> str:
         line += f"; what was requested is not known ({why})"
     elif outside := len(set(table.trials["trial_id"]) - set(planned["trial_id"]) - set(planned["parent"].dropna())):
         line += f", {outside} more were not requested"
-    return line if done["ok"] else f"{line}: nothing to measure yet"
+    if done["ok"]:
+        return line
+    return f"{line}: nothing to measure{' yet' if _is_partial(table) else ''}"
 
 
 def _is_partial(table: StudyTable) -> bool:

@@ -71,6 +71,12 @@ class TestBenchmark:
         assert "at its floor" in found.reason
         assert any("with them: inconclusive" in s.reason for s in found.strata)  # no room for a fall from 0
 
+    def test_a_curve_too_short_with_and_without_its_flagged_cells_says_so_once(self) -> None:
+        rows = self.rows(fgsm=flat(0.0), pgd=flat(0.0), noise=0.0, batch_sizes=(64, 128))
+        reasons = {s.reason for s in judge("A2", rows).strata if s.keys}
+        assert any("2 batch sizes with 3 seeds (64 to 128); needs" in one for one in reasons)
+        assert not any("with them" in one or "left out" in one for one in reasons)
+
     def test_a_floored_end_is_left_out_and_the_test_run_again_with_it(self) -> None:
         falling: Curve = lambda doublings: max(0.5 - 0.1 * doublings, 0.0)  # noqa: E731
         found = judge("A2", self.rows(fgsm=falling, pgd=flat(0.0), noise=0.002))

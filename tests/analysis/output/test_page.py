@@ -186,6 +186,9 @@ def test_a_study_in_which_everything_diverged_still_makes_a_page() -> None:
     rows = curve_rows(regime="lr", batch_sizes=(16, 64), diverged=(16, 64))
     text = Elements(render(find(from_rows(rows)), [])).text
     assert "0 networks are trained (6 diverged); what was requested is not known" in text
+    trials = [trial(batch_size=size, seed=seed) for size in (16, 64) for seed in (0, 1, 2)]
+    table = from_rows(rows, grid=planned(rows, trials))
+    assert coverage(table) == "0 of the 6 requested networks are trained (6 diverged): nothing to measure"
 
 
 def verdict(claim: str, word: Any, loss: str | None = None) -> Verdict:
@@ -197,8 +200,7 @@ def test_the_title_says_what_the_foremost_decided_claims_say() -> None:
     decided = [verdict("A7", "refuted", "ce"), verdict("A7", "refuted", "stable"), verdict("A8", "supported")]
     said = finding([*decided, verdict("A3", "inconclusive")])
     assert said.lower() == f"{PLAIN['A7'][1]}; {PLAIN['A8'][0]}".lower()
-    strata = (Stratum("supported", "", dataset="digits"),)
-    rehearsed = [replace(one, rehearsal=True, strata=strata) for one in decided]
+    rehearsed = [replace(one, rehearsal=True, strata=(Stratum(one.verdict, "", dataset="digits"),)) for one in decided]
     assert finding(rehearsed) == f"On networks of no paper (Digits), {PLAIN['A7'][1]}; {PLAIN['A8'][0]}"
     assert finding([*rehearsed[:2], decided[2]]).lower() == PLAIN["A8"][0].lower()
 
@@ -222,7 +224,21 @@ def test_the_title_names_the_data_sets_that_bear_it_out_where_the_others_say_the
     other = of("A8", "supported", mnist="supported", digits="refuted")
     assert finding([apart, other]).endswith(f"; on MNIST, unlike Digits, {PLAIN['A8'][0]}")
     open_ = of("A7", "refuted", mnist="inconclusive", digits="refuted")
-    assert finding([open_]).lower() == PLAIN["A7"][1].lower()
+    assert finding([open_]) == f"On some curves {PLAIN['A7'][1]}"
+
+
+def test_a_refutation_in_the_title_says_whether_any_curve_agrees_with_the_claim() -> None:
+    """ "Does not fall on every curve" was read as "falls on some" where it falls on none."""
+
+    def of(*found: Stratum) -> str:
+        return finding([replace(verdict("A7", "refuted"), strata=found)])
+
+    level = Stratum("refuted", "", dataset="mnist")
+    rising = replace(level, margin=(-2.0, -3.0, -1.0))
+    falling = Stratum("supported", "", dataset="mnist")
+    assert of(level, rising) == "Adversarial accuracy does not fall as the batch grows"
+    assert of(rising, rising) == "Adversarial accuracy rises as the batch grows"
+    assert of(level, falling) == "Adversarial accuracy falls on some curves and not on others as the batch grows"
 
 
 @pytest.mark.parametrize("words", [("supported", "refuted"), ("supported", "inconclusive")])

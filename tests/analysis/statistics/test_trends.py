@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import permutations
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy import stats
 
 from analysis.statistics.correlations import kendall_tau_b
 from analysis.statistics.estimates import Sample, cell_means, directional
-from analysis.statistics.sample_tests import end_to_end, flat, slope_per_doubling, trend
+from analysis.statistics.sample_tests import end_to_end, falls_from_peak, flat, slope_per_doubling, trend
 
 SIZES = (16, 32, 64, 128, 256, 512, 1024)
 
@@ -177,6 +178,19 @@ def test_a_fall_cannot_be_refuted_where_it_had_no_room() -> None:
     higher = curve([42.9, 42.6, 42.3, 42.0, 41.7, 41.4, 41.2], noise=0.1, percent=True)
     assert trend(higher, claimed=-1, delta=3.0).verdict == "refuted"
     assert flat(higher, delta=3.0).verdict == "supported"
+
+
+def test_an_attack_that_fools_no_network_refutes_no_fall() -> None:
+    """100 % everywhere, or 99.9 %: "falls" was refuted where "almost constant" could not be decided."""
+    for level in (100.0, 99.9):
+        whole = curve([level] * 7, noise=0.01, percent=True)
+        for test in (partial(trend, claimed=-1), falls_from_peak):
+            found = test(whole, delta=3.0)
+            assert found.verdict == "inconclusive"
+            assert found.reason == "all may lie within [3] of the end of the scale: nothing to compare"
+    assert trend(curve([90.0] * 7, noise=0.1, percent=True), claimed=-1, delta=3.0).verdict == "refuted"
+    rising = curve([95, 95.5, 96, 97, 98, 99, 99.5], noise=0.1, percent=True)
+    assert trend(rising, claimed=-1, delta=3.0).verdict == "refuted"  # it goes the other way by more than delta
 
 
 def test_a_fall_by_less_than_delta_is_said_in_those_words() -> None:
