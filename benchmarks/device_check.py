@@ -68,6 +68,8 @@ def run(out: Path, name: str, arguments: Sequence[str], seconds: float) -> bool:
     with log.open("a", encoding="utf-8") as output:
         print(f"\n--- {name}", file=output, flush=True)
         begun = log.stat().st_size
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background job; a child would inherit it
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         process = subprocess.Popen(
             [sys.executable, "-u", *arguments],
             cwd=CHECKOUT,
