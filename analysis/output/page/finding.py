@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from analysis.claims.claim import Standing, Verdict, outcome
+from analysis.claims.stratum import Stratum
 from analysis.output.conclusion import by_claim
 from analysis.output.page.claims import rehearsed
 from analysis.tables.words import name
@@ -118,13 +119,19 @@ def _said(claim: str, verdicts: Sequence[Verdict], reached: str, where: str) -> 
         return where, PLAIN[claim][reached == "refuted"]
     tests = [s for verdict in verdicts for s in verdict.strata if s.counted and s.verdict != "not run"]
     if "unlike" in where:  # the others are named
-        tests = [s for s in tests if s.verdict != "supported"]
+        bearing = {s.dataset for s in tests if s.verdict == "refuted"}
+        tests = [s for s in tests if s.dataset in bearing]
     if any(s.verdict == "supported" for s in tests):
         return where, PLAIN[claim][2]
-    if any(s.verdict == "inconclusive" for s in tests):
+    against = [s for s in tests if s.verdict == "refuted"]
+    if {_curve(s) for s in tests} != {_curve(s) for s in against}:
         return where, f"on some curves {PLAIN[claim][1]}"
-    opposite = bool(tests) and all(s.margin[0] <= -1 for s in tests)
+    opposite = bool(against) and all(s.margin[0] <= -1 for s in against)
     return where, REVERSED.get(claim, PLAIN[claim][1]) if opposite else PLAIN[claim][1]
+
+
+def _curve(stratum: Stratum) -> tuple[object, ...]:
+    return stratum.dataset, stratum.model, *stratum.keys.values()
 
 
 def _where(verdicts: Sequence[Verdict], reached: str) -> str:

@@ -238,6 +238,16 @@ def test_a_refutation_in_the_title_says_whether_any_curve_agrees_with_the_claim(
     falling = Stratum("supported", "", dataset="mnist")
     assert of(level, rising) == "Adversarial accuracy does not fall as the batch grows"
     assert of(rising, rising) == "Adversarial accuracy rises as the batch grows"
+    undecided = replace(rising, verdict="inconclusive", measure="fgsm")
+    assert of(rising, undecided) == "Adversarial accuracy rises as the batch grows"
+    other = replace(undecided, model="m1")
+    assert of(rising, other) == "On some curves adversarial accuracy does not fall as the batch grows"
+    fashion = replace(rising, dataset="fashion-mnist")
+    open_on_mnist = replace(undecided, dataset="mnist")
+    assert (
+        of(fashion, falling, open_on_mnist)
+        == "On Fashion-MNIST, unlike MNIST, adversarial accuracy rises as the batch grows"
+    )
     assert of(level, falling) == "Adversarial accuracy falls on some curves and not on others as the batch grows"
 
 
