@@ -91,9 +91,11 @@ def undisturbed() -> dict[str, dict[str, object]]:
 
 
 def in_this_process(request: Request) -> dict[str, dict[str, object]]:
-    """The rows of a request's trials, of TRAIN and TEST images, run one after the other in this process."""
+    """The rows of a request's trials, which names its sizes, run one after the other in this process."""
+    assert request.train_size and request.test_size
     whole = load("digits_8x8", "unused")
-    data = DeviceData.of(split(whole, train_size=TRAIN, val_size=174, test_size=TEST), whole.sha256)
+    splits = split(whole, train_size=request.train_size, val_size=174, test_size=request.test_size)
+    data = DeviceData.of(splits, whole.sha256)
     with tempfile.TemporaryDirectory() as folder:
         results = Results(folder)
         results.create()
