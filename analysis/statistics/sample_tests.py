@@ -387,10 +387,7 @@ def flat(sample: Sample, *, delta: float, reach: Reach = ALONG_BATCH_SIZES) -> F
     if short:
         return short
     kept = sample.decidable
-    cells = kept.cells()
-    means = [cells.at(k) for k in range(len(cells.size))]
-    found = _all_within([later.less(earlier) for earlier, later in combinations(means, 2)], delta)
-    return _could_fail(found, kept, delta)
+    return _could_fail(_all_within(_changes(kept), delta), kept, delta)
 
 
 def no_fall(sample: Sample, *, delta: float, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
@@ -404,9 +401,7 @@ def no_fall(sample: Sample, *, delta: float, reach: Reach = ALONG_BATCH_SIZES) -
     if short:
         return short
     kept = sample.decidable
-    cells = kept.cells()
-    means = [cells.at(k) for k in range(len(cells.size))]
-    changes = [later.less(earlier) for earlier, later in combinations(means, 2)]
+    changes = _changes(kept)
     falls = [change.times(-1) for change in changes]
     p_below = max(fall.p_below(delta) for fall in falls)
     p_above = min(1.0, len(falls) * min(fall.p_above(delta) for fall in falls))
@@ -420,6 +415,13 @@ def no_fall(sample: Sample, *, delta: float, reach: Reach = ALONG_BATCH_SIZES) -
     low, high = lowest.interval(1 - 2 * SIGNIFICANCE)
     found = Finding(verdict, reason, lowest.value, low, high, p_below, p_above, confidence=1 - 2 * SIGNIFICANCE)
     return _could_fail(found, kept, delta)
+
+
+def _changes(kept: Sample) -> list[LinearContrast]:
+    """The change between every two batch sizes, from the smaller to the larger."""
+    cells = kept.cells()
+    means = [cells.at(k) for k in range(len(cells.size))]
+    return [later.less(earlier) for earlier, later in combinations(means, 2)]
 
 
 def no_difference(difference: Sample, *, delta: float, reach: Reach = ALONG_BATCH_SIZES, new: bool = False) -> Finding:

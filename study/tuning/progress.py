@@ -31,7 +31,7 @@ NODES = 4
 """Nodes whose GPU share is shown in a line, those with the most free GPUs first."""
 
 REASON_LETTERS = 200
-"""Of the reason of a restart, at most."""
+"""Characters of a restart's reason that are shown, at most."""
 
 UNKNOWN_SECONDS = 60.0
 """The time left is shown once a trial has reported, or after this many seconds."""
@@ -79,7 +79,7 @@ class Progress:
         failures: reasons of the failed ones.
         retries: trials that were started again.
         enlarged: those of them that ran out of GPU memory.
-        retry_reason: why the last of the others was.
+        retry_reason: why the last trial was started again, if not for want of GPU memory.
         last: the newest event: a trial and what has happened to it.
         gpu_use: returns GPUs held and present by node address.
     """

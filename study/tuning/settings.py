@@ -13,7 +13,7 @@ class ClusterError(Exception):
 
 
 class RayStartError(ClusterError):
-    """Ray did not start here, and may at the next try."""
+    """Ray could not be started on this machine; another attempt may succeed."""
 
 
 class TrackerError(Exception):

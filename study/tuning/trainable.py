@@ -37,7 +37,7 @@ STORAGE_PAUSE_SECONDS = 10.0
 """How long a worker waits after an error of the storage, which so has half a minute to recover over all restarts."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""Errors of a storage that no wait mends."""
+"""Storage errors that waiting does not mend: no space, no quota, read-only."""
 
 REPORT_SECONDS = 2.0
 """How often a worker reports an epoch or a probe, at most."""
@@ -91,7 +91,7 @@ def run_trial(
         remedy = "make it writable" if error.errno == errno.EROFS else "free some"
         reason = f"{os.strerror(error.errno)}: {remedy} and give the same command again"
         row = failed_row(planned, reason)
-        with suppress(OSError):  # the same one
+        with suppress(OSError):  # the full storage may refuse this row as well
             store_failure(planned, reason, traceback.format_exc(), results)
     except Exception as error:
         if out_of_gpu_memory(error) and 0 < _gpu_share() < 1:
