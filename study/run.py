@@ -336,6 +336,7 @@ class Command:
 def _read_rows(results: Results, grid: Grid, *, update_cache: bool) -> list[Row]:
     if not results.exists():
         return []
+    results.read_study()  # refuses a damaged one, also in a dry run
     rows, unreadable = results.read_rows(pending.COLUMNS, update_cache=update_cache)
     newer = [file.name for file in unreadable if file.newer and Path(file.name).stem in grid]
     if newer:

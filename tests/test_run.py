@@ -490,6 +490,13 @@ def test_a_run_says_what_it_downloads_and_where_to(
     assert f"downloading mnist to {data}" in capsys.readouterr().out
 
 
+def test_a_dry_run_refuses_a_damaged_record_as_a_run_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results_in(tmp_path)
+    (tmp_path / "study.json").write_text("{")
+    assert main([*SMALL, "--dry-run", "--results", str(tmp_path)]) == 2
+    assert "study.json is damaged" in capsys.readouterr().err
+
+
 def test_dry_run_beside_a_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with RunLock(results_in(tmp_path)):
         assert main([*SMALL, "--dry-run", "--results", str(tmp_path)]) == 0
