@@ -62,7 +62,7 @@ def test_a_look_that_decides_by_itself_alone_decides_nothing() -> None:
     found = together([(3, 0.15, stratum("supported", 0.02)), (5, 0.25, stratum("supported", 0.02))])
     assert found.verdict == "inconclusive"
     assert found.p_supported == pytest.approx(0.08)
-    assert "supported with 5 seeds, but not after the correction for repeated testing" in found.told
+    assert "supported by this test alone, but not after the correction for repeated testing" in found.told
 
 
 def test_what_was_decided_stays_decided() -> None:
