@@ -171,6 +171,16 @@ def test_pairs_wait_until_every_curve_has_a_look_and_allow_for_all_of_them() -> 
     assert (both["p_again"] >= both["p_once"] - 1e-12).all()  # of one look at most; here the last has the least p
 
 
+def test_pairs_do_not_wait_for_a_curve_of_one_seed() -> None:
+    """A pilot beside a plan kept every pair of the folder from being confirmed, for ever."""
+    rises = {"fgsm": line(0.3, 0.05), "log2_lambda1": line(1.0, 0.8), "rng": rng(2)}
+    pilot = curve_rows(regime="benchmark", model="stdcnn", seeds=(0,), rng=rng(3))
+    rows = curve_rows(regime="benchmark", seeds=tuple(range(5)), **rises)
+    found = counterexample_report(from_rows([*rows, *pilot], plans=[PLAN]))
+    assert not found.waiting
+    assert (found.found["label"] == "confirmed").any()
+
+
 class TestErrors:
     """Every look taken: the simulations of docs/calibration.md, smaller."""
 

@@ -282,6 +282,16 @@ class TestTheCounterexample:
         assert not judge("A8", explained).effect_text.endswith(": ")  # something is always said
         assert judge("A8", self.rows(seeds=(0,))).verdict == "not run"
 
+    @pytest.mark.parametrize(
+        "nearly_flat",
+        [{"log2_lambda1": line(1.0, 0.03)}, {"fgsm": line(0.3, 0.001), "pgd": line(0.2, 0.001)}],
+        ids=["curvature", "accuracy"],
+    )
+    def test_a8_takes_no_order_of_tiny_differences_for_an_answer(self, nearly_flat: dict[str, Curve]) -> None:
+        found = judge("A8", self.rows(**nearly_flat, noise=0.0, lambda_noise=0.0))
+        signs = {s.verdict for s in found.strata if s.part == "sign-error" and s.verdict != "not run"}
+        assert signs == {"inconclusive"}
+
     def test_a8_where_cells_at_the_floor_decide_differently_is_undecided(self) -> None:
         """The sign-error is .90 without the two cells at the floor and .43 with them: it was supported."""
         shares = (0.03, 0.035, 0.05, 0.042, 0.06, 0.003, 0.002)
