@@ -62,14 +62,38 @@ def quantity(cell: Mapping[Any, Any]) -> tuple[str, float | None]:
     return str(cell["metric"]), None if pd.isna(cell["eps"]) else float(cell["eps"])
 
 
-def printed_decimals(cell: Mapping[Any, Any]) -> int:
-    """Decimals of the printed number of such a row: `rounding` is half a unit of the last."""
-    return max(0, round(-math.log10(2 * cell["rounding"])))
+HEADINGS = {
+    "clean_acc": "Clean accuracy, %",
+    "lambda1_theta": "λ₁",
+    "lambda1_x": "λ₁ of the input",
+    "grad_x_norm": "Input gradient",
+    "mean_adv_acc": "Mean of attacks, %",
+}
 
 
-def our_decimals(cell: Mapping[Any, Any]) -> int:
-    """Decimals of ours, unless its quantity is one of `LOGARITHMIC`, which have significant digits."""
-    return min(2, max(1, printed_decimals(cell)))
+def heading(cell: Mapping[Any, Any]) -> str:
+    """What such a row is about, in words: "FGSM, ε = 0.1, %"."""
+    metric, epsilon = quantity(cell)
+    at = "" if epsilon is None else f", ε = {epsilon:g}"
+    return HEADINGS.get(metric) or f"{name(metric.removesuffix('_acc'))}{at}, %"
+
+
+def shown(cell: Mapping[Any, Any], number: str, sign: str = "") -> str:
+    """One of its numbers: the paper's as printed, ours with at most two decimals or, if `LOGARITHMIC`, three digits.
+
+    A dash for an absent one. `sign`: "+" for differences.
+    """
+    value = cell[number]
+    if pd.isna(value):
+        return "–"
+    printed = max(0, round(-math.log10(2 * cell["rounding"])))  # half a unit of the last digit
+    if number == "paper":
+        text = f"{value:.{printed}f}"
+    elif cell["metric"] in LOGARITHMIC:
+        text = f"{float(f'{value:.3g}'):{sign},.6g}"
+    else:
+        text = f"{value:{sign}.{min(2, max(1, printed))}f}"
+    return text.replace("-", "−")
 
 
 def comparisons(study: StudyTable) -> list[TableComparison]:

@@ -11,30 +11,19 @@ from analysis.figures.batch_size import SPLITS
 from analysis.output.page.templates import Section
 from analysis.published.paper_versus_ours import (
     CONSISTENT,
-    LOGARITHMIC,
     NOT_CONSISTENT,
     NOT_DECIDABLE,
     NOT_RUN,
     TableComparison,
-    our_decimals,
-    printed_decimals,
+    heading,
     quantity,
+    shown,
 )
-from analysis.tables.words import name
 
 MARKS = {CONSISTENT: "✓", NOT_CONSISTENT: "✕", NOT_DECIDABLE: "?", NOT_RUN: "○"}
 TONES = {
     CONSISTENT: "supported", NOT_CONSISTENT: "refuted", NOT_DECIDABLE: "inconclusive", NOT_RUN: "not-run",
 }  # fmt: skip
-
-QUANTITIES = {
-    "clean_acc": "Clean accuracy, %",
-    "lambda1_theta": "λ₁",
-    "lambda1_x": "λ₁ of the input",
-    "grad_x_norm": "Input gradient",
-    "mean_adv_acc": "Mean of attacks, %",
-}
-
 
 Context = dict[str, Any]
 
@@ -74,21 +63,14 @@ def _misprints(cells: pd.DataFrame) -> list[str]:
     """What is known of single numbers, each with where it stands."""
     noted = cells[cells["note"] != ""]
     return [
-        f"{', '.join(dict.fromkeys(group['row']))}, {_quantity(str(metric), None)}: {note}."
+        f"{', '.join(dict.fromkeys(group['row']))}, {heading({'metric': metric, 'eps': None})}: {note}."
         for (metric, note), group in noted.groupby(["metric", "note"], sort=False)
     ]
 
 
-def _quantity(metric: str, epsilon: float | None) -> str:
-    if metric in QUANTITIES:
-        return QUANTITIES[metric]
-    at = "" if epsilon is None else f", ε = {epsilon:g}"
-    return f"{name(metric.removesuffix('_acc'))}{at}, %"
-
-
 def _split(one: TableComparison, split: str) -> Context:
     cells = one.cells[one.cells["split"] == split]
-    quantities = list(dict.fromkeys(map(quantity, cells.to_dict("records"))))
+    quantities = {quantity(cell): heading(cell) for cell in cells.to_dict("records")}
     rows, not_run = [], []
     for label, of_row in cells.groupby("row", sort=False):
         if not (of_row["seeds"] > 0).any():
@@ -107,7 +89,7 @@ def _split(one: TableComparison, split: str) -> Context:
         )
     first = "Batch size" if one.by_batch_size else "Network"
     return {
-        "head": [first, *(_quantity(metric, epsilon) for metric, epsilon in quantities)],
+        "head": [first, *quantities.values()],
         "caption": f"{one.title}: {SPLITS[split]} set",
         "rows": rows,
         "not_run": not_run,
@@ -123,18 +105,9 @@ def _cell(cell: Mapping[Any, Any] | None) -> Context | None:
         "word": word,
         "mark": MARKS[word],
         "tone": TONES[word],
-        "ours": _shown(cell, "ours") if run else "",
-        "interval": "" if pd.isna(cell["low"]) else f"[{_shown(cell, 'low')}, {_shown(cell, 'high')}]",
-        "paper": f"{cell['paper']:.{printed_decimals(cell)}f}",
-        "difference": _shown(cell, "difference", sign="+") if run else "",
-        "stable": "" if pd.isna(cell["stable"]) else _shown(cell, "stable"),
+        "ours": shown(cell, "ours") if run else "",
+        "interval": "" if pd.isna(cell["low"]) else f"[{shown(cell, 'low')}, {shown(cell, 'high')}]",
+        "paper": shown(cell, "paper"),
+        "difference": shown(cell, "difference", sign="+") if run else "",
+        "stable": "" if pd.isna(cell["stable"]) else shown(cell, "stable"),
     }
-
-
-def _shown(cell: Mapping[Any, Any], number: str, sign: str = "") -> str:
-    """One of our numbers, as exact as the LaTeX table has it."""
-    if cell["metric"] in LOGARITHMIC:
-        text = f"{float(f'{cell[number]:.3g}'):{sign},.6g}"
-    else:
-        text = f"{cell[number]:{sign}.{our_decimals(cell)}f}"
-    return text.replace("-", "−")
