@@ -214,9 +214,6 @@ MEASURES: dict[str, str] = {
     "p": "two-sided p value of no difference",
     "q": "p adjusted over the report (Benjamini-Yekutieli)",
     "against_lambda1": "better, worse or not shown to differ; null: nothing to compare",
-    "counterexamples": "confirmed counterexamples of this measure to this attack",
-    "lambda1_counterexamples": "those of lambda1_train",
-    "remaining": "of those, confirmed for this measure too",
 }
 
 MEASURES_BY_CURVE: dict[str, str] = {

@@ -32,9 +32,6 @@ INK = "#000000"
 LINE_LENGTH = 56
 """Characters of a title that fit on one line."""
 
-AXIS_TITLE_LENGTH = 30
-"""Characters of an axis title that fit beside long labels; a longer one is broken before its parenthesis."""
-
 Spec = dict[str, Any]
 
 
@@ -68,20 +65,10 @@ def print_spec(figure: Figure) -> Spec:
     spec: Spec = json.loads(text)
     config = {part: spec["config"][part] | style for part, style in STYLES.items()}
     title = {"text": _lines(spec["title"]["text"])}
-    layers = [_narrowed(layer) for layer in spec.get("layer", [])]
-    return spec | ({"layer": layers} if layers else {}) | {
+    return spec | {
         "config": spec["config"] | config | {"padding": 8}, "title": title, "width": CANVAS,
         "autosize": {"type": "fit-x", "contains": "padding"},
     }  # fmt: skip
-
-
-def _narrowed(layer: Spec) -> Spec:
-    """The layer, with a long axis title broken into two lines."""
-    encoding = layer.get("encoding", {})
-    x = encoding.get("x", {})
-    if len(x.get("title") or "") <= AXIS_TITLE_LENGTH:
-        return layer
-    return layer | {"encoding": encoding | {"x": x | {"title": x["title"].replace(" (", "\n(", 1).split("\n")}}}
 
 
 def _lines(title: str) -> list[str]:

@@ -10,7 +10,6 @@ import pandas as pd
 
 from analysis.reports.associations import AXES, SETTINGS
 from analysis.reports.correlation import stratum_taus
-from analysis.reports.counterexamples import COUNTEREXAMPLE, judge_pairs, testable_pairs
 from analysis.statistics.correlations import granulated_by_group, partial_spearman, sign_error
 from analysis.statistics.estimates import mean_of_seeds
 from analysis.statistics.groups import group_codes
@@ -18,38 +17,19 @@ from analysis.statistics.intervals import at_floor
 from analysis.statistics.multiplicity import benjamini_yekutieli
 from analysis.statistics.thresholds import LOOKS, MIN_SEEDS, SIGNIFICANCE, few_diverged, untrained_accuracy
 from analysis.tables.cells import CELL
-from analysis.tables.cells import cells as cells_of
-from analysis.tables.epsilons import at_headline
 from analysis.tables.looks import looks
 from analysis.tables.measures import SHARPNESS, robustness, sharpness
 from analysis.tables.observations import ALONGSIDE, Observations
-from analysis.tables.pairs import pair_up
 from analysis.tables.table import ALIKE, CURVE, StudyTable
 
 REFERENCE = "lambda1_train"
 """The measure that the papers take; the others are compared with it."""
-
-ATTACKED = {
-    "fgsm": ("fgsm", "ce"),
-    "fgsm_stable": ("fgsm", "stable"),
-    "pgd": ("pgd", "ce"),
-    "pgd_stable": ("pgd", "stable"),
-}
-"""Measure of robustness -> its attack and loss, for those in which counterexamples are searched."""
-
-CONVERGED = {
-    "lambda1_train": "converged_train",
-    "lambda1_test": "converged_test",
-    "lambda1_norm": "converged_train",
-}
-"""Measure of sharpness that rests on an eigenvalue -> the column that says whether it converged."""
 
 COLUMNS = (
     *ALIKE,
     *("sharpness", "robustness", "networks", "curves", "tau", "tau_decided", "granulated_tau"),
     *("sign_error", "sign_error_max", "partial", "partial_low", "partial_high"),
     *("difference", "difference_low", "difference_high", "p", "q", "against_lambda1"),
-    *("counterexamples", "lambda1_counterexamples", "remaining"),
 )
 
 BETTER, WORSE, OPEN = "better", "worse", "not shown to differ"
@@ -60,9 +40,7 @@ class MeasureReport:
     """The tables `analysis.output.columns.MEASURES` (`summary`, a row for each study and pair of measures) and
     `MEASURES_BY_CURVE` (`strata`, a row for each curve and pair of measures).
 
-    A sign-error of 0: of two networks of a curve and seed the sharper one is always the less robust one; .5: chance.
-    `counterexamples`, `lambda1_counterexamples` and `remaining` are those of `reports.counterexamples`, but with the
-    family of the headline epsilons on test images alone; None where seeds are added until claims are decided.
+    A sign-error of 0: of two networks of a curve and seed the sharper one is always the less robust one; 0.5: chance.
     """
 
     summary: pd.DataFrame
@@ -101,8 +79,6 @@ def _report(table: StudyTable) -> MeasureReport:
     sure = frame["q"] <= SIGNIFICANCE
     verdict = np.select([sure & (frame["difference"] < 0), sure & (frame["difference"] > 0)], [BETTER, WORSE], OPEN)
     frame["against_lambda1"] = pd.Series(verdict, index=frame.index).where(frame["p"].notna())
-    if not again:
-        frame = _with_counterexamples(frame, table, networks, sharp)
     return MeasureReport(frame, along[columns].rename(columns={"estimate": "tau"}))
 
 
@@ -220,41 +196,6 @@ def against_reference(trials: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def _with_counterexamples(
-    summary: pd.DataFrame, table: StudyTable, networks: pd.DataFrame, sharp: list[str]
-) -> pd.DataFrame:
-    """`summary` with the confirmed counterexamples of each measure at the headline epsilons."""
-    if REFERENCE not in sharp or summary.empty:
-        return summary
-    cells = at_headline(table, cells_of(table))
-    cells = cells[cells["split"] == "test"].reset_index(drop=True)
-    keys = [*ALIKE, "attack", "loss"]
-    attacks = [ATTACKED.get(robust, (None, None)) for robust in summary["robustness"]]
-    asked = summary[list(ALIKE)].join(pd.DataFrame(attacks, summary.index, ["attack", "loss"]))
-    of_row, of_cell = np.split(group_codes(pd.concat([asked, cells[keys]]), keys), [len(summary)])
-    networks = networks.drop_duplicates("trial_id")
-    found: dict[tuple[str, int], set[tuple[int, int]]] = {}
-    for measure in sharp:
-        logs = dict(zip(networks["trial_id"], networks[f"x {measure}"], strict=True))
-        seeds = [np.array([logs.get(trial_id, np.nan) for trial_id in ids]) for ids in cells["trial_ids"]]
-        known = cells.copy()  # the measure takes the place of lambda1
-        known[f"log2_{REFERENCE}_seeds"] = pd.Series(seeds, dtype=object)
-        known[f"log2_{REFERENCE}"] = [one.mean() if one.size else np.nan for one in seeds]
-        known["converged_train"] = known[CONVERGED[measure]] if measure in CONVERGED else True
-        pairs = pair_up(known, REFERENCE)
-        fit = testable_pairs(known, pairs, REFERENCE)
-        judged = judge_pairs(known, pairs, fit, COUNTEREXAMPLE, table.attacks)
-        confirmed = judged.loc[judged["label"] == "confirmed", ["i", "j"]]
-        for i, j in confirmed.itertuples(index=False, name=None):
-            found.setdefault((measure, of_cell[i]), set()).add((i, j))
-    counts: list[tuple[int | None, ...]] = []
-    for measure, code, (attack, _) in zip(summary["sharpness"], of_row, attacks, strict=True):
-        ours, theirs = (found.get((one, code), set()) for one in (measure, REFERENCE))
-        counts.append((len(ours), len(theirs), len(ours & theirs)) if attack else (None, None, None))
-    columns = ["counterexamples", "lambda1_counterexamples", "remaining"]
-    return summary.assign(**pd.DataFrame(counts, summary.index, columns))
-
-
 def conclusion(report: MeasureReport) -> str:
     """What the comparisons with lambda1 show, in a sentence or two that say no more than the tests do."""
     tested = report.summary[report.summary["p"].notna()]
@@ -271,4 +212,4 @@ def conclusion(report: MeasureReport) -> str:
             names = ", ".join(dict.fromkeys(SHARPNESS[one].label for one in rows["sharpness"]))
             parts.append(f"{len(rows)} {'is' if len(rows) == 1 else 'are'} shown to order them {word} ({names})")
     left = len(tested) - len(better) - len(worse)
-    return said + "; ".join(parts) + (f"; {left} are open." if left else ".")
+    return said + "; ".join(parts) + (f"; {left} are inconclusive." if left else ".")

@@ -23,7 +23,6 @@ HEAD = (
     "τ, mean of curves",
     "Granulated τ",
     "Partial ρ given clean accuracy and training loss",
-    "Counterexamples, of those of λ₁",
 )
 
 Context = dict[str, Any]
@@ -57,11 +56,6 @@ def _study(keys: tuple[Any, ...], rows: pd.DataFrame) -> Context:
 
 def _row(row: dict[Any, Any]) -> Context:
     difference = "reference" if row["sharpness"] == REFERENCE else _interval(row, "difference")
-    found = "–"
-    if pd.notna(row["counterexamples"]):
-        found = f"{row['counterexamples']:.0f}"
-        if row["lambda1_counterexamples"] and row["sharpness"] != REFERENCE:
-            found += f", {row['remaining']:.0f} of {row['lambda1_counterexamples']:.0f}"
     return {
         "cells": [
             f"{ROBUSTNESS[row['robustness']].label}: {SHARPNESS[row['sharpness']].label}",
@@ -70,7 +64,6 @@ def _row(row: dict[Any, Any]) -> Context:
             f"{correlation(row['tau'])} ({row['curves']})",
             correlation(row["granulated_tau"]),
             _interval(row, "partial"),
-            found,
         ],
         "marked": row["against_lambda1"] in ("better", "worse"),
     }

@@ -103,14 +103,6 @@ def test_cells_are_at_the_floor_where_so_many_images_show_it(accuracy: float, le
     assert sum(len(of.split()) for of in sizes) == left
 
 
-@pytest.mark.parametrize(("log2_doubt", "remain"), [(SHARPENS, True), (s.line(8.0, -1.0), False)])
-def test_counterexamples_remain_for_a_measure_that_goes_with_lambda1(log2_doubt: Curve, remain: bool) -> None:
-    found = of(report(pgd=RISES, log2_lambda1=SHARPENS, log2_doubt=log2_doubt), "doubt")
-    assert found["lambda1_counterexamples"] > 5
-    assert found["remaining"] == (found["lambda1_counterexamples"] if remain else 0)
-    assert found["counterexamples"] == found["remaining"]
-
-
 def test_the_map_has_every_pair_of_stored_measures_in_order() -> None:
     found = report(log2_doubt=SHARPENS)
     [figure] = measure_figures(found)
