@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from analysis.claims import evaluate
 from analysis.claims.claim import Verdict
@@ -43,7 +41,7 @@ from search_spaces.outside import load_study
 from study.results.folder import RecordsError
 from study.results.storage import masked
 
-SAME, DIFFERS, OPEN = "same", "differs", "open"
+SAME, DIFFERS, INCONCLUSIVE = "same", "differs", "inconclusive"
 """What is said of a difference: shown to be within the least effect that counts, significant after the adjustment for
 the number of comparisons, or neither."""
 
@@ -134,18 +132,18 @@ def _settings(first: StudyTable, second: StudyTable) -> pd.DataFrame:
 def _described(table: StudyTable) -> dict[str, str]:
     """What was trained, on what, in words."""
     trials = table.trials
-    found = {label(name): _listed(trials[name]) for name in TRIAL_FIELDS if name != "parent"}
-    found["regime"] = _listed(table.points["regime"])
-    found |= {name: _listed(trials[column]) for name, column in _PROVENANCE.items()}
+    found = {label(name): _values(trials[name]) for name in TRIAL_FIELDS if name != "parent"}
+    found["regime"] = _values(table.points["regime"])
+    found |= {name: _values(trials[column]) for name, column in _PROVENANCE.items()}
     for dataset, rows in trials.groupby("dataset"):
-        found[f"digest of {dataset}"] = _listed(rows["dataset_sha256"].dropna().str[:12])
+        found[f"digest of {dataset}"] = _values(rows["dataset_sha256"].dropna().str[:12])
     return found | {package: " / ".join(seen) for package, seen in versions(trials).items()}
 
 
 _PROVENANCE = {"device": "device", "CPU threads": "threads", "number format": "dtype", "commit": "git_sha"}
 
 
-def _listed(values: pd.Series) -> str:
+def _values(values: pd.Series) -> str:
     unique = sorted(values.dropna().unique().tolist())
     none = ["none"] if values.isna().any() else []
     if len(unique) > 12:
@@ -225,8 +223,9 @@ class _Group(NamedTuple):
     value: Floats
     rounding: float
 
-    def without(self, trial_ids: Set[str]) -> Floats:
-        return np.array([v for one, v in zip(self.trial_id, self.value, strict=True) if one not in trial_ids])
+    def without(self, trial_ids: Set[str]) -> _Group:
+        kept = [one not in trial_ids for one in self.trial_id]
+        return _Group(tuple(compress(self.trial_id, kept)), self.value[kept], self.rounding)
 
 
 def compare_cells(first: StudyTable, second: StudyTable, same: Set[str] = frozenset()) -> pd.DataFrame:
@@ -296,21 +295,20 @@ def _groups(table: StudyTable) -> dict[tuple[Any, ...], _Group]:
 def _between(first: _Group, second: _Group, same: Set[str]) -> tuple[LinearContrast, str]:
     """The second less the first, and how it was taken.
 
-    The same trials, trained in both studies, share first weights and data order: they are paired. Otherwise networks
-    with the same weights in both studies are left out, since they cannot show a difference, and the rest are compared
-    as independent samples (Welch).
+    Networks with the same weights in both studies are left out, since they cannot show a difference. The same trials,
+    trained in both, share first weights and data order: they are paired. Others are independent samples (Welch).
     """
     rounding = max(first.rounding, second.rounding)
-    if first.trial_id == second.trial_id:
-        change = second.value - first.value
-        if not change.any() and set(first.trial_id) <= same:
+    one, other = first.without(same), second.without(same)
+    if first.trial_id == second.trial_id and not one.trial_id:
+        if (first.value == second.value).all():
             return LinearContrast(0.0, 0.0, 1.0), IDENTICAL
-        if len(change) > 1:
-            return mean_of_seeds(change, rounding), PAIRED
-    else:
-        one, other = first.without(same), second.without(same)
-        if min(len(one), len(other)) > 1:
-            return mean_of_seeds(other, second.rounding).less(mean_of_seeds(one, first.rounding)), INDEPENDENT
+        one, other = first, second  # the same weights, measured otherwise
+    if one.trial_id == other.trial_id and len(one.value) > 1:
+        return mean_of_seeds(other.value - one.value, rounding), PAIRED
+    if one.trial_id != other.trial_id and min(len(one.value), len(other.value)) > 1:
+        contrast = mean_of_seeds(other.value, second.rounding).less(mean_of_seeds(one.value, first.rounding))
+        return contrast, INDEPENDENT
     return LinearContrast(float(second.value.mean() - first.value.mean()), np.nan, np.nan), TOO_FEW
 
 
@@ -330,7 +328,7 @@ def _judged(name: str, rows: list[dict[str, Any]], p_within: Floats | None = Non
     """
     frame = pd.DataFrame(rows, columns=[column for column in COMPARISON[name] if column not in ("q", "finding")])
     q = benjamini_yekutieli(frame["p"].astype(float))
-    finding = np.where(q <= FALSE_DISCOVERY_RATE, DIFFERS, OPEN).astype(object)
+    finding = np.where(q <= FALSE_DISCOVERY_RATE, DIFFERS, INCONCLUSIVE).astype(object)
     unchanged = frame["p"].isna() & frame["low"].notna()
     within = unchanged if p_within is None else unchanged | (p_within <= SIGNIFICANCE)
     finding[within.to_numpy(dtype=bool)] = SAME
@@ -341,64 +339,60 @@ def _judged(name: str, rows: list[dict[str, Any]], p_within: Floats | None = Non
 # The terminal
 
 
-def show(found: Comparison, console: Console) -> None:
-    """Print a comparison: what differs, the surest first."""
+def text(found: Comparison) -> str:
+    """A comparison in words and tables: what differs, the surest first."""
+    parts = []
     for letter, table in (("A", found.first), ("B", found.second)):
         states = table.trials["status"].value_counts()
         counts = ", ".join(f"{count} {state}" for state, count in states.items())
-        console.print(f"{letter}  {table.where}: {len(table.trials)} networks ({counts})")
+        parts.append(f"{letter}  {table.where}: {len(table.trials)} networks ({counts})")
     if found.shared:
-        console.print(f"{found.shared} trials were trained in both, {found.same} of them to the same weights")
+        parts.append(f"{found.shared} trials were trained in both, {found.same} of them to the same weights")
     if len(found.settings):
-        _print(console, "Settings that differ", ("", "A", "B"), found.settings.itertuples(index=False, name=None))
-    _show_verdicts(found.verdicts, console)
-    if found.effects.empty and found.cells.empty:
-        console.print("No effect and no cell was measured in both.")
-        return
-    rows: list[tuple[Any, ...]] = [
+        parts += _listed("Settings that differ", found.settings.itertuples(index=False))
+    judged = found.verdicts[(found.verdicts["first"] != "not run") & (found.verdicts["second"] != "not run")]
+    differing = [
         (
-            one.stratum,
-            one.claims,
-            one.loss if isinstance(one.loss, str) else "",
-            *(in_words(v, one.unit) for v in (one.first, one.second)),
-            *_in_words(one),
+            f"{one.claim}, {one.loss}" if isinstance(one.loss, str) else one.claim,
+            f"{one.first}: {one.effect_first}",
+            f"{one.second}: {one.effect_second}",
         )
-        for one in _differing(found.effects)
+        for one in judged[judged["differs"]].itertuples()
     ]
-    title = _counted("effects measured in both", found.effects, known=False)
-    _print(console, title, ("Effect", "Claims", "Loss", "A", "B", "B less A", "q"), rows)
-    rows = [
-        (_cell_name(one), *(_level(v, one.unit) for v in (one.first, one.second)), *_in_words(one))
-        for one in _differing(found.cells)
-    ]
-    title = _counted("measures of cells in both", found.cells, known=True)
-    _print(console, title, ("Cell", "A", "B", "B less A", "q"), rows)
-    console.print(
+    parts += _listed(f"{len(differing)} of {len(judged)} verdicts (a claim on a loss) differ", differing)
+    for letter, other in (("A", "second"), ("B", "first")):
+        alone = found.verdicts.loc[found.verdicts[other] == "not run", "claim"].unique()
+        if len(alone):
+            parts.append(f"judged in {letter} only: {', '.join(alone)}")
+    if found.effects.empty and found.cells.empty:
+        return "\n".join([*parts, "No effect and no cell was measured in both."])
+    effects = found.effects[found.effects["finding"] == DIFFERS]
+    named = effects[["stratum", "claims", "loss"]].rename(columns={"stratum": "effect"})
+    parts += _tabulated(_counted("effects measured in both", found.effects, known=False), _differences(named, effects))
+    cells = found.cells[found.cells["finding"] == DIFFERS]
+    named = pd.DataFrame({"cell": [_cell_name(one) for one in cells.itertuples()]}, index=cells.index)
+    parts += _tabulated(_counted("measures of cells in both", found.cells, known=True), _differences(named, cells))
+    parts.append(
         f"B less A has a 95 % interval; q: adjusted for all comparisons of its table (Benjamini-Yekutieli), at most "
         f"{FALSE_DISCOVERY_RATE:g} where it differs. Eigenvalues are compared as a factor."
     )
+    return "\n".join(parts)
 
 
-def _show_verdicts(verdicts: pd.DataFrame, console: Console) -> None:
-    judged = verdicts[(verdicts["first"] != "not run") & (verdicts["second"] != "not run")]
-    differing = judged[judged["differs"]]
-    rows = [
-        (
-            one.claim,
-            one.loss if isinstance(one.loss, str) else "",
-            one.first,
-            one.second,
-            one.effect_first,
-            one.effect_second,
-        )
-        for one in differing.itertuples()
-    ]
-    title = f"{len(differing)} of {len(judged)} verdicts (a claim on a loss) differ"
-    _print(console, title, ("Claim", "Loss", "A", "B", "Effect in A", "Effect in B"), rows)
-    for letter, other in (("A", "second"), ("B", "first")):
-        alone = verdicts.loc[verdicts[other] == "not run", "claim"].unique()
-        if len(alone):
-            console.print(f"judged in {letter} only: {', '.join(alone)}")
+def _listed(title: str, rows: Iterable[Sequence[object]]) -> list[str]:
+    """What differs, with what it is in A and in B on lines of their own."""
+    lines = [f"{what}\n    A  {first}\n    B  {second}" for what, first, second in rows]
+    return _cut(title, lines)
+
+
+def _tabulated(title: str, frame: pd.DataFrame) -> list[str]:
+    head, *lines = frame.fillna("").to_string(index=False).splitlines()
+    return _cut(title, lines, head) if len(frame) else ["", title]
+
+
+def _cut(title: str, lines: Sequence[str], *head: str) -> list[str]:
+    more = [f"and {len(lines) - SHOWN} more: --out DIR writes all"] if len(lines) > SHOWN else []
+    return ["", title, *head, *lines[:SHOWN], *more]
 
 
 def _counted(what: str, frame: pd.DataFrame, *, known: bool) -> str:
@@ -417,36 +411,27 @@ def _counted(what: str, frame: pd.DataFrame, *, known: bool) -> str:
     return "; ".join(told)
 
 
-def _differing(frame: pd.DataFrame) -> Iterator[Any]:
-    return frame[frame["finding"] == DIFFERS].itertuples()
+def _differences(named: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """`named` with the values in A and B, their difference with its interval, and q."""
+    told = [
+        (
+            _level(one.first, one.unit),
+            _level(one.second, one.unit),
+            f"{in_words(one.difference, one.unit)} ({interval_in_words(one.low, one.high, one.unit)})",
+            f"{one.q:.2g}",
+        )
+        for one in frame.itertuples()
+    ]
+    return named.join(pd.DataFrame(told, frame.index, ["A", "B", "B less A", "q"]))
 
 
 def _level(value: float, unit: str) -> str:
     return f"{2.0**value:.3g}" if unit == "doublings" else f"{value:.1f}"
 
 
-def _in_words(one: Any) -> tuple[str, str]:
-    """The difference with its interval, and q."""
-    limits = interval_in_words(one.low, one.high, one.unit)
-    return (f"{in_words(one.difference, one.unit)} ({limits})", f"{one.q:.2g}")
-
-
 def _cell_name(one: Any) -> str:
     asked = f"{one.attack} {one.loss} ε={one.epsilon:g} {one.split}" if isinstance(one.attack, str) else one.measure
     return f"{one.dataset} {one.model}, {one.regime}, m={one.momentum:g}, batch {one.batch_size}: {asked}"
-
-
-def _print(console: Console, title: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    rows = list(rows)
-    console.print(f"\n{title}", style="bold")
-    if not rows:
-        return
-    table = Table(*head, box=box.SIMPLE_HEAD, pad_edge=False)
-    for row in rows[:SHOWN]:
-        table.add_row(*("" if value is None else str(value) for value in row))
-    console.print(table)
-    if len(rows) > SHOWN:
-        console.print(f"and {len(rows) - SHOWN} more: --out DIR writes all")
 
 
 def _write(found: Comparison, folder: Path) -> None:
@@ -474,10 +459,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (RecordsError, GridError, OSError, RuntimeError) as error:
         print(f"error: {masked(str(error))}", file=sys.stderr)
         return 2
-    if files := sorted({*found.first.not_given, *found.second.not_given}):
-        print(f"without what {', '.join(files)} planned and claims: give it with --grid", file=sys.stderr)
-    terminal = Console(markup=False, highlight=False)
-    show(found, terminal if terminal.is_terminal else Console(markup=False, highlight=False, width=160))
+    for file in sorted({*found.first.not_given, *found.second.not_given}):
+        print(f"{file} was not loaded, so its plan and claims are missing; add --grid {file}", file=sys.stderr)
+    print(text(found))
     return 0
 
 

@@ -157,8 +157,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if damaged := findings.table.unreadable:
         told = f"{len(damaged)} files cannot be read and are left out ({damaged[0].name}: {damaged[0].reason})"
         print(f"{told}; run the study's command again to replace them", file=sys.stderr)
-    if files := findings.table.not_given:
-        print(f"without what {', '.join(files)} planned and claims: give it with --grid", file=sys.stderr)
+    for file in findings.table.not_given:
+        print(f"{file} was not loaded, so its plan and claims are missing; add --grid {file}", file=sys.stderr)
     if findings.table.conflicts:
         told = "; ".join(conflicts_in_words(findings.table.conflicts))
         print(f"{told}: see {page.with_name('conflicts.csv')}", file=sys.stderr)

@@ -103,7 +103,7 @@ def test_its_networks_are_reported_with_its_plan_names_and_claims_where_the_file
     STUDY_FILES.clear()
     (newcomer / "r" / "my_study.py").write_text("raise SystemExit('the folder was executed')")
     assert report([results.location]) == 0
-    assert "without what my_study.py planned and claims: give it with --grid" in capsys.readouterr().err
+    assert "my_study.py was not loaded, so its plan and claims are missing" in capsys.readouterr().err
     study = analysis.load(results.location)
     assert len(study.networks) == 14
     assert study.table.planned.empty

@@ -256,7 +256,7 @@ _OF_A_DIFFERENCE: dict[str, str] = {
     "p": "two-sided p value of no difference; null where it is exactly 0 or has no interval",
     "q": "p adjusted for all rows of this table (Benjamini-Yekutieli)",
     "finding": "differs: q is at most .05; same: shown to be within the least effect that counts (cells), or exactly "
-    "equal; open: neither",
+    "equal; inconclusive: neither",
 }
 
 COMPARISON: dict[str, dict[str, str]] = {
@@ -298,8 +298,9 @@ COMPARISON: dict[str, dict[str, str]] = {
         "second": "mean over seeds in B",
         "n_second": "networks in B",
         **_OF_A_DIFFERENCE,
-        "method": "paired by seed: the same trials, trained in both (Student's t); Welch: other networks; the same "
-        "networks; too few seeds; both at the attack's floor, where two networks cannot be told apart",
+        "method": "paired by seed: the same trials, trained in both (Student's t); Welch: other networks; either "
+        "without networks that have the same weights in both; the same networks; too few seeds; both at the attack's "
+        "floor, where two networks cannot be told apart",
     },
 }
 """Table of a comparison of two studies, A and B -> its columns in order -> description with unit."""

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from rich.console import Console
 from scipy import stats
 
 from analysis.compare import (
@@ -21,7 +20,7 @@ from analysis.compare import (
     compare_cells,
     compare_tables,
     main,
-    show,
+    text,
 )
 from analysis.output.columns import COMPARISON
 from analysis.statistics.thresholds import SIGNIFICANCE
@@ -119,7 +118,17 @@ def test_networks_that_both_hold_say_nothing_of_a_difference() -> None:
     single = cells(both, both + study((6,), stream=2))
     assert set(single["method"]) == {TOO_FEW}
     assert single[["low", "high", "p", "q"]].isna().all(axis=None)
-    assert set(single["finding"]) == {"open"}
+    assert set(single["finding"]) == {"inconclusive"}
+
+
+def test_networks_that_both_hold_are_left_out_of_pairs_too() -> None:
+    """As exact zeros two same networks of three pulled a difference towards "the same"."""
+    first, second = study((0, 1, 2, 3, 4)), study((0, 1, 2, 3, 4), stream=1)
+    found = cells(first, [one if one["seed"] < 2 else other for one, other in zip(first, second, strict=True)])
+    alone = cells([one for one in first if one["seed"] > 1], [one for one in second if one["seed"] > 1])
+    assert set(found["method"]) == {PAIRED}
+    columns = ["difference", "low", "high", "p"]
+    assert found[columns].to_numpy() == pytest.approx(alone[columns].to_numpy())
 
 
 def test_the_interval_of_a_difference_covers_it() -> None:
@@ -165,7 +174,7 @@ def test_cells_of_other_sizes_are_not_compared() -> None:
 def test_two_networks_at_the_attacks_floor_are_not_called_the_same() -> None:
     found = cells(study(pgd=flat(0.001), noise=0.0005), study((3, 4, 5), stream=1, pgd=flat(0.001), noise=0.0005))
     of_pgd = found[found["attack"] == "pgd"]
-    assert set(of_pgd["method"]) == {AT_FLOOR} and set(of_pgd["finding"]) == {"open"}
+    assert set(of_pgd["method"]) == {AT_FLOOR} and set(of_pgd["finding"]) == {"inconclusive"}
 
 
 def test_a_network_of_other_images_or_of_another_parent_is_not_the_same() -> None:
@@ -218,19 +227,17 @@ def test_the_command_prints_and_writes_what_differs(tmp_path: Path, capsys: pyte
         assert {field.name: field.metadata[b"description"].decode() for field in fields} == columns
 
 
-def test_measures_that_no_seed_is_left_to_compare_are_counted_apart(capsys: pytest.CaptureFixture[str]) -> None:
+def test_measures_that_no_seed_is_left_to_compare_are_counted_apart() -> None:
     """They were counted among those in both of which "0 differ", and a claim of no loss had the loss `nan`."""
     one, other = from_rows(study((0,))), from_rows(study((1,), stream=1))
-    show(compare_tables(one, other), Console(width=200))
-    printed = capsys.readouterr().out
+    printed = text(compare_tables(one, other))
     assert "measures of cells in both, not compared: too few seeds remain" in printed
     assert "0 of" not in printed.split("measures of cells")[0].splitlines()[-1]
     falling = from_rows(study(pgd=lambda d: 0.7 - 0.05 * d, fgsm=lambda d: 0.7 - 0.05 * d))
     level = from_rows(study((3, 4, 5), stream=1, pgd=flat(0.5), fgsm=flat(0.5)))
     found = compare_tables(falling, level)
     no_loss = found.verdicts.assign(loss=float("nan"), differs=True, first="supported", second="refuted")
-    show(replace(found, verdicts=no_loss), Console(width=200))
-    assert "nan" not in capsys.readouterr().out
+    assert "nan" not in text(replace(found, verdicts=no_loss)).lower()
 
 
 def test_what_cannot_be_compared_gets_one_clear_line(
@@ -242,7 +249,8 @@ def test_what_cannot_be_compared_gets_one_clear_line(
     stored(tmp_path / "other", study((1,)))
     Results(tmp_path / "other").write_study({"requests": [{"grid": "mine.py"}]})
     assert main(["good", "other"]) == 0
-    assert capsys.readouterr().err == "without what mine.py planned and claims: give it with --grid\n"
+    missing = "mine.py was not loaded, so its plan and claims are missing; add --grid mine.py\n"
+    assert capsys.readouterr().err == missing
     for second, said in (("good", "good is named twice"), ("empty", "no trial of"), ("nowhere", "holds no results")):
         assert main(["good", second]) == 2
         printed = capsys.readouterr()
