@@ -35,7 +35,7 @@ from analysis.statistics.thresholds import (
 from analysis.tables.cells import CELL
 from analysis.tables.merge import other_network
 from analysis.tables.table import QUESTION, StudyTable, check_named_once, load, versions
-from analysis.tables.words import label, value_text
+from analysis.tables.words import curve_name, label, network_name, value_text
 from search_spaces import TRIAL_FIELDS, GridError
 from search_spaces.outside import load_study
 from study.results.folder import RecordsError
@@ -413,16 +413,14 @@ def _counted(what: str, frame: pd.DataFrame, *, known: bool) -> str:
 
 def _differences(named: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     """`named` with the values in A and B, their difference with its interval, and q."""
-    told = [
-        (
-            _level(one.first, one.unit),
-            _level(one.second, one.unit),
-            f"{in_words(one.difference, one.unit)} ({interval_in_words(one.low, one.high, one.unit)})",
-            f"{one.q:.2g}",
-        )
-        for one in frame.itertuples()
-    ]
+    told = [_told(one) for one in frame.itertuples()]
     return named.join(pd.DataFrame(told, frame.index, ["A", "B", "B less A", "q"]))
+
+
+def _told(one: Any) -> tuple[str, ...]:
+    limits = interval_in_words(one.low, one.high, one.unit)
+    ends = (_level(value, one.unit) for value in (one.first, one.second))
+    return (*ends, f"{in_words(one.difference, one.unit)} ({limits})", f"{one.q:.2g}")
 
 
 def _level(value: float, unit: str) -> str:
@@ -431,7 +429,8 @@ def _level(value: float, unit: str) -> str:
 
 def _cell_name(one: Any) -> str:
     asked = f"{one.attack} {one.loss} ε={one.epsilon:g} {one.split}" if isinstance(one.attack, str) else one.measure
-    return f"{one.dataset} {one.model}, {one.regime}, m={one.momentum:g}, batch {one.batch_size}: {asked}"
+    curve = f"{network_name(one.dataset, one.model)}, {curve_name(one.regime, one.momentum)}"
+    return f"{curve}, batch {one.batch_size}: {asked}"
 
 
 def _write(found: Comparison, folder: Path) -> None:

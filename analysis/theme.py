@@ -75,8 +75,8 @@ class SeriesStyle:
 
     @property
     def short(self) -> str:
-        """Its name beside the curve: "LR/BS" for "LR/BS constant, m=0", "m=0.9" for "momentum 0.9"."""
-        return self.label.partition(", ")[0].removesuffix(" constant").replace("momentum ", "m=")
+        """Its name beside the curve: "LR/BS" for "LR/BS constant, momentum 0"."""
+        return self.label.partition(", ")[0].removesuffix(" constant")
 
 
 REGIMES: dict[str, SeriesStyle] = {

@@ -219,11 +219,12 @@ def limits(cells: pd.DataFrame, *, logarithmic: bool = False) -> tuple[float, fl
     high = min(drawn.max(initial=most), most + reach)
     pad = max(0.05 * (high - low), 1e-3)
     if logarithmic:
-        return _short(10 ** (low - pad)), _short(10 ** (high + pad))
-    return _short(max(0.0, low - pad)), _short(min(max(1.0, most), high + pad))
+        return short(10 ** (low - pad)), short(10 ** (high + pad))
+    return short(max(0.0, low - pad)), short(min(max(1.0, most), high + pad))
 
 
-def _short(value: float) -> float:
+def short(value: float) -> float:
+    """A limit to four digits."""
     return float(f"{value:.4g}")
 
 

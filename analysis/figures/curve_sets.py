@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.tables.table import PROTOCOL, SETTING, StudyTable
-from analysis.tables.words import departures, name, said, value_text
+from analysis.tables.words import curve_name, departures, network_name, said, value_text
 from analysis.theme import REGIMES, SeriesStyle, momentum_style, regime_style
 
 SHARED = (*SETTING, *PROTOCOL)
@@ -31,7 +31,7 @@ class Setup:
     @property
     def title(self) -> str:
         """Data set and model in words."""
-        return f"{name(str(self['dataset']))} · {name(str(self['model']))}"
+        return network_name(self["dataset"], self["model"])
 
     @property
     def protocol(self) -> str:
@@ -114,7 +114,7 @@ def by_regime(curves: Iterable[tuple[str, float]], title: str = "Regimes") -> Cu
     styled = []
     for regime, momentum in curves:
         style = regime_style(regime, regimes)
-        label = f"{style.label}, m={momentum:g}"
+        label = curve_name(regime, momentum)
         styled.append(((regime, momentum), SeriesStyle(label, style.colour, style.shape)))
     return CurveSet(title, "regime", ("regime", "momentum"), tuple(styled))
 

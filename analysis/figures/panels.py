@@ -25,7 +25,7 @@ from analysis.figures.figure_data import FigureData
 from analysis.reports.commands import run_command
 from analysis.tables.lookup import agreeing
 from analysis.tables.table import ALIKE, PROTOCOL
-from analysis.tables.words import name
+from analysis.tables.words import name, network_name
 from analysis.theme import percent
 from search_spaces.natural_training import BATCH_SIZES
 
@@ -61,7 +61,7 @@ class Panel(ABC):
     @property
     def where(self) -> str:
         """Data set and model in words."""
-        return f"{name(self.dataset)} · {name(self.model)}"
+        return network_name(self.dataset, self.model)
 
     @abstractmethod
     def __call__(self, data: FigureData) -> list[Figure]:

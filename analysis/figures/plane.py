@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.figures.batch_size import SPLITS, log_ticks
+from analysis.figures.batch_size import SPLITS, log_ticks, short
 from analysis.figures.curve_sets import Setup, in_order
 from analysis.figures.figure import (
     DATA,
@@ -146,12 +146,8 @@ def _limits(seeds: Iterable[Array], *, logarithmic: bool = False) -> Limits:
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     pad = max(0.08 * (high - low), 0.05 if logarithmic else 0.005)
     if logarithmic:
-        return _short(10 ** (low - pad)), _short(10 ** (high + pad))
-    return _short(max(0.0, low - pad)), _short(min(1.0, high + pad))
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.4g}")
+        return short(10 ** (low - pad)), short(10 ** (high + pad))
+    return short(max(0.0, low - pad)), short(min(1.0, high + pad))
 
 
 def _marks(cells: pd.DataFrame, shown: pd.DataFrame) -> str:
@@ -223,7 +219,7 @@ def _texts(
         if len(on) == 1:
             continue  # most often the cell that it shares with another curve
         lines += [marks[i] + steps * (marks[j] - marks[i]) for i, j in pairwise(on)]
-        names.append((f"{short[curve]}, m {momentum:g}", (on[-1], on[0], *on[1:-1])))
+        names.append((f"{short[curve]}, momentum {momentum:g}", (on[-1], on[0], *on[1:-1])))
         # a cell on two curves is numbered once
         sizes |= {records[n]["cell"]: (f"{records[n]['batch_size']:,}", (n,)) for n in (on[0], on[-1])}
     asked = [*names, *sizes.values()]

@@ -9,7 +9,7 @@ from typing import Any
 from analysis.tables.lookup import Frame, of_network, of_trials
 from analysis.tables.robust_networks import networks
 from analysis.tables.table import StudyTable
-from analysis.tables.words import name
+from analysis.tables.words import network_name
 from analysis.theme import SeriesStyle, batch_styles, indexed_style
 from study.results.folder import Results
 from study.results.packed import is_packed
@@ -114,4 +114,4 @@ def entries(table: StudyTable, frame: Frame, network: Representative, columns: S
 
 def heading(dataset: str, model: str) -> str:
     """Data set and model in words."""
-    return f"{name(dataset)} · {name(model)}"
+    return network_name(dataset, model)

@@ -14,8 +14,8 @@ from analysis.figures.curve_sets import SHARED, Setup
 from analysis.figures.figure import DATA, Figure, Spec, curve_channels, encoded, file_name, layer, layered, rounded
 from analysis.figures.figure_data import FigureData
 from analysis.tables.lookup import agreeing
-from analysis.tables.words import value_text
-from analysis.theme import SeriesStyle, batch_styles, percent, regime_style
+from analysis.tables.words import curve_name, value_text
+from analysis.theme import SeriesStyle, batch_styles, percent
 
 POINTS = 60
 """Epsilons of a line."""
@@ -32,7 +32,7 @@ def robust_curves(data: FigureData) -> list[Figure]:
     for setup in data.setups if len(measured) else []:
         mine = agreeing(measured, dict(zip(SHARED, setup.values, strict=True)))
         for (regime, momentum), curve in mine.groupby(["regime", "momentum"], sort=True):
-            figures.append(_figure(data, setup, f"{regime_style(str(regime)).label}, m={momentum:g}", curve))
+            figures.append(_figure(data, setup, curve_name(regime, momentum), curve))
     return figures
 
 

@@ -26,7 +26,8 @@ from analysis.figures.figure import (
     rounded,
 )
 from analysis.tables.table import StudyTable
-from analysis.theme import SOLID, SeriesStyle, batch_styles, regime_style
+from analysis.tables.words import curve_name
+from analysis.theme import SOLID, SeriesStyle, batch_styles
 
 CURVE = [*SHARED, "regime", "momentum"]
 """What the networks of one chart share; batch size and seed vary in it."""
@@ -244,7 +245,7 @@ def _density_template(styles: Sequence[SeriesStyle], largest: float, unit: float
 def _named(values: Any) -> tuple[str, str]:
     """What a group of `CURVE` is called in text and in file names."""
     setup, regime, momentum = Setup(shared_values(values[: len(SHARED)])), str(values[-2]), float(values[-1])
-    name = f"{setup.title}: {regime_style(regime).label}, m={momentum:g}"
+    name = f"{setup.title}: {curve_name(regime, momentum)}"
     return name, file_name(*setup.slug, regime, f"m{momentum:g}")
 
 

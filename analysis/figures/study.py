@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from analysis.figures.batch_size import accuracy_figure, clean_figure, lambda1_figure
@@ -13,16 +15,13 @@ from analysis.figures.curve_sets import CurveSet, Setup, curve_sets
 from analysis.figures.figure import DATA, Figure, styles_of
 from analysis.figures.figure_data import FigureData
 from analysis.figures.plane import curves, scatter_figure
-from analysis.statistics.correlations import kendall_tau_b
+from analysis.statistics.thresholds import SIGNIFICANCE
 from analysis.tables.words import name
 from analysis.theme import SeriesStyle
 from search_spaces.probe import LOSSES
 
 MOST_LEADING = 3
 """Figures in the first picture."""
-
-LEAST_SEEN = 3
-"""Batch sizes of a curve that show a direction."""
 
 
 @dataclass(frozen=True)
@@ -138,12 +137,16 @@ def _scatter(data: FigureData, group: FigureGroup, under: _Attack) -> Figure | N
 
 
 def seen_along(plane: Figure) -> str:
-    """What all curves of a scatter plot with three sound cells or more show, by the sign of Kendall's tau; or empty."""
-    sound = [record for record in plane.data[DATA] if not record["doubtful"]]
-    taus = [
-        kendall_tau_b(*([sound[n][axis] for n in on] for axis in ("lambda1", "accuracy"))).estimate
-        for on in curves(sound).values()
-        if len(on) >= LEAST_SEEN
-    ]
-    seen = {"sharper, less robust": [tau < 0 for tau in taus], "sharper, more robust": [tau > 0 for tau in taus]}
-    return next((words for words, each in seen.items() if each and all(each)), "")
+    """What every curve of a scatter plot shows, over its whole range; "" where one does not, or chance could show it.
+
+    All cells that are drawn count. That they are in this order on all curves by chance has the probability 2 / Π n!.
+    """
+    records = plane.data[DATA]
+    drawn = [on for on in curves(records).values() if len(on) > 1]
+    by_sharpness = [sorted(on, key=lambda n: records[n]["lambda1"]) for on in drawn]
+    steps = [np.diff([records[n]["accuracy"] for n in on]) for on in by_sharpness]
+    if 2 / math.prod(math.factorial(len(on)) for on in drawn) > SIGNIFICANCE:
+        return ""
+    if all((step < 0).all() for step in steps):
+        return "sharper, less robust"
+    return "sharper, more robust" if all((step > 0).all() for step in steps) else ""

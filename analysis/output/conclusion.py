@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from analysis.claims.claim import Verdict, outcome
+from analysis.tables.words import listed
 
 NAMED = 8
 """Claims that a line names; more are counted."""
@@ -74,4 +75,4 @@ def _listed(claims: Sequence[str]) -> str:
     names = list(claims)
     if len(names) > NAMED + 1:  # one more is shorter by its name
         names[NAMED:] = [f"{len(claims) - NAMED} more"]
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    return listed(names)

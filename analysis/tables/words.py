@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -53,6 +53,21 @@ def name(identifier: str) -> str:
     """The name of a data set, model, attack or loss as the papers write it, with the settings that follow it."""
     known, bracket, settings = identifier.partition(" (")
     return NAMES.get(known, known) + bracket + settings
+
+
+def network_name(dataset: object, model: object) -> str:
+    """Data set and model: "MNIST · M1 (20-20)"."""
+    return f"{name(str(dataset))} · {name(str(model))}"
+
+
+def curve_name(regime: object, momentum: Any) -> str:
+    """A curve of one data set and model: "LR constant, momentum 0.9"."""
+    return f"{REGIME_NAMES.get(str(regime), regime)}, momentum {momentum:g}"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Several things in a sentence: "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
 
 
 def label(field: str) -> str:

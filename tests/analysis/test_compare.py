@@ -218,7 +218,7 @@ def test_the_command_prints_and_writes_what_differs(tmp_path: Path, capsys: pyte
     printed = capsys.readouterr().out
     assert f"A  {one}: 15 networks (15 ok)" in printed
     assert "12 of 42 measures of cells in both differ" in printed
-    assert "mnist m1_20, lr, m=0, batch 64: pgd ce" in printed
+    assert "MNIST · M1 (20-20), LR constant, momentum 0, batch 64: pgd ce" in printed
     assert "would by chance alone" in printed
     for name, columns in COMPARISON.items():
         csv, schema = (tmp_path / "out" / f"{name}.{kind}" for kind in ("csv", "parquet"))

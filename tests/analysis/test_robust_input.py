@@ -76,7 +76,7 @@ def test_a_network_that_was_planned_for_its_children_alone_is_unlabelled(status:
     table = from_rows(made, grid=grid)
     assert table.points["regime"].tolist() == ["unlabelled", *["adversarial"] * (len(made) - 1)]
     said = words(render(find(table), []))
-    assert "unlabelled, m=0.9" in said
+    assert "unlabelled, momentum 0.9" in said
     assert "more were not requested" not in said
 
 

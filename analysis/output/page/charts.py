@@ -17,7 +17,7 @@ from analysis.figures.batch_size import dashes
 from analysis.figures.figure import DATA, styles_of
 from analysis.figures.figure_data import curve_id
 from analysis.tables.table import CURVE, StudyTable
-from analysis.tables.words import name
+from analysis.tables.words import name, network_name
 from analysis.theme import SeriesStyle, optimizer_style, regime_style
 
 GLYPHS = {
@@ -194,7 +194,7 @@ def cells_block(table: StudyTable) -> str:
 
 def _cell_title(run: Run, of_regimes: Sequence[str]) -> str:
     regimes = ", ".join(regime_style(regime).label for regime in of_regimes)
-    parts = [f"{name(str(run['dataset']))} · {name(str(run['model']))}", regimes, f"m={run['momentum']:g}"]
+    parts = [network_name(run["dataset"], run["model"]), regimes, f"momentum {run['momentum']:g}"]
     parts += [optimizer_style(str(run["optimizer"])).label] if run["optimizer"] != "sgd" else []
     parts += [f"weight decay {run['weight_decay']:g}"] if run["weight_decay"] else []
     trained = str(run["adversarial_training"])

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.claims import PAPERS
 from analysis.claims.claim import Verdict, outcome
 from analysis.claims.own_numbers import NOT_PRINTED
 from analysis.claims.stratum import Margin, Stratum
@@ -34,8 +35,8 @@ ICONS = {
 LABELS = {"differs": "losses differ"}
 """Outcome -> its text where that is not the outcome itself."""
 
-PAPERS = {"Yao": "C", "Choudhary": "B"}
-"""Paper of a printed table -> the letter of its claims."""
+CITED = {paper.CLAIMS[0].name[0]: paper.CLAIMS[0].source.paper for paper in PAPERS}
+"""Letter of a paper's claims -> the paper: "Yao et al. (2018)"."""
 
 TICKS = (-30, -10, -3, -1, 0, 1, 3, 10, 30)
 """Where the axis is labelled, in units of delta."""
@@ -359,7 +360,8 @@ def _citations(findings: Findings) -> dict[tuple[str, str], str]:
     tables = findings.comparisons if any(one.was_run for one in findings.comparisons) else ()
     for one in sorted(tables, key=lambda one: not one.was_run):
         paper, _, number = one.table.table.partition("-T")
-        targets.setdefault((PAPERS[paper], f"Table {number}"), table_id(one))
+        letter = next(letter for letter, cited in CITED.items() if cited.startswith(paper))
+        targets.setdefault((letter, f"Table {number}"), table_id(one))
     return targets
 
 

@@ -16,7 +16,7 @@ from analysis.statistics.thresholds import SIGNIFICANCE
 from analysis.tables.epsilons import at_headline
 from analysis.tables.lookup import agreeing
 from analysis.tables.table import ALIKE, in_plain_text
-from analysis.tables.words import name
+from analysis.tables.words import name, network_name
 from analysis.theme import correlation
 
 OPEN_TABLES = 2
@@ -86,7 +86,7 @@ def _study(values: tuple[Any, ...], pooled: pd.DataFrame, rows: pd.DataFrame) ->
     questions = sorted(pooled[["attack", "loss", "epsilon"]].drop_duplicates().itertuples(index=False, name=None))
     answers = {tuple(row[key] for key in _QUESTION): row for row in reversed(mine[_SHOWN].to_dict("records"))}
     epsilon = ", ".join(f"{e:g}" for e in sorted({e for _, _, e in questions}))
-    where = f"{name(str(keys['dataset']))} · {name(str(keys['model']))}, {int(keys['epochs'])} epochs"
+    where = f"{network_name(keys['dataset'], keys['model'])}, {int(keys['epochs'])} epochs"
     signs = mine[(mine["statistic"] == FLIP) & (mine["curvature"] == CURVATURE)]
     flips = signs[signs["p"] <= SIGNIFICANCE]
     rows_shown = [

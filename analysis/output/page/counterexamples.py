@@ -15,8 +15,8 @@ from analysis.output.page.templates import Section
 from analysis.reports.counterexamples import COUNTEREXAMPLE, REVERSE
 from analysis.statistics.thresholds import LOOKS, LOSS_RATIO
 from analysis.tables.table import CURVE
-from analysis.tables.words import name
-from analysis.theme import number, percent, regime_style
+from analysis.tables.words import curve_name, name, network_name
+from analysis.theme import number, percent
 
 MAX_PAIRS = 12
 
@@ -104,9 +104,8 @@ def _pairs(shown: pd.DataFrame) -> Context:
 
 def _pair(rows: Sequence[dict[Any, Any]]) -> Context:
     row = rows[0]
-    regime = regime_style(str(row["regime"])).label
     return {
-        "curve": f"{name(row['dataset'])} {name(row['model'])}, {regime}, m={row['momentum']:g}",
+        "curve": f"{network_name(row['dataset'], row['model'])}, {curve_name(row['regime'], row['momentum'])}",
         "attack": f"{name(row['attack'])}, ε = {row['epsilon']:g}",
         "batch": f"batch {row['batch_i']} → {row['batch_j']}",
         "lambda1": [number(row[f"lambda1_{side}"]) for side in "ij"],

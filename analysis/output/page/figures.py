@@ -13,11 +13,10 @@ from analysis.figures.large_batch import LANDSCAPES, LandscapePanel
 from analysis.figures.representatives import heading
 from analysis.findings import Findings
 from analysis.output.page.charts import Charts, group
+from analysis.output.page.claims import CITED
 from analysis.output.page.templates import Section
 from analysis.tables.words import name
 from analysis.theme import optimizer_style
-
-PAPERS = {"A": "Kamath et al. (2020)", "B": "Choudhary (2020)"}
 
 Context = dict[str, Any]
 
@@ -54,7 +53,8 @@ def _unusual(setup: Setup) -> str:
 
 def paper_section(findings: Findings, charts: Charts) -> Section:
     """Every panel of the papers: drawn if its cells were run, else the command that runs them."""
-    papers = [_paper(source, paper, findings, charts) for source, paper in PAPERS.items()]
+    sources = {panel.source for panel in FIGURES.values()}
+    papers = [_paper(source, paper, findings, charts) for source, paper in CITED.items() if source in sources]
     drawn = [paper for paper in papers if paper["groups"]]
     absent = [panel for paper in papers for panel in paper["absent"]]
     counts = [f"{len(paper['absent'])} of {paper['panels']} of {paper['paper']}" for paper in papers if paper["absent"]]

@@ -13,14 +13,14 @@ from analysis.figures.curve_sets import Setup, setups
 from analysis.findings import Findings
 from analysis.output.conclusion import by_claim
 from analysis.output.page.charts import Charts, group
-from analysis.output.page.claims import papers_outside, tally
+from analysis.output.page.claims import CITED, papers_outside, tally
 from analysis.output.page.finding import finding
 from analysis.statistics.thresholds import LOOKS, MIN_SEEDS, ZERO_GRADIENT
 from analysis.tables.cells import cells
 from analysis.tables.looks import looks
 from analysis.tables.merge import conflicts_in_words
 from analysis.tables.table import PROTOCOL, StudyTable
-from analysis.tables.words import departs
+from analysis.tables.words import departs, listed
 from analysis.theme import regime_style
 from search_spaces import GRIDS, REGIME_RULES, Trial
 
@@ -44,7 +44,7 @@ def header(findings: Findings, charts: Charts) -> dict[str, Any]:
         ],
         "partial": _is_partial(table),
         "tally": tally(by_claim(findings.verdicts)),
-        "elsewhere": _listed(outside) if (outside := papers_outside(findings.verdicts)) else "",
+        "elsewhere": listed(outside) if (outside := papers_outside(findings.verdicts)) else "",
         "deviations": deviations(setups(table)),
     }
 
@@ -54,11 +54,7 @@ def title(findings: Findings) -> str:
     return finding(findings.verdicts)
 
 
-PAPERS = {
-    "natural_training": "Kamath et al. (2020)",
-    "large_batch": "Yao et al. (2018)",
-    "sgd_variants": "Choudhary (2020)",
-}
+PAPERS = {"natural_training": CITED["A"], "large_batch": CITED["C"], "sgd_variants": CITED["B"]}
 """Space of a paper -> the paper."""
 
 
@@ -136,8 +132,8 @@ def _looks(table: StudyTable) -> list[str]:
     again = looks(table)
     if again is None:
         return []
-    stages = _listed([str(LOOKS.index(look.seeds) + 1) for look in again.each])
-    counts = _listed([str(look.seeds) for look in again.each])
+    stages = listed([str(LOOKS.index(look.seeds) + 1) for look in again.each])
+    counts = listed([str(look.seeds) for look in again.each])
     taken = f"stage{'s' if len(again.each) > 1 else ''} {stages} of {len(LOOKS)}: {counts} seeds"
     told = f"verdicts allow for later stages with more seeds ({taken})"
     waits = "1 curve is incomplete; until it is" if again.waiting == 1 else ""
@@ -161,10 +157,6 @@ def reliability(table: StudyTable) -> list[str]:
     return [f"unreliable attacks: {', '.join(told)} of {len(asked)} attacked cells; left out of tests, drawn pale"]
 
 
-def _listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
 def deviations(found: Sequence[Setup]) -> list[str]:
     """A sentence for networks that are in no paper, and one for each way in which sizes differ from the papers'."""
     papers = {_kind(trial.to_dict()): trial for trial in _of_papers()}
@@ -179,9 +171,9 @@ def deviations(found: Sequence[Setup]) -> list[str]:
         who = list(dict.fromkeys(titles))  # setups of one size may differ in optimizer or decay
         several = len(who) > 1
         if said.startswith(" ("):
-            sentences.append(f"{_listed(who)}{said} {'are' if several else 'is'} in none of the papers.")
+            sentences.append(f"{listed(who)}{said} {'are' if several else 'is'} in none of the papers.")
         else:
-            sentences.append(f"{_listed(who)} {'depart' if several else 'departs'} from the paper: {said}.")
+            sentences.append(f"{listed(who)} {'depart' if several else 'departs'} from the paper: {said}.")
     return sentences
 
 

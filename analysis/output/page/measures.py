@@ -13,7 +13,7 @@ from analysis.output.page.templates import Section
 from analysis.reports.measures import REFERENCE, conclusion
 from analysis.tables.measures import ROBUSTNESS, SHARPNESS
 from analysis.tables.table import ALIKE
-from analysis.tables.words import name
+from analysis.tables.words import network_name
 from analysis.theme import correlation
 
 HEAD = (
@@ -47,7 +47,7 @@ def measure_section(findings: Findings, charts: Charts) -> Section | None:
 
 
 def _study(keys: tuple[Any, ...], rows: pd.DataFrame) -> Context:
-    where = f"{name(str(keys[0]))} · {name(str(keys[1]))}"
+    where = network_name(*keys[:2])
     order = {one: place for place, one in enumerate(ROBUSTNESS)}
     ordered = rows.sort_values("robustness", key=lambda names: names.map(order), kind="stable")
     caption = f"Measures of sharpness and of robustness, {where}: {rows['networks'].max()} networks"

@@ -9,8 +9,7 @@ import pandas as pd
 from analysis.output.page.templates import Section
 from analysis.reports.commands import rerun_command, unpack_command
 from analysis.tables.table import CURVE, StudyTable
-from analysis.tables.words import name
-from analysis.theme import regime_style
+from analysis.tables.words import curve_name, network_name
 
 MAX_FAILURES = 40
 
@@ -40,8 +39,8 @@ def _missing(study: StudyTable) -> Table | None:
         sizes = sorted(int(size) for size in cells["batch_size"].unique())
         rows.append(
             [
-                f"{name(first['dataset'])} {name(first['model'])}",
-                f"{regime_style(first['regime']).label}, m={first['momentum']:g}",
+                network_name(first["dataset"], first["model"]),
+                curve_name(first["regime"], first["momentum"]),
                 ", ".join(map(str, sizes)),
                 ", ".join(str(seed) for seed in sorted(cells["seed"].unique())),
                 rerun_command(study, first, sizes, cells["trial_id"], results=study.location),
@@ -63,12 +62,12 @@ def _failures(study: StudyTable) -> Table | None:
         return None
     shown = lost.head(MAX_FAILURES)
     points = study.points[study.points["trial_id"].isin(shown["trial_id"])]
-    labels = points.groupby("trial_id")["regime"].agg(lambda r: ", ".join(regime_style(x).label for x in r))
+    regimes = points.groupby("trial_id")["regime"].agg(list)
     rows = [
         [
             row["status"],
-            f"{name(row['dataset'])} {name(row['model'])}",
-            f"{labels.get(row['trial_id'], '')}, m={row['momentum']:g}",
+            network_name(row["dataset"], row["model"]),
+            ", ".join(curve_name(regime, row["momentum"]) for regime in regimes.get(row["trial_id"], [""])),
             row["batch_size"],
             row["seed"],
             "–" if pd.isna(row["epochs_done"]) else int(row["epochs_done"]),
@@ -99,7 +98,7 @@ def _conflicts(study: StudyTable) -> Table | None:
     rows = [
         [
             one.about,
-            f"{name(one.dataset)} {name(one.model)}",
+            network_name(one.dataset, one.model),
             one.batch_size,
             one.seed,
             one.kept or "none",

@@ -19,7 +19,7 @@ from analysis.reports.budgets import (
 )
 from analysis.statistics.estimates import LinearContrast
 from analysis.statistics.thresholds import SIGNIFICANCE
-from analysis.tables.words import name, said
+from analysis.tables.words import name, network_name, said
 from analysis.theme import optimizer_style, percent, regime_style
 from search_spaces.sgd_variants import CIFAR, CIFAR_BATCH_SIZE
 
@@ -57,7 +57,7 @@ def _place(here: list[OptimizerComparison]) -> Context:
             is_open = one.batch_size == first.batch_size and measure in ("clean", one.strongest)
             (opened if is_open else others).append(_table(one, measure))
     return {
-        "title": f"{name(str(first['dataset']))} · {name(str(first['model']))}",
+        "title": network_name(first["dataset"], first["model"]),
         "sizes": f"{sizes}, {said('augmentation', first['augmentation'])}.",
         "against": f"Against Choudhary (2020): {TABLE_2}." if of_paper else "",
         "open": opened,

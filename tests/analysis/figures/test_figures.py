@@ -301,10 +301,10 @@ def test_what_a_panel_lacks_is_said() -> None:
     """One regime of three, without the largest batch sizes."""
     (figure,) = FIGURES["A-1R"](FigureData(from_rows(curve_rows(regime="lr", batch_sizes=SIZES))))
     sizes = ", ".join(str(size) for size in (16, 32, 64, 128, 256, 512, 1024) if size not in SIZES)
-    assert figure.missing == f"Not run: LR/BS constant, m=0; Benchmark, m=0.9; batch sizes {sizes}."
+    assert figure.missing == f"Not run: LR/BS constant, momentum 0; Benchmark, momentum 0.9; batch sizes {sizes}."
     assert [style.label for style in figure.legend] == [
-        "LR constant, m=0",
-        "LR/BS constant, m=0",
+        "LR constant, momentum 0",
+        "LR/BS constant, momentum 0",
     ]  # one cell is on both
 
 
@@ -419,7 +419,7 @@ def test_a_scatter_plot_names_each_curve_and_the_batch_sizes_of_its_ends() -> No
     ]
     figure = plane(from_rows(rows))
     written = [record["text"] for record in figure.data[TEXTS]]
-    assert sorted(written) == sorted(["LR/BS, m 0", "LR/BS, m 0.9", *2 * ("16", "1,024")])
+    assert sorted(written) == sorted(["LR/BS, momentum 0", "LR/BS, momentum 0.9", *2 * ("16", "1,024")])
     assert "Open marks: momentum 0." in figure.caption
 
 
@@ -440,7 +440,7 @@ def test_the_forest_shows_the_tau_of_every_stratum_under_both_losses_in_their_or
     for loss, kind in (("ce", PUBLISHED), ("stable", STABLE)):
         shown = [r["tau"] for r in figure.data[DATA] if r["kind"] == kind]
         assert shown[:-1] == pytest.approx(sorted(strata[strata["loss"] == loss]["estimate"]))  # the last is their mean
-    for text in ("LR, m 0", "less robust", "more robust"):
+    for text in ("LR, momentum 0", "less robust", "more robust"):
         assert f">{text}<" in draws(figure)
 
 

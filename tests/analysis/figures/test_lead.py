@@ -6,7 +6,7 @@ from typing import Any
 
 from analysis.figures import FigureData, Lead, lead, study_figures
 from analysis.tables.table import from_rows
-from tests.analysis.synthetic import curve_rows, line
+from tests.analysis.synthetic import Curve, curve_rows, line
 
 SIZES = (16, 64, 256)
 
@@ -29,26 +29,24 @@ def test_it_shows_the_largest_settings_under_the_stronger_attack_and_the_stable_
     assert found.others == 1
 
 
-def test_its_title_says_what_every_curve_shows_or_nothing() -> None:
-    def seen(*slopes: float) -> list[str]:
-        planted: dict[str, Any] = {
-            "batch_sizes": SIZES,
-            "log2_lambda1": line(1.0, 0.8),
-            "fgsm": line(0.9, 0),
-            "noise": 0.0,
-        }
+def test_its_title_says_what_every_curve_shows_over_its_whole_range_or_nothing() -> None:
+    def seen(*curves: Curve, sizes: tuple[int, ...] = (16, 32, 64, 128, 256)) -> list[str]:
+        planted: dict[str, Any] = {"log2_lambda1": line(1.0, 0.8), "fgsm": line(0.9, 0), "noise": 0.0}
         rows = [
             row
-            for regime, slope in zip(("lr", "benchmark"), slopes, strict=False)
-            for row in curve_rows(regime=regime, momentum=0.9, pgd=line(0.4, slope), **planted)
+            for regime, pgd in zip(("lr", "benchmark"), curves, strict=False)
+            for row in curve_rows(regime=regime, momentum=0.9, pgd=pgd, batch_sizes=sizes, **planted)
         ]
         found = shown(rows)
         assert found is not None
         return [figure.title for figure in found.figures]
 
-    assert seen(-0.05, -0.05) == ["MNIST: sharper, less robust"]
-    assert seen(0.05) == ["MNIST: sharper, more robust"]
-    assert seen(-0.05, 0.05) == ["MNIST"]
+    falls, rises = line(0.4, -0.05), line(0.4, 0.05)
+    assert seen(falls, falls) == ["MNIST: sharper, less robust"]
+    assert seen(rises) == ["MNIST: sharper, more robust"]
+    assert seen(falls, rises) == ["MNIST"]
+    assert seen(falls, lambda d: 0.4 - 0.05 * min(d, 5 - d)) == ["MNIST"], "one curve turns back"
+    assert seen(falls, sizes=SIZES) == ["MNIST"], "three cells are in order by chance in one study of three"
 
 
 def test_an_attack_on_two_cells_does_not_take_the_picture() -> None:

@@ -137,7 +137,7 @@ def test_a_click_pins_and_escape_lets_go(page: Page) -> None:
     page.point("document.querySelector('h1')")
     assert page.run("document.querySelectorAll('.same').length") > 0
     said = page.run("document.querySelector('.pinned').innerText")
-    assert "MNIST · M1 (20-20), LR constant, m=0, batch 16" in said
+    assert "MNIST · M1 (20-20), LR constant, momentum 0, batch 16" in said
     assert natural_rows()[0]["trial_id"] in said
     page.press("Escape")
     assert page.run("document.querySelector('.pinned').hidden")
