@@ -46,7 +46,7 @@ SAME, DIFFERS, INCONCLUSIVE = "same", "differs", "inconclusive"
 the number of comparisons, or neither."""
 
 PAIRED, INDEPENDENT, IDENTICAL, TOO_FEW = "paired by seed", "Welch", "the same networks", "too few seeds"
-AT_FLOOR = "both at the attack's floor"
+AT_FLOOR = "both below 1 %"
 """How a cell's difference was taken. At the floor of an attack two networks cannot be told apart."""
 
 SHOWN = 15

@@ -73,7 +73,7 @@ class Study:
         return correlation_report(self.table).correlations
 
     def counterexamples(self) -> pd.DataFrame:
-        """Confirmed pairs, candidates and floor artefacts, each most severe first; columns of `counterexamples.csv`."""
+        """Confirmed pairs, candidates and floor artefacts, each strongest first; columns of `counterexamples.csv`."""
         return counterexample_report(self.table).found
 
     def measures(self) -> pd.DataFrame:

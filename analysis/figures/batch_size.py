@@ -246,8 +246,11 @@ def log_ticks(low: float, high: float) -> tuple[float, ...]:
 
 # -- records: what the charts read of the cells
 
-_FLAGS = {"floor": "attack at its floor", "untrained": "untrained", "suspect": "suspect attack"} | {
-    "overstated": "auto-PGD leaves over a point fewer right"
+_FLAGS = {
+    "floor": "below 1 %",
+    "untrained": "untrained",
+    "suspect": "attack unreliable",
+    "overstated": "PGD beaten by auto-PGD",
 }
 _UNFINISHED = ("diverged", "failed", "missing")
 _READ = {
@@ -321,7 +324,7 @@ def replicates(*parts: pd.DataFrame) -> str:
 
 def gaps_and_marks(
     *parts: pd.DataFrame,
-    doubtful: str = "the attack is at its floor, auto-PGD is stronger, or the cell is untrained or suspect",
+    doubtful: str = "accuracy below 1 %, untrained, attack unreliable, or PGD beaten by auto-PGD",
 ) -> str:
     """What gaps, crosses and pale marks in a panel mean; empty if it has none."""
     columns = ("drawn", "doubtful", "diverged", "missing")
@@ -352,7 +355,7 @@ def not_positive(cells: pd.DataFrame, curves: CurveSet, split: str) -> str:
     count, all_of_them = (int(f.drop_duplicates("cell_id")[c].sum()) for f, c in ((mine, "not_positive"), (cells, "n")))
     return (
         f" λ₁ ≤ 0 on the {SPLITS[split]} set in {count} of {all_of_them} networks ({where}): they have no place on a "
-        "log axis, and their cells no mean."
+        "log axis, and their settings no mean."
     )
 
 

@@ -57,7 +57,7 @@ def _figure(number: int, keys: tuple[object, ...], rows: pd.DataFrame) -> Figure
         data={DATA: records},
         caption="Kendall's τ of sharpness and robustness along the batch size, mean over the curves. Blue: the sharper "
         "network is the less robust one; red: the more robust one. ▲ and ▼: shown to order them better or worse than "
-        "λ₁ on the training set (sign-error along the batch size, q ≤ .05).",
+        "λ₁ on the training set (sign-error along the batch size, q ≤ 0.05).",
         description=f"{where}: Kendall's tau of {rows['sharpness'].nunique()} measures of sharpness with "
         f"{rows['robustness'].nunique()} of robustness. Strongest: {SHARPNESS[strongest['sharpness']].label} and "
         f"{ROBUSTNESS[strongest['robustness']].label}, {strongest['tau']:.2f}"

@@ -70,7 +70,7 @@ def scatter_figure(
 
 
 def arrow_figure(data: FigureData, setup: Setup, pairs: pd.DataFrame) -> Figure | None:
-    """The most severe confirmed pair of each curve, as arrows from the smaller batch size to the larger.
+    """The strongest confirmed pair of each curve, as arrows from the smaller batch size to the larger.
 
     `pairs`: rows of `CounterexampleReport.found` that agree in everything but regime, momentum and batch sizes. None if
     none of them is confirmed.
@@ -91,7 +91,7 @@ def arrow_figure(data: FigureData, setup: Setup, pairs: pd.DataFrame) -> Figure 
     under, split = _under(attack, loss, epsilon), curvature.removeprefix("lambda1_")
     line, *points = plane.template["layer"]
     count = f"{len(confirmed)} confirmed pair{'s' * (len(confirmed) > 1)}"
-    most = "; the most severe of each curve is drawn" if len(arrows) < 2 * len(confirmed) else ""
+    most = "; the strongest of each curve is drawn" if len(arrows) < 2 * len(confirmed) else ""
     others = len(pairs) - len(confirmed)
     left = f" Not drawn: {others} that are not confirmed." if others else ""
     return replace(
@@ -101,7 +101,7 @@ def arrow_figure(data: FigureData, setup: Setup, pairs: pd.DataFrame) -> Figure 
         template=plane.template | {"layer": [line, *_arrow_marks(), *points]},
         data={**plane.data, PAIRS: arrows},
         caption=f"{count}{most}.{left} Arrows run from the smaller to the larger batch. {plane.caption}",
-        description=f"Scatter plot with arrows. {setup.title}: pairs of cells of which the sharper is the more "
+        description=f"Scatter plot with arrows. {setup.title}: pairs of settings of which the sharper is the more "
         f"robust, under {under}: {count}.",
     )
 
@@ -157,7 +157,7 @@ def _marks(cells: pd.DataFrame, shown: pd.DataFrame) -> str:
     several = f"the mean of {seeds} networks, the small dots" if high > 1 else "one network"
     told = [f"A mark is {several}; a line joins the batch sizes of a curve, its ends are numbered."]
     told += ["Open marks: momentum 0."] if (shown["momentum"] == 0).any() else []
-    told += ["Pale marks: at the attack's floor, untrained or suspect."] if not shown["sound"].all() else []
+    told += ["Pale marks: accuracy below 1 %, untrained, or attack unreliable."] if not shown["sound"].all() else []
     out = cells[~cells.index.isin(shown.index)]
     why = {
         "not run": int((out["n_seeds"] == 0).sum()),
@@ -165,7 +165,7 @@ def _marks(cells: pd.DataFrame, shown: pd.DataFrame) -> str:
     }
     why["without λ₁"] = len(out) - sum(why.values())
     left = ", ".join(f"{count} {words}" for words, count in why.items() if count)
-    return " ".join([*told, f"Cells left out: {left}."] if left else told)
+    return " ".join([*told, f"Settings left out: {left}."] if left else told)
 
 
 def _styles(cells: pd.DataFrame) -> tuple[SeriesStyle, ...]:

@@ -82,11 +82,11 @@ CELLS: dict[str, str] = {
     "saturated_fraction": "images whose float32 loss saturates, fraction",
     "correct": "images still classified correctly, all seeds",
     "n": "images attacked, all seeds",
-    "floor": "attack at its floor: Clopper-Pearson upper limit below 1 %",
+    "floor": "accuracy below 1 %: by its Clopper-Pearson upper limit",
     "untrained": "clean accuracy at most twice a guess's (20 % on ten classes); of fewer than ten, (C + 8) / 9C",
-    "suspect": "PGD left more images right than FGSM, or saw no gradient on over 1 % of them",
-    "sound": "answered, and none of floor, untrained, suspect",
-    "overstated": "of PGD: auto-PGD leaves over a point fewer images right",
+    "suspect": "attack unreliable: PGD left more images right than FGSM, or saw no gradient on over 1 % of them",
+    "sound": "usable: answered, and none of floor, untrained, suspect",
+    "overstated": "PGD beaten by auto-PGD, which leaves over a point fewer images right",
     "converged_train": "lambda1_train converged for every seed",
     "converged_test": "lambda1_test converged for every seed",
     "decidable": "at least 3 seeds, two thirds of the finished networks did not diverge",
@@ -100,14 +100,14 @@ CLAIMS: dict[str, str] = {
     "figures": "the paper's figures that show it, separated by spaces",
     "loss": "loss of the attack on which it was decided; null: the claim speaks of no attack",
     "verdict": "supported, refuted, inconclusive or not run",
-    "where_run": "of an inconclusive claim: supported or refuted if the strata that were run decide it, else null",
+    "where_run": "of an inconclusive claim: supported or refuted if the tests that were run decide it, else null",
     "differs": "whether its verdicts on the two losses differ",
-    "losses": "how they differ, in words: whether it rests on float32 saturation, or one loss is undecided",
-    "rehearsal": "whether none of the networks behind it is of the paper",
+    "losses": "how they differ, in words: whether it rests on float32 saturation, or one loss is inconclusive",
+    "rehearsal": "whether it is an illustration: none of the networks behind it is in any of the papers",
     "contradicts": "claims of the same paper that cannot hold beside it, separated by spaces",
     "by_its_own_numbers": "verdict of the same tests on the numbers that the paper prints, with an assumed noise of "
-    "three seeds (.2 points clean, .5 points under attack, 5 % of an eigenvalue); or: no printed numbers",
-    "effect": "size of the effect in the stratum that speaks for the claim, in `unit`",
+    "three seeds (0.2 points clean, 0.5 points under attack, 5 % of an eigenvalue); or: no printed numbers",
+    "effect": "size of the effect in the test that speaks for the claim, in `unit`",
     "observed": "where the effect is that of a line: the difference of its measured ends",
     "low": "lower limit of its interval",
     "high": "upper limit of its interval",
@@ -117,8 +117,8 @@ CLAIMS: dict[str, str] = {
     "ok": "networks trained",
     "diverged": "networks that diverged",
     "failed": "networks that failed",
-    "strata_decided": "strata that could be decided",
-    "strata": "strata that the claim speaks of",
+    "strata_decided": "tests that are decided",
+    "strata": "tests of the claim",
     "protocol": "sizes at which it was reached, and how they differ from the paper's",
     "why": "what decided, in short",
     "reason": "why, in words",
@@ -154,8 +154,8 @@ _OF_A_CELL: dict[str, str] = {
 COUNTEREXAMPLES: dict[str, str] = {
     **{name: KEYS[name] for name in (*CURVE, *QUESTION, "curvature")},
     "direction": "what the larger batch is: sharper, yet more robust; or the reverse: flatter, yet less robust",
-    **{f"{of}_i": f"{text}: the cell with the smaller batch" for of, text in _OF_A_CELL.items()},
-    **{f"{of}_j": f"{text}: the cell with the larger batch" for of, text in _OF_A_CELL.items()},
+    **{f"{of}_i": f"{text}: the setting with the smaller batch" for of, text in _OF_A_CELL.items()},
+    **{f"{of}_j": f"{text}: the setting with the larger batch" for of, text in _OF_A_CELL.items()},
     "lambda1_ratio": "lambda1_j over lambda1_i",
     "accuracy_gap": "accuracy_j less accuracy_i, fraction",
     "image_errors": "the gap in binomial standard errors, paired over the images",
@@ -163,11 +163,11 @@ COUNTEREXAMPLES: dict[str, str] = {
     "p_accuracy": "one-sided p of the difference in the logit of the accuracy",
     "p": "the larger of the two p values",
     "q": "p adjusted over all testable pairs (Benjamini-Yekutieli) and for noisy cells; null: not tested yet",
-    "severity": "the smaller of the two gaps in pooled standard deviations",
-    "label": "confirmed, candidate or floor artefact",
+    "severity": "strength: the smaller of the two gaps in pooled standard deviations",
+    "label": "confirmed, candidate or floor artefact (an accuracy below 1 %)",
     "reason": "why it is not confirmed",
     "note": "what else a reader must know",
-    "rerun": "the command that trains both cells again",
+    "rerun": "the command that trains both settings again",
 }
 
 PAPER_VERSUS_OURS: dict[str, str] = {
@@ -255,7 +255,7 @@ _OF_A_DIFFERENCE: dict[str, str] = {
     "high": "upper limit of its 95 % interval; null where it has none",
     "p": "two-sided p value of no difference; null where it is exactly 0 or has no interval",
     "q": "p adjusted for all rows of this table (Benjamini-Yekutieli)",
-    "finding": "differs: q is at most .05; same: shown to be within the least effect that counts (cells), or exactly "
+    "finding": "differs: q is at most 0.05; same: shown to be within the least effect that counts (cells), or exactly "
     "equal; inconclusive: neither",
 }
 
@@ -278,7 +278,7 @@ COMPARISON: dict[str, dict[str, str]] = {
     "compared_effects": {
         "claims": "claims that rest on the effect, separated by spaces",
         "loss": CLAIMS["loss"],
-        "stratum": "data set, model, setting and measure of the effect",
+        "stratum": "the test: data set, model, setting and measure of the effect",
         "unit": "points of accuracy, or doublings",
         "first": "effect in A",
         "first_low": "lower limit of its interval",
@@ -299,8 +299,8 @@ COMPARISON: dict[str, dict[str, str]] = {
         "n_second": "networks in B",
         **_OF_A_DIFFERENCE,
         "method": "paired by seed: the same trials, trained in both (Student's t); Welch: other networks; either "
-        "without networks that have the same weights in both; the same networks; too few seeds; both at the attack's "
-        "floor, where two networks cannot be told apart",
+        "without networks that have the same weights in both; the same networks; too few seeds; both below "
+        "1 %, where two networks cannot be told apart",
     },
 }
 """Table of a comparison of two studies, A and B -> its columns in order -> description with unit."""

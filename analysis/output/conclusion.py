@@ -1,4 +1,4 @@
-"""What a run says at its end: which claims its results decide, and which are left open."""
+"""What a run says at its end: which claims its results decide, and which are inconclusive."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAMED = 8
 
 
 class Conclusion(NamedTuple):
-    """Names of claims: those that hold, that do not, that depend on the attack's loss, and that are open.
+    """Names of claims: those that hold, that do not, that depend on the attack's loss, and that are inconclusive.
 
     Between them those that are decided where they were run, while other networks of the paper were not.
     """
@@ -32,23 +32,23 @@ class Conclusion(NamedTuple):
 
     @property
     def found(self) -> str:
-        """What is decided: `A8 holds; A2 and A3 do not`."""
-        parts = [
-            _said(self.supported, "holds", "hold"),
-            _said(self.refuted, "does not hold", "do not hold"),
-            _said(self.differ, "depends on the attack's loss", "depend on the attack's loss"),
-            _said(self.supported_where_run, "is supported where run", "are supported where run"),
-            _said(self.refuted_where_run, "is refuted where run", "are refuted where run"),
-        ]
-        return "; ".join(filter(None, parts)) or "no claim is decided"
+        """What is decided: `supported: A8; supported on the networks run: A1 and A2`."""
+        named = {
+            "supported": self.supported,
+            "refuted": self.refuted,
+            "depending on the attack's loss": self.differ,
+            "supported on the networks run": self.supported_where_run,
+            "refuted on the networks run": self.refuted_where_run,
+        }
+        return "; ".join(f"{word}: {_listed(one)}" for word, one in named.items() if one) or "no claim is decided"
 
     @property
     def undecided(self) -> str:
-        """What is not: `2 of 5 claims that could be judged (A1 and A4)`."""
+        """What is not: `2 of 5 testable claims (A1 and A4)`."""
         judged = sum(map(len, self))
         if not judged:
             return "no claim could be judged: each needs several batch sizes, seeds or settings"
-        claims = f"{len(self.open)} of {judged} claim{'s' if judged > 1 else ''} that could be judged"
+        claims = f"{len(self.open)} of {judged} testable claim{'s' if judged > 1 else ''}"
         return f"{claims} ({_listed(self.open)})" if self.open else claims
 
 
@@ -65,10 +65,6 @@ def by_claim(verdicts: Iterable[Verdict]) -> dict[str, list[Verdict]]:
     for verdict in verdicts:
         found.setdefault(verdict.claim, []).append(verdict)
     return found
-
-
-def _said(claims: Sequence[str], one: str, several: str) -> str:
-    return f"{_listed(claims)} {one if len(claims) == 1 else several}" if claims else ""
 
 
 def _listed(claims: Sequence[str]) -> str:

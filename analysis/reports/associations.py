@@ -52,7 +52,8 @@ def study_associations(seen: Observations) -> pd.DataFrame:
 
     - tau_b_pooled, spearman_pooled: over all trials; descriptive.
     - pearson_between_curves: over the curves' means. rmcorr_within_curves: deviations of cell
-      means from the curve's mean.
+      means from the curve's mean; its interval takes the batch sizes of a curve as exchangeable, so that two quantities
+      that both change with the batch size for separate reasons also give a value near 1 or -1.
     - pooled_against_within: Pearson's r of all cell means less r within curves; p tests that the two have opposite
       signs.
     - rmcorr_within_cells: over seeds, the mean of each seed's deviations from the means of its cells. The cells of one
@@ -112,10 +113,9 @@ def _one_study(cells: Columns, trials: Columns) -> Iterator[dict[str, Any]]:
     yield _row(FLIP, flip, "p: that the two signs differ; n counts curves")
     residuals = (mean_residuals(once[name], once["cell"], once["seed"]) for name in ("x", "logit"))
     within = over_seeds(*residuals)
-    few = (
-        "" if np.isfinite(within.p) else f"; no p: {within.n} seeds cannot reach .05 by permutation without one of them"
-    )
-    yield _row("rmcorr_within_cells", within, f"Spearman's rho of one mean residual a seed{few}")
+    few = f"; no p: {within.n} seeds cannot reach 0.05 by permutation without one of them"
+    of_seeds = f"Spearman's rho of one mean residual a seed{'' if np.isfinite(within.p) else few}"
+    yield _row("rmcorr_within_cells", within, of_seeds)
     yield from _partial(cells)
 
 

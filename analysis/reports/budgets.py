@@ -195,12 +195,12 @@ def _spent(pair: tuple[float, LinearContrast]) -> float:
 def survives(per_epoch: LinearContrast | None, at_equal_compute: LinearContrast | None) -> str:
     """Whether a gain per epoch remains at equal compute, in a few words."""
     if per_epoch is None:
-        return "no SGD run to compare"
+        return "no SGD network to compare"
     low, high = per_epoch.interval(1 - SIGNIFICANCE)
     if not low > 0:
         return "a loss per epoch" if high < 0 else "no gain shown"
     if at_equal_compute is None:
-        return "unknown: no SGD run of this cost"
+        return "unknown: no SGD network of this cost"
     low, high = at_equal_compute.interval(1 - SIGNIFICANCE)
     if low > 0:
         return "survives"

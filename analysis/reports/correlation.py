@@ -122,7 +122,7 @@ def stratum_taus(seen: Observations) -> pd.DataFrame:
 
 def _shortfall(sizes: np.ndarray) -> str:
     if sizes.size < MIN_BATCH_SIZES:
-        return f"undecidable: {sizes.size} of {MIN_BATCH_SIZES} batch sizes have {MIN_SEEDS} sound seeds"
+        return f"undecidable: {sizes.size} of {MIN_BATCH_SIZES} batch sizes have {MIN_SEEDS} usable seeds"
     if sizes.max() < MIN_SPAN * sizes.min():
         return f"undecidable: batch sizes span {sizes.max() / sizes.min():g}x, not {MIN_SPAN}x"
     return ""
@@ -186,7 +186,7 @@ def _summaries(strata: pd.DataFrame, keys: list[str], scope: str) -> pd.DataFram
                 "i2": found.i2,
                 "p": found.p,
                 "n": found.k,
-                "note": "n counts strata" + ("; headline epsilon of each data set" if scope == ALL else ""),
+                "note": "n counts curves" + ("; headline epsilon of each data set" if scope == ALL else ""),
             }
         )
     labels = {name: ALL for name in _TEXT if name not in keys}
@@ -200,6 +200,6 @@ def _as_rows(summaries: pd.DataFrame) -> pd.DataFrame:
         low=summaries["predicted_low"],
         high=summaries["predicted_high"],
         p=np.nan,
-        note=summaries["note"] + "; where a new stratum's tau is expected",
+        note=summaries["note"] + "; where a new curve's tau is expected",
     )
     return pd.concat([summaries, prediction], ignore_index=True)

@@ -53,7 +53,7 @@ _COPIED = {
 
 @dataclass(frozen=True)
 class CounterexampleReport:
-    """`found`: confirmed, candidate and floor-artefact pairs, confirmed and then most severe first.
+    """`found`: confirmed, candidate and floor-artefact pairs, confirmed and then strongest first.
 
     Columns: those of `analysis.output.columns.COUNTEREXAMPLES`. The two directions are families apart. Limits are those
     of the figures and of `cells.csv`: the images alone would hide the noise of training.

@@ -198,7 +198,7 @@ def test_diverged_and_floor_cells_are_told_apart_by_mark_and_word() -> None:
     (group,) = study_figures(FigureData(from_rows(made)))
     figure = next(f for f in group.figures if f.attack == "fgsm")
     shown = {r["batch_size"]: r for r in figure.data[DATA] if r["kind"] == "stable loss"}
-    assert (shown[16]["doubtful"], shown[16]["note"]) == (True, "attack at its floor")
+    assert (shown[16]["doubtful"], shown[16]["note"]) == (True, "below 1 %")
     assert (shown[256]["mean"], shown[256]["state"], shown[256]["note"]) == (None, "diverged", "3 diverged")
 
 

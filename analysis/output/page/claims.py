@@ -172,7 +172,7 @@ class Axis:
 class SignErrors:
     """The axis of a claim that is tested by sign-errors: 0 to 1, with chance in the middle."""
 
-    ticks = (("0", 0.0), (".5 (chance)", 50.0), ("1", 100.0))
+    ticks = (("0", 0.0), ("0.5 (chance)", 50.0), ("1", 100.0))
     lines = (("delta", 0.0), ("zero", 50.0), ("delta", 100.0))
 
     @staticmethod
@@ -303,10 +303,10 @@ def _line(verdict: Verdict, axis: Axis, *, same: bool) -> Context:
 
 
 def _share(verdict: Verdict) -> str:
-    """What the claim's tests say: "2 of 2 run support it · 4 not run", "2 against, 3 for, 1 open · 16 not run"."""
+    """What its tests say: "2 of 2 run support it · 4 not run", "2 against, 3 for, 1 inconclusive · 16 not run"."""
     counts: Counter[str] = Counter(s.verdict for s in verdict.strata if s.counted)
     not_run = counts.pop("not run", 0)
-    sides = (("refuted", "against"), ("supported", "for"), ("inconclusive", "open"))
+    sides = (("refuted", "against"), ("supported", "for"), ("inconclusive", "inconclusive"))
     told = ", ".join(f"{counts[one]} {side}" for one, side in sides if counts[one])
     if verdict.standing.startswith("supported"):
         told = f"{counts['supported']} of {counts.total()} run support it"

@@ -29,7 +29,7 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("pearson_between_curves", "", CURVATURE, "Between curves (Pearson of curve means)"),
     ("rmcorr_within_curves", "", CURVATURE, "Within curves (repeated measures)"),
     ("rmcorr_within_curves", "", ON_TEST_SET, "Within curves, λ₁ of the test set"),
-    ("rmcorr_within_cells", "", CURVATURE, "Within cells (Spearman of seed residuals)"),
+    ("rmcorr_within_cells", "", CURVATURE, "Over seeds at a fixed setting (Spearman of residuals)"),
     ("granulated_tau", "batch_size", CURVATURE, "Granulated τ: batch size"),
     ("granulated_tau", "regime", CURVATURE, "Granulated τ: regime"),
     ("granulated_tau", "momentum", CURVATURE, "Granulated τ: momentum"),
@@ -117,7 +117,7 @@ def _signs(compared: pd.DataFrame, both: Sequence[Sequence[Mapping[Any, Any] | N
     known = [[row["estimate"] for row in rows if row is not None] for rows in both]
     if all(min(values) * max(values) >= 0 for values in known if values):
         return "have the same sign"
-    return "differ in sign for some attack, but not surely (p > .05 over curves)"
+    return "differ in sign for some attack, but not surely (p > 0.05 over curves)"
 
 
 def _answer(row: Mapping[Any, Any] | None) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The counterexample section: pairs of cells of which the sharper is the more robust."""
+"""The counterexample section: pairs of settings of which the sharper is the more robust."""
 
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ HEAD = (
 
 WORDS = {
     "suspect": "attack unreliable",
+    "floor artefact": "accuracy below 1 %",
+    "floor": "",  # the label says it
     "loss-confounded": "training losses differ",
     "clean-confounded": "clean accuracy may explain it",
 }
@@ -122,7 +124,7 @@ def _on_one_loss(row: dict[Any, Any]) -> Context:
         "accuracy": [_accuracy(row, side) for side in "ij"],
         "q": "–" if np.isnan(row["q"]) else number(row["q"], 2),
         "strength": number(row["severity"], 2),
-        "label": " · ".join((row["label"], *said)),
+        "label": " · ".join(filter(None, (WORDS.get(row["label"], row["label"]), *said))),
     }
 
 

@@ -66,12 +66,12 @@ def _paper(source: str, paper: str, findings: Findings, charts: Charts) -> Conte
     panels = [panel for panel in FIGURES.values() if panel.source == source]
     drawn = [panel for panel in panels if findings.panels[panel.id]]
     partial = sum(any(figure.missing for figure in findings.panels[panel.id]) for panel in drawn)
-    in_part = f", {'all' if partial == len(drawn) else f'{partial} of them'} in part" if partial else ""
+    incomplete = f", {'all' if partial == len(drawn) else f'{partial} of them'} incomplete" if partial else ""
     return {
         "id": f"paper-{source}",
         "paper": paper,
         "panels": len(panels),
-        "title": f"{paper}: {len(drawn)} of {len(panels)} panels drawn{in_part}",
+        "title": f"{paper}: {len(drawn)} of {len(panels)} panels drawn{incomplete}",
         "groups": [
             _same_curves(list(same), findings, charts) for _, same in groupby(drawn, key=lambda p: p.curves.styles)
         ],

@@ -128,14 +128,14 @@ def _seeds(table: StudyTable) -> list[str]:
 
 
 def _looks(table: StudyTable) -> list[str]:
-    """Which looks were taken, and that verdicts allow for the others."""
+    """Which stages were taken, and that p-values allow for the others."""
     again = looks(table)
     if again is None:
         return []
     stages = listed([str(LOOKS.index(look.seeds) + 1) for look in again.each])
     counts = listed([str(look.seeds) for look in again.each])
     taken = f"stage{'s' if len(again.each) > 1 else ''} {stages} of {len(LOOKS)}: {counts} seeds"
-    told = f"verdicts allow for later stages with more seeds ({taken})"
+    told = f"all p-values allow for interim analyses, also those of curves that were not planned ({taken})"
     waits = "1 curve is incomplete; until it is" if again.waiting == 1 else ""
     waits = waits or f"{again.waiting} curves are incomplete; until they are"
     return [told, f"{waits} complete, no counterexample can be confirmed"] if again.waiting else [told]
@@ -149,12 +149,12 @@ def reliability(table: StudyTable) -> list[str]:
         return []
     blind = asked["zero_grad_fraction"] > ZERO_GRADIENT
     weaker = asked["suspect"] & ~blind
-    kinds = {"PGD weaker than FGSM": int(weaker.sum()), "no gradient to follow": int(blind.sum())}
+    kinds = {"PGD weaker than FGSM": int(weaker.sum()), "no gradient": int(blind.sum())}
     told = [f"{why} in {count}" for why, count in kinds.items() if count]
     if not told:
         compared = "PGD is nowhere weaker than FGSM, and " if {"fgsm", "pgd"} <= set(asked["attack"]) else ""
-        return [f"no attack looks unreliable: {compared}every attack had a gradient to follow"]
-    return [f"unreliable attacks: {', '.join(told)} of {len(asked)} attacked cells; left out of tests, drawn pale"]
+        return [f"no attack looks unreliable: {compared}every attack had non-zero gradients"]
+    return [f"unreliable attacks: {', '.join(told)} of {len(asked)} attacked settings; left out of tests, drawn pale"]
 
 
 def deviations(found: Sequence[Setup]) -> list[str]:

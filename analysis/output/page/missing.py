@@ -1,4 +1,4 @@
-"""What is not in the figures: missing, failed and diverged trials, and files that could not be read."""
+"""What is not in the figures: networks that are not trained, failed or diverged, and files that could not be read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def missing_section(study: StudyTable) -> Section | None:
     if not any(parts.values()):
         return None
     about = {"folders": len(study.locations), "unpack": unpack_command(study.location)}
-    return Section("missing", "Missing cells", "Missing, failed and diverged cells", parts | about)
+    return Section("missing", "Networks not trained yet", "Networks not trained yet, failed or diverged", parts | about)
 
 
 def _missing(study: StudyTable) -> Table | None:
@@ -49,7 +49,7 @@ def _missing(study: StudyTable) -> Table | None:
     return {
         "count": missing["trial_id"].nunique(),
         "head": ("Data and model", "Curve", "Batch sizes", "Seeds", "Command"),
-        "caption": "Curves with missing trials",
+        "caption": "Curves with networks not trained yet",
         "rows": rows,
     }
 
@@ -78,8 +78,8 @@ def _failures(study: StudyTable) -> Table | None:
     ]
     more = f" (the first {len(rows)} of {len(lost)})" if len(lost) > len(rows) else ""
     return {
-        "head": ("State", "Data and model", "Curve", "Batch", "Seed", "Epochs done", "Reason", "Trial"),
-        "caption": f"Trials without a trained network{more}",
+        "head": ("State", "Data and model", "Curve", "Batch", "Seed", "Epochs done", "Reason", "Network"),
+        "caption": f"Failed and diverged networks{more}",
         "rows": rows,
     }
 
@@ -111,7 +111,7 @@ def _conflicts(study: StudyTable) -> Table | None:
     count = len(study.conflicts)
     more = f" (the first {len(rows)} of {count}; all are in conflicts.csv)" if count > len(rows) else ""
     return {
-        "head": ("About", "Data and model", "Batch", "Seed", "Counts", "Does not count", "How they differ", "Trial"),
-        "caption": f"Trials about which the folders disagree{more}",
+        "head": ("About", "Data and model", "Batch", "Seed", "Counts", "Does not count", "How they differ", "Network"),
+        "caption": f"Networks about which the folders disagree{more}",
         "rows": rows,
     }

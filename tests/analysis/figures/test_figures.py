@@ -203,7 +203,7 @@ def test_eigenvalues_at_or_below_zero_are_counted_and_the_other_seeds_keep_their
     plane = scatter_figure(data, data.setups[0], attack="fgsm", loss="ce", epsilon=0.3, curvature="lambda1_train")
     assert plane is not None
     assert {r["batch_size"] for r in plane.data[DATA]} == set(SIZES) - {32}
-    assert "Cells left out: 1 with λ₁ ≤ 0." in plane.caption
+    assert "Settings left out: 1 with λ₁ ≤ 0." in plane.caption
 
 
 def test_curves_are_named_at_their_ends_without_overlap() -> None:
@@ -372,7 +372,7 @@ def test_counterexamples_are_arrows_between_their_two_cells() -> None:
     for record in (start, end):
         assert (record["y0"], record["y1"]) == pytest.approx((worst["accuracy_i"], worst["accuracy_j"]), rel=1e-5)
     assert start["cell"] != end["cell"]
-    assert f"{len(mine)} confirmed pairs; the most severe of each curve is drawn" in figure.caption
+    assert f"{len(mine)} confirmed pairs; the strongest of each curve is drawn" in figure.caption
     svg = draws(figure)
     (head,) = re.findall(rf'translate\(([\d.]+),([\d.]+)\) rotate\(([-\d.]+)\)"[^>]*fill="{CONFIRMED}"', svg)
     shaft = re.search(rf'd="M([\d.]+),([\d.]+)L([\d.]+),([\d.]+)"[^>]*stroke="{CONFIRMED}"', svg)

@@ -18,8 +18,8 @@ def test_a_claim_counts_once_whatever_its_losses() -> None:
             A5=("supported", "inconclusive"), A6=("not run", "not run"), A7=("supported", "not run"),
         )
     )  # fmt: skip
-    assert found.found == "A1 and A7 hold; A3 does not hold; A2 depends on the attack's loss"
-    assert found.undecided == "2 of 6 claims that could be judged (A4 and A5)"
+    assert found.found == "supported: A1 and A7; refuted: A3; depending on the attack's loss: A2"
+    assert found.undecided == "2 of 6 testable claims (A4 and A5)"
 
 
 def test_a_claim_that_waits_only_for_networks_that_were_not_run_holds_where_it_was_run() -> None:
@@ -29,8 +29,8 @@ def test_a_claim_that_waits_only_for_networks_that_were_not_run_holds_where_it_w
     held, missing = where_run("A1", "supported"), where_run("A2", "refuted")
     open_ = [where_run("A3", None), where_run("A4", None)]
     found = conclude([held, missing, *open_])
-    assert found.found == "A1 is supported where run; A2 is refuted where run"
-    assert found.undecided == "2 of 4 claims that could be judged (A3 and A4)"
+    assert found.found == "supported on the networks run: A1; refuted on the networks run: A2"
+    assert found.undecided == "2 of 4 testable claims (A3 and A4)"
     assert list(to_frame([held, missing, *open_])["where_run"].fillna("")) == ["supported", "refuted", "", ""]
 
 
@@ -42,4 +42,4 @@ def test_a_study_that_decides_nothing_says_so() -> None:
 
 def test_many_claims_are_counted_not_listed() -> None:
     found = conclude(verdicts(**{f"A{i}": ("inconclusive",) for i in range(1, 21)}))
-    assert found.undecided == ("20 of 20 claims that could be judged (A1, A2, A3, A4, A5, A6, A7, A8 and 12 more)")
+    assert found.undecided == ("20 of 20 testable claims (A1, A2, A3, A4, A5, A6, A7, A8 and 12 more)")

@@ -22,7 +22,7 @@ def test_the_table_has_the_pairs_and_the_command_of_the_first() -> None:
     assert "python -m study.run" in html
     falling = curve_rows(batch_sizes=SIZES, fgsm=line(0.6, -0.04), pgd=line(0.6, -0.04), log2_lambda1=line(1, 1))
     html = str(counterexample_section(find(from_rows(falling)), Charts()).body)
-    assert "No pair of cells on one curve is a confirmed or candidate counterexample." in html
+    assert "No pair of settings on one curve is a confirmed or candidate counterexample." in html
 
 
 def test_without_a_confirmed_pair_each_curve_has_its_strongest_and_the_claim_by_order_is_explained() -> None:

@@ -68,10 +68,10 @@ def test_nothing_is_extrapolated_and_two_seeds_say_nothing() -> None:
         (0.02, 0.01, "survives"),
         (0.02, 0.0, "is not shown to survive"),
         (0.02, -0.01, "reverses"),
-        (0.02, None, "unknown: no SGD run of this cost"),
+        (0.02, None, "unknown: no SGD network of this cost"),
         (0.0, 0.01, "no gain shown"),
         (-0.02, None, "a loss per epoch"),
-        (None, 0.01, "no SGD run to compare"),
+        (None, 0.01, "no SGD network to compare"),
     ],
 )
 def test_what_becomes_of_a_gain(per_epoch: float | None, equal: float | None, said: str) -> None:
