@@ -1,7 +1,7 @@
 """The papers' claims: a ledger of tests over a results folder.
 
-A claim is data (`claim.Claim`): what a paper says, the curves it is about, its tests (`tests`, `reported`, `printed`,
-`networks`, `spectra`) and the rule that makes one verdict of their strata. docs/your_own_claim.md adds one.
+A claim is data (`claim.Claim`): what a paper says, the curves it is about, its tests (`claim_tests`, `reported`,
+`printed`, `networks`, `spectra`) and the rule that makes one verdict of their strata. docs/your_own_claim.md adds one.
 """
 
 from __future__ import annotations

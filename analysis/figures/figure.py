@@ -153,6 +153,34 @@ def encoded(channel: Any) -> Spec:
     return spec
 
 
+def lines(
+    styles: Sequence[SeriesStyle],
+    x: Any,
+    y: Any,
+    *shown: Any,
+    known: Sequence[str] = (),
+    marked: Sequence[str] | None = (),
+    hollow_unless: str = "",
+) -> list[Spec]:
+    """The layers of a line chart with a line a curve and, if `marked` is not None, its marks, with `shown` in tooltips.
+
+    `x`, `y` and `shown` are altair channels. `known` and `marked` are conditions on the records of both and of marks.
+    """
+    colour, shape, fill = (encoded(channel) for channel in curve_channels(styles))
+    places = {"x": encoded(x), "y": encoded(y), "color": colour}
+    tooltip = [encoded(one) for one in (alt.Tooltip("curve:N"), *shown)]
+    line: Spec = {"type": "line", "strokeWidth": 1.6, "opacity": 0.8}
+    if marked is None:
+        return [layer(line, *known, **places, tooltip=tooltip)]
+    if hollow_unless:
+        fill = {"condition": {"test": hollow_unless, **fill}, "value": theme.PAPER}
+    mark: Spec = {"type": "point", "size": 30, "strokeWidth": 1.4, "opacity": 1}
+    return [
+        layer(line, *known, **places),
+        layer(mark, *known, *marked, **places, shape=shape, fill=fill, tooltip=tooltip),
+    ]
+
+
 def _without_legends(view: Spec) -> Spec:
     if "encoding" not in view:
         return view

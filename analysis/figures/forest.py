@@ -127,7 +127,7 @@ def _template(records: list[dict[str, Any]], styles: list[SeriesStyle], kinds: t
     colour, shape, fill = (encoded(channel) for channel in curve_channels(styles, legend=False))
     y = encoded(alt.Y("stratum:N", sort=order, title=None, axis=None))
     tooltip = [
-        alt.Tooltip("stratum:N"),
+        alt.Tooltip("stratum:N", title="curve"),
         alt.Tooltip("kind:N", title="attacked"),
         alt.Tooltip("tau:Q", title="τ", format=".3f"),
         alt.Tooltip("low:Q", title="95 % from", format=".3f"),

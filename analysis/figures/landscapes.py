@@ -11,18 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.figures.batch_size import log_ticks
-from analysis.figures.figure import (
-    DATA,
-    POWERS,
-    Figure,
-    Spec,
-    curve_channels,
-    encoded,
-    file_name,
-    layer,
-    layered,
-    rounded,
-)
+from analysis.figures.figure import DATA, POWERS, Figure, Spec, encoded, file_name, layer, layered, lines, rounded
 from analysis.figures.representatives import LANDSCAPE, Representative, arrays, entries
 from analysis.tables.table import StudyTable
 from analysis.theme import SeriesStyle
@@ -130,21 +119,17 @@ def _line_figure(
 @cache
 def _lines(styles: tuple[SeriesStyle, ...], x_title: str, span: tuple[float, float]) -> Spec:
     """The chart of `line_figures`; `span` is the smallest and the largest loss of all networks."""
-    axis = alt.Axis(grid=False, tickCount=5)
-    x = encoded(alt.X("offset:Q", title=x_title, axis=axis, scale=alt.Scale(nice=False)))
+    x = alt.X("offset:Q", title=x_title, axis=alt.Axis(grid=False, tickCount=5), scale=alt.Scale(nice=False))
     low, high = span[0] / 1.3, span[1] * 1.3
     scale = alt.Scale(type="log", domain=[low, high], nice=False)
-    axis = alt.Axis(labelExpr=POWERS, values=list(log_ticks(low, high)))
-    y = encoded(alt.Y("loss:Q", title="cross-entropy", scale=scale, axis=axis))
-    channels = curve_channels(styles)
-    colour, shape = encoded(channels.color), encoded(channels.shape)
-    shown = (alt.Tooltip("curve:N"), alt.Tooltip("offset:Q", format=".3~g"), alt.Tooltip("loss:Q", format=".4~g"))
-    point: Spec = {"type": "point", "size": 34, "strokeWidth": 1.4, "opacity": 1, "filled": True}
-    known = "isValid(datum.loss)"
-    return layered(
-        layer({"type": "line", "strokeWidth": 1.7}, known, x=x, y=y, color=colour),
-        layer(point, known, "datum.mark", x=x, y=y, color=colour, shape=shape, tooltip=[encoded(one) for one in shown]),
+    y = alt.Y(
+        "loss:Q",
+        title="cross-entropy",
+        scale=scale,
+        axis=alt.Axis(labelExpr=POWERS, values=list(log_ticks(low, high))),
     )
+    shown = (alt.Tooltip("offset:Q", format=".3~g"), alt.Tooltip("loss:Q", format=".4~g"))
+    return layered(*lines(styles, x, y, *shown, known=["isValid(datum.loss)"], marked=["datum.mark"]))
 
 
 def plane_figures(table: StudyTable, networks: Sequence[Representative]) -> list[Figure]:

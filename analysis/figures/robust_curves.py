@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import altair as alt
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.figures.curve_sets import SHARED, Setup
-from analysis.figures.figure import DATA, Figure, Spec, curve_channels, encoded, file_name, layer, layered, rounded
+from analysis.figures.figure import DATA, Figure, Spec, file_name, layer, layered, lines, rounded
 from analysis.figures.figure_data import FigureData
 from analysis.tables.lookup import agreeing
 from analysis.tables.words import curve_name, value_text
@@ -79,16 +78,8 @@ def robust_accuracy(quantiles: NDArray[np.float64], epsilons: NDArray[np.float64
 
 
 def _template(styles: Sequence[SeriesStyle], usual: float | None) -> Spec:
-    channels = curve_channels(styles)
-    x = encoded(alt.X("epsilon:Q", title="ε (pixels in [0, 1])", scale=alt.Scale(nice=False)))
-    y = encoded(
-        alt.Y("accuracy:Q", title="robust accuracy", axis=alt.Axis(format="~%"), scale=alt.Scale(domain=[0, 1]))
-    )
-    shown = (alt.Tooltip("curve:N"), alt.Tooltip("epsilon:Q", format=".3~g"), alt.Tooltip("accuracy:Q", format=".1%"))
-    tooltip: Any = [encoded(one) for one in shown]
-    line = layer(
-        {"type": "line", "strokeWidth": 1.6, "interpolate": "monotone"}, x=x, y=y, color=encoded(channels.color),
-        tooltip=tooltip,
-    )  # fmt: skip
+    x = alt.X("epsilon:Q", title="ε (pixels in [0, 1])", scale=alt.Scale(nice=False))
+    y = alt.Y("accuracy:Q", title="robust accuracy", axis=alt.Axis(format="~%"), scale=alt.Scale(domain=[0, 1]))
+    shown = (alt.Tooltip("epsilon:Q", format=".3~g"), alt.Tooltip("accuracy:Q", format=".1%"))
     rule = layer({"type": "rule", "strokeDash": [1, 3], "opacity": 0.6}, x={"datum": usual})
-    return layered(line, *([rule] if usual is not None else []))
+    return layered(*lines(styles, x, y, *shown, marked=None), *([rule] if usual is not None else []))

@@ -23,6 +23,7 @@ from analysis.figures.figure import (
     file_name,
     layer,
     layered,
+    lines,
     rounded,
 )
 from analysis.tables.table import StudyTable
@@ -129,32 +130,26 @@ def _track(epochs: pd.DataFrame, column: str, title: str, where: str, slug: str)
 def _track_template(
     styles: Sequence[SeriesStyle], reach: Sequence[float], epochs: Sequence[int], edges: Sequence[float]
 ) -> Spec:
-    channels = curve_channels(styles)
     first, last = epochs[0], epochs[-1]
     log = alt.Scale(type="log", domain=[first / 1.1, last * 1.1], nice=False)
     round_ones = [epoch for epoch in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if first <= epoch <= last]
     ticks = round_ones if len(round_ones) > 1 else [first, last]
-    x = encoded(alt.X("epoch:Q", title="epoch", scale=log, axis=alt.Axis(grid=False, values=ticks, format="d")))
+    x = alt.X("epoch:Q", title="epoch", scale=log, axis=alt.Axis(grid=False, values=ticks, format="d"))
     low, high = min(reach) / 1.3, max(reach) * 1.3
     scale = alt.Scale(type="log", domain=[low, high], nice=False)
     axis = alt.Axis(labelExpr=POWERS, values=list(log_ticks(low, high)), labelOverlap=True)
-    y = encoded(alt.Y("value:Q", title="rate × curvature", scale=scale, axis=axis))
-    colour, shape = encoded(channels.color), encoded(channels.shape)
-    tooltip = _tooltip("epoch:Q", "value:Q", "low:Q", "high:Q")
+    y = alt.Y("value:Q", title="rate × curvature", scale=scale, axis=axis)
     rules: list[Spec] = [
         {"data": {"values": [{}]}}
         | layer({"type": "rule", "strokeWidth": 1.2, "opacity": 0.45, "strokeDash": dash}, y={"datum": edge})
         for edge, dash in zip(edges, (SOLID, [5, 3]), strict=False)
     ]
-    bar: Spec = {"type": "rule", "strokeWidth": 1.1, "opacity": 0.45}
-    line: Spec = {"type": "line", "strokeWidth": 1.6, "opacity": 0.8}
-    point: Spec = {"type": "point", "size": 30, "filled": True, "opacity": 1}
-    return layered(
-        *rules,
-        layer(bar, x=x, y=y | {"field": "low"}, y2={"field": "high"}, color=colour),
-        layer(line, x=x, y=y, color=colour),
-        layer(point, x=x, y=y, color=colour, shape=shape, tooltip=tooltip),
-    )
+    along, up, colour = encoded(x), encoded(y), encoded(curve_channels(styles).color)
+    bar = layer(
+        {"type": "rule", "strokeWidth": 1.1, "opacity": 0.45},
+        x=along, y=up | {"field": "low"}, y2={"field": "high"}, color=colour,
+    )  # fmt: skip
+    return layered(*rules, bar, *lines(styles, x, y, *_numbers("epoch:Q", "value:Q", "low:Q", "high:Q")))
 
 
 # -- the density
@@ -231,12 +226,10 @@ def _density_template(styles: Sequence[SeriesStyle], largest: float, unit: float
     ticks = sorted([0.0, *(sign * 10.0**power for power in powers for sign in (-1, 1))])
     scale = alt.Scale(type="symlog", constant=unit, nice=False)
     axis = alt.Axis(grid=False, values=ticks, labelExpr=POWERS, labelOverlap=True)
-    x = encoded(alt.X("value:Q", title="eigenvalue", scale=scale, axis=axis))
+    x = alt.X("value:Q", title="eigenvalue", scale=scale, axis=axis)
     heights = alt.Axis(labelExpr=POWERS, values=list(log_ticks(LEAST_DENSITY, 10.0)))
-    y = encoded(alt.Y("density:Q", title="density", scale=alt.Scale(type="log", nice=False), axis=heights))
-    line: Spec = {"type": "line", "strokeWidth": 1.5, "opacity": 0.85}
-    colour = encoded(curve_channels(styles).color)
-    return layered(layer(line, x=x, y=y, color=colour, tooltip=_tooltip("value:Q", "density:Q")))
+    y = alt.Y("density:Q", title="density", scale=alt.Scale(type="log", nice=False), axis=heights)
+    return layered(*lines(styles, x, y, *_numbers("value:Q", "density:Q"), marked=None))
 
 
 # -- both
@@ -249,5 +242,5 @@ def _named(values: Any) -> tuple[str, str]:
     return name, file_name(*setup.slug, regime, f"m{momentum:g}")
 
 
-def _tooltip(*fields: str) -> list[Spec]:
-    return [encoded(alt.Tooltip("curve:N")), *(encoded(alt.Tooltip(field, format=".3~g")) for field in fields)]
+def _numbers(*fields: str) -> list[alt.Tooltip]:
+    return [alt.Tooltip(field, format=".3~g") for field in fields]

@@ -10,21 +10,10 @@ import numpy as np
 
 from analysis.claims.measures import converged
 from analysis.figures.batch_size import log_ticks
-from analysis.figures.figure import (
-    DATA,
-    POWERS,
-    Figure,
-    Spec,
-    curve_channels,
-    encoded,
-    file_name,
-    layer,
-    layered,
-    rounded,
-)
+from analysis.figures.figure import DATA, POWERS, Figure, Spec, file_name, layer, layered, lines, rounded
 from analysis.figures.representatives import SPECTRUM, Representative, entries
 from analysis.tables.table import StudyTable
-from analysis.theme import PAPER, SeriesStyle
+from analysis.theme import SeriesStyle
 
 MIN_EIGENVALUES = 2
 """A spectrum of one eigenvalue is lambda1, which has figures of its own."""
@@ -97,21 +86,13 @@ def _template(styles: Sequence[SeriesStyle], values: Sequence[float]) -> Spec:
     else:
         largest = max(abs(value) for value in values) or 1.0
         scale = alt.Scale(type="symlog", constant=float(f"{LINEAR_SHARE * largest:.2g}"), nice=False, padding=8)
-    channels = curve_channels(styles)
-    x = encoded(alt.X("index:Q", title="index of the eigenvalue", axis=alt.Axis(values=[1, 5, 10, 15, 20], grid=False)))
+    x = alt.X("index:Q", title="index of the eigenvalue", axis=alt.Axis(values=[1, 5, 10, 15, 20], grid=False))
     ticks = alt.Axis(labelExpr=POWERS, values=_ticks(values), labelOverlap=min(values) > 0)
-    y = encoded(alt.Y("value:Q", title="eigenvalue", scale=scale, axis=ticks))
-    colour, shape = encoded(channels.color), encoded(channels.shape)
-    fill = {"condition": {"test": "datum.converged", **encoded(channels.fill)}, "value": PAPER}
-    shown = (alt.Tooltip("curve:N"), alt.Tooltip("index:Q"), alt.Tooltip("value:Q", format=".4~g"))
-    tooltip = [encoded(one) for one in (*shown, alt.Tooltip("converged:N"))]
+    y = alt.Y("value:Q", title="eigenvalue", scale=scale, axis=ticks)
+    shown = (alt.Tooltip("index:Q"), alt.Tooltip("value:Q", format=".4~g"), alt.Tooltip("converged:N"))
     zero = layer({"type": "rule", "strokeWidth": 0.8, "opacity": 0.15}, "datum.index == 1", y={"datum": 0.0})
-    line = layer({"type": "line", "strokeWidth": 1.3, "opacity": 0.75}, x=x, y=y, color=colour)
-    point = layer(
-        {"type": "point", "size": 26, "strokeWidth": 1.3, "opacity": 1},
-        x=x, y=y, color=colour, shape=shape, fill=fill, tooltip=tooltip,
-    )  # fmt: skip
-    return layered(*([zero] if min(values) <= 0 else []), line, point)
+    curves = lines(styles, x, y, *shown, hollow_unless="datum.converged")
+    return layered(*([zero] if min(values) <= 0 else []), *curves)
 
 
 def _ticks(values: Sequence[float]) -> list[float]:

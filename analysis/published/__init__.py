@@ -1,4 +1,4 @@
-"""What the papers print: `published.csv`, and the rank statistics that follow from it."""
+"""What the papers print: `published.csv`."""
 
 from __future__ import annotations
 

@@ -79,9 +79,9 @@ class StudyTable:
             `lambda1_test_converged`.
         points: `trials` with one row per regime label (`regime`): a run shared by two curves appears on both.
         attacks: one row per point and attack, the columns of `points` (except `TRIALS_ONLY`) plus those of the attack
-            struct (`accuracy` is the adversarial one), with images made by the network's own weights. The name of an
-            attack with other Newton settings than the usual ones includes them. Where a network met PGD with several
-            numbers of steps, "pgd" is the published number, else the largest; the others are "pgd (100 steps)".
+            struct (`accuracy` is the adversarial one), with images made by the network's own weights. Where a
+            network met PGD with several numbers of steps, "pgd" is the published number, else the largest; the others
+            are "pgd (100 steps)".
         transfers: the same, with images made by the weights of the trial's parent.
         spectra, landscapes, sharpness: one row per point and spectrum, landscape or measure of sharpness, likewise.
         tracked: one row per point and epoch after which the curvature was measured, with the columns `TRACK`.
