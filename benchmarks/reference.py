@@ -6,8 +6,9 @@ python -m benchmarks.reference --picture docs/report.png > docs/reference.md
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import combinations
 from pathlib import Path
@@ -30,7 +31,7 @@ from analysis.findings import Findings, find
 from analysis.output import export
 from analysis.output.conclusion import conclude
 from analysis.published import published
-from analysis.statistics.thresholds import ROBUST_DELTA
+from analysis.statistics.thresholds import LOOK_SHARES, LOOKS, ROBUST_DELTA, SIGNIFICANCE
 from analysis.tables.table import StudyTable, load
 from analysis.tables.words import name
 from search_spaces import REGIME_NAMES, Request, plan
@@ -51,15 +52,27 @@ PRINTED_BESIDE = (
 """Metric, split and epsilon of what paper C prints -> the column of ours, and its factor."""
 
 
+LEAST_GAP = 0.1
+"""Points of accuracy by which the losses differ where the page shows it."""
+
+
 def page(location: str | Path) -> Iterator[str]:
-    """The page of a packed study, line by line."""
+    """The page of a packed study, line by line. Its tables do not repeat a model that all networks have."""
     findings = find(load(location))
+    models = findings.table.trials["model"].unique()
+    repeated = re.compile(f",? {re.escape(name(models[0]))}, ") if len(models) == 1 else None
+    for line in _lines(location, findings):
+        yield repeated.sub(", ", line) if repeated and line.startswith("|") else line
+
+
+def _lines(location: str | Path, findings: Findings) -> Iterator[str]:
     table = findings.table
-    yield "# The reference study: paper A on real images at full size"
+    yield "# The reference study: paper A on real images"
     yield ""
     yield from _paragraph(
         "Written by `python -m benchmarks.reference --picture docs/report.png > docs/reference.md` from the rows in "
-        "[reference/rows.parquet](reference/rows.parquet). Their whole report, with every curve and test:"
+        "[reference/rows.parquet](reference/rows.parquet). The sizes and the training length are the paper's, for one "
+        "of its networks. The whole report, with every curve and test:"
     )
     yield "```sh"
     yield "python -m analysis.report docs/reference/rows.parquet    # docs/reference/report/report.html"
@@ -69,12 +82,13 @@ def page(location: str | Path) -> Iterator[str]:
     yield "![Accuracy under PGD against λ₁, a line for each curve along the batch size](report.png)"
     yield ""
     yield from _paragraph(
-        "*A line is a curve of paper A along the batch size (numbers: batch size), a mark the mean of its networks, "
-        "the small dots; its colour is the regime, open marks are of momentum 0, filled ones of 0.9. Accuracy on the "
-        "test images under PGD at ε = 0.1, which follows the stable loss.*"
+        "*Accuracy on the test images under PGD at ε = 0.1 against λ₁ of the training loss. A line joins the batch "
+        "sizes (numbers) of one setting. Large marks are means over seeds, small dots single networks; open marks have "
+        "momentum 0, filled ones 0.9. PGD follows the stable loss.*"
     )
     yield from _decided(findings)
     yield from _measured(table)
+    yield from _other_epsilons(table)
     yield from _equal_movement(table)
     yield from _stable_loss(findings)
     yield from _printed(findings)
@@ -121,50 +135,83 @@ def _decided(findings: Findings) -> Iterator[str]:
     yield ""
     words = ("Supported", "Refuted", "Dependent on the attack's loss", "Supported where run", "Refuted where run")
     if told := [f"{word}: {', '.join(claims)}." for word, claims in zip(words, found, strict=False) if claims]:
-        yield from _paragraph(f"Claims as a whole. {' '.join(told)}")
+        yield from _paragraph(f"Whole claims. {' '.join(told)}")
     rows = _strata(findings, DECIDED)
     if not rows:
         yield from _paragraph(
             "Nothing yet: a trend needs five batch sizes that span a factor of 16, of three seeds each."
         )
         return
-    yield from _paragraph(
-        "A claim about several of a paper's networks is decided as a whole when all were run. The table has what is "
-        "decided of single networks, by the same tests and error rates. A fitted effect is the change from the "
-        "smallest to the largest batch size; a difference, or a ratio of λ₁, compares two settings at equal batch "
-        "sizes. A8 is refuted on a curve on which the sharper network is the less robust one; as a whole it would be "
-        "refuted only if that were so on every curve. A15, that momentum has no effect, is refuted by one batch size "
-        "with a large difference; A22, that it has one, is about the mean over all batch sizes."
+    yield from _list(
+        "A claim about several networks of a paper is decided as a whole when those that were run settle it: most "
+        "claims need all networks for support, and one for refutation. *Where run* means: on the networks of this "
+        "study.",
+        "A row is one test. A fitted effect is the change from the smallest to the largest batch size. A difference, "
+        "or a ratio of λ₁, compares two settings at equal batch sizes; momentum 0.9 and LR/BS also train further "
+        "(their summed rate is larger, see below).",
+        "A8 is refuted on a curve on which the sharper network is the less robust one; as a whole only if that is so "
+        "on every curve. A15, that momentum has no effect, is refuted by a large difference at one batch size; A22, "
+        "that it has one, is about the mean over all batch sizes.",
+        *_levels(findings.table),
     )
     strata = [one for verdict in findings.verdicts for one in verdict.strata if one.counted]
     departing = {one.protocol for one in strata if one.verdict in DECIDED and one.closeness == 1}
     for protocol in sorted(departing):
         departs = protocol.partition(";")[0].removeprefix("not the paper's protocol: ")
         yield from _paragraph(
-            f"Rows about attacks depart from the paper ({departs}): at its ε almost no image survives an attack on the "
-            "[stable loss](method.md#attacks)."
+            f"Rows about attacks depart from the paper ({departs}): at its ε almost no image is classified correctly "
+            "under an attack on the [stable loss](method.md#attacks)."
         )
-    yield from _markdown(("claim", "the paper says", "setting", "verdict", "effect", "losses"), rows)
+    yield from _markdown(("claim", "the paper says", "setting", "verdict", "effect"), rows)
 
 
-def _strata(findings: Findings, words: Sequence[str]) -> list[tuple[str, ...]]:
-    """One row for each counted stratum with one of these verdicts.
+def _levels(table: StudyTable) -> Iterator[str]:
+    """What an interval beside a verdict says where seeds are added in stages."""
+    if table.plans:
+        first, share = LOOKS[0], LOOK_SHARES[0]
+        yield (
+            f"Intervals are those of one test, at 95 or 90 %. Seeds are added in stages of {_and(LOOKS)} seeds, which "
+            f"share the level of 5 %: with {first} seeds a test decides at p ≤ {100 * SIGNIFICANCE * share:.2g} %. So "
+            "an interval can exclude 0 where nothing is decided. A test uses the seeds of the last stage that is "
+            "complete on its curves, the tables below all networks. Claims are not corrected for their number."
+        )
 
-    Where both losses agree they share a row, with the effect under the stable loss.
+
+def _and(values: Sequence[int]) -> str:
+    *begin, end = map(str, values)
+    return f"{', '.join(begin)} and {end}"
+
+
+def _list(*items: str) -> Iterator[str]:
+    for item in items:
+        first, *following = wrap(item, 118)
+        yield from (f"- {first}", *(f"  {line}" for line in following))
+    yield ""
+
+
+def _strata(findings: Findings, words: Sequence[str], *, without: Collection[str] = ()) -> list[tuple[str, ...]]:
+    """One row for each counted stratum with one of these verdicts, of all claims but some.
+
+    Where both losses agree they share a row, with the effect under the stable loss. What the published loss alone
+    decides is a remark beside what the stable one says: its gradient can be rounding noise.
     """
-    found: dict[tuple[str, str, str], dict[str | None, tuple[str, Stratum]]] = {}
+    found: dict[tuple[str, str], dict[str | None, tuple[str, Stratum]]] = {}
     for verdict in findings.verdicts:
         for one in verdict.strata:
-            if one.counted and one.verdict in words and not one.awaited:
-                found.setdefault((verdict.claim, one.name, one.verdict), {})[verdict.loss] = verdict.statement, one
+            if one.counted and not one.awaited and verdict.claim not in without:
+                found.setdefault((verdict.claim, one.name), {})[verdict.loss] = verdict.statement, one
     rows: list[tuple[str, ...]] = []
-    for (claim, where, reached), of_loss in found.items():
-        statement, shown = list(of_loss.values())[-1]
-        losses = "" if None in of_loss else "both" if len(of_loss) > 1 else name(str(next(iter(of_loss))))
-        effect = shown.text if reached in DECIDED else shown.reason
+    for (claim, where), of_loss in found.items():
+        statement, shown = of_loss[None] if None in of_loss else of_loss["stable"]
+        if shown.verdict not in words:
+            continue
+        published_says = of_loss["ce"][1].verdict if "ce" in of_loss else shown.verdict
+        effect = shown.text if shown.verdict in DECIDED else shown.reason
+        if published_says != shown.verdict:
+            effect += f" ({published_says} under the published loss)"
         if rows and rows[-1][0] == claim:
             statement = ""  # said in the row above
-        rows.append((claim, statement, where, reached, effect, losses))
+        rows.append((claim, statement, where, shown.verdict, effect))
     return rows
 
 
@@ -172,9 +219,9 @@ def _measured(table: StudyTable) -> Iterator[str]:
     yield "## What was measured"
     yield ""
     yield from _paragraph(
-        "Means over seeds, of λ₁ and the training loss geometric ones, lowest and highest in brackets. Accuracies in "
-        "per cent, under attacks on the stable loss. The summed rate is the learning rate summed over all steps and "
-        "divided by 1 - momentum."
+        "Means over seeds (geometric ones of λ₁ and the training loss), with the lowest and highest in brackets. "
+        "Accuracies in per cent, under attacks on the stable loss. The summed rate is the learning rate summed over "
+        "all steps and divided by 1 − momentum."
     )
     rows = [
         (
@@ -207,6 +254,24 @@ def _measured(table: StudyTable) -> Iterator[str]:
     yield from _markdown(head, rows)
 
 
+def _other_epsilons(table: StudyTable) -> Iterator[str]:
+    """Accuracy at the epsilons that are not the judged one of their networks."""
+    attacks = table.attacks
+    attacks = attacks[(attacks["split"] == "test") & (attacks["source"] == "self") & (attacks["loss"] == "stable")]
+    attacks = attacks[attacks["epsilon"] != attacks["headline_epsilon"]]
+    rows = []
+    for curve, networks in _cells(table):
+        its = attacks[attacks["trial_id"].isin(networks["trial_id"])]
+        for epsilon, at_it in its.groupby("epsilon"):
+            accuracies = {attack: 100 * of["accuracy"] for attack, of in at_it.groupby("attack")}
+            spread = (_spread(accuracies.get(attack, pd.Series(dtype=float)), ".1f") for attack in ("fgsm", "pgd"))
+            rows.append((*curve, f"{epsilon:g}", *spread))
+    if rows:
+        yield "At other ε:"
+        yield ""
+        yield from _markdown(("curve", "batch size", "ε", "FGSM", "PGD"), rows)
+
+
 def _movement(networks: pd.DataFrame) -> float:
     """The learning rate summed over all steps and divided by 1 - momentum: how far a constant gradient would move."""
     network = networks.iloc[0]
@@ -230,9 +295,9 @@ def _equal_movement(table: StudyTable) -> Iterator[str]:
     yield "## At equal training length"
     yield ""
     yield from _paragraph(
-        "Larger batches also train less far: at a constant rate they make fewer steps. These curves have the same "
-        "summed rate at every batch size, since a momentum of 0.9 lengthens a step ten times and the halved rates add "
-        "up to a tenth. No claim asks for this comparison, and no test was made."
+        "At a fixed number of epochs a larger batch takes fewer steps. These settings have the same summed rate at "
+        "every batch size: momentum 0.9 multiplies it by ten, and halving the rate every 5 epochs divides it by ten. "
+        "No paper makes this comparison, and it was not tested."
     )
     head = ("batch size", "curve", "training loss", "clean", "PGD", "λ₁, training set", "λ₁, test set")
     yield from _markdown(head, rows)
@@ -295,10 +360,13 @@ def _stable_loss(findings: Findings) -> Iterator[str]:
         if len(both):
             gaps = [100 * (both[f"{attack}_acc"] - both[f"{attack}_acc_stable"]) for attack in ("fgsm", "pgd")]
             lost = attacks[attacks["trial_id"].isin(both["trial_id"])]["saturated_fraction"].mean()
-            rows.append((*curve, *(_spread(gap, "+z.1f") for gap in gaps), f"{100 * lost:.0f}"))
+            if max(gap.abs().max() for gap in gaps) >= LEAST_GAP:
+                rows.append((*curve, *(_spread(gap, "+z.1f") for gap in gaps), f"{100 * lost:.0f}"))
     yield from _paragraph(
-        "Accuracy under the published float32 loss less that under the stable one, in points, and the share of test "
-        "images, in per cent, on which the published loss is saturated: its gradient is mostly rounding."
+        "Accuracy under the published float32 loss minus that under the stable one, in points. Saturated images are "
+        "the share of test images, in per cent, whose published loss is saturated: the probability of the true class "
+        "rounds to 1, and the gradient is mostly rounding. Networks on which the losses agree within "
+        f"{LEAST_GAP:g} points are left out."
     )
     yield from _markdown(("curve", "batch size", "FGSM", "PGD", "saturated images"), rows)
     differ = to_frame(v for v in findings.verdicts if v.differs)
@@ -339,9 +407,9 @@ def _printed(findings: Findings) -> Iterator[str]:
     yield ""
     yield from _paragraph(
         "Paper A prints no number for these networks: it shows them as curves, which the report draws in its layout. "
-        "The nearest printed numbers are in paper C's Table 7: another network (M1) on MNIST, trained at a constant "
-        "rate, which C does not print, to a loss of .001. Claim A16 is about them. Ours have momentum .9. Means over "
-        "seeds, of λ₁ geometric ones; accuracies in per cent, under the published loss."
+        "The nearest printed numbers are in paper C's Table 7, and claim A16 is about them. They are no replication: "
+        "C's M1 is a wider network, trained at a constant rate that C does not print to a loss of 0.001. Ours have "
+        "momentum 0.9. Means over seeds (geometric ones of λ₁); accuracies in per cent, under the published loss."
     )
     printed = published()
     printed = printed[(printed["table"] == "Yao-T7") & (printed["variant"] == "natural")]
@@ -362,7 +430,7 @@ def _printed(findings: Findings) -> Iterator[str]:
         rows.append(row)
     head = [
         f"{what}: {whose}"
-        for what in ("clean", "λ₁", "FGSM at .1")
+        for what in ("clean", "λ₁", "FGSM at 0.1")
         for whose in ("C prints", "our LR", "our benchmark")
     ]
     yield from _markdown(("batch size", *head), rows)
@@ -372,13 +440,22 @@ def _undecided(findings: Findings) -> Iterator[str]:
     yield "## What is undecided"
     yield ""
     judged = {verdict.claim for verdict in findings.verdicts if verdict.verdict != "not run"}
-    rows = _strata(findings, ("inconclusive",))
+    whole = {v.claim for v in findings.verdicts} - {v.claim for v in findings.verdicts if v.verdict not in DECIDED}
+    yield from _paragraph(
+        "Tests of claims that are not decided as a whole, and what kept them from a decision."
+        + (f" Undecided tests of {', '.join(sorted(whole, key=_number))} are left out." if whole else "")
+    )
+    rows = _strata(findings, ("inconclusive",), without=whole)
     if not rows:
         yield from _paragraph("No test that could be made is undecided.")
-    yield from _markdown(("claim", "the paper says", "setting", "verdict", "reason", "losses"), rows)
+    yield from _markdown(("claim", "the paper says", "setting", "reason"), [(*row[:3], row[4]) for row in rows])
     planned = {claim for plan_ in findings.table.plans for claim in plan_["claims"]} & {*claims_about(findings.table)}
     if waiting := [one for one in dict.fromkeys(v.claim for v in findings.verdicts) if one in planned - judged]:
         yield from _paragraph(f"Waiting for curves that were not trained in full yet: {', '.join(waiting)}.")
+
+
+def _number(claim: str) -> tuple[str, int]:
+    return claim[0], int(claim[1:])
 
 
 def _cost(rows: pa.Table, study: Mapping[str, Any], table: StudyTable) -> Iterator[str]:
@@ -395,10 +472,9 @@ def _cost(rows: pa.Table, study: Mapping[str, Any], table: StudyTable) -> Iterat
     yield from _paragraph(
         "What the command below would train next, in hours of one network at a time on "
         f"{' and '.join(map(_device, costs.devices))}, by the rows' times. The curve that is expected to decide most "
-        "for its time comes first; a curve stops when its claims are decided, at "
-        f"{schedule.most} seeds, or when its chance to decide more is small. Beside a claim stands the share of its "
-        "open strata here that the stage is expected to decide. It is not the chance that the whole claim is decided, "
-        "which may need networks that nobody asked for."
+        f"for its time comes first. A curve stops when its claims are decided, at {schedule.most} seeds, or when its "
+        "chance to decide more is small. The last column has, for each claim, the share of its undecided tests here "
+        "that the stage is expected to decide; the claim as a whole may need other networks."
     )
     stages = [
         (stage.name, str(stage.seeds), str(len(stage.work)), f"{stage.seconds / 3600:.1f}", _gains(stage.gains))
@@ -407,7 +483,7 @@ def _cost(rows: pa.Table, study: Mapping[str, Any], table: StudyTable) -> Iterat
     hours = f"{sum(map(costs.seconds, work)) / 3600:.1f}"
     all_ = ("all of them, at most", str(schedule.most), str(len(work)), hours, "")
     yield from _markdown(
-        ("curve", "seeds", "networks", "hours", "share of each claim's open strata that it is expected to decide"),
+        ("curve", "seeds", "networks", "hours", "expected share of undecided tests that it decides"),
         [*stages, all_],
     )
     yield "```sh"

@@ -56,7 +56,7 @@ def together(looks: Sequence[tuple[int, float, Stratum]]) -> Stratum:
     place = sure[0] if sure else len(taken) - 1
     seeds, _, shown = taken[place]
     if shown.verdict in DECIDED and not sure:
-        uncorrected = f"{shown.verdict} with {seeds} seeds, but not after the correction for repeated testing"
+        uncorrected = f"{shown.verdict} by this test alone, but not after the correction for repeated testing"
         shown = replace(shown, verdict="inconclusive", reason=f"{shown.reason}; {uncorrected}")
     told = f"tested with {seeds if sure else ', '.join(str(n) for n, *_ in taken)} seeds"
     return replace(shown.remarked(told), p_supported=_least(supports), p_refuted=_least(refutes))

@@ -36,7 +36,14 @@ from analysis.statistics.sample_tests import (
     slope_per_doubling,
     whole_seeds,
 )
-from analysis.statistics.thresholds import CHANCE_SIGN_ERROR, MIN_BATCH_SIZES, MIN_SEEDS, SIGNIFICANCE
+from analysis.statistics.thresholds import (
+    CHANCE_SIGN_ERROR,
+    MIN_BATCH_SIZES,
+    MIN_GAP,
+    MIN_RATIO,
+    MIN_SEEDS,
+    SIGNIFICANCE,
+)
 
 
 def opposed(x: Sample, y: Sample, *, delta: float = 0.0, reach: Reach = ALONG_BATCH_SIZES) -> Finding:
@@ -81,7 +88,14 @@ def sharper_more_robust(robust: Sample, sharp: Sample, *, delta: float, reach: R
     """Decide whether in most pairs of batch sizes the network of larger `sharp` has the larger `robust` too.
 
     By the sign-error (Dziugaite et al. 2020) of each seed (`mean_sign_error`): supported where it is surely above
-    chance by at least `delta`, refuted where below.
+    chance by at least `delta`, refuted where below. A curve on which the means of either differ by less than those of a
+    counterexample must (MIN_RATIO of the eigenvalues, MIN_GAP of accuracy) decides nothing.
+
+    Args:
+        robust: accuracies, in points.
+        sharp: eigenvalues, in doublings.
+        delta: share of pairs.
+        reach: batch sizes that are needed.
     """
     short, robust, sharp = _paired(robust, sharp, reach)
     if short:
@@ -92,6 +106,9 @@ def sharper_more_robust(robust: Sample, sharp: Sample, *, delta: float, reach: R
         return Finding("inconclusive", f"{found.replicates[0]} seeds with two batch sizes; needs {MIN_SEEDS}")
     error, p, low, high = (float(of[0]) for of in (found.estimate, found.p, found.low, found.high))
     mean = Correlation(error, p, low, high, int(found.pairs[0]))
+    if np.ptp(sharp.cells().mean) < np.log2(MIN_RATIO) or np.ptp(robust.cells().mean) < 100 * MIN_GAP:
+        reason = f"the batch sizes differ by less than a factor of {MIN_RATIO:g} in λ₁, or {100 * MIN_GAP:g} point"
+        return Finding("inconclusive", reason, error, low, high, 1.0, 1.0)
     reason = f"in {error:.2f} of the pairs, mean over seeds, the sharper network is the more robust (p = {p:.2g})"
     return _by_direction(error - CHANCE_SIGN_ERROR, mean, reason, delta)
 

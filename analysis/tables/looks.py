@@ -34,7 +34,7 @@ class Look:
 class Looks:
     """`each` look that was taken on some curve, the first one always; `latest` holds each curve as its last look did.
 
-    `waiting`: the number of planned curves without a look.
+    `waiting`: the number of curves without a look that get one when all that is planned has run.
     """
 
     each: tuple[Look, ...]
@@ -51,12 +51,14 @@ def _looks(table: StudyTable) -> Looks:
     roster = staged_roster(table)
     taken = np.zeros(int(roster["curve"].max()) + 1 if len(roster) else 0, dtype=int)
     each: list[Look] = []
+    found = roster["state"].isin(("ok", "diverged"))
     for seeds, share in zip(LOOKS, LOOK_SHARES, strict=True):
-        complete = _complete(roster, seeds)
+        complete = _complete(roster, found, seeds)
         taken[complete] = seeds
         if complete.any() or not each:
             each.append(Look(seeds, share, restricted(table, roster, np.where(complete, seeds, 0))))
-    return Looks(tuple(each), restricted(table, roster, taken), int((taken == 0).sum()))
+    awaited = _complete(roster, pd.Series(True, index=roster.index), LOOKS[0])  # not those of a trial of one seed
+    return Looks(tuple(each), restricted(table, roster, taken), int((awaited & (taken == 0)).sum()))
 
 
 def staged_roster(table: StudyTable) -> pd.DataFrame:
@@ -72,9 +74,9 @@ def staged_roster(table: StudyTable) -> pd.DataFrame:
     return roster.assign(curve=group_codes(roster, CURVE))
 
 
-def _complete(roster: pd.DataFrame, seeds: int) -> NDArray[np.bool_]:
-    """Of each curve, whether every one of its cells has so many seeds."""
-    there = (roster["seed"] < seeds) & roster["state"].isin(("ok", "diverged"))
+def _complete(roster: pd.DataFrame, counted: pd.Series, seeds: int) -> NDArray[np.bool_]:
+    """Of each curve, whether every one of its cells has so many seeds among the trials that are `counted`."""
+    there = (roster["seed"] < seeds) & counted
     counts = there.groupby([roster["curve"], roster["batch_size"]]).sum()
     return np.asarray((counts == seeds).groupby(level=0).all().to_numpy(dtype=bool))
 

@@ -62,7 +62,7 @@ def test_a_look_that_decides_by_itself_alone_decides_nothing() -> None:
     found = together([(3, 0.15, stratum("supported", 0.02)), (5, 0.25, stratum("supported", 0.02))])
     assert found.verdict == "inconclusive"
     assert found.p_supported == pytest.approx(0.08)
-    assert "supported with 5 seeds, but not after the correction for repeated testing" in found.told
+    assert "supported by this test alone, but not after the correction for repeated testing" in found.told
 
 
 def test_what_was_decided_stays_decided() -> None:
@@ -169,6 +169,16 @@ def test_pairs_wait_until_every_curve_has_a_look_and_allow_for_all_of_them() -> 
     both = once.merge(again, on=keys, suffixes=("_once", "_again"))
     assert (again["label"] == "confirmed").any()
     assert (both["p_again"] >= both["p_once"] - 1e-12).all()  # of one look at most; here the last has the least p
+
+
+def test_pairs_do_not_wait_for_a_curve_of_one_seed() -> None:
+    """A pilot beside a plan kept every pair of the folder from being confirmed, for ever."""
+    rises = {"fgsm": line(0.3, 0.05), "log2_lambda1": line(1.0, 0.8), "rng": rng(2)}
+    pilot = curve_rows(regime="benchmark", model="stdcnn", seeds=(0,), rng=rng(3))
+    rows = curve_rows(regime="benchmark", seeds=tuple(range(5)), **rises)
+    found = counterexample_report(from_rows([*rows, *pilot], plans=[PLAN]))
+    assert not found.waiting
+    assert (found.found["label"] == "confirmed").any()
 
 
 class TestErrors:

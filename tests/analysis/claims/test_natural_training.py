@@ -105,7 +105,7 @@ class TestBenchmark:
         found = judge("A1", self.rows(clean=FALLS), alone=False)
         assert (found.coverage.strata_decided, found.coverage.strata) == (1, 6)
         assert found.verdict == "inconclusive"
-        assert "Supported in 1 of 6 strata; not run in 5 of 6" in found.reason
+        assert "Supported in 1 of 6 tests; not run in 5 of 6" in found.reason
 
     def test_one_refuting_network_refutes_the_general_claim(self) -> None:
         rows = self.rows(clean=FALLS) + self.rows(clean=RISES, model="stdcnn", rng=rng(1))
@@ -117,7 +117,7 @@ class TestBenchmark:
         noisy = self.rows(clean=line(0.7, -0.005), noise=0.2, model="stdcnn", rng=rng(1))
         found = judge("A1", self.rows(clean=FALLS) + noisy)
         assert found.verdict == "inconclusive"
-        assert "Supported in 1 of 2 strata; undecided in 1 of 2" in found.reason
+        assert "Supported in 1 of 2 tests; undecided in 1 of 2" in found.reason
 
 
 class TestConstantRatio:
@@ -281,6 +281,16 @@ class TestTheCounterexample:
         assert judge("A8", explained).verdict == "inconclusive"
         assert not judge("A8", explained).effect_text.endswith(": ")  # something is always said
         assert judge("A8", self.rows(seeds=(0,))).verdict == "not run"
+
+    @pytest.mark.parametrize(
+        "nearly_flat",
+        [{"log2_lambda1": line(1.0, 0.03)}, {"fgsm": line(0.3, 0.001), "pgd": line(0.2, 0.001)}],
+        ids=["curvature", "accuracy"],
+    )
+    def test_a8_takes_no_order_of_tiny_differences_for_an_answer(self, nearly_flat: dict[str, Curve]) -> None:
+        found = judge("A8", self.rows(**nearly_flat, noise=0.0, lambda_noise=0.0))
+        signs = {s.verdict for s in found.strata if s.part == "sign-error" and s.verdict != "not run"}
+        assert signs == {"inconclusive"}
 
     def test_a8_where_cells_at_the_floor_decide_differently_is_undecided(self) -> None:
         """The sign-error is .90 without the two cells at the floor and .43 with them: it was supported."""
