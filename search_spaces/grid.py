@@ -73,7 +73,7 @@ def build(request: Request, spaces: Iterable[Space]) -> Grid:
     for name, known in replaced.items():
         if getattr(request, name) is not None and len(known) > 1:
             raise GridError(
-                f"--{name} stands in for one {name}, and this grid has {len(known)}: choose one with --select "
+                f"--{name} replaces one {name}, but this grid has {len(known)}; add --select "
                 f"{name}={sorted(known)[0]} (or {', '.join(sorted(known)[1:])})"
             )
     asked = _asked_epsilons(request, offered)
@@ -156,8 +156,8 @@ def _asked_epsilons(request: Request, offered: Mapping[str, set[float]]) -> dict
             f"{name}: {', '.join(f'{e:g}' for e in sorted(epsilons))}" for name, epsilons in offered.items()
         )
         raise GridError(
-            f"--epsilons leaves {', '.join(bare)} without an attack; leave it out with --select dataset=..., or add "
-            f"another epsilon; the grid's: {valid}"
+            f"no --epsilons value applies to {', '.join(bare)}; leave it out with --select dataset=..., or add another "
+            f"epsilon; the grid's: {valid}"
         )
     return wanted
 
@@ -165,7 +165,7 @@ def _asked_epsilons(request: Request, offered: Mapping[str, set[float]]) -> dict
 def _parse_values(request: Request, spaces: tuple[Space, ...], key: str) -> set[object]:
     if key not in SELECTABLE:
         close = did_you_mean(key, SELECTABLE)
-        raise GridError(f"--select knows no key {key!r}; valid keys: {', '.join(SELECTABLE)}{close}")
+        raise GridError(f"--select: unknown key {key!r}; valid keys: {', '.join(SELECTABLE)}{close}")
     offered = {values[key] for _, _, values in _candidates(request, spaces)}
     unique = sorted(offered, key=lambda value: (str(type(value)), value))
     by_text = {_text(value): value for value in unique}

@@ -37,7 +37,7 @@ def _probes(trial: Trial) -> frozenset[Probe]:
 
 MNIST_QUICK = Space(
     name="mnist_quick",
-    citation="Paper A's first two regimes (section 2.1) on a part of MNIST: a rehearsal, not a replication",
+    citation="Paper A's first two regimes (section 2.1) on a part of MNIST: an illustration, not a replication",
     curves=(
         curve(fixed_rate(LEARNING_RATE), MNIST, BATCH_SIZES, 0.0),
         curve(fixed_ratio(LEARNING_RATE / PIVOT), MNIST, BATCH_SIZES, 0.0),

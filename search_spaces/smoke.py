@@ -57,7 +57,7 @@ def _probes(trial: Trial) -> frozenset[Probe]:
 
 SMOKE = Space(
     name="smoke",
-    citation="Paper A's regimes (section 2.1) on scikit-learn's digits: a rehearsal, not a replication",
+    citation="Paper A's regimes (section 2.1) on scikit-learn's digits: an illustration, not a replication",
     curves=(
         curve(fixed_rate(LEARNING_RATE), DIGITS, BATCH_SIZES, 0.0),
         curve(fixed_ratio(LEARNING_RATE / PIVOT), DIGITS, BATCH_SIZES, 0.0),

@@ -186,7 +186,7 @@ class Trial:
         if self.parent is not None:
             for name in ("dataset", "model", "seed"):
                 if getattr(self.parent, name) != getattr(self, name):
-                    raise ValueError(f"a trial has the {name} of its parent, got {getattr(self, name)!r}")
+                    raise ValueError(f"{name} must equal the parent's, got {getattr(self, name)!r}")
 
     @property
     def lr_bs_ratio(self) -> float:

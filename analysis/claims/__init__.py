@@ -46,7 +46,7 @@ def claims_of(requests: Iterable[Request]) -> dict[str, Claim]:
     for file in dict.fromkeys(request.grid for request in requests if request.grid in STUDY_FILES):
         for claim in getattr(STUDY_FILES[file], "CLAIMS", ()):
             if not isinstance(claim, Claim) or claim.name in found:
-                raise GridError(f"{file}: {claim!r:.80} in CLAIMS is no claim, or has the name of another")
+                raise GridError(f"{file}: {claim!r:.80} in CLAIMS is not a Claim, or its name is already used")
             found[claim.name] = claim
     return found
 

@@ -213,7 +213,7 @@ def _closeness(counted: Iterable[Stratum]) -> set[int]:
 def _caveat(counted: Iterable[Stratum]) -> str:
     closeness = _closeness(counted)
     if closeness == {2}:
-        return "A rehearsal: none of the paper's networks was run."
+        return "An illustration: none of the paper's networks was run."
     if 1 in closeness:
         share = "Not" if closeness == {1} else "Not all"
         return f"{share} at the paper's protocol (see the sizes)."
@@ -262,11 +262,16 @@ def relate_losses(both: Sequence[Verdict], saturation: Callable[[], str]) -> lis
 def outcome(verdicts: Iterable[Verdict]) -> Standing:
     """What becomes of a claim by its verdicts, one a loss: "differs" where two losses decide against each other.
 
-    A loss that was not run does not count; one that is undecided leaves the claim inconclusive.
+    A loss that was not run does not count; one that is undecided leaves the claim inconclusive. Where both decide the
+    same, one of them only where the claim was run, that holds where it was run.
     """
     reached = {verdict.standing for verdict in verdicts} - {"not run"}
     if len(reached) < 2:
         return reached.pop() if reached else "not run"
+    if reached == {"supported", "supported where run"}:
+        return "supported where run"
+    if reached == {"refuted", "refuted where run"}:
+        return "refuted where run"
     return "differs" if reached == {"supported", "refuted"} else "inconclusive"
 
 

@@ -182,7 +182,7 @@ class ClaimTest:
             found = self.judge(evidence, scope, loss, curves)
         if found.verdict == "not run" and not awaited:
             asked = [c.measure.question(c.dataset) for c in curves if not len(c.sample.seed) and evidence.trained(c)]
-            found = replace(found, reason=f"{asked[0]} was not asked" if asked else found.reason)
+            found = replace(found, reason=f"{asked[0]} was not measured" if asked else found.reason)
         return replace(
             found.remarked(arms.note, self.note),
             dataset=longest.dataset,
@@ -268,7 +268,7 @@ def describe_protocol(scope: Scope, curve: Curve) -> tuple[str, int]:
     if own is None:
         at = f", attacked at epsilon {curve.epsilon:g}" if curve.epsilon else ""
         network = f"{name(curve.dataset)} with {name(curve.model)}"
-        return f"a rehearsal, for {network} is not in the paper: {sizes}{at}", 2
+        return f"an illustration, for {network} is not in the paper: {sizes}{at}", 2
     deviations = departs(keys, own.to_dict(), PROTOCOL)
     papers = curve.measure.epsilons.get(curve.dataset)
     if papers and curve.epsilon and not np.isclose(curve.epsilon, papers):

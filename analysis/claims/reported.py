@@ -35,7 +35,7 @@ def wrong_signs(*, part: str) -> ClaimTest:
     On every curve under FGSM and PGD at the data set's headline epsilon, by `sharper_more_robust`.
     """
     measures = [(attack, LAMBDA1) for attack in (FGSM, PGD)]
-    return ClaimTest(each, sharper_more_robust, "sign-error (.5 is chance)", measures, part, delta=0.0, unit="share")
+    return ClaimTest(each, sharper_more_robust, "sign-error (0.5 is chance)", measures, part, delta=0.0, unit="share")
 
 
 def opposed_along_batch_size(accuracy: Measure, epsilon: float | None = None, *, part: str) -> ClaimTest:

@@ -69,24 +69,24 @@ def universal(strata: Sequence[Stratum], level: float) -> Ruling:
     adjusted = holm([s.p_refuted if s.verdict == "refuted" else 1.0 for s in run])
     refuting = [s for s, p in zip(run, adjusted, strict=True) if s.verdict == "refuted" and p <= level]
     if refuting:
-        reason = f"Refuted in {len(refuting)} of {len(run)} strata run (Holm-adjusted): {_listed(refuting)}."
+        reason = f"Refuted in {len(refuting)} of {len(run)} tests (Holm-adjusted): {_listed(refuting)}."
         shown = min(refuting, key=lambda s: s.p_refuted)
         return Ruling("refuted", reason, shown.reason, shown, _place("strongest", refuting, run, "refuting"))
     supporting = [s for s in run if s.verdict == "supported"]
     if len(supporting) == len(counted):
-        reason = f"Supported in all {len(counted)} strata." if len(counted) > 1 else "Supported in the only stratum."
+        reason = f"Supported in all {len(counted)} tests." if len(counted) > 1 else "Supported in the only test."
         shown = max(run, key=lambda s: s.p)
         return Ruling("supported", reason, "", shown, _place("weakest", run, run))
     undecided = [_not_sure(s, len(run)) for s in run if s.verdict != "supported"]
     unrun = [s for s in counted if s.verdict == "not run"]
-    said = [f"supported in {len(supporting)} of {len(counted)} strata"] if supporting else []
+    said = [f"supported in {len(supporting)} of {len(counted)} tests"] if supporting else []
     if undecided:
         said.append(f"undecided in {len(undecided)} of {len(counted)}: {_listed(undecided, reasons=True)}")
         why, shown, place = undecided[0].reason, undecided[0], _place("first", undecided, counted, "undecided")
     if unrun:
         said.append(f"not run in {len(unrun)} of {len(counted)}: {_listed(unrun, reasons=True)}")
     if not undecided:
-        why = f"not run in {len(unrun)} of {len(counted)} strata, as {unrun[0].name} ({unrun[0].reason})"
+        why = f"not run in {len(unrun)} of {len(counted)} tests, as {unrun[0].name} ({unrun[0].reason})"
         shown, place = max(run, key=lambda s: s.p), _place("weakest", run, counted, "run")
     reason = "; ".join(said)
     return Ruling("inconclusive", f"{reason[0].upper()}{reason[1:]}.", why, shown, place)
@@ -96,7 +96,7 @@ def _not_sure(stratum: Stratum, tested: int) -> Stratum:
     """One that is refuted by itself, but not sure enough among so many."""
     if stratum.verdict != "refuted":
         return stratum
-    reason = f"refuted by itself ({stratum.reason}), but not after Holm's adjustment for {tested} strata"
+    reason = f"refuted by this test alone ({stratum.reason}), but not after Holm's adjustment for {tested} tests"
     return replace(stratum, reason=reason)
 
 
@@ -113,17 +113,17 @@ def existential(strata: Sequence[Stratum], level: float) -> Ruling:
     adjusted = holm([s.p if s.verdict == "supported" else 1.0 for s in run])
     confirmed = [s for s, p in zip(run, adjusted, strict=True) if s.verdict == "supported" and p <= SIGNIFICANCE]
     if confirmed:
-        reason = f"Confirmed in {len(confirmed)} of {len(run)} strata run: {_listed(confirmed)}."
+        reason = f"Confirmed in {len(confirmed)} of {len(run)} tests: {_listed(confirmed)}."
         shown = min(confirmed, key=lambda s: s.p)
         return Ruling("supported", reason, "", shown, _place("strongest", confirmed, run, "confirmed"))
     if all(s.verdict == "refuted" and s.p_refuted <= level for s in counted):
-        reason = f"Every one of {len(run)} strata run contradicts it."
+        reason = f"Every one of {len(run)} tests contradicts it."
         shown = max(run, key=lambda s: s.p)
         return Ruling("refuted", reason, shown.reason, shown, _place("weakest", run, run))
     shown = next((s for s in run if s.text), run[0])
     unrun = len(counted) - len(run)
     more = f"; {unrun} more {'was' if unrun == 1 else 'were'} not run" if unrun else ""
-    reason = f"Confirmed in 0 of {len(run)} strata run{more}."
+    reason = f"Confirmed in 0 of {len(run)} tests{more}."
     return Ruling("inconclusive", reason, shown.reason, shown, _place("first", run, run))
 
 
@@ -229,7 +229,7 @@ def _not_run(counted: Sequence[Stratum]) -> Ruling:
         nothing = "No run of this kind is planned or stored."
         return Ruling("not run", nothing, nothing[0].lower() + nothing[1:-1])
     reasons = list(dict.fromkeys(s.reason for s in counted if s.reason))
-    none = "The only stratum was not run" if len(counted) == 1 else f"None of {len(counted)} strata was run"
+    none = "The only test was not run" if len(counted) == 1 else f"None of {len(counted)} tests was run"
     reason = f"{none} in full: {'; '.join(reasons[:2])}."
     return Ruling("not run", reason, counted[0].reason)
 

@@ -4,7 +4,7 @@ python -m benchmarks.calibration [PART ...] [--scale SHARE] > docs/calibration_t
 
 The parts are verdicts, counterexamples, coverage, sequential and power; all by default, about six minutes of one core
 without sequential.
-`--scale .1` runs a tenth of the simulations. Every line has a seed of its own, so it does not depend on the lines
+`--scale 0.1` runs a tenth of the simulations. Every line has a seed of its own, so it does not depend on the lines
 before it. Rates are in percent.
 """
 
@@ -18,10 +18,10 @@ from benchmarks.row import parser
 
 TITLES = {
     "verdicts": "Wrong verdicts",
-    "counterexamples": "False finds: families without a counterexample",
-    "coverage": "Coverage: how often an interval holds the truth",
+    "counterexamples": "False confirmations: families without a counterexample",
+    "coverage": "Coverage: how often an interval covers the true value",
     "sequential": "Repeated testing: errors over four stages",
-    "power": "Power: how often planted effects are found",
+    "power": "Power: how often simulated effects are found",
 }
 PARTS = {name: getattr(tables, name) for name in TITLES}
 

@@ -87,7 +87,7 @@ def verdicts(scale: float) -> Iterator[str]:
             here = max(Highest(one[rule][0], n, f"{where}, {k} seeds") for one, k in zip(found, ERRORS, strict=True))
             so_far = highest.setdefault(name, {})
             so_far[single] = max(here, so_far.get(single, here), key=lambda one: one.hits)
-    yield "| claim | planted | wrong verdict | one network (%) | in the world | six networks (%) | rule and world |"
+    yield "| claim | truth | wrong verdict | one network (%) | scenario | six networks (%) | rule and scenario |"
     yield "|---|---|---|---|---|---|---|"
     for name, worst in highest.items():
         yield f"| {' | '.join(name)} | {worst[True]} | {worst[False]} |"
@@ -123,8 +123,8 @@ def sequential(scale: float) -> Iterator[str]:
     """Errors over four stages."""
     n = max(round(400 * scale), 20)
     yield "Wrong in any of the stages of 3, 5, 8 and 12 seeds, in percent: with sequential p-values (95 % interval), in"
-    yield "the world with the highest rate, and there by each stage's own p-value.\n"
-    yield "| test | planted | wrong verdict | sequential | unadjusted | world | n |"
+    yield "the scenario with the highest rate, and there by each stage's own p-value.\n"
+    yield "| test | truth | wrong verdict | sequential | unadjusted | scenario | n |"
     yield "|---|---|---|---|---|---|---|"
     for case in CASES:
         found = {
@@ -173,7 +173,7 @@ def counterexamples(scale: float) -> Iterator[str]:
     events = {"unadjusted": unadjusted, "confirmed": confirmed}
     yield "Families with a confirmed pair, in percent (95 % interval); in square brackets those with a pair of p <= .05"
     yield "by itself.\n"
-    yield f"| world | families | {_seeds(LOOKS)} |"
+    yield f"| scenario | families | {_seeds(LOOKS)} |"
     yield f"|---|---|{'---|' * len(LOOKS)}"
     for name, (world, full) in FLAT_WORLDS.items():
         n = max(round(full * scale), 20)
@@ -195,7 +195,7 @@ def coverage(scale: float) -> Iterator[str]:
     for name, world, nominal, found in _covered(scale):
         size, _, rest = world.partition(", ")
         lines.setdefault((name, rest, nominal, found.n), []).append(f"{size}: {rate(*found)}")
-    yield "| interval | world | nominal (%) | held (%) | n |"
+    yield "| interval | scenario | nominal (%) | covered (%) | n |"
     yield "|---|---|---|---|---|"
     for (name, rest, nominal, n), by_size in lines.items():
         yield f"| {name} | {rest} | {nominal} | {'; '.join(by_size)} | {n} |"
@@ -248,7 +248,7 @@ def _covered(scale: float) -> Iterator[tuple[str, str, int, c.Held]]:
 
 def power(scale: float) -> Iterator[str]:
     """How often planted effects are found, in percent."""
-    yield f"| claim | planted | seed noise (points) | {_seeds(LOOKS)} | n |"
+    yield f"| claim | truth | seed noise (points) | {_seeds(LOOKS)} | n |"
     yield f"|---|---|---|{'---|' * len(LOOKS)}---|"
     n = max(round(500 * scale), 20)
     for case, noise in PLANTED:

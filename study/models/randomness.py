@@ -33,7 +33,7 @@ def check_network(model: nn.Module, image_shape: tuple[int, int, int], num_class
     """
     lazy = [type(layer).__name__ for layer in model.modules() if isinstance(layer, LazyModuleMixin)]
     if lazy:
-        raise ValueError(f"it has a {lazy[0]}, whose weights no seed draws: state the size that this layer takes")
+        raise ValueError(f"it uses {lazy[0]}, whose weights cannot be seeded; use a layer with an explicit input size")
     set_dropout_generator(model, torch.Generator())
     pixels = torch.rand(images, *image_shape, generator=torch.Generator().manual_seed(0))
     for training in (False, True):
@@ -50,8 +50,8 @@ def check_network(model: nn.Module, image_shape: tuple[int, int, int], num_class
             drew = [name for name in drew if name != "torch"]
         if drew:
             when = "in training" if training else "in eval mode"
-            remedy = "use study.models.Dropout, or draw with torch" if training else "draw only while self.training"
-            raise ValueError(f"it draws from {drew[0]}'s global generator {when}: {remedy}")
+            remedy = "study.models.Dropout or torch's random numbers" if training else "them only while self.training"
+            raise ValueError(f"it uses random numbers of {drew[0]}'s global generator {when}; use {remedy}")
         shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         if shape != (images, num_classes):
             when = "training" if training else "eval"

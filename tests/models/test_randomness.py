@@ -63,10 +63,10 @@ def test_layers_that_training_can_seed_are_accepted(layer: nn.Module) -> None:
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (AlwaysDropped(), "it draws from torch's global generator in eval mode"),
-        (Noisy(random.random, training_only=True), "it draws from Python's .* in training"),
-        (Noisy(np.random.rand, training_only=True), "it draws from numpy's .* in training"),
-        (nn.LazyLinear(36), "it has a LazyLinear"),
+        (AlwaysDropped(), "it uses random numbers of torch's global generator in eval mode"),
+        (Noisy(random.random, training_only=True), "it uses random numbers of Python's .* in training"),
+        (Noisy(np.random.rand, training_only=True), "it uses random numbers of numpy's .* in training"),
+        (nn.LazyLinear(36), "it uses LazyLinear, whose weights cannot be seeded"),
     ],
 )
 def test_others_are_refused(layer: nn.Module, message: str) -> None:
@@ -135,5 +135,5 @@ def test_a_plan_with_such_a_model_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr("study.models.MODELS", {**MODELS, "careless": careless})
     one: Trial = trial(model="careless")
-    with pytest.raises(ValueError, match="model careless: it draws"):
+    with pytest.raises(ValueError, match="model careless: it uses random numbers"):
         check([one])

@@ -112,7 +112,7 @@ def test_equal_numbers_are_one_epsilon_whatever_their_spelling() -> None:
 
 
 def test_every_data_set_keeps_an_epsilon() -> None:
-    with pytest.raises(GridError, match="cifar10 without an attack"):
+    with pytest.raises(GridError, match="no --epsilons value applies to cifar10"):
         plan(Request("natural_training", select={"dataset": ("mnist", "cifar10")}, epsilons=(0.3,)))
     plan(Request("natural_training", select={"dataset": ("mnist", "cifar10")}, epsilons=(0.3, 0.02)))
 

@@ -46,7 +46,7 @@ def test_a_child_replicates_with_its_parent() -> None:
     assert other.parent == BASE.with_seed(3) and other.generation == 1
     assert other.cell_id == child.cell_id and other.trial_id != child.trial_id
     assert child.to_dict()["parent"] == BASE.trial_id
-    with pytest.raises(ValueError, match="has the seed of its parent"):
+    with pytest.raises(ValueError, match="seed must equal the parent's"):
         replace(child, seed=1)
 
 

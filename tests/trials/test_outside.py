@@ -114,9 +114,7 @@ def test_options_put_a_model_and_images_in_the_curves_of_a_grid(folder: Path) ->
     assert len(grid) == len(plan(Request("smoke", seeds=(0,))))
     assert {(p.trial.model, p.trial.dataset) for p in grid.values()} == {("nets.layers:hidden", "mine")}
     assert plan(Request.from_dict(whole.to_dict())) == grid
-    with pytest.raises(
-        GridError, match=r"stands in for one dataset, .* has 3: choose one with --select dataset=cifar10"
-    ):
+    with pytest.raises(GridError, match=r"replaces one dataset, but .* has 3; add --select dataset=cifar10"):
         plan(Request("natural_training", dataset="mine.npz"))
 
 

@@ -43,9 +43,9 @@ class TestProtocol:
         assert found.verdict == "supported"
         assert {s.verdict for s in found.strata} == {"supported", "refuted"}
 
-    def test_digits_are_a_rehearsal(self) -> None:
+    def test_digits_are_an_illustration(self) -> None:
         rehearsal = curve_rows(regime="benchmark", dataset="digits", clean=FALLS)
-        assert "rehearsal" in judge("A1", rehearsal).reason
+        assert "An illustration" in judge("A1", rehearsal).reason
         assert judge("A1", rehearsal).rehearsal
         assert not judge("A1", rehearsal + curve_rows(regime="benchmark")).rehearsal
         assert "Digits with M1 (20-20) is not in the paper" in judge("A1", rehearsal).protocol
@@ -139,7 +139,7 @@ class TestYao:
         found = judge("A16", curve_rows(regime="benchmark"))
         assert all(s.verdict == "not run" for s in found.strata if s.part == "FGSM differs")
         asked = [s.reason for s in found.strata if s.part == "FGSM differs" and s.dataset == "mnist"]
-        assert "FGSM at epsilon 0.2 was not asked" in asked
+        assert "FGSM at epsilon 0.2 was not measured" in asked
 
     def test_the_difference_of_protocols_is_said(self) -> None:
         assert all("stop at a training loss" in s.remarks for s in judge("A16", self.rows()).strata)

@@ -105,7 +105,7 @@ class TestBenchmark:
         found = judge("A1", self.rows(clean=FALLS), alone=False)
         assert (found.coverage.strata_decided, found.coverage.strata) == (1, 6)
         assert found.verdict == "inconclusive"
-        assert "Supported in 1 of 6 strata; not run in 5 of 6" in found.reason
+        assert "Supported in 1 of 6 tests; not run in 5 of 6" in found.reason
 
     def test_one_refuting_network_refutes_the_general_claim(self) -> None:
         rows = self.rows(clean=FALLS) + self.rows(clean=RISES, model="stdcnn", rng=rng(1))
@@ -117,7 +117,7 @@ class TestBenchmark:
         noisy = self.rows(clean=line(0.7, -0.005), noise=0.2, model="stdcnn", rng=rng(1))
         found = judge("A1", self.rows(clean=FALLS) + noisy)
         assert found.verdict == "inconclusive"
-        assert "Supported in 1 of 2 strata; undecided in 1 of 2" in found.reason
+        assert "Supported in 1 of 2 tests; undecided in 1 of 2" in found.reason
 
 
 class TestConstantRatio:

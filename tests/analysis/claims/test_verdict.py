@@ -13,6 +13,7 @@ from analysis.claims.claim import (
     Coverage,
     Source,
     Verdict,
+    outcome,
     prefer_papers_protocol,
     relate_losses,
     to_frame,
@@ -43,9 +44,9 @@ def test_a_universal_claim_needs_every_stratum() -> None:
     """Before, one that was run of many was enough: the smoke study supported A3 with 1 of 7."""
     assert universal([stratum("supported"), stratum("supported")]).verdict == "supported"
     partly = universal([stratum("supported"), stratum("not run")])
-    assert (partly.verdict, partly.reason[:45]) == ("inconclusive", "Supported in 1 of 2 strata; not run in 1 of 2")
+    assert (partly.verdict, partly.reason[:44]) == ("inconclusive", "Supported in 1 of 2 tests; not run in 1 of 2")
     mixed = universal([stratum("supported"), stratum("inconclusive")])
-    assert (mixed.verdict, mixed.reason[:47]) == ("inconclusive", "Supported in 1 of 2 strata; undecided in 1 of 2")
+    assert (mixed.verdict, mixed.reason[:46]) == ("inconclusive", "Supported in 1 of 2 tests; undecided in 1 of 2")
     assert universal([stratum("inconclusive")]).reason.startswith("Undecided in 1 of 1: ")
 
 
@@ -55,7 +56,7 @@ def test_a_universal_claim_falls_with_one_refutation_that_survives_holm() -> Non
     assert universal([*others, stratum("refuted", 0.006)]).verdict == "inconclusive"
     assert universal([stratum("refuted", 0.006)]).verdict == "refuted"
     assert universal([*others, stratum("refuted", 0.006)]).why == (
-        "refuted by itself (why), but not after Holm's adjustment for 10 strata"
+        "refuted by this test alone (why), but not after Holm's adjustment for 10 tests"
     )
     # one that nothing can be said of has no p-value, and is one of the tested all the same
     unclear = replace(stratum("inconclusive"), p_supported=float("nan"), p_refuted=float("nan"))
@@ -252,7 +253,7 @@ def test_what_decided_is_said_in_short_without_the_remarks() -> None:
     assert found.why == "why"
     assert found.shown.told == "why; a long remark on the paper's table"
     assert universal([stratum("supported"), stratum("not run")]).why == (
-        "not run in 1 of 2 strata, as MNIST, M1 (20-20) (why)"
+        "not run in 1 of 2 tests, as MNIST, M1 (20-20) (why)"
     )
     assert universal([stratum("not run")]).why == "why"
 
@@ -287,3 +288,21 @@ def test_the_claims_table_has_one_tidy_row_per_claim_and_loss() -> None:
 def test_sizes_in_a_reason_have_the_unit_of_the_measure(unit: str, said: str) -> None:
     assert with_units(f"it is less than {amount(1.5)}", unit) == f"it is {said}"
     assert with_units(amount(1.0), "points") == "1 point"
+
+
+@pytest.mark.parametrize(
+    ("ce", "stable", "becomes"),
+    [
+        (("supported", None), ("supported", None), "supported"),
+        (("supported", None), ("inconclusive", "supported"), "supported where run"),
+        (("inconclusive", "refuted"), ("refuted", None), "refuted where run"),
+        (("supported", None), ("refuted", None), "differs"),
+        (("supported", None), ("inconclusive", None), "inconclusive"),
+        (("supported", None), ("not run", None), "supported"),
+    ],
+)
+def test_a_claim_becomes_what_both_losses_say(
+    ce: tuple[Decision, Decision | None], stable: tuple[Decision, Decision | None], becomes: str
+) -> None:
+    both = ((loss, *said) for loss, said in (("ce", ce), ("stable", stable)))
+    assert outcome(verdict("A1", reached, loss, where_run=where) for loss, reached, where in both) == becomes
