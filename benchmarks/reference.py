@@ -33,8 +33,8 @@ from analysis.output.conclusion import conclude
 from analysis.published import published
 from analysis.statistics.thresholds import LOOK_SHARES, LOOKS, ROBUST_DELTA, SIGNIFICANCE
 from analysis.tables.table import StudyTable, load
-from analysis.tables.words import name
-from search_spaces import REGIME_NAMES, Request, plan
+from analysis.tables.words import curve_name, listed, name
+from search_spaces import Request, plan
 from study.options import without
 from study.results.packed import read_packed
 from study.training.schedules import SCHEDULES
@@ -170,16 +170,11 @@ def _levels(table: StudyTable) -> Iterator[str]:
     if table.plans:
         first, share = LOOKS[0], LOOK_SHARES[0]
         yield (
-            f"Intervals are those of one test, at 95 or 90 %. Seeds are added in stages of {_and(LOOKS)} seeds, which "
+            f"Intervals are those of one test, at 95 or 90 %. Seeds are added in stages of {listed([*map(str, LOOKS)])} seeds, which "
             f"share the level of 5 %: with {first} seeds a test decides at p ≤ {100 * SIGNIFICANCE * share:.2g} %. So "
             "an interval can exclude 0 where nothing is decided. A test uses the seeds of the last stage that is "
             "complete on its curves, the tables below all networks. Claims are not corrected for their number."
         )
-
-
-def _and(values: Sequence[int]) -> str:
-    *begin, end = map(str, values)
-    return f"{', '.join(begin)} and {end}"
 
 
 def _list(*items: str) -> Iterator[str]:
@@ -321,7 +316,7 @@ def _cells(table: StudyTable) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
     points = table.points[table.points["status"] == "ok"]
     for key, networks in points.groupby(["dataset", "model", "epochs", "regime", "momentum", "batch_size"]):
         dataset, model, _, regime, momentum, size = cast(tuple[str, str, int, str, float, int], key)
-        curve = f"{name(dataset)} {name(model)}, {REGIME_NAMES[regime]}, momentum {momentum:g}"
+        curve = f"{name(dataset)} {name(model)}, {curve_name(regime, momentum)}"
         yield (curve, f"{size:,}"), networks
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -98,10 +98,11 @@ def lead(data: FigureData, groups: Sequence[FigureGroup]) -> Lead | None:
         return Lead((shown,), shown.legend, len(regimes) - 1) if shown else None
     shown_setups = list(drawn)[:MOST_LEADING]
     datasets = [str(setup["dataset"]) for setup in shown_setups]
-    figures = []
+    figures, shared = [], _shared([drawn[setup] for setup in shown_setups])
     for setup in shown_setups:
         where = name(str(setup["dataset"])) if len(set(datasets)) == len(datasets) else setup.title
-        seen = seen_along(drawn[setup])
+        if seen := seen_along(drawn[setup], shared):
+            where = ", ".join([where, *(style.short for style in drawn[setup].legend if style.label in shared)])
         figures.append(replace(drawn[setup], name=f"lead-{drawn[setup].name}", title=f"{where}{seen and ': '}{seen}"))
     return Lead(tuple(figures), styles_of(figures), len(regimes) - len(figures))
 
@@ -136,13 +137,29 @@ def _scatter(data: FigureData, group: FigureGroup, under: _Attack) -> Figure | N
     return figure if figure and any(len(on) > 1 for on in curves(figure.data[DATA]).values()) else None
 
 
-def seen_along(plane: Figure) -> str:
+def _shared(planes: Sequence[Figure]) -> frozenset[str]:
+    """The regimes that every plot has curves of, if they are not all of some plot: what can be compared."""
+    regimes = [frozenset(regime for regime, _ in _lines(plane)) for plane in planes]
+    common = frozenset.intersection(*regimes)
+    return common if any(one != common for one in regimes) else frozenset()
+
+
+def _lines(plane: Figure) -> dict[tuple[str, float], list[int]]:
+    """The curves of a scatter plot that have two cells or more."""
+    return {key: on for key, on in curves(plane.data[DATA]).items() if len(on) > 1}
+
+
+def seen_along(plane: Figure, regimes: Container[str] = ()) -> str:
     """What every curve of a scatter plot shows, over its whole range; "" where one does not, or chance could show it.
 
     All cells that are drawn count. That they are in this order on all curves by chance has the probability 2 / Π n!.
+
+    Args:
+        plane: the plot.
+        regimes: those whose curves count; none: all.
     """
     records = plane.data[DATA]
-    drawn = [on for on in curves(records).values() if len(on) > 1]
+    drawn = [on for (regime, _), on in _lines(plane).items() if not regimes or regime in regimes]
     by_sharpness = [sorted(on, key=lambda n: records[n]["lambda1"]) for on in drawn]
     steps = [np.diff([records[n]["accuracy"] for n in on]) for on in by_sharpness]
     if 2 / math.prod(math.factorial(len(on)) for on in drawn) > SIGNIFICANCE:

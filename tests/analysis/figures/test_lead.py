@@ -49,6 +49,19 @@ def test_its_title_says_what_every_curve_shows_over_its_whole_range_or_nothing()
     assert seen(falls, sizes=SIZES) == ["MNIST"], "three cells are in order by chance in one study of three"
 
 
+def test_its_titles_compare_the_regimes_that_all_data_sets_have() -> None:
+    planted: dict[str, Any] = {"log2_lambda1": line(1.0, 0.8), "momentum": 0.9, "noise": 0.0}
+    rows = curve_rows(regime="benchmark", pgd=line(0.5, -0.05), **planted)
+    rows += curve_rows(regime="lr", pgd=line(0.2, 0.05), **planted)
+    rows += curve_rows(regime="benchmark", dataset="fashion-mnist", pgd=line(0.1, 0.05), **planted)
+    found = shown(rows)
+    assert found is not None
+    assert [figure.title for figure in found.figures] == [
+        "MNIST, Benchmark: sharper, less robust",
+        "Fashion-MNIST, Benchmark: sharper, more robust",
+    ]
+
+
 def test_an_attack_on_two_cells_does_not_take_the_picture() -> None:
     rows = curve_rows(regime="lr", batch_sizes=SIZES, pgd=line(0.3, 0))
     for row in rows[:4]:
