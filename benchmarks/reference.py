@@ -171,7 +171,8 @@ def _levels(table: StudyTable) -> Iterator[str]:
         first, share = LOOKS[0], LOOK_SHARES[0]
         yield (
             "Intervals are those of one test, at 95 or 90 %. Seeds are added in stages of "
-            f"{listed([*map(str, LOOKS)])} seeds, which share the level of 5 %: with {first} seeds a test decides at p ≤ {100 * SIGNIFICANCE * share:.2g} %. So "
+            f"{listed([*map(str, LOOKS)])} seeds, which share the level of 5 %: with {first} seeds a test decides at "
+            f"p ≤ {100 * SIGNIFICANCE * share:.2g} %. So "
             "an interval can exclude 0 where nothing is decided. A test uses the seeds of the last stage that is "
             "complete on its curves, the tables below all networks. Claims are not corrected for their number."
         )
