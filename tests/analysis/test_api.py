@@ -108,6 +108,13 @@ def test_a_figure_that_is_not_there_lists_those_that_are(guided: dict[str, Any])
         guided["study"].figure("A-99")
 
 
+def test_a_panel_of_several_figures_lists_them() -> None:
+    study = Study.__new__(Study)
+    study.table = from_rows(curve_rows(dataset="fashion-mnist", batch_sizes=(16, 64)))
+    with pytest.raises(ValueError, match=r"A-3L has several figures; ask for one of A-3L-fgsm, A-3L-pgd"):
+        study.figure("A-3L")
+
+
 def test_a_panel_is_drawn_without_the_rest_of_the_report(folder: Path) -> None:
     study = analysis.load(folder)
     study.figure("A-1L")

@@ -146,14 +146,12 @@ def test_at_extreme_margins_cross_entropy_moves_nothing_and_the_stable_loss_stil
     model, head = linear_model(3)
     x, _ = images(20, 3)
     y = model(x).argmax(1)
-    moderate = ATTACKS[name].run(model, x, y, epsilon=0.1, loss=LOSSES["stable"])
     with torch.no_grad():
         head.weight.mul_(1e6), head.bias.mul_(1e6)  # margins of 1e5: 1 - p_y is 0 in float64 too
     extreme = ATTACKS[name].run(model, x, y, epsilon=0.1, loss=LOSSES["stable"])
     assert torch.equal(ATTACKS[name].run(model, x, y, epsilon=0.1, loss=LOSSES["ce"]), x)
     assert bool(extreme.isfinite().all()) and not torch.equal(extreme, x)
     assert bool((model(extreme).gather(1, y[:, None]) < model(x).gather(1, y[:, None])).all())
-    assert moderate.shape == extreme.shape
 
 
 @pytest.mark.parametrize("name", ["l2grad", "fhsm", "l2hess"])

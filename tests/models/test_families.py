@@ -8,6 +8,7 @@ import torchvision.models
 from torch import Tensor, nn
 
 from study.models import build, set_dropout_generator
+from study.models.layers import Normalize
 from study.models.resnet import BasicBlock
 from tests.models.kinds import KINDS
 
@@ -167,6 +168,12 @@ def test_every_model_accepts_images_of_other_sizes(name: str, image_shape: Shape
     model = network(name, image_shape=image_shape, num_classes=7)
     set_dropout_generator(model, torch.Generator())
     assert model.train()(batch(image_shape)).shape == (3, 7)
+
+
+def test_normalize_is_one_mean_and_scale_for_every_pixel_without_parameters() -> None:
+    layer, x = Normalize(0.5, 0.25), batch(COLOUR)
+    torch.testing.assert_close(layer(x), (x - 0.5) / 0.25)
+    assert not layer.state_dict()
 
 
 @pytest.mark.parametrize("image_shape", [(1, 2, 2), (1, 3, 28), (1, 0, 0)])

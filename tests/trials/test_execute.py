@@ -1,5 +1,6 @@
 """One trial from its plan to its row: complete, repeatable, resumable, and extended by new probes."""
 
+import io
 import traceback
 import weakref
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from search_spaces import (
     SpectrumProbe,
 )
 from study.attacks import ATTACKS
-from study.results import checkpoints
+from study.results import checkpoints, digests
 from study.results.answers import answered
 from study.results.folder import Results
 from study.trials import pending
@@ -244,16 +245,22 @@ def test_with_a_damaged_checkpoint_training_starts_at_the_beginning(results: Res
     assert execute(one, tensors(), results)["epochs_done"] == 4
 
 
-def test_weights_are_read_without_executing_code(results: Results) -> None:
-    import pickle
+class _Touches:
+    """An object whose unpickling makes a file."""
 
-    class Evil:
-        def __reduce__(self) -> tuple[object, tuple[str]]:
-            return eval, ("__import__('os').abort()",)
+    def __init__(self, file: Path) -> None:
+        self.file = file
 
-    one = planned()
-    results.write_checkpoint(one.trial.trial_id, pickle.dumps(Evil()))
-    assert execute(one, tensors(), results)["status"] == "ok"
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.file,)
+
+
+def test_checkpoints_are_read_without_executing_code(results: Results, tmp_path: Path) -> None:
+    one, stored, made = planned(), io.BytesIO(), tmp_path / "made"
+    torch.save(_Touches(made), stored)
+    results.write_checkpoint(one.trial.trial_id, digests.add_to_zip(stored.getvalue()))
+    assert execute(one, tensors(), results)["epochs_done"] == 4
+    assert not made.exists()
 
 
 def test_other_weights_than_the_rows_are_set_aside_and_trained_again(results: Results, tmp_path: Path) -> None:

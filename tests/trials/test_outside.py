@@ -30,7 +30,7 @@ from study.data import OwnImages
 from search_spaces.smoke import DIGITS, SMOKE
 from dataclasses import replace
 from search_spaces.regimes import fixed_rate
-from search_spaces.space import curve
+from search_spaces.space import Curve, curve
 MODELS = {"own": hidden}
 DATASETS = {"mine": OwnImages("mine.npz")}
 BASE = replace(DIGITS, dataset="mine", model="own", train_size=64, val_size=10, test_size=30, epochs=1)
@@ -42,6 +42,27 @@ RESTLESS = (
     + """
 def Restless(model, *, learning_rate): pass
 OPTIMIZERS = {"restless": Restless}
+"""
+)
+
+PARTS = (
+    STUDY.replace('model="own"', 'model="own", optimizer="twice", schedule="thirds"')
+    .replace("epochs=1", "epochs=2")
+    .replace("curve(fixed_rate(0.1), BASE, (16,), 0.0)", 'Curve("own", (BASE,))')
+    + """
+from study.attacks.spec import AttackSpec
+from study.optimizers import SGD
+class Twice(SGD):
+    def step(self, x, y):
+        self.gradient_equivalents += len(y)
+        return super().step(x, y)
+def no_step(epsilon, steps):
+    return 0.0
+def unmoved(model, x, y, *, epsilon, loss, generator=None):
+    return x
+OPTIMIZERS = {"twice": Twice}
+SCHEDULES = {"thirds": lambda rate, epoch: rate / 3**epoch}
+ATTACKS = {"unmoved": AttackSpec(unmoved, norm="linf", steps=1, step_size=no_step, random_start=False)}
 """
 )
 
@@ -102,6 +123,18 @@ def test_a_worker_has_the_model_and_images_of_the_options(folder: Path) -> None:
     outside = bring("smoke", "nets.layers:hidden", "mine.npz", folder)
     expected = fingerprint("nets.layers:hidden", image_shape=(1, 12, 12), num_classes=3)
     assert in_a_worker(outside, "nets.layers:hidden", folder) == expected
+
+
+def test_the_files_optimizer_schedule_and_attack_are_used(folder: Path) -> None:
+    (folder / "parts.py").write_text(PARTS)
+    bring("parts.py", None, None, folder)
+    (one,) = plan(Request("parts.py")).values()
+    whole = load("mine", folder)
+    data = DeviceData.of(split(whole, train_size=64, val_size=10, test_size=30), whole.sha256)
+    row = execute(planned(one.trial, frozenset({AttackProbe("unmoved", 0.1, "ce")})), data, results_in(folder / "r"))
+    assert row["gradient_equivalents"] == 2 * 2 * 64
+    assert [epoch["lr"] for epoch in row["history"]] == [one.trial.learning_rate, one.trial.learning_rate / 3]
+    assert row["attacks"][0]["accuracy"] == row["test_acc"]
 
 
 def test_options_put_a_model_and_images_in_the_curves_of_a_grid(folder: Path) -> None:

@@ -10,7 +10,6 @@ from study.results.folder import Results
 from study.results.schema import Row
 from study.run import main
 from study.tuning import tuner
-from study.tuning.progress import Progress
 from tests.tuning.faults import all_diverge, no_batched_training
 
 SMALL = [
@@ -63,11 +62,3 @@ def test_networks_that_diverged_together_are_not_trained_again(
     assert status == 0 and {row["status_reason"] for row in rows.values()} == {"planted"}
     status, _ = run(tmp_path, "--replicas", "8")
     assert status == 0 and "nothing to do" in capsys.readouterr().out
-
-
-def test_the_work_that_follows_counts_in_the_eta() -> None:
-    done = {"costs": {"a": 1.0}, "labels": {}, "done": {"a": "ok"}}
-    assert Progress(**done).eta_seconds() == 0  # type: ignore[arg-type]
-    waiting = Progress(**done, later_seconds=3.0)  # type: ignore[arg-type]
-    eta = waiting.eta_seconds()
-    assert eta is not None and eta > 0

@@ -75,8 +75,7 @@ def test_what_takes_a_backward_pass_for_each_class_costs_more_with_more_classes(
     one = trial(dataset=dataset, model="resnet20", test_size=1_000)
     curvature = probe_passes(one, [InputCurvatureProbe("test")])
     assert curvature == 1_000 * 0.5 * (classes - 1)
-    newton, plain = (probe_passes(one, [AttackProbe(name, 0.02, "ce")]) for name in ("fhsm", "fgsm"))
-    assert newton > plain
+    newton = probe_passes(one, [AttackProbe("fhsm", 0.02, "ce")])
     assert newton == pytest.approx(0.9 * (curvature + 1_500))
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from study.tuning.cluster import gpu_use
 from study.tuning.progress import QUIET_SECONDS, Display, Progress, describe, describe_epoch, describe_gpus, rate
+from tests.cluster.multinode import wait_for
 
 RESULT = {
     "test_acc": 0.925, "headline_epsilon": 0.3, "fgsm_acc": 0.5, "pgd_acc": 0.41, "pgd_acc_stable": 0.401,
@@ -237,8 +238,6 @@ def test_an_error_of_the_cluster_does_not_end_the_run() -> None:
 
 
 def test_use_is_rays_bookkeeping() -> None:
-    import time
-
     @ray.remote(num_cpus=1, num_gpus=0.25)
     class Trial:
         def ready(self) -> bool:
@@ -246,13 +245,9 @@ def test_use_is_rays_bookkeeping() -> None:
 
     ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     try:
-        (address,) = gpu_use()
-        assert gpu_use() == {address: (0.0, 1.0)}
+        wait_for(lambda: [*gpu_use().values()] == [(0.0, 1.0)], seconds=20)  # Ray's figures lag a little behind
         trial = Trial.remote()
         assert ray.get(trial.ready.remote())
-        deadline = time.monotonic() + 20  # Ray's figures lag a little behind
-        while gpu_use() != {address: (0.25, 1.0)}:
-            assert time.monotonic() < deadline, gpu_use()
-            time.sleep(0.1)
+        wait_for(lambda: [*gpu_use().values()] == [(0.25, 1.0)], seconds=20)
     finally:
         ray.shutdown()

@@ -60,6 +60,15 @@ def momenta(gain: float, *names: tuple[str, str], settings: tuple[str, ...] = ("
     return world
 
 
+def falls_with_the_ratio(loss: float) -> World:
+    """Accuracy under attack with a constant ratio is the same at every batch size, but lower by `loss` at 512."""
+
+    def curve(level: float) -> Curve:
+        return lambda doublings: level - (loss if doublings == 5 else 0.0)
+
+    return lambda **both: curve_rows(regime="lr_bs", fgsm=curve(0.4), pgd=curve(0.3), rng=rng(1), **both)
+
+
 def counterexample(*datasets: str, gain: float = 0.03) -> World:
     rising: dict[str, Curve] = {"fgsm": line(0.3, gain), "pgd": line(0.3, gain), "log2_lambda1": line(1.0, 0.6)}
     return lambda **both: [
@@ -160,6 +169,7 @@ TRUTHS: dict[str, tuple[World, World]] = {
     "A20": (two_regimes(DROPS, {}), two_regimes({"clean": line(0.9, 0.01)}, {})),
     "A21": (momenta(0.05, ("mnist", "m1_20")), momenta(-0.05, ("mnist", "m1_20"))),
     "A22": (momenta(0.1, *FOUR), momenta(-0.1, *FOUR)),
+    "A24": (falls_with_the_ratio(0.0), falls_with_the_ratio(0.1)),
     "B12": (mnist({b.ADAM: WORSE}), mnist({b.ADAM: BETTER})),
     "B13": (
         mnist({b.by("msgd", b.LR): BETTER, b.by("svrg", b.LR): BETTER}),
