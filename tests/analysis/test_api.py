@@ -20,7 +20,7 @@ from analysis.output.columns import DESCRIPTIONS
 from analysis.output.downloads import aggregated, described, networks
 from analysis.statistics.intervals import mean_interval
 from analysis.tables.table import from_rows
-from study.results.folder import RecordsError, Results
+from study.results.folder import Results
 from tests.analysis.large_batch import to_the_loss
 from tests.analysis.output.browser import CHROMIUM, NO_CHROMIUM, Browser
 from tests.analysis.synthetic import curve_rows, line
@@ -192,11 +192,6 @@ def test_a_network_on_two_curves_is_one_row() -> None:
     frame = networks(from_rows(to_the_loss()))
     assert frame["trial_id"].is_unique
     assert frame["regimes"].map(lambda text: isinstance(text, str)).all()
-
-
-def test_a_folder_without_results_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(RecordsError):
-        analysis.load(tmp_path / "nowhere")
 
 
 def test_importing_the_analysis_loads_no_library() -> None:

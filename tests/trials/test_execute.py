@@ -239,12 +239,6 @@ def test_lost_weights_are_trained_again_to_the_same_bits(results: Results, tmp_p
     assert weights.read_bytes() == before
 
 
-def test_with_a_damaged_checkpoint_training_starts_at_the_beginning(results: Results) -> None:
-    one = planned()
-    results.write_checkpoint(one.trial.trial_id, b"garbage")
-    assert execute(one, tensors(), results)["epochs_done"] == 4
-
-
 class _Touches:
     """An object whose unpickling makes a file."""
 
@@ -289,7 +283,7 @@ def test_a_damaged_row_and_checkpoint_are_set_aside_and_never_overwritten(result
     folder, name = tmp_path / "results", one.trial.trial_id
     for file in (f"trials/{name}.parquet", f"checkpoints/{name}.pt"):
         (folder / file).write_bytes(b"garbage")
-    assert execute(one, tensors(), results)["status"] == "ok"
+    assert execute(one, tensors(), results)["epochs_done"] == 4
     aside = sorted(file.read_bytes() for file in folder.glob("*/*.damaged-*"))
     assert aside == [b"garbage", b"garbage"]
 

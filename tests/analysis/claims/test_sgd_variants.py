@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from analysis.claims import CLAIMS
 from analysis.claims import sgd_variants as b
 from analysis.published import published
-from tests.analysis.claims.planted_claims import attacked_on, judge
+from tests.analysis.claims.planted_claims import judge
 from tests.analysis.synthetic import flat, line
 from tests.analysis.variants import Level, Setting, level, rows
 
@@ -260,20 +259,3 @@ class TestPaper:
         robust = [s for s in judge("B10", rows("cifar10", levels)).strata if s.part == "less robust"]
         assert robust
         assert all("PGD accuracy above FGSM's in every row" in s.remarks for s in robust)
-
-    def test_attack_claims_come_on_both_losses_and_name_their_figures(self) -> None:
-        mine = {name: claim for name, claim in CLAIMS.items() if name.startswith("B")}
-        assert list(mine) == [f"B{n}" for n in range(1, 26)]
-        assert [name for name, claim in mine.items() if claim.losses == (None,)] == ["B8", "B15"]
-        assert all(claim.source.figures for claim in mine.values())
-
-    def test_a_verdict_on_the_stable_loss_is_its_own(self) -> None:
-        made = rows("mnist", {b.LR: FALLING, b.HIGH: FALLING})
-        level_on_stable = attacked_on(made, "stable", correct=4000, accuracy=0.4)
-        assert judge("B1", level_on_stable, "ce").verdict == "supported"
-        assert judge("B1", level_on_stable, "stable").verdict == "refuted"
-
-    def test_runs_at_the_papers_protocol_are_said_to_be_so(self) -> None:
-        assert "the paper's protocol" in judge("B3", rows("mnist", {b.RATIO: LEVEL})).protocol
-        cheap = judge("B3", rows("mnist", {b.RATIO: LEVEL}, epochs=2))
-        assert "2 instead of 100 epochs" in cheap.protocol

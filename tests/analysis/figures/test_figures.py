@@ -226,21 +226,6 @@ def test_large_and_small_ticks_are_powers_of_ten() -> None:
     assert not any("e+" in text or "0000" in text for text in texts)
 
 
-def test_both_templates_are_valid_vega_lite_and_draw_curves_in_the_papers_colours() -> None:
-    table = from_rows(regimes())
-    for figure in (under_attack(table), lambda1(table)):
-        svg = draws(figure)
-        for colour in ("#2E9BD6", "#6A1B9A", "#D62728"):
-            assert colour.lower() in svg.lower()
-
-
-def test_the_batch_axis_is_logarithmic_and_labelled_with_the_batch_sizes() -> None:
-    x = clean(from_rows(regimes())).spec()["encoding"]["x"]
-    assert x["scale"]["type"] == "log"
-    assert x["scale"]["base"] == 2
-    assert x["axis"]["values"] == list(SIZES)
-
-
 def test_settings_of_different_sizes_never_share_a_panel() -> None:
     table = from_rows(regimes() + curve_rows(regime="lr", batch_sizes=SIZES, epochs=2))
     groups = study_figures(FigureData(table))

@@ -41,11 +41,6 @@ def over(colour: str, paper: str, opacity: float) -> str:
     return "#" + "".join(f"{channel:02x}" for channel in mixed)
 
 
-def test_contrast_is_that_of_the_guidelines() -> None:
-    assert contrast("#000000", "#ffffff") == pytest.approx(21)
-    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.005)
-
-
 @pytest.mark.parametrize("mode", [LIGHT, DARK], ids=["light", "dark"])
 @pytest.mark.parametrize("role", TEXT)
 def test_text_has_a_contrast_of_four_and_a_half_on_paper_and_on_wash(role: str, mode: int) -> None:
@@ -148,11 +143,3 @@ def test_batch_sizes_of_a_figure_differ_and_a_doubling_looks_alike_in_every_figu
     for size in (16, 32, 128, 4096):
         assert theme.batch_styles([size])[size] == styles[size]
     assert styles[32] == theme.SeriesStyle("batch 32", theme.COLOURS[1], theme.SHAPES[1])
-
-
-def test_the_style_sheet_has_every_colour_in_both_themes() -> None:
-    sheet = theme.style_sheet()
-    for role, (light, dark) in theme.PAGE.items():
-        assert f"--{role}:light-dark({light},{dark});" in sheet
-    for light, dark in theme.IN_THE_DARK.items():
-        assert f'svg [fill="{light}"]{{fill:light-dark({light},{dark})}}' in sheet
