@@ -22,7 +22,7 @@ from analysis.statistics.intervals import mean_interval
 from analysis.tables.table import from_rows
 from study.results.folder import Results
 from tests.analysis.large_batch import to_the_loss
-from tests.analysis.output.browser import CHROMIUM, NO_CHROMIUM, Browser
+from tests.analysis.output.browser import Browser
 from tests.analysis.synthetic import curve_rows, line
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "python_api.md"
@@ -87,20 +87,20 @@ def test_a_figure_is_a_chart_that_a_notebook_displays_as_a_picture_too(guided: d
     assert "image/png" in kinds and any("vegalite" in kind for kind in kinds)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
-def test_a_figure_shows_as_a_picture_offline_and_gives_way_to_vega(guided: dict[str, Any], tmp_path: Path) -> None:
+def test_a_figure_shows_as_a_picture_offline_and_gives_way_to_vega(
+    browser: Browser, guided: dict[str, Any], tmp_path: Path
+) -> None:
     page = tmp_path / "figure.html"
     html = guided["chart"]._repr_mimebundle_()[0]["text/html"]
     html = html.replace("https://cdn.jsdelivr.net", "file:///nowhere")
     page.write_text(f'<html data-drawn="yes"><body>{html}</body></html>', encoding="utf-8")
-    with Browser(tmp_path / "profile") as browser:
-        shown = browser.open(page)
-        shown.until("document.querySelector('.error')")
-        image, error = "document.querySelector('img')", "document.querySelector('.error')"
-        assert shown.run(f"{image}.naturalWidth") == 2 * shown.run(f"{image}.offsetWidth") > 0
-        assert shown.run(f"{error}.offsetHeight") == 0
-        shown.run(f"{error}.parentElement.classList.add('vega-embed')")  # as vegaEmbed does first
-        assert shown.run(f"{image}.offsetHeight") == 0
+    shown = browser.open(page)
+    shown.until("document.querySelector('.error')")
+    image, error = "document.querySelector('img')", "document.querySelector('.error')"
+    assert shown.run(f"{image}.naturalWidth") == 2 * shown.run(f"{image}.offsetWidth") > 0
+    assert shown.run(f"{error}.offsetHeight") == 0
+    shown.run(f"{error}.parentElement.classList.add('vega-embed')")  # as vegaEmbed does first
+    assert shown.run(f"{image}.offsetHeight") == 0
 
 
 def test_a_figure_that_is_not_there_lists_those_that_are(guided: dict[str, Any]) -> None:

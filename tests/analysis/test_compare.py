@@ -18,6 +18,7 @@ from analysis.compare import (
     INDEPENDENT,
     PAIRED,
     TOO_FEW,
+    Comparison,
     compare_cells,
     compare_tables,
     main,
@@ -121,11 +122,15 @@ def test_networks_that_both_hold_say_nothing_of_a_difference() -> None:
     assert set(single["finding"]) == {"open"}
 
 
-def test_trends_and_verdicts_that_differ_are_named_with_an_interval() -> None:
+@pytest.fixture(scope="module")
+def apart() -> Comparison:
     """Accuracy under attack falls with the batch size in one study and stays level in the other."""
     falling = from_rows(study(pgd=lambda d: 0.7 - 0.05 * d, fgsm=lambda d: 0.7 - 0.05 * d))
-    level = from_rows(study((3, 4, 5), stream=1, pgd=flat(0.5), fgsm=flat(0.5)))
-    found = compare_tables(falling, level)
+    return compare_tables(falling, from_rows(study((3, 4, 5), stream=1, pgd=flat(0.5), fgsm=flat(0.5))))
+
+
+def test_trends_and_verdicts_that_differ_are_named_with_an_interval(apart: Comparison) -> None:
+    found = apart
     trends = found.effects[found.effects["claims"].str.contains("A7")]
     assert len(trends) == 4  # two attacks, two losses
     assert set(trends["finding"]) == {"differs"}
@@ -204,18 +209,17 @@ def test_the_command_prints_and_writes_what_differs(tmp_path: Path, capsys: pyte
         assert {field.name: field.metadata[b"description"].decode() for field in fields} == columns
 
 
-def test_measures_that_no_seed_is_left_to_compare_are_counted_apart(capsys: pytest.CaptureFixture[str]) -> None:
+def test_measures_that_no_seed_is_left_to_compare_are_counted_apart(
+    apart: Comparison, capsys: pytest.CaptureFixture[str]
+) -> None:
     """They were counted among those in both of which "0 differ", and a claim of no loss had the loss `nan`."""
     one, other = from_rows(study((0,))), from_rows(study((1,), stream=1))
     show(compare_tables(one, other), Console(width=200))
     printed = capsys.readouterr().out
     assert "measures of cells in both, not compared: too few seeds remain" in printed
     assert "0 of" not in printed.split("measures of cells")[0].splitlines()[-1]
-    falling = from_rows(study(pgd=lambda d: 0.7 - 0.05 * d, fgsm=lambda d: 0.7 - 0.05 * d))
-    level = from_rows(study((3, 4, 5), stream=1, pgd=flat(0.5), fgsm=flat(0.5)))
-    found = compare_tables(falling, level)
-    no_loss = found.verdicts.assign(loss=float("nan"), differs=True, first="supported", second="refuted")
-    show(replace(found, verdicts=no_loss), Console(width=200))
+    no_loss = apart.verdicts.assign(loss=float("nan"), differs=True, first="supported", second="refuted")
+    show(replace(apart, verdicts=no_loss), Console(width=200))
     assert "nan" not in capsys.readouterr().out
 
 

@@ -25,7 +25,7 @@ from analysis.tables.table import from_rows, load
 from search_spaces import Request, plan
 from study.results.folder import Results
 from tests.analysis.large_batch import robust
-from tests.analysis.output.browser import CHROMIUM, NO_CHROMIUM, Browser
+from tests.analysis.output.browser import Browser
 from tests.analysis.synthetic import curve_rows, line
 
 EVIL = "\"'=cmd()</script><img src=x onerror=alert(1)>\\input{x}"
@@ -218,19 +218,17 @@ def test_a_formula_after_line_breaks_and_blanks_is_marked(text: str) -> None:
     assert without_formulas(pd.DataFrame({"text": [text]}))["text"].tolist() == [f"'{text}"]
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
-def test_text_of_rows_is_text_in_charts_tooltips_and_data_tables(hostile: Path, tmp_path: Path) -> None:
-    with Browser(tmp_path) as browser:
-        page = browser.open(hostile / "report.html")
-        chart = "document.querySelector('#figures .chart')"
-        page.run(f"{chart}.scrollIntoView({{behavior: 'instant'}})")
-        page.until(f"{chart}.querySelector('svg')")
-        marks = f"[...{chart}.querySelectorAll('.mark-symbol.role-mark > path')]"
-        page.point(f"{marks}.find((mark) => mark.__data__.tooltip)")
-        page.until("!document.querySelector('.tip').hidden")
-        assert EVIL in page.run("document.querySelector('.tip').textContent")
-        page.run("document.querySelector('#figures details.data summary').click()")
-        page.until("document.querySelector('#figures details.data table')")
-        assert EVIL in page.run("document.querySelector('#figures details.data').textContent")
-        assert page.run("document.querySelectorAll('img').length") == 0
-        assert (page.complaints, page.requests) == ([], [(hostile / "report.html").as_uri()])
+def test_text_of_rows_is_text_in_charts_tooltips_and_data_tables(browser: Browser, hostile: Path) -> None:
+    page = browser.open(hostile / "report.html")
+    chart = "document.querySelector('#figures .chart')"
+    page.run(f"{chart}.scrollIntoView({{behavior: 'instant'}})")
+    page.until(f"{chart}.querySelector('svg')")
+    marks = f"[...{chart}.querySelectorAll('.mark-symbol.role-mark > path')]"
+    page.point(f"{marks}.find((mark) => mark.__data__.tooltip)")
+    page.until("!document.querySelector('.tip').hidden")
+    assert EVIL in page.run("document.querySelector('.tip').textContent")
+    page.run("document.querySelector('#figures details.data summary').click()")
+    page.until("document.querySelector('#figures details.data table')")
+    assert EVIL in page.run("document.querySelector('#figures details.data').textContent")
+    assert page.run("document.querySelectorAll('img').length") == 0
+    assert (page.complaints, page.requests) == ([], [(hostile / "report.html").as_uri()])

@@ -130,7 +130,7 @@ def test_pgd_with_a_random_start_but_no_generator_says_what_to_pass() -> None:
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(epsilon=st.floats(0.001, 1.0), seed=st.integers(0, 2**32 - 1), loss=st.sampled_from(list(LOSSES)))
 def test_every_attack_stays_in_the_ball_and_in_the_box(name: str, epsilon: float, seed: int, loss: str) -> None:
     model, _ = linear_model(3, torch.float32)

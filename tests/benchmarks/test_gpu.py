@@ -20,6 +20,7 @@ def check_row(name: str, monkeypatch: pytest.MonkeyPatch, device: str = "cpu", i
     assert {row.ratio is None for row in found} == {name == "lambda1"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHECKED)
 def test_each_row_is_checked_and_timed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     check_row(name, monkeypatch)
@@ -40,6 +41,7 @@ def test_a_row_that_fails_is_named_at_the_end_and_costs_no_other(monkeypatch: py
     assert [row.what for row in found] == ["what"]
 
 
+@pytest.mark.slow
 def test_the_peer_trains_on_the_same_crops() -> None:
     data = gpu._images("resnet18", 48, torch.device("cpu"))
     run = gpu.run_on(torch.device("cpu"), "resnet18", 16)

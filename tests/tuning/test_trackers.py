@@ -340,6 +340,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_a_study_outlives_trackers_that_raise_while_another_writes(tmp_path: Path) -> None:
     board = tmp_path / "board"
     arguments = [
