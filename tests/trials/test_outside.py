@@ -112,17 +112,21 @@ def in_a_worker(outside: Outside, model: str, folder: Path) -> str:
     return done.stdout.strip()
 
 
-def test_a_worker_needs_none_of_the_files(folder: Path) -> None:
-    outside = bring("my_study.py", None, None, folder)
-    assert set(outside.sources) == {"my_study.py", "nets/__init__.py", "nets/layers.py"}
-    expected = fingerprint("own", image_shape=(1, 12, 12), num_classes=3)
-    assert in_a_worker(outside, "own", folder) == expected
-
-
-def test_a_worker_has_the_model_and_images_of_the_options(folder: Path) -> None:
-    outside = bring("smoke", "nets.layers:hidden", "mine.npz", folder)
-    expected = fingerprint("nets.layers:hidden", image_shape=(1, 12, 12), num_classes=3)
-    assert in_a_worker(outside, "nets.layers:hidden", folder) == expected
+@pytest.mark.parametrize(
+    ("given", "model", "sent"),
+    [
+        (("my_study.py", None, None), "own", {"my_study.py", "nets/__init__.py", "nets/layers.py"}),
+        (("smoke", "nets.layers:hidden", "mine.npz"), "nets.layers:hidden", {"nets/__init__.py", "nets/layers.py"}),
+    ],
+    ids=["a study file", "options"],
+)
+def test_a_worker_needs_none_of_the_files(
+    given: tuple[str, str | None, str | None], model: str, sent: set[str], folder: Path
+) -> None:
+    outside = bring(*given, folder)
+    assert set(outside.sources) == sent
+    expected = fingerprint(model, image_shape=(1, 12, 12), num_classes=3)
+    assert in_a_worker(outside, model, folder) == expected
 
 
 def test_the_files_optimizer_schedule_and_attack_are_used(folder: Path) -> None:

@@ -208,24 +208,26 @@ def test_rates_have_the_unit_in_which_there_is_at_least_one(per_second: float, t
     assert rate(per_second) == text
 
 
-def test_without_gpus_nothing_is_shown() -> None:
-    assert describe_gpus({}) == ""
-    assert "GPU" not in Progress({}, {}).summary()
-
-
-def test_nodes_with_the_most_free_gpus_come_first() -> None:
-    use = {"10.0.0.1": (1.0, 1.0), "10.0.0.2": (0.25, 1.0)}
-    assert describe_gpus(use) == "GPUs 1.25/2 (10.0.0.2 0.25/1, 10.0.0.1 1/1)"
-    assert describe_gpus(use) in Progress({}, {}, gpu_use=lambda: use).summary()
-
-
-def test_one_machine_needs_no_address() -> None:
-    assert describe_gpus({"10.0.0.1": (7.75, 8.0)}) == "GPUs 7.75/8"
-
-
-def test_a_large_cluster_fits_one_line() -> None:
-    use = {f"node{i}": (i / 10, 1.0) for i in range(8)}
-    assert describe_gpus(use) == "GPUs 2.8/8 (node0 0/1, node1 0.1/1, node2 0.2/1, node3 0.3/1, 4 more)"
+@pytest.mark.parametrize(
+    ("use", "text"),
+    [
+        ({}, ""),
+        ({"10.0.0.1": (7.75, 8.0)}, "GPUs 7.75/8"),
+        (
+            {"10.0.0.1": (1.0, 1.0), "10.0.0.2": (0.25, 1.0)},  # the one with the most free GPUs comes first
+            "GPUs 1.25/2 (10.0.0.2 0.25/1, 10.0.0.1 1/1)",
+        ),
+        (
+            {f"node{i}": (i / 10, 1.0) for i in range(8)},
+            "GPUs 2.8/8 (node0 0/1, node1 0.1/1, node2 0.2/1, node3 0.3/1, 4 more)",
+        ),
+    ],
+    ids=["none", "one machine needs no address", "two machines", "many fit one line"],
+)
+def test_gpus_in_use(use: Mapping[str, tuple[float, float]], text: str) -> None:
+    assert describe_gpus(use) == text
+    assert Progress({}, {}, gpu_use=lambda: use).summary().endswith(text)
+    assert ("GPU" in Progress({}, {}, gpu_use=lambda: use).summary()) == bool(use)
 
 
 def test_an_error_of_the_cluster_does_not_end_the_run() -> None:
