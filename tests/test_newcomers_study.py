@@ -21,7 +21,7 @@ from study.trials.device_data import DeviceData
 from study.trials.execute import execute
 from study.trials.outside import bring
 from tests.outside import forgotten, write_images
-from tests.trials.small import results_in
+from tests.stored import results_in
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "your_own_study.md"
 

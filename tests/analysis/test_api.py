@@ -20,10 +20,10 @@ from analysis.output.columns import DESCRIPTIONS
 from analysis.output.downloads import aggregated, described, networks
 from analysis.statistics.intervals import mean_interval
 from analysis.tables.table import from_rows
-from study.results.folder import Results
 from tests.analysis.large_batch import to_the_loss
 from tests.analysis.output.browser import Browser
 from tests.analysis.synthetic import curve_rows, line
+from tests.stored import results_in
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "python_api.md"
 TABLES = ("claims", "correlations", "counterexamples", "paper_versus_ours", "cells", "networks")
@@ -38,10 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     work = tmp_path_factory.mktemp("work")
     planted: dict[str, Any] = {"fgsm": line(0.3, 0.05), "log2_lambda1": line(2.0, 0.7)}
     for name, sizes, seeds in (("results/smoke", (16, 64, 256), (0, 1, 2)), ("results/more_seeds", (16, 64), (3, 4))):
-        store = Results(work / name)
-        store.create()
-        for row in curve_rows(batch_sizes=sizes, seeds=seeds, **planted):
-            store.write_row(row)
+        results_in(work / name, curve_rows(batch_sizes=sizes, seeds=seeds, **planted))
     return work / "results/smoke"
 
 

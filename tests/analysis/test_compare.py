@@ -26,9 +26,10 @@ from analysis.compare import (
 )
 from analysis.output.columns import COMPARISON
 from analysis.tables.table import from_rows
-from study.results.folder import Results
 from study.results.schema import Row
 from tests.analysis.synthetic import PGD, Curve, curve_rows, flat
+from tests.commands import refused
+from tests.stored import results_in
 
 SIZES = (16, 32, 64, 128, 256)
 
@@ -185,17 +186,9 @@ def test_studies_without_a_common_cell_have_nothing_to_compare() -> None:
     assert found.cells.empty and found.effects.empty
 
 
-def stored(folder: Path, rows: list[Row]) -> str:
-    store = Results(folder)
-    store.create()
-    for one in rows:
-        store.write_row(one)
-    return str(folder)
-
-
 def test_the_command_prints_and_writes_what_differs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    one = stored(tmp_path / "one", study())
-    other = stored(tmp_path / "other", study((3, 4, 5), stream=1, pgd=lower(PGD, 8)))
+    one = results_in(tmp_path / "one", study()).location
+    other = results_in(tmp_path / "other", study((3, 4, 5), stream=1, pgd=lower(PGD, 8))).location
     assert main([one, other, "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
     assert f"A  {one}: 15 networks (15 ok)" in printed
@@ -227,14 +220,10 @@ def test_what_cannot_be_compared_gets_one_clear_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    stored(tmp_path / "good", study((0,)))
-    stored(tmp_path / "empty", [])
-    stored(tmp_path / "other", study((1,)))
-    Results(tmp_path / "other").write_study({"requests": [{"grid": "mine.py"}]})
+    results_in(tmp_path / "good", study((0,)))
+    results_in(tmp_path / "empty")
+    results_in(tmp_path / "other", study((1,)), study={"requests": [{"grid": "mine.py"}]})
     assert main(["good", "other"]) == 0
     assert capsys.readouterr().err == "without what mine.py planned and claims: give it with --grid\n"
     for second, said in (("good", "good is named twice"), ("empty", "no trial of"), ("nowhere", "holds no results")):
-        assert main(["good", second]) == 2
-        printed = capsys.readouterr()
-        assert (printed.out, printed.err.count("\n")) == ("", 1)
-        assert said in printed.err
+        refused(capsys, main, ["good", second], said)

@@ -23,10 +23,10 @@ from analysis.report import main
 from analysis.tables.measures import WORST
 from analysis.tables.table import from_rows, load
 from search_spaces import Request, plan
-from study.results.folder import Results
 from tests.analysis.large_batch import robust
 from tests.analysis.output.browser import Browser
 from tests.analysis.synthetic import curve_rows, line
+from tests.stored import results_in
 
 EVIL = "\"'=cmd()</script><img src=x onerror=alert(1)>\\input{x}"
 
@@ -40,14 +40,6 @@ def rows(**choices: Any) -> list[Row]:
 def words(page: str) -> str:
     """The page's text, without scripts, styles and tags."""
     return re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", page, flags=re.DOTALL)
-
-
-def write(folder: Path, made: list[Row]) -> Results:
-    results = Results(folder)
-    results.create()
-    for row in made:
-        results.write_row(row)
-    return results
 
 
 @pytest.mark.parametrize("every", [1, 2], ids=["in every row", "in every second"])
@@ -79,7 +71,7 @@ def test_a_network_that_was_planned_for_its_children_alone_is_unlabelled(status:
 
 def test_a_file_that_cannot_be_read_is_named_and_left_out(tmp_path: Path) -> None:
     made = rows(seeds=(0,))
-    results = write(tmp_path, made)
+    results = results_in(tmp_path, made)
     (tmp_path / "trials" / "torn.parquet").write_bytes(b"PAR1 not really")
     table = load(results.location)
     assert len(table.trials) == len(made)
@@ -95,7 +87,7 @@ def test_copies_of_a_row_are_no_replicates() -> None:
 def test_an_attack_without_its_question_is_named_and_left_out(field: str, tmp_path: Path) -> None:
     made = rows(seeds=(0,))
     made[0]["attacks"][0] |= {field: None}
-    (left_out,) = load(write(tmp_path, made).location).unreadable
+    (left_out,) = load(results_in(tmp_path, made).location).unreadable
     assert left_out.reason == f"holds an entry of attacks whose {field} is null or not finite"
 
 
@@ -163,7 +155,7 @@ def test_a_report_of_values_that_are_no_numbers_prints_dashes() -> None:
 
 def test_the_smallest_folder_gets_a_whole_report(tmp_path: Path) -> None:
     made = curve_rows(batch_sizes=(16,), seeds=(0,))
-    assert main([str(write(tmp_path / "results", made).location), "--out", str(tmp_path / "report")]) == 0
+    assert main([str(results_in(tmp_path / "results", made).location), "--out", str(tmp_path / "report")]) == 0
     assert "Provenance" in words((tmp_path / "report" / "report.html").read_text(encoding="utf-8"))
     assert len(pd.read_csv(tmp_path / "report" / "networks.csv")) == 1
 
@@ -181,7 +173,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         row |= dict.fromkeys(("dataset", "model", "device", "git_sha", "augmentation"), EVIL)
         row |= {"regimes": [EVIL], "status_reason": EVIL if row["status"] != "ok" else None}
         row |= {"attacks": [a | {"attack": f"={EVIL}"} for a in row["attacks"] or []]}
-    write(folder / "results", made)
+    results_in(folder / "results", made)
     assert main([str(folder / "results"), "--out", str(folder / "report")]) == 0
     return folder / "report"
 

@@ -17,13 +17,12 @@ from study.results.folder import RecordsError, Results
 from study.results.schema import ROW_SCHEMA, Row, empty_row
 from study.results.storage import masked
 from tests.results.small import write_parquet
+from tests.stored import results_in
 
 
 @pytest.fixture
 def results(tmp_path: Path) -> Results:
-    made = Results(tmp_path / "r")
-    made.create()
-    return made
+    return results_in(tmp_path / "r")
 
 
 def row(trial_id: str, **values: object) -> Row:

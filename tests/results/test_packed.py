@@ -18,6 +18,7 @@ from study.results.row_files import PACKED_KIND
 from study.results.schema import ROW_SCHEMA
 from tests.analysis import synthetic
 from tests.results.small import write_parquet
+from tests.stored import results_in
 
 REQUEST = {"grid": "smoke", "select": {"regime": ["lr"], "batch_size": ["16"]}, "seeds": [0, 1, 2]}
 TRIALS = [planned.trial for planned in plan(Request.from_dict(REQUEST)).values()]
@@ -26,12 +27,8 @@ ATTACKS = {("pgd", "stable"): 0.4}
 
 @pytest.fixture
 def source(tmp_path: Path) -> Results:
-    results = Results(tmp_path / "source")
-    results.create()
-    for trial in TRIALS:
-        results.write_row(synthetic.row(trial, clean=0.9, attacks=ATTACKS, log2_lambda1=3.0))
-    results.write_study({"requests": [REQUEST]})
-    return results
+    rows = [synthetic.row(trial, clean=0.9, attacks=ATTACKS, log2_lambda1=3.0) for trial in TRIALS]
+    return results_in(tmp_path / "source", rows, study={"requests": [REQUEST]})
 
 
 @pytest.fixture

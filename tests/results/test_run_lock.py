@@ -15,13 +15,12 @@ import pytest
 from study.results import run_lock
 from study.results.folder import Results
 from study.results.run_lock import STALE_SECONDS, ResultsInUseError, RunLock
+from tests.stored import results_in
 
 
 @pytest.fixture
 def results(tmp_path: Path) -> Results:
-    made = Results(tmp_path)
-    made.create()
-    return made
+    return results_in(tmp_path)
 
 
 def write_lock(results: Results, host: str, pid: int, age: float = 0.0) -> None:

@@ -29,11 +29,8 @@ from study.results.folder import Results
 from study.trials import pending
 from study.trials.execute import ProbeError, execute
 from study.trials.train import build_model
-from tests.trials.small import planned, probes, results_in, tensors, timeless, trial
-
-
-class _KilledError(Exception):
-    pass
+from tests.stored import results_in
+from tests.trials.small import interrupted, planned, probes, tensors, timeless, trial
 
 
 def test_the_row_answers_everything(results: Results) -> None:
@@ -103,12 +100,7 @@ def test_interrupted_and_resumed_equals_uninterrupted_to_the_bit(
 ) -> None:
     one = planned(trial(model=model, momentum=0.9, augmentation="crop_flip"), asked)
 
-    def killed_in_epoch_3(metrics: Mapping[str, Any]) -> None:
-        if metrics.get("epoch") == 3:
-            raise _KilledError
-
-    with pytest.raises(_KilledError):
-        execute(one, tensors(), results, report=killed_in_epoch_3, checkpoint_seconds=0.0)
+    interrupted(one, tensors(), results, after=3)
     assert results.read_checkpoint(one.trial.trial_id) is not None
     reported: list[Mapping[str, Any]] = []
     resumed = execute(one, tensors(), results, report=reported.append)

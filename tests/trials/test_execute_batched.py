@@ -21,7 +21,8 @@ from study.results.schema import Row
 from study.trials import execute_batched as module
 from study.trials.execute import execute
 from study.trials.execute_batched import execute_batched, group_trials
-from tests.trials.small import planned, results_in, tensors, trial
+from tests.stored import results_in
+from tests.trials.small import planned, tensors, trial
 
 GROUP = [planned(trial(seed=seed, momentum=0.9, epochs=4 - seed)) for seed in range(3)]
 

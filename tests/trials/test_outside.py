@@ -21,8 +21,10 @@ from study.run import main
 from study.trials.device_data import DeviceData
 from study.trials.execute import execute
 from study.trials.outside import Outside, bring, sized
+from tests.commands import refused
 from tests.outside import forgotten, write_images
-from tests.trials.small import planned, results_in, trial
+from tests.stored import results_in
+from tests.trials.small import planned, trial
 
 STUDY = """
 from nets.layers import hidden
@@ -259,10 +261,8 @@ def test_what_cannot_be_used_is_one_line_and_exit_2(
     }.items():  # fmt: skip
         (folder / f"{name}.py").write_text(text)
     write_images(folder / "mnist.npz")
-    assert main([*options, "--data-dir", str(folder), "--results", str(folder / "r"), "--dry-run"]) == 2
-    printed = capsys.readouterr().err
-    assert message in printed
-    assert len(printed.strip().splitlines()) == 1
+    command = [*options, "--data-dir", str(folder), "--results", str(folder / "r"), "--dry-run"]
+    refused(capsys, main, command, message)
     assert sys.modules["torch"].__file__ == torch.__file__
 
 

@@ -18,7 +18,8 @@ from study.tuning.settings import RunSettings
 from study.tuning.trackers import Trackers
 from study.tuning.tuner import MAX_FAILURES, next_round
 from tests.cluster.scripts import run_script
-from tests.trials.small import planned, results_in, trial
+from tests.stored import results_in
+from tests.trials.small import planned, trial
 from tests.tuning.faults import DIES, FILLS_MEMORY, HANGS, RAISES
 
 SCRIPT = """
@@ -135,6 +136,7 @@ from dataclasses import replace
 import search_spaces
 from search_spaces.space import Curve, Space
 from study.run import main
+from tests.stored import results_in
 from tests.trials.small import trial
 
 def family(learning_rate):

@@ -22,6 +22,7 @@ from study.results.packed import read_packed
 from study.results.schema import HEADLINE as HEADLINE_FIELDS
 from study.results.schema import PROBES, Row
 from tests.analysis.synthetic import curve_rows, row, trial
+from tests.stored import results_in
 
 EXAMPLE = Path(__file__).parents[3] / "docs/example/rows.parquet"
 HEADLINE = tuple(field.name for field in HEADLINE_FIELDS)
@@ -29,11 +30,7 @@ FRAMES = ("trials", "points", "attacks", "transfers", "spectra", "landscapes")
 
 
 def written(folder: str | Path, rows: Sequence[Row]) -> str:
-    store = Results(folder)
-    store.create()
-    for one in rows:
-        store.write_row(one)
-    return store.location
+    return results_in(folder, rows).location
 
 
 @pytest.fixture(scope="module")
