@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+pytest.register_assert_rewrite("tests.commands", "tests.cluster.multinode")
 torch.set_num_threads(1)
 settings.register_profile("same", deadline=None, derandomize=True, database=None)
 settings.load_profile("same")

@@ -115,7 +115,7 @@ def test_bad_input_is_one_line_and_exit_2(
 
 def test_rows_of_a_newer_version_are_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trial_id = next(iter(plan(Request(grid="smoke", seeds=(0,)))))
-    results = results_in(tmp_path)
+    results_in(tmp_path)
     schema = ROW_SCHEMA.with_metadata({**ROW_SCHEMA.metadata, b"schema_version": b"99"})
     file = tmp_path / f"trials/{trial_id}.parquet"
     write_parquet(pa.Table.from_pylist([empty_row() | {"trial_id": trial_id}], schema=schema), file)

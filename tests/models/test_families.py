@@ -10,25 +10,7 @@ from torch import Tensor, nn
 from study.models import build, set_dropout_generator
 from study.models.layers import Normalize
 from study.models.resnet import BasicBlock
-from tests.models.kinds import KINDS
-
-SCAN, GREY, COLOUR = (1, 8, 8), (1, 28, 28), (3, 32, 32)
-SHAPES = {
-    "m1": GREY,
-    "m1_20": GREY,
-    "m1_8": GREY,
-    "m1_lenet": GREY,
-    "mlp_256": SCAN,
-    "stdcnn": GREY,
-    "c1": COLOUR,
-    "c2": COLOUR,
-    "c3": COLOUR,
-    "resnet18": COLOUR,
-    "resnet20": COLOUR,
-    "resnet20_x4": COLOUR,
-    "vgg11": COLOUR,
-}
-Shape = tuple[int, int, int]
+from tests.models.kinds import COLOUR, GREY, KINDS, Shape, shape_of
 
 
 def stages(maps: list[Shape], blocks: int) -> list[Shape]:
@@ -38,7 +20,7 @@ def stages(maps: list[Shape], blocks: int) -> list[Shape]:
 
 def network(name: str, *, image_shape: Shape | None = None, num_classes: int = 10) -> nn.Module:
     generator = torch.Generator().manual_seed(0)
-    shape = image_shape or SHAPES[name]
+    shape = image_shape or shape_of(name)
     return build(name, image_shape=shape, num_classes=num_classes, generator=generator)
 
 
@@ -98,7 +80,7 @@ def test_number_of_parameters(name: str, num_classes: int, count: int) -> None:
     ],
 )
 def test_feature_maps(name: str, kind: type[nn.Module], maps: list[tuple[int, ...]]) -> None:
-    assert outputs(network(name), batch(SHAPES[name]), kind) == maps
+    assert outputs(network(name), batch(shape_of(name)), kind) == maps
 
 
 def kinds(name: str) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import vl_convert
 from scipy import stats
 
 from analysis.figures import FIGURES, Figure, FigureData, study_figures
@@ -30,6 +29,7 @@ from analysis.tables.table import StudyTable, from_rows
 from analysis.theme import PAPER
 from analysis.theme import REGIMES as THEME
 from search_spaces.large_batch import LARGE_BATCH
+from tests.analysis.figures.drawn import draws
 from tests.analysis.synthetic import curve_rows, flat, line, planned, trial
 
 SIZES = (16, 32, 64, 128, 256)
@@ -83,12 +83,6 @@ def domain(figure: Figure) -> list[float]:
     }
     limits: list[float] = json.loads(found)
     return limits
-
-
-def draws(figure: Figure) -> str:
-    figure.chart.to_dict(validate=True)
-    svg: str = vl_convert.vegalite_to_svg(figure.export_spec(), vl_version="6.4")
-    return svg
 
 
 def test_a_cell_shows_the_mean_of_its_seeds_and_their_t_interval() -> None:

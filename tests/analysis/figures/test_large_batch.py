@@ -6,15 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import vl_convert
 
-from analysis.figures import Figure
 from analysis.figures.figure import DATA
 from analysis.figures.landscapes import SURFACES
 from analysis.figures.large_batch import LANDSCAPES
 from analysis.tables.table import StudyTable, from_rows, load
 from search_spaces import Request, plan
 from study.results.folder import Results
+from tests.analysis.figures.drawn import draws
 from tests.analysis.large_batch import robust, to_the_loss, with_landscapes
 from tests.stored import results_in
 
@@ -25,12 +24,6 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> StudyTable:
     rows[0]["spectra"][0] |= {"converged_each": [True] * 19 + [False], "residuals": [1e-5] * 19 + [0.3]}
     rows, arrays = with_landscapes(rows, points=11)
     return load(results_in(tmp_path_factory.mktemp("figures") / "results", rows, arrays=arrays).location)
-
-
-def draws(figure: Figure) -> str:
-    figure.chart.to_dict(validate=True)
-    svg: str = vl_convert.vegalite_to_svg(figure.export_spec(), vl_version="6.4")
-    return svg
 
 
 def test_the_papers_figures_are_thirteen_and_have_commands_that_plan_something() -> None:
