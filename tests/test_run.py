@@ -1,5 +1,6 @@
 """The command line: what it prints, what it refuses, and real runs through Ray that are killed."""
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -18,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-import torchvision
 from torch import nn
 
 from analysis import report
@@ -42,8 +42,10 @@ from study.tuning import costs, timing
 from study.tuning.ends import LOST_RAY
 from study.tuning.progress import Progress
 from tests.cluster.multinode import gone, in_this_process, wait_for
+from tests.commands import refused
 from tests.results.small import write_parquet
-from tests.trials.small import results_in, timeless
+from tests.stored import results_in
+from tests.trials.small import timeless
 
 SMALL = ["--grid", "smoke", "--epochs", "2", "--train-size", "128", "--test-size", "20", "--seeds", "0"]
 
@@ -108,23 +110,19 @@ def rows(results: Path) -> dict[str, dict[str, Any]]:
 def test_bad_input_is_one_line_and_exit_2(
     options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*options, "--results", str(tmp_path / "r"), "--no-report"]) == 2
-    printed = capsys.readouterr().err
-    assert message in printed
-    assert len(printed.strip().splitlines()) == 1
+    refused(capsys, main, [*options, "--results", str(tmp_path / "r"), "--no-report"], message)
 
 
 def test_rows_of_a_newer_version_are_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trial_id = next(iter(plan(Request(grid="smoke", seeds=(0,)))))
-    results = Results(tmp_path)
-    results.create()
+    results_in(tmp_path)
     schema = ROW_SCHEMA.with_metadata({**ROW_SCHEMA.metadata, b"schema_version": b"99"})
     file = tmp_path / f"trials/{trial_id}.parquet"
     write_parquet(pa.Table.from_pylist([empty_row() | {"trial_id": trial_id}], schema=schema), file)
     before = file.read_bytes()
     for option in ("--dry-run", "--no-report"):
-        assert main(["--grid", "smoke", "--seeds", "0", "--results", str(tmp_path), option]) == 2
-        assert "a newer version of this program wrote 1 of these trials" in capsys.readouterr().err
+        command = ["--grid", "smoke", "--seeds", "0", "--results", str(tmp_path), option]
+        refused(capsys, main, command, "a newer version of this program wrote 1 of these trials")
     assert file.read_bytes() == before
 
 
@@ -153,10 +151,7 @@ def test_places_that_cannot_be_meant_are_refused_before_anything_is_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    assert main([*SMALL, f"{option}={value}", "--no-report"]) == 2
-    printed = capsys.readouterr().err.encode(errors="backslashreplace").decode()
-    assert message in printed
-    assert len(printed.strip().splitlines()) == 1
+    refused(capsys, main, [*SMALL, f"{option}={value}", "--no-report"], message)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -167,8 +162,8 @@ def test_a_store_that_does_not_answer_is_not_waited_for(
     monkeypatch.setattr(Storage, "has_folder", lambda self, name: time.sleep(2))
     store = "s3://bucket/folder?region=x"
     for command, arguments in ((main, [*SMALL, "--dry-run", "--results"]), (report.main, []), (verify.main, [])):
-        assert command([*arguments, store]) == 2
-        assert "does not answer within 0 s: check the network and the credentials" in capsys.readouterr().err
+        said = "does not answer within 0 s: check the network and the credentials"
+        refused(capsys, command, [*arguments, store], said)
 
 
 @pytest.mark.parametrize(
@@ -183,13 +178,11 @@ def test_a_file_in_place_of_a_results_folder_is_named_as_one(
     command: Any, name: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / name).write_text("a text")
-    assert command([str(tmp_path / name)]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert message in line
+    refused(capsys, command, [str(tmp_path / name)], message)
 
 
 def test_many_damaged_files_are_counted_not_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Results(tmp_path).create()
+    results_in(tmp_path)
     for i in range(30):
         (tmp_path / "trials" / f"{i}.parquet").write_text("junk")
     assert main([*SMALL, "--dry-run", "--results", str(tmp_path)]) == 0
@@ -327,6 +320,11 @@ def test_a_second_select_adds_to_the_first() -> None:
         assert run.options.request(given).select == {"model": ("m1", "m2"), "batch_size": ("8",)}
 
 
+@pytest.mark.parametrize(("given", "recorded"), [([], True), (["--no-cuda-graphs"], False)])
+def test_training_steps_are_recorded_as_cuda_graphs_unless_told_otherwise(given: list[str], recorded: bool) -> None:
+    assert run.options.run_settings(run.options.parser().parse_args([*SMALL, *given])).cuda_graphs is recorded
+
+
 def test_seeds_may_be_ranges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--grid", "smoke", "--seeds", "0-2,7", "--dry-run", "--results", str(tmp_path / "r")]) == 0
     assert "grid smoke: 56 trials in 14 cells" in capsys.readouterr().out
@@ -344,7 +342,8 @@ def test_missing_data_is_one_line_before_any_trial(
     data, results = tmp_path / "data", tmp_path / "r"
     options = ["--grid", "natural_training", "--select", "dataset=mnist", "--data-dir", str(data)]
     assert main([*options, "--results", str(results), "--no-report"]) == 2
-    printed = capsys.readouterr().err
+    said, printed = capsys.readouterr()
+    assert f"downloading mnist to {data}" in said
     assert str(data) in printed
     assert len(printed.strip().splitlines()) == 1
     assert rows(results) == {}
@@ -424,10 +423,7 @@ def test_a_grid_of_ones_own_that_cannot_run_is_refused_before_anything_runs(
     monkeypatch.setitem(MODELS, "picky", picky)
     wrong = replace(SMOKE, name="mine", curves=(Curve("lr", (replace(DIGITS, **changes),)),))
     monkeypatch.setitem(GRIDS, "mine", (wrong,))
-    assert main(["--grid", "mine", "--results", str(tmp_path / "r")]) == 2
-    printed = capsys.readouterr().err
-    assert message in printed
-    assert len(printed.strip().splitlines()) == 1
+    refused(capsys, main, ["--grid", "mine", "--results", str(tmp_path / "r")], message)
     assert not (tmp_path / "r").exists()
 
 
@@ -445,10 +441,7 @@ def test_a_grid_of_ones_own_that_cannot_run_is_refused_before_anything_runs(
 def test_dry_run_refuses_what_the_machine_cannot_run(
     options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*SMALL, "--results", str(tmp_path / "r"), *options, "--dry-run"]) == 2
-    printed = capsys.readouterr().err
-    assert message in printed
-    assert len(printed.strip().splitlines()) == 1
+    refused(capsys, main, [*SMALL, "--results", str(tmp_path / "r"), *options, "--dry-run"], message)
 
 
 def test_dry_run_says_what_would_be_downloaded_and_finds_damaged_files(
@@ -472,29 +465,13 @@ def test_a_data_folder_that_cannot_be_read_is_one_line_and_exit_2(
 ) -> None:
     for place, message in (("~nosuchuser", "there is no such user"), ("a" * 300, "File name too long")):
         monkeypatch.setenv("STUDY_DATA_DIR", place)
-        assert main(["--grid", "mnist_quick", "--dry-run", "--results", str(tmp_path)]) == 2
-        printed = capsys.readouterr().err
-        assert message in printed
-        assert len(printed.strip().splitlines()) == 1
-
-
-def test_a_run_says_what_it_downloads_and_where_to(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(**options: object) -> None:
-        raise OSError("no network")
-
-    monkeypatch.setattr(torchvision.datasets, "MNIST", refuse)
-    data = tmp_path / "dta"
-    assert main(["--grid", "mnist_quick", "--data-dir", str(data), "--results", str(tmp_path / "r")]) == 2
-    assert f"downloading mnist to {data}" in capsys.readouterr().out
+        refused(capsys, main, ["--grid", "mnist_quick", "--dry-run", "--results", str(tmp_path)], message)
 
 
 def test_a_dry_run_refuses_a_damaged_record_as_a_run_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results_in(tmp_path)
     (tmp_path / "study.json").write_text("{")
-    assert main([*SMALL, "--dry-run", "--results", str(tmp_path)]) == 2
-    assert "study.json is damaged" in capsys.readouterr().err
+    refused(capsys, main, [*SMALL, "--dry-run", "--results", str(tmp_path)], "study.json is damaged")
 
 
 def test_dry_run_beside_a_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -517,6 +494,7 @@ def test_the_same_command_again_runs_nothing(tmp_path: Path, capsys: pytest.Capt
     assert "5/5 done, 0 running, 0 failed" in printed
     assert "Configuration for experiment" not in printed  # Tune's own box
     assert "/tmp/study-tune" not in printed
+    assert "together" not in printed  # one by one on CPUs, by default
     first = rows(results)
     assert len(first) == 5
     shared = [r for r in first.values() if r["batch_size"] == 32 and r["momentum"] == 0]
@@ -596,7 +574,7 @@ def test_seeds_until_decided_are_trained_tracked_and_read_again(
     first = rows(results)
     assert {(row["seed"], row["status"]) for row in first.values()} == {(seed, "ok") for seed in range(3)}
     for row in first.values():
-        assert all(epoch["lambda1"] > 0 and epoch["lambda1_images"] == 128 for epoch in row["history"])
+        assert {epoch["lambda1_images"] for epoch in row["history"]} == {128}
 
     assert main(command) == 0
     assert "answered already: nothing to do" in capsys.readouterr().out
@@ -610,10 +588,8 @@ def test_a_file_that_cannot_be_written_is_one_line_and_status_1(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Results, "write_study", full)
-    assert main([*SMALL, "--results", str(tmp_path), "--no-report"]) == 1
-    errors = capsys.readouterr().err
-    assert "No space left on device; finished trials are stored, fix this and run again" in errors
-    assert len(errors.strip().splitlines()) == 1
+    said = "No space left on device; finished trials are stored, fix this and run again"
+    refused(capsys, main, [*SMALL, "--results", str(tmp_path), "--no-report"], said, status=1)
 
 
 def test_a_ray_that_is_slow_to_start_is_one_line_and_status_3(
@@ -630,7 +606,7 @@ def test_a_ray_that_is_slow_to_start_is_one_line_and_status_3(
 
 
 def test_kills_of_the_driver_of_ray_and_of_a_worker_lose_nothing_and_change_no_bit(tmp_path: Path) -> None:
-    options = ["--select", "batch_size=8", "--epochs", "120", "--checkpoint-seconds", "0"]
+    options = ["--select", "batch_size=8", "--epochs", "120", "--probes", "headline", "--checkpoint-seconds", "0"]
     folder = tmp_path / "r"
     driver = subprocess.Popen(command(folder, *options), stdout=subprocess.DEVNULL, start_new_session=True)
     wait_for(lambda: any((folder / "checkpoints").glob("*.pt")), driver)
@@ -656,7 +632,7 @@ def test_kills_of_the_driver_of_ray_and_of_a_worker_lose_nothing_and_change_no_b
     assert last.returncode == 0, printed
 
     request = Request(
-        "smoke", select={"batch_size": ("8",)}, epochs=120, train_size=128, test_size=20, seeds=(0,), probes="all"
+        "smoke", select={"batch_size": ("8",)}, epochs=120, train_size=128, test_size=20, seeds=(0,), probes="headline"
     )
     expected, found = in_this_process(request), rows(folder)
     assert {trial_id: timeless(row) for trial_id, row in found.items()} == expected
@@ -666,11 +642,7 @@ def test_kills_of_the_driver_of_ray_and_of_a_worker_lose_nothing_and_change_no_b
 
 @pytest.mark.parametrize(
     ("number", "times", "status", "when"),
-    [
-        (signal.SIGINT, 3, 130, "a trial runs"),
-        (signal.SIGTERM, 3, 143, "a trial runs"),
-        (signal.SIGTERM, 1, 143, "Ray starts"),
-    ],
+    [(signal.SIGINT, 3, 130, "a trial runs"), (signal.SIGTERM, 1, 143, "Ray starts")],
 )
 def test_an_interrupt_says_how_to_continue_and_leaves_no_process_and_no_lock(
     tmp_path: Path, number: signal.Signals, times: int, status: int, when: str
@@ -716,5 +688,8 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
 
 def _children(parent: int) -> dict[str, int]:
     """The children of this process by their programs' names."""
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return {Path(f"/proc/{child}/comm").read_text().strip(): int(child) for child in children}
+    names = {}
+    for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+        with contextlib.suppress(OSError):  # it has ended since
+            names[Path(f"/proc/{child}/comm").read_text().strip()] = int(child)
+    return names

@@ -24,6 +24,7 @@ from study.run import _record_request
 from study.trials.pending import pending
 from study.tuning.costs import CostModel
 from study.until_decided import Schedule, Stage
+from tests.stored import results_in
 
 SELECT = {"dataset": ("mnist",), "model": ("m1_20",), "regime": ("lr", "lr_bs"), "momentum": ("0", "0.9")}
 REQUEST = until_decided.requested(Request("natural_training", select=SELECT, probes="headline"), None)
@@ -71,8 +72,7 @@ def test_a_claim_that_the_planned_batch_sizes_cannot_test_is_not_listed(tmp_path
 
 
 def test_a_stored_plan_keeps_its_time(grid: Grid, tmp_path: Path) -> None:
-    results = Results(tmp_path)
-    results.create()
+    results = results_in(tmp_path)
     first = until_decided.plan(REQUEST, grid, "A6") | {"stored": "2020-01-01"}
     _record_request(results, REQUEST, [], None, first)
     _record_request(results, REQUEST, [], None, until_decided.plan(REQUEST, grid, "A6"))
@@ -210,8 +210,7 @@ def test_an_agreement_of_two_attacks_stops_when_both_are_decided(grid: Grid, tmp
 
 
 def test_curves_of_another_request_of_the_folder_are_no_stages(tmp_path: Path) -> None:
-    results = Results(tmp_path)
-    results.create()
+    results = results_in(tmp_path)
     _record_request(results, replace(REQUEST, seeds=(0, 1, 2)), [], None)
     narrow = replace(REQUEST, select=SELECT | {"regime": ("lr",)})
     grid = plan(narrow)

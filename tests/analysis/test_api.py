@@ -20,10 +20,10 @@ from analysis.output.columns import DESCRIPTIONS
 from analysis.output.downloads import aggregated, described, networks
 from analysis.statistics.intervals import mean_interval
 from analysis.tables.table import from_rows
-from study.results.folder import RecordsError, Results
 from tests.analysis.large_batch import to_the_loss
-from tests.analysis.output.browser import CHROMIUM, NO_CHROMIUM, Browser
+from tests.analysis.output.browser import Browser
 from tests.analysis.synthetic import curve_rows, line
+from tests.stored import results_in
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "python_api.md"
 TABLES = ("claims", "correlations", "counterexamples", "paper_versus_ours", "cells", "networks")
@@ -38,10 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     work = tmp_path_factory.mktemp("work")
     planted: dict[str, Any] = {"fgsm": line(0.3, 0.05), "log2_lambda1": line(2.0, 0.7)}
     for name, sizes, seeds in (("results/smoke", (16, 64, 256), (0, 1, 2)), ("results/more_seeds", (16, 64), (3, 4))):
-        store = Results(work / name)
-        store.create()
-        for row in curve_rows(batch_sizes=sizes, seeds=seeds, **planted):
-            store.write_row(row)
+        results_in(work / name, curve_rows(batch_sizes=sizes, seeds=seeds, **planted))
     return work / "results/smoke"
 
 
@@ -87,25 +84,32 @@ def test_a_figure_is_a_chart_that_a_notebook_displays_as_a_picture_too(guided: d
     assert "image/png" in kinds and any("vegalite" in kind for kind in kinds)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
-def test_a_figure_shows_as_a_picture_offline_and_gives_way_to_vega(guided: dict[str, Any], tmp_path: Path) -> None:
+def test_a_figure_shows_as_a_picture_offline_and_gives_way_to_vega(
+    browser: Browser, guided: dict[str, Any], tmp_path: Path
+) -> None:
     page = tmp_path / "figure.html"
     html = guided["chart"]._repr_mimebundle_()[0]["text/html"]
     html = html.replace("https://cdn.jsdelivr.net", "file:///nowhere")
     page.write_text(f'<html data-drawn="yes"><body>{html}</body></html>', encoding="utf-8")
-    with Browser(tmp_path / "profile") as browser:
-        shown = browser.open(page)
-        shown.until("document.querySelector('.error')")
-        image, error = "document.querySelector('img')", "document.querySelector('.error')"
-        assert shown.run(f"{image}.naturalWidth") == 2 * shown.run(f"{image}.offsetWidth") > 0
-        assert shown.run(f"{error}.offsetHeight") == 0
-        shown.run(f"{error}.parentElement.classList.add('vega-embed')")  # as vegaEmbed does first
-        assert shown.run(f"{image}.offsetHeight") == 0
+    shown = browser.open(page)
+    shown.until("document.querySelector('.error')")
+    image, error = "document.querySelector('img')", "document.querySelector('.error')"
+    assert shown.run(f"{image}.naturalWidth") == 2 * shown.run(f"{image}.offsetWidth") > 0
+    assert shown.run(f"{error}.offsetHeight") == 0
+    shown.run(f"{error}.parentElement.classList.add('vega-embed')")  # as vegaEmbed does first
+    assert shown.run(f"{image}.offsetHeight") == 0
 
 
 def test_a_figure_that_is_not_there_lists_those_that_are(guided: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"no figure A-99; there are: .*A-1L"):
         guided["study"].figure("A-99")
+
+
+def test_a_panel_of_several_figures_lists_them() -> None:
+    study = Study.__new__(Study)
+    study.table = from_rows(curve_rows(dataset="fashion-mnist", batch_sizes=(16, 64)))
+    with pytest.raises(ValueError, match=r"A-3L has several figures; ask for one of A-3L-fgsm, A-3L-pgd"):
+        study.figure("A-3L")
 
 
 def test_a_panel_is_drawn_without_the_rest_of_the_report(folder: Path) -> None:
@@ -185,11 +189,6 @@ def test_a_network_on_two_curves_is_one_row() -> None:
     frame = networks(from_rows(to_the_loss()))
     assert frame["trial_id"].is_unique
     assert frame["regimes"].map(lambda text: isinstance(text, str)).all()
-
-
-def test_a_folder_without_results_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(RecordsError):
-        analysis.load(tmp_path / "nowhere")
 
 
 def test_importing_the_analysis_loads_no_library() -> None:

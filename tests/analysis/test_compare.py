@@ -17,17 +17,18 @@ from analysis.compare import (
     INDEPENDENT,
     PAIRED,
     TOO_FEW,
+    Comparison,
     compare_cells,
     compare_tables,
     main,
     text,
 )
 from analysis.output.columns import COMPARISON
-from analysis.statistics.thresholds import SIGNIFICANCE
-from analysis.tables.table import StudyTable, from_rows
-from study.results.folder import Results
+from analysis.tables.table import from_rows
 from study.results.schema import Row
 from tests.analysis.synthetic import PGD, Curve, curve_rows, flat
+from tests.commands import refused
+from tests.stored import results_in
 
 SIZES = (16, 32, 64, 128, 256)
 
@@ -131,23 +132,15 @@ def test_networks_that_both_hold_are_left_out_of_pairs_too() -> None:
     assert found[columns].to_numpy() == pytest.approx(alone[columns].to_numpy())
 
 
-def test_the_interval_of_a_difference_covers_it() -> None:
-    """The planted difference is 3 points at every size; three seeds against five, over independent studies."""
-    covered = []
-    for k in range(16):
-        second = study(tuple(range(3, 8)), stream=1000 + k, pgd=lower(PGD, 3), noise=0.01)
-        found = cells(study(stream=k, noise=0.01), second).query("attack == 'pgd' and loss == 'ce' and regime == 'lr'")
-        covered += ((found["low"] <= -3) & (found["high"] >= -3)).tolist()
-    missed = 1 - np.mean(covered)
-    assert len(covered) == 80
-    assert missed < SIGNIFICANCE + 3 * np.sqrt(SIGNIFICANCE * (1 - SIGNIFICANCE) / len(covered))
-
-
-def test_trends_and_verdicts_that_differ_are_named_with_an_interval() -> None:
+@pytest.fixture(scope="module")
+def apart() -> Comparison:
     """Accuracy under attack falls with the batch size in one study and stays level in the other."""
     falling = from_rows(study(pgd=lambda d: 0.7 - 0.05 * d, fgsm=lambda d: 0.7 - 0.05 * d))
-    level = from_rows(study((3, 4, 5), stream=1, pgd=flat(0.5), fgsm=flat(0.5)))
-    found = compare_tables(falling, level)
+    return compare_tables(falling, from_rows(study((3, 4, 5), stream=1, pgd=flat(0.5), fgsm=flat(0.5))))
+
+
+def test_trends_and_verdicts_that_differ_are_named_with_an_interval(apart: Comparison) -> None:
+    found = apart
     trends = found.effects[found.effects["claims"].str.contains("A7")]
     assert len(trends) == 4  # two attacks, two losses
     assert set(trends["finding"]) == {"differs"}
@@ -200,20 +193,11 @@ def test_what_differs_in_the_settings_is_listed() -> None:
 def test_studies_without_a_common_cell_have_nothing_to_compare() -> None:
     found = compare_tables(from_rows(study()), from_rows(study(model="m2_20")))
     assert found.cells.empty and found.effects.empty
-    assert isinstance(found.first, StudyTable)
-
-
-def stored(folder: Path, rows: list[Row]) -> str:
-    store = Results(folder)
-    store.create()
-    for one in rows:
-        store.write_row(one)
-    return str(folder)
 
 
 def test_the_command_prints_and_writes_what_differs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    one = stored(tmp_path / "one", study())
-    other = stored(tmp_path / "other", study((3, 4, 5), stream=1, pgd=lower(PGD, 8)))
+    one = results_in(tmp_path / "one", study()).location
+    other = results_in(tmp_path / "other", study((3, 4, 5), stream=1, pgd=lower(PGD, 8))).location
     assert main([one, other, "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
     assert f"A  {one}: 15 networks (15 ok)" in printed
@@ -227,32 +211,25 @@ def test_the_command_prints_and_writes_what_differs(tmp_path: Path, capsys: pyte
         assert {field.name: field.metadata[b"description"].decode() for field in fields} == columns
 
 
-def test_measures_that_no_seed_is_left_to_compare_are_counted_apart() -> None:
+def test_measures_that_no_seed_is_left_to_compare_are_counted_apart(apart: Comparison) -> None:
     """They were counted among those in both of which "0 differ", and a claim of no loss had the loss `nan`."""
     one, other = from_rows(study((0,))), from_rows(study((1,), stream=1))
     printed = text(compare_tables(one, other))
     assert "measures of cells in both, not compared: too few seeds remain" in printed
     assert "0 of" not in printed.split("measures of cells")[0].splitlines()[-1]
-    falling = from_rows(study(pgd=lambda d: 0.7 - 0.05 * d, fgsm=lambda d: 0.7 - 0.05 * d))
-    level = from_rows(study((3, 4, 5), stream=1, pgd=flat(0.5), fgsm=flat(0.5)))
-    found = compare_tables(falling, level)
-    no_loss = found.verdicts.assign(loss=float("nan"), differs=True, first="supported", second="refuted")
-    assert "nan" not in text(replace(found, verdicts=no_loss)).lower()
+    no_loss = apart.verdicts.assign(loss=float("nan"), differs=True, first="supported", second="refuted")
+    assert "nan" not in text(replace(apart, verdicts=no_loss)).lower()
 
 
 def test_what_cannot_be_compared_gets_one_clear_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    stored(tmp_path / "good", study((0,)))
-    stored(tmp_path / "empty", [])
-    stored(tmp_path / "other", study((1,)))
-    Results(tmp_path / "other").write_study({"requests": [{"grid": "mine.py"}]})
+    results_in(tmp_path / "good", study((0,)))
+    results_in(tmp_path / "empty")
+    results_in(tmp_path / "other", study((1,)), study={"requests": [{"grid": "mine.py"}]})
     assert main(["good", "other"]) == 0
     missing = "mine.py was not loaded, so its plan and claims are missing; add --grid mine.py\n"
     assert capsys.readouterr().err == missing
     for second, said in (("good", "good is named twice"), ("empty", "no trial of"), ("nowhere", "holds no results")):
-        assert main(["good", second]) == 2
-        printed = capsys.readouterr()
-        assert (printed.out, printed.err.count("\n")) == ("", 1)
-        assert said in printed.err
+        refused(capsys, main, ["good", second], said)

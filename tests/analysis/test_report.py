@@ -6,26 +6,19 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from analysis.report import main, write_report
-from study.results.folder import Results
 from tests.analysis.synthetic import curve_rows
-
-
-def results(folder: Path, rows: list[dict[str, Any]]) -> Path:
-    store = Results(folder)
-    store.create()
-    for row in rows:
-        store.write_row(row)
-    return folder
+from tests.commands import refused
+from tests.stored import results_in
 
 
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = results(tmp_path_factory.mktemp("study") / "results", curve_rows(batch_sizes=(16, 64), seeds=(0, 1)))
+    folder = tmp_path_factory.mktemp("study") / "results"
+    results_in(folder, curve_rows(batch_sizes=(16, 64), seeds=(0, 1)))
     assert main([str(folder), "--formats", "png,svg,pdf"]) == 0
     return folder / "report"
 
@@ -38,17 +31,13 @@ def test_each_figure_is_written_in_each_format(reported: Path) -> None:
     assert all(file.read_bytes().startswith(starts[file.suffix]) for file in files)
 
 
-def test_another_folder_can_be_named(tmp_path: Path) -> None:
-    folder = results(tmp_path / "results", curve_rows(batch_sizes=(16,), seeds=(0,)))
-    assert write_report(folder, tmp_path / "elsewhere")[0] == tmp_path / "elsewhere" / "report.html"
-    assert not (folder / "report").exists()
-
-
 def test_two_reports_of_the_same_rows_are_equal(tmp_path: Path) -> None:
-    folder = results(tmp_path / "results", curve_rows())
+    folder = tmp_path / "results"
+    results_in(folder, curve_rows(batch_sizes=(16, 64, 256)))
     one, two = (write_report(folder, tmp_path / name)[0].parent for name in ("one", "two"))
     names = {file.relative_to(one) for file in one.rglob("*.*")}
     assert names == {file.relative_to(two) for file in two.rglob("*.*")}
+    assert not (folder / "report").exists()
     for name in names:
         written = [re.sub(rb"20..-..-.. ..:.. UTC", b"", (report / name).read_bytes()) for report in (one, two)]
         assert written[0] == written[1], name
@@ -68,24 +57,20 @@ def test_what_cannot_be_reported_gets_one_clear_line(
     arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    results(tmp_path / "empty", [])
-    results(tmp_path / "foreign", [])
+    results_in(tmp_path / "empty")
+    results_in(tmp_path / "foreign")
     (tmp_path / "foreign" / "trials" / "x.parquet").write_bytes(b"not parquet")
-    results(tmp_path / "good", curve_rows(batch_sizes=(16,), seeds=(0,)))
+    results_in(tmp_path / "good", curve_rows(batch_sizes=(16,), seeds=(0,)))
     (tmp_path / "file").write_text("in the way")
-    assert main(arguments) == 2
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert printed.err.count("\n") == 1
-    assert said in printed.err
+    refused(capsys, main, arguments, said)
 
 
 def test_the_module_runs_without_torch_or_ray(tmp_path: Path) -> None:
-    folder = results(tmp_path / "results", [])
+    folder = results_in(tmp_path / "results").location
     code = (
         "import sys; from analysis.report import main; status = main([sys.argv[1]]); "
         "assert not {'torch', 'ray'} & set(sys.modules); sys.exit(status)"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: no trial of")

@@ -6,14 +6,11 @@ import csv
 import json
 import math
 import re
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from analysis.figures.figure import DATA
@@ -23,16 +20,13 @@ from analysis.findings import find
 from analysis.output.downloads import without_formulas
 from analysis.output.page import render
 from analysis.report import main
-from analysis.reports.commands import run_command
 from analysis.tables.measures import WORST
 from analysis.tables.table import from_rows, load
 from search_spaces import Request, plan
-from study.results.folder import Results
-from study.results.schema import ROW_SCHEMA
 from tests.analysis.large_batch import robust
-from tests.analysis.output.browser import CHROMIUM, NO_CHROMIUM, Browser
+from tests.analysis.output.browser import Browser
 from tests.analysis.synthetic import curve_rows, line
-from tests.results.small import write_parquet
+from tests.stored import results_in
 
 EVIL = "\"'=cmd()</script><img src=x onerror=alert(1)>\\input{x}"
 
@@ -46,14 +40,6 @@ def rows(**choices: Any) -> list[Row]:
 def words(page: str) -> str:
     """The page's text, without scripts, styles and tags."""
     return re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", page, flags=re.DOTALL)
-
-
-def write(folder: Path, made: list[Row]) -> Results:
-    results = Results(folder)
-    results.create()
-    for row in made:
-        results.write_row(row)
-    return results
 
 
 @pytest.mark.parametrize("every", [1, 2], ids=["in every row", "in every second"])
@@ -83,39 +69,13 @@ def test_a_network_that_was_planned_for_its_children_alone_is_unlabelled(status:
 # -- files ---------------------------------------------------------------------------------------------------
 
 
-def test_foreign_torn_older_and_newer_files_are_named_and_left_out(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_named_and_left_out(tmp_path: Path) -> None:
     made = rows(seeds=(0,))
-    results = write(tmp_path, made)
-    trials = tmp_path / "trials"
-    whole = (trials / f"{made[0]['trial_id']}.parquet").read_bytes()
-    (trials / "torn.parquet").write_bytes(whole[: len(whole) // 2])
-    (trials / "empty.parquet").write_bytes(b"")
-    (trials / "foreign.parquet").write_bytes(b"PAR1 not really")
-    (trials / "notes.txt").write_text("no row")
-    pq.write_table(pa.table({"x": [1]}), trials / "table.parquet")
-    (trials / "copy.parquet").write_bytes(whole)
+    results = results_in(tmp_path, made)
+    (tmp_path / "trials" / "torn.parquet").write_bytes(b"PAR1 not really")
     table = load(results.location)
     assert len(table.trials) == len(made)
-    named = {Path(file.name).name: file.reason for file in table.unreadable}
-    assert set(named) == {"torn.parquet", "empty.parquet", "foreign.parquet", "table.parquet", "copy.parquet"}
-    assert all(named.values())
-    said = words(render(find(table), []))
-    assert all(f"trials/{name}" in said for name in named)
-
-
-def test_a_row_of_another_schema_is_left_out_and_one_without_newer_columns_is_kept(tmp_path: Path) -> None:
-    made = rows(seeds=(0,))
-    write(tmp_path, made[2:])
-    trials = tmp_path / "trials"
-    newer = pa.Table.from_pylist([made[0] | {"schema_version": 10_000}], schema=ROW_SCHEMA)
-    newer = newer.replace_schema_metadata({**(ROW_SCHEMA.metadata or {}), b"schema_version": b"10000"})
-    write_parquet(newer, trials / f"{made[0]['trial_id']}.parquet")
-    older = pa.Table.from_pylist([made[1]], schema=ROW_SCHEMA).drop_columns(["landscapes", "adversarial_epsilon"])
-    write_parquet(older, trials / f"{made[1]['trial_id']}.parquet")
-    table = load(tmp_path)
-    assert set(table.trials["trial_id"]) == {row["trial_id"] for row in made[1:]}
-    assert [Path(file.name).stem for file in table.unreadable] == [made[0]["trial_id"]]
-    assert table.trials["adversarial_epsilon"].eq(0.0).all()
+    assert "trials/torn.parquet" in words(render(find(table), []))
 
 
 def test_copies_of_a_row_are_no_replicates() -> None:
@@ -127,7 +87,7 @@ def test_copies_of_a_row_are_no_replicates() -> None:
 def test_an_attack_without_its_question_is_named_and_left_out(field: str, tmp_path: Path) -> None:
     made = rows(seeds=(0,))
     made[0]["attacks"][0] |= {field: None}
-    (left_out,) = load(write(tmp_path, made).location).unreadable
+    (left_out,) = load(results_in(tmp_path, made).location).unreadable
     assert left_out.reason == f"holds an entry of attacks whose {field} is null or not finite"
 
 
@@ -193,23 +153,11 @@ def test_a_report_of_values_that_are_no_numbers_prints_dashes() -> None:
     assert not re.search(r"(?<![\w-])(nan|inf|NaN|Infinity)(?![\w-])", said)
 
 
-def test_diverged_and_floor_cells_are_told_apart_by_mark_and_word() -> None:
-    made = curve_rows(batch_sizes=(16, 64, 256), fgsm=line(0.001, 0.0), noise=0.0, diverged=(256,))
-    (group,) = study_figures(FigureData(from_rows(made)))
-    figure = next(f for f in group.figures if f.attack == "fgsm")
-    shown = {r["batch_size"]: r for r in figure.data[DATA] if r["kind"] == "stable loss"}
-    assert (shown[16]["doubtful"], shown[16]["note"]) == (True, "below 1 %")
-    assert (shown[256]["mean"], shown[256]["state"], shown[256]["note"]) == (None, "diverged", "3 diverged")
-
-
-@pytest.mark.parametrize(
-    "made", [curve_rows(batch_sizes=(16,), seeds=(0,)), curve_rows(batch_sizes=(16, 64), diverged=(16, 64))],
-    ids=["one row", "all diverged"],
-)  # fmt: skip
-def test_the_smallest_and_the_saddest_folder_get_a_whole_report(made: list[Row], tmp_path: Path) -> None:
-    assert main([str(write(tmp_path / "results", made).location), "--out", str(tmp_path / "report")]) == 0
+def test_the_smallest_folder_gets_a_whole_report(tmp_path: Path) -> None:
+    made = curve_rows(batch_sizes=(16,), seeds=(0,))
+    assert main([str(results_in(tmp_path / "results", made).location), "--out", str(tmp_path / "report")]) == 0
     assert "Provenance" in words((tmp_path / "report" / "report.html").read_text(encoding="utf-8"))
-    assert len(pd.read_csv(tmp_path / "report" / "networks.csv")) == len(made)
+    assert len(pd.read_csv(tmp_path / "report" / "networks.csv")) == 1
 
 
 # -- text ----------------------------------------------------------------------------------------------------
@@ -225,7 +173,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         row |= dict.fromkeys(("dataset", "model", "device", "git_sha", "augmentation"), EVIL)
         row |= {"regimes": [EVIL], "status_reason": EVIL if row["status"] != "ok" else None}
         row |= {"attacks": [a | {"attack": f"={EVIL}"} for a in row["attacks"] or []]}
-    write(folder / "results", made)
+    results_in(folder / "results", made)
     assert main([str(folder / "results"), "--out", str(folder / "report")]) == 0
     return folder / "report"
 
@@ -262,30 +210,17 @@ def test_a_formula_after_line_breaks_and_blanks_is_marked(text: str) -> None:
     assert without_formulas(pd.DataFrame({"text": [text]}))["text"].tolist() == [f"'{text}"]
 
 
-def test_commands_are_quoted_for_a_shell() -> None:
-    command = run_command("full", {"model": "a b;c"}, results="my folder")
-    assert shlex.split(command)[3:] == ["--grid", "full", "--results", "my folder", "--select", "model=a b;c"]
-
-
-def test_text_of_rows_is_text_in_latex(hostile: Path) -> None:
-    written = "".join(file.read_text(encoding="utf-8") for file in (hostile / "latex").glob("*.tex"))
-    assert written
-    assert "\\input{x}" not in "\n".join(text for text in written.splitlines() if not text.startswith("%"))
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
-def test_text_of_rows_is_text_in_charts_tooltips_and_data_tables(hostile: Path, tmp_path: Path) -> None:
-    with Browser(tmp_path) as browser:
-        page = browser.open(hostile / "report.html")
-        chart = "document.querySelector('#figures .chart')"
-        page.run(f"{chart}.scrollIntoView({{behavior: 'instant'}})")
-        page.until(f"{chart}.querySelector('svg')")
-        marks = f"[...{chart}.querySelectorAll('.mark-symbol.role-mark > path')]"
-        page.point(f"{marks}.find((mark) => mark.__data__.tooltip)")
-        page.until("!document.querySelector('.tip').hidden")
-        assert EVIL in page.run("document.querySelector('.tip').textContent")
-        page.run("document.querySelector('#figures details.data summary').click()")
-        page.until("document.querySelector('#figures details.data table')")
-        assert EVIL in page.run("document.querySelector('#figures details.data').textContent")
-        assert page.run("document.querySelectorAll('img').length") == 0
-        assert (page.complaints, page.requests) == ([], [(hostile / "report.html").as_uri()])
+def test_text_of_rows_is_text_in_charts_tooltips_and_data_tables(browser: Browser, hostile: Path) -> None:
+    page = browser.open(hostile / "report.html")
+    chart = "document.querySelector('#figures .chart')"
+    page.run(f"{chart}.scrollIntoView({{behavior: 'instant'}})")
+    page.until(f"{chart}.querySelector('svg')")
+    marks = f"[...{chart}.querySelectorAll('.mark-symbol.role-mark > path')]"
+    page.point(f"{marks}.find((mark) => mark.__data__.tooltip)")
+    page.until("!document.querySelector('.tip').hidden")
+    assert EVIL in page.run("document.querySelector('.tip').textContent")
+    page.run("document.querySelector('#figures details.data summary').click()")
+    page.until("document.querySelector('#figures details.data table')")
+    assert EVIL in page.run("document.querySelector('#figures details.data').textContent")
+    assert page.run("document.querySelectorAll('img').length") == 0
+    assert (page.complaints, page.requests) == ([], [(hostile / "report.html").as_uri()])

@@ -11,7 +11,7 @@ from analysis.claims.curves import Setting
 from search_spaces import Trial
 from search_spaces.sgd_variants import EPSILONS, SGD_VARIANTS
 from study.results.schema import Row
-from tests.analysis.synthetic import Curve, flat, row
+from tests.analysis.synthetic import Curve, flat, line, row
 
 COST = {"sgd": 1.0, "svrg": 3.0, "msgd": 1.0, "selective_backprop": 2 / 3, "adam": 1.0, "adamw": 1.0}
 """Gradients of one image for each image of an epoch, about as each optimizer needs."""
@@ -30,6 +30,11 @@ class Level:
 def level(clean: float = 0.9, fgsm: float = 0.4, pgd: float | None = None, lambda1: float = 4.0) -> Level:
     """The same at every batch size; PGD a tenth under FGSM unless given."""
     return Level(flat(clean), flat(fgsm), flat(fgsm - 0.1 if pgd is None else pgd), flat(lambda1))
+
+
+FALLING = Level(line(0.99, -0.01), line(0.6, -0.05), line(0.5, -0.04), line(1.0, 0.8))
+RISING = Level(line(0.90, 0.01), line(0.3, 0.05), line(0.2, 0.04), line(6.0, -0.8))
+STEADY = level(0.98)
 
 
 @cache

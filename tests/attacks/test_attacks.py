@@ -16,6 +16,9 @@ from study.attacks import ATTACKS
 from study.attacks.linf import fgsm, fgsm10, linf_ball_in_box, pgd
 from study.attacks.losses import LOSSES
 
+AUTO_PGD = {"apgd_ce": 1, "apgd_t": 9}
+"""The number of classes that each aims at, of ten."""
+
 EPSILONS = [0.005, 0.03, 0.1, 0.3, 1.0]
 
 
@@ -74,11 +77,23 @@ def test_every_attack_runs_the_network_once_for_each_step() -> None:
     calls: list[int] = []
     model.register_forward_hook(lambda *_: calls.append(1))
     seen = {"fgsm": 1, "fgsm10": 10, "pgd": 40, "l2grad": 1, "fhsm": 1, "l2hess": 1}
-    assert {*seen, "apgd_ce", "apgd_t"} == ATTACKS.keys()
+    assert {*seen, *AUTO_PGD} == ATTACKS.keys()
     for name, steps in seen.items():
         calls.clear()
         ATTACKS[name].run(model, x, y, epsilon=0.1, loss=LOSSES["ce"], generator=torch.Generator())
         assert len(calls) == ATTACKS[name].steps == steps
+
+
+@pytest.mark.parametrize("name", AUTO_PGD)
+def test_auto_pgd_runs_the_network_101_times_for_each_target_and_once_before(name: str) -> None:
+    model, _ = linear_model(10)
+    x, _ = images(5, 10)
+    calls: list[int] = []
+    y = model(x).argmax(1)
+    model.register_forward_hook(lambda *_: calls.append(1))
+    x_adv = ATTACKS[name].run(model, x, y, epsilon=1e-6, loss=LOSSES["ce"], generator=torch.Generator())
+    assert len(calls) == 1 + AUTO_PGD[name] * 101
+    assert torch.equal(model(x_adv).argmax(1), y)  # else it ends early
 
 
 def test_random_start_is_uniform_in_the_ball_and_clipped_to_the_box() -> None:
@@ -115,7 +130,7 @@ def test_pgd_with_a_random_start_but_no_generator_says_what_to_pass() -> None:
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(epsilon=st.floats(0.001, 1.0), seed=st.integers(0, 2**32 - 1), loss=st.sampled_from(list(LOSSES)))
 def test_every_attack_stays_in_the_ball_and_in_the_box(name: str, epsilon: float, seed: int, loss: str) -> None:
     model, _ = linear_model(3, torch.float32)

@@ -18,22 +18,18 @@ def logit_gradient(logits: Tensor, y: Tensor, loss: str) -> Tensor:
     return input_gradient(nn.Identity(), logits, y, LOSSES[loss])
 
 
-def test_cross_entropy_is_the_negative_log_probability() -> None:
+@pytest.mark.parametrize("loss", ["ce", "stable"])
+def test_losses_are_the_negative_log_probability_and_the_log_odds_against_the_true_class(loss: str) -> None:
     logits, y = logits_and_labels(torch.float64)
-    expected = -logits.softmax(1)[torch.arange(50), y].log()
-    torch.testing.assert_close(LOSSES["ce"](logits, y), expected)
+    p_true = logits.softmax(1)[torch.arange(50), y]
+    expected = {"ce": -p_true.log(), "stable": ((1 - p_true) / p_true).log()}[loss]
+    torch.testing.assert_close(LOSSES[loss](logits, y), expected)
 
 
 def test_cross_entropy_gradient_is_p_minus_one_hot() -> None:
     logits, y = logits_and_labels(torch.float64)
     expected = logits.softmax(1) - nn.functional.one_hot(y, 10)
     torch.testing.assert_close(logit_gradient(logits, y, "ce"), expected)
-
-
-def test_stable_loss_is_the_log_odds_against_the_true_class() -> None:
-    logits, y = logits_and_labels(torch.float64)
-    p_true = logits.softmax(1)[torch.arange(50), y]
-    torch.testing.assert_close(LOSSES["stable"](logits, y), ((1 - p_true) / p_true).log())
 
 
 def test_stable_gradient_survives_a_margin_at_which_cross_entropy_has_none() -> None:

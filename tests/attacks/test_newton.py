@@ -135,25 +135,17 @@ def test_the_stable_loss_on_saturated_images_attacks_as_float64_does(
     assert float(((single.double() - double).abs() > 1e-3).double().mean()) < 2e-3
 
 
-@pytest.mark.parametrize("name", ["l2grad", "fhsm", "l2hess"])
-def test_cross_entropy_on_saturated_images_gives_valid_images(name: str, confident: nn.Module, few: Split) -> None:
-    x_adv = ATTACKS[name].run(confident, *few, epsilon=0.1, loss=LOSSES["ce"])
-    assert bool(x_adv.isfinite().all()) and float(x_adv.min()) >= 0 and float(x_adv.max()) <= 1
-
-
 @pytest.mark.parametrize("name", ["fgsm", "l2grad", "fhsm", "l2hess"])
 def test_at_extreme_margins_cross_entropy_moves_nothing_and_the_stable_loss_still_raises_the_loss(name: str) -> None:
     model, head = linear_model(3)
     x, _ = images(20, 3)
     y = model(x).argmax(1)
-    moderate = ATTACKS[name].run(model, x, y, epsilon=0.1, loss=LOSSES["stable"])
     with torch.no_grad():
         head.weight.mul_(1e6), head.bias.mul_(1e6)  # margins of 1e5: 1 - p_y is 0 in float64 too
     extreme = ATTACKS[name].run(model, x, y, epsilon=0.1, loss=LOSSES["stable"])
     assert torch.equal(ATTACKS[name].run(model, x, y, epsilon=0.1, loss=LOSSES["ce"]), x)
     assert bool(extreme.isfinite().all()) and not torch.equal(extreme, x)
     assert bool((model(extreme).gather(1, y[:, None]) < model(x).gather(1, y[:, None])).all())
-    assert moderate.shape == extreme.shape
 
 
 @pytest.mark.parametrize("name", ["l2grad", "fhsm", "l2hess"])
@@ -180,13 +172,6 @@ def test_a_network_that_is_not_piecewise_linear_gets_its_gauss_newton_direction(
     x = torch.rand(5, 1, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     found = newton_direction(Quadratic(), x, torch.zeros(5, dtype=torch.int64), loss=LOSSES["ce"], **CONVERGED)
     torch.testing.assert_close(unit(found), -unit(x))  # J'AJ is a multiple of xx'
-
-
-def test_a_model_that_cuts_the_graph_is_refused() -> None:
-    x, y = images(3, 3)
-    cut = nn.Linear(16, 3).double()
-    with pytest.raises(ValueError, match="no gradient reaches the input"):
-        newton_direction(lambda images: cut(images.detach().flatten(1)), x, y, loss=LOSSES["ce"])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["fgsm", "fgsm10", "l2grad", "fhsm", "l2hess"])

@@ -1,6 +1,5 @@
 """The configurations of `ray up` are valid, complete and pinned; Ray's schema does not look into provider and nodes."""
 
-import importlib.metadata
 import re
 import tomllib
 
@@ -17,21 +16,6 @@ PROVIDER = {
     "aws": {"type", "region", "availability_zone", "cache_stopped_nodes", "use_internal_ips"},
     "gcp": {"type", "project_id", "region", "availability_zone", "cache_stopped_nodes"},
     "local": {"type", "head_ip", "worker_ips"},
-}
-AWS_NODE = {
-    "InstanceType": NOTHING,
-    "ImageId": NOTHING,
-    "SecurityGroupIds": NOTHING,
-    "IamInstanceProfile": {"Arn": NOTHING},
-    "MetadataOptions": {"HttpTokens": NOTHING},
-    "BlockDeviceMappings": {
-        "DeviceName": NOTHING,
-        "Ebs": {"VolumeSize": NOTHING, "VolumeType": NOTHING, "Encrypted": NOTHING, "DeleteOnTermination": NOTHING},
-    },
-    "InstanceMarketOptions": {
-        "MarketType": NOTHING,
-        "SpotOptions": {"SpotInstanceType": NOTHING, "InstanceInterruptionBehavior": NOTHING},
-    },
 }
 GCP_NODE = {
     "machineType": NOTHING,
@@ -50,8 +34,7 @@ GCP_NODE = {
         "automaticRestart": NOTHING,
     },
 }
-NODE = {"aws": AWS_NODE, "gcp": GCP_NODE}
-clouds = pytest.mark.parametrize("provider", sorted(NODE))
+clouds = pytest.mark.parametrize("provider", ["aws", "gcp"])
 everywhere = pytest.mark.parametrize("provider", sorted(LAUNCHER))
 
 
@@ -66,10 +49,9 @@ def test_the_provider_has_only_fields_that_its_documentation_names(provider: str
     assert set(launcher(provider)["provider"]) == PROVIDER[provider]
 
 
-@clouds
-def test_nodes_have_only_fields_that_the_clouds_documentation_names(provider: str) -> None:
-    for name, node_type in launcher(provider)["available_node_types"].items():
-        assert unknown(node_type["node_config"], NODE[provider], name) == []
+def test_gcp_nodes_have_only_fields_that_its_documentation_names() -> None:
+    for name, node_type in launcher("gcp")["available_node_types"].items():
+        assert unknown(node_type["node_config"], GCP_NODE, name) == []
 
 
 def test_aws_nodes_fit_the_clients_own_model_of_a_launch() -> None:
@@ -143,12 +125,3 @@ def test_versions_are_pinned_once_and_satisfy_the_project() -> None:
     assert {launcher(provider)["docker"]["image"] for provider in LAUNCHER} == {tag}
     assert re.findall(r"^FROM (\S+)$", DOCKERFILE.read_text(), re.MULTILINE) == [tag]
     assert kuberay()["RayCluster"]["spec"]["rayVersion"] == pins["ray"]
-
-
-def test_the_extra_brings_what_ray_up_needs() -> None:
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    ray = next(one for one in map(Requirement, extras["cluster"]) if one.name == "ray")
-    assert "default" in ray.extras
-    assert ray.specifier.contains(importlib.metadata.version("ray"))
-    assert not ray.specifier.contains("2.59.0")
-    assert {"mlflow", "wandb", "tensorboard"} <= set(extras)

@@ -20,6 +20,7 @@ from tests.trials.small import planned, trial
 
 pytest.importorskip("moto.server")
 from tests.cluster.s3 import CREDENTIALS, S3Server
+from tests.commands import refused
 
 PAUSE = 0.1
 
@@ -160,10 +161,8 @@ def test_denied_access_is_one_clear_line(server: S3Server, capsys: pytest.Captur
 
 
 def test_a_mistyped_uri_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*ARGUMENTS, "--results", "s3://bucket/study?endpoint=x"]) == 2
-    printed = capsys.readouterr().err
-    assert "Unexpected query parameter in S3 URI: 'endpoint'" in printed
-    assert printed.count("\n") == 1
+    said = "Unexpected query parameter in S3 URI: 'endpoint'"
+    refused(capsys, main, [*ARGUMENTS, "--results", "s3://bucket/study?endpoint=x"], said)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -115,8 +116,10 @@ class Allocation:
 
 
 @pytest.fixture(autouse=True)
-def no_folder_is_left() -> None:
+def no_folder_is_left() -> Iterator[None]:
     shutil.rmtree(FOLDER, ignore_errors=True)
+    yield
+    assert not FOLDER.exists()
 
 
 def test_slurm_ends_the_job_early_queues_it_again_and_keeps_its_log() -> None:
@@ -135,7 +138,7 @@ def test_slurm_ends_the_job_early_queues_it_again_and_keeps_its_log() -> None:
     assert subprocess.run(["bash", "-n", str(SCRIPT)], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("status", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("status", [0, 3])
 def test_one_node_runs_the_study_in_a_folder_of_its_own_and_returns_its_status(tmp_path: Path, status: int) -> None:
     job = Allocation(tmp_path, environment={"STATUS": str(status)})
     assert job.start("--grid", "smoke", "--results", "a folder").wait(60) == status
@@ -144,7 +147,6 @@ def test_one_node_runs_the_study_in_a_folder_of_its_own_and_returns_its_status(t
         f"study -m study.run --grid smoke --results a folder 0o700 CUDA_VISIBLE_DEVICES= RAY_TMPDIR={FOLDER} "
         f"TMPDIR={FOLDER} RAY_AUTH_MODE=None RAY_AUTH_TOKEN=None"
     )
-    assert not FOLDER.exists()
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,6 @@ def test_the_job_queues_itself_again_only_before_its_time_limit(
     assert script.wait(60) == stopped
     after = [line for line in job.record() if not line.startswith(("study -m", "ray"))]
     assert after == ["study stopped", *[f"scontrol requeue {JOB}"] * requeued]
-    assert not FOLDER.exists()
 
 
 def test_several_nodes_are_one_ray_that_has_the_allocations_cpus_and_gpus(tmp_path: Path) -> None:
@@ -202,7 +203,6 @@ def test_without_a_head_no_study_is_started(tmp_path: Path) -> None:
     job = Allocation(tmp_path, 2, environment={"STATUS": "no Ray", "SECONDS": "299"})
     assert job.start().wait(60) == 3
     assert [line for line in job.record() if not line.startswith("ray node1")] == []
-    assert not FOLDER.exists()
 
 
 @pytest.mark.slow

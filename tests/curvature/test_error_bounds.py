@@ -39,23 +39,21 @@ def test_bounds_are_in_the_order_of_the_values() -> None:
     assert bounds([values[i] for i in shuffled], [residuals[i] for i in shuffled]) == [expected[i] for i in shuffled]
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_no_true_error_exceeds_its_bound(seed: int) -> None:
+def test_no_true_error_exceeds_its_bound() -> None:
     """Rayleigh-Ritz on a perturbed invariant space; the rest of the spectrum is known up to its residuals."""
-    generator = seeded(seed)
     spectrum = torch.tensor([9.0, 9.0, 8.99, 5.0, -4.0, -4.001, 1.0, 0.5, 0.4, -0.3], dtype=torch.float64)
-    noise = 10.0 ** -(seed % 5 + 1)
-    q, _ = torch.linalg.qr(torch.eye(10).double() + noise * torch.randn(10, 10, generator=generator).double())
-    blocks = [q[:, :6], q[:, 6:]]
-    values, residuals = [], []
-    for block in blocks:
-        theta, s = torch.linalg.eigh(block.T @ torch.diag(spectrum) @ block)
-        y = block @ s
-        values.append(theta)
-        residuals.append((spectrum[:, None] * y - theta * y).norm(dim=0))
-    found = error_bounds(torch.cat(values), torch.cat(residuals))[:6]
-    errors = (values[0] - spectrum[:6].sort().values).abs()
-    assert (errors <= found + 1e-14).all()
+    for seed in range(20):
+        noise = 10.0 ** -(seed % 5 + 1)
+        q, _ = torch.linalg.qr(torch.eye(10).double() + noise * torch.randn(10, 10, generator=seeded(seed)).double())
+        values, residuals = [], []
+        for block in (q[:, :6], q[:, 6:]):
+            theta, s = torch.linalg.eigh(block.T @ torch.diag(spectrum) @ block)
+            y = block @ s
+            values.append(theta)
+            residuals.append((spectrum[:, None] * y - theta * y).norm(dim=0))
+        found = error_bounds(torch.cat(values), torch.cat(residuals))[:6]
+        errors = (values[0] - spectrum[:6].sort().values).abs()
+        assert (errors <= found + 1e-14).all(), seed
 
 
 def test_an_eigenvalue_of_zero_is_judged_by_its_absolute_error() -> None:

@@ -1,6 +1,5 @@
 """Lanczos' method on matrices with a given spectrum."""
 
-import importlib
 import math
 from collections.abc import Callable
 
@@ -31,7 +30,7 @@ def test_the_eigenvalue_of_largest_magnitude_keeps_its_sign() -> None:
     assert abs(result.eigenvectors[0] @ q[:, 0]) == pytest.approx(1, abs=1e-6)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(
     ("dtype", "tolerance", "error"), [(torch.float64, 1e-6, 1e-9), (torch.float32, RELATIVE_RESIDUAL, 1e-5)]
 )
@@ -181,21 +180,6 @@ def test_a_converged_pair_is_not_taken_for_the_largest_while_the_other_end_still
         result = lanczos(lambda v: spectrum * v, len(spectrum), generator=seeded(seed))
         assert result.converged
         assert result.eigenvalues == pytest.approx([largest], rel=1e-3)
-
-
-@pytest.mark.parametrize("other_end", [-0.7, -2.0, -4.0])
-def test_the_check_of_the_other_end_costs_no_product_where_that_is_smaller(
-    other_end: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spectrum = torch.tensor([6.0, 5.0, 4.0, other_end, *bulk(3000)], dtype=torch.float64)
-
-    def products() -> int:
-        return sum(lanczos(lambda v: spectrum * v, 3004, generator=seeded(seed)).matvecs for seed in range(10))
-
-    checked = products()
-    module = importlib.import_module("study.curvature.lanczos")  # the package shows the function under this name
-    monkeypatch.setattr(module, "FURTHER", 0.0)
-    assert checked == products()
 
 
 def test_two_ends_of_equal_magnitude_end_the_search() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from study.curvature import HessianOperator
-from study.curvature.operator import GPU_MEMORY, HOST_MEMORY, LARGEST_CHUNK, memory_budget
+from study.curvature.operator import GPU_MEMORY, HOST_MEMORY, memory_budget
 from study.data import DATASETS
 from study.models import build
 from tests.curvature.networks import conv_relu, dense_hessian, images, randomise, seeded, tanh_net
@@ -175,20 +175,6 @@ def test_forward_over_reverse_with_frozen_and_unused_parameters() -> None:
     torch.testing.assert_close(forward.matvec(v), backward.matvec(v), rtol=1e-11, atol=1e-13)
     with pytest.raises(ValueError, match="output is not finite"):
         HessianOperator(model, x * float("inf"), y, forward_over_reverse=True).matvec(v)
-
-
-def test_a_chunk_on_a_gpu_is_the_largest_power_of_two_that_fits() -> None:
-    # The operator chooses chunks on a GPU only; here its choice is called by hand.
-    x, y = images(90)
-
-    def chunk(memory_bytes: int) -> int:
-        return HessianOperator(conv_relu(), x, y, chunk_size=1, memory_bytes=memory_bytes)._largest_chunk()
-
-    sizes = [chunk(2**n) for n in range(10, 32)]
-    assert sizes[0] == 1 and sizes[-1] == LARGEST_CHUNK
-    assert all(size & (size - 1) == 0 for size in sizes)
-    growth = {after // before for before, after in itertools.pairwise(sizes)}
-    assert growth == {1, 2}
 
 
 def test_the_memory_budget_is_the_share_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,8 +29,14 @@ def failure(name: str, data_dir: Path) -> str:
     return message
 
 
-@pytest.mark.parametrize("damage", [lambda c: c[:-1], lambda c: b"", lambda c: c[:-1] + b"\x0a"])
-@pytest.mark.parametrize(("name", "file"), [("mnist", IMAGES), ("mnist", LABELS), ("cifar10", BATCH)])
+@pytest.mark.parametrize(
+    ("name", "file", "damage"),
+    [
+        ("mnist", IMAGES, lambda c: c[:-1]),
+        ("mnist", LABELS, lambda c: b""),
+        ("cifar10", BATCH, lambda c: c[:-1] + b"\x0a"),
+    ],
+)
 def test_a_published_file_that_has_not_its_published_md5_is_refused(
     tmp_path: Path,
     grey: Parts,

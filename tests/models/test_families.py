@@ -8,26 +8,9 @@ import torchvision.models
 from torch import Tensor, nn
 
 from study.models import build, set_dropout_generator
+from study.models.layers import Normalize
 from study.models.resnet import BasicBlock
-from tests.models.kinds import KINDS
-
-SCAN, GREY, COLOUR = (1, 8, 8), (1, 28, 28), (3, 32, 32)
-SHAPES = {
-    "m1": GREY,
-    "m1_20": GREY,
-    "m1_8": GREY,
-    "m1_lenet": GREY,
-    "mlp_256": SCAN,
-    "stdcnn": GREY,
-    "c1": COLOUR,
-    "c2": COLOUR,
-    "c3": COLOUR,
-    "resnet18": COLOUR,
-    "resnet20": COLOUR,
-    "resnet20_x4": COLOUR,
-    "vgg11": COLOUR,
-}
-Shape = tuple[int, int, int]
+from tests.models.kinds import COLOUR, GREY, KINDS, Shape, shape_of
 
 
 def stages(maps: list[Shape], blocks: int) -> list[Shape]:
@@ -37,7 +20,7 @@ def stages(maps: list[Shape], blocks: int) -> list[Shape]:
 
 def network(name: str, *, image_shape: Shape | None = None, num_classes: int = 10) -> nn.Module:
     generator = torch.Generator().manual_seed(0)
-    shape = image_shape or SHAPES[name]
+    shape = image_shape or shape_of(name)
     return build(name, image_shape=shape, num_classes=num_classes, generator=generator)
 
 
@@ -77,14 +60,6 @@ def test_number_of_parameters(name: str, num_classes: int, count: int) -> None:
     assert sum(p.numel() for p in network(name, num_classes=num_classes).parameters()) == count
 
 
-@pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("num_classes", [10, 100])
-def test_a_model_returns_one_logit_for_each_class(name: str, num_classes: int) -> None:
-    logits = network(name, num_classes=num_classes).eval()(batch(SHAPES[name]))
-    assert logits.shape == (3, num_classes)
-    assert (logits < 0).any()  # neither probabilities nor rectified
-
-
 @pytest.mark.parametrize(
     ("name", "kind", "maps"),
     [
@@ -105,7 +80,7 @@ def test_a_model_returns_one_logit_for_each_class(name: str, num_classes: int) -
     ],
 )
 def test_feature_maps(name: str, kind: type[nn.Module], maps: list[tuple[int, ...]]) -> None:
-    assert outputs(network(name), batch(SHAPES[name]), kind) == maps
+    assert outputs(network(name), batch(shape_of(name)), kind) == maps
 
 
 def kinds(name: str) -> str:
@@ -166,7 +141,15 @@ def test_the_convolutions_of_vgg11_equal_torchvisions() -> None:
 def test_every_model_accepts_images_of_other_sizes(name: str, image_shape: Shape) -> None:
     model = network(name, image_shape=image_shape, num_classes=7)
     set_dropout_generator(model, torch.Generator())
-    assert model.train()(batch(image_shape)).shape == (3, 7)
+    logits = model.train()(batch(image_shape))
+    assert logits.shape == (3, 7)
+    assert (logits < 0).any()  # neither probabilities nor rectified
+
+
+def test_normalize_is_one_mean_and_scale_for_every_pixel_without_parameters() -> None:
+    layer, x = Normalize(0.5, 0.25), batch(COLOUR)
+    torch.testing.assert_close(layer(x), (x - 0.5) / 0.25)
+    assert not layer.state_dict()
 
 
 @pytest.mark.parametrize("image_shape", [(1, 2, 2), (1, 3, 28), (1, 0, 0)])

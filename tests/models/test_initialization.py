@@ -10,14 +10,11 @@ from torch import nn
 
 from study.models import MODELS, build
 from study.models.initialization import drawing_from
-from tests.models.kinds import KINDS
-
-COLOUR = ("c1", "resnet18", "vgg11")
+from tests.models.kinds import KINDS, shape_of
 
 
 def network(name: str, generator: torch.Generator) -> nn.Module:
-    image_shape = (3, 32, 32) if name in COLOUR else (1, 28, 28)
-    return build(name, image_shape=image_shape, num_classes=10, generator=generator)
+    return build(name, image_shape=shape_of(name), num_classes=10, generator=generator)
 
 
 def stream(seed: int) -> torch.Generator:
@@ -31,10 +28,9 @@ def same_bits(a: nn.Module, b: nn.Module) -> bool:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_the_bits_are_those_of_torch_manual_seed(name: str) -> None:
-    image_shape = (3, 32, 32) if name in COLOUR else (1, 28, 28)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
-        peer = MODELS[name](image_shape=image_shape, num_classes=10)
+        peer = MODELS[name](image_shape=shape_of(name), num_classes=10)
     assert same_bits(network(name, stream(7)), peer)
 
 

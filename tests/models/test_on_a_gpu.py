@@ -10,8 +10,7 @@ from torch.nn.functional import cross_entropy
 from study.arithmetic import full_precision
 from study.models import MODELS, build, set_dropout_generator
 from study.training.precision import prepare
-
-ON_MNIST = ("m1", "m1_20", "m1_8", "m1_lenet", "stdcnn")
+from tests.models.kinds import shape_of
 
 
 def logits_and_gradient(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -24,7 +23,7 @@ def logits_and_gradient(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor,
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", MODELS)
 def test_a_network_on_a_gpu_has_the_logits_and_gradient_of_a_cpu(name: str) -> None:
-    shape = (1, 28, 28) if name in ON_MNIST else (3, 32, 32)
+    shape = shape_of(name)
     on_cpu = build(name, image_shape=shape, num_classes=10, generator=torch.Generator().manual_seed(0))
     x, y = torch.rand(8, *shape, generator=torch.Generator().manual_seed(1)), torch.arange(8)
     on_gpu = prepare(copy.deepcopy(on_cpu).cuda(), "float32")

@@ -40,18 +40,13 @@ def test_interrupted_and_resumed_equals_uninterrupted_to_the_bit(name: str, kind
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_fresh_state_can_be_restored(name: str) -> None:
-    one, other = network(), network()
+    one = network()
     optimizer = built(name, one)
     fresh = optimizer.state_dict()
-    fit(one, built(name, other), 1)
+    fit(one, optimizer, 1)
+    assert optimizer.updates > 0
     optimizer.load_state_dict(fresh)
     assert (optimizer.updates, optimizer.gradient_equivalents) == (0, 0.0)
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimizer_lowers_the_loss(name: str) -> None:
-    history = fit(model := network(), built(name, model, learning_rate=RATE), 30).history
-    assert history[-1].train_loss < history[0].train_loss - 0.1
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -17,13 +17,12 @@ from study.results.folder import RecordsError, Results
 from study.results.schema import ROW_SCHEMA, Row, empty_row
 from study.results.storage import masked
 from tests.results.small import write_parquet
+from tests.stored import results_in
 
 
 @pytest.fixture
 def results(tmp_path: Path) -> Results:
-    made = Results(tmp_path / "r")
-    made.create()
-    return made
+    return results_in(tmp_path / "r")
 
 
 def row(trial_id: str, **values: object) -> Row:
@@ -100,12 +99,6 @@ def test_a_folder_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
         Results(tmp_path / "file").create()
 
 
-def test_a_damaged_study_file_says_what_to_do(results: Results, tmp_path: Path) -> None:
-    (tmp_path / "r/study.json").write_text("{")
-    with pytest.raises(RecordsError, match=r"study\.json is damaged.*rename it"):
-        results.read_study()
-
-
 def test_a_uri_and_a_path_are_the_same_folder(results: Results, tmp_path: Path) -> None:
     results.write_row(row("a"))
     results.write_study({"grid": "smoke"})
@@ -141,10 +134,21 @@ def test_a_copy_under_another_name_is_not_a_second_trial(results: Results, tmp_p
     assert "a copy" in unreadable[0].reason
 
 
-@pytest.mark.parametrize("content", ["[]", '{"requests": 5}', '{"requests": [3]}'])
-def test_a_study_file_of_another_form_is_refused(results: Results, tmp_path: Path, content: str) -> None:
-    (tmp_path / "r/study.json").write_text(content)
-    with pytest.raises(RecordsError, match="not a study's record"):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", r"study\.json is damaged.*rename it"),
+        (None, r"study\.json is damaged"),
+        *((form, "not a study's record") for form in ("[]", '{"requests": 5}', '{"requests": [3]}')),
+    ],
+    ids=["torn", "a folder", "a list", "no list of requests", "no requests"],
+)
+def test_a_study_file_that_is_no_record_says_what_to_do(
+    results: Results, tmp_path: Path, content: str | None, message: str
+) -> None:
+    file = tmp_path / "r/study.json"
+    file.mkdir() if content is None else file.write_text(content)
+    with pytest.raises(RecordsError, match=message):
         results.read_study()
 
 
@@ -190,12 +194,6 @@ def test_damaged_arrays_are_named_and_set_aside(
     results.write_arrays("a", {"x": np.ones(2)})
     assert list(results.read_arrays("a")) == ["x"] == list(np.load(file).files)
     assert [aside.read_bytes() for aside in file.parent.glob("*.damaged-*")] == [content]
-
-
-def test_a_study_file_that_is_a_folder_says_what_to_do(results: Results, tmp_path: Path) -> None:
-    (tmp_path / "r/study.json").mkdir()
-    with pytest.raises(RecordsError, match=r"study\.json is damaged"):
-        results.read_study()
 
 
 SECRETS = (

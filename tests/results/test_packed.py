@@ -17,7 +17,9 @@ from study.results.packed import is_packed, read_packed
 from study.results.row_files import PACKED_KIND
 from study.results.schema import ROW_SCHEMA
 from tests.analysis import synthetic
+from tests.commands import refused
 from tests.results.small import write_parquet
+from tests.stored import results_in
 
 REQUEST = {"grid": "smoke", "select": {"regime": ["lr"], "batch_size": ["16"]}, "seeds": [0, 1, 2]}
 TRIALS = [planned.trial for planned in plan(Request.from_dict(REQUEST)).values()]
@@ -26,12 +28,8 @@ ATTACKS = {("pgd", "stable"): 0.4}
 
 @pytest.fixture
 def source(tmp_path: Path) -> Results:
-    results = Results(tmp_path / "source")
-    results.create()
-    for trial in TRIALS:
-        results.write_row(synthetic.row(trial, clean=0.9, attacks=ATTACKS, log2_lambda1=3.0))
-    results.write_study({"requests": [REQUEST]})
-    return results
+    rows = [synthetic.row(trial, clean=0.9, attacks=ATTACKS, log2_lambda1=3.0) for trial in TRIALS]
+    return results_in(tmp_path / "source", rows, study={"requests": [REQUEST]})
 
 
 @pytest.fixture
@@ -83,8 +81,8 @@ def test_packing_drops_nothing_of_an_older_file(
             source.write_row(row)
         case "trained":
             source.write_row(row | {"history": [{"epoch": 1, "lambda1": 2.0}], "status": "failed"})
-    assert pack.main([source.location, str(packed)]) == 2
-    assert f"holds networks or answers of 1 trials that {source.location} lacks" in capsys.readouterr().err
+    said = f"holds networks or answers of 1 trials that {source.location} lacks"
+    refused(capsys, pack.main, [source.location, str(packed)], said)
     assert packed.read_bytes() == before
 
 
@@ -93,8 +91,7 @@ def test_no_file_but_a_packed_study_is_replaced(
 ) -> None:
     for content in (b"a table of somebody else", packed.read_bytes()[:-40]):
         packed.write_bytes(content)
-        assert pack.main([source.location, str(packed)]) == 2
-        assert "it is kept: move it away, or give another file" in capsys.readouterr().err
+        refused(capsys, pack.main, [source.location, str(packed)], "it is kept: move it away, or give another file")
         assert packed.read_bytes() == content
 
 
@@ -114,13 +111,12 @@ def test_unpacking_completes_its_folder_and_refuses_any_other(
     assert pack.main([str(packed), source.location]) == 0
     assert repr(source.read_rows()[0]) == repr(read_packed(packed)[0].to_pylist())
     source.write_row(synthetic.row(TRIALS[0], clean=0.5, attacks=ATTACKS, log2_lambda1=3.0))
-    assert pack.main([str(packed), source.location]) == 2
-    assert "has other results already" in capsys.readouterr().err
+    refused(capsys, pack.main, [str(packed), source.location], "has other results already")
 
 
 def test_a_run_refuses_the_name_of_a_packed_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run.main(["--grid", "smoke", "--results", str(tmp_path / "new.parquet"), "--dry-run"]) == 2
-    assert "the name of a packed study" in capsys.readouterr().err
+    command = ["--grid", "smoke", "--results", str(tmp_path / "new.parquet"), "--dry-run"]
+    refused(capsys, run.main, command, "the name of a packed study")
 
 
 def test_a_uri_is_a_place_too(source: Results, packed: Path, tmp_path: Path) -> None:
@@ -138,13 +134,18 @@ def test_commands_of_its_report_go_on_in_a_folder_of_it(packed: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [("a", "b"), ("a.parquet", "b.parquet"), ("nothing", "b.parquet"), ("a.parquet", "b")]
+    ("source", "target", "message"),
+    [
+        ("a", "b", "only one of FROM and TO ends in .parquet"),
+        ("a.parquet", "b.parquet", "only one of FROM and TO ends in .parquet"),
+        ("nothing", "b.parquet", "nothing holds no results"),
+        ("a.parquet", "b", "there is no file"),
+    ],
 )
 def test_bad_names_are_one_clear_line(
-    names: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    source: str, target: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert pack.main([str(tmp_path / name) for name in names]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    refused(capsys, pack.main, [str(tmp_path / source), str(tmp_path / target)], message)
     assert not list(tmp_path.iterdir())
 
 

@@ -12,6 +12,7 @@ from study.results.folder import Results
 from study.results.row_cache import CACHE
 from study.results.schema import ROW_SCHEMA, SCHEMA_VERSION, Row, empty_row
 from tests.results.small import write_parquet
+from tests.stored import results_in
 
 LONG_AGO = 1_600_000_000
 
@@ -23,8 +24,7 @@ def row(trial_id: str, **values: object) -> Row:
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Results:
     monkeypatch.setattr(folder, "MIN_READ_FILES", 2)
-    found = Results(tmp_path)
-    found.create()
+    found = results_in(tmp_path)
     for name in ("a", "b"):
         store(found, tmp_path, row(name, test_acc=0.5))
     return found

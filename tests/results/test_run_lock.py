@@ -15,13 +15,13 @@ import pytest
 from study.results import run_lock
 from study.results.folder import Results
 from study.results.run_lock import STALE_SECONDS, ResultsInUseError, RunLock
+from tests.cluster.multinode import wait_for
+from tests.stored import results_in
 
 
 @pytest.fixture
 def results(tmp_path: Path) -> Results:
-    made = Results(tmp_path)
-    made.create()
-    return made
+    return results_in(tmp_path)
 
 
 def write_lock(results: Results, host: str, pid: int, age: float = 0.0) -> None:
@@ -118,22 +118,16 @@ def test_a_running_command_renews_its_lock(results: Results, monkeypatch: pytest
     monkeypatch.setattr(run_lock, "HEARTBEAT_SECONDS", 0.01)
     with RunLock(results):
         first = results.read_run_lock()
-        deadline = time.monotonic() + 10
-        while results.read_run_lock() == first and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert results.read_run_lock() != first
+        wait_for(lambda: results.read_run_lock() != first, seconds=10)
 
 
 def test_a_suspended_command_whose_lock_was_taken_ends_with_one_line(
     results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_lock, "HEARTBEAT_SECONDS", 0.01)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
-    try:
-        with pytest.raises(ResultsInUseError, match="another command has taken over") as told, RunLock(results):
-            work_while_another_takes_the_lock(results)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
+    with pytest.raises(ResultsInUseError, match="another command has taken over") as told, RunLock(results):
+        work_while_another_takes_the_lock(results)
     assert "\n" not in str(told.value)
     assert (results.read_run_lock() or {})["token"] == "theirs"
 
@@ -141,27 +135,21 @@ def test_a_suspended_command_whose_lock_was_taken_ends_with_one_line(
 def test_a_signal_that_is_lost_is_repeated(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_lock, "HEARTBEAT_SECONDS", 0.01)
     monkeypatch.setattr(run_lock, "SIGNAL_SECONDS", 1.0)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(ResultsInUseError), RunLock(results):
-            with pytest.raises(KeyboardInterrupt):
-                work_while_another_takes_the_lock(results)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with pytest.raises(ResultsInUseError), RunLock(results):
+        with pytest.raises(KeyboardInterrupt):
             work_while_another_takes_the_lock(results)
-    finally:
-        signal.signal(signal.SIGINT, before)
+        work_while_another_takes_the_lock(results)
 
 
 def test_a_command_that_ignores_ctrl_c_and_whose_lock_was_taken_ends_by_sigterm(
     results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_lock, "HEARTBEAT_SECONDS", 0.01)
-    before = [signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(signal.SIGTERM, signal.default_int_handler)]
-    try:
-        with pytest.raises(ResultsInUseError, match="another command has taken over"), RunLock(results):
-            work_while_another_takes_the_lock(results)
-    finally:
-        for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
-            signal.signal(number, handler)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with pytest.raises(ResultsInUseError, match="another command has taken over"), RunLock(results):
+        work_while_another_takes_the_lock(results)
     assert (results.read_run_lock() or {})["token"] == "theirs"
 
 
@@ -183,10 +171,7 @@ def test_a_running_command_overwrites_the_lock_of_a_dead_one(results: Results, m
     monkeypatch.setattr(run_lock, "HEARTBEAT_SECONDS", 0.01)
     with RunLock(results):
         write_lock(results, "elsewhere", 1, STALE_SECONDS + 1)
-        deadline = time.monotonic() + 20
-        while (results.read_run_lock() or {}).get("token") == "theirs" and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert (results.read_run_lock() or {}).get("token") != "theirs"
+        wait_for(lambda: (results.read_run_lock() or {}).get("token") != "theirs", seconds=20)
 
 
 def test_a_lock_that_another_command_took_is_not_deleted(results: Results) -> None:
@@ -199,15 +184,12 @@ def test_a_command_that_was_suspended_while_another_ran_and_finished_ends_too(
     results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_lock, "HEARTBEAT_SECONDS", 0.01)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(ResultsInUseError, match="another command has taken over"), RunLock(results) as mine:
-            for _ in range(400):  # more than once: a heartbeat may be under way
-                mine._last_heartbeat -= 2 * run_lock.STALE_SECONDS
-                results.delete_run_lock()
-                time.sleep(0.05)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with pytest.raises(ResultsInUseError, match="another command has taken over"), RunLock(results) as mine:
+        for _ in range(400):  # more than once: a heartbeat may be under way
+            mine._last_heartbeat -= 2 * run_lock.STALE_SECONDS
+            results.delete_run_lock()
+            time.sleep(0.05)
     assert results.read_run_lock() is None
 
 
@@ -215,7 +197,4 @@ def test_a_deleted_lock_is_written_again(results: Results, monkeypatch: pytest.M
     monkeypatch.setattr(run_lock, "HEARTBEAT_SECONDS", 0.01)
     with RunLock(results):
         results.delete_run_lock()
-        deadline = time.monotonic() + 10
-        while results.read_run_lock() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert results.read_run_lock() is not None
+        wait_for(lambda: results.read_run_lock() is not None, seconds=10)

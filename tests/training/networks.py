@@ -14,18 +14,15 @@ from study.training import streams
 from study.training.batched import train_batched
 from study.training.loop import Hook, Recipe, TrainingRun, train
 from study.training.schedules import constant
+from tests.models.kinds import shape_of
 from tests.trials.small import tensors
 
 RECIPE = Recipe(0.05, batch_size=32, epochs=3, seed=0, schedule=constant, augmentation=AUGMENTATIONS["none"])
 
 
-def image_shape(model: str) -> tuple[int, int, int]:
-    return (3, 32, 32) if model.startswith(("c", "res", "vgg")) else (1, 28, 28)
-
-
 def model_of(name: str = "m1_8", seed: int = 0, dtype: torch.dtype = torch.float32) -> nn.Module:
     stream = streams.generator(seed, "initialization")
-    return build(name, image_shape=image_shape(name), num_classes=10, generator=stream).to(dtype)
+    return build(name, image_shape=shape_of(name), num_classes=10, generator=stream).to(dtype)
 
 
 def run_of(

@@ -17,8 +17,8 @@ from study.training.batched import GAIN, StackedNetworks, best_count, throughput
 from study.training.loop import TrainingRun
 from study.training.masks import DropoutMasks
 from study.training.schedules import SCHEDULES
-from tests.models.kinds import KINDS
-from tests.training.networks import image_shape, model_of, run_of, trained, trained_together
+from tests.models.kinds import KINDS, shape_of
+from tests.training.networks import model_of, run_of, trained, trained_together
 from tests.trials.small import tensors
 
 
@@ -45,13 +45,11 @@ def test_gradients_and_evaluation_of_every_model_are_each_networks_own(name: str
     models = [model_of(name, seed, torch.float64).train() for seed in range(2)]
     single = copy.deepcopy(models)
     stacked = StackedNetworks(models)
-    masks = DropoutMasks(
-        stacked.template, image_shape(name), 4, [streams.generator(seed, "dropout") for seed in (0, 1)]
-    )
-    x = torch.rand(2, 4, *image_shape(name), dtype=torch.float64, generator=streams.generator(0))
+    masks = DropoutMasks(stacked.template, shape_of(name), 4, [streams.generator(seed, "dropout") for seed in (0, 1)])
+    x = torch.rand(2, 4, *shape_of(name), dtype=torch.float64, generator=streams.generator(0))
     y = torch.tensor([[0, 1, 2, 3], [9, 9, 0, 1]])
     losses = stacked.compute_gradients(x, y, masks.calls, tuple(masks.next(4)))
-    pixels = torch.randint(256, (5, *image_shape(name)), dtype=torch.uint8, generator=streams.generator(1))
+    pixels = torch.randint(256, (5, *shape_of(name)), dtype=torch.uint8, generator=streams.generator(1))
     labels = torch.tensor([3, 1, 4, 1, 5])
     together = stacked.evaluate(pixels, labels, "float32", at_once=3)
     for seed, network in enumerate(single):

@@ -15,7 +15,8 @@ from study.training.gpu_memory import out_of_gpu_memory, release
 from study.training.loop import TrainingRun, train
 from study.training.precision import prepare
 from study.training.schedules import SCHEDULES
-from tests.training.networks import image_shape, model_of, run_of, same_bits, trained, trained_together
+from tests.models.kinds import shape_of
+from tests.training.networks import model_of, run_of, same_bits, trained, trained_together
 
 STEPS = 3  # an epoch's minibatches: 50, 50 and 20 images, of which two are full
 Captured = tuple[Callable[[], None], Tensor]
@@ -229,7 +230,7 @@ def test_a_full_gpu_is_recognised_by_what_each_library_says_of_it(message: str) 
 
 def on_cuda(name: str) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Random training and validation images on the GPU."""
-    x, y = torch.randint(256, (512, *image_shape(name)), dtype=torch.uint8).cuda(), torch.randint(10, (512,)).cuda()
+    x, y = torch.randint(256, (512, *shape_of(name)), dtype=torch.uint8).cuda(), torch.randint(10, (512,)).cuda()
     return (x, y), (x[:9], y[:9])
 
 

@@ -1,7 +1,6 @@
 """The training loop: plain SGD in closed form, what optimizers and attacks get from it, its schedules and its end."""
 
 import copy
-from dataclasses import asdict
 
 import pytest
 import torch
@@ -14,7 +13,7 @@ from study.models.initialization import drawing_from
 from study.optimizers import OPTIMIZERS, SGD, Batches, Optimizer
 from study.training import streams
 from study.training.evaluation import evaluate
-from study.training.loop import Perturb, TrainingRun, TrainingState
+from study.training.loop import Perturb, TrainingRun
 from study.training.schedules import SCHEDULES
 from tests.training.networks import model_of, run_of, same_bits, trained
 from tests.trials.small import tensors
@@ -162,14 +161,6 @@ def test_dropout_of_the_package_and_of_torch_draw_different_masks() -> None:
     augmented(model, SGD(model, learning_rate=0.05), epochs=1)
     assert float(torch.stack(kept[0::2]).mean()) == pytest.approx(0.5, abs=0.05)
     assert float(torch.stack(kept[1::2]).mean()) == pytest.approx(0.25, abs=0.05)
-
-
-def test_steps_and_gradients_are_the_optimizers_counts() -> None:
-    model = model_of()
-    optimizer = OPTIMIZERS["svrg"](model, learning_rate=0.05, momentum=0.0, weight_decay=0.0)
-    state = augmented(model, optimizer).state
-    assert (state.steps, state.gradient_equivalents) == (2 * 3, 2 * 3 * 120)
-    assert TrainingState.from_dict(asdict(state)) == state
 
 
 def careless_fgsm(model: nn.Module, x: Tensor, y: Tensor, starts: torch.Generator) -> Tensor:

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from search_spaces import GRIDS, Request, Trial, plan
 from study.models import set_dropout_generator
-from study.results.folder import Results
 from study.training import precision
 from study.training.evaluation import evaluate
 from study.training.loop import TrainingRun
 from study.trials.execute import execute
+from tests.stored import results_in
 from tests.training.networks import model_of, run_of, same_bits, trained, trained_together
 from tests.trials.small import planned, tensors, trial
 
@@ -118,8 +118,7 @@ def test_tf32_without_a_gpu_is_refused() -> None:
 
 
 def test_a_row_says_in_what_it_was_trained(tmp_path: Path) -> None:
-    results = Results(tmp_path)
-    results.create()
+    results = results_in(tmp_path)
     row = execute(planned(trial(precision="bf16"), frozenset()), tensors(), results)
     assert (row["precision"], row["dtype"], row["status"]) == ("bf16", "float32", "ok")
     if not torch.cuda.is_available():

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from study.results.folder import Results
-from tests.trials.small import results_in
+from tests.stored import results_in
 
 
 @pytest.fixture

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
+from typing import Any
+
+import pytest
 
 from search_spaces import AttackProbe, Planned, Probe, SpectrumProbe, Trial
 from study.data import load, split
 from study.results.folder import Results
 from study.trials.device_data import DeviceData
+from study.trials.execute import execute
 
 SIZES = {"train_size": 120, "val_size": 40, "test_size": 50}
 
@@ -35,11 +39,19 @@ def tensors() -> DeviceData:
     return DeviceData.of(split(whole, **SIZES), whole.sha256)
 
 
-def results_in(folder: Path) -> Results:
-    """A new results folder."""
-    results = Results(folder)
-    results.create()
-    return results
+class KilledError(Exception):
+    """What ends a training as the loss of its process does."""
+
+
+def interrupted(one: Planned, data: DeviceData, results: Results, after: int, **options: Any) -> None:
+    """Execute a trial until it has reported this epoch, whose checkpoint stays."""
+
+    def kill(metrics: Mapping[str, Any]) -> None:
+        if metrics.get("epoch") == after:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        execute(one, data, results, report=kill, checkpoint_seconds=0.0, **options)
 
 
 TIMES = ("started_at", "finished_at", "train_seconds", "probe_seconds", "peak_memory_bytes", "git_sha")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,9 @@ from study.data import load, split
 from study.models import MODELS, Builder
 from study.trials.device_data import DeviceData
 from study.trials.execute import execute
-from tests.trials.small import SIZES, planned, probes, results_in, tensors, timeless, trial
+from tests.commands import refused
+from tests.stored import results_in
+from tests.trials.small import SIZES, interrupted, planned, probes, tensors, timeless, trial
 
 
 def small(width: int, between: type[nn.Module]) -> Builder:
@@ -60,32 +62,16 @@ def test_a_row_without_a_fingerprint_stays_valid(edit: Callable[..., None], tmp_
 
 
 def test_a_half_trained_network_of_another_function_is_trained_anew(edit: Callable[..., None], tmp_path: Path) -> None:
-    class StoppedError(Exception):
-        pass
-
-    def stop(metrics: Mapping[str, object]) -> None:
-        if metrics.get("epoch") == 2:
-            raise StoppedError
-
     results = results_in(tmp_path / "changed")
-    with pytest.raises(StoppedError):
-        execute(own(), tensors(), results, report=stop, checkpoint_seconds=0)
+    interrupted(own(), tensors(), results, after=2)
     edit(between=nn.Tanh)
     row = execute(own(), tensors(), results)
     assert timeless(row) == timeless(execute(own(), tensors(), results_in(tmp_path / "new")))
 
 
 def test_a_half_trained_network_of_other_data_is_trained_anew(tmp_path: Path) -> None:
-    class StoppedError(Exception):
-        pass
-
-    def stop(metrics: Mapping[str, object]) -> None:
-        if metrics.get("epoch") == 2:
-            raise StoppedError
-
     results, one = results_in(tmp_path / "changed"), planned(trial(), frozenset())
-    with pytest.raises(StoppedError):
-        execute(one, replace(tensors(), sha256="others"), results, report=stop, checkpoint_seconds=0)
+    interrupted(one, replace(tensors(), sha256="others"), results, after=2)
     row = execute(one, tensors(), results)
     assert timeless(row) == timeless(execute(one, tensors(), results_in(tmp_path / "new")))
 
@@ -113,10 +99,8 @@ def test_the_command_refuses_even_if_there_is_nothing_to_do(
     digest, *numbers = row["model_fingerprint"].split()
     results.write_row(row | {"model_fingerprint": " ".join([digest, *reversed(numbers)])})
     for option in ("--dry-run", "--no-report"):
-        assert run.main([*command, option]) == 2
-        printed = capsys.readouterr().err
-        assert "the function of model mlp_256 is not the one that trained the networks stored here" in printed
-        assert len(printed.strip().splitlines()) == 1
+        said = "the function of model mlp_256 is not the one that trained the networks stored here"
+        refused(capsys, run.main, [*command, option], said)
 
 
 def _scans() -> DeviceData:

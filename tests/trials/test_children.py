@@ -26,7 +26,8 @@ from study.results.answers import answered
 from study.results.folder import Results
 from study.trials import pending
 from study.trials.execute import ProbeError, execute
-from tests.trials.small import planned, results_in, tensors, timeless, trial
+from tests.stored import results_in
+from tests.trials.small import planned, tensors, timeless, trial
 
 PARENT = trial(momentum=0.9, learning_rate=0.01, epochs=15)
 CHILD = replace(PARENT, parent=PARENT, epochs=8, adversarial_training="fgsm", adversarial_epsilon=0.1)

@@ -14,14 +14,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces import Planned, Request, Trial, plan
+from search_spaces import Planned, Trial
 from study.results.folder import Results
 from study.results.rows import failed_row
 from study.results.schema import Row
 from study.trials import execute_batched as module
 from study.trials.execute import execute
-from study.trials.execute_batched import SHARED_FIELDS, execute_batched, group_trials
-from tests.trials.small import planned, results_in, tensors, trial
+from study.trials.execute_batched import execute_batched, group_trials
+from tests.stored import results_in
+from tests.trials.small import planned, tensors, trial
 
 GROUP = [planned(trial(seed=seed, momentum=0.9, epochs=4 - seed)) for seed in range(3)]
 
@@ -204,17 +205,3 @@ def test_a_kind_with_much_of_the_work_is_split_over_gpus() -> None:
 
     assert sizes(1) == [4, 4, 4, 12]  # one GPU: nothing to split
     assert sizes(4) == [3, 3, 3, 3, 4, 4, 4]  # nine tenths of the work for four GPUs; the small ones stay whole
-
-
-def test_every_group_of_the_full_grid_is_of_one_kind() -> None:
-    grid = plan(Request("full", seeds=(0, 1, 2)))
-    for group in group_trials(grid.values(), set(), most=64):
-        assert len({tuple(getattr(p.trial, name) for name in SHARED_FIELDS) for p in group}) == 1
-
-
-def test_no_group_mixes_precisions() -> None:
-    both = [of(seed=s, precision=p) for s in range(2) for p in ("float32", "bf16")]
-    assert sorted(group[0].trial.precision for group in group_trials(both, set(), most=9)) == [
-        "bf16",
-        "float32",
-    ]

@@ -19,7 +19,8 @@ from study.data import load, split
 from study.results.answers import answered
 from study.trials.device_data import DeviceData
 from study.trials.execute import execute
-from tests.trials.small import results_in, timeless
+from tests.stored import results_in
+from tests.trials.small import interrupted, timeless
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "your_own_optimizer.md"
 
@@ -66,10 +67,6 @@ def tensors() -> DeviceData:
     return DeviceData.of(parts, images.sha256)
 
 
-class _KilledError(Exception):
-    pass
-
-
 @pytest.mark.usefixtures("newcomer")
 def test_it_trains_in_its_grid_and_answers_every_probe(tmp_path: Path) -> None:
     one = planned()
@@ -81,16 +78,11 @@ def test_it_trains_in_its_grid_and_answers_every_probe(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("newcomer")
 def test_interrupted_and_resumed_equals_uninterrupted_to_the_bit(tmp_path: Path) -> None:
-    def killed_in_epoch_2(metrics: object) -> None:
-        if metrics["epoch"] == 2:  # type: ignore[index]
-            raise _KilledError
-
     one = replace(planned(), probes=frozenset())
-    interrupted, undisturbed = results_in(tmp_path / "interrupted"), results_in(tmp_path / "undisturbed")
-    with pytest.raises(_KilledError):
-        execute(one, tensors(), interrupted, report=killed_in_epoch_2, checkpoint_seconds=0.0)
+    results, undisturbed = results_in(tmp_path / "interrupted"), results_in(tmp_path / "undisturbed")
+    interrupted(one, tensors(), results, after=2)
     epochs: list[int] = []
-    resumed = execute(one, tensors(), interrupted, report=lambda metrics: epochs.append(metrics["epoch"]))
+    resumed = execute(one, tensors(), results, report=lambda metrics: epochs.append(metrics["epoch"]))
     assert epochs == [3, 4]
     assert timeless(resumed) == timeless(execute(one, tensors(), undisturbed))
-    assert interrupted.read_weights(one.trial.trial_id) == undisturbed.read_weights(one.trial.trial_id)
+    assert results.read_weights(one.trial.trial_id) == undisturbed.read_weights(one.trial.trial_id)

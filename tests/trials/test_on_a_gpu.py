@@ -12,7 +12,8 @@ from study.results.answers import answered
 from study.trials.device_data import DeviceData
 from study.trials.execute import execute
 from study.trials.execute_batched import execute_batched
-from tests.trials.small import planned, results_in, tensors, trial
+from tests.stored import results_in
+from tests.trials.small import planned, tensors, trial
 
 
 def on_gpu() -> DeviceData:

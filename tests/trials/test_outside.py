@@ -21,8 +21,10 @@ from study.run import main
 from study.trials.device_data import DeviceData
 from study.trials.execute import execute
 from study.trials.outside import Outside, bring, sized
+from tests.commands import refused
 from tests.outside import forgotten, write_images
-from tests.trials.small import planned, results_in, trial
+from tests.stored import results_in
+from tests.trials.small import planned, trial
 
 STUDY = """
 from nets.layers import hidden
@@ -30,7 +32,7 @@ from study.data import OwnImages
 from search_spaces.smoke import DIGITS, SMOKE
 from dataclasses import replace
 from search_spaces.regimes import fixed_rate
-from search_spaces.space import curve
+from search_spaces.space import Curve, curve
 MODELS = {"own": hidden}
 DATASETS = {"mine": OwnImages("mine.npz")}
 BASE = replace(DIGITS, dataset="mine", model="own", train_size=64, val_size=10, test_size=30, epochs=1)
@@ -42,6 +44,27 @@ RESTLESS = (
     + """
 def Restless(model, *, learning_rate): pass
 OPTIMIZERS = {"restless": Restless}
+"""
+)
+
+PARTS = (
+    STUDY.replace('model="own"', 'model="own", optimizer="twice", schedule="thirds"')
+    .replace("epochs=1", "epochs=2")
+    .replace("curve(fixed_rate(0.1), BASE, (16,), 0.0)", 'Curve("own", (BASE,))')
+    + """
+from study.attacks.spec import AttackSpec
+from study.optimizers import SGD
+class Twice(SGD):
+    def step(self, x, y):
+        self.gradient_equivalents += len(y)
+        return super().step(x, y)
+def no_step(epsilon, steps):
+    return 0.0
+def unmoved(model, x, y, *, epsilon, loss, generator=None):
+    return x
+OPTIMIZERS = {"twice": Twice}
+SCHEDULES = {"thirds": lambda rate, epoch: rate / 3**epoch}
+ATTACKS = {"unmoved": AttackSpec(unmoved, norm="linf", steps=1, step_size=no_step, random_start=False)}
 """
 )
 
@@ -91,17 +114,33 @@ def in_a_worker(outside: Outside, model: str, folder: Path) -> str:
     return done.stdout.strip()
 
 
-def test_a_worker_needs_none_of_the_files(folder: Path) -> None:
-    outside = bring("my_study.py", None, None, folder)
-    assert set(outside.sources) == {"my_study.py", "nets/__init__.py", "nets/layers.py"}
-    expected = fingerprint("own", image_shape=(1, 12, 12), num_classes=3)
-    assert in_a_worker(outside, "own", folder) == expected
+@pytest.mark.parametrize(
+    ("given", "model", "sent"),
+    [
+        (("my_study.py", None, None), "own", {"my_study.py", "nets/__init__.py", "nets/layers.py"}),
+        (("smoke", "nets.layers:hidden", "mine.npz"), "nets.layers:hidden", {"nets/__init__.py", "nets/layers.py"}),
+    ],
+    ids=["a study file", "options"],
+)
+def test_a_worker_needs_none_of_the_files(
+    given: tuple[str, str | None, str | None], model: str, sent: set[str], folder: Path
+) -> None:
+    outside = bring(*given, folder)
+    assert set(outside.sources) == sent
+    expected = fingerprint(model, image_shape=(1, 12, 12), num_classes=3)
+    assert in_a_worker(outside, model, folder) == expected
 
 
-def test_a_worker_has_the_model_and_images_of_the_options(folder: Path) -> None:
-    outside = bring("smoke", "nets.layers:hidden", "mine.npz", folder)
-    expected = fingerprint("nets.layers:hidden", image_shape=(1, 12, 12), num_classes=3)
-    assert in_a_worker(outside, "nets.layers:hidden", folder) == expected
+def test_the_files_optimizer_schedule_and_attack_are_used(folder: Path) -> None:
+    (folder / "parts.py").write_text(PARTS)
+    bring("parts.py", None, None, folder)
+    (one,) = plan(Request("parts.py")).values()
+    whole = load("mine", folder)
+    data = DeviceData.of(split(whole, train_size=64, val_size=10, test_size=30), whole.sha256)
+    row = execute(planned(one.trial, frozenset({AttackProbe("unmoved", 0.1, "ce")})), data, results_in(folder / "r"))
+    assert row["gradient_equivalents"] == 2 * 2 * 64
+    assert [epoch["lr"] for epoch in row["history"]] == [one.trial.learning_rate, one.trial.learning_rate / 3]
+    assert row["attacks"][0]["accuracy"] == row["test_acc"]
 
 
 def test_options_put_a_model_and_images_in_the_curves_of_a_grid(folder: Path) -> None:
@@ -220,10 +259,8 @@ def test_what_cannot_be_used_is_one_line_and_exit_2(
     }.items():  # fmt: skip
         (folder / f"{name}.py").write_text(text)
     write_images(folder / "mnist.npz")
-    assert main([*options, "--data-dir", str(folder), "--results", str(folder / "r"), "--dry-run"]) == 2
-    printed = capsys.readouterr().err
-    assert message in printed
-    assert len(printed.strip().splitlines()) == 1
+    command = [*options, "--data-dir", str(folder), "--results", str(folder / "r"), "--dry-run"]
+    refused(capsys, main, command, message)
     assert sys.modules["torch"].__file__ == torch.__file__
 
 

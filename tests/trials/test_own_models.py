@@ -17,6 +17,7 @@ from search_spaces import (
     InputCurvatureProbe,
     InputHessianProbe,
     LandscapeProbe,
+    Planned,
     Probe,
     SpectrumProbe,
 )
@@ -24,8 +25,10 @@ from study.attacks import ATTACKS
 from study.models import MODELS, Builder
 from study.results.answers import answered
 from study.results.folder import Results
+from study.results.schema import Row
 from study.trials.execute import ProbeError, execute
-from tests.trials.small import planned, results_in, tensors, timeless, trial
+from tests.stored import results_in
+from tests.trials.small import interrupted, planned, tensors, timeless, trial
 
 ATTACK_PROBES = [AttackProbe(name, 0.1, spec.loss or "stable") for name, spec in ATTACKS.items()]
 PROBES: list[Probe] = [
@@ -145,19 +148,9 @@ def own_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("study.models.MODELS", {**MODELS, **OWN})
 
 
-class StoppedError(Exception):
-    pass
-
-
-def stop_after_first(metrics: Mapping[str, object]) -> None:
-    if metrics.get("epoch") == 1:
-        raise StoppedError
-
-
-def interrupted(one: Any, results: Results) -> dict[str, Any]:
-    """Train with an interruption after the first epoch."""
-    with pytest.raises(StoppedError):
-        execute(one, tensors(), results, report=stop_after_first, checkpoint_seconds=0)
+def resumed(one: Planned, results: Results) -> Row:
+    """Trained with an interruption after the first epoch."""
+    interrupted(one, tensors(), results, after=1)
     torch.rand(3)  # other draws from the global generator do not matter
     return execute(one, tensors(), results)
 
@@ -168,9 +161,8 @@ def test_a_network_passes_training_every_probe_and_resume(name: str, tmp_path: P
     row = execute(one, tensors(), results_in(tmp_path / "whole"))
     assert row["status"] == "ok"
     assert answered(row) == {probe.key for probe in PROBES}
-    training = planned(one.trial, frozenset())
-    resumed = interrupted(training, results_in(tmp_path / "resumed"))
-    assert resumed["weights_sha256"] == row["weights_sha256"]
+    again = resumed(planned(one.trial, frozenset()), results_in(tmp_path / "resumed"))
+    assert again["weights_sha256"] == row["weights_sha256"]
 
 
 def test_the_seed_decides_what_layers_draw_and_the_global_generator_does_not(tmp_path: Path) -> None:

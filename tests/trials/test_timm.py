@@ -12,8 +12,9 @@ from search_spaces import SpectrumProbe
 from study.models import MODELS
 from study.trials.execute import ProbeError, execute
 from study.trials.pending import answered
-from tests.trials.small import planned, results_in, tensors, trial
-from tests.trials.test_own_models import ATTACK_PROBES, PROBES, interrupted
+from tests.stored import results_in
+from tests.trials.small import planned, tensors, trial
+from tests.trials.test_own_models import ATTACK_PROBES, PROBES, resumed
 
 timm = pytest.importorskip("timm")
 
@@ -42,8 +43,8 @@ def test_a_network_passes_training_every_probe_and_resume(name: str, tmp_path: P
     row = execute(one, tensors(), results_in(tmp_path / "whole"))
     assert row["status"] == "ok"
     assert answered(row) == {probe.key for probe in PROBES}
-    resumed = interrupted(planned(one.trial, frozenset()), results_in(tmp_path / "resumed"))
-    assert resumed["weights_sha256"] == row["weights_sha256"]
+    again = resumed(planned(one.trial, frozenset()), results_in(tmp_path / "resumed"))
+    assert again["weights_sha256"] == row["weights_sha256"]
 
 
 def test_a_layer_without_second_derivatives_costs_the_hessians_alone(tmp_path: Path) -> None:

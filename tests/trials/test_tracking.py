@@ -17,6 +17,7 @@ from study.training.tracking import MOST_EPOCHS, MOST_IMAGES, PASSES, PREFERRED_
 from study.trials.execute import execute
 from study.trials.execute_batched import execute_batched
 from study.trials.train import TrialTraining
+from tests.stored import results_in
 from tests.trials import small
 
 NO_PROBES = frozenset()
@@ -28,7 +29,7 @@ def one(seed: int = 0, epochs: int = 4) -> Planned:
 
 
 def run(folder: Path, planned: Planned, **options: object) -> Row:
-    return execute(planned, small.tensors(), small.results_in(folder), **options)
+    return execute(planned, small.tensors(), results_in(folder), **options)
 
 
 def values(row: Row) -> list[tuple[object, ...]]:
@@ -115,17 +116,9 @@ def _weights(folder: Path, planned: Planned) -> dict[str, torch.Tensor]:
 
 def test_a_resumed_run_has_the_track_of_an_uninterrupted_one(tmp_path: Path) -> None:
     whole = run(tmp_path / "whole", one(), track=100.0)
-    results = small.results_in(tmp_path / "cut")
+    results = results_in(tmp_path / "cut")
 
-    class StopError(Exception):
-        pass
-
-    def stop_after_two(metrics: dict[str, object]) -> None:
-        if metrics.get("epoch") == 2:
-            raise StopError
-
-    with pytest.raises(StopError):
-        execute(one(), small.tensors(), results, report=stop_after_two, checkpoint_seconds=0.0, track=100.0)
+    small.interrupted(one(), small.tensors(), results, after=2, track=100.0)
     stored = TrialTraining(one(), small.tensors(), results).run.state.history
     assert [epoch.lambda1 for epoch in stored] == [epoch["lambda1"] for epoch in whole["history"][:2]]
     resumed = execute(one(), small.tensors(), results, track=100.0)
@@ -135,7 +128,7 @@ def test_a_resumed_run_has_the_track_of_an_uninterrupted_one(tmp_path: Path) -> 
 
 def test_networks_trained_as_one_program_are_tracked_each_by_its_own_curvature(tmp_path: Path) -> None:
     group = [one(seed) for seed in (0, 1)]
-    results = {name: small.results_in(tmp_path / name) for name in ("tracked", "plain")}
+    results = {name: results_in(tmp_path / name) for name in ("tracked", "plain")}
     leader = group[0].trial.trial_id
     for name, track in (("tracked", 100.0), ("plain", None)):
         execute_batched(group[0], small.tensors(), results[name], groups={leader: group}, replicas=2, track=track)
@@ -178,7 +171,7 @@ def test_a_share_that_pays_for_too_few_images_tracks_nothing() -> None:
 
 
 def test_tracking_leaves_mode_gradients_and_weights_alone(tmp_path: Path) -> None:
-    training = TrialTraining(one(), small.tensors(), small.results_in(tmp_path), track=100.0)
+    training = TrialTraining(one(), small.tensors(), results_in(tmp_path), track=100.0)
     model, state = training.run.model, training.run.state
     state.history.append(Epoch(1, 0.1, 1.0, 0.5))
     model.train()

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from search_spaces import Request
 from study.results.folder import Results
 from study.results.schema import Row
 from study.run import main
 from study.tuning import tuner
-from study.tuning.progress import Progress
+from tests.cluster.multinode import in_this_process
 from tests.tuning.faults import all_diverge, no_batched_training
 
 SMALL = [
@@ -30,11 +31,12 @@ def test_trained_together_or_alone_the_study_is_the_same(tmp_path: Path, capsys:
     assert status == 0 and "training 4 networks together first, in 1 group;" in printed
     assert "4/4 done, 0 running, 0 failed" in printed
     assert "not trained as one program" not in printed
-    status, alone = run(tmp_path / "alone")
-    assert status == 0 and "probes follow" not in capsys.readouterr().out  # the default on CPUs
+    alone = in_this_process(
+        Request("smoke", {"batch_size": ("32",)}, (0, 1), epochs=2, train_size=64, test_size=20, probes="headline")
+    )
     assert together.keys() == alone.keys()
     for trial_id, row in together.items():
-        single = alone[trial_id]
+        single: Row = alone[trial_id]
         assert (row["replicas"], single["replicas"], row["replayed"]) == (4, 1, False)
         assert row["train_loss"] == pytest.approx(single["train_loss"], rel=1e-3)
         assert row["lambda1_test"] == pytest.approx(single["lambda1_test"], rel=0.02)
@@ -63,11 +65,3 @@ def test_networks_that_diverged_together_are_not_trained_again(
     assert status == 0 and {row["status_reason"] for row in rows.values()} == {"planted"}
     status, _ = run(tmp_path, "--replicas", "8")
     assert status == 0 and "nothing to do" in capsys.readouterr().out
-
-
-def test_the_work_that_follows_counts_in_the_eta() -> None:
-    done = {"costs": {"a": 1.0}, "labels": {}, "done": {"a": "ok"}}
-    assert Progress(**done).eta_seconds() == 0  # type: ignore[arg-type]
-    waiting = Progress(**done, later_seconds=3.0)  # type: ignore[arg-type]
-    eta = waiting.eta_seconds()
-    assert eta is not None and eta > 0

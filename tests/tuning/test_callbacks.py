@@ -13,6 +13,7 @@ from study.tuning import callbacks
 from study.tuning.callbacks import HangDetector, StudyCallback, failure_reason
 from study.tuning.progress import Display, Progress
 from study.tuning.trainable import OUT_OF_GPU_MEMORY
+from tests.stored import results_in
 from tests.trials.small import planned
 
 ONE = planned()
@@ -30,8 +31,7 @@ class Trial:
 
 
 def callback_of(folder: Path, shares: dict[str, float]) -> tuple[StudyCallback, Progress, Results]:
-    results, progress = Results(folder), Progress({ID: 1.0}, {})
-    results.create()
+    results, progress = results_in(folder), Progress({ID: 1.0}, {})
     return StudyCallback(progress, Display(progress), results, {ID: ONE}, HangDetector(60.0), shares), progress, results
 
 

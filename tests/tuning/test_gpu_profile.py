@@ -1,6 +1,7 @@
 """Profiling runs the trial's own code in short and weights its parts as the whole trial would."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,11 +10,11 @@ import torch
 from search_spaces import AttackProbe, InputCurvatureProbe, LandscapeProbe, SpectrumProbe
 from study.data import DATASETS
 from study.models import build
-from study.results.folder import Results
 from study.trials.device_data import DeviceData
 from study.trials.execute import execute
 from study.tuning import gpu_profile
 from study.tuning.gpu_profile import BASIS_BYTES, Meter, profile_trial
+from tests.stored import results_in
 from tests.trials.small import planned, probes, tensors, trial
 
 
@@ -81,14 +82,12 @@ def test_long_training_outweighs_its_probes() -> None:
 
 
 @pytest.mark.gpu
-def test_on_a_gpu_the_profile_covers_the_memory_of_the_trial(tmp_path: object) -> None:
+def test_on_a_gpu_the_profile_covers_the_memory_of_the_trial(tmp_path: Path) -> None:
     parts = [(x.cuda(), y.cuda()) for x, y in (tensors().train, tensors().validation, tensors().test)]
     data = DeviceData(parts[0], parts[1], parts[2], tensors().sha256)
     found = profile_trial(planned(), data, Meter())
     torch.cuda.reset_peak_memory_stats()
-    results = Results(str(tmp_path))
-    results.create()
-    peak = execute(planned(), data, results)["peak_memory_bytes"]
+    peak = execute(planned(), data, results_in(tmp_path))["peak_memory_bytes"]
     assert peak <= 1.25 * found.memory_bytes
     assert found.busy is None or 0 < found.busy < 1
     gpu_shares = pytest.importorskip("study.tuning.gpu_shares", reason="the rest needs ray")

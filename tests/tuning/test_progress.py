@@ -9,6 +9,7 @@ from rich.console import Console
 
 from study.tuning.cluster import gpu_use
 from study.tuning.progress import QUIET_SECONDS, Display, Progress, describe, describe_epoch, describe_gpus, rate
+from tests.cluster.multinode import wait_for
 
 RESULT = {
     "test_acc": 0.925, "headline_epsilon": 0.3, "fgsm_acc": 0.5, "pgd_acc": 0.41, "pgd_acc_stable": 0.401,
@@ -207,24 +208,26 @@ def test_rates_have_the_unit_in_which_there_is_at_least_one(per_second: float, t
     assert rate(per_second) == text
 
 
-def test_without_gpus_nothing_is_shown() -> None:
-    assert describe_gpus({}) == ""
-    assert "GPU" not in Progress({}, {}).summary()
-
-
-def test_nodes_with_the_most_free_gpus_come_first() -> None:
-    use = {"10.0.0.1": (1.0, 1.0), "10.0.0.2": (0.25, 1.0)}
-    assert describe_gpus(use) == "GPUs 1.25/2 (10.0.0.2 0.25/1, 10.0.0.1 1/1)"
-    assert describe_gpus(use) in Progress({}, {}, gpu_use=lambda: use).summary()
-
-
-def test_one_machine_needs_no_address() -> None:
-    assert describe_gpus({"10.0.0.1": (7.75, 8.0)}) == "GPUs 7.75/8"
-
-
-def test_a_large_cluster_fits_one_line() -> None:
-    use = {f"node{i}": (i / 10, 1.0) for i in range(8)}
-    assert describe_gpus(use) == "GPUs 2.8/8 (node0 0/1, node1 0.1/1, node2 0.2/1, node3 0.3/1, 4 more)"
+@pytest.mark.parametrize(
+    ("use", "text"),
+    [
+        ({}, ""),
+        ({"10.0.0.1": (7.75, 8.0)}, "GPUs 7.75/8"),
+        (
+            {"10.0.0.1": (1.0, 1.0), "10.0.0.2": (0.25, 1.0)},  # the one with the most free GPUs comes first
+            "GPUs 1.25/2 (10.0.0.2 0.25/1, 10.0.0.1 1/1)",
+        ),
+        (
+            {f"node{i}": (i / 10, 1.0) for i in range(8)},
+            "GPUs 2.8/8 (node0 0/1, node1 0.1/1, node2 0.2/1, node3 0.3/1, 4 more)",
+        ),
+    ],
+    ids=["none", "one machine needs no address", "two machines", "many fit one line"],
+)
+def test_gpus_in_use(use: Mapping[str, tuple[float, float]], text: str) -> None:
+    assert describe_gpus(use) == text
+    assert Progress({}, {}, gpu_use=lambda: use).summary().endswith(text)
+    assert ("GPU" in Progress({}, {}, gpu_use=lambda: use).summary()) == bool(use)
 
 
 def test_an_error_of_the_cluster_does_not_end_the_run() -> None:
@@ -237,8 +240,6 @@ def test_an_error_of_the_cluster_does_not_end_the_run() -> None:
 
 
 def test_use_is_rays_bookkeeping() -> None:
-    import time
-
     @ray.remote(num_cpus=1, num_gpus=0.25)
     class Trial:
         def ready(self) -> bool:
@@ -246,13 +247,9 @@ def test_use_is_rays_bookkeeping() -> None:
 
     ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     try:
-        (address,) = gpu_use()
-        assert gpu_use() == {address: (0.0, 1.0)}
+        wait_for(lambda: [*gpu_use().values()] == [(0.0, 1.0)], seconds=20)  # Ray's figures lag a little behind
         trial = Trial.remote()
         assert ray.get(trial.ready.remote())
-        deadline = time.monotonic() + 20  # Ray's figures lag a little behind
-        while gpu_use() != {address: (0.25, 1.0)}:
-            assert time.monotonic() < deadline, gpu_use()
-            time.sleep(0.1)
+        wait_for(lambda: [*gpu_use().values()] == [(0.25, 1.0)], seconds=20)
     finally:
         ray.shutdown()

@@ -20,6 +20,7 @@ from study.tuning import trackers
 from study.tuning.settings import TrackerError
 from study.tuning.trackers import MAX_ERRORS, PROJECT, Trackers
 from tests.cluster.scripts import run_script
+from tests.stored import results_in
 from tests.trials.small import planned, tensors, trial
 
 PLANNED = planned(trial(epochs=3))
@@ -35,13 +36,6 @@ def epoch(number: int, loss: float | None = None) -> dict[str, Any]:
     loss = 1 / number if loss is None else loss
     report = {"epoch": number, "lr": 0.1, "train_loss": loss, "val_acc": 0.5, "resumed_at": 0, "epochs": 3}
     return {**report, "training_iteration": 7, "pid": 4, "done": False}
-
-
-def results_in(folder: Path) -> Results:
-    results = Results(folder / "results")
-    results.create()
-    results.write_study({"id": "study"})
-    return results
 
 
 class Spy:
@@ -70,7 +64,7 @@ class Spy:
 
 @pytest.fixture
 def results(tmp_path: Path) -> Results:
-    return results_in(tmp_path)
+    return results_in(tmp_path / "results", study={"id": "study"})
 
 
 def spied(spy: Spy, results: Results, monkeypatch: pytest.MonkeyPatch) -> Trackers:
@@ -340,6 +334,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_a_study_outlives_trackers_that_raise_while_another_writes(tmp_path: Path) -> None:
     board = tmp_path / "board"
     arguments = [

@@ -13,7 +13,8 @@ import torch
 from study.tuning import trainable
 from study.tuning.settings import RunSettings
 from study.tuning.trainable import OUT_OF_GPU_MEMORY, REPORT_SECONDS, run_trial, throttled
-from tests.trials.small import planned, results_in
+from tests.stored import results_in
+from tests.trials.small import planned
 
 
 def test_epochs_and_probes_are_reported_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,8 @@ from study.tuning.settings import RunSettings
 from study.tuning.trackers import Trackers
 from study.tuning.tuner import MAX_FAILURES, next_round
 from tests.cluster.scripts import run_script
-from tests.trials.small import planned, results_in, trial
+from tests.stored import results_in
+from tests.trials.small import planned, trial
 from tests.tuning.faults import DIES, FILLS_MEMORY, HANGS, RAISES
 
 SCRIPT = """
@@ -135,6 +136,7 @@ from dataclasses import replace
 import search_spaces
 from search_spaces.space import Curve, Space
 from study.run import main
+from tests.stored import results_in
 from tests.trials.small import trial
 
 def family(learning_rate):
@@ -211,11 +213,8 @@ def test_trials_too_many_for_their_machine_run_fewer_at_once() -> None:
     assert set(at_once_counts) == {None, SLOTS // 4}  # none had to run alone
 
 
-def test_a_crash_before_any_trial_started_does_not_change_how_many_run() -> None:
-    assert next_round(["a", "b"], {"a": 3, "b": 3}, {}, 7) == (["a", "b"], 7)
-
-
-def test_trials_with_the_fewest_crashes_come_first() -> None:
+def test_trials_with_the_fewest_crashes_come_first_as_many_as_before_where_none_has_started() -> None:
     assert next_round(["a", "b"], {"a": 0, "b": 0}, {}, 7) == (["a", "b"], 7)
+    assert next_round(["a", "b"], {"a": 3, "b": 3}, {}, 7) == (["a", "b"], 7)
     assert next_round(["a", "b"], {"a": 1, "b": 0}, {"a": 1}) == (["b"], None)
     assert next_round(["a", "b"], {"a": 1, "b": 1}, {"a": 2, "b": 2}, 7) == (["a", "b"], 1)

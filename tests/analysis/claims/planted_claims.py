@@ -14,7 +14,7 @@ from analysis.claims.claim import Verdict
 from analysis.claims.curves import Evidence, Setting, curve_codes
 from analysis.tables.table import CURVE, StudyTable, from_rows
 from study.results.schema import Row
-from tests.analysis.synthetic import flat, line
+from tests.analysis.synthetic import Curve, curve_rows, flat, line
 
 SIZES = (16, 32, 64, 128, 256, 512, 1024)
 
@@ -42,6 +42,22 @@ def regimes(lr: list[Row], lr_bs: list[Row]) -> list[Row]:
     return [*lr, *(row for row in lr_bs if row["batch_size"] != 64)]
 
 
+def momentum_gains(lr: float, lr_bs: float, **both: Any) -> list[Row]:
+    """Momentum .9 raises everything by these shares under each regime (lambda1 by 20 times as many doublings)."""
+
+    def curves(gain: float) -> dict[str, Curve]:
+        levels = {"clean": 0.8 + gain, "fgsm": 0.4 + gain, "pgd": 0.3 + gain, "log2_lambda1": 3.0 + 20 * gain}
+        return {name: flat(level) for name, level in levels.items()}
+
+    rows: list[Row] = []
+    for k, (momentum, share) in enumerate(((0.0, 0.0), (0.9, 1.0))):
+        rows += regimes(
+            curve_rows(regime="lr", momentum=momentum, rng=rng(k), **curves(share * lr), **both),
+            curve_rows(regime="lr_bs", momentum=momentum, rng=rng(9 + k), **curves(share * lr_bs), **both),
+        )
+    return rows
+
+
 def rng(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
@@ -51,4 +67,4 @@ def attacked_on(rows: Iterable[Row], loss: str, **changes: Any) -> list[Row]:
     return [row | {"attacks": [a | changes if a["loss"] == loss else a for a in row["attacks"] or ()]} for row in rows]
 
 
-FALLS, RISES, FLAT = line(0.99, -0.01), line(0.90, +0.01), flat(0.97)
+FALLS, RISES = line(0.99, -0.01), line(0.90, +0.01)

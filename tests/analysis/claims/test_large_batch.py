@@ -1,4 +1,4 @@
-"""Claims C1 to C7 and C11 where the truth was planted: yes, no, undecidable, floor, diverged, one seed only."""
+"""Claims C1 to C7 and C11 on their floors, where networks diverged, and at other protocols."""
 
 from __future__ import annotations
 
@@ -12,24 +12,13 @@ from analysis.statistics.estimates import ALONG_BATCH_SIZES
 from search_spaces import Trial
 from search_spaces.large_batch import BATCH_SIZES, NATURAL
 from study.results.schema import Row
-from tests.analysis.claims.planted_claims import attacked_on, judge, rng
-from tests.analysis.large_batch import changed, falling, level, to_the_loss
+from tests.analysis.claims.planted_claims import judge, rng
+from tests.analysis.large_batch import changed, to_the_loss
 from tests.analysis.synthetic import Curve, flat, line
-
-
-def rising(attack: str, doublings: float) -> float:
-    return 0.2 + 0.04 * doublings
 
 
 class TestCurvature:
     """C1 lambda1, C2 each of the top 20, C11 test above training curvature."""
-
-    @pytest.mark.parametrize("claim", ["C1", "C2"])
-    @pytest.mark.parametrize(
-        ("planted", "verdict"), [(line(1, 0.8), "supported"), (line(5, -0.8), "refuted"), (flat(3.0), "refuted")]
-    )
-    def test_planted(self, claim: str, planted: Curve, verdict: str) -> None:
-        assert judge(claim, to_the_loss(log2_lambda1=planted)).verdict == verdict
 
     def test_c1_asks_for_both_splits(self) -> None:
         falls_on_test = to_the_loss(log2_ratio=line(6.0, -1.6))
@@ -37,9 +26,8 @@ class TestCurvature:
         assert found.verdict == "refuted"
         assert "test set" in found.reason
 
-    @pytest.mark.parametrize("claim", ["C1", "C2", "C3", "C4", "C5"])
-    def test_one_seed_is_not_run_and_a_diverged_curve_is_inconclusive(self, claim: str) -> None:
-        assert judge(claim, to_the_loss(seeds=(0,))).verdict == "not run"
+    @pytest.mark.parametrize("claim", ["C3", "C4", "C5"])
+    def test_a_curve_that_mostly_diverged_is_undecided(self, claim: str) -> None:
         assert judge(claim, to_the_loss(diverged=(256, 512, 1024, 2048))).verdict == "inconclusive"
 
     def test_eigenvalues_without_a_place_on_a_log_axis_are_left_out_and_counted(self) -> None:
@@ -60,32 +48,14 @@ class TestCurvature:
         verdicts = {s.measure: s.verdict for s in judge("C2", rows).strata if s.model == "m1"}
         assert (verdicts["eigenvalue 10"], verdicts["eigenvalue 11"]) == ("supported", "inconclusive")
 
-    @pytest.mark.parametrize(("ratio", "verdict"), [(2.0, "supported"), (-2.0, "refuted"), (0.0, "refuted")])
-    def test_c11(self, ratio: float, verdict: str) -> None:
-        assert judge("C11", to_the_loss(log2_ratio=flat(ratio))).verdict == verdict
-
     def test_c11_looks_at_large_batches_alone(self) -> None:
         small_only: Curve = lambda doublings: 3.0 if doublings < 5 else 0.0  # noqa: E731
         assert judge("C11", to_the_loss(log2_ratio=small_only)).verdict == "refuted"
         assert judge("C11", to_the_loss(batch_sizes=(16, 32, 64, 128, 256))).verdict == "not run"
-        assert judge("C11", to_the_loss(diverged=(512, 1024, 2048))).verdict == "inconclusive"
 
 
 class TestPeak:
     """C3: clean accuracy falls beyond some batch size."""
-
-    @pytest.mark.parametrize(
-        ("clean", "verdict"),
-        [
-            (lambda d: 0.98 - 0.02 * abs(d - 3), "supported"),
-            (line(0.99, -0.02), "supported"),
-            (line(0.80, 0.02), "refuted"),
-            (flat(0.98), "refuted"),
-        ],
-        ids=["peak within", "falls from the start", "rises", "flat"],
-    )
-    def test_planted(self, clean: Curve, verdict: str) -> None:
-        assert judge("C3", to_the_loss(dataset="cifar10", model="c1", clean=clean)).verdict == verdict
 
     def test_the_papers_own_fall_is_not_too_small_to_count(self) -> None:
         """Table 7 loses .2 points where delta is .5: M1 could only refute the claim, its own numbers too."""
@@ -93,17 +63,9 @@ class TestPeak:
         assert judge("C3", to_the_loss(clean=clean, noise=0.0006)).verdict == "supported"
         assert judge("C3", to_the_loss(clean=flat(0.99), noise=0.0006)).verdict == "inconclusive"
 
-    def test_noise_is_inconclusive_and_the_untrained_are_left_out(self) -> None:
-        assert judge("C3", to_the_loss(clean=line(0.8, -0.01), noise=0.2)).verdict == "inconclusive"
-        assert judge("C3", to_the_loss(clean=flat(0.1))).verdict == "inconclusive"
-
 
 class TestAttacks:
     """C4 FGSM falls at every epsilon, C7 FGSM-10 concludes the same."""
-
-    @pytest.mark.parametrize(("accuracy", "verdict"), [(falling, "supported"), (rising, "refuted"), (level, "refuted")])
-    def test_c4(self, accuracy: Any, verdict: str) -> None:
-        assert judge("C4", to_the_loss(accuracy=accuracy)).verdict == verdict
 
     def test_c4_is_universal_over_epsilons(self) -> None:
         rows = to_the_loss()
@@ -127,13 +89,6 @@ class TestAttacks:
         assert found.verdict == "inconclusive"
         assert "at its floor" in found.reason
 
-    def test_c7(self) -> None:
-        assert judge("C7", to_the_loss()).verdict == "supported"
-        apart = to_the_loss(accuracy=lambda attack, d: falling(attack, d) if attack == "fgsm" else rising(attack, d))
-        assert judge("C7", apart).verdict == "refuted"
-        assert judge("C7", to_the_loss(noise=0.3)).verdict == "inconclusive"
-        assert judge("C7", to_the_loss(seeds=(0,))).verdict == "not run"
-
     def test_c7_where_the_attacks_have_other_numbers_of_seeds(self) -> None:
         """Each attack was a place of its own, and nothing was left to agree."""
         rows = to_the_loss(seeds=(0, 1, 2, 3))
@@ -143,21 +98,9 @@ class TestAttacks:
         assert found.verdict == "supported"
         assert {s.measure for s in found.strata} == {"fgsm and fgsm10"}
 
-    def test_the_stable_loss_is_judged_apart(self) -> None:
-        rows = to_the_loss()
-        blind = attacked_on(rows, "ce", zero_grad_fraction=0.5)
-        assert judge("C4", blind).verdict == "inconclusive"
-        assert judge("C4", blind, "stable").verdict == "supported"
-
 
 class TestAssociation:
     """C5 lambda1 against adversarial accuracy, C6 the input's curvature and gradient."""
-
-    def test_c5(self) -> None:
-        assert judge("C5", to_the_loss()).verdict == "supported"
-        assert judge("C5", to_the_loss(log2_lambda1=line(6, -0.8))).verdict == "refuted"
-        zigzag: Curve = lambda d: float(round(d) % 2)  # noqa: E731
-        assert judge("C5", to_the_loss(log2_lambda1=zigzag)).verdict == "inconclusive"
 
     @staticmethod
     def inputs(*pattern: float, **planted: Any) -> list[Row]:
@@ -222,9 +165,6 @@ class TestProtocol:
     def test_networks_trained_for_a_number_of_epochs_are_another_study(self) -> None:
         assert judge("C1", changed(to_the_loss(), target_loss=None)).verdict == "not run"
 
-    def test_fewer_images_are_named(self) -> None:
-        assert "2,000 instead of 60,000 training images" in judge("C1", to_the_loss(train_size=2000)).protocol
-
     def test_readings_of_m1_that_disagree_leave_the_claim_open(self) -> None:
         def both(lenet: Curve) -> list[Row]:
             return to_the_loss() + to_the_loss(model="m1_lenet", log2_lambda1=lenet, rng=rng(2))
@@ -233,12 +173,6 @@ class TestProtocol:
         found = judge("C1", both(line(5, -0.8)))
         assert found.verdict == "inconclusive"
         assert "Two readings of a network disagree (as m1: supported; as m1_lenet: refuted)" in found.reason
-
-
-def test_every_claim_names_its_section_and_its_figures_or_tables() -> None:
-    mine = [claim for name, claim in CLAIMS.items() if name.startswith("C")]
-    assert all("Yao" in c.source.paper and c.source.section and c.source.figures for c in mine)
-    assert {c.name for c in mine if None not in c.losses} == {"C4", "C5", "C6", "C7", "C8", "C10", "C14", "C15"}
 
 
 @pytest.mark.parametrize("claim", ["C1", "C4", "C5"])

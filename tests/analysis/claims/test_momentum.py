@@ -9,7 +9,7 @@ import pytest
 
 from search_spaces.natural_training import MOMENTA, STUDIES
 from study.results.schema import Row
-from tests.analysis.claims.planted_claims import SIZES, judge, regimes, rng
+from tests.analysis.claims.planted_claims import SIZES, judge, momentum_gains, regimes, rng
 from tests.analysis.synthetic import Curve, curve_rows, flat
 
 NETWORKS = tuple((study.dataset, study.model) for study in STUDIES if study.dataset != "fashion-mnist")
@@ -25,22 +25,9 @@ class TestMomentum:
         more = curve_rows(regime=regime, momentum=0.9, rng=rng(seed + 1), **gained, **both)
         return none + more
 
-    @pytest.mark.parametrize(
-        ("claim", "measure", "level", "gain"),
-        [("A10", "clean", 0.90, 0.05), ("A12", "log2_lambda1", 4.0, -2.0)],
-    )
-    def test_a10_and_a12(self, claim: str, measure: str, level: float, gain: float) -> None:
-        def reached(change: float, **both: Any) -> str:
-            return judge(
-                claim, self.pair("lr", {measure: flat(level)}, {measure: flat(level + change)}, **both)
-            ).verdict
-
-        assert reached(gain) == "supported"
-        assert reached(-gain) == "refuted"
-        assert reached(0.0) == "refuted"
-        assert reached(gain / 2, noise=0.6, lambda_noise=12.0) == "inconclusive"
-        assert reached(gain, seeds=(0,)) == "not run"
-        assert reached(gain, diverged=SIZES[3:]) == "inconclusive"
+    @pytest.mark.parametrize("claim", ["A10", "A12"])
+    def test_a_pair_that_mostly_diverged_is_undecided(self, claim: str) -> None:
+        assert judge(claim, self.pair("lr", {}, {}, diverged=SIZES[3:])).verdict == "inconclusive"
 
     def test_a11_pgd_of_other_steps_on_the_same_networks_adds_no_sample(self) -> None:
         rows = self.pair("lr", {"pgd": flat(0.3)}, {"pgd": flat(0.35)})
@@ -75,38 +62,10 @@ class TestMomentum:
     def test_a13_with_one_seed_is_not_run(self) -> None:
         assert judge("A13", self.pair("lr_bs", {}, {}, seeds=(0,))).verdict == "not run"
 
-    @staticmethod
-    def gains(lr: float, lr_bs: float, **both: Any) -> list[Row]:
-        """Momentum raises everything by these shares under each regime (lambda1 by 20 times as many
-        doublings).
-        """
-
-        def curves(gain: float) -> dict[str, Curve]:
-            levels = {"clean": 0.8, "fgsm": 0.4, "pgd": 0.3}
-            return {name: flat(level + gain) for name, level in levels.items()} | {
-                "log2_lambda1": flat(3.0 + 20 * gain)
-            }
-
-        rows: list[Row] = []
-        for k, (momentum, share) in enumerate(((0.0, 0.0), (0.9, 1.0))):
-            rows += regimes(
-                curve_rows(regime="lr", momentum=momentum, rng=rng(k), **curves(share * lr), **both),
-                curve_rows(regime="lr_bs", momentum=momentum, rng=rng(9 + k), **curves(share * lr_bs), **both),
-            )
-        return rows
-
-    @pytest.mark.parametrize(
-        ("lr", "lr_bs", "verdict"),
-        [(0.1, 0.0, "supported"), (-0.1, 0.0, "supported"), (0.0, 0.1, "refuted"), (0.1, -0.1, "refuted")],
-    )
-    def test_a14(self, lr: float, lr_bs: float, verdict: str) -> None:
-        assert judge("A14", self.gains(lr, lr_bs)).verdict == verdict
-
-    def test_a14_noise_one_seed_and_the_shared_run(self) -> None:
-        assert judge("A14", self.gains(0.05, 0.0, noise=0.2, lambda_noise=2.0)).verdict == "inconclusive"
-        assert judge("A14", self.gains(0.1, 0.0, seeds=(0,))).verdict == "not run"
-        without = [row for row in self.gains(0.1, 0.0) if row["batch_size"] != 64]
-        assert judge("A14", without).shown.effect == judge("A14", self.gains(0.1, 0.0)).shown.effect
+    def test_a14_leaves_out_the_run_that_both_regimes_share(self) -> None:
+        rows = momentum_gains(0.1, 0.0)
+        without = [row for row in rows if row["batch_size"] != 64]
+        assert judge("A14", without).shown.effect == judge("A14", rows).shown.effect
 
     def test_a14_effects_of_opposite_sign_do_not_cancel(self) -> None:
         """Under LR momentum gains 20 points at batch 16 and loses 20 at 1024, under LR/BS it gains 5 everywhere. By
@@ -182,9 +141,3 @@ class TestMomentum:
             return judge("A15", rows).verdict
 
         assert (reached(0.0), reached(0.05)) == ("supported", "refuted")
-
-    def test_a15(self) -> None:
-        same: dict[str, Curve] = {"clean": flat(0.98)}
-        assert judge("A15", self.pair("lr_bs", same, same)).verdict == "supported"
-        more: dict[str, Curve] = {"clean": flat(0.98), "fgsm": flat(0.6)}
-        assert judge("A15", self.pair("lr_bs", same, more)).verdict == "refuted"

@@ -16,9 +16,9 @@ import pytest
 from analysis import claims
 from analysis.report import write_report
 from search_spaces.smoke import BATCH_SIZES, DIGITS
-from study.results.folder import Results
 from study.results.schema import Row
 from tests.analysis.synthetic import curve_rows, row
+from tests.stored import results_in
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "your_own_claim.md"
 
@@ -60,11 +60,7 @@ def digits(clean_slope: float) -> list[Row]:
 
 def report(folder: Path, rows: list[Row]) -> tuple[pd.Series, str]:
     """K1's row of claims.csv, and the page."""
-    results = Results(folder / "results")
-    results.create()
-    for one in rows:
-        results.write_row(one)
-    page, _ = write_report(results.location)
+    page, _ = write_report(results_in(folder / "results", rows).location)
     found = pd.read_csv(page.parent / "claims.csv")
     return found[found["claim"] == "K1"].iloc[0], page.read_text(encoding="utf-8")
 

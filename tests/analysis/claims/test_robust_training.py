@@ -1,14 +1,11 @@
-"""Claims C8 to C10, C12 and C13 where the truth was planted: yes, no, undecidable, floor, diverged, one seed only."""
+"""Claims C8 to C10, C12 and C13 on their floors, where networks diverged, and of a part of the networks."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 
-from analysis.statistics.estimates import AT_ONE_SIZE, Sample
-from analysis.statistics.sample_tests import contrast
 from search_spaces.large_batch import METHODS
 from tests.analysis.claims.planted_claims import attacked_on, judge, rng
 from tests.analysis.large_batch import changed, robust, to_the_loss
@@ -17,24 +14,13 @@ C3: dict[str, Any] = {"dataset": "cifar10", "model": "c3"}
 WEAKER = {"fhsm": 0.9, "l2hess": 0.9}
 
 
+@pytest.mark.parametrize("claim", ["C8", "C12"])
+def test_children_that_diverged_decide_nothing(claim: str) -> None:
+    assert judge(claim, robust(status="diverged")).verdict == "inconclusive"
+
+
 class TestAdversarialTraining:
     """C8 helps against every attack and costs clean accuracy, C9 lowers the spectrum."""
-
-    @pytest.mark.parametrize(
-        ("planted", "verdict"),
-        [
-            ({}, "supported"),
-            ({"transferred": {"l2grad": 0.1}}, "refuted"),
-            ({"transferred": dict.fromkeys(METHODS, 0.3)}, "refuted"),
-            ({"clean": (0.97, 0.99), "noise": 0.0005}, "refuted"),
-            ({"noise": 0.3}, "inconclusive"),
-            ({"seeds": (0,)}, "not run"),
-            ({"status": "diverged"}, "inconclusive"),
-        ],
-        ids=["helps", "worse against one", "no better", "clean rises", "noise", "one seed", "diverged"],
-    )
-    def test_c8(self, planted: dict[str, Any], verdict: str) -> None:
-        assert judge("C8", robust(**planted)).verdict == verdict
 
     def test_c8_is_judged_at_the_papers_epsilon_where_larger_ones_were_asked_too(self) -> None:
         rows = robust()
@@ -73,20 +59,6 @@ class TestAdversarialTraining:
     def test_a_child_whose_parent_is_missing_decides_nothing(self) -> None:
         assert judge("C8", [row for row in robust() if row["parent"] is not None]).verdict == "not run"
 
-    @pytest.mark.parametrize(
-        ("planted", "verdict"),
-        [
-            ({}, "supported"),
-            ({"log2_lambda1": (2.0, 6.0)}, "refuted"),
-            ({"log2_lambda1": (3.0, 3.0)}, "refuted"),
-            ({"seeds": (0, 1)}, "not run"),
-            ({"status": "diverged"}, "inconclusive"),
-        ],
-        ids=["lower", "higher", "equal", "two seeds", "diverged"],
-    )
-    def test_c9(self, planted: dict[str, Any], verdict: str) -> None:
-        assert judge("C9", robust(**planted)).verdict == verdict
-
     def test_c9_is_about_each_of_the_20_eigenvalues(self) -> None:
         """Before, only the first counted; the paper speaks of the spectrum."""
         rows = robust()
@@ -111,18 +83,6 @@ class TestAdversarialTraining:
         assert "eigenvalue 20: eigenvalue not positive" in found.reason
 
     def test_seeds_that_agree_to_the_last_digit_are_not_exact(self) -> None:
-        """One image more of 10,000 in each of three seeds had a standard error of 0, and p = 0."""
-        change, exact = (
-            contrast(
-                Sample.of(np.ones(3), range(3), np.full(3, 0.01), np.full(3, 1e-4), rounding=rounding),
-                claimed=1,
-                delta=0.0,
-                reach=AT_ONE_SIZE,
-            )
-            for rounding in (0.01, 0.0)
-        )
-        assert (exact.verdict, exact.p_supported) == ("supported", 0.0)
-        assert change.p_supported > 0.01
         strata = judge("C8", robust(noise=0.0)).strata
         found = next(s for s in strata if s.measure == "clean" and s.verdict != "not run")
         assert found.high - found.low > 0
@@ -135,20 +95,6 @@ class TestAdversarialTraining:
 
 class TestSecondOrder:
     """C10: weaker than the first-order attack of the same norm, on CIFAR-10."""
-
-    def test_planted(self) -> None:
-        found = judge("C10", robust(**C3, original={"fhsm": 0.5, "l2hess": 0.5}, transferred=WEAKER))
-        assert found.verdict == "supported"
-        assert "6 of 6 settings" in found.reason
-
-    def test_stronger_ones_refute_it(self) -> None:
-        stronger = {"fhsm": 0.1, "l2hess": 0.1}
-        assert judge("C10", robust(**C3, original=stronger, transferred=stronger)).verdict == "refuted"
-
-    def test_half_of_them_or_one_seed_do_not_decide(self) -> None:
-        half = {"fhsm": 0.9, "l2hess": 0.1}
-        assert judge("C10", robust(**C3, original=half, transferred=half)).verdict == "inconclusive"
-        assert judge("C10", robust(**C3, transferred=WEAKER, seeds=(0,))).verdict == "not run"
 
     def test_mnist_is_not_asked(self) -> None:
         assert judge("C10", robust(transferred=WEAKER)).verdict == "not run"
@@ -184,21 +130,6 @@ class TestSecondOrder:
 
 class TestSpectra:
     """C12: positive on the whole training set, of both signs on single samples."""
-
-    @pytest.mark.parametrize(
-        ("planted", "verdict"),
-        [
-            ({"seeds": range(6)}, "supported"),
-            ({}, "inconclusive"),
-            ({"whole": (5.0, 1.0, *[0.1] * 17, -2.0)}, "refuted"),
-            ({"single": (5.0, *[1.0] * 19), "seeds": range(9)}, "refuted"),  # of seven strata
-            ({"seeds": (0,)}, "not run"),
-            ({"status": "diverged"}, "inconclusive"),
-        ],
-        ids=["as said", "three seeds", "a saddle", "positive samples", "one seed", "diverged"],
-    )
-    def test_c12(self, planted: dict[str, Any], verdict: str) -> None:
-        assert judge("C12", robust(**planted)).verdict == verdict
 
     def test_the_single_samples_of_a_seed_are_one_observation(self) -> None:
         """The same networks see both: three seeds were tested as six images, with p = .03."""

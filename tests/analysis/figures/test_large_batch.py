@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import vl_convert
 
-from analysis.figures import Figure
 from analysis.figures.figure import DATA
 from analysis.figures.landscapes import SURFACES
 from analysis.figures.large_batch import LANDSCAPES
 from analysis.tables.table import StudyTable, from_rows, load
 from search_spaces import Request, plan
 from study.results.folder import Results
+from tests.analysis.figures.drawn import draws
 from tests.analysis.large_batch import robust, to_the_loss, with_landscapes
+from tests.stored import results_in
 
 
 @pytest.fixture(scope="module")
@@ -23,19 +23,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> StudyTable:
     rows = to_the_loss(seeds=(1, 2), batch_sizes=(64, 256), unreached=(256,)) + robust(seeds=(0,), methods=("fgsm",))
     rows[0]["spectra"][0] |= {"converged_each": [True] * 19 + [False], "residuals": [1e-5] * 19 + [0.3]}
     rows, arrays = with_landscapes(rows, points=11)
-    results = Results(tmp_path_factory.mktemp("figures") / "results")
-    results.create()
-    for row in rows:
-        results.write_row(row)
-    for trial_id, named in arrays.items():
-        results.write_arrays(trial_id, named)
-    return load(results.location)
-
-
-def draws(figure: Figure) -> str:
-    figure.chart.to_dict(validate=True)
-    svg: str = vl_convert.vegalite_to_svg(figure.export_spec(), vl_version="6.4")
-    return svg
+    return load(results_in(tmp_path_factory.mktemp("figures") / "results", rows, arrays=arrays).location)
 
 
 def test_the_papers_figures_are_thirteen_and_have_commands_that_plan_something() -> None:
@@ -127,11 +115,7 @@ def test_figure_10_goes_from_m_ori_to_the_robust_network(study: StudyTable) -> N
 
 def test_lines_that_are_not_positive_leave_a_gap_on_the_log_axis(tmp_path: Path) -> None:
     rows, arrays = with_landscapes(to_the_loss(seeds=(0,), batch_sizes=(64,)), points=11)
-    results = Results(tmp_path / "results")
-    results.create()
-    results.write_row(rows[0])
-    (trial_id,) = arrays
-    arrays[trial_id]["line_train_60000_losses"][[0, 3]] = [np.inf, 0.0]
-    results.write_arrays(trial_id, arrays[trial_id])
-    (figure,) = LANDSCAPES["C-6"](load(results.location))
+    (stored,) = arrays.values()
+    stored["line_train_60000_losses"][[0, 3]] = [np.inf, 0.0]
+    (figure,) = LANDSCAPES["C-6"](load(results_in(tmp_path / "results", rows, arrays=arrays).location))
     assert [r["loss"] is None for r in figure.data[DATA][:4]] == [True, False, False, True]

@@ -14,9 +14,9 @@ from analysis.output.page.sharpness import said
 from analysis.tables.measures import SHARPNESS, sharpness
 from analysis.tables.table import StudyTable, from_rows, load
 from search_spaces import Trial
-from study.results.folder import Results
 from study.results.schema import Row
 from tests.analysis.synthetic import row
+from tests.stored import results_in
 
 TRIAL = Trial(
     dataset="mnist", model="m1_8", learning_rate=0.1, batch_size=32, epochs=8, momentum=0.9,
@@ -76,10 +76,7 @@ def test_every_measure_is_one_number_a_network(table: StudyTable) -> None:
 
 
 def test_only_tracked_epochs_are_in_the_table_of_a_folder(table: StudyTable, tmp_path: Path) -> None:
-    results = Results(tmp_path)
-    results.create()
-    for one in rows():
-        results.write_row(one)
+    results_in(tmp_path, rows())
     for of in (table, load(tmp_path)):
         assert sorted(set(of.tracked["epoch"])) == [1, 4, 8] and len(of.tracked) == 12
 

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.analysis.output.browser import CHROMIUM, NO_CHROMIUM, Browser, Page
+from tests.analysis.output.browser import Browser, Page
 from tests.analysis.output.whole_page import OTHER_EPSILON, natural_rows, write_page
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
 
 TALL = 60_000
 """A window in which the whole page is near, so that every chart is drawn."""
@@ -19,12 +17,6 @@ TALL = 60_000
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_page(tmp_path_factory.mktemp("report"))
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser(tmp_path_factory.mktemp("chromium")) as running:
-        yield running
 
 
 @pytest.fixture
@@ -169,24 +161,6 @@ def test_the_keyboard_walks_through_the_marks_of_a_chart(page: Page) -> None:
     assert page.run("document.querySelector('.pinned').hidden")
 
 
-def test_every_control_is_reached_by_tab_with_a_visible_focus(page: Page) -> None:
-    shown = "[...document.querySelectorAll('button, select, summary, a, .frame')].filter((e) => e.checkVisibility())"
-    wanted = page.run(f"{shown}.length")
-    page.run(f"{shown}[0].focus()")  # the window is scrolled, and Tab would begin there
-    reached = 1
-    for _ in range(wanted + 60):
-        page.press("Tab")
-        outline = page.run(
-            "document.activeElement.matches('button, select, summary, a, .frame')"
-            " ? getComputedStyle(document.activeElement).outlineStyle : ''"
-        )
-        assert outline in ("solid", "")
-        reached += outline == "solid"
-        if page.run(f"document.activeElement === {shown}.at(-1)"):
-            break
-    assert reached >= wanted
-
-
 def test_a_legend_entry_fades_its_curve_in_all_charts_of_its_group(page: Page) -> None:
     entry = f"{STUDY}.querySelector('.legend button')"
     page.run(f"{entry}.focus()")
@@ -266,16 +240,6 @@ def test_nothing_is_wider_than_a_phone(browser: Browser, report: Path) -> None:
     draw_all(page)
     page.resize(390, 844)
     assert page.run("document.documentElement.scrollWidth") <= 390
-
-
-def test_what_is_wider_than_its_box_says_that_it_scrolls(browser: Browser, report: Path) -> None:
-    page = browser.open(report, width=390, height=844)
-    box = "document.querySelector('#published .scroll')"
-    page.until(f"{box}.previousElementSibling.matches('.sideways')")
-    assert page.run(f"{box}.scrollWidth > {box}.clientWidth")
-    wide = browser.open(report)
-    narrow = "document.querySelector('#downloads')"
-    assert wide.run(f"{narrow}.querySelectorAll('.sideways').length") == 0
 
 
 def test_what_was_not_run_is_left_out_on_paper(page: Page) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 from analysis.findings import find
 from analysis.output.page import render
 from analysis.tables.table import load
-from study.results.folder import Results
 from tests.analysis.large_batch import robust, to_the_loss, with_landscapes
 from tests.analysis.synthetic import curve_rows, line
+from tests.stored import results_in
 
 OTHER_EPSILON = 8 / 255
 
@@ -33,12 +33,7 @@ def write_page(folder: Path) -> Path:
     """The page of `natural_rows` and of a few networks of paper C with their landscapes."""
     networks = to_the_loss(seeds=(1,), batch_sizes=(64, 256)) + robust(seeds=(0,), methods=("fgsm",))
     rows, arrays = with_landscapes(networks, points=7)
-    results = Results(folder / "results")
-    results.create()
-    for row in [*natural_rows(), *rows]:
-        results.write_row(row)
-    for trial_id, named in arrays.items():
-        results.write_arrays(trial_id, named)
+    results = results_in(folder / "results", [*natural_rows(), *rows], arrays=arrays)
     page = folder / "report.html"
     page.write_text(render(find(load(results.location)), ["claims.csv"]), encoding="utf-8")
     return page

@@ -271,16 +271,6 @@ def test_everything_is_tidy_and_in_one_frame(opposed: CorrelationReport) -> None
     assert (known["low"] <= known["estimate"] + 1e-12).all() and (known["estimate"] <= known["high"] + 1e-12).all()
 
 
-def test_a_row_twice_is_no_replicate() -> None:
-    found = correlation_report(from_rows(s.curve_rows(seeds=(0, 1)) * 2))
-    assert along(found)["note"].str.startswith("undecidable").all()
-
-
-def test_an_empty_folder_gives_empty_frames() -> None:
-    found = correlation_report(from_rows([]))
-    assert len(found.correlations) == 0 and tuple(found.correlations.columns) == COLUMNS
-
-
 def test_networks_trained_against_two_epsilons_are_never_paired() -> None:
     rows = [
         row

@@ -227,9 +227,3 @@ def test_a_copied_curve_leaves_every_q_value_where_it_was() -> None:
     assert len(once) > 0
     assert twice["q"].to_numpy() == pytest.approx(once["q"].to_numpy(), nan_ok=True)
     assert twice["label"].tolist() == once["label"].tolist()
-
-
-def test_an_empty_folder_gives_an_empty_report() -> None:
-    found = report([])
-    assert found.found.empty and found.families.empty
-    assert found.summary() == "no testable pair"

@@ -34,12 +34,6 @@ def test_a_planted_difference_is_found(gain: float, noise: float, verdict: str) 
     assert contrast(difference, claimed=1, delta=3.0).verdict == verdict
 
 
-@pytest.mark.parametrize("seeds", [1, 2])
-def test_too_few_pairs_are_not_run(seeds: int) -> None:
-    difference = paired_difference(arm(40.0, seeds=seeds), arm(50.0, seeds=seeds))
-    assert contrast(difference, claimed=1, delta=3.0).verdict == "not run"
-
-
 def test_arms_without_a_common_batch_size_are_not_run() -> None:
     other = arm(50.0)
     shifted = Sample.of(other.batch_size + 1, other.seed, other.value)

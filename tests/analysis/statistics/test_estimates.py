@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.statistics.estimates import LinearContrast, Sample, cell_means, directional, mean_by_seed
+from analysis.statistics.estimates import Finding, LinearContrast, Sample, cell_means, directional, mean_by_seed
+from analysis.statistics.sample_tests import contrast, flat, no_fall, trend
 
 SIZES = (16, 32, 64, 128, 256)
 
@@ -36,6 +40,12 @@ def test_less_is_not_run(sizes: tuple[int, ...], seeds: int) -> None:
     short = Sample.of(batch, [s for _ in sizes for s in range(seeds)], np.ones(len(batch))).shortfall()
     assert short is not None
     assert short.verdict == "not run"
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("decide", [partial(trend, claimed=1), partial(contrast, claimed=1), flat, no_fall])
+def test_no_test_runs_on_too_few_seeds(decide: Callable[..., Finding], seeds: int) -> None:
+    assert decide(sample({b: [1.0, 2.0][:seeds] for b in SIZES}), delta=3.0).verdict == "not run"
 
 
 def test_runs_that_diverged_make_it_inconclusive_rather_than_not_run() -> None:

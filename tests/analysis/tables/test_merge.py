@@ -22,6 +22,8 @@ from study.results.packed import read_packed
 from study.results.schema import HEADLINE as HEADLINE_FIELDS
 from study.results.schema import PROBES, Row
 from tests.analysis.synthetic import curve_rows, row, trial
+from tests.commands import refused
+from tests.stored import results_in
 
 EXAMPLE = Path(__file__).parents[3] / "docs/example/rows.parquet"
 HEADLINE = tuple(field.name for field in HEADLINE_FIELDS)
@@ -29,11 +31,7 @@ FRAMES = ("trials", "points", "attacks", "transfers", "spectra", "landscapes")
 
 
 def written(folder: str | Path, rows: Sequence[Row]) -> str:
-    store = Results(folder)
-    store.create()
-    for one in rows:
-        store.write_row(one)
-    return store.location
+    return results_in(folder, rows).location
 
 
 @pytest.fixture(scope="module")
@@ -246,9 +244,6 @@ def test_folders_that_cannot_be_united_get_one_clear_line(
         (["good", "empty"], "no trial of"),
         (["good", "newer"], "it holds the row of trial"),
     ):
-        assert main([*folders, "--out", "out"]) == 2
-        printed = capsys.readouterr()
-        assert (printed.out, printed.err.count("\n")) == ("", 1)
-        assert said in printed.err
+        refused(capsys, main, [*folders, "--out", "out"], said)
     with pytest.raises(RecordsError, match="named twice"):
         analysis.load(["good", "./good"])

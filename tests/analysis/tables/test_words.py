@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from analysis.tables.words import NAMES, departs, departures, name, phrase, said, value_text
+from analysis.tables.words import NAMES, departs, departures, name, phrase, said
 from search_spaces import GRIDS
 
 
@@ -40,12 +40,6 @@ def test_how_settings_depart_from_a_papers() -> None:
         "1,000 instead of 60,000 training images"
     ]
     assert departs({"target_loss": 0.001}, paper, ["target_loss"]) == ["0.001 instead of none target loss"]
-
-
-def test_numbers_as_text() -> None:
-    assert [value_text(v) for v in (2000, 2000.0, 0.5, 1.25, None, "flip")] == [
-        "2,000", "2,000", "0.5", "1.25", "none", "flip",
-    ]  # fmt: skip
 
 
 def test_identifiers_within_a_text() -> None:
