@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -18,7 +18,7 @@ from study.results.schema import Row
 from study.training.loop import TrainingRun, train
 from study.trials import pending
 from study.trials.device_data import DeviceData
-from study.trials.probes import ProbedNetwork, run_probes
+from study.trials.probes import ProbedNetwork, ProbeResults, run_probes
 from study.trials.train import Report, TrialTraining, build_model, changed_model, is_changed
 
 FINAL_METRICS = (
@@ -65,7 +65,7 @@ def execute(
         results: the results folder.
         report: called with each epoch's metrics and the number of epochs that a checkpoint had, and with the number of
             answered probes after each.
-        checkpoint_seconds: least time between two checkpoints.
+        checkpoint_seconds: least time between two checkpoints, and between two times that answers are stored.
         replay: on a GPU, capture the training step as a CUDA graph and replay it.
         memory_fraction: the trial's share of the device's free memory, for the Hessian's products.
         track: share of the training's time that is spent on its curvature; None: it is not tracked.
@@ -102,18 +102,16 @@ def execute(
         train(training.run, train=data.train, validation=data.validation, hooks=hooks)
         trained = training.run.model, training.finish(stored)
     model, row = trained
+    relabel(row, planned)
     failures: Sequence[tuple[Probe, Exception]] = ()
     row = pending.without_lost_arrays(row, results.read_arrays(trial.trial_id))
-    planned = pending.unanswered(planned, row)
-    if row["status"] == "ok" and planned.probes:
+    probes = pending.unanswered(planned, row).probes
+    if row["status"] == "ok" and probes:
         splits = {"train": data.train, "test": data.test}
         network = ProbedNetwork(model.eval(), splits, trial.seed, parent, memory_fraction)
-        failures = _answer(network, planned, row, results, report)
-    relabel(row, planned)
-    row["finished_at"] = datetime.now(UTC)
-    if row["device"] == data.device_name:  # the peak over all runs of this trial on the device that trained it
-        row["peak_memory_bytes"] = max(row["peak_memory_bytes"] or 0, _peak_memory(data.device))
-    results.write_row(row)
+        failures = _answer(network, probes, row, data, results, report, checkpoint_seconds)
+    else:
+        _store(row, data, results)
     results.delete_checkpoint(trial.trial_id)
     if failures:
         raise ProbeError(row["status_reason"]) from failures[0][1]
@@ -121,20 +119,46 @@ def execute(
 
 
 def _answer(
-    network: ProbedNetwork, planned: Planned, row: Row, results: Results, report: Report
+    network: ProbedNetwork,
+    probes: Iterable[Probe],
+    row: Row,
+    data: DeviceData,
+    results: Results,
+    report: Report,
+    store_seconds: float,
 ) -> Sequence[tuple[Probe, Exception]]:
-    """Answer the probes in the row and the trial's arrays; returns those that could not be answered."""
-    started = time.perf_counter()
-    found = run_probes(network, planned.probes, lambda number: report({"probes_answered": number}))
-    if found.arrays:
-        results.write_arrays(planned.trial.trial_id, found.arrays)
-    for name, entries in found.lists.items():
-        row[name] = [*(row[name] or []), *entries]
-    row |= found.columns
-    row["probe_seconds"] = (row["probe_seconds"] or 0.0) + time.perf_counter() - started
-    row |= answers.headline(row)
-    row["status_reason"] = _unanswered(found.failures)
+    """Add the probes' answers to the row and the trial's arrays; returns the probes that could not be answered.
+
+    Both are stored after the last probe, and after any other if `store_seconds` have passed since: whoever continues
+    asks only what is missing.
+    """
+    before, started = dict(row), time.perf_counter()
+    found, stored = ProbeResults(), started
+
+    def store() -> None:
+        row.update({name: [*(before[name] or []), *entries] for name, entries in found.lists.items()})
+        row.update(found.columns)
+        row["probe_seconds"] = (before["probe_seconds"] or 0.0) + time.perf_counter() - started
+        row.update(answers.headline(row))
+        row["status_reason"] = _unanswered(found.failures)
+        if found.arrays:
+            results.write_arrays(row["trial_id"], found.arrays)
+        _store(row, data, results)
+
+    for number in run_probes(network, probes, found):
+        if time.perf_counter() - stored >= store_seconds:
+            store()
+            stored = time.perf_counter()
+        report({"probes_answered": number})
+    store()
     return found.failures
+
+
+def _store(row: Row, data: DeviceData, results: Results) -> None:
+    row["finished_at"] = datetime.now(UTC)
+    if row["device"] == data.device_name:  # the peak over all runs of this trial on the device that trained it
+        row["peak_memory_bytes"] = max(row["peak_memory_bytes"] or 0, _peak_memory(data.device))
+    results.write_row(row)
 
 
 def _unanswered(failures: Sequence[tuple[Probe, Exception]]) -> str | None:

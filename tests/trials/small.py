@@ -48,6 +48,6 @@ TIMES = ("started_at", "finished_at", "train_seconds", "probe_seconds", "peak_me
 def timeless(row: dict[str, object]) -> dict[str, object]:
     """A row without the values in which two equal runs may differ."""
     kept = {name: value for name, value in row.items() if name not in TIMES}
-    for nested in ("attacks", "spectra", "sharpness"):
+    for nested in ("attacks", "spectra", "sharpness", "landscapes"):
         kept[nested] = [{k: v for k, v in entry.items() if k != "seconds"} for entry in row[nested] or ()]  # type: ignore[union-attr, attr-defined]
     return kept

@@ -108,7 +108,6 @@ def test_answers_whose_arrays_are_damaged_are_computed_again_and_the_others_stay
     execute(work, tensors(), results)
 
     (again,) = results.read_rows()[0]
-    again["landscapes"][0]["seconds"] = first["landscapes"][0]["seconds"]
     assert timeless(again) == timeless(first)
     assert {name: a.tolist() for name, a in results.read_arrays(PARENT.trial_id).items()} == {
         name: a.tolist() for name, a in arrays.items()

@@ -4,6 +4,7 @@ import traceback
 import weakref
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,33 @@ def test_interrupted_and_resumed_equals_uninterrupted_to_the_bit(
     assert answered == list(range(1, 1 + len(one.probes)))
     assert timeless(resumed) == timeless(undisturbed)
     assert results.read_weights(one.trial.trial_id) == other.read_weights(one.trial.trial_id)
+
+
+def test_killed_between_probes_a_trial_is_asked_only_what_is_missing_and_its_row_is_the_same(
+    results: Results, tmp_path: Path
+) -> None:
+    arrays = frozenset({InputCurvatureProbe("train"), LandscapeProbe("line", "train", 50, hessian_size=50)})
+    one = planned(asked=probes() | arrays)
+
+    def killed_in_probe(metrics: Mapping[str, Any], number: int) -> None:
+        if metrics.get("probes_answered") == number:
+            raise _KilledError
+
+    reported: list[Mapping[str, Any]] = []
+    for number in (2, 3):
+        with pytest.raises(_KilledError):
+            execute(one, tensors(), results, report=partial(killed_in_probe, number=number), checkpoint_seconds=0.0)
+        row = results.read_row(one.trial.trial_id)
+        assert row is not None and row["status"] == "ok"
+        assert len(answered(row)) == {2: 2, 3: 2 + 3}[number]
+    resumed = execute(one, tensors(), results, report=reported.append)
+    assert reported == [{"probes_answered": 1}, {"probes_answered": 2}, {"probes_answered": 3}]
+
+    other = results_in(tmp_path / "other")
+    undisturbed = execute(one, tensors(), other)
+    assert timeless(resumed) == timeless(undisturbed)
+    ours, theirs = (folder.read_arrays(one.trial.trial_id) for folder in (results, other))
+    assert {name: a.tolist() for name, a in ours.items()} == {name: a.tolist() for name, a in theirs.items()}
 
 
 def test_a_new_probe_is_answered_from_stored_weights_without_training(results: Results) -> None:
