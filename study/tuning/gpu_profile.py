@@ -167,7 +167,7 @@ def _shortened(planned: Planned, data: DeviceData) -> Planned:
     small = replace(
         trial,
         epochs=1,
-        train_size=min(len(data.train[1]), max(images_in_a_pass(data.device), STEPS * trial.batch_size)),
+        train_size=min(len(data.train[1]), max(images_in_a_pass(data.train[0]), STEPS * trial.batch_size)),
         val_size=min(len(data.validation[1]), IMAGES),
         test_size=min(len(data.test[1]), IMAGES),
         learning_rate=1e-6,
