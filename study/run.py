@@ -151,7 +151,7 @@ class Command:
         request, settings = options.request(arguments), options.run_settings(arguments)
         outside = looks = None
         if is_file(arguments.grid) or request.model or request.dataset:
-            from study.trials.outside import bring, sized  # importing torch takes seconds
+            from study.trials.outside import bring, sized, with_sources  # importing torch takes seconds
 
             outside = bring(arguments.grid, request.model, request.dataset, checks.data_folder(arguments.data_dir))
             request = sized(request)
@@ -168,6 +168,8 @@ class Command:
         results.exists()  # refuses a store that cannot be reached
         checks.check_place(results)
         checks.check_networks(grid)
+        if outside:
+            outside = with_sources(outside)
         checks.check_sizes(grid)
         if sequential:
             looks = until_decided.plan(request, grid, arguments.until_decided)

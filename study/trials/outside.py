@@ -101,25 +101,29 @@ def bring(grid: str, model: str | None, dataset: str | None, data_folder: Path) 
     Raises:
         GridError: it cannot be loaded, or has the name of something else.
     """
-    global _entered
-    texts: dict[str, str] = {}
     own: dict[str, Any] = {}
     study = ""
     if is_file(grid):
         module = load_study(grid)
         study, own = module.__name__, dictionary(module, "DATASETS")
         _add_study(study)
-        texts |= sources(root_of(module))
     if model is not None:
         _add("MODELS", {model: _function(model)}, "--model")
-        texts |= sources(root_of(sys.modules[model.partition(":")[0]]))
     if dataset is not None:
         path, shape = Request.split_dataset(dataset)
         own = {**own, Request.dataset_name(dataset): OwnImages(expanded(path).absolute(), shape)}
     found = {name: _info(name, entry, data_folder) for name, entry in own.items()}
     _add("DATASETS", found, "--dataset" if dataset else grid)
     shipped = {name: replace(info, loader=_in_the_driver) for name, info in found.items()}
-    _entered = Outside(study, (model,) if model else (), shipped, texts)
+    return with_sources(Outside(study, (model,) if model else (), shipped))
+
+
+def with_sources(outside: Outside) -> Outside:
+    """With the text of the modules imported by now: a model's function may import some of them when it is called."""
+    global _entered
+    names = [name for name in (outside.study, *(model.partition(":")[0] for model in outside.models)) if name]
+    texts = {place: text for name in names for place, text in sources(root_of(sys.modules[name])).items()}
+    _entered = replace(outside, sources=texts)
     return _entered
 
 

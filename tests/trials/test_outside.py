@@ -17,7 +17,8 @@ from search_spaces.outside import accept
 from study.attacks import ATTACKS
 from study.data import DATASETS, load, split
 from study.models import MODELS, fingerprint
-from study.run import main
+from study.options import parser
+from study.run import Command, main
 from study.trials.device_data import DeviceData
 from study.trials.execute import execute
 from study.trials.outside import Outside, bring, sized
@@ -96,6 +97,16 @@ def test_a_worker_needs_none_of_the_files(folder: Path) -> None:
     assert set(outside.sources) == {"my_study.py", "nets/__init__.py", "nets/layers.py"}
     expected = fingerprint("own", image_shape=(1, 12, 12), num_classes=3)
     assert in_a_worker(outside, "own", folder) == expected
+
+
+def test_a_worker_has_what_a_models_function_imports(folder: Path) -> None:
+    blocks = "def hidden(num_classes):\n    from .layers import hidden\n    return hidden(num_classes)\n"
+    (folder / "nets" / "blocks.py").write_text(blocks)
+    options = ["--grid", "smoke", "--model", "nets.blocks:hidden", "--dataset", "mine.npz", "--results", "r"]
+    command = Command.of(options, parser().parse_args(options))
+    assert command.outside is not None
+    expected = fingerprint("nets.blocks:hidden", image_shape=(1, 12, 12), num_classes=3)
+    assert in_a_worker(command.outside, "nets.blocks:hidden", folder) == expected
 
 
 def test_a_worker_has_the_model_and_images_of_the_options(folder: Path) -> None:
