@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from search_spaces import Planned, Probe, Trial
+from study.data import DATASETS
 from study.results import answers, checkpoints, provenance
 from study.results.folder import CHECKPOINT_SECONDS, Results
-from study.results.rows import relabel, union
+from study.results.rows import new_row, relabel, union
 from study.results.schema import Row
 from study.training.loop import TrainingRun, train
 from study.trials import pending
@@ -56,8 +57,8 @@ def execute(
     """Do the pending work of a trial, store its row and return it.
 
     Stored weights are loaded, else training continues from the checkpoint or starts. Probes are added to those that the
-    row holds answers to; these are answered again where weights or arrays are lost. The row of a diverged trial says so
-    and answers no probe.
+    row holds answers to; these are answered again where weights or arrays are lost. The row of a diverged trial, or of
+    one whose parent has diverged, says so and answers no probe.
 
     Args:
         planned: the trial and the probes to answer.
@@ -77,7 +78,10 @@ def execute(
             says why this one is missing.
     """
     trial = planned.trial
-    parent = _load_parent(trial, data, results)
+    parent_row = results.read_row(trial.parent.trial_id) if trial.parent else None
+    if parent_row is not None and parent_row["status"] == "diverged":
+        return _without_start(planned, parent_row, results)
+    parent = _load_parent(trial, parent_row, data, results)
     stored = results.read_row(trial.trial_id)
     planned = _with_old_probes(planned, stored)
     trained = _load_trained(trial, stored, parent, data, results)
@@ -171,16 +175,25 @@ def _unanswered(failures: Sequence[tuple[Probe, Exception]]) -> str | None:
     return f"{type(error).__name__} in probe {' '.join(map(str, first.key))}: {reason}; not answered: {names}"[:500]
 
 
-def _load_parent(trial: Trial, data: DeviceData, results: Results) -> nn.Module | None:
-    """The trained network that this trial starts from, in eval mode, if it has a parent."""
+def _without_start(planned: Planned, parent: Row, results: Results) -> Row:
+    """Store and return the row of a trial whose parent has diverged: it counts as diverged, and is not tried again."""
+    reason = f"its parent, trial {parent['trial_id']}, diverged: {parent['status_reason']}"
+    outcome = {"status": "diverged", "status_reason": reason, "parent_sha256": parent["weights_sha256"]}
+    outcome |= {"epochs_done": 0, "num_classes": DATASETS[planned.trial.dataset].num_classes}
+    row = new_row(planned) | outcome | {"finished_at": datetime.now(UTC)}
+    results.write_row(row)
+    return row
+
+
+def _load_parent(trial: Trial, row: Row | None, data: DeviceData, results: Results) -> nn.Module | None:
+    """The trained network that this trial starts from, in eval mode, if it has a parent, which has this row."""
     if trial.parent is None:
         return None
-    parent_id = trial.parent.trial_id
-    row = results.read_row(parent_id)
     model = _load_weights(trial.parent, row, data, results)
     if model is None:
         raise ValueError(
-            f"its parent, trial {parent_id}, has no weights: see that trial's row, or give the same command again"
+            f"its parent, trial {trial.parent.trial_id}, has no weights: see that trial's row, or give the same "
+            "command again"
         )
     return model.eval()
 

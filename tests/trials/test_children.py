@@ -137,6 +137,17 @@ def test_a_child_without_a_parents_weights_says_so(results: Results) -> None:
         run(CHILD, results)
 
 
+def test_a_child_of_a_diverged_parent_counts_as_diverged_and_is_not_tried_again(results: Results) -> None:
+    parent = replace(PARENT, learning_rate=1e6)
+    child = replace(CHILD, parent=parent)
+    grandchild = replace(CHILD, parent=child)
+    grid = {one.trial_id: planned(one, frozenset()) for one in (parent, child, grandchild)}
+    rows = [run(one, results) for one in (parent, child, grandchild)]
+    assert [row["status"] for row in rows] == ["diverged"] * 3
+    assert rows[1]["status_reason"] == f"its parent, trial {parent.trial_id}, diverged: {rows[0]['status_reason']}"
+    assert pending.pending_with_parents(grid, results.read_rows()[0], results) == []
+
+
 def test_a_child_is_pending_again_when_its_parent_is_retrained(results: Results) -> None:
     parent, child = run(PARENT, results), run(CHILD, results)
     grid: dict[str, Planned] = {one.trial_id: planned(one, frozenset()) for one in (CHILD, PARENT)}
