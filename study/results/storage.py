@@ -149,9 +149,11 @@ class Storage:
         folder, _, base = self._path(name).rpartition("/")
         temporary = f"{folder}/.{base}.{uuid.uuid4().hex}.tmp"
         try:
-            with self._fs.open_output_stream(temporary) as sink:
+            with Path(temporary).open("wb") as sink:
                 sink.write(content)
-            self._fs.move(temporary, self._path(name))
+                sink.flush()
+                os.fsync(sink.fileno())  # else the new name may survive a power loss without the content
+            Path(temporary).replace(self._path(name))
         except OSError:
             with suppress(OSError):
                 self._fs.delete_file(temporary)

@@ -15,7 +15,7 @@ import pytest
 
 from study.results.folder import RecordsError, Results
 from study.results.schema import ROW_SCHEMA, Row, empty_row
-from study.results.storage import masked
+from study.results.storage import Storage, masked
 from tests.results.small import write_parquet
 
 
@@ -226,3 +226,19 @@ def test_no_secret_is_stored_in_study_json(results: Results, tmp_path: Path) -> 
 def test_a_uri_without_a_folder_is_refused() -> None:
     with pytest.raises(RecordsError, match="names no folder"):
         Results("file:///")
+
+
+def test_a_file_is_on_the_disk_before_it_takes_the_place_of_an_older_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rename may survive a power loss that the content does not."""
+    storage, synced = Storage(tmp_path), list[str]()
+
+    def sync(number: int) -> None:
+        assert (tmp_path / "row").read_bytes() == b"old"
+        synced.append(Path(f"/proc/self/fd/{number}").read_text())
+
+    storage.write("row", b"old")
+    monkeypatch.setattr("os.fsync", sync)
+    storage.write("row", b"new")
+    assert synced == ["new"] and (tmp_path / "row").read_bytes() == b"new"
