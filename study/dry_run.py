@@ -18,13 +18,14 @@ class Curve:
     work: list[Planned] = field(default_factory=list)
 
 
-def lines(grid: Grid, work: Collection[Planned], costs: CostModel) -> Iterator[str]:
+def lines(grid: Grid, work: Collection[Planned], costs: CostModel, cores: int) -> Iterator[str]:
     """A line for each curve, and the estimate for all of them.
 
     Args:
         grid: every trial; one that is on several curves is listed with the first.
         work: those with something left to do.
         costs: expected seconds of each.
+        cores: of this machine, if trials run here, else 1.
     """
     curves: dict[str, Curve] = {}
     for planned in grid.values():
@@ -38,7 +39,7 @@ def lines(grid: Grid, work: Collection[Planned], costs: CostModel) -> Iterator[s
         rows.append((f"{len(curve.work)}/{len(curve.trials)}", f"{cost}{guess}", f"{name} {_range(curve.trials)}"))
     left, cost_width = (max(len(row[i]) for row in rows) for i in (0, 1))
     yield from (f"{row[0]:>{left}} {row[1]:>{cost_width}}  {row[2]}" for row in rows)
-    yield costs.summary(work)
+    yield costs.summary(work, cores)
     guessed = [planned for planned in work if not costs.knows(planned)]
     if guessed:
         yield f"? {duration(sum(map(costs.seconds, guessed)))} of it is a guess: nobody has measured these attacks yet"

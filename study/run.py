@@ -22,6 +22,7 @@ from study.results.run_lock import ResultsInUseError, RunLock, running_command
 from study.results.schema import Row
 from study.trials import pending
 from study.tuning.costs import CostModel
+from study.tuning.cpus import usable_cpus
 from study.tuning.ends import (
     BROKEN_PIPE,
     LOST_RAY,
@@ -284,7 +285,7 @@ class Command:
         missing = checks.missing_data(left.work, folder)
         here = [planned for planned in left.work if planned.trial.dataset not in missing]
         checks.load_data(here, self.arguments.data_dir, left.rows)
-        local = self.arguments.address is None and not os.environ.get("RAY_ADDRESS")
+        local = (self.arguments.address or os.environ.get("RAY_ADDRESS") or "local") == "local"
         if local:
             checks.check_machine(self.settings, {planned.trial.precision for planned in left.work})
         cells = len({planned.trial.cell_id for planned in grid.values()})
@@ -292,7 +293,7 @@ class Command:
         print(f"grid {name}: {len(grid)} trials in {cells} cells; results in {self.results.location}")
         probes_left = sum(len(planned.probes) for planned in left.work)
         print(f"answered already: {len(grid) - count} trials; to do: {count} trials with {probes_left} probes")
-        for line in dry_run.lines(grid, left.work, left.costs):
+        for line in dry_run.lines(grid, left.work, left.costs, usable_cpus() if local else 1):
             print(line)
         self._print_tracking(left)
         if self.looks:

@@ -365,6 +365,17 @@ def test_dry_run_prints_the_work_by_curve_and_does_nothing(tmp_path: Path, capsy
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.parametrize("address", ["10.0.0.1:6379", "local"])
+def test_dry_run_of_another_cluster_neither_checks_nor_counts_this_machines_cpus(
+    address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("study.run.usable_cpus", lambda: 3)
+    options = [*SMALL, "--results", str(tmp_path / "r"), "--dry-run", "--address", address]
+    assert main(options) == 0
+    assert (" on one core, " in capsys.readouterr().out) == (address == "local")
+    assert main([*options, "--cpus-per-trial", "4096"]) == (2 if address == "local" else 0)
+
+
 @pytest.mark.parametrize(
     ("share", "said"),
     [("1000", "14 of 14 networks, up to"), ("1e-9", "0 of 14 networks; 1e-09 of their training is")],

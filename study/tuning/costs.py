@@ -23,7 +23,6 @@ from search_spaces import (
 )
 from study.results.answers import answered_probes
 from study.results.schema import Row
-from study.tuning.cpus import usable_cpus
 from study.tuning.progress import duration
 
 STEP_SECONDS = 1e-3
@@ -244,12 +243,12 @@ class CostModel:
         """Whether this model was measured, by the authors, by a timed step or by a stored row."""
         return model in self.image_seconds or model in self.scale
 
-    def summary(self, work: Collection[Planned]) -> str:
-        """The estimate for all of `work` in one line that says which machine it is for."""
+    def summary(self, work: Collection[Planned], cores: int = 1) -> str:
+        """The estimate for all of `work` in one line that says which machine it is for, and on how many cores of it."""
         total = sum(map(self.seconds, work))
         if self.devices and self.devices != ["cpu"]:
             devices = " and ".join(self.devices)
             return f"estimated: {duration(total)} of one trial at a time, as stored rows took on {devices}"
         source = "stored rows" if self.scale else "steps timed here" if self.timed else "the authors' machine"
-        cores = usable_cpus()
-        return f"estimated: {duration(total)} on one core, {duration(total / cores)} on {cores} (by {source})"
+        together = f", {duration(total / cores)} on {cores}" if cores > 1 else ""
+        return f"estimated: {duration(total)} on one core{together} (by {source})"

@@ -5,9 +5,7 @@ import os
 import joblib
 import pytest
 
-from study.tuning import costs
 from study.tuning.cpus import usable_cpus
-from tests.trials.small import planned, trial
 
 
 def test_the_affinity_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,13 +18,3 @@ def test_the_cpus_of_a_slurm_job_count(monkeypatch: pytest.MonkeyPatch, allocate
     monkeypatch.setattr(joblib, "cpu_count", lambda: 16)
     monkeypatch.setenv("SLURM_CPUS_ON_NODE", allocated)
     assert usable_cpus() == expected
-
-
-def test_the_estimate_is_for_the_usable_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    work = [planned(trial(epochs=100_000))]
-    found = []
-    for count in (1, 10**9):
-        monkeypatch.setattr(costs, "usable_cpus", lambda count=count: count)
-        found.append(costs.CostModel().summary(work))
-    assert " 0:00 on 1 " not in found[0]
-    assert " 0:00 on 1000000000 " in found[1]
