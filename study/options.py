@@ -127,7 +127,12 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--cpus-per-trial", type=int, default=1, metavar="N", help="CPUs, and torch threads, of each trial (default: 1)"
     )
-    add("--gpus-per-trial", default="auto", metavar="F|auto", help="fraction of a GPU for each trial (auto: measured)")
+    add(
+        "--gpus-per-trial",
+        default="auto",
+        metavar="F|auto",
+        help="fraction of a GPU for each trial (auto: .25, doubled where memory runs out)",
+    )
     add("--max-concurrent", type=int, metavar="N", help="number of trials that run at once at most")
     replicas = (
         "train up to N networks that differ in seed, learning rate, momentum, weight decay, schedule, epochs or target "

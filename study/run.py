@@ -241,18 +241,16 @@ class Command:
         """
         from study.tuning import cluster, gpu_shares, tuner  # importing ray takes seconds
 
-        failures, rows, results, outside = dict[str, str](), left.rows, self.results, self.outside
+        failures, results, outside = dict[str, str](), self.results, self.outside
 
         def unanswered() -> tuple[list[Planned], CostModel]:
-            nonlocal rows
-            rows, work, costs = self.left(left.costs.timed)
+            _, work, costs = self.left(left.costs.timed)
             return work, costs
 
         def train(work: Sequence[Planned], costs: CostModel) -> list[str]:
-            peaks = gpu_shares.known_peaks(self.grid, rows)
             progress = tuner.run_study(
                 work, references, results,
-                settings=settings, costs=costs, peaks=peaks, trackers=trackers, outside=outside,
+                settings=settings, costs=costs, trackers=trackers, outside=outside,
             )  # fmt: skip
             _print_failures(progress, results)
             failures.update(progress.failures)

@@ -25,7 +25,7 @@ HOST_MEMORY = 2**30
 
 GPU_MEMORY = 2**34
 """Bytes for a product on a GPU at most. They are enough for 256 images of resnet18, an estimate of what keeps a GPU
-busy; more would only raise the peak memory, by which trials are packed onto a GPU."""
+busy."""
 
 LARGEST_CHUNK = 8192
 """Images in a chunk on a GPU at most: enough to keep it busy, and no activation of our models has 2^31 entries."""

@@ -289,14 +289,6 @@ class Results:
             self._storage.make_folder(PurePosixPath("sources", place).parent.as_posix())
             self._storage.write(f"sources/{place}", text.encode())
 
-    def read_gpu_shares(self) -> Any:
-        """What was measured of trials on GPUs, by kind of trial. Raises ValueError if the file is damaged."""
-        return json.loads(self._storage.read("gpu_shares.json") or b"{}")
-
-    def write_gpu_shares(self, shares: Mapping[str, Any]) -> None:
-        """Replace what was measured of trials on GPUs."""
-        self._storage.write("gpu_shares.json", json.dumps(shares, indent=1).encode())
-
     def read_run_lock(self) -> dict[str, Any] | None:
         """The run lock's last heartbeat: host, process id and time (`at`, seconds since 1970).
 
@@ -340,11 +332,10 @@ class Results:
             self.read_study()
         except RecordsError as error:
             yield "study.json", str(error)
-        for name in ("run.json", "gpu_shares.json"):
-            try:
-                json.loads(self._storage.read(name) or b"{}")
-            except (ValueError, OSError) as error:
-                yield name, f"damaged, and therefore ignored: {error}"
+        try:
+            json.loads(self._storage.read("run.json") or b"{}")
+        except (ValueError, OSError) as error:
+            yield "run.json", f"damaged, and therefore ignored: {error}"
         copy = self._read_copy()
         if copy is not None and decode_cache(copy, self._storage.list("trials")) is None:
             yield CACHE, "damaged or of another version, and therefore ignored; it may be deleted"

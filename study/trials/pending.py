@@ -28,7 +28,6 @@ COLUMNS = (
     "probe_seconds",
     "device",
     "started_at",
-    "peak_memory_bytes",
 )
 """The columns of a row that planning reads."""
 

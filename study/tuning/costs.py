@@ -19,7 +19,6 @@ from search_spaces import (
     Probe,
     SharpnessProbe,
     SpectrumProbe,
-    Trial,
 )
 from study.results.answers import answered_probes
 from study.results.schema import Row
@@ -85,9 +84,6 @@ CLASS_PASSES = 0.5
 MINIMAL_EPSILON_PASSES = 180
 """Passes of the search for the smallest perturbation. Measured: 149 to 180; PGD at six epsilons on two losses: 492."""
 
-SHARPNESS_VECTORS: Mapping[str, int] = {"trace": 20, "density": 50}
-"""Vectors that a measure of the Hessian keeps: the constants of `study.curvature.stochastic`."""
-
 SHARPNESS_PASSES: Mapping[str, float] = {
     "adaptive_sharpness": 21,
     "adaptive_sharpness_normalised": 21,
@@ -123,15 +119,10 @@ def train_seconds(planned: Planned, image_seconds: Mapping[str, float] = IMAGE_S
 
 def probe_seconds(planned: Planned, image_seconds: Mapping[str, float] = IMAGE_SECONDS) -> float:
     """The planned probes alone, on one CPU core."""
-    passes = probe_passes(planned.trial, planned.probes)
-    return passes * image_seconds.get(planned.trial.model, UNKNOWN_IMAGE_SECONDS)
-
-
-def probe_passes(trial: Trial, probes: Iterable[Probe]) -> float:
-    """Training passes of one image that take as long as these probes of a trial."""
-    sizes = {"train": trial.train_size, "test": trial.test_size}
-    jacobian = _jacobian_passes(trial.dataset)
-    return sum(_passes(probe, sizes, jacobian) for probe in probes)
+    trial = planned.trial
+    sizes, jacobian = {"train": trial.train_size, "test": trial.test_size}, _jacobian_passes(trial.dataset)
+    passes = sum(_passes(probe, sizes, jacobian) for probe in planned.probes)
+    return passes * image_seconds.get(trial.model, UNKNOWN_IMAGE_SECONDS)
 
 
 def _jacobian_passes(dataset: str) -> float:

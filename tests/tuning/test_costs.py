@@ -7,7 +7,7 @@ import pytest
 
 from search_spaces import AttackProbe, InputCurvatureProbe, Request, plan
 from study.results.schema import Row, empty_row
-from study.tuning.costs import CostModel, probe_passes, probe_seconds, train_seconds
+from study.tuning.costs import CostModel, probe_seconds, train_seconds
 from tests.trials.small import planned, trial
 
 WORK = list(plan(Request(grid="smoke")).values())[:4]
@@ -73,9 +73,9 @@ def test_without_rows_an_estimate_is_for_a_core_of_the_authors_machine_and_all_c
 @pytest.mark.parametrize(("dataset", "classes"), [("cifar10", 10), ("cifar100", 100)])
 def test_what_takes_a_backward_pass_for_each_class_costs_more_with_more_classes(dataset: str, classes: int) -> None:
     one = trial(dataset=dataset, model="resnet20", test_size=1_000)
-    curvature = probe_passes(one, [InputCurvatureProbe("test")])
+    asked = [InputCurvatureProbe("test"), AttackProbe("fhsm", 0.02, "ce"), AttackProbe("fgsm", 0.02, "ce")]
+    curvature, newton, plain = (probe_seconds(planned(one, frozenset({probe})), {"resnet20": 1.0}) for probe in asked)
     assert curvature == 1_000 * 0.5 * (classes - 1)
-    newton, plain = (probe_passes(one, [AttackProbe(name, 0.02, "ce")]) for name in ("fhsm", "fgsm"))
     assert newton > plain
     assert newton == pytest.approx(0.9 * (curvature + 1_500))
 
