@@ -179,7 +179,7 @@ class Command:
     def left(self, timed: Mapping[str, float] | None = None) -> Left:
         """What is left to do by the rows that are stored now; a model that nobody has measured is timed, once."""
         dry_run = self.arguments.dry_run
-        rows = _read_rows(self.results, self.grid, update_cache=not dry_run)
+        rows = _read_rows(self.results, self.grid)
         work = pending.pending_with_parents(self.grid, rows, self.results, set_aside=not dry_run)
         if not (work or dry_run):
             return Left(rows, work, CostModel())
@@ -334,11 +334,11 @@ class Command:
         return True
 
 
-def _read_rows(results: Results, grid: Grid, *, update_cache: bool) -> list[Row]:
+def _read_rows(results: Results, grid: Grid) -> list[Row]:
     if not results.exists():
         return []
     results.read_study()  # refuses a damaged one, also in a dry run
-    rows, unreadable = results.read_rows(pending.COLUMNS, update_cache=update_cache)
+    rows, unreadable = results.read_rows(pending.COLUMNS)
     newer = [file.name for file in unreadable if file.newer and Path(file.name).stem in grid]
     if newer:
         raise checks.InputError(

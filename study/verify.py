@@ -64,7 +64,7 @@ def verify(results: Results, counts: Counter[str]) -> Iterator[Problem]:
         RecordsError, OSError: there are no results here, or they cannot be reached.
     """
     results.exists()  # refuses a store that cannot be reached
-    rows, unreadable = results.read_rows(COLUMNS, use_cache=False)  # the copy is checked below
+    rows, unreadable = results.read_rows(COLUMNS)
     by_id = {row["trial_id"]: row for row in rows}
     counts["rows"] = len(rows)
     yield from (Problem(file.name, file.reason) for file in unreadable)

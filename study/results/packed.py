@@ -35,7 +35,7 @@ def pack(source: Results, location: str | Path) -> int:
         RecordsError: a row cannot be read, or the older file is none of these, or holds what the folder lacks.
         OSError: the file cannot be written.
     """
-    rows, unreadable = source.read_table(update_cache=False)
+    rows, unreadable = source.read_table()
     for file in unreadable:
         raise RecordsError(f"{source.location}/{file.name} cannot be packed: {file.reason}")
     study = source.read_study()

@@ -114,11 +114,6 @@ def _decode(content: bytes, schema: pa.Schema, kind: bytes) -> pa.Table:
     return table.replace_schema_metadata(ROW_SCHEMA.metadata)
 
 
-def chosen(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The part `schema` (see `part_of_schema`) of rows that were read with more columns."""
-    return rows if rows.schema.equals(schema) else rows.select(schema.names).cast(schema)
-
-
 def flaws(rows: pa.Table) -> dict[str, str]:
     """Trial id -> what its row lacks in an entry of a list column, of the rows that lack something (see REQUIRED)."""
     found: dict[str, str] = {}
