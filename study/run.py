@@ -178,12 +178,11 @@ class Command:
 
     def left(self, timed: Mapping[str, float] | None = None) -> Left:
         """What is left to do by the rows that are stored now; a model that nobody has measured is timed, once."""
-        dry_run = self.arguments.dry_run
         rows = _read_rows(self.results, self.grid)
-        work = pending.pending_with_parents(self.grid, rows, self.results, set_aside=not dry_run)
-        if not (work or dry_run):
-            return Left(rows, work, CostModel())
         weights = self.results.trials_with_weights()
+        work = pending.pending_with_parents(self.grid, rows, weights)
+        if not (work or self.arguments.dry_run):
+            return Left(rows, work, CostModel())
         if timed is None:
             from study.tuning.timing import time_unknown  # importing torch takes seconds
 

@@ -1,7 +1,7 @@
 """`python -m study.verify RESULTS` reads every file of a results folder and prints what is wrong.
 
-It changes nothing. Weights and arrays that are missing, as in a study that was unpacked, are no damage: what needs them
-is computed again.
+It changes nothing. Weights and arrays that are missing, as in a study that was unpacked, are no damage: a network is
+trained again when more is asked of it, and figures leave out its arrays.
 """
 
 from __future__ import annotations

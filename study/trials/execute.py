@@ -57,8 +57,8 @@ def execute(
     """Do the pending work of a trial, store its row and return it.
 
     Stored weights are loaded, else training continues from the checkpoint or starts. Probes are added to those that the
-    row holds answers to; these are answered again where weights or arrays are lost. The row of a diverged trial, or of
-    one whose parent has diverged, says so and answers no probe.
+    row holds answers to; these are answered again where lost weights are trained to others. The row of a diverged
+    trial, or of one whose parent has diverged, says so and answers no probe.
 
     Args:
         planned: the trial and the probes to answer.
@@ -108,7 +108,6 @@ def execute(
     model, row = trained
     relabel(row, planned)
     failures: Sequence[tuple[Probe, Exception]] = ()
-    row = pending.without_lost_arrays(row, results.read_arrays(trial.trial_id))
     probes = pending.unanswered(planned, row).probes
     if row["status"] == "ok" and probes:
         splits = {"train": data.train, "test": data.test}
@@ -234,7 +233,7 @@ def _load_trained(
 def _with_old_probes(planned: Planned, row: Row | None) -> Planned:
     """Add the probes that the stored row answers.
 
-    If weights or arrays are lost, retraining may give other weights, and the old answers would not belong to them.
+    If the weights are lost, retraining may give other ones, to which the old answers would not belong.
     """
     if row is None or row["status"] != "ok":
         return planned

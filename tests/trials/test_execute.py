@@ -186,23 +186,6 @@ def test_measures_of_an_old_row_are_answered_from_its_weights(results: Results) 
     assert robust["apgd_ce"] <= robust["pgd"] + 0.02
     assert (smallest > 0.1).mean() <= robust["pgd"] + 0.02  # both are upper bounds, this one at every epsilon
 
-    results.set_aside(f"arrays/{one.trial.trial_id}.npz", "a test")
-    (again,) = pending.pending_with_parents(grid, results.read_rows()[0], results)
-    assert again.probes == {MinimalEpsilonProbe()}
-
-
-def test_a_new_probe_has_every_answer_repeated_whose_arrays_are_damaged(results: Results, tmp_path: Path) -> None:
-    old = frozenset({InputCurvatureProbe("train"), LandscapeProbe("line", "train", 50, hessian_size=50)})
-    new = InputCurvatureProbe("test")
-    first = execute(planned(asked=old), tensors(), results)
-    before = results.read_arrays(first["trial_id"])
-    (tmp_path / f"results/arrays/{first['trial_id']}.npz").write_bytes(b"damaged")
-    row = execute(planned(asked=frozenset({new})), tensors(), results)
-    assert answered(row) == {probe.key for probe in old | {new}}
-    after = results.read_arrays(first["trial_id"])
-    assert all(np.array_equal(after[name], array) for name, array in before.items())
-    assert "lambda1_x_test" in after and len(row["landscapes"]) == 1
-
 
 def test_every_measure_of_sharpness_is_answered_once(results: Results) -> None:
     measures = ("adaptive_sharpness", "relative_flatness", "trace", "density")
