@@ -13,14 +13,14 @@ from torch import nn
 from search_spaces import Planned, Probe, Trial
 from study.data import DATASETS
 from study.results import answers, checkpoints, provenance
-from study.results.folder import CHECKPOINT_SECONDS, Results
+from study.results.folder import Results
 from study.results.rows import new_row, relabel, union
 from study.results.schema import Row
 from study.training.loop import TrainingRun, train
 from study.trials import pending
 from study.trials.device_data import DeviceData
 from study.trials.probes import ProbedNetwork, ProbeResults, run_probes
-from study.trials.train import Report, TrialTraining, build_model, changed_model, is_changed
+from study.trials.train import USUAL, Report, TrialSettings, TrialTraining, build_model, changed_model, is_changed
 
 FINAL_METRICS = (
     "status",
@@ -49,10 +49,7 @@ def execute(
     results: Results,
     *,
     report: Report = lambda metrics: None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    replay: bool = True,
-    memory_fraction: float = 1.0,
-    track: float | None = None,
+    settings: TrialSettings = USUAL,
 ) -> Row:
     """Do the pending work of a trial, store its row and return it.
 
@@ -66,10 +63,7 @@ def execute(
         results: the results folder.
         report: called with each epoch's metrics and the number of epochs that a checkpoint had, and with the number of
             answered probes after each.
-        checkpoint_seconds: least time between two checkpoints, and between two times that answers are stored.
-        replay: on a GPU, capture the training step as a CUDA graph and replay it.
-        memory_fraction: the trial's share of the device's free memory, for the Hessian's products.
-        track: share of the training's time that is spent on its curvature; None: it is not tracked.
+        settings: how it is executed.
 
     Raises:
         OSError: the results folder cannot be written to.
@@ -91,16 +85,7 @@ def execute(
             if not run.state.diverged:
                 report({**run.state.history[-1].measured(), "resumed_at": resumed_at})
 
-        training = TrialTraining(
-            planned,
-            data,
-            results,
-            parent=parent,
-            checkpoint_seconds=checkpoint_seconds,
-            replay=replay,
-            track=track,
-            memory_fraction=memory_fraction,
-        )
+        training = TrialTraining(planned, data, results, parent=parent, settings=settings)
         resumed_at = training.run.state.epochs_done
         hooks = [training.track, training.store_checkpoint, report_epoch]
         train(training.run, train=data.train, validation=data.validation, hooks=hooks)
@@ -111,8 +96,8 @@ def execute(
     probes = pending.unanswered(planned, row).probes
     if row["status"] == "ok" and probes:
         splits = {"train": data.train, "test": data.test}
-        network = ProbedNetwork(model.eval(), splits, trial.seed, parent, memory_fraction)
-        failures = _answer(network, probes, row, data, results, report, checkpoint_seconds)
+        network = ProbedNetwork(model.eval(), splits, trial.seed, parent, settings.memory_fraction)
+        failures = _answer(network, probes, row, data, results, report, settings.checkpoint_seconds)
     else:
         _store(row, data, results)
     results.delete_checkpoint(trial.trial_id)

@@ -16,6 +16,7 @@ from study.data import load, split
 from study.models import MODELS, Builder
 from study.trials.device_data import DeviceData
 from study.trials.execute import execute
+from study.trials.train import TrialSettings
 from tests.trials.small import SIZES, planned, probes, results_in, tensors, timeless, trial
 
 
@@ -69,7 +70,7 @@ def test_a_half_trained_network_of_another_function_is_trained_anew(edit: Callab
 
     results = results_in(tmp_path / "changed")
     with pytest.raises(StoppedError):
-        execute(own(), tensors(), results, report=stop, checkpoint_seconds=0)
+        execute(own(), tensors(), results, report=stop, settings=TrialSettings(checkpoint_seconds=0))
     edit(between=nn.Tanh)
     row = execute(own(), tensors(), results)
     assert timeless(row) == timeless(execute(own(), tensors(), results_in(tmp_path / "new")))
@@ -85,7 +86,9 @@ def test_a_half_trained_network_of_other_data_is_trained_anew(tmp_path: Path) ->
 
     results, one = results_in(tmp_path / "changed"), planned(trial(), frozenset())
     with pytest.raises(StoppedError):
-        execute(one, replace(tensors(), sha256="others"), results, report=stop, checkpoint_seconds=0)
+        execute(
+            one, replace(tensors(), sha256="others"), results, report=stop, settings=TrialSettings(checkpoint_seconds=0)
+        )
     row = execute(one, tensors(), results)
     assert timeless(row) == timeless(execute(one, tensors(), results_in(tmp_path / "new")))
 

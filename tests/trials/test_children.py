@@ -26,6 +26,7 @@ from study.results.answers import answered
 from study.results.folder import Results
 from study.trials import pending
 from study.trials.execute import ProbeError, execute
+from study.trials.train import TrialSettings
 from tests.trials.small import planned, results_in, tensors, timeless, trial
 
 PARENT = trial(momentum=0.9, learning_rate=0.01, epochs=15)
@@ -98,7 +99,7 @@ def test_a_childs_row_is_the_same_bits_when_it_is_interrupted(results: Results, 
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        run(CHILD, results, attack, report=killed, checkpoint_seconds=0.0)
+        run(CHILD, results, attack, report=killed, settings=TrialSettings(checkpoint_seconds=0.0))
     assert results.read_checkpoint(CHILD.trial_id) is not None
     resumed = run(CHILD, results, attack)
 

@@ -28,7 +28,7 @@ from study.results.answers import answered
 from study.results.folder import Results
 from study.trials import pending
 from study.trials.execute import ProbeError, execute
-from study.trials.train import build_model
+from study.trials.train import TrialSettings, build_model
 from tests.trials.small import planned, probes, results_in, tensors, timeless, trial
 
 
@@ -108,7 +108,7 @@ def test_interrupted_and_resumed_equals_uninterrupted_to_the_bit(
             raise _KilledError
 
     with pytest.raises(_KilledError):
-        execute(one, tensors(), results, report=killed_in_epoch_3, checkpoint_seconds=0.0)
+        execute(one, tensors(), results, report=killed_in_epoch_3, settings=TrialSettings(checkpoint_seconds=0.0))
     assert results.read_checkpoint(one.trial.trial_id) is not None
     reported: list[Mapping[str, Any]] = []
     resumed = execute(one, tensors(), results, report=reported.append)
@@ -135,7 +135,13 @@ def test_killed_between_probes_a_trial_is_asked_only_what_is_missing_and_its_row
     reported: list[Mapping[str, Any]] = []
     for number in (2, 3):
         with pytest.raises(_KilledError):
-            execute(one, tensors(), results, report=partial(killed_in_probe, number=number), checkpoint_seconds=0.0)
+            execute(
+                one,
+                tensors(),
+                results,
+                report=partial(killed_in_probe, number=number),
+                settings=TrialSettings(checkpoint_seconds=0.0),
+            )
         row = results.read_row(one.trial.trial_id)
         assert row is not None and row["status"] == "ok"
         assert len(answered(row)) == {2: 2, 3: 2 + 3}[number]
@@ -350,7 +356,7 @@ def test_a_probe_that_a_whole_gpu_is_too_small_for_costs_no_other_its_answer_and
 
     monkeypatch.setattr("study.trials.probes.top_eigenvalues", full)
     with pytest.raises(torch.OutOfMemoryError):
-        execute(planned(), tensors(), results, memory_fraction=0.25)
+        execute(planned(), tensors(), results, settings=TrialSettings(memory_fraction=0.25))
     held.clear()
     with pytest.raises(ProbeError, match="OutOfMemoryError in probe spectrum") as raised:
         execute(planned(), tensors(), results)
@@ -369,5 +375,5 @@ def test_the_hessian_uses_the_trials_share_of_the_memory(results: Results, monke
         return 2**30
 
     monkeypatch.setattr("study.curvature.operator.memory_budget", budget)
-    execute(planned(), tensors(), results, memory_fraction=0.25)
+    execute(planned(), tensors(), results, settings=TrialSettings(memory_fraction=0.25))
     assert fractions == [0.25, 0.25]  # lambda1 of both splits

@@ -19,6 +19,7 @@ from study.data import load, split
 from study.results.answers import answered
 from study.trials.device_data import DeviceData
 from study.trials.execute import execute
+from study.trials.train import TrialSettings
 from tests.trials.small import results_in, timeless
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "your_own_optimizer.md"
@@ -88,7 +89,7 @@ def test_interrupted_and_resumed_equals_uninterrupted_to_the_bit(tmp_path: Path)
     one = replace(planned(), probes=frozenset())
     interrupted, undisturbed = results_in(tmp_path / "interrupted"), results_in(tmp_path / "undisturbed")
     with pytest.raises(_KilledError):
-        execute(one, tensors(), interrupted, report=killed_in_epoch_2, checkpoint_seconds=0.0)
+        execute(one, tensors(), interrupted, report=killed_in_epoch_2, settings=TrialSettings(checkpoint_seconds=0.0))
     epochs: list[int] = []
     resumed = execute(one, tensors(), interrupted, report=lambda metrics: epochs.append(metrics["epoch"]))
     assert epochs == [3, 4]

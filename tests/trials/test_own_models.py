@@ -25,6 +25,7 @@ from study.models import MODELS, Builder
 from study.results.answers import answered
 from study.results.folder import Results
 from study.trials.execute import ProbeError, execute
+from study.trials.train import TrialSettings
 from tests.trials.small import planned, results_in, tensors, timeless, trial
 
 ATTACK_PROBES = [AttackProbe(name, 0.1, spec.loss or "stable") for name, spec in ATTACKS.items()]
@@ -157,7 +158,7 @@ def stop_after_first(metrics: Mapping[str, object]) -> None:
 def interrupted(one: Any, results: Results) -> dict[str, Any]:
     """Train with an interruption after the first epoch."""
     with pytest.raises(StoppedError):
-        execute(one, tensors(), results, report=stop_after_first, checkpoint_seconds=0)
+        execute(one, tensors(), results, report=stop_after_first, settings=TrialSettings(checkpoint_seconds=0))
     torch.rand(3)  # other draws from the global generator do not matter
     return execute(one, tensors(), results)
 
