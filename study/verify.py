@@ -71,7 +71,7 @@ def verify(results: Results, counts: Counter[str]) -> Iterator[Problem]:
     arrays: dict[str, set[str]] = {}
 
     def check_weights(content: bytes, trial_id: str) -> None:
-        checkpoints.read_weights(content, trial_id, by_id.get(trial_id, {}).get("weights_sha256"))
+        checkpoints.read_weights(content, by_id.get(trial_id, {}).get("weights_sha256"))
 
     def check_checkpoint(content: bytes, trial_id: str) -> None:
         checkpoints.read_state(content)

@@ -191,7 +191,7 @@ def _load_weights(trial: Trial, row: Row | None, data: DeviceData, results: Resu
         return None
     model = build_model(trial, data)
     try:
-        checkpoints.load_weights(model, weights, trial.trial_id, row["weights_sha256"] if row else None)
+        checkpoints.load_weights(model, weights, row["weights_sha256"] if row else None)
     except ValueError as error:
         results.set_aside(f"weights/{trial.trial_id}.safetensors", str(error))
         return None

@@ -272,7 +272,7 @@ class TrialTraining:
         if state.not_replayed:
             self._results.write_log(self.trial_id, f"training steps were not replayed: {state.not_replayed}\n")
         if not state.diverged:
-            self._results.write_weights(self.trial_id, checkpoints.weights_to_bytes(model, self.trial_id))
+            self._results.write_weights(self.trial_id, checkpoints.weights_to_bytes(model))
             self._results.write_row(row)
         return row
 

@@ -56,7 +56,7 @@ def make_folder(where: Path) -> Results:
     results.create()
     trial_id = TRIAL.trial_id
     results.write_row(row())
-    results.write_weights(trial_id, checkpoints.weights_to_bytes(network(), trial_id))
+    results.write_weights(trial_id, checkpoints.weights_to_bytes(network()))
     results.write_checkpoint(trial_id, checkpoint())
     results.write_arrays(trial_id, ARRAYS)
     results.write_study({"requests": [{"grid": "smoke"}]})

@@ -43,7 +43,7 @@ def read_row(content: bytes) -> Any:
 
 def read_weights(content: bytes) -> Any:
     try:
-        state = checkpoints.read_weights(content, ID)
+        state = checkpoints.read_weights(content)
     except checkpoints.DamagedError:
         return None
     return checkpoints.state_sha256(state)

@@ -278,20 +278,20 @@ def test_other_weights_than_the_rows_are_set_aside_and_trained_again(results: Re
     first = execute(one, tensors(), results)
     name = one.trial.trial_id
     model = build_model(replace(one.trial, seed=1), tensors())
-    other = checkpoints.weights_to_bytes(model, name)  # sound, and of the same trial, but not those of the row
+    other = checkpoints.weights_to_bytes(model)  # sound, but not those of the row
     results.write_weights(name, other)
     again = execute(planned(asked=one.probes | {AttackProbe("fgsm", 0.05, "ce")}), tensors(), results)
     assert again["weights_sha256"] == first["weights_sha256"] == checkpoints.state_sha256(
-        checkpoints.read_weights(results.read_weights(name) or b"", name)
+        checkpoints.read_weights(results.read_weights(name) or b"")
     )  # fmt: skip
     assert [file.read_bytes() for file in (tmp_path / "results/weights").glob("*.damaged-*")] == [other]
 
 
-def test_weights_open_anywhere_with_trial_and_digest(results: Results, tmp_path: Path) -> None:
+def test_weights_open_anywhere_with_their_digest(results: Results, tmp_path: Path) -> None:
     row = execute(planned(), tensors(), results)
     file = tmp_path / f"results/weights/{row['trial_id']}.safetensors"
     with safetensors.safe_open(file, "pt") as opened:
-        assert opened.metadata() == {"trial_id": row["trial_id"], "sha256": row["weights_sha256"]}
+        assert opened.metadata() == {"sha256": row["weights_sha256"]}
 
 
 def test_a_damaged_row_and_checkpoint_are_set_aside_and_never_overwritten(results: Results, tmp_path: Path) -> None:
