@@ -161,20 +161,17 @@ def command(options: Sequence[str]) -> str:
 
 def without(options: Sequence[str], name: str) -> list[str]:
     """The options but for `name` and its value."""
-    return [option for option, chosen in zip(options, _are(options, name), strict=True) if not chosen]
+    return [option for place, option in enumerate(options) if not _is_of(options, place, (name,))]
 
 
 def only(options: Sequence[str], *names: str) -> list[str]:
     """The options of these names with their values, of which each has one."""
-    return [option for option, chosen in zip(options, _are(options, *names), strict=True) if chosen]
+    return [option for place, option in enumerate(options) if _is_of(options, place, names)]
 
 
-def _are(options: Sequence[str], *names: str) -> list[bool]:
-    """Which of the options are these or their values."""
-    return [
-        option.partition("=")[0] in names or before in names
-        for option, before in zip(options, ["", *options], strict=False)
-    ]
+def _is_of(options: Sequence[str], place: int, names: Sequence[str]) -> bool:
+    """Whether at this place there is an option of these names, as `--seeds=0`, or the value after one."""
+    return options[place].partition("=")[0] in names or (place > 0 and options[place - 1] in names)
 
 
 def request(arguments: argparse.Namespace) -> Request:

@@ -34,17 +34,18 @@ def part_of_schema(columns: Collection[str]) -> pa.Schema:
         The part of `ROW_SCHEMA` that holds them, `trial_id` and the fields of REQUIRED, by which `flaws` judges a row:
         what counts as a row does not depend on what is read of it.
     """
-    wanted = {"trial_id", *columns} | {f"{name}.{field}" for name, fields in REQUIRED.items() for field in fields}
-    return pa.schema(
-        [
-            field
-            if field.name in wanted
-            else field.with_type(pa.list_(pa.struct([one for one in field.type.value_type if one.name in parts])))
-            for field in ROW_SCHEMA
-            if (parts := {name.partition(".")[2] for name in wanted if name.partition(".")[0] == field.name})
-        ],
-        metadata=ROW_SCHEMA.metadata,
-    )
+    whole, fields = {"trial_id", *columns}, {name: set(required) for name, required in REQUIRED.items()}
+    for name, _, field in (column.partition(".") for column in columns):
+        if field:
+            fields.setdefault(name, set()).add(field)
+    part = []
+    for column in ROW_SCHEMA:
+        if column.name in whole:
+            part.append(column)
+        elif column.name in fields:
+            entry = pa.struct([field for field in column.type.value_type if field.name in fields[column.name]])
+            part.append(column.with_type(pa.list_(entry)))
+    return pa.schema(part, metadata=ROW_SCHEMA.metadata)
 
 
 def parquet_columns(schema: pa.Schema) -> list[str]:
