@@ -26,8 +26,8 @@ def check_place(results: Results) -> None:
     """Refuse a folder that cannot be made or written to, and one of a name that a packed study has."""
     if is_packed(results.location):
         raise InputError(
-            f"{results.location} is the name of a packed study: python -m study.pack makes a folder of one; give that "
-            "with --results"
+            f"{results.location} is a packed study file; unpack it with python -m study.pack FILE FOLDER and use the "
+            "folder"
         )
     if "://" in results.location:
         return

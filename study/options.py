@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m study.run",
         usage="%(prog)s --grid NAME|FILE [options]",
-        description="Run what is left to do of a grid of trials, and write the report.",
+        description="Run the unfinished trials of a grid and write the report.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -91,23 +91,25 @@ def parser() -> argparse.ArgumentParser:
     add("--epochs", type=int, metavar="N", help="epochs of training instead of the paper's number")
     add("--train-size", type=int, metavar="N", help="training images instead of the paper's number")
     add("--test-size", type=int, metavar="N", help="test images instead of the paper's number")
-    asked = f"all that the grid asks (default), headline (FGSM, PGD and lambda1 only), or any of {', '.join(MEASURES)}"
+    asked = f"measurements: all of the grid (default), headline (FGSM, PGD, lambda1), or any of {', '.join(MEASURES)}"
     add("--probes", default="all", metavar="NAME[,NAME]", help=asked)
-    track = f"store the curvature after some epochs, for this share of the training's time (default: {TRACK_SHARE:g})"
+    track = (
+        f"measure curvature during training, for at most this fraction of the training time (default {TRACK_SHARE:g})"
+    )
     add("--track", nargs="?", type=float, const=TRACK_SHARE, metavar="SHARE", help=track)
     levels = "attack at these epsilons (pixels in [0, 1]): .1,8/255, or 1/255-8/255 for 1/255, 2/255, ... 8/255"
     add("--epsilons", metavar="E,E", help=levels)
     precision = "number format of training on a GPU (default: float32); probes always use float32"
     add("--precision", choices=PRECISIONS, help=precision)
-    decided = "add seeds only where they decide these claims (default: all that the grid is about), curve by curve"
+    decided = "add seeds, one curve at a time, until these claims are decided (default: all testable claims)"
     add("--until-decided", nargs="?", const="", metavar="CLAIM,CLAIM", help=decided)
     add(
         "--max-seeds",
         type=int,
         metavar="N",
-        help="seeds of a curve at most, with --until-decided: 3, 5, 8 or 12 (default)",
+        help="with --until-decided: at most N seeds for each curve (3, 5, 8 or 12)",
     )
-    add("--hours", type=float, metavar="H", help="begin no further seeds after so long, with --until-decided")
+    add("--hours", type=float, metavar="H", help="with --until-decided: start no new stage after H hours")
     add("--dry-run", action="store_true", help="check everything, print what would run and what it costs, and exit")
 
     add = parser.add_argument_group("where").add_argument

@@ -197,7 +197,8 @@ class Command:
             left = self.left()  # only under the lock: another command may just have written some
             sequence, nothing = None, ""
             if not left.work:
-                nothing = f"all {len(self.grid)} trials of grid {self.request.grid!r} are answered already"
+                every = f"all {len(self.grid)} trials of grid {self.request.grid!r}"
+                nothing = f"{every} are answered already: nothing to do"
             elif self.looks:
                 from study import until_decided
 
@@ -205,7 +206,7 @@ class Command:
                 nothing = "" if sequence[1] else until_decided.ENDED
             if nothing:
                 _record_request(self.results, self.request, self.argv, self.outside, self.looks)
-                print(f"{nothing}: nothing to do")
+                print(nothing)
                 return {}, False
             from study.tuning.trackers import Trackers  # importing torch takes seconds
 
@@ -285,11 +286,11 @@ class Command:
         local = (self.arguments.address or os.environ.get("RAY_ADDRESS") or "local") == "local"
         if local:
             checks.check_machine(self.settings, {planned.trial.precision for planned in left.work})
-        cells = len({planned.trial.cell_id for planned in grid.values()})
+        settings = len({planned.trial.cell_id for planned in grid.values()})
         name, count = Path(self.arguments.grid).name, len(left.work)
-        print(f"grid {name}: {len(grid)} trials in {cells} cells; results in {self.results.location}")
+        print(f"grid {name}: {len(grid)} trials in {settings} settings; results in {self.results.location}")
         probes_left = sum(len(planned.probes) for planned in left.work)
-        print(f"answered already: {len(grid) - count} trials; to do: {count} trials with {probes_left} probes")
+        print(f"finished: {len(grid) - count} trials; to run: {count} trials, {probes_left} measurements")
         for line in dry_run.lines(grid, left.work, left.costs, usable_cpus() if local else 1):
             print(line)
         self._print_tracking(left)
@@ -301,7 +302,7 @@ class Command:
         if missing:
             _print_wrapped(f"a run downloads {', '.join(missing)} to {folder} first")
         if not local:
-            print("whether the cluster can hold the trials is checked when the run has reached it")
+            print("the cluster's resources are checked when the run connects to it")
         if running := running_command(self.results):
             print(f"a command runs on these results now (process {running['pid']} on {running.get('host')})")
 
@@ -345,9 +346,9 @@ def _read_rows(results: Results, grid: Grid) -> list[Row]:
             "give another folder with --results"
         )
     for file in unreadable[:SHOWN]:
-        print(f"left out {file.name}: {file.reason}", file=sys.stderr)
+        print(f"skipped {file.name}: {file.reason}", file=sys.stderr)
     if len(unreadable) > SHOWN:
-        print(f"left out {len(unreadable) - SHOWN} more files in trials/ that cannot be read", file=sys.stderr)
+        print(f"skipped {len(unreadable) - SHOWN} more files in trials/", file=sys.stderr)
     checks.check_functions(grid, rows)
     return rows
 

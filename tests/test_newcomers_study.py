@@ -67,7 +67,7 @@ def test_the_dry_run_lists_its_curves_and_times_its_model(newcomer: Path, capsys
     options = ["--grid", str(newcomer / "my_study.py"), "--data-dir", str(newcomer), "--results", str(newcomer / "r")]
     assert main([*options, "--dry-run"]) == 0
     printed = capsys.readouterr().out
-    assert "grid my_study.py: 70 trials in 14 cells" in printed
+    assert "grid my_study.py: 70 trials in 14 settings" in printed
     assert re.search(r"^25/25 +~[\d:]+  mine softmax lr m 0 bs 4-64 seeds 0-4$", printed, re.MULTILINE)
     assert "steps timed here" in printed
     assert "guess" not in printed

@@ -113,7 +113,7 @@ def load_state(
     if stored.get("started_from") != started_from:
         raise ValueError("checkpoint began with other weights than the parent's")
     if fingerprint and stored.get("fingerprint") and not same_function(stored["fingerprint"], fingerprint):
-        raise ValueError("checkpoint is of another function of this model")
+        raise ValueError("the model code has changed since this checkpoint")
     if dataset_sha256 and stored.get("dataset_sha256", dataset_sha256) != dataset_sha256:
         raise ValueError("checkpoint began on other data")
     try:

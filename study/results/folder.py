@@ -115,7 +115,7 @@ class Results:
         new = f"{name}.damaged-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
         with suppress(FileNotFoundError):
             self._storage.move(name, new)
-            print(f"set aside {self.location}/{name} as {new}: {reason}", file=sys.stderr, flush=True)
+            print(f"renamed the unusable file {self.location}/{name} to {new}: {reason}", file=sys.stderr, flush=True)
 
     def read_rows(self, columns: Sequence[str] | None = None) -> tuple[list[Row], list[Unreadable]]:
         """As `read_table`, each row as a dictionary of `columns` (all by default), in their order."""
@@ -221,7 +221,7 @@ class Results:
             try:
                 self.set_aside(name, str(error))
             except OSError:  # in a folder that can only be read
-                print(f"left out {self.location}/{name}: {error}", file=sys.stderr)
+                print(f"skipped {self.location}/{name}: {error}", file=sys.stderr)
             return {}
 
     def write_log(self, trial_id: str, text: str) -> None:

@@ -86,7 +86,7 @@ def decode_row(content: bytes, trial_id: str, schema: pa.Schema = ROW_SCHEMA) ->
         raise RowError(f"holds {len(row)} rows instead of one")
     found = row["trial_id"][0].as_py()
     if found != trial_id:
-        raise RowError(f"a copy: it holds the row of trial {found}")
+        raise RowError(f"copied from trial {found}")
     return row
 
 
@@ -101,12 +101,12 @@ def _decode(content: bytes, schema: pa.Schema, kind: bytes) -> pa.Table:
         file = pq.ParquetFile(pa.BufferReader(content))
         keys = file.metadata.metadata or {}
         if keys.get(b"kind") != kind:
-            raise RowError(f"foreign: not {'a trial row' if kind == ROW_KIND else 'the rows'} of this study")
+            raise RowError(f"not a {'result' if kind == ROW_KIND else 'packed'} file of this study")
         digests.check_parquet(content)
         _check_version(keys.get(b"schema_version", b"0").decode())
         table = file.read(None if schema is ROW_SCHEMA else parquet_columns(schema), use_threads=False)
     except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
-        raise RowError(f"torn or damaged: {_first_line(error)}") from error
+        raise RowError(f"incomplete or damaged: {_first_line(error)}") from error
     if not table.schema.equals(schema):
         try:
             table = pa.table([_column(table, field) for field in schema], schema=schema)

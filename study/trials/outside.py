@@ -154,7 +154,7 @@ def _add_study(name: str) -> None:
             entries = {key: _builder(entry) for key, entry in entries.items()}
         for key, entry in entries.items():
             if registry == "ATTACKS" and not isinstance(entry, AttackSpec):
-                raise GridError(f"{name}.py: the attack {key} is no study.attacks.spec.AttackSpec")
+                raise GridError(f"{name}.py: the attack {key} is not an AttackSpec (study.attacks.spec)")
         _add(registry, entries, f"{name}.py")
 
 
@@ -180,7 +180,7 @@ def _function(model: str) -> Builder:
 def _builder(function: Callable[..., Any]) -> Builder:
     """The function, called with what it takes of `image_shape` and `num_classes`; its errors are those of a model."""
     if not callable(function):
-        raise GridError(f"{function!r} is no function that makes a network")
+        raise GridError(f"{function!r} is not a function that makes a network")
     takes = inspect.signature(function).parameters
     anything = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in takes.values())
 
@@ -202,7 +202,7 @@ def _info(name: str, entry: DatasetInfo | OwnImages, data_folder: Path) -> Datas
     if isinstance(entry, DatasetInfo):
         return entry
     if not isinstance(entry, OwnImages):
-        raise GridError(f"the data set {name} is no study.data.OwnImages or DatasetInfo")
+        raise GridError(f"the data set {name} is not an OwnImages or a DatasetInfo (study.data)")
     try:
         return entry.info(name, data_folder)
     except (DataError, OSError) as error:

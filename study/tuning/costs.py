@@ -239,7 +239,7 @@ class CostModel:
         total = sum(map(self.seconds, work))
         if self.devices and self.devices != ["cpu"]:
             devices = " and ".join(self.devices)
-            return f"estimated: {duration(total)} of one trial at a time, as stored rows took on {devices}"
-        source = "stored rows" if self.scale else "steps timed here" if self.timed else "the authors' machine"
+            return f"{duration(total)} for one trial at a time on {devices} (estimated from stored results)"
+        source = "stored results" if self.scale else "steps timed here" if self.timed else "the authors' machine"
         together = f", {duration(total / cores)} on {cores}" if cores > 1 else ""
-        return f"estimated: {duration(total)} on one core{together} (by {source})"
+        return f"{duration(total)} on one core{together} (estimated from {source})"

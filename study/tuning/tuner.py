@@ -139,8 +139,8 @@ def train_in_batches(
         later_seconds=sum(map(costs.seconds, work)) - sum(expected.values()),
     )
     print(
-        f"training {sum(map(len, batches))} networks together first, in {len(batches)} "
-        f"group{'s' if len(batches) > 1 else ''}; probes follow",
+        f"training {sum(map(len, batches))} networks in {len(batches)} batch{'es' if len(batches) > 1 else ''}; "
+        "attacks and curvature follow",
         flush=True,
     )
     timeout = settings.trial_timeout
@@ -158,7 +158,7 @@ def train_in_batches(
         execute_trial=outside.around(partial(execute_batched, groups=members, replicas=settings.replicas)),
     )
     for leader, reason in progress.failures.items():
-        print(f"not trained as one program, but one by one: {progress.labels[leader]}: {reason}", file=sys.stderr)
+        print(f"batched training failed, trained individually: {progress.labels[leader]}: {reason}", file=sys.stderr)
     trained = _trained(results)
     trial_ids = {planned.trial.trial_id for group in batches for planned in group}
     return {trial_id: trained[trial_id] for trial_id in trial_ids & trained.keys()}

@@ -202,7 +202,7 @@ def deep(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda folder: None, "holds no images of two classes; it should be a folder for each class"),
+        (lambda folder: None, "needs images of at least two classes; it should be a folder for each class"),
         (
             different_sizes,
             r"z\.png has 9x9 \w+ pixels, the first image 5x6 \w+ pixels: state the shape .* --dataset DIR@3x64x64",

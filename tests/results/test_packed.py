@@ -84,7 +84,7 @@ def test_packing_drops_nothing_of_an_older_file(
         case "trained":
             source.write_row(row | {"history": [{"epoch": 1, "lambda1": 2.0}], "status": "failed"})
     assert pack.main([source.location, str(packed)]) == 2
-    assert f"holds networks or answers of 1 trials that {source.location} lacks" in capsys.readouterr().err
+    assert f"contains results of 1 trials that {source.location} does not have" in capsys.readouterr().err
     assert packed.read_bytes() == before
 
 
@@ -120,7 +120,7 @@ def test_unpacking_completes_its_folder_and_refuses_any_other(
 
 def test_a_run_refuses_the_name_of_a_packed_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run.main(["--grid", "smoke", "--results", str(tmp_path / "new.parquet"), "--dry-run"]) == 2
-    assert "the name of a packed study" in capsys.readouterr().err
+    assert "is a packed study file; unpack it" in capsys.readouterr().err
 
 
 def test_a_uri_is_a_place_too(source: Results, packed: Path, tmp_path: Path) -> None:

@@ -206,7 +206,7 @@ def test_a_path_may_hold_an_at() -> None:
         (["--grid", "seedless.py"], "seedless.py: the space ours has no seeds"),
         (["--grid", "curveless.py"], "curveless.py: the space ours has no curves"),
         (["--grid", "twice.py"], "twice.py: two curves have the label 'lr' but other rates, schedules or parents"),
-        (["--grid", "names.py"], "names.py: REGIME_NAMES is no dictionary from names"),
+        (["--grid", "names.py"], "names.py: REGIME_NAMES is not a dictionary from names"),
         (["--grid", "restless.py"], "optimizer restless: Restless() got an unexpected keyword argument 'momentum'"),
         (["--grid", "wrong.py"], "wrong cannot be imported: NameError: name 'nothing' is not defined (line 2 of "),
         (["--grid", "taken.py"], "taken.py: the package has 'm1' in MODELS already; choose another name"),

@@ -53,7 +53,7 @@ def test_the_device_of_most_of_the_last_rows_scales_a_model() -> None:
     assert costs.scale == {"m1_8": 8.0} and costs.devices == ["cpu"]
     gpu = CostModel(grid, rows[:5])
     assert gpu.scale == {"m1_8": 0.5}
-    assert gpu.summary([]) == "estimated: 0:00 of one trial at a time, as stored rows took on NVIDIA L4"
+    assert gpu.summary([]) == "0:00 for one trial at a time on NVIDIA L4 (estimated from stored results)"
 
 
 def test_a_network_whose_weights_are_gone_costs_its_training_again() -> None:
@@ -66,8 +66,8 @@ def test_a_network_whose_weights_are_gone_costs_its_training_again() -> None:
 
 def test_without_rows_an_estimate_is_for_a_core_of_the_authors_machine_and_all_cores_of_this_one() -> None:
     work = [planned(trial(epochs=100_000))]
-    assert CostModel().summary([]) == "estimated: 0:00 on one core (by the authors' machine)"
-    assert " on one core, 0:00 on 1000000000 (by " in CostModel().summary(work, 10**9)
+    assert CostModel().summary([]) == "0:00 on one core (estimated from the authors' machine)"
+    assert " on one core, 0:00 on 1000000000 (estimated " in CostModel().summary(work, 10**9)
 
 
 @pytest.mark.parametrize(("dataset", "classes"), [("cifar10", 10), ("cifar100", 100)])
@@ -85,4 +85,4 @@ def test_a_timed_model_is_known_and_costs_what_was_timed() -> None:
     guess, timed = CostModel(), CostModel(timed={"unknown": 2e-3})
     assert (guess.knows(unknown), timed.knows(unknown)) == (False, True)
     assert probe_seconds(unknown, timed.image_seconds) == pytest.approx(2 * probe_seconds(unknown))
-    assert "by steps timed here" in timed.summary([unknown])
+    assert "from steps timed here" in timed.summary([unknown])

@@ -126,7 +126,7 @@ def test_a_network_whose_weights_are_lost_is_trained_by_its_own_trial(
     settings = RunSettings(gpus_per_trial=0.0, replicas=8)
     labels = {one.trial.trial_id: "" for one in work}
     tuner.train_in_batches(work, CostModel(), {}, results, settings, labels=labels, outside=Outside())
-    assert "training 2 networks together first, in 1 group;" in capsys.readouterr().out
+    assert "training 2 networks in 1 batch;" in capsys.readouterr().out
 
 
 GENERATIONS = """
