@@ -675,7 +675,7 @@ def test_kills_of_the_driver_of_ray_and_of_a_worker_lose_nothing_and_change_no_b
     expected, found = in_this_process(request), rows(folder)
     assert {trial_id: timeless(row) for trial_id, row in found.items()} == expected
     assert len(found) == 3
-    assert not list((folder / "checkpoints").iterdir())
+    assert not Results(folder).files("checkpoints")  # a kill while one was written leaves a hidden file
 
 
 @pytest.mark.parametrize(
