@@ -82,7 +82,9 @@ def test_its_own_claim_is_one_to_add_seeds_for(newcomer: Path, capsys: pytest.Ca
     file.write_text(file.read_text(encoding="utf-8") + CLAIM, encoding="utf-8")
     options = ["--grid", str(file), "--data-dir", str(newcomer), "--results", str(newcomer / "r"), "--dry-run"]
     assert main([*options, "--until-decided", "OWN"]) == 0
-    assert re.search(r"^1\. 3 seeds of mine softmax .* it may decide OWN 20 %$", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(
+        r"^1\. mine softmax .*, up to 3 seeds: .* it decides: OWN 20 %$", capsys.readouterr().out, re.MULTILINE
+    )
 
 
 def test_its_networks_are_reported_with_its_plan_names_and_claims_where_the_file_is_given(
