@@ -36,6 +36,7 @@ from study.trials.device_data import DataKey, DeviceData, data_key
 from study.trials.execute import execute
 from study.trials.execute_batched import MAX_GROUP, execute_batched, group_trials
 from study.trials.pending import pending
+from study.trials.train import TrialSettings
 
 PROBERS = 6
 """Processes that answer probes: an attack on a small network launches kernels that keep a GPU busy for a small part of
@@ -66,11 +67,11 @@ class Trials:
         location: the results folder.
         data: as `study.checks.load_data` gives it.
         device: "cuda" or "cpu".
-        how: the options of `execute` that `execute_batched` has as well.
+        how: how they are executed.
     """
 
     def __init__(
-        self, location: str, data: Mapping[DataKey, tuple[Splits, str]], device: str, how: Mapping[str, Any]
+        self, location: str, data: Mapping[DataKey, tuple[Splits, str]], device: str, how: TrialSettings
     ) -> None:
         self.results, self.how = Results(location), how
         self.data = {key: DeviceData.of(*found, device) for key, found in data.items()}
@@ -81,7 +82,7 @@ class Trials:
         groups = {leader.trial.trial_id: group}
         try:
             execute_batched(
-                leader, self.data[data_key(leader)], self.results, groups=groups, replicas=replicas, **self.how
+                leader, self.data[data_key(leader)], self.results, groups=groups, replicas=replicas, settings=self.how
             )
         except Exception as error:
             print(f"group of {len(group)}: {type(error).__name__}: {error}", flush=True)
@@ -92,7 +93,7 @@ class Trials:
         """Answer the probes of a trial; its row in words."""
         if torch.cuda.is_initialized():
             torch.cuda.reset_peak_memory_stats()  # a row has the peak of its own trial
-        row = execute(planned, self.data[data_key(planned)], self.results, **self.how)
+        row = execute(planned, self.data[data_key(planned)], self.results, settings=self.how)
         return (
             f"{row['status']}, train {row['train_seconds']:.1f} s ({row['replicas']} together), probes "
             f"{row['probe_seconds'] or 0:.1f} s, test {row['test_acc']}, pgd {row['pgd_acc']}, "
@@ -144,7 +145,7 @@ def main() -> int:
     rows, _ = results.read_rows()
     work = pending(plan(request), rows)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    how = {"checkpoint_seconds": settings.checkpoint_seconds, "replay": settings.cuda_graphs, "track": settings.track}
+    how = TrialSettings(settings.checkpoint_seconds, settings.cuda_graphs, settings.track)
     of_trials = results.location, checks.load_data(work, arguments.data_dir), device, how
     torch.set_num_threads(settings.cpus_per_trial)
     trials, failed = Trials(*of_trials), list[str]()

@@ -185,5 +185,5 @@ def dictionary(module: ModuleType, name: str) -> dict[str, Any]:
     """A dictionary of the study file, such as MODELS; empty where it has none. Raises GridError if it is none."""
     found = getattr(module, name, {})
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-        raise GridError(f"{module.__name__}.py: {name} is no dictionary from names")
+        raise GridError(f"{module.__name__}.py: {name} is not a dictionary from names")
     return found

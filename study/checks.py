@@ -26,8 +26,8 @@ def check_place(results: Results) -> None:
     """Refuse a folder that cannot be made or written to, and one of a name that a packed study has."""
     if is_packed(results.location):
         raise InputError(
-            f"{results.location} is the name of a packed study: python -m study.pack makes a folder of one; give that "
-            "with --results"
+            f"{results.location} is a packed study file; unpack it with python -m study.pack FILE FOLDER and use the "
+            "folder"
         )
     if "://" in results.location:
         return
@@ -96,7 +96,8 @@ def check_sizes(grid: Grid) -> None:
         sizes.setdefault(trial.train_size, set()).add(trial.batch_size)
     for images, batch_sizes in sizes.items():
         if large := [str(size) for size in sorted(batch_sizes) if size > images]:
-            named = " and ".join(filter(None, (", ".join(large[:-1]), large[-1])))
+            *others, last = large
+            named = f"{', '.join(others)} and {last}" if others else last
             fit = ",".join(str(size) for size in sorted(batch_sizes) if size <= images)
             raise InputError(
                 f"batch size{'s' if len(large) > 1 else ''} {named} exceed{'' if len(large) > 1 else 's'} the "

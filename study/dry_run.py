@@ -18,30 +18,33 @@ class Curve:
     work: list[Planned] = field(default_factory=list)
 
 
-def lines(grid: Grid, work: Collection[Planned], costs: CostModel) -> Iterator[str]:
+def lines(grid: Grid, work: Collection[Planned], costs: CostModel, cores: int) -> Iterator[str]:
     """A line for each curve, and the estimate for all of them.
 
     Args:
         grid: every trial; one that is on several curves is listed with the first.
         work: those with something left to do.
         costs: expected seconds of each.
+        cores: of this machine, if trials run here, else 1.
     """
     curves: dict[str, Curve] = {}
     for planned in grid.values():
         curves.setdefault(_name(planned), Curve()).trials.append(planned.trial)
     for planned in work:
         curves[_name(planned)].work.append(planned)
-    rows = [("left", "one by one", "curve")]
+    rows = []
     for name, curve in curves.items():
         cost = f"~{duration(sum(map(costs.seconds, curve.work)))}" if curve.work else "done"
         guess = "" if all(map(costs.knows, curve.work)) else "?"
         rows.append((f"{len(curve.work)}/{len(curve.trials)}", f"{cost}{guess}", f"{name} {_range(curve.trials)}"))
+    yield "to run / all, time in sequence, curve"
     left, cost_width = (max(len(row[i]) for row in rows) for i in (0, 1))
     yield from (f"{row[0]:>{left}} {row[1]:>{cost_width}}  {row[2]}" for row in rows)
-    yield costs.summary(work)
+    yield costs.summary(work, cores)
     guessed = [planned for planned in work if not costs.knows(planned)]
     if guessed:
-        yield f"? {duration(sum(map(costs.seconds, guessed)))} of it is a guess: nobody has measured these attacks yet"
+        time = duration(sum(map(costs.seconds, guessed)))
+        yield f"? includes {time} for models or attacks whose cost is not measured"
 
 
 def tracking(work: Collection[Planned], costs: CostModel, share: float) -> str:
@@ -52,10 +55,10 @@ def tracking(work: Collection[Planned], costs: CostModel, share: float) -> str:
     chosen = [planned for planned in untrained if tracked(planned.trial.epochs, planned.trial.train_size, share)[0]]
     if not untrained:
         return "nothing is tracked: all networks are trained already; another --results trains them again"
-    counted = f"tracked while they train: {len(chosen)} of {len(untrained)} networks"
     if not chosen:
-        return f"{counted}; {share:g} of their training is too little: give --track a larger share"
-    return f"{counted}, up to {duration(share * sum(map(costs.training_seconds, chosen)))} of one core more"
+        return f"a share of {share:g} allows no measurement for these networks; use a larger --track"
+    counted, most = f"{len(chosen)} of {len(untrained)} networks", share * sum(map(costs.training_seconds, chosen))
+    return f"tracked while they train: {counted}, up to {duration(most)} of one core more"
 
 
 def _name(planned: Planned) -> str:

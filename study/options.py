@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m study.run",
         usage="%(prog)s --grid NAME|FILE [options]",
-        description="Run what is left to do of a grid of trials, and write the report.",
+        description="Run the unfinished trials of a grid and write the report.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -91,23 +91,25 @@ def parser() -> argparse.ArgumentParser:
     add("--epochs", type=int, metavar="N", help="epochs of training instead of the paper's number")
     add("--train-size", type=int, metavar="N", help="training images instead of the paper's number")
     add("--test-size", type=int, metavar="N", help="test images instead of the paper's number")
-    asked = f"all that the grid asks (default), headline (FGSM, PGD and lambda1 only), or any of {', '.join(MEASURES)}"
+    asked = f"measurements: all of the grid (default), headline (FGSM, PGD, lambda1), or any of {', '.join(MEASURES)}"
     add("--probes", default="all", metavar="NAME[,NAME]", help=asked)
-    track = f"store the curvature after some epochs, for this share of the training's time (default: {TRACK_SHARE:g})"
+    track = (
+        f"measure curvature during training, for at most this fraction of the training time (default {TRACK_SHARE:g})"
+    )
     add("--track", nargs="?", type=float, const=TRACK_SHARE, metavar="SHARE", help=track)
     levels = "attack at these epsilons (pixels in [0, 1]): .1,8/255, or 1/255-8/255 for 1/255, 2/255, ... 8/255"
     add("--epsilons", metavar="E,E", help=levels)
     precision = "number format of training on a GPU (default: float32); probes always use float32"
     add("--precision", choices=PRECISIONS, help=precision)
-    decided = "add seeds only where they decide these claims (default: all that the grid is about), curve by curve"
+    decided = "add seeds, one curve at a time, until these claims are decided (default: all testable claims)"
     add("--until-decided", nargs="?", const="", metavar="CLAIM,CLAIM", help=decided)
     add(
         "--max-seeds",
         type=int,
         metavar="N",
-        help="seeds of a curve at most, with --until-decided: 3, 5, 8 or 12 (default)",
+        help="with --until-decided: at most N seeds for each curve (3, 5, 8 or 12)",
     )
-    add("--hours", type=float, metavar="H", help="begin no further seeds after so long, with --until-decided")
+    add("--hours", type=float, metavar="H", help="with --until-decided: start no new stage after H hours")
     add("--dry-run", action="store_true", help="check everything, print what would run and what it costs, and exit")
 
     add = parser.add_argument_group("where").add_argument
@@ -127,7 +129,12 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--cpus-per-trial", type=int, default=1, metavar="N", help="CPUs, and torch threads, of each trial (default: 1)"
     )
-    add("--gpus-per-trial", default="auto", metavar="F|auto", help="fraction of a GPU for each trial (auto: measured)")
+    add(
+        "--gpus-per-trial",
+        default="auto",
+        metavar="F|auto",
+        help="fraction of a GPU for each trial (auto: .25, doubled where memory runs out)",
+    )
     add("--max-concurrent", type=int, metavar="N", help="number of trials that run at once at most")
     replicas = (
         "train up to N networks that differ in seed, learning rate, momentum, weight decay, schedule, epochs or target "
@@ -156,20 +163,17 @@ def command(options: Sequence[str]) -> str:
 
 def without(options: Sequence[str], name: str) -> list[str]:
     """The options but for `name` and its value."""
-    return [option for option, chosen in zip(options, _are(options, name), strict=True) if not chosen]
+    return [option for place, option in enumerate(options) if not _is_of(options, place, (name,))]
 
 
 def only(options: Sequence[str], *names: str) -> list[str]:
     """The options of these names with their values, of which each has one."""
-    return [option for option, chosen in zip(options, _are(options, *names), strict=True) if chosen]
+    return [option for place, option in enumerate(options) if _is_of(options, place, names)]
 
 
-def _are(options: Sequence[str], *names: str) -> list[bool]:
-    """Which of the options are these or their values."""
-    return [
-        option.partition("=")[0] in names or before in names
-        for option, before in zip(options, ["", *options], strict=False)
-    ]
+def _is_of(options: Sequence[str], place: int, names: Sequence[str]) -> bool:
+    """Whether at this place there is an option of these names, as `--seeds=0`, or the value after one."""
+    return options[place].partition("=")[0] in names or (place > 0 and options[place - 1] in names)
 
 
 def request(arguments: argparse.Namespace) -> Request:

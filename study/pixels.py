@@ -16,9 +16,18 @@ CHUNK, GPU_CHUNK = 1000, 4096
 less time than their launches; few enough for the activations of resnet18, 1 GiB a layer at 4,096."""
 
 
-def images_in_a_pass(device: torch.device) -> int:
-    """CHUNK or GPU_CHUNK."""
-    return CHUNK if device.type == "cpu" else GPU_CHUNK
+USUAL_VALUES = 3 * 32 * 32
+"""Values of the largest image of the built-in data sets, for which numbers of images at a time are stated."""
+
+
+def scaled_count(count: int, x: Tensor) -> int:
+    """So many images at a time, of images x (n, ...) that have more than USUAL_VALUES as many fewer; at least 1."""
+    return max(1, count * USUAL_VALUES // max(USUAL_VALUES, x.shape[1:].numel()))
+
+
+def images_in_a_pass(x: Tensor) -> int:
+    """The `scaled_count` of CHUNK or GPU_CHUNK for images x (n, ...) on the model's device."""
+    return scaled_count(CHUNK if x.device.type == "cpu" else GPU_CHUNK, x)
 
 
 def as_pixels(model: nn.Module, images: Tensor) -> Tensor:
@@ -41,7 +50,7 @@ def batches(model: nn.Module, x: Tensor, y: Tensor, size: int | None = None) -> 
 
     By default as many as `images_in_a_pass` says.
     """
-    size = images_in_a_pass(as_pixels(model, x[:0]).device) if size is None else size
+    size = images_in_a_pass(as_pixels(model, x[:0])) if size is None else size
     if size < 1:
         raise ValueError(f"batch_size must be at least 1, not {size}")
     for start in range(0, len(x), size):

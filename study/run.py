@@ -22,6 +22,7 @@ from study.results.run_lock import ResultsInUseError, RunLock, running_command
 from study.results.schema import Row
 from study.trials import pending
 from study.tuning.costs import CostModel
+from study.tuning.cpus import usable_cpus
 from study.tuning.ends import (
     BROKEN_PIPE,
     LOST_RAY,
@@ -151,7 +152,7 @@ class Command:
         request, settings = options.request(arguments), options.run_settings(arguments)
         outside = looks = None
         if is_file(arguments.grid) or request.model or request.dataset:
-            from study.trials.outside import bring, sized  # importing torch takes seconds
+            from study.trials.outside import bring, sized, with_sources  # importing torch takes seconds
 
             outside = bring(arguments.grid, request.model, request.dataset, checks.data_folder(arguments.data_dir))
             request = sized(request)
@@ -168,6 +169,8 @@ class Command:
         results.exists()  # refuses a store that cannot be reached
         checks.check_place(results)
         checks.check_networks(grid)
+        if outside:
+            outside = with_sources(outside)
         checks.check_sizes(grid)
         if sequential:
             looks = until_decided.plan(request, grid, arguments.until_decided)
@@ -175,12 +178,11 @@ class Command:
 
     def left(self, timed: Mapping[str, float] | None = None) -> Left:
         """What is left to do by the rows that are stored now; a model that nobody has measured is timed, once."""
-        dry_run = self.arguments.dry_run
-        rows = _read_rows(self.results, self.grid, update_cache=not dry_run)
-        work = pending.pending_with_parents(self.grid, rows, self.results, set_aside=not dry_run)
-        if not (work or dry_run):
-            return Left(rows, work, CostModel())
+        rows = _read_rows(self.results, self.grid)
         weights = self.results.trials_with_weights()
+        work = pending.pending_with_parents(self.grid, rows, weights)
+        if not (work or self.arguments.dry_run):
+            return Left(rows, work, CostModel())
         if timed is None:
             from study.tuning.timing import time_unknown  # importing torch takes seconds
 
@@ -195,7 +197,8 @@ class Command:
             left = self.left()  # only under the lock: another command may just have written some
             sequence, nothing = None, ""
             if not left.work:
-                nothing = f"all {len(self.grid)} trials of grid {self.request.grid!r} are answered already"
+                every = f"all {len(self.grid)} trials of grid {self.request.grid!r}"
+                nothing = f"{every} are answered already: nothing to do"
             elif self.looks:
                 from study import until_decided
 
@@ -203,7 +206,7 @@ class Command:
                 nothing = "" if sequence[1] else until_decided.ENDED
             if nothing:
                 _record_request(self.results, self.request, self.argv, self.outside, self.looks)
-                print(f"{nothing}: nothing to do")
+                print(nothing)
                 return {}, False
             from study.tuning.trackers import Trackers  # importing torch takes seconds
 
@@ -238,18 +241,16 @@ class Command:
         """
         from study.tuning import cluster, gpu_shares, tuner  # importing ray takes seconds
 
-        failures, rows, results, outside = dict[str, str](), left.rows, self.results, self.outside
+        failures, results, outside = dict[str, str](), self.results, self.outside
 
         def unanswered() -> tuple[list[Planned], CostModel]:
-            nonlocal rows
-            rows, work, costs = self.left(left.costs.timed)
+            _, work, costs = self.left(left.costs.timed)
             return work, costs
 
         def train(work: Sequence[Planned], costs: CostModel) -> list[str]:
-            peaks = gpu_shares.known_peaks(self.grid, rows)
             progress = tuner.run_study(
                 work, references, results,
-                settings=settings, costs=costs, peaks=peaks, trackers=trackers, outside=outside,
+                settings=settings, costs=costs, trackers=trackers, outside=outside,
             )  # fmt: skip
             _print_failures(progress, results)
             failures.update(progress.failures)
@@ -282,15 +283,15 @@ class Command:
         missing = checks.missing_data(left.work, folder)
         here = [planned for planned in left.work if planned.trial.dataset not in missing]
         checks.load_data(here, self.arguments.data_dir, left.rows)
-        local = self.arguments.address is None and not os.environ.get("RAY_ADDRESS")
+        local = (self.arguments.address or os.environ.get("RAY_ADDRESS") or "local") == "local"
         if local:
             checks.check_machine(self.settings, {planned.trial.precision for planned in left.work})
-        cells = len({planned.trial.cell_id for planned in grid.values()})
+        settings = len({planned.trial.cell_id for planned in grid.values()})
         name, count = Path(self.arguments.grid).name, len(left.work)
-        print(f"grid {name}: {len(grid)} trials in {cells} cells; results in {self.results.location}")
+        print(f"grid {name}: {len(grid)} trials in {settings} settings; results in {self.results.location}")
         probes_left = sum(len(planned.probes) for planned in left.work)
-        print(f"answered already: {len(grid) - count} trials; to do: {count} trials with {probes_left} probes")
-        for line in dry_run.lines(grid, left.work, left.costs):
+        print(f"finished: {len(grid) - count} trials; to run: {count} trials, {probes_left} measurements")
+        for line in dry_run.lines(grid, left.work, left.costs, usable_cpus() if local else 1):
             print(line)
         self._print_tracking(left)
         if self.looks:
@@ -301,7 +302,7 @@ class Command:
         if missing:
             _print_wrapped(f"a run downloads {', '.join(missing)} to {folder} first")
         if not local:
-            print("whether the cluster can hold the trials is checked when the run has reached it")
+            print("the cluster's resources are checked when the run connects to it")
         if running := running_command(self.results):
             print(f"a command runs on these results now (process {running['pid']} on {running.get('host')})")
 
@@ -333,11 +334,11 @@ class Command:
         return True
 
 
-def _read_rows(results: Results, grid: Grid, *, update_cache: bool) -> list[Row]:
+def _read_rows(results: Results, grid: Grid) -> list[Row]:
     if not results.exists():
         return []
     results.read_study()  # refuses a damaged one, also in a dry run
-    rows, unreadable = results.read_rows(pending.COLUMNS, update_cache=update_cache)
+    rows, unreadable = results.read_rows(pending.COLUMNS)
     newer = [file.name for file in unreadable if file.newer and Path(file.name).stem in grid]
     if newer:
         raise checks.InputError(
@@ -345,9 +346,9 @@ def _read_rows(results: Results, grid: Grid, *, update_cache: bool) -> list[Row]
             "give another folder with --results"
         )
     for file in unreadable[:SHOWN]:
-        print(f"left out {file.name}: {file.reason}", file=sys.stderr)
+        print(f"skipped {file.name}: {file.reason}", file=sys.stderr)
     if len(unreadable) > SHOWN:
-        print(f"left out {len(unreadable) - SHOWN} more files in trials/ that cannot be read", file=sys.stderr)
+        print(f"skipped {len(unreadable) - SHOWN} more files in trials/", file=sys.stderr)
     checks.check_functions(grid, rows)
     return rows
 

@@ -35,7 +35,9 @@ FLOOR = 0.02
 """Added to the expected number of decisions of every stage, so that a cheap curve with a small chance is trained at
 some time."""
 
-ENDED = "no curve goes on: its claims are decided, it has all its seeds, or its chance to decide is small"
+ENDED = (
+    "finished: for every curve the claims are decided, the seeds are used up, or further seeds are unlikely to decide"
+)
 
 SHOWN = 12
 """Stages that a dry run lists; more are counted."""
@@ -75,15 +77,15 @@ def plan(request: Request, grid: Grid, chosen: str) -> dict[str, Any]:
     for name in names:
         if name not in known:
             close = did_you_mean(name, known)
-            raise InputError(f"--until-decided knows no claim {name!r}; valid: {', '.join(known)}{close}")
+            raise InputError(f"--until-decided: unknown claim {name!r}; valid: {', '.join(known)}{close}")
     fields = request.to_dict()
     about = claims_about(from_rows([], grid=grid, requests=[request], plans=[{}]))
     other = [name for name in names if name not in about]
     if other or not about:
         of = ", ".join(other) or "any claim"
         raise InputError(
-            f"grid {request.grid!r}, as selected, does not train what {of} compares; "
-            f"it is about: {', '.join(about) or 'none'}"
+            f"the selected trials of grid {request.grid!r} cannot test {of}; "
+            f"claims they can test: {', '.join(about) or 'none'}"
         )
     usual = Request(request.grid).to_dict()
     content = {
@@ -120,12 +122,13 @@ class Stage:
 
     @property
     def line(self) -> str:
-        """In words: 5 seeds of digits mlp_256 lr: 10 trials, ~1:40 one by one; of open strata it may decide A6 40 %."""
+        """In words: the curve, the seeds that it has afterwards, its trials and their time, and what it may decide."""
         gains = sorted(self.gains.items(), key=lambda item: -item[1])
         told = ", ".join(f"{claim} {100 * gain:.0f} %" for claim, gain in gains[:4])
-        more = f" and of {len(gains) - 4} more" if len(gains) > 4 else ""
-        trials = f"{len(self.work)} trials, ~{duration(self.seconds)} one by one"
-        return f"{self.seeds} seeds of {self.name}: {trials}; of open strata it may decide {told}{more}"
+        more = f" and {len(gains) - 4} more" if len(gains) > 4 else ""
+        trials = f"{len(self.work)} trials, about {duration(self.seconds)} in sequence"
+        decided = f"expected share of undecided tests it decides: {told}{more}"
+        return f"{self.name}, up to {self.seeds} seeds: {trials}; {decided}"
 
 
 @dataclass
@@ -283,19 +286,24 @@ def run(
     end = None if hours is None else time.monotonic() + 3600 * hours
     while stages:
         if end is not None and time.monotonic() >= end:
-            print(f"{hours:g} hours are over; {len(stages)} curves would go on. The same command continues", flush=True)
+            print(
+                f"stopped after {hours:g} hours; {len(stages)} curves are unfinished. Run the same command to continue",
+                flush=True,
+            )
             return True
         chosen, work = filling(stages, slots(), costs.seconds)
         for stage in chosen:
-            print(stage.line, flush=True)
+            print(f"next: {stage.line}", flush=True)
         if ahead := len({one.trial.trial_id for one in work} - {one.trial.trial_id for s in chosen for one in s.work}):
-            print(f"and {ahead} trials of later stages, where slots would be idle", flush=True)
+            print(f"plus {ahead} trials of later stages, to use idle CPUs or GPUs", flush=True)
         schedule.lost.update(train(work, costs))
         left, costs = unanswered()
         stages = schedule.stages(load(results.location), left, costs)
     if schedule.lost:
         print(
-            f"{len(schedule.lost)} trials failed, and their curves wait: the same command tries them again", flush=True
+            f"{len(schedule.lost)} trials failed, so their curves are incomplete. "
+            "Run the same command to try them again",
+            flush=True,
         )
     else:
         print(ENDED, flush=True)

@@ -1,7 +1,7 @@
 """`python -m study.verify RESULTS` reads every file of a results folder and prints what is wrong.
 
-It changes nothing. Weights and arrays that are missing, as in a study that was unpacked, are no damage: what needs them
-is computed again.
+It changes nothing. Weights and arrays that are missing, as in a study that was unpacked, are no damage: a network is
+trained again when more is asked of it, and figures leave out its arrays.
 """
 
 from __future__ import annotations
@@ -64,14 +64,14 @@ def verify(results: Results, counts: Counter[str]) -> Iterator[Problem]:
         RecordsError, OSError: there are no results here, or they cannot be reached.
     """
     results.exists()  # refuses a store that cannot be reached
-    rows, unreadable = results.read_rows(COLUMNS, use_cache=False)  # the copy is checked below
+    rows, unreadable = results.read_rows(COLUMNS)
     by_id = {row["trial_id"]: row for row in rows}
     counts["rows"] = len(rows)
     yield from (Problem(file.name, file.reason) for file in unreadable)
     arrays: dict[str, set[str]] = {}
 
     def check_weights(content: bytes, trial_id: str) -> None:
-        checkpoints.read_weights(content, trial_id, by_id.get(trial_id, {}).get("weights_sha256"))
+        checkpoints.read_weights(content, by_id.get(trial_id, {}).get("weights_sha256"))
 
     def check_checkpoint(content: bytes, trial_id: str) -> None:
         checkpoints.read_state(content)

@@ -67,7 +67,7 @@ def test_the_dry_run_lists_its_curves_and_times_its_model(newcomer: Path, capsys
     options = ["--grid", str(newcomer / "my_study.py"), "--data-dir", str(newcomer), "--results", str(newcomer / "r")]
     assert main([*options, "--dry-run"]) == 0
     printed = capsys.readouterr().out
-    assert "grid my_study.py: 70 trials in 14 cells" in printed
+    assert "grid my_study.py: 70 trials in 14 settings" in printed
     assert re.search(r"^25/25 +~[\d:]+  mine softmax lr m 0 bs 4-64 seeds 0-4$", printed, re.MULTILINE)
     assert "steps timed here" in printed
     assert "guess" not in printed
@@ -82,7 +82,9 @@ def test_its_own_claim_is_one_to_add_seeds_for(newcomer: Path, capsys: pytest.Ca
     file.write_text(file.read_text(encoding="utf-8") + CLAIM, encoding="utf-8")
     options = ["--grid", str(file), "--data-dir", str(newcomer), "--results", str(newcomer / "r"), "--dry-run"]
     assert main([*options, "--until-decided", "OWN"]) == 0
-    assert re.search(r"^1\. 3 seeds of mine softmax .* it may decide OWN 20 %$", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(
+        r"^1\. mine softmax .*, up to 3 seeds: .* it decides: OWN 20 %$", capsys.readouterr().out, re.MULTILINE
+    )
 
 
 def test_its_networks_are_reported_with_its_plan_names_and_claims_where_the_file_is_given(

@@ -67,7 +67,7 @@ def test_a_claim_that_the_planned_batch_sizes_cannot_test_is_not_listed(tmp_path
     assert "A19" in until_decided.plan(REQUEST, plan(REQUEST), "")["claims"]
     listed = until_decided.plan(few, plan(few), "")["claims"]
     assert "A19" not in listed and {"A11", "A15"} <= set(listed)
-    with pytest.raises(InputError, match="does not train what A19 compares"):
+    with pytest.raises(InputError, match="cannot test A19; claims they can test: "):
         until_decided.plan(few, plan(few), "A19")
 
 
@@ -226,7 +226,7 @@ def test_curves_of_failed_trials_wait_and_are_named(
     monkeypatch.setattr(study, "train", lambda work, costs: {planned.trial.trial_id for planned in work})
     assert not study.run()
     said = capsys.readouterr().out
-    assert "trials failed, and their curves wait" in said and "no curve goes on" not in said
+    assert "trials failed, so their curves are incomplete" in said and "finished: " not in said
 
 
 def test_no_stage_begins_when_the_time_is_up(
@@ -237,13 +237,14 @@ def test_no_stage_begins_when_the_time_is_up(
     study = Study(tmp_path, {one: of for one, of in grid.items() if of.trial.momentum == 0.0})
     assert study.run(hours=1.0)
     assert len(study.stages) == 1
-    assert "The same command continues" in capsys.readouterr().out
+    assert "stopped after 1 hours; " in capsys.readouterr().out
 
 
 def test_a_stage_in_words() -> None:
     stage = Stage("mnist m1_20 lr m 0", 5, [], 90.0, {"A6": 0.4, "A7": 0.125}, 1.0)
     assert stage.line == (
-        "5 seeds of mnist m1_20 lr m 0: 0 trials, ~1:30 one by one; of open strata it may decide A6 40 %, A7 12 %"
+        "mnist m1_20 lr m 0, up to 5 seeds: 0 trials, about 1:30 in sequence; "
+        "expected share of undecided tests it decides: A6 40 %, A7 12 %"
     )
 
 
@@ -254,6 +255,6 @@ def test_a_dry_run_lists_the_first_stages(grid: Grid, tmp_path: Path) -> None:
     lines = list(until_decided.dry_run(schedule, schedule.stages(table, list(grid.values()), CostModel())))
     assert lines[0] == "until decided: A6, A7; at most 12 seeds a curve"
     # the two claims are about networks without momentum
-    assert [line.partition(":")[0] for line in lines[1:]] == [f"1. 3 seeds of {LR_BS}", f"2. 3 seeds of {LR}"]
-    assert lines[1].endswith("of open strata it may decide A6 20 %")
+    assert [line.partition(":")[0] for line in lines[1:]] == [f"1. {LR_BS}, up to 3 seeds", f"2. {LR}, up to 3 seeds"]
+    assert lines[1].endswith("expected share of undecided tests it decides: A6 20 %")
     assert not (tmp_path / "new").exists()

@@ -18,20 +18,23 @@ from study.attacks.inputs import PROBE_SIZE, check_epsilon, check_split
 from study.attacks.losses import LOSSES, forward_backward
 from study.attacks.spec import AttackSpec
 from study.autograd import graph_bytes
-from study.pixels import as_pixels, batches
+from study.pixels import as_pixels, batches, scaled_count
 
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """How many images to attack at a time: as many as have a graph of `graph_bytes`, from `least` to `most`."""
+    """How many images to attack at a time: as many as have a graph of `graph_bytes`, from `least` to `most`.
+
+    `least` is for images of `study.pixels.USUAL_VALUES`, and as many fewer of larger ones.
+    """
 
     least: int
     most: int
     graph_bytes: int
 
-    def images(self, bytes_per_image: int) -> int:
-        """The number of images whose graphs have so many bytes each."""
-        return min(self.most, max(self.least, self.graph_bytes // bytes_per_image))
+    def images(self, bytes_per_image: int, x: Tensor) -> int:
+        """The number of images like x (n, ...) whose graphs have so many bytes each."""
+        return min(self.most, max(scaled_count(self.least, x), self.graph_bytes // bytes_per_image))
 
 
 ON_CPU = BatchLimits(least=16, most=256, graph_bytes=2**23)
@@ -202,7 +205,7 @@ def images_at_once(model: nn.Module, x: Tensor, y: Tensor) -> int:
     """Images in a batch on the model's device, see `ON_CPU` and `ON_GPU`: images (n, ...), labels (n,)."""
     few = as_pixels(model, x[:PROBE_SIZE])
     limits = ON_CPU if few.device.type == "cpu" else ON_GPU
-    return limits.images(bytes_per_image(model, few, y[:PROBE_SIZE]))
+    return limits.images(bytes_per_image(model, few, y[:PROBE_SIZE]), x)
 
 
 def bytes_per_image(model: nn.Module, pixels: Tensor, y: Tensor) -> int:

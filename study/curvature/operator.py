@@ -15,7 +15,7 @@ from torch.func import grad, jvp
 from study.arithmetic import full_precision
 from study.autograd import call_with, cross_entropy, graph_bytes, twice_differentiable
 from study.curvature.inputs import check, pieces, trainable
-from study.pixels import as_pixels
+from study.pixels import as_pixels, scaled_count
 
 HOST_CHUNK = 500
 """Images in a chunk on the CPU, so that its activations fit into the caches: measured 1.4 times as fast as 5,000."""
@@ -25,7 +25,7 @@ HOST_MEMORY = 2**30
 
 GPU_MEMORY = 2**34
 """Bytes for a product on a GPU at most. They are enough for 256 images of resnet18, an estimate of what keeps a GPU
-busy; more would only raise the peak memory, by which trials are packed onto a GPU."""
+busy."""
 
 LARGEST_CHUNK = 8192
 """Images in a chunk on a GPU at most: enough to keep it busy, and no activation of our models has 2^31 entries."""
@@ -61,9 +61,9 @@ class HessianOperator:
         model: in eval mode, maps inputs (n, ...) to logits (n, classes).
         x: inputs (N, ...): uint8 in 0..255, scaled to [0, 1] chunk by chunk, or floating point, used as given.
         y: labels (N,), integers.
-        chunk_size: number of inputs in a chunk; default: 500 on a CPU. On a GPU the largest power of two, up to 8192,
-            whose product is estimated to fit into the budget. So the last digits of a product can depend on the free
-            memory, but for small models, which reach 8192, they do not.
+        chunk_size: number of inputs in a chunk; default: 500 on a CPU, fewer of large images. On a GPU the largest
+            power of two, up to 8192, whose product is estimated to fit into the budget. So the last digits of a product
+            can depend on the free memory, but for small models, which reach 8192, they do not.
         memory_bytes: memory budget; default: `memory_budget` of the device and `memory_fraction`.
         memory_fraction: share of the free memory that may be used, such as a trial's share of its GPU.
         forward_over_reverse: which of the two forms is used; default: forward over reverse unless on a CPU.
@@ -105,7 +105,7 @@ class HessianOperator:
         on_cpu = self.device.type == "cpu"
         self._forward_over_reverse = not on_cpu if forward_over_reverse is None else forward_over_reverse
         self._memory_bytes = memory_budget(self.device, memory_fraction) if memory_bytes is None else memory_bytes
-        self.chunk_size = min(chunk_size or (HOST_CHUNK if on_cpu else self._largest_chunk()), len(x))
+        self.chunk_size = min(chunk_size or (scaled_count(HOST_CHUNK, x) if on_cpu else self._largest_chunk()), len(x))
         self._kept: dict[int, list[Tensor]] = {}
         self._kept_bytes = 0
 

@@ -187,7 +187,7 @@ def _folders(path: Path) -> _Found:
     files = _files(train, names)
     tested = _files(test, names) if test else []
     if len(names) < 2 or not files:
-        raise DataError(f"{path} holds no images of two classes; it should be {LAYOUTS}")
+        raise DataError(f"{path} needs images of at least two classes; it should be {LAYOUTS}")
     empty = [name for label, name in enumerate(names) if label not in {of for _, of in files}]
     if empty:
         raise DataError(f"{train / empty[0]} holds no image: fill or delete the folder")

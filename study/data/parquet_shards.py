@@ -192,14 +192,15 @@ def decode(path: Path, encoded: Sequence[bytes | None], image_shape: Shape) -> I
 
 
 def open_image(file: bytes | Path | None, name: str, formats: tuple[str, ...] | None = None) -> Any:
-    """The decoded image of a file, or of its bytes, as PIL has it; a `DataError` that begins with `name` if none is."""
-    from PIL import Image
+    """The decoded image of a file, or of its bytes, upright; a `DataError` that begins with `name` if none is."""
+    from PIL import Image, ImageOps
 
     if file is None:
         raise DataError(f"{name} holds no image, perhaps the path of one")
     try:
         image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=formats)
         image.load()
+        ImageOps.exif_transpose(image, in_place=True)  # a camera stores how it was held
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{name} is no image that can be decoded") from error
     if image.mode.startswith(DEEP_MODES):  # PIL would clip its values to 255

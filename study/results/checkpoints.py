@@ -24,51 +24,43 @@ from study.results.digests import DamagedError as DamagedError
 from study.training.loop import TrainingState
 
 
-def weights_to_bytes(model: nn.Module, trial_id: str = "") -> bytes:
-    """A model's parameters and buffers as safetensors, with the trial's id and `weights_sha256` as metadata."""
+def weights_to_bytes(model: nn.Module) -> bytes:
+    """A model's parameters and buffers as safetensors, with their `weights_sha256` as the metadata `sha256`."""
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
-    content: bytes = safetensors.torch.save(state)
-    start = 8 + int.from_bytes(content[:8], "little")
-    # the library would write the metadata in a random order, and equal weights shall be equal files
-    metadata = {"__metadata__": {"sha256": state_sha256(state), "trial_id": trial_id}}
-    header = json.dumps(metadata | json.loads(content[8:start]), separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + content[start:]
+    content: bytes = safetensors.torch.save(state, {"sha256": state_sha256(state)})
+    return content
 
 
-def read_weights(content: bytes, trial_id: str | None = None, sha256: str | None = None) -> dict[str, Tensor]:
+def read_weights(content: bytes, sha256: str | None = None) -> dict[str, Tensor]:
     """Stored weights by name, on the CPU.
 
     Args:
         content: safetensors.
-        trial_id: whose weights they should be; None: anyone's.
         sha256: their digest according to the trial's row; None: not known.
 
     Raises:
-        DamagedError: they cannot be read, are of another trial, or do not match a digest.
+        DamagedError: they cannot be read, or do not match a digest.
     """
     try:
         state: dict[str, Tensor] = safetensors.torch.load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     except (SafetensorError, ValueError, KeyError, RecursionError, RuntimeError) as error:
         raise DamagedError(f"stored weights are damaged: {error}") from error
-    metadata, found = header.get("__metadata__", {}), state_sha256(state)
-    if trial_id and metadata.get("trial_id") not in (trial_id, ""):
-        raise DamagedError(f"they are the weights of trial {metadata.get('trial_id')}")
-    if metadata.get("sha256") != found:
+    found = state_sha256(state)
+    if header.get("__metadata__", {}).get("sha256") != found:
         raise DamagedError("they do not match their digest")
     if sha256 not in (None, found):
         raise DamagedError("they are not those that the trial's row describes")
     return state
 
 
-def load_weights(model: nn.Module, content: bytes, trial_id: str | None = None, sha256: str | None = None) -> None:
+def load_weights(model: nn.Module, content: bytes, sha256: str | None = None) -> None:
     """Load stored weights (see `read_weights`) into a model of the same architecture.
 
     Raises:
-        DamagedError: they are damaged, of another trial or of another architecture.
+        DamagedError: they are damaged or of another architecture.
     """
-    state = read_weights(content, trial_id, sha256)
+    state = read_weights(content, sha256)
     try:
         model.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
@@ -121,7 +113,7 @@ def load_state(
     if stored.get("started_from") != started_from:
         raise ValueError("checkpoint began with other weights than the parent's")
     if fingerprint and stored.get("fingerprint") and not same_function(stored["fingerprint"], fingerprint):
-        raise ValueError("checkpoint is of another function of this model")
+        raise ValueError("the model code has changed since this checkpoint")
     if dataset_sha256 and stored.get("dataset_sha256", dataset_sha256) != dataset_sha256:
         raise ValueError("checkpoint began on other data")
     try:

@@ -22,18 +22,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from study.results import digests
-from study.results.row_cache import CACHE, MIN_READ_FILES, decode_cache, encode_cache
 from study.results.row_files import (
     NewerRowError,
     RowError,
-    chosen,
     decode_row,
     encode_row,
     flaws,
     part_of_schema,
 )
 from study.results.schema import ROW_SCHEMA, Row
-from study.results.storage import Stamp, Storage, masked, masked_in, shown_name
+from study.results.storage import Storage, masked, masked_in, shown_name
 
 _RENAME = "rename it and run again (rows are kept; what was asked before is forgotten)"
 
@@ -117,66 +115,35 @@ class Results:
         new = f"{name}.damaged-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
         with suppress(FileNotFoundError):
             self._storage.move(name, new)
-            print(f"set aside {self.location}/{name} as {new}: {reason}", file=sys.stderr, flush=True)
+            print(f"renamed the unusable file {self.location}/{name} to {new}: {reason}", file=sys.stderr, flush=True)
 
-    def read_rows(
-        self, columns: Sequence[str] | None = None, *, update_cache: bool = False, use_cache: bool = True
-    ) -> tuple[list[Row], list[Unreadable]]:
+    def read_rows(self, columns: Sequence[str] | None = None) -> tuple[list[Row], list[Unreadable]]:
         """As `read_table`, each row as a dictionary of `columns` (all by default), in their order."""
-        table, unreadable = self.read_table(columns, update_cache=update_cache, use_cache=use_cache)
+        table, unreadable = self.read_table(columns)
         names = dict.fromkeys(name.partition(".")[0] for name in columns or ROW_SCHEMA.names)
         return table.select(list(names)).to_pylist(), unreadable
 
-    def read_table(
-        self, columns: Collection[str] | None = None, *, update_cache: bool = True, use_cache: bool = True
-    ) -> tuple[pa.Table, list[Unreadable]]:
+    def read_table(self, columns: Collection[str] | None = None) -> tuple[pa.Table, list[Unreadable]]:
         """All rows, ordered by trial id, and the files in `trials/` that are not rows of this version.
-
-        Rows that are in the copy of a large study (`study.results.row_cache`) are taken from there.
 
         Args:
             columns: what to read at least, as `row_files.part_of_schema` takes it; None: everything.
-            update_cache: renew the copy if many rows had to be read from their own files; all columns are read then.
-            use_cache: whether rows may be taken from the copy.
 
         Raises:
             RecordsError: there is no results folder, or it cannot be read.
         """
-        schema = part = ROW_SCHEMA if columns is None else part_of_schema(columns)
+        schema = ROW_SCHEMA if columns is None else part_of_schema(columns)
         try:
-            stamps = self._storage.list("trials")
-            copy = self._read_copy() if use_cache else None
-            cached = decode_cache(copy, stamps, part)
-            files = _not_in(cached, stamps)
-            if update_cache and len(files) >= MIN_READ_FILES and columns is not None:
-                part, cached = ROW_SCHEMA, decode_cache(copy, stamps)
-            del copy
-            read, unreadable = self._read_files(files, part)
+            files = [name for name in self._storage.list("trials") if name.endswith(".parquet")]
+            rows, unreadable = self._read_files(files, schema)
         except FileNotFoundError as error:
             raise RecordsError(f"{self.location} holds no results (it does not exist, or has no trials/)") from error
         except NotADirectoryError as error:
             raise RecordsError(f"{self.location} is a file, not a results folder") from error
         except OSError as error:
             raise RecordsError(f"cannot read the results folder {self.location}: {error}") from error
-        if cached is None:
-            rows = read
-        elif not len(read):
-            rows = cached
-        else:
-            rows = pa.concat_tables([cached, read]).sort_by("trial_id")
-        if update_cache and len(read) >= MIN_READ_FILES:
-            with suppress(OSError):  # of a folder that cannot be written to, every file is read again
-                self._storage.write_once(CACHE, encode_cache(rows, stamps))
         pa.default_memory_pool().release_unused()  # decoding took more memory than the rows need
-        return chosen(rows, schema).combine_chunks(), unreadable
-
-    def _read_copy(self) -> bytes | None:
-        try:
-            return self._storage.read(CACHE)
-        except OSError:
-            if self._storage.remote:
-                raise
-            return None  # whatever it is, it is not our copy
+        return rows.combine_chunks(), unreadable
 
     def _read_files(self, files: Sequence[str], schema: pa.Schema) -> tuple[pa.Table, list[Unreadable]]:
         """The rows in these files of `trials/`, in their order."""
@@ -254,7 +221,7 @@ class Results:
             try:
                 self.set_aside(name, str(error))
             except OSError:  # in a folder that can only be read
-                print(f"left out {self.location}/{name}: {error}", file=sys.stderr)
+                print(f"skipped {self.location}/{name}: {error}", file=sys.stderr)
             return {}
 
     def write_log(self, trial_id: str, text: str) -> None:
@@ -289,14 +256,6 @@ class Results:
             self._storage.make_folder(PurePosixPath("sources", place).parent.as_posix())
             self._storage.write(f"sources/{place}", text.encode())
 
-    def read_gpu_shares(self) -> Any:
-        """What was measured of trials on GPUs, by kind of trial. Raises ValueError if the file is damaged."""
-        return json.loads(self._storage.read("gpu_shares.json") or b"{}")
-
-    def write_gpu_shares(self, shares: Mapping[str, Any]) -> None:
-        """Replace what was measured of trials on GPUs."""
-        self._storage.write("gpu_shares.json", json.dumps(shares, indent=1).encode())
-
     def read_run_lock(self) -> dict[str, Any] | None:
         """The run lock's last heartbeat: host, process id and time (`at`, seconds since 1970).
 
@@ -323,7 +282,7 @@ class Results:
     def files(self, folder: str) -> list[str]:
         """The names of the files in a folder; none if there is no such folder."""
         try:
-            return sorted(self._storage.list(folder))
+            return self._storage.list(folder)
         except FileNotFoundError:
             return []
 
@@ -335,19 +294,15 @@ class Results:
         return content
 
     def damaged_records(self) -> Iterator[tuple[str, str]]:
-        """Name and flaw of the files of the study as a whole that cannot be read, and of the copy of the rows."""
+        """Name and flaw of the files of the study as a whole that cannot be read."""
         try:
             self.read_study()
         except RecordsError as error:
             yield "study.json", str(error)
-        for name in ("run.json", "gpu_shares.json"):
-            try:
-                json.loads(self._storage.read(name) or b"{}")
-            except (ValueError, OSError) as error:
-                yield name, f"damaged, and therefore ignored: {error}"
-        copy = self._read_copy()
-        if copy is not None and decode_cache(copy, self._storage.list("trials")) is None:
-            yield CACHE, "damaged or of another version, and therefore ignored; it may be deleted"
+        try:
+            json.loads(self._storage.read("run.json") or b"{}")
+        except (ValueError, OSError) as error:
+            yield "run.json", f"damaged, and therefore ignored: {error}"
 
     # -- the folder ------------------------------------------------------------------------------------------
 
@@ -403,12 +358,6 @@ class Results:
                 "(AWS_PROFILE or AWS_ACCESS_KEY_ID; GOOGLE_APPLICATION_CREDENTIALS)"
             )
         return answer.result()
-
-
-def _not_in(cached: pa.Table | None, stamps: Mapping[str, Stamp]) -> list[str]:
-    """The row files, in order, that were not taken from the copy."""
-    known = set() if cached is None else {f"{trial_id}.parquet" for trial_id in cached["trial_id"].to_pylist()}
-    return sorted(name for name in stamps if name.endswith(".parquet") and name not in known)
 
 
 def decode_arrays(content: bytes) -> dict[str, npt.NDArray[Any]]:

@@ -35,7 +35,7 @@ def pack(source: Results, location: str | Path) -> int:
         RecordsError: a row cannot be read, or the older file is none of these, or holds what the folder lacks.
         OSError: the file cannot be written.
     """
-    rows, unreadable = source.read_table(update_cache=False)
+    rows, unreadable = source.read_table()
     for file in unreadable:
         raise RecordsError(f"{source.location}/{file.name} cannot be packed: {file.reason}")
     study = source.read_study()
@@ -49,8 +49,8 @@ def pack(source: Results, location: str | Path) -> int:
         old = {row["trial_id"]: _known(row) for row in older.to_pylist()}
         if lost := [trial for trial, known in old.items() if trial not in new or not known <= new[trial]]:
             raise RecordsError(
-                f"{location} holds networks or answers of {len(lost)} trials that {source.location} lacks: give "
-                "another file, or unpack it into a new folder and go on there"
+                f"{location} contains results of {len(lost)} trials that {source.location} does not have; give another "
+                "file, or unpack it into a new folder and go on there"
             )
     metadata = ROW_SCHEMA.metadata | {b"kind": PACKED_KIND, b"study": json.dumps(study).encode()}
     sink = io.BytesIO()

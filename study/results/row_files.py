@@ -34,17 +34,18 @@ def part_of_schema(columns: Collection[str]) -> pa.Schema:
         The part of `ROW_SCHEMA` that holds them, `trial_id` and the fields of REQUIRED, by which `flaws` judges a row:
         what counts as a row does not depend on what is read of it.
     """
-    wanted = {"trial_id", *columns} | {f"{name}.{field}" for name, fields in REQUIRED.items() for field in fields}
-    return pa.schema(
-        [
-            field
-            if field.name in wanted
-            else field.with_type(pa.list_(pa.struct([one for one in field.type.value_type if one.name in parts])))
-            for field in ROW_SCHEMA
-            if (parts := {name.partition(".")[2] for name in wanted if name.partition(".")[0] == field.name})
-        ],
-        metadata=ROW_SCHEMA.metadata,
-    )
+    whole, fields = {"trial_id", *columns}, {name: set(required) for name, required in REQUIRED.items()}
+    for name, _, field in (column.partition(".") for column in columns):
+        if field:
+            fields.setdefault(name, set()).add(field)
+    part = []
+    for column in ROW_SCHEMA:
+        if column.name in whole:
+            part.append(column)
+        elif column.name in fields:
+            entry = pa.struct([field for field in column.type.value_type if field.name in fields[column.name]])
+            part.append(column.with_type(pa.list_(entry)))
+    return pa.schema(part, metadata=ROW_SCHEMA.metadata)
 
 
 def parquet_columns(schema: pa.Schema) -> list[str]:
@@ -85,7 +86,7 @@ def decode_row(content: bytes, trial_id: str, schema: pa.Schema = ROW_SCHEMA) ->
         raise RowError(f"holds {len(row)} rows instead of one")
     found = row["trial_id"][0].as_py()
     if found != trial_id:
-        raise RowError(f"a copy: it holds the row of trial {found}")
+        raise RowError(f"copied from trial {found}")
     return row
 
 
@@ -100,23 +101,18 @@ def _decode(content: bytes, schema: pa.Schema, kind: bytes) -> pa.Table:
         file = pq.ParquetFile(pa.BufferReader(content))
         keys = file.metadata.metadata or {}
         if keys.get(b"kind") != kind:
-            raise RowError(f"foreign: not {'a trial row' if kind == ROW_KIND else 'the rows'} of this study")
+            raise RowError(f"not a {'result' if kind == ROW_KIND else 'packed'} file of this study")
         digests.check_parquet(content)
         _check_version(keys.get(b"schema_version", b"0").decode())
         table = file.read(None if schema is ROW_SCHEMA else parquet_columns(schema), use_threads=False)
     except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
-        raise RowError(f"torn or damaged: {_first_line(error)}") from error
+        raise RowError(f"incomplete or damaged: {_first_line(error)}") from error
     if not table.schema.equals(schema):
         try:
             table = pa.table([_column(table, field) for field in schema], schema=schema)
         except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
             raise RowError(f"its columns are of other types than ours: {_first_line(error)}") from error
     return table.replace_schema_metadata(ROW_SCHEMA.metadata)
-
-
-def chosen(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The part `schema` (see `part_of_schema`) of rows that were read with more columns."""
-    return rows if rows.schema.equals(schema) else rows.select(schema.names).cast(schema)
 
 
 def flaws(rows: pa.Table) -> dict[str, str]:

@@ -92,8 +92,8 @@ class RunLock:
         """Wait until a lock of another machine is renewed, which is returned, or counts as dead (None)."""
         ago = max(0.0, time.time() - lock["at"])
         print(
-            f"{_name(lock)} ran on {self._results.location} {ago:.0f} s ago: waiting for a sign of life, at most "
-            f"{_seconds_left(lock):.0f} s",
+            f"another command used {self._results.location} {ago:.0f} s ago ({_name(lock)}): checking whether it still "
+            f"runs, at most {_seconds_left(lock):.0f} s",
             flush=True,
         )
         while (found := running_command(self._results)) == lock:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import re
-import stat
 import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -63,13 +63,6 @@ def shown_name(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-class Stamp(NamedTuple):
-    """A file's size in bytes and its time of change in nanoseconds: one of them differs when the file has changed."""
-
-    size: int
-    changed: int
-
-
 class Storage:
     """A folder and the files below it; their names are relative to it.
 
@@ -109,8 +102,8 @@ class Storage:
         """Whether there is such a folder. Raises OSError at once, without retries."""
         return bool(self._fs.get_file_info(self._path(name)).type == pafs.FileType.Directory)
 
-    def list(self, folder: str) -> dict[str, Stamp]:
-        """Name -> stamp of each file in a folder, hidden ones excepted: one request for a thousand files.
+    def list(self, folder: str) -> builtins.list[str]:
+        """The names of the files in a folder, sorted, without hidden ones: one request for a thousand files.
 
         Raises:
             FileNotFoundError: there is no such folder.
@@ -118,8 +111,7 @@ class Storage:
         if not self.remote:  # Arrow would refuse the whole folder for one name that is not UTF-8
             return _list_local(self._path(folder))
         infos = self._retry(lambda: self._fs.get_file_info(pafs.FileSelector(self._path(folder))))
-        files = [info for info in infos if info.is_file and not info.base_name.startswith(".")]
-        return {info.base_name: Stamp(info.size, info.mtime_ns or 0) for info in files}
+        return sorted(info.base_name for info in infos if info.is_file and not info.base_name.startswith("."))
 
     def read(self, name: str) -> bytes | None:
         """A file's content; None if there is no such file."""
@@ -149,9 +141,11 @@ class Storage:
         folder, _, base = self._path(name).rpartition("/")
         temporary = f"{folder}/.{base}.{uuid.uuid4().hex}.tmp"
         try:
-            with self._fs.open_output_stream(temporary) as sink:
+            with Path(temporary).open("wb") as sink:
                 sink.write(content)
-            self._fs.move(temporary, self._path(name))
+                sink.flush()
+                os.fsync(sink.fileno())  # else the new name may survive a power loss without the content
+            Path(temporary).replace(self._path(name))
         except OSError:
             with suppress(OSError):
                 self._fs.delete_file(temporary)
@@ -195,17 +189,16 @@ class Storage:
         return work()
 
 
-def _list_local(folder: str) -> dict[str, Stamp]:
-    found = {}
+def _list_local(folder: str) -> list[str]:
+    found = []
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
             with suppress(OSError):  # deleted since, or a loop of links
-                status = entry.stat()
-                if stat.S_ISREG(status.st_mode):
-                    found[entry.name] = Stamp(status.st_size, status.st_mtime_ns)
-    return found
+                if entry.is_file():
+                    found.append(entry.name)
+    return sorted(found)
 
 
 def _open(uri: str) -> tuple[pafs.FileSystem, str]:

@@ -19,6 +19,7 @@ from torch.func import vmap
 from study.autograd import call_with
 from study.models import Dropout, use_masks
 from study.optimizers import SGD
+from study.pixels import scaled_count
 from study.training import streams
 from study.training.cuda_graph import WARM_UP_STEPS, GraphedStep
 from study.training.gpu_memory import out_of_gpu_memory, release
@@ -142,7 +143,7 @@ class BatchedStep:
 
     def evaluate(self, x: Tensor, y: Tensor, precision: str = "float32") -> list[tuple[float, float]]:
         """Loss and accuracy of every network, on at least as many images at once as a minibatch has."""
-        at_once = max(self._runs[0].recipe.batch_size, EVALUATED // len(self._runs))
+        at_once = max(self._runs[0].recipe.batch_size, scaled_count(EVALUATED, x) // len(self._runs))
         return self.networks.evaluate(x, y, precision, at_once=at_once)
 
 

@@ -19,6 +19,7 @@ from study.arithmetic import full_precision
 from study.data.augmentation import Augmentation
 from study.models import set_dropout_generator, use_masks
 from study.optimizers import SGD, Optimizer
+from study.pixels import scaled_count
 from study.training import streams
 from study.training.cuda_graph import CudaGraphs, GraphedStep, Step
 from study.training.evaluation import evaluate
@@ -243,7 +244,7 @@ def stacked_minibatches(epochs: Sequence[tuple[Recipe, int]], train: Split) -> I
     drawn = torch.stack(
         [augmentation.draw(len(y), streams.generator(r.seed, "augmentation", epoch)) for r, epoch in epochs]
     ).to(x.device)
-    at_once = max(1, PREPARED // (batch_size * len(epochs))) if x.device.type == "cuda" else 1
+    at_once = max(1, scaled_count(PREPARED, x) // (batch_size * len(epochs))) if x.device.type == "cuda" else 1
     for indices, own_drawn in zip(
         order.split(batch_size * at_once, 1), drawn.split(batch_size * at_once, 1), strict=True
     ):

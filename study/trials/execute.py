@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -11,15 +11,16 @@ import torch
 from torch import nn
 
 from search_spaces import Planned, Probe, Trial
+from study.data import DATASETS
 from study.results import answers, checkpoints, provenance
-from study.results.folder import CHECKPOINT_SECONDS, Results
-from study.results.rows import relabel, union
+from study.results.folder import Results
+from study.results.rows import new_row, relabel, union
 from study.results.schema import Row
 from study.training.loop import TrainingRun, train
 from study.trials import pending
 from study.trials.device_data import DeviceData
-from study.trials.probes import ProbedNetwork, run_probes
-from study.trials.train import Report, TrialTraining, build_model, changed_model, is_changed
+from study.trials.probes import ProbedNetwork, ProbeResults, run_probes
+from study.trials.train import USUAL, Report, TrialSettings, TrialTraining, build_model, changed_model, is_changed
 
 FINAL_METRICS = (
     "status",
@@ -48,16 +49,13 @@ def execute(
     results: Results,
     *,
     report: Report = lambda metrics: None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    replay: bool = True,
-    memory_fraction: float = 1.0,
-    track: float | None = None,
+    settings: TrialSettings = USUAL,
 ) -> Row:
     """Do the pending work of a trial, store its row and return it.
 
     Stored weights are loaded, else training continues from the checkpoint or starts. Probes are added to those that the
-    row holds answers to; these are answered again where weights or arrays are lost. The row of a diverged trial says so
-    and answers no probe.
+    row holds answers to; these are answered again where lost weights are trained to others. The row of a diverged
+    trial, or of one whose parent has diverged, says so and answers no probe.
 
     Args:
         planned: the trial and the probes to answer.
@@ -65,10 +63,7 @@ def execute(
         results: the results folder.
         report: called with each epoch's metrics and the number of epochs that a checkpoint had, and with the number of
             answered probes after each.
-        checkpoint_seconds: least time between two checkpoints.
-        replay: on a GPU, capture the training step as a CUDA graph and replay it.
-        memory_fraction: the trial's share of the device's free memory, for the Hessian's products.
-        track: share of the training's time that is spent on its curvature; None: it is not tracked.
+        settings: how it is executed.
 
     Raises:
         OSError: the results folder cannot be written to.
@@ -77,7 +72,10 @@ def execute(
             says why this one is missing.
     """
     trial = planned.trial
-    parent = _load_parent(trial, data, results)
+    parent_row = results.read_row(trial.parent.trial_id) if trial.parent else None
+    if parent_row is not None and parent_row["status"] == "diverged":
+        return _without_start(planned, parent_row, results)
+    parent = _load_parent(trial, parent_row, data, results)
     stored = results.read_row(trial.trial_id)
     planned = _with_old_probes(planned, stored)
     trained = _load_trained(trial, stored, parent, data, results)
@@ -87,33 +85,21 @@ def execute(
             if not run.state.diverged:
                 report({**run.state.history[-1].measured(), "resumed_at": resumed_at})
 
-        training = TrialTraining(
-            planned,
-            data,
-            results,
-            parent=parent,
-            checkpoint_seconds=checkpoint_seconds,
-            replay=replay,
-            track=track,
-            memory_fraction=memory_fraction,
-        )
+        training = TrialTraining(planned, data, results, parent=parent, settings=settings)
         resumed_at = training.run.state.epochs_done
         hooks = [training.track, training.store_checkpoint, report_epoch]
         train(training.run, train=data.train, validation=data.validation, hooks=hooks)
         trained = training.run.model, training.finish(stored)
     model, row = trained
-    failures: Sequence[tuple[Probe, Exception]] = ()
-    row = pending.without_lost_arrays(row, results.read_arrays(trial.trial_id))
-    planned = pending.unanswered(planned, row)
-    if row["status"] == "ok" and planned.probes:
-        splits = {"train": data.train, "test": data.test}
-        network = ProbedNetwork(model.eval(), splits, trial.seed, parent, memory_fraction)
-        failures = _answer(network, planned, row, results, report)
     relabel(row, planned)
-    row["finished_at"] = datetime.now(UTC)
-    if row["device"] == data.device_name:  # the peak over all runs of this trial on the device that trained it
-        row["peak_memory_bytes"] = max(row["peak_memory_bytes"] or 0, _peak_memory(data.device))
-    results.write_row(row)
+    failures: Sequence[tuple[Probe, Exception]] = ()
+    probes = pending.unanswered(planned, row).probes
+    if row["status"] == "ok" and probes:
+        splits = {"train": data.train, "test": data.test}
+        network = ProbedNetwork(model.eval(), splits, trial.seed, parent, settings.memory_fraction)
+        failures = _answer(network, probes, row, data, results, report, settings.checkpoint_seconds)
+    else:
+        _store(row, data, results)
     results.delete_checkpoint(trial.trial_id)
     if failures:
         raise ProbeError(row["status_reason"]) from failures[0][1]
@@ -121,20 +107,46 @@ def execute(
 
 
 def _answer(
-    network: ProbedNetwork, planned: Planned, row: Row, results: Results, report: Report
+    network: ProbedNetwork,
+    probes: Iterable[Probe],
+    row: Row,
+    data: DeviceData,
+    results: Results,
+    report: Report,
+    store_seconds: float,
 ) -> Sequence[tuple[Probe, Exception]]:
-    """Answer the probes in the row and the trial's arrays; returns those that could not be answered."""
-    started = time.perf_counter()
-    found = run_probes(network, planned.probes, lambda number: report({"probes_answered": number}))
-    if found.arrays:
-        results.write_arrays(planned.trial.trial_id, found.arrays)
-    for name, entries in found.lists.items():
-        row[name] = [*(row[name] or []), *entries]
-    row |= found.columns
-    row["probe_seconds"] = (row["probe_seconds"] or 0.0) + time.perf_counter() - started
-    row |= answers.headline(row)
-    row["status_reason"] = _unanswered(found.failures)
+    """Add the probes' answers to the row and the trial's arrays; returns the probes that could not be answered.
+
+    Both are stored after the last probe, and after any other if `store_seconds` have passed since: whoever continues
+    asks only what is missing.
+    """
+    before, started = dict(row), time.perf_counter()
+    found, stored = ProbeResults(), started
+
+    def store() -> None:
+        row.update({name: [*(before[name] or []), *entries] for name, entries in found.lists.items()})
+        row.update(found.columns)
+        row["probe_seconds"] = (before["probe_seconds"] or 0.0) + time.perf_counter() - started
+        row.update(answers.headline(row))
+        row["status_reason"] = _unanswered(found.failures)
+        if found.arrays:
+            results.write_arrays(row["trial_id"], found.arrays)
+        _store(row, data, results)
+
+    for number in run_probes(network, probes, found):
+        if time.perf_counter() - stored >= store_seconds:
+            store()
+            stored = time.perf_counter()
+        report({"probes_answered": number})
+    store()
     return found.failures
+
+
+def _store(row: Row, data: DeviceData, results: Results) -> None:
+    row["finished_at"] = datetime.now(UTC)
+    if row["device"] == data.device_name:  # the peak over all runs of this trial on the device that trained it
+        row["peak_memory_bytes"] = max(row["peak_memory_bytes"] or 0, _peak_memory(data.device))
+    results.write_row(row)
 
 
 def _unanswered(failures: Sequence[tuple[Probe, Exception]]) -> str | None:
@@ -147,16 +159,25 @@ def _unanswered(failures: Sequence[tuple[Probe, Exception]]) -> str | None:
     return f"{type(error).__name__} in probe {' '.join(map(str, first.key))}: {reason}; not answered: {names}"[:500]
 
 
-def _load_parent(trial: Trial, data: DeviceData, results: Results) -> nn.Module | None:
-    """The trained network that this trial starts from, in eval mode, if it has a parent."""
+def _without_start(planned: Planned, parent: Row, results: Results) -> Row:
+    """Store and return the row of a trial whose parent has diverged: it counts as diverged, and is not tried again."""
+    reason = f"its parent, trial {parent['trial_id']}, diverged: {parent['status_reason']}"
+    outcome = {"status": "diverged", "status_reason": reason, "parent_sha256": parent["weights_sha256"]}
+    outcome |= {"epochs_done": 0, "num_classes": DATASETS[planned.trial.dataset].num_classes}
+    row = new_row(planned) | outcome | {"finished_at": datetime.now(UTC)}
+    results.write_row(row)
+    return row
+
+
+def _load_parent(trial: Trial, row: Row | None, data: DeviceData, results: Results) -> nn.Module | None:
+    """The trained network that this trial starts from, in eval mode, if it has a parent, which has this row."""
     if trial.parent is None:
         return None
-    parent_id = trial.parent.trial_id
-    row = results.read_row(parent_id)
     model = _load_weights(trial.parent, row, data, results)
     if model is None:
         raise ValueError(
-            f"its parent, trial {parent_id}, has no weights: see that trial's row, or give the same command again"
+            f"its parent, trial {trial.parent.trial_id}, has no weights: see that trial's row, or give the same "
+            "command again"
         )
     return model.eval()
 
@@ -170,7 +191,7 @@ def _load_weights(trial: Trial, row: Row | None, data: DeviceData, results: Resu
         return None
     model = build_model(trial, data)
     try:
-        checkpoints.load_weights(model, weights, trial.trial_id, row["weights_sha256"] if row else None)
+        checkpoints.load_weights(model, weights, row["weights_sha256"] if row else None)
     except ValueError as error:
         results.set_aside(f"weights/{trial.trial_id}.safetensors", str(error))
         return None
@@ -197,7 +218,7 @@ def _load_trained(
 def _with_old_probes(planned: Planned, row: Row | None) -> Planned:
     """Add the probes that the stored row answers.
 
-    If weights or arrays are lost, retraining may give other weights, and the old answers would not belong to them.
+    If the weights are lost, retraining may give other ones, to which the old answers would not belong.
     """
     if row is None or row["status"] != "ok":
         return planned

@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from functools import partial
 
 from search_spaces import TRIAL_FIELDS, Planned
-from study.results.folder import CHECKPOINT_SECONDS, Results
+from study.results.folder import Results
 from study.results.schema import TRAINED, Row, empty_row
 from study.training.batched import best_count, throughput, train_batched
 from study.training.gpu_memory import out_of_gpu_memory, release
 from study.training.loop import TrainingRun
 from study.trials.device_data import DeviceData
-from study.trials.train import Report, TrialTraining
+from study.trials.train import USUAL, Report, TrialSettings, TrialTraining
 
 MAX_GROUP = 64
 """Most trials in a group. Our choice: by then memory traffic, not launches, bounds even small networks on a GPU."""
@@ -72,10 +72,7 @@ def execute_batched(
     groups: Mapping[str, Sequence[Planned]],
     replicas: int | None = None,
     report: Report = lambda metrics: None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    replay: bool = True,
-    memory_fraction: float = 1.0,
-    track: float | None = None,
+    settings: TrialSettings = USUAL,
 ) -> Row:
     """Train the group of a leader and store each member's weights and row; returns the leader's row.
 
@@ -91,22 +88,14 @@ def execute_batched(
             one, no member is trained here: networks that fill the device alone are left to their own trials.
         report: called after each member's epoch, as if the group were one trial, with its mean epoch and the newest
             validation accuracy.
-        checkpoint_seconds, replay, memory_fraction, track: as for `study.trials.execute.execute`.
+        settings: how they are executed.
 
     Raises:
         OSError: the results folder cannot be written to.
         ValueError: a trial names something that does not exist, or its network cannot be batched.
     """
     group = groups[leader.trial.trial_id]
-    begin = partial(
-        TrialTraining,
-        data=data,
-        results=results,
-        checkpoint_seconds=checkpoint_seconds,
-        replay=replay,
-        track=track,
-        memory_fraction=memory_fraction,
-    )
+    begin = partial(TrialTraining, data=data, results=results, settings=settings)
     untrained = _untrained(group, results)
     epochs = {planned.trial.trial_id: planned.trial.epochs for planned in group}
     epochs |= {planned.trial.trial_id: 0 for planned in untrained}

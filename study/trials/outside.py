@@ -101,25 +101,29 @@ def bring(grid: str, model: str | None, dataset: str | None, data_folder: Path) 
     Raises:
         GridError: it cannot be loaded, or has the name of something else.
     """
-    global _entered
-    texts: dict[str, str] = {}
     own: dict[str, Any] = {}
     study = ""
     if is_file(grid):
         module = load_study(grid)
         study, own = module.__name__, dictionary(module, "DATASETS")
         _add_study(study)
-        texts |= sources(root_of(module))
     if model is not None:
         _add("MODELS", {model: _function(model)}, "--model")
-        texts |= sources(root_of(sys.modules[model.partition(":")[0]]))
     if dataset is not None:
         path, shape = Request.split_dataset(dataset)
         own = {**own, Request.dataset_name(dataset): OwnImages(expanded(path).absolute(), shape)}
     found = {name: _info(name, entry, data_folder) for name, entry in own.items()}
     _add("DATASETS", found, "--dataset" if dataset else grid)
     shipped = {name: replace(info, loader=_in_the_driver) for name, info in found.items()}
-    _entered = Outside(study, (model,) if model else (), shipped, texts)
+    return with_sources(Outside(study, (model,) if model else (), shipped))
+
+
+def with_sources(outside: Outside) -> Outside:
+    """With the text of the modules imported by now: a model's function may import some of them when it is called."""
+    global _entered
+    names = [name for name in (outside.study, *(model.partition(":")[0] for model in outside.models)) if name]
+    texts = {place: text for name in names for place, text in sources(root_of(sys.modules[name])).items()}
+    _entered = replace(outside, sources=texts)
     return _entered
 
 
@@ -150,7 +154,7 @@ def _add_study(name: str) -> None:
             entries = {key: _builder(entry) for key, entry in entries.items()}
         for key, entry in entries.items():
             if registry == "ATTACKS" and not isinstance(entry, AttackSpec):
-                raise GridError(f"{name}.py: the attack {key} is no study.attacks.spec.AttackSpec")
+                raise GridError(f"{name}.py: the attack {key} is not an AttackSpec (study.attacks.spec)")
         _add(registry, entries, f"{name}.py")
 
 
@@ -176,7 +180,7 @@ def _function(model: str) -> Builder:
 def _builder(function: Callable[..., Any]) -> Builder:
     """The function, called with what it takes of `image_shape` and `num_classes`; its errors are those of a model."""
     if not callable(function):
-        raise GridError(f"{function!r} is no function that makes a network")
+        raise GridError(f"{function!r} is not a function that makes a network")
     takes = inspect.signature(function).parameters
     anything = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in takes.values())
 
@@ -198,7 +202,7 @@ def _info(name: str, entry: DatasetInfo | OwnImages, data_folder: Path) -> Datas
     if isinstance(entry, DatasetInfo):
         return entry
     if not isinstance(entry, OwnImages):
-        raise GridError(f"the data set {name} is no study.data.OwnImages or DatasetInfo")
+        raise GridError(f"the data set {name} is not an OwnImages or a DatasetInfo (study.data)")
     try:
         return entry.info(name, data_folder)
     except (DataError, OSError) as error:

@@ -6,8 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 
 from search_spaces import Grid, Planned
-from study.results.answers import ENTRIES, SPLITS, answered
-from study.results.folder import Results
+from study.results.answers import ENTRIES, answered
 from study.results.schema import TRAINED, Row
 
 COLUMNS = (
@@ -28,7 +27,6 @@ COLUMNS = (
     "probe_seconds",
     "device",
     "started_at",
-    "peak_memory_bytes",
 )
 """The columns of a row that planning reads."""
 
@@ -54,50 +52,15 @@ def pending(grid: Grid, rows: Iterable[Row]) -> list[Planned]:
     return [work[trial_id] for trial_id in grid if trial_id in work]
 
 
-def pending_with_parents(grid: Grid, rows: Sequence[Row], results: Results, *, set_aside: bool = True) -> list[Planned]:
-    """As `pending`, after a look at what the rows refer to.
+def pending_with_parents(grid: Grid, rows: Sequence[Row], weights: Collection[str]) -> list[Planned]:
+    """As `pending`; a parent that trials of the work start from is trained again, before them, if its weights are lost.
 
-    A parent that trials of the work start from is trained again, before its children, if its weights are missing or
-    damaged. Damaged ones are set aside unless `set_aside` is False. Answers whose arrays are gone are computed again.
+    `weights`: the ids of the trials whose weights are stored. A diverged parent needs none.
     """
-    rows = _with_arrays(rows, results)
     work = pending(grid, rows)
-    again = {planned.trial.trial_id for planned in work}
-    parents = {one.trial.parent.trial_id for one in work if one.trial.parent is not None} - again
-    lost = {row["trial_id"] for row in rows if row["trial_id"] in parents and not _has_weights(row, results, set_aside)}
+    parents = {one.trial.parent.trial_id for one in work if one.trial.parent is not None}
+    lost = {row["trial_id"] for row in rows if row["status"] == "ok"} & parents - set(weights)
     return pending(grid, [row for row in rows if row["trial_id"] not in lost]) if lost else work
-
-
-def _with_arrays(rows: Sequence[Row], results: Results) -> list[Row]:
-    """The rows without the answers whose file of arrays is gone, or was set aside because it was damaged."""
-    stored = {name.removesuffix(".npz") for name in results.files("arrays")}
-    return [row if row["trial_id"] in stored else without_lost_arrays(row, ()) for row in rows]
-
-
-def without_lost_arrays(row: Row, arrays: Collection[str]) -> Row:
-    """The row without the answers that have an array which is not among the names of the stored `arrays`."""
-    if row["landscapes"]:
-        kept = [one for one in row["landscapes"] if arrays and {one["offsets"], one["losses"]} <= set(arrays)]
-        row = row | {"landscapes": kept}
-    if "minimal_epsilon" not in arrays:
-        row = row | {"minimal_epsilon_area": None}
-    return row | {f"lambda1_x_{split}": None for split in SPLITS if f"lambda1_x_{split}" not in arrays}
-
-
-def _has_weights(row: Row, results: Results, set_aside: bool) -> bool:
-    """Whether the weights that the row of a trained network describes are stored."""
-    from study.results.checkpoints import DamagedError, read_weights  # importing torch takes seconds
-
-    content = results.read_weights(row["trial_id"]) if row["status"] == "ok" else b""
-    if not content:
-        return content is not None  # a diverged network has none
-    try:
-        read_weights(content, row["trial_id"], row["weights_sha256"])
-    except DamagedError as error:
-        if set_aside:
-            results.set_aside(f"weights/{row['trial_id']}.safetensors", str(error))
-        return False
-    return True
 
 
 def _parent_changed(planned: Planned, row: Row, by_id: Mapping[str, Row], retrained: Set[str]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -89,17 +89,14 @@ class ProbeResults:
         self.lists.setdefault(column, []).append(entry)
 
 
-def run_probes(
-    network: ProbedNetwork, probes: Iterable[Probe], on_answer: Callable[[int], None] = lambda number: None
-) -> ProbeResults:
-    """Answer the probes in a fixed order; `on_answer` is called with the number of answers after each.
+def run_probes(network: ProbedNetwork, probes: Iterable[Probe], results: ProbeResults) -> Iterator[int]:
+    """Answer the probes in a fixed order, into `results`; yields the number of answers after each.
 
     Every probe draws from a random stream named by its settings, so its answer does not depend on the other probes.
     Both losses of an attack share one random start: they differ by the loss alone. Random starts are drawn on the
     attacking device, so CPU and GPU starts differ. If a probe fails, its error is added to `failures` and the others
     still run. Errors that a retry may mend are raised: those of the storage, and of the memory of a shared GPU.
     """
-    results = ProbeResults()
     for number, probe in enumerate(sorted(probes, key=lambda probe: tuple(map(str, probe.key))), 1):
         try:
             PROBES[type(probe)](network, probe, results)
@@ -108,8 +105,7 @@ def run_probes(
                 raise
             forget(error)
             results.failures.append((probe, error))
-        on_answer(number)
-    return results
+        yield number
 
 
 def _attack(network: ProbedNetwork, probe: AttackProbe, results: ProbeResults) -> None:

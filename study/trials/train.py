@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -110,6 +110,26 @@ OF_TRAINING = ("git_sha", "versions", "started_at", "peak_memory_bytes")
 """Columns of a new row that describe its training."""
 
 
+@dataclass(frozen=True)
+class TrialSettings:
+    """How a trial is executed.
+
+    Attributes:
+        checkpoint_seconds: least time between two checkpoints, and between two times that answers are stored.
+        replay: on a GPU, capture the training step as a CUDA graph and replay it.
+        track: share of the training's time that is spent on its curvature; None: it is not tracked.
+        memory_fraction: the trial's share of the device's free memory, for tracking and for the Hessian's products.
+    """
+
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    replay: bool = True
+    track: float | None = None
+    memory_fraction: float = 1.0
+
+
+USUAL = TrialSettings()
+
+
 class TrialTraining:
     """A trial in training: train its `run`, with `track` and `store_checkpoint` as hooks, then `finish`."""
 
@@ -120,10 +140,7 @@ class TrialTraining:
         results: Results,
         *,
         parent: nn.Module | None = None,
-        checkpoint_seconds: float = CHECKPOINT_SECONDS,
-        replay: bool = True,
-        track: float | None = None,
-        memory_fraction: float = 1.0,
+        settings: TrialSettings = USUAL,
     ) -> None:
         """Begin, or continue from the trial's checkpoint.
 
@@ -132,10 +149,7 @@ class TrialTraining:
             data: its images.
             results: where checkpoints, weights and the row go.
             parent: the network that training starts from, if the trial has a parent.
-            checkpoint_seconds: least time between two checkpoints.
-            replay: on a GPU, capture the step as a CUDA graph and replay it.
-            track: share of the training's time that is spent on its curvature; None: it is not tracked.
-            memory_fraction: the trial's share of the device's free memory, for tracking.
+            settings: how it is executed.
 
         Raises:
             ValueError: the trial names something that does not exist or that this device cannot do.
@@ -151,17 +165,17 @@ class TrialTraining:
             weight_decay=trial.weight_decay,
         )
         self._tracking = None
-        if track is not None:
-            images, epochs = tracked(trial.epochs, trial.train_size, track)
+        if settings.track is not None:
+            images, epochs = tracked(trial.epochs, trial.train_size, settings.track)
             if images:
-                self._tracking = Tracking(data.train, images, epochs, memory_fraction)
+                self._tracking = Tracking(data.train, images, epochs, settings.memory_fraction)
         self.trial_id = trial.trial_id
-        self.run = TrainingRun(model, optimizer, _recipe(trial, graphs=replay and data.device.type == "cuda"))
+        self.run = TrainingRun(model, optimizer, _recipe(trial, graphs=settings.replay and data.device.type == "cuda"))
         self._data, self._results, self._num_classes = data, results, DATASETS[trial.dataset].num_classes
         self._fingerprint = fingerprint_of(trial)
         self._parent_sha256 = None if parent is None else checkpoints.weights_sha256(parent)
         self._began = self._parent_sha256, self._fingerprint, data.sha256
-        self._checkpoint_seconds = checkpoint_seconds
+        self._checkpoint_seconds = settings.checkpoint_seconds
         self._row = new_row(planned)
         self._saved = time.perf_counter()
         self._resume()
@@ -258,7 +272,7 @@ class TrialTraining:
         if state.not_replayed:
             self._results.write_log(self.trial_id, f"training steps were not replayed: {state.not_replayed}\n")
         if not state.diverged:
-            self._results.write_weights(self.trial_id, checkpoints.weights_to_bytes(model, self.trial_id))
+            self._results.write_weights(self.trial_id, checkpoints.weights_to_bytes(model))
             self._results.write_row(row)
         return row
 

@@ -270,7 +270,7 @@ def check_trials(capacity: Capacity, cpus: int, gpus: float | None) -> str:
     Args:
         capacity: the nodes.
         cpus: CPUs of each trial.
-        gpus: GPUs of each trial; None: a fraction of one that is measured later.
+        gpus: GPUs of each trial; None: some part of one.
 
     Raises:
         ClusterError: a trial needs more than any node has, and no autoscaler can add another.

@@ -19,11 +19,9 @@ from search_spaces import (
     Probe,
     SharpnessProbe,
     SpectrumProbe,
-    Trial,
 )
 from study.results.answers import answered_probes
 from study.results.schema import Row
-from study.tuning.cpus import usable_cpus
 from study.tuning.progress import duration
 
 STEP_SECONDS = 1e-3
@@ -86,9 +84,6 @@ CLASS_PASSES = 0.5
 MINIMAL_EPSILON_PASSES = 180
 """Passes of the search for the smallest perturbation. Measured: 149 to 180; PGD at six epsilons on two losses: 492."""
 
-SHARPNESS_VECTORS: Mapping[str, int] = {"trace": 20, "density": 50}
-"""Vectors that a measure of the Hessian keeps: the constants of `study.curvature.stochastic`."""
-
 SHARPNESS_PASSES: Mapping[str, float] = {
     "adaptive_sharpness": 21,
     "adaptive_sharpness_normalised": 21,
@@ -124,15 +119,10 @@ def train_seconds(planned: Planned, image_seconds: Mapping[str, float] = IMAGE_S
 
 def probe_seconds(planned: Planned, image_seconds: Mapping[str, float] = IMAGE_SECONDS) -> float:
     """The planned probes alone, on one CPU core."""
-    passes = probe_passes(planned.trial, planned.probes)
-    return passes * image_seconds.get(planned.trial.model, UNKNOWN_IMAGE_SECONDS)
-
-
-def probe_passes(trial: Trial, probes: Iterable[Probe]) -> float:
-    """Training passes of one image that take as long as these probes of a trial."""
-    sizes = {"train": trial.train_size, "test": trial.test_size}
-    jacobian = _jacobian_passes(trial.dataset)
-    return sum(_passes(probe, sizes, jacobian) for probe in probes)
+    trial = planned.trial
+    sizes, jacobian = {"train": trial.train_size, "test": trial.test_size}, _jacobian_passes(trial.dataset)
+    passes = sum(_passes(probe, sizes, jacobian) for probe in planned.probes)
+    return passes * image_seconds.get(trial.model, UNKNOWN_IMAGE_SECONDS)
 
 
 def _jacobian_passes(dataset: str) -> float:
@@ -244,12 +234,12 @@ class CostModel:
         """Whether this model was measured, by the authors, by a timed step or by a stored row."""
         return model in self.image_seconds or model in self.scale
 
-    def summary(self, work: Collection[Planned]) -> str:
-        """The estimate for all of `work` in one line that says which machine it is for."""
+    def summary(self, work: Collection[Planned], cores: int = 1) -> str:
+        """The estimate for all of `work` in one line that says which machine it is for, and on how many cores of it."""
         total = sum(map(self.seconds, work))
         if self.devices and self.devices != ["cpu"]:
             devices = " and ".join(self.devices)
-            return f"estimated: {duration(total)} of one trial at a time, as stored rows took on {devices}"
-        source = "stored rows" if self.scale else "steps timed here" if self.timed else "the authors' machine"
-        cores = usable_cpus()
-        return f"estimated: {duration(total)} on one core, {duration(total / cores)} on {cores} (by {source})"
+            return f"{duration(total)} for one trial at a time on {devices} (estimated from stored results)"
+        source = "stored results" if self.scale else "steps timed here" if self.timed else "the authors' machine"
+        together = f", {duration(total / cores)} on {cores}" if cores > 1 else ""
+        return f"{duration(total)} on one core{together} (estimated from {source})"

@@ -30,8 +30,8 @@ class RunSettings:
 
     Attributes:
         cpus_per_trial: CPUs, and torch threads, of each trial.
-        gpus_per_trial: fraction of a GPU that each trial owns; None: what its memory and its use of the GPU require,
-            measured once for each kind of trial.
+        gpus_per_trial: fraction of a GPU that each trial owns; None: `study.tuning.gpu_shares.DEFAULT_SHARE`, and a
+            whole one for networks that are trained as one program.
         max_concurrent: trials that run at once at most; None: as many as fit.
         checkpoint_seconds: how often a half-trained network is stored.
         trial_timeout: seconds without a report after which a trial counts as hung; None: never.

@@ -22,7 +22,7 @@ from study.results.schema import TRAINED, Row, empty_row
 from study.training.gpu_memory import out_of_gpu_memory, release, too_large
 from study.trials.device_data import DataKey, DeviceData, data_key
 from study.trials.execute import FINAL_METRICS
-from study.trials.train import Report
+from study.trials.train import Report, TrialSettings
 from study.tuning.settings import RunSettings
 
 Execute = Callable[..., Row]
@@ -74,16 +74,10 @@ def run_trial(
 
     report = report_now if settings.trackers else throttled(report_now)
     try:
-        row = execute_trial(
-            planned,
-            tensors(planned, references),
-            results,
-            report=report,
-            checkpoint_seconds=settings.checkpoint_seconds,
-            replay=settings.cuda_graphs,
-            memory_fraction=_gpu_share() or 1.0,
-            track=settings.track,
+        how = TrialSettings(
+            settings.checkpoint_seconds, settings.cuda_graphs, settings.track, memory_fraction=_gpu_share() or 1.0
         )
+        row = execute_trial(planned, tensors(planned, references), results, report=report, settings=how)
     except OSError as error:
         if error.errno not in FULL:
             time.sleep(STORAGE_PAUSE_SECONDS)

@@ -25,8 +25,7 @@ from study.trials.outside import Outside
 from study.tuning.callbacks import HangDetector, StudyCallback
 from study.tuning.cluster import gpu_use, read_capacity
 from study.tuning.costs import CostModel
-from study.tuning.gpu_profile import measure_on_gpu
-from study.tuning.gpu_shares import Measure, Peaks, trial_shares
+from study.tuning.gpu_shares import DEFAULT_SHARE
 from study.tuning.progress import Display, Progress, describe_trial, error_summary
 from study.tuning.settings import RunSettings
 from study.tuning.trackers import Trackers
@@ -57,7 +56,6 @@ def run_study(
     *,
     settings: RunSettings,
     costs: CostModel,
-    peaks: Peaks,
     trackers: Trackers,
     outside: Outside | None = None,
 ) -> Progress:
@@ -71,7 +69,6 @@ def run_study(
         results: where rows and weights go.
         settings: how trials are executed, which the cluster can hold.
         costs: expected seconds of each trial.
-        peaks: GPU memory that stored trials took.
         trackers: what also logs every trial.
         outside: models and other code that workers do not have.
 
@@ -101,10 +98,8 @@ def run_study(
             results,
             progress,
             settings=settings,
-            peaks=peaks,
             trackers=trackers,
             execute_trial=outside.around(execute),
-            measure=outside.around(measure_on_gpu),
         )
     return progress
 
@@ -144,8 +139,8 @@ def train_in_batches(
         later_seconds=sum(map(costs.seconds, work)) - sum(expected.values()),
     )
     print(
-        f"training {sum(map(len, batches))} networks together first, in {len(batches)} "
-        f"group{'s' if len(batches) > 1 else ''}; probes follow",
+        f"training {sum(map(len, batches))} networks in {len(batches)} batch{'es' if len(batches) > 1 else ''}; "
+        "attacks and curvature follow",
         flush=True,
     )
     timeout = settings.trial_timeout
@@ -163,7 +158,7 @@ def train_in_batches(
         execute_trial=outside.around(partial(execute_batched, groups=members, replicas=settings.replicas)),
     )
     for leader, reason in progress.failures.items():
-        print(f"not trained as one program, but one by one: {progress.labels[leader]}: {reason}", file=sys.stderr)
+        print(f"batched training failed, trained individually: {progress.labels[leader]}: {reason}", file=sys.stderr)
     trained = _trained(results)
     trial_ids = {planned.trial.trial_id for group in batches for planned in group}
     return {trial_id: trained[trial_id] for trial_id in trial_ids & trained.keys()}
@@ -182,10 +177,8 @@ def run_trials(
     progress: Progress,
     *,
     settings: RunSettings,
-    peaks: Peaks | None = None,
     trackers: Trackers | None = None,
     execute_trial: Execute = execute,
-    measure: Measure = measure_on_gpu,
 ) -> None:
     """Run every trial of `work`, in this order, until each has a row or has failed MAX_FAILURES + 1 times.
 
@@ -201,12 +194,11 @@ def run_trials(
         references, results, trackers: as for `run_study`.
         progress: is kept up to date, and holds the failures afterwards.
         settings: how trials are executed; with `gpus_per_trial` None, the cluster has GPUs.
-        peaks: GPU memory that stored trials took; what is not known of the others is measured first.
         execute_trial: what a worker runs.
-        measure: what measures a trial on a GPU.
     """
     plan = {planned.trial.trial_id: planned for planned in work}
-    shares = trial_shares(work, references, results, settings, peaks or {}, measure)
+    share = DEFAULT_SHARE if settings.gpus_per_trial is None else settings.gpus_per_trial
+    shares = dict.fromkeys(plan, share)
     crashes, running_at_crash = dict.fromkeys(plan, 0), dict[str, int]()
     if settings.gpus_per_trial != 0:
         progress.gpu_use = gpu_use

@@ -48,7 +48,7 @@ def test_two_reports_of_the_same_rows_are_equal(tmp_path: Path) -> None:
     [
         (["nowhere"], "holds no results"),
         (["empty"], "no trial"),
-        (["foreign"], "torn or damaged"),
+        (["foreign"], "incomplete or damaged"),
         (["good", "--formats", "png,gif"], "unknown format gif; valid formats: png, svg, pdf"),
         (["good", "--out", "file/report"], "another folder with --out"),
     ],

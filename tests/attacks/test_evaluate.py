@@ -209,8 +209,9 @@ def test_as_many_images_are_attacked_at_a_time_as_the_memory_of_their_graphs_all
     assert 4 * (4 + 8 + 3) <= bytes_per_image(model, x, y) <= 4 * (4 + 8 + 2 * 3) + 8 + 8
     assert images_at_once(model, x, y) == ON_CPU.most
     for limits in (ON_CPU, ON_GPU):
-        assert limits.images(2**40) == limits.least
-        assert limits.images(1) == limits.most
+        assert limits.images(2**40, x) == limits.least
+        assert limits.images(1, x) == limits.most
+        assert limits.images(2**40, torch.empty(0, 3, 224, 224)) == max(1, limits.least // 49)
     assert 16 < images_at_once(build_on_mnist("stdcnn"), torch.rand(40, 1, 28, 28), torch.zeros(40).long()) < 128
 
 

@@ -67,7 +67,7 @@ def test_what_a_part_started_ends_with_it(tmp_path: Path) -> None:
 
 def test_the_files_with_gpu_tests_cover_every_room_that_computes() -> None:
     rooms = {Path(file).relative_to(ROOT / "tests").parts[0] for file in device_check.files_with_gpu_tests()}
-    assert {"attacks", "curvature", "models", "training", "trials", "tuning"} <= rooms
+    assert {"attacks", "curvature", "models", "training", "trials"} <= rooms
 
 
 @pytest.mark.slow

@@ -56,14 +56,13 @@ def test_everything_of_a_study_is_kept(results: Results, server: S3Server) -> No
     results.write_arrays(name, {"a": np.arange(3)})
     results.write_arrays(name, {"b": np.arange(2)})
     results.write_study({"grid": "smoke"})
-    results.write_gpu_shares({"kind": {}})
     again = Results(results.location)
     assert again.exists()
     assert again.read_row(name) == stored
     assert [found["trial_id"] for found in again.read_rows()[0]] == [name]
     assert (again.read_weights(name), again.read_checkpoint(name)) == (b"w", b"c")
     assert set(again.read_arrays(name)) == {"a", "b"}
-    assert (again.read_study(), again.read_gpu_shares()) == ({"grid": "smoke"}, {"kind": {}})
+    assert again.read_study() == {"grid": "smoke"}
     again.delete_checkpoint(name)
     again.delete_checkpoint(name)
     assert again.read_checkpoint(name) is None

@@ -221,5 +221,5 @@ def test_a_job_on_two_nodes_is_interrupted_queued_again_and_goes_on_elsewhere(tm
     again = job.start(*arguments)
     printed, _ = again.communicate(timeout=500)
     assert again.returncode == 0, printed
-    assert "process 1 on node7 ran on" in printed
+    assert "(process 1 on node7): checking whether it still runs" in printed
     assert_complete(results)

@@ -177,6 +177,14 @@ def test_forward_over_reverse_with_frozen_and_unused_parameters() -> None:
         HessianOperator(model, x * float("inf"), y, forward_over_reverse=True).matvec(v)
 
 
+@pytest.mark.parametrize(("shape", "images"), [((3, 32, 32), 500), ((3, 64, 64), 125)])
+def test_a_chunk_on_a_cpu_holds_fewer_of_larger_images(shape: tuple[int, ...], images: int) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.LazyLinear(2)).eval()
+    x, y = torch.zeros(600, *shape, dtype=torch.uint8), torch.zeros(600, dtype=torch.int64)
+    model(x[:1].float())
+    assert HessianOperator(model, x, y).chunk_size == images
+
+
 def test_the_memory_budget_is_the_share_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     assert memory_budget(torch.device("cpu")) == HOST_MEMORY
     assert memory_budget(torch.device("cpu"), 0.25) == HOST_MEMORY // 4

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from study.data.image_data import DataError, DatasetInfo, Part
 from study.data.own_images import OwnImages
@@ -86,6 +86,18 @@ def test_every_layout_gives_the_same_arrays(
         assert np.array_equal(x, expected[part][0]) and np.array_equal(y, expected[part][1])
         assert (x.dtype, y.dtype) == (np.uint8, np.int64)
         assert x.flags.c_contiguous
+
+
+def test_a_photo_is_turned_as_the_camera_was_held(tmp_path: Path) -> None:
+    (x, y) = images()["train"]
+    for place, (image, label) in enumerate(zip(x, y, strict=True)):
+        folder, exif = tmp_path / f"{label}", Image.Exif()
+        folder.mkdir(exist_ok=True)
+        exif[ExifTags.Base.Orientation] = 6  # to be turned clockwise
+        pil(image).rotate(90, expand=True).save(folder / f"{place}.png", exif=exif)
+    info, (train, _), (test, _) = load(tmp_path.absolute())
+    assert info.image_shape == (3, 6, 5)
+    assert sorted(map(bytes, [*train, *test])) == sorted(map(bytes, x))
 
 
 @pytest.mark.parametrize("write", [as_folders, as_arrays, as_parquet])
@@ -190,7 +202,7 @@ def deep(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda folder: None, "holds no images of two classes; it should be a folder for each class"),
+        (lambda folder: None, "needs images of at least two classes; it should be a folder for each class"),
         (
             different_sizes,
             r"z\.png has 9x9 \w+ pixels, the first image 5x6 \w+ pixels: state the shape .* --dataset DIR@3x64x64",

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from study import verify
 from study.results import checkpoints
 from study.results.folder import RecordsError, Results, decode_arrays
-from study.results.row_cache import CACHE, decode_cache
 from study.results.row_files import RowError, decode_row, flaws
 from study.results.run_lock import RunLock
 from tests.commands import refused
@@ -45,7 +44,7 @@ def read_row(content: bytes) -> Any:
 
 def read_weights(content: bytes) -> Any:
     try:
-        state = checkpoints.read_weights(content, ID)
+        state = checkpoints.read_weights(content)
     except checkpoints.DamagedError:
         return None
     return checkpoints.state_sha256(state)
@@ -68,24 +67,12 @@ def read_arrays(content: bytes) -> Any:
         return None
 
 
-def reader_of_copies(where: Path) -> Reader:
-    stamps = Results(where)._storage.list("trials")
-
-    def read(content: bytes) -> Any:
-        table = decode_cache(content, stamps)
-        return None if table is None else repr(table.to_pylist())
-
-    return read
-
-
-def readers(where: Path) -> dict[str, Reader]:
-    return {
-        f"trials/{ID}.parquet": read_row,
-        CACHE: reader_of_copies(where),
-        f"weights/{ID}.safetensors": read_weights,
-        f"checkpoints/{ID}.pt": read_checkpoint,
-        f"arrays/{ID}.npz": read_arrays,
-    }
+READERS: dict[str, Reader] = {
+    f"trials/{ID}.parquet": read_row,
+    f"weights/{ID}.safetensors": read_weights,
+    f"checkpoints/{ID}.pt": read_checkpoint,
+    f"arrays/{ID}.npz": read_arrays,
+}
 
 
 places = st.integers(0, 2**31)
@@ -117,8 +104,8 @@ def changed(content: bytes, change: tuple[str, int, int], from_end: bool) -> byt
 
 def fuzz(where: Path, count: int) -> None:
     """Change files `count` times in all: what is read is None or what was written, and nothing is raised."""
-    for name, read in readers(where).items():
-        fuzz_file((where / name).read_bytes(), read, count // 5)
+    for name, read in READERS.items():
+        fuzz_file((where / name).read_bytes(), read, count // len(READERS))
 
 
 def fuzz_file(content: bytes, read: Reader, count: int) -> None:
@@ -144,11 +131,10 @@ def test_fifty_thousand_changed_files(made: Path) -> None:
     fuzz(made, 50_000)
 
 
-@pytest.mark.parametrize("name", ["row", "copy", "weights", "checkpoint", "arrays"])
-def test_every_bit_of_a_file_counts(made: Path, name: str) -> None:
+@pytest.mark.parametrize("file", READERS)
+def test_every_bit_of_a_file_counts(made: Path, file: str) -> None:
     """Of each file, 400 single bits: all are noticed; a digest misses none, and what it does not cover is checked."""
-    file = list(readers(made))[["row", "copy", "weights", "checkpoint", "arrays"].index(name)]
-    content, read = (made / file).read_bytes(), readers(made)[file]
+    content, read = (made / file).read_bytes(), READERS[file]
     step = max(1, 8 * len(content) // 400)
     for bit in range(0, 8 * len(content), step):
         mutated = bytearray(content)
@@ -186,12 +172,11 @@ def test_any_study_and_run_file_is_read_or_refused_with_one_line(made: Path, con
         assert "another command runs" in str(error)
 
 
-@pytest.mark.parametrize("index", range(5))
-def test_verify_names_the_changed_file(index: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", READERS)
+def test_verify_names_the_changed_file(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small.make_folder(tmp_path)
     assert verify.main([str(tmp_path)]) == 0
     assert "0 problems" in capsys.readouterr().out
-    name = list(readers(tmp_path))[index]
     content = bytearray((tmp_path / name).read_bytes())
     content[len(content) // 2] ^= 4
     (tmp_path / name).write_bytes(content)

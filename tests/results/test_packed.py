@@ -81,7 +81,7 @@ def test_packing_drops_nothing_of_an_older_file(
             source.write_row(row)
         case "trained":
             source.write_row(row | {"history": [{"epoch": 1, "lambda1": 2.0}], "status": "failed"})
-    said = f"holds networks or answers of 1 trials that {source.location} lacks"
+    said = f"contains results of 1 trials that {source.location} does not have"
     refused(capsys, pack.main, [source.location, str(packed)], said)
     assert packed.read_bytes() == before
 
@@ -116,7 +116,7 @@ def test_unpacking_completes_its_folder_and_refuses_any_other(
 
 def test_a_run_refuses_the_name_of_a_packed_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["--grid", "smoke", "--results", str(tmp_path / "new.parquet"), "--dry-run"]
-    refused(capsys, run.main, command, "the name of a packed study")
+    refused(capsys, run.main, command, "is a packed study file; unpack it")
 
 
 def test_a_uri_is_a_place_too(source: Results, packed: Path, tmp_path: Path) -> None:

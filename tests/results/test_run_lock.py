@@ -79,7 +79,9 @@ def test_the_next_heartbeat_of_another_machine_is_waited_for_and_refuses(
     with pytest.raises(ResultsInUseError, match="process 1 on elsewhere"):
         RunLock(results).__enter__()
     printed = capsys.readouterr().out
-    assert re.search(r"process 1 on elsewhere ran on .* 20 s ago: .* sign of life, at most 1[23]\d s", printed)
+    assert re.search(
+        r"used .* 20 s ago \(process 1 on elsewhere\): checking whether it still runs, at most 1[23]\d s", printed
+    )
     assert printed.count("\n") == 1
 
 

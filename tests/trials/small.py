@@ -13,6 +13,7 @@ from study.data import load, split
 from study.results.folder import Results
 from study.trials.device_data import DeviceData
 from study.trials.execute import execute
+from study.trials.train import TrialSettings
 
 SIZES = {"train_size": 120, "val_size": 40, "test_size": 50}
 
@@ -51,7 +52,7 @@ def interrupted(one: Planned, data: DeviceData, results: Results, after: int, **
             raise KilledError
 
     with pytest.raises(KilledError):
-        execute(one, data, results, report=kill, checkpoint_seconds=0.0, **options)
+        execute(one, data, results, report=kill, settings=TrialSettings(checkpoint_seconds=0.0, **options))
 
 
 TIMES = ("started_at", "finished_at", "train_seconds", "probe_seconds", "peak_memory_bytes", "git_sha")
@@ -60,6 +61,6 @@ TIMES = ("started_at", "finished_at", "train_seconds", "probe_seconds", "peak_me
 def timeless(row: dict[str, object]) -> dict[str, object]:
     """A row without the values in which two equal runs may differ."""
     kept = {name: value for name, value in row.items() if name not in TIMES}
-    for nested in ("attacks", "spectra", "sharpness"):
+    for nested in ("attacks", "spectra", "sharpness", "landscapes"):
         kept[nested] = [{k: v for k, v in entry.items() if k != "seconds"} for entry in row[nested] or ()]  # type: ignore[union-attr, attr-defined]
     return kept

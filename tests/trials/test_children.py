@@ -26,6 +26,7 @@ from study.results.answers import answered
 from study.results.folder import Results
 from study.trials import pending
 from study.trials.execute import ProbeError, execute
+from study.trials.train import TrialSettings
 from tests.stored import results_in
 from tests.trials.small import planned, tensors, timeless, trial
 
@@ -90,32 +91,6 @@ def test_no_landscape_is_drawn_along_eigenvectors_that_have_not_converged(
         run(PARENT, results, frozenset({LandscapeProbe("line", "train", 30, hessian_size=30)}))
 
 
-def test_answers_whose_arrays_are_damaged_are_computed_again_and_the_others_stay(
-    results: Results, tmp_path: Path
-) -> None:
-    probes: frozenset[Probe] = frozenset(
-        {InputCurvatureProbe("test"), LandscapeProbe("line", "train", 30, hessian_size=30)}
-    )
-    grid: dict[str, Planned] = {PARENT.trial_id: planned(PARENT, probes | {AttackProbe("fgsm", 0.1, "ce")})}
-    execute(grid[PARENT.trial_id], tensors(), results)
-    (first,), arrays = results.read_rows()[0], results.read_arrays(PARENT.trial_id)
-    assert pending.pending_with_parents(grid, results.read_rows(pending.COLUMNS)[0], results) == []
-
-    file = tmp_path / f"results/arrays/{PARENT.trial_id}.npz"
-    file.write_bytes(file.read_bytes()[:-1] + b"?")
-    assert results.read_arrays(PARENT.trial_id) == {} and not file.exists()  # as a report finds it
-    (work,) = pending.pending_with_parents(grid, results.read_rows(pending.COLUMNS)[0], results)
-    assert work.probes == probes
-    execute(work, tensors(), results)
-
-    (again,) = results.read_rows()[0]
-    again["landscapes"][0]["seconds"] = first["landscapes"][0]["seconds"]
-    assert timeless(again) == timeless(first)
-    assert {name: a.tolist() for name, a in results.read_arrays(PARENT.trial_id).items()} == {
-        name: a.tolist() for name, a in arrays.items()
-    }
-
-
 def test_a_childs_row_is_the_same_bits_when_it_is_interrupted(results: Results, tmp_path: Path) -> None:
     run(PARENT, results)
     attack = frozenset({AttackProbe("fgsm", 0.1, "ce")})
@@ -125,7 +100,7 @@ def test_a_childs_row_is_the_same_bits_when_it_is_interrupted(results: Results, 
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        run(CHILD, results, attack, report=killed, checkpoint_seconds=0.0)
+        run(CHILD, results, attack, report=killed, settings=TrialSettings(checkpoint_seconds=0.0))
     assert results.read_checkpoint(CHILD.trial_id) is not None
     resumed = run(CHILD, results, attack)
 
@@ -137,6 +112,17 @@ def test_a_childs_row_is_the_same_bits_when_it_is_interrupted(results: Results, 
 def test_a_child_without_a_parents_weights_says_so(results: Results) -> None:
     with pytest.raises(ValueError, match=f"its parent, trial {PARENT.trial_id}, has no weights"):
         run(CHILD, results)
+
+
+def test_a_child_of_a_diverged_parent_counts_as_diverged_and_is_not_tried_again(results: Results) -> None:
+    parent = replace(PARENT, learning_rate=1e6)
+    child = replace(CHILD, parent=parent)
+    grandchild = replace(CHILD, parent=child)
+    grid = {one.trial_id: planned(one, frozenset()) for one in (parent, child, grandchild)}
+    rows = [run(one, results) for one in (parent, child, grandchild)]
+    assert [row["status"] for row in rows] == ["diverged"] * 3
+    assert rows[1]["status_reason"] == f"its parent, trial {parent.trial_id}, diverged: {rows[0]['status_reason']}"
+    assert pending.pending_with_parents(grid, results.read_rows()[0], ()) == []
 
 
 def test_a_child_is_pending_again_when_its_parent_is_retrained(results: Results) -> None:
@@ -159,7 +145,7 @@ def test_a_child_is_trained_again_when_its_parents_weights_change(results: Resul
     assert again["parent_sha256"] == checkpoints.weights_sha256(model) != first["parent_sha256"]
 
 
-def test_a_damaged_parent_is_trained_again_before_its_child_and_only_once(
+def test_a_damaged_parent_is_trained_again_after_its_child_has_met_it(
     results: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(PARENT, results)
@@ -172,17 +158,21 @@ def test_a_damaged_parent_is_trained_again_before_its_child_and_only_once(
     content[-5] ^= 1
     file.write_bytes(content)
 
-    work = pending.pending_with_parents(grid, results.read_rows()[0], results)
-    assert [one.trial for one in work] == [CHILD, PARENT]
+    def work() -> list[Planned]:
+        left = pending.pending_with_parents(grid, results.read_rows()[0], results.trials_with_weights())
+        return sorted(left, key=lambda one: one.trial.generation)
+
+    (of_the_child,) = work()
+    with pytest.raises(ValueError, match=r"has no weights: .* give the same command again"):
+        execute(of_the_child, tensors(), results)
     assert "do not match their digest" in capsys.readouterr().err
     assert [aside.read_bytes() for aside in file.parent.glob("*.damaged-*")] == [content]
-    for one in sorted(work, key=lambda one: one.trial.generation):
+    assert [one.trial for one in work()] == [PARENT, CHILD]
+    for one in work():
         execute(one, tensors(), results)
-    assert results.read_rows(["trial_id", "weights_sha256"])[0] == sorted(
-        ({"trial_id": t.trial_id, "weights_sha256": sha} for t, sha in (
-            (PARENT, child["parent_sha256"]), (CHILD, child["weights_sha256"]))), key=lambda row: row["trial_id"]
-    )  # fmt: skip
-    assert pending.pending_with_parents(grid, results.read_rows()[0], results) == []
+    digests = {row["trial_id"]: row["weights_sha256"] for row in results.read_rows()[0]}
+    assert digests == {PARENT.trial_id: child["parent_sha256"], CHILD.trial_id: child["weights_sha256"]}
+    assert work() == []
 
 
 def test_a_probe_of_the_parent_needs_one(results: Results) -> None:

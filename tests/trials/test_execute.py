@@ -5,6 +5,7 @@ import traceback
 import weakref
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,9 @@ from study.results.answers import answered
 from study.results.folder import Results
 from study.trials import pending
 from study.trials.execute import ProbeError, execute
-from study.trials.train import build_model
+from study.trials.train import TrialSettings, build_model
 from tests.stored import results_in
-from tests.trials.small import interrupted, planned, probes, tensors, timeless, trial
+from tests.trials.small import KilledError, interrupted, planned, probes, tensors, timeless, trial
 
 
 def test_the_row_answers_everything(results: Results) -> None:
@@ -114,6 +115,39 @@ def test_interrupted_and_resumed_equals_uninterrupted_to_the_bit(
     assert results.read_weights(one.trial.trial_id) == other.read_weights(one.trial.trial_id)
 
 
+def test_killed_between_probes_a_trial_is_asked_only_what_is_missing_and_its_row_is_the_same(
+    results: Results, tmp_path: Path
+) -> None:
+    arrays = frozenset({InputCurvatureProbe("train"), LandscapeProbe("line", "train", 50, hessian_size=50)})
+    one = planned(asked=probes() | arrays)
+
+    def killed_in_probe(metrics: Mapping[str, Any], number: int) -> None:
+        if metrics.get("probes_answered") == number:
+            raise KilledError
+
+    reported: list[Mapping[str, Any]] = []
+    for number in (2, 3):
+        with pytest.raises(KilledError):
+            execute(
+                one,
+                tensors(),
+                results,
+                report=partial(killed_in_probe, number=number),
+                settings=TrialSettings(checkpoint_seconds=0.0),
+            )
+        row = results.read_row(one.trial.trial_id)
+        assert row is not None and row["status"] == "ok"
+        assert len(answered(row)) == {2: 2, 3: 2 + 3}[number]
+    resumed = execute(one, tensors(), results, report=reported.append)
+    assert reported == [{"probes_answered": 1}, {"probes_answered": 2}, {"probes_answered": 3}]
+
+    other = results_in(tmp_path / "other")
+    undisturbed = execute(one, tensors(), other)
+    assert timeless(resumed) == timeless(undisturbed)
+    ours, theirs = (folder.read_arrays(one.trial.trial_id) for folder in (results, other))
+    assert {name: a.tolist() for name, a in ours.items()} == {name: a.tolist() for name, a in theirs.items()}
+
+
 def test_a_new_probe_is_answered_from_stored_weights_without_training(results: Results) -> None:
     one = planned()
     first = execute(one, tensors(), results)
@@ -150,23 +184,6 @@ def test_measures_of_an_old_row_are_answered_from_its_weights(results: Results) 
     robust = {a["attack"]: a["accuracy"] for a in row["attacks"] if a["loss"] != "ce"}
     assert robust["apgd_ce"] <= robust["pgd"] + 0.02
     assert (smallest > 0.1).mean() <= robust["pgd"] + 0.02  # both are upper bounds, this one at every epsilon
-
-    results.set_aside(f"arrays/{one.trial.trial_id}.npz", "a test")
-    (again,) = pending.pending_with_parents(grid, results.read_rows()[0], results)
-    assert again.probes == {MinimalEpsilonProbe()}
-
-
-def test_a_new_probe_has_every_answer_repeated_whose_arrays_are_damaged(results: Results, tmp_path: Path) -> None:
-    old = frozenset({InputCurvatureProbe("train"), LandscapeProbe("line", "train", 50, hessian_size=50)})
-    new = InputCurvatureProbe("test")
-    first = execute(planned(asked=old), tensors(), results)
-    before = results.read_arrays(first["trial_id"])
-    (tmp_path / f"results/arrays/{first['trial_id']}.npz").write_bytes(b"damaged")
-    row = execute(planned(asked=frozenset({new})), tensors(), results)
-    assert answered(row) == {probe.key for probe in old | {new}}
-    after = results.read_arrays(first["trial_id"])
-    assert all(np.array_equal(after[name], array) for name, array in before.items())
-    assert "lambda1_x_test" in after and len(row["landscapes"]) == 1
 
 
 def test_every_measure_of_sharpness_is_answered_once(results: Results) -> None:
@@ -254,20 +271,20 @@ def test_other_weights_than_the_rows_are_set_aside_and_trained_again(results: Re
     first = execute(one, tensors(), results)
     name = one.trial.trial_id
     model = build_model(replace(one.trial, seed=1), tensors())
-    other = checkpoints.weights_to_bytes(model, name)  # sound, and of the same trial, but not those of the row
+    other = checkpoints.weights_to_bytes(model)  # sound, but not those of the row
     results.write_weights(name, other)
     again = execute(planned(asked=one.probes | {AttackProbe("fgsm", 0.05, "ce")}), tensors(), results)
     assert again["weights_sha256"] == first["weights_sha256"] == checkpoints.state_sha256(
-        checkpoints.read_weights(results.read_weights(name) or b"", name)
+        checkpoints.read_weights(results.read_weights(name) or b"")
     )  # fmt: skip
     assert [file.read_bytes() for file in (tmp_path / "results/weights").glob("*.damaged-*")] == [other]
 
 
-def test_weights_open_anywhere_with_trial_and_digest(results: Results, tmp_path: Path) -> None:
+def test_weights_open_anywhere_with_their_digest(results: Results, tmp_path: Path) -> None:
     row = execute(planned(), tensors(), results)
     file = tmp_path / f"results/weights/{row['trial_id']}.safetensors"
     with safetensors.safe_open(file, "pt") as opened:
-        assert opened.metadata() == {"trial_id": row["trial_id"], "sha256": row["weights_sha256"]}
+        assert opened.metadata() == {"sha256": row["weights_sha256"]}
 
 
 def test_a_damaged_row_and_checkpoint_are_set_aside_and_never_overwritten(results: Results, tmp_path: Path) -> None:
@@ -332,7 +349,7 @@ def test_a_probe_that_a_whole_gpu_is_too_small_for_costs_no_other_its_answer_and
 
     monkeypatch.setattr("study.trials.probes.top_eigenvalues", full)
     with pytest.raises(torch.OutOfMemoryError):
-        execute(planned(), tensors(), results, memory_fraction=0.25)
+        execute(planned(), tensors(), results, settings=TrialSettings(memory_fraction=0.25))
     held.clear()
     with pytest.raises(ProbeError, match="OutOfMemoryError in probe spectrum") as raised:
         execute(planned(), tensors(), results)
@@ -351,5 +368,5 @@ def test_the_hessian_uses_the_trials_share_of_the_memory(results: Results, monke
         return 2**30
 
     monkeypatch.setattr("study.curvature.operator.memory_budget", budget)
-    execute(planned(), tensors(), results, memory_fraction=0.25)
+    execute(planned(), tensors(), results, settings=TrialSettings(memory_fraction=0.25))
     assert fractions == [0.25, 0.25]  # lambda1 of both splits

@@ -21,6 +21,7 @@ from study.results.schema import Row
 from study.trials import execute_batched as module
 from study.trials.execute import execute
 from study.trials.execute_batched import execute_batched, group_trials
+from study.trials.train import TrialSettings
 from tests.stored import results_in
 from tests.trials.small import planned, tensors, trial
 
@@ -83,7 +84,7 @@ def test_an_interrupted_group_continues_from_its_checkpoints(results: Results, a
             raise _KilledError
 
     with pytest.raises(_KilledError):
-        together(results, report=killed, checkpoint_seconds=0.0)
+        together(results, report=killed, settings=TrialSettings(checkpoint_seconds=0.0))
     assert [one.trial.seed for one in GROUP if results.read_row(one.trial.trial_id)] == [2]
     assert all(results.read_checkpoint(one.trial.trial_id) for one in GROUP[:2])
     size = len(results.read_checkpoint(GROUP[0].trial.trial_id) or b"")

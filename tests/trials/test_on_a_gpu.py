@@ -12,6 +12,7 @@ from study.results.answers import answered
 from study.trials.device_data import DeviceData
 from study.trials.execute import execute
 from study.trials.execute_batched import execute_batched
+from study.trials.train import TrialSettings
 from tests.stored import results_in
 from tests.trials.small import planned, tensors, trial
 
@@ -75,8 +76,8 @@ def test_every_optimizer_trains_on_a_gpu_nearly_as_on_a_cpu_and_is_tracked(kind:
     else:
         rate = 0.002 if kind.startswith("adam") else 0.05
         one = planned(trial(optimizer=kind, learning_rate=rate), frozenset())
-    cpu = execute(one, tensors(), results_in(tmp_path / "cpu"), track=100.0)
-    gpu = execute(one, on_gpu(), results_in(tmp_path / "gpu"), track=100.0)
+    cpu = execute(one, tensors(), results_in(tmp_path / "cpu"), settings=TrialSettings(track=100.0))
+    gpu = execute(one, on_gpu(), results_in(tmp_path / "gpu"), settings=TrialSettings(track=100.0))
     assert gpu["replayed"] == (kind in ("sgd", "adversarial"))
     assert gpu["weight_norm"] == pytest.approx(cpu["weight_norm"], rel=0.02)  # some draw noise, each device its own
     assert all(epoch["lambda1"] > 0 and math.isfinite(epoch["batch_sharpness"]) for epoch in gpu["history"])
@@ -86,7 +87,14 @@ def test_every_optimizer_trains_on_a_gpu_nearly_as_on_a_cpu_and_is_tracked(kind:
 def test_a_group_on_a_gpu_ends_at_its_target_losses(tmp_path: Path) -> None:
     group = [planned(trial(seed=seed, epochs=40, target_loss=2.0), frozenset()) for seed in range(3)]
     results = results_in(tmp_path)
-    execute_batched(group[0], on_gpu(), results, groups={group[0].trial.trial_id: group}, replicas=3, track=100.0)
+    execute_batched(
+        group[0],
+        on_gpu(),
+        results,
+        groups={group[0].trial.trial_id: group},
+        replicas=3,
+        settings=TrialSettings(track=100.0),
+    )
     for member in group:
         row = results.read_row(member.trial.trial_id)
         assert row is not None and row["reached_target"] and row["train_loss"] <= 2.0

@@ -17,7 +17,8 @@ from search_spaces.outside import accept
 from study.attacks import ATTACKS
 from study.data import DATASETS, load, split
 from study.models import MODELS, fingerprint
-from study.run import main
+from study.options import parser
+from study.run import Command, main
 from study.trials.device_data import DeviceData
 from study.trials.execute import execute
 from study.trials.outside import Outside, bring, sized
@@ -143,6 +144,16 @@ def test_the_files_optimizer_schedule_and_attack_are_used(folder: Path) -> None:
     assert row["attacks"][0]["accuracy"] == row["test_acc"]
 
 
+def test_a_worker_has_what_a_models_function_imports(folder: Path) -> None:
+    blocks = "def hidden(num_classes):\n    from .layers import hidden\n    return hidden(num_classes)\n"
+    (folder / "nets" / "blocks.py").write_text(blocks)
+    options = ["--grid", "smoke", "--model", "nets.blocks:hidden", "--dataset", "mine.npz", "--results", "r"]
+    command = Command.of(options, parser().parse_args(options))
+    assert command.outside is not None
+    expected = fingerprint("nets.blocks:hidden", image_shape=(1, 12, 12), num_classes=3)
+    assert in_a_worker(command.outside, "nets.blocks:hidden", folder) == expected
+
+
 def test_options_put_a_model_and_images_in_the_curves_of_a_grid(folder: Path) -> None:
     request = Request("smoke", model="nets.layers:hidden", dataset="mine.npz", seeds=(0,))
     bring(request.grid, request.model, request.dataset, folder)
@@ -232,7 +243,7 @@ def test_a_path_may_hold_an_at() -> None:
         (["--grid", "seedless.py"], "seedless.py: the space ours has no seeds"),
         (["--grid", "curveless.py"], "curveless.py: the space ours has no curves"),
         (["--grid", "twice.py"], "twice.py: two curves have the label 'lr' but other rates, schedules or parents"),
-        (["--grid", "names.py"], "names.py: REGIME_NAMES is no dictionary from names"),
+        (["--grid", "names.py"], "names.py: REGIME_NAMES is not a dictionary from names"),
         (["--grid", "restless.py"], "optimizer restless: Restless() got an unexpected keyword argument 'momentum'"),
         (["--grid", "wrong.py"], "wrong cannot be imported: NameError: name 'nothing' is not defined (line 2 of "),
         (["--grid", "taken.py"], "taken.py: the package has 'm1' in MODELS already; choose another name"),

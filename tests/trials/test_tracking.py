@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from study.training.loop import Epoch
 from study.training.tracking import MOST_EPOCHS, MOST_IMAGES, PASSES, PREFERRED_IMAGES, tracked
 from study.trials.execute import execute
 from study.trials.execute_batched import execute_batched
-from study.trials.train import TrialTraining
+from study.trials.train import TrialSettings, TrialTraining
 from tests.stored import results_in
 from tests.trials import small
 
@@ -28,8 +29,8 @@ def one(seed: int = 0, epochs: int = 4) -> Planned:
     return small.planned(small.trial(seed=seed, epochs=epochs), NO_PROBES)
 
 
-def run(folder: Path, planned: Planned, **options: object) -> Row:
-    return execute(planned, small.tensors(), results_in(folder), **options)
+def run(folder: Path, planned: Planned, **options: Any) -> Row:
+    return execute(planned, small.tensors(), results_in(folder), settings=TrialSettings(**options))
 
 
 def values(row: Row) -> list[tuple[object, ...]]:
@@ -121,7 +122,7 @@ def test_a_resumed_run_has_the_track_of_an_uninterrupted_one(tmp_path: Path) -> 
     small.interrupted(one(), small.tensors(), results, after=2, track=100.0)
     stored = TrialTraining(one(), small.tensors(), results).run.state.history
     assert [epoch.lambda1 for epoch in stored] == [epoch["lambda1"] for epoch in whole["history"][:2]]
-    resumed = execute(one(), small.tensors(), results, track=100.0)
+    resumed = execute(one(), small.tensors(), results, settings=TrialSettings(track=100.0))
     assert values(resumed) == values(whole)
     assert resumed["weights_sha256"] == whole["weights_sha256"]
 
@@ -131,7 +132,14 @@ def test_networks_trained_as_one_program_are_tracked_each_by_its_own_curvature(t
     results = {name: results_in(tmp_path / name) for name in ("tracked", "plain")}
     leader = group[0].trial.trial_id
     for name, track in (("tracked", 100.0), ("plain", None)):
-        execute_batched(group[0], small.tensors(), results[name], groups={leader: group}, replicas=2, track=track)
+        execute_batched(
+            group[0],
+            small.tensors(),
+            results[name],
+            groups={leader: group},
+            replicas=2,
+            settings=TrialSettings(track=track),
+        )
     for planned in group:
         row, plain = (results[name].read_row(planned.trial.trial_id) for name in ("tracked", "plain"))
         assert row is not None and plain is not None and row["replicas"] == 2
@@ -171,7 +179,7 @@ def test_a_share_that_pays_for_too_few_images_tracks_nothing() -> None:
 
 
 def test_tracking_leaves_mode_gradients_and_weights_alone(tmp_path: Path) -> None:
-    training = TrialTraining(one(), small.tensors(), results_in(tmp_path), track=100.0)
+    training = TrialTraining(one(), small.tensors(), results_in(tmp_path), settings=TrialSettings(track=100.0))
     model, state = training.run.model, training.run.state
     state.history.append(Epoch(1, 0.1, 1.0, 0.5))
     model.train()

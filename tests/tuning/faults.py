@@ -1,4 +1,4 @@
-"""What workers and measurers run in these tests in place of the real functions: trials that fail, simulated GPUs."""
+"""What workers run in these tests in place of the real functions: trials that fail, simulated GPUs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from study.results.rows import new_row
 from study.results.schema import Row
 from study.trials.device_data import DeviceData
 from study.trials.execute import execute
-from study.tuning.gpu_profile import GpuUsage
 from study.tuning.tuner import MAX_FAILURES
 
 RAISES, DIES, FILLS_MEMORY, HANGS = 1, 2, 3, 5
@@ -91,21 +90,3 @@ def out_of_memory_below_its_share(planned: Planned, data: DeviceData, results: R
     if share < NEEDED_SHARE[planned.trial.seed]:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. (planted)")
     return execute(planned, data, results, **options)
-
-
-def simulated_usage(planned: Planned, data: DeviceData) -> GpuUsage:
-    """A GPU of 8 GiB on which large batches take four times the memory of small ones."""
-    memory = 2**30 if planned.trial.batch_size <= 32 else 4 * 2**30
-    return GpuUsage("simulated", 8 * 2**30, memory, busy=0.1)
-
-
-def never_measured(planned: Planned, data: DeviceData) -> GpuUsage:
-    """For kinds of trial that are known already."""
-    raise AssertionError("measured again")
-
-
-def hangs_on_large_batches(planned: Planned, data: DeviceData) -> GpuUsage:
-    """A GPU on which the measurement of a large batch never ends."""
-    if planned.trial.batch_size > 32:
-        time.sleep(3600)
-    return simulated_usage(planned, data)

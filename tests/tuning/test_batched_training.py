@@ -28,9 +28,9 @@ def run(folder: Path, *options: str) -> tuple[int, dict[str, Row]]:
 def test_trained_together_or_alone_the_study_is_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, together = run(tmp_path / "together", "--replicas", "8")
     printed = capsys.readouterr().out
-    assert status == 0 and "training 4 networks together first, in 1 group;" in printed
+    assert status == 0 and "training 4 networks in 1 batch;" in printed
     assert "4/4 done, 0 running, 0 failed" in printed
-    assert "not trained as one program" not in printed
+    assert "batched training failed" not in printed
     alone = in_this_process(
         Request("smoke", {"batch_size": ("32",)}, (0, 1), epochs=2, train_size=64, test_size=20, probes="headline")
     )
@@ -50,7 +50,7 @@ def test_networks_that_cannot_be_one_program_are_trained_one_by_one(
     monkeypatch.setattr(tuner, "execute_batched", no_batched_training)
     status, rows = run(tmp_path, "--replicas", "8")
     printed = capsys.readouterr()
-    assert "not trained as one program, but one by one: 4 x digits_8x8 mlp_256" in printed.err
+    assert "batched training failed, trained individually: 4 x digits_8x8 mlp_256" in printed.err
     assert "this model branches on its data (planted)" in printed.err
     assert status == 0 and {row["status"] for row in rows.values()} == {"ok"}
     assert {row["replicas"] for row in rows.values()} == {1}

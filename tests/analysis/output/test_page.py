@@ -47,7 +47,7 @@ def study() -> StudyTable:
         requests=[Request("natural_training", {"dataset": ("mnist",), "model": ("m1_20",), "momentum": ("0", "0.9")})],
         location="/results/<i>study</i>",
     )
-    return replace(table, unreadable=(Unreadable("trials/<b>torn</b>.parquet", "torn or damaged"),))
+    return replace(table, unreadable=(Unreadable("trials/<b>torn</b>.parquet", "incomplete or damaged"),))
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_missing_diverged_and_excluded_are_named_with_what_to_do(page: str) -> N
     assert f"{command} batch_size=512" in text
     assert "--results '/results/<i>study</i>'" in text
     assert "trials/<b>torn</b>.parquet" in text
-    assert "torn or damaged" in text
+    assert "incomplete or damaged" in text
 
 
 def test_counterexamples_are_stated_for_both_losses(page: str, findings: Findings) -> None:

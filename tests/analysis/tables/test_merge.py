@@ -242,7 +242,7 @@ def test_folders_that_cannot_be_united_get_one_clear_line(
         (["good", "link"], "link is named twice"),
         (["good", "nowhere"], "nowhere holds no results"),
         (["good", "empty"], "no trial of"),
-        (["good", "newer"], "it holds the row of trial"),
+        (["good", "newer"], "copied from trial"),
     ):
         refused(capsys, main, [*folders, "--out", "out"], said)
     with pytest.raises(RecordsError, match="named twice"):
