@@ -238,7 +238,7 @@ def compare_cells(first: StudyTable, second: StudyTable, same: Set[str] = frozen
     for one in filter(groups[1].__contains__, groups[0]):
         key = dict(zip(_CELL_COLUMNS, one, strict=True))
         a, b = groups[0][one], groups[1][one]
-        difference, method = _between(a, b, same)
+        a, b, difference, method = _between(a, b, same)
         identical = method == IDENTICAL
         if key["measure"] == "accuracy" and not identical and _at_floor(a) and _at_floor(b):
             method = AT_FLOOR
@@ -292,8 +292,8 @@ def _groups(table: StudyTable) -> dict[tuple[Any, ...], _Group]:
     }
 
 
-def _between(first: _Group, second: _Group, same: Set[str]) -> tuple[LinearContrast, str]:
-    """The second less the first, and how it was taken.
+def _between(first: _Group, second: _Group, same: Set[str]) -> tuple[_Group, _Group, LinearContrast, str]:
+    """The networks that are compared, the second less the first, and how that was taken.
 
     Networks with the same weights in both studies are left out, since they cannot show a difference. The same trials,
     trained in both, share first weights and data order: they are paired. Others are independent samples (Welch).
@@ -302,14 +302,14 @@ def _between(first: _Group, second: _Group, same: Set[str]) -> tuple[LinearContr
     one, other = first.without(same), second.without(same)
     if first.trial_id == second.trial_id and not one.trial_id:
         if (first.value == second.value).all():
-            return LinearContrast(0.0, 0.0, 1.0), IDENTICAL
+            return first, second, LinearContrast(0.0, 0.0, 1.0), IDENTICAL
         one, other = first, second  # the same weights, measured otherwise
     if one.trial_id == other.trial_id and len(one.value) > 1:
-        return mean_of_seeds(other.value - one.value, rounding), PAIRED
+        return one, other, mean_of_seeds(other.value - one.value, rounding), PAIRED
     if one.trial_id != other.trial_id and min(len(one.value), len(other.value)) > 1:
         contrast = mean_of_seeds(other.value, second.rounding).less(mean_of_seeds(one.value, first.rounding))
-        return contrast, INDEPENDENT
-    return LinearContrast(float(second.value.mean() - first.value.mean()), np.nan, np.nan), TOO_FEW
+        return one, other, contrast, INDEPENDENT
+    return first, second, LinearContrast(float(second.value.mean() - first.value.mean()), np.nan, np.nan), TOO_FEW
 
 
 # What is said of a difference

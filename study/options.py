@@ -107,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
         "--max-seeds",
         type=int,
         metavar="N",
-        help="with --until-decided: at most N seeds for each curve (3, 5, 8 or 12)",
+        help="with --until-decided: at most N seeds for each curve (3, 5, 8 or 12; default: 12)",
     )
     add("--hours", type=float, metavar="H", help="with --until-decided: start no new stage after H hours")
     add("--dry-run", action="store_true", help="check everything, print what would run and what it costs, and exit")
@@ -142,7 +142,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--replicas", default="auto", metavar="N|auto", help=replicas)
     add("--no-cuda-graphs", action="store_true", help="on a GPU, do not record training steps as CUDA graphs")
-    interval = "how often to store half-trained networks (default: 30)"
+    interval = "how often to store half-trained networks, and answers of probes (default: 30)"
     add("--checkpoint-seconds", type=float, default=CHECKPOINT_SECONDS, metavar="S", help=interval)
     timeout = "restart a trial that has reported no epoch and no probe for this long (default: never)"
     add("--trial-timeout", type=float, metavar="S", help=timeout)

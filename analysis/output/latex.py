@@ -208,7 +208,7 @@ def _wrapped(share: float) -> str:
 
 def _longtable(rows: Iterable[dict[str, str]], columns: str, title: str, notes: str, label: str, size: str) -> str:
     """Rows of plain text (heading -> text) as a table that may run over pages, notes below; "None." without rows."""
-    texts = [{escape(key): escape(text) for key, text in row.items()} for row in rows] or [{"": "None."}]
+    texts = [{escape(key): escape(text) for key, text in row.items()} for row in rows] or [{"None.": ""}]
     table = pd.DataFrame(texts).style.hide(axis="index")
     latex = table.to_latex(
         environment="longtable",

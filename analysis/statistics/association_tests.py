@@ -107,7 +107,9 @@ def sharper_more_robust(robust: Sample, sharp: Sample, *, delta: float, reach: R
     error, p, low, high = (float(of[0]) for of in (found.estimate, found.p, found.low, found.high))
     mean = Correlation(error, p, low, high, int(found.pairs[0]))
     if np.ptp(sharp.cells().mean) < np.log2(MIN_RATIO) or np.ptp(robust.cells().mean) < 100 * MIN_GAP:
-        reason = f"the batch sizes differ by less than a factor of {MIN_RATIO:g} in λ₁, or {100 * MIN_GAP:g} point"
+        reason = (
+            f"λ₁ differs by less than a factor of {MIN_RATIO:g}, or the accuracy by less than {100 * MIN_GAP:g} point"
+        )
         return Finding("inconclusive", reason, error, low, high, 1.0, 1.0)
     reason = f"in {error:.2f} of the pairs, mean over seeds, the sharper network is the more robust (p = {p:.2g})"
     return _by_direction(error - CHANCE_SIGN_ERROR, mean, reason, delta)

@@ -193,19 +193,33 @@ def decode(path: Path, encoded: Sequence[bytes | None], image_shape: Shape) -> I
 
 def open_image(file: bytes | Path | None, name: str, formats: tuple[str, ...] | None = None) -> Any:
     """The decoded image of a file, or of its bytes, upright; a `DataError` that begins with `name` if none is."""
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     if file is None:
         raise DataError(f"{name} holds no image, perhaps the path of one")
     try:
         image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=formats)
         image.load()
-        ImageOps.exif_transpose(image, in_place=True)  # a camera stores how it was held
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{name} is no image that can be decoded") from error
+    image = _upright(image)
     if image.mode.startswith(DEEP_MODES):  # PIL would clip its values to 255
         raise DataError(f"{name} has more than 8 bits a channel: convert it")
     return image
+
+
+def _upright(image: Any) -> Any:
+    """The image as it was seen: a camera stores how it was held."""
+    from PIL import ExifTags, Image
+
+    turn = Image.Transpose
+    turns = (turn.FLIP_LEFT_RIGHT, turn.ROTATE_180, turn.FLIP_TOP_BOTTOM, turn.TRANSPOSE)
+    turns += (turn.ROTATE_270, turn.TRANSVERSE, turn.ROTATE_90)
+    try:
+        held = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # damaged tags of a picture that can be decoded
+        return image
+    return image.transpose(turns[held - 2]) if held in range(2, 9) else image
 
 
 def first_line(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import errno
 import os
 import re
 import time
@@ -144,7 +145,7 @@ class Storage:
             with Path(temporary).open("wb") as sink:
                 sink.write(content)
                 sink.flush()
-                os.fsync(sink.fileno())  # else the new name may survive a power loss without the content
+                _sync(sink.fileno())  # else the new name may survive a power loss without the content
             Path(temporary).replace(self._path(name))
         except OSError:
             with suppress(OSError):
@@ -209,3 +210,12 @@ def _open(uri: str) -> tuple[pafs.FileSystem, str]:
             return opened
     opened = pafs.FileSystem.from_uri(uri)
     return opened
+
+
+def _sync(file: int) -> None:
+    """Have a file's content written to the disk, where its file system knows how to."""
+    try:
+        os.fsync(file)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise

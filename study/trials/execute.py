@@ -54,8 +54,8 @@ def execute(
     """Do the pending work of a trial, store its row and return it.
 
     Stored weights are loaded, else training continues from the checkpoint or starts. Probes are added to those that the
-    row holds answers to; these are answered again where lost weights are trained to others. The row of a diverged
-    trial, or of one whose parent has diverged, says so and answers no probe.
+    row holds answers to; these are answered again where arrays are lost, or lost weights are trained to others. The row
+    of a diverged trial, or of one whose parent has diverged, says so and answers no probe.
 
     Args:
         planned: the trial and the probes to answer.
@@ -91,6 +91,7 @@ def execute(
         train(training.run, train=data.train, validation=data.validation, hooks=hooks)
         trained = training.run.model, training.finish(stored)
     model, row = trained
+    row = _without_lost_arrays(row, results)
     relabel(row, planned)
     failures: Sequence[tuple[Probe, Exception]] = ()
     probes = pending.unanswered(planned, row).probes
@@ -121,24 +122,27 @@ def _answer(
     asks only what is missing.
     """
     before, started = dict(row), time.perf_counter()
-    found, stored = ProbeResults(), started
+    found, stored, arrays = ProbeResults(), started, 0
 
     def store() -> None:
+        nonlocal stored, arrays
         row.update({name: [*(before[name] or []), *entries] for name, entries in found.lists.items()})
         row.update(found.columns)
         row["probe_seconds"] = (before["probe_seconds"] or 0.0) + time.perf_counter() - started
         row.update(answers.headline(row))
         row["status_reason"] = _unanswered(found.failures)
-        if found.arrays:
+        if len(found.arrays) > arrays:
             results.write_arrays(row["trial_id"], found.arrays)
         _store(row, data, results)
+        stored, arrays = time.perf_counter(), len(found.arrays)
 
-    for number in run_probes(network, probes, found):
-        if time.perf_counter() - stored >= store_seconds:
-            store()
-            stored = time.perf_counter()
-        report({"probes_answered": number})
-    store()
+    try:
+        for number in run_probes(network, probes, found):
+            if time.perf_counter() - stored >= store_seconds:
+                store()
+            report({"probes_answered": number})
+    finally:  # also where a shared GPU has no memory left
+        store()
     return found.failures
 
 
@@ -166,6 +170,21 @@ def _without_start(planned: Planned, parent: Row, results: Results) -> Row:
     outcome |= {"epochs_done": 0, "num_classes": DATASETS[planned.trial.dataset].num_classes}
     row = new_row(planned) | outcome | {"finished_at": datetime.now(UTC)}
     results.write_row(row)
+    results.delete_checkpoint(planned.trial.trial_id)
+    return row
+
+
+def _without_lost_arrays(row: Row, results: Results) -> Row:
+    """The row without the answers that have an array which is not stored."""
+    columns = {"minimal_epsilon": "minimal_epsilon_area"} | {
+        name: name for name in map("lambda1_x_{}".format, answers.SPLITS)
+    }
+    if not (row["landscapes"] or any(row[column] is not None for column in columns.values())):
+        return row
+    arrays = results.read_arrays(row["trial_id"]).keys()
+    row = row | {column: None for array, column in columns.items() if array not in arrays}
+    if row["landscapes"]:
+        row["landscapes"] = [one for one in row["landscapes"] if {one["offsets"], one["losses"]} <= arrays]
     return row
 
 
@@ -176,8 +195,8 @@ def _load_parent(trial: Trial, row: Row | None, data: DeviceData, results: Resul
     model = _load_weights(trial.parent, row, data, results)
     if model is None:
         raise ValueError(
-            f"its parent, trial {trial.parent.trial_id}, has no weights: see that trial's row, or give the same "
-            "command again"
+            f"the weights of its parent, trial {trial.parent.trial_id}, are missing or were damaged: the same command "
+            "trains it again"
         )
     return model.eval()
 

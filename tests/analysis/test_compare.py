@@ -115,7 +115,9 @@ def test_networks_that_both_hold_say_nothing_of_a_difference() -> None:
     found = cells(first, second)
     alone = cells(study((3, 4, 5), stream=1), study((6, 7, 8), stream=2))
     assert found["difference"].to_numpy() == pytest.approx(alone["difference"].to_numpy())
-    assert found["n_first"].unique().tolist() == [6]
+    assert found["n_first"].unique().tolist() == [3]
+    difference = found["second"].to_numpy() - found["first"].to_numpy()
+    assert difference == pytest.approx(found["difference"].to_numpy())
     single = cells(both, both + study((6,), stream=2))
     assert set(single["method"]) == {TOO_FEW}
     assert single[["low", "high", "p", "q"]].isna().all(axis=None)

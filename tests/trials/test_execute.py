@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -146,6 +147,32 @@ def test_killed_between_probes_a_trial_is_asked_only_what_is_missing_and_its_row
     assert timeless(resumed) == timeless(undisturbed)
     ours, theirs = (folder.read_arrays(one.trial.trial_id) for folder in (results, other))
     assert {name: a.tolist() for name, a in ours.items()} == {name: a.tolist() for name, a in theirs.items()}
+
+
+def test_what_was_answered_before_an_error_is_stored(results: Results) -> None:
+    """As when a shared GPU has no memory left for the next probe."""
+
+    def out_of_memory(metrics: Mapping[str, Any]) -> None:
+        if metrics.get("probes_answered") == 2:
+            raise KilledError
+
+    one = planned()
+    with pytest.raises(KilledError):
+        execute(one, tensors(), results, report=out_of_memory)
+    row = results.read_row(one.trial.trial_id)
+    assert row is not None and len(answered(row)) == 2
+
+
+def test_answers_whose_arrays_are_lost_are_given_again_with_the_next(results: Results) -> None:
+    line = LandscapeProbe("line", "train", 50, hessian_size=50)
+    first = execute(planned(asked=frozenset({line, InputCurvatureProbe("train")})), tensors(), results)
+    (Path(results.location) / f"arrays/{first['trial_id']}.npz").unlink()
+    row = execute(planned(asked=frozenset({InputCurvatureProbe("test")})), tensors(), results)
+    assert answered(row) == answered(first) | {InputCurvatureProbe("test").key}
+    assert row["landscapes"] == [one | {"seconds": ANY} for one in first["landscapes"]]
+    (entry,) = row["landscapes"]
+    arrays = {"lambda1_x_train", "grad_x_norm_train", "lambda1_x_test", "grad_x_norm_test"}
+    assert results.read_arrays(row["trial_id"]).keys() == arrays | {entry["offsets"], entry["losses"]}
 
 
 def test_a_new_probe_is_answered_from_stored_weights_without_training(results: Results) -> None:

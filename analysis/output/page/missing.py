@@ -67,7 +67,7 @@ def _failures(study: StudyTable) -> Table | None:
         [
             row["status"],
             network_name(row["dataset"], row["model"]),
-            ", ".join(curve_name(regime, row["momentum"]) for regime in regimes.get(row["trial_id"], [""])),
+            "; ".join(curve_name(regime, row["momentum"]) for regime in regimes.get(row["trial_id"], [])) or "–",
             row["batch_size"],
             row["seed"],
             "–" if pd.isna(row["epochs_done"]) else int(row["epochs_done"]),
