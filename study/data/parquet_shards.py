@@ -213,8 +213,8 @@ def _upright(image: Any) -> Any:
     from PIL import ExifTags, Image
 
     turn = Image.Transpose
-    turns = (turn.FLIP_LEFT_RIGHT, turn.ROTATE_180, turn.FLIP_TOP_BOTTOM, turn.TRANSPOSE)
-    turns += (turn.ROTATE_270, turn.TRANSVERSE, turn.ROTATE_90)
+    turns = [turn.FLIP_LEFT_RIGHT, turn.ROTATE_180, turn.FLIP_TOP_BOTTOM, turn.TRANSPOSE]
+    turns += [turn.ROTATE_270, turn.TRANSVERSE, turn.ROTATE_90]
     try:
         held = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # damaged tags of a picture that can be decoded

@@ -184,7 +184,7 @@ def _without_lost_arrays(row: Row, results: Results) -> Row:
     arrays = results.read_arrays(row["trial_id"]).keys()
     row = row | {column: None for array, column in columns.items() if array not in arrays}
     if row["landscapes"]:
-        row["landscapes"] = [one for one in row["landscapes"] if {one["offsets"], one["losses"]} <= arrays]
+        row["landscapes"] = [one for one in row["landscapes"] if {one["offsets"], one["losses"]} <= set(arrays)]
     return row
 
 

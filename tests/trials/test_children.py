@@ -110,7 +110,7 @@ def test_a_childs_row_is_the_same_bits_when_it_is_interrupted(results: Results, 
 
 
 def test_a_child_without_a_parents_weights_says_so(results: Results) -> None:
-    with pytest.raises(ValueError, match=f"its parent, trial {PARENT.trial_id}, has no weights"):
+    with pytest.raises(ValueError, match=f"of its parent, trial {PARENT.trial_id}, are missing"):
         run(CHILD, results)
 
 
@@ -163,7 +163,7 @@ def test_a_damaged_parent_is_trained_again_after_its_child_has_met_it(
         return sorted(left, key=lambda one: one.trial.generation)
 
     (of_the_child,) = work()
-    with pytest.raises(ValueError, match=r"has no weights: .* give the same command again"):
+    with pytest.raises(ValueError, match=r"were damaged: the same command trains it again"):
         execute(of_the_child, tensors(), results)
     assert "do not match their digest" in capsys.readouterr().err
     assert [aside.read_bytes() for aside in file.parent.glob("*.damaged-*")] == [content]
