@@ -92,7 +92,7 @@ def finding(verdicts: Sequence[Verdict]) -> str:
         )
     if shown := list(decided)[:MOST]:
         data = sorted({s.dataset for claim in shown for v in claims[claim] for s in v.strata if s.counted})
-        where = f"on networks of no paper ({' and '.join(map(name, data))}), "
+        where = f"on networks in none of the papers ({' and '.join(map(name, data))}), "
         return _sentence([_said(claim, claims[claim], decided[claim], where) for claim in shown])
     if held_of := _of_networks(claims):
         networks = held_of[0][0]

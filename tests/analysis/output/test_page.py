@@ -190,7 +190,7 @@ def test_the_title_says_what_the_foremost_decided_claims_say() -> None:
     said = finding([*decided, verdict("A3", "inconclusive")])
     assert said.lower() == f"{PLAIN['A7'][1]}; {PLAIN['A8'][0]}".lower()
     rehearsed = [replace(one, rehearsal=True, strata=(Stratum(one.verdict, "", dataset="digits"),)) for one in decided]
-    assert finding(rehearsed) == f"On networks of no paper (Digits), {PLAIN['A7'][1]}; {PLAIN['A8'][0]}"
+    assert finding(rehearsed) == f"On networks in none of the papers (Digits), {PLAIN['A7'][1]}; {PLAIN['A8'][0]}"
     assert finding([*rehearsed[:2], decided[2]]).lower() == PLAIN["A8"][0].lower()
 
 
