@@ -155,7 +155,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}{remedy}", file=sys.stderr)
         return 2
     if damaged := findings.table.unreadable:
-        told = f"{len(damaged)} files cannot be read and are left out ({damaged[0].name}: {damaged[0].reason})"
+        files = "1 file is" if len(damaged) == 1 else f"{len(damaged)} files are"
+        told = f"{files} left out as unreadable ({damaged[0].name}: {damaged[0].reason})"
         print(f"{told}; run the study's command again to replace them", file=sys.stderr)
     for file in findings.table.not_given:
         print(f"{file} was not loaded, so its plan and claims are missing; add --grid {file}", file=sys.stderr)

@@ -118,11 +118,17 @@ def usual_seeds(table: StudyTable) -> int:
 
 def _seeds(table: StudyTable) -> list[str]:
     """How many seeds a setting has, and what so many can decide."""
-    usual = usual_seeds(table)
-    if not usual:
+    counts = cells(table)["n_seeds"]
+    counts = counts[counts > 0].astype(int)
+    if counts.empty:
         return []
-    told = f"{usual} seed{'s' if usual > 1 else ''} per setting"
-    if usual < MIN_SEEDS:
+    usual, least, most = usual_seeds(table), counts.min(), counts.max()
+    told = f"{most} seed{'s' if most > 1 else ''} per setting"
+    if least < most:
+        told = f"{least} to {told}"
+    if least < MIN_SEEDS <= most:
+        return [f"{told}: fewer than {MIN_SEEDS} decide no claim"]
+    if most < MIN_SEEDS:
         return [f"{told}: too few to decide a claim, {MIN_SEEDS} are needed"]
     return [f"{told}: enough for large effects only" if usual < FEW_SEEDS else told]
 
