@@ -17,11 +17,11 @@ less time than their launches; few enough for the activations of resnet18, 1 GiB
 
 
 USUAL_VALUES = 3 * 32 * 32
-"""Values of the largest image of the built-in data sets, for which numbers of images at a time are stated."""
+"""Values of an image of CIFAR-10, the largest of the built-in data sets, for which counts of images are stated."""
 
 
 def scaled_count(count: int, x: Tensor) -> int:
-    """So many images at a time, of images x (n, ...) that have more than USUAL_VALUES as many fewer; at least 1."""
+    """`count`, or fewer in proportion if the images of x (n, ...) have more than USUAL_VALUES values; at least 1."""
     return max(1, count * USUAL_VALUES // max(USUAL_VALUES, x.shape[1:].numel()))
 
 

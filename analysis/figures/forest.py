@@ -15,7 +15,7 @@ from analysis.figures.curve_sets import SHARED, Setup, in_order, shared_values
 from analysis.figures.figure import DATA, Figure, Spec, curve_channels, encoded, file_name, layer, layered
 from analysis.figures.figure_data import curve_id
 from analysis.tables.table import ALIKE
-from analysis.tables.words import curve_name, departures, name
+from analysis.tables.words import departures, name
 from analysis.tables.words import said as phrase
 from analysis.theme import SeriesStyle, regime_style
 
@@ -105,7 +105,7 @@ def _records(strata: pd.DataFrame, styles: Mapping[str, SeriesStyle]) -> list[di
 
 def _stratum(row: Mapping[Any, Any]) -> str:
     trained = departures(row, ("optimizer", "weight_decay"))
-    return ", ".join([curve_name(row["regime"], row["momentum"]).replace(" constant", ""), *trained])
+    return ", ".join([f"{regime_style(row['regime']).short}, momentum {row['momentum']:g}", *trained])
 
 
 def _protocol(row: Mapping[Any, Any]) -> str:

@@ -12,10 +12,11 @@ from functools import partial
 
 from analysis.figures.figure import Figure
 from analysis.figures.landscapes import line_figures, plane_figures
-from analysis.figures.representatives import Representative, Representatives, by_batch_size, by_training, heading
+from analysis.figures.representatives import Representative, Representatives, by_batch_size, by_training
 from analysis.figures.spectra import spectrum_figure
 from analysis.reports.commands import run_command
 from analysis.tables.table import StudyTable
+from analysis.tables.words import network_name
 from search_spaces.large_batch import SUBSET
 
 Network = tuple[str, str]
@@ -52,7 +53,7 @@ class LandscapePanel:
     @property
     def title(self) -> str:
         """What it shows, in a line."""
-        return f"{', '.join(heading(*network) for network in self.networks)}: {self.what}"
+        return f"{', '.join(network_name(*network) for network in self.networks)}: {self.what}"
 
     def command(self, network: Network) -> str:
         """The command that trains one data set and model."""

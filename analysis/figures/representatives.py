@@ -47,7 +47,7 @@ class Representative:
     @property
     def where(self) -> str:
         """Data set and model in words."""
-        return heading(str(self.row["dataset"]), str(self.row["model"]))
+        return network_name(str(self.row["dataset"]), str(self.row["model"]))
 
     @property
     def slug(self) -> str:
@@ -110,8 +110,3 @@ def entries(table: StudyTable, frame: Frame, network: Representative, columns: S
         return []
     once: list[dict[Any, Any]] = mine[mine["regime"] == mine["regime"].iloc[0]].to_dict("records")
     return once
-
-
-def heading(dataset: str, model: str) -> str:
-    """Data set and model in words."""
-    return network_name(dataset, model)

@@ -138,7 +138,7 @@ def _scatter(data: FigureData, group: FigureGroup, under: _Attack) -> Figure | N
 
 
 def _shared(planes: Sequence[Figure]) -> frozenset[str]:
-    """The regimes that every plot has curves of, if they are not all of some plot: what can be compared."""
+    """The regimes of which every plot has curves; none where no plot has other regimes as well."""
     regimes = [frozenset(regime for regime, _ in _lines(plane)) for plane in planes]
     common = frozenset.intersection(*regimes)
     return common if any(one != common for one in regimes) else frozenset()

@@ -13,7 +13,7 @@ NAMED = 8
 
 
 class Conclusion(NamedTuple):
-    """Names of claims: those that hold, that do not, that depend on the attack's loss, and that are inconclusive.
+    """Names of claims: those that are supported, refuted, that depend on the attack's loss, and that are inconclusive.
 
     Between them those that are decided where they were run, while other networks of the paper were not.
     """
@@ -32,13 +32,13 @@ class Conclusion(NamedTuple):
 
     @property
     def found(self) -> str:
-        """What is decided: `supported: A8; supported on the networks run: A1 and A2`."""
+        """What is decided: `supported: A8; supported where run: A1 and A2`."""
         named = {
             "supported": self.supported,
             "refuted": self.refuted,
             "depending on the attack's loss": self.differ,
-            "supported on the networks run": self.supported_where_run,
-            "refuted on the networks run": self.refuted_where_run,
+            "supported where run": self.supported_where_run,
+            "refuted where run": self.refuted_where_run,
         }
         return "; ".join(f"{word}: {_listed(one)}" for word, one in named.items() if one) or "no claim is decided"
 

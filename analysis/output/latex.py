@@ -140,7 +140,7 @@ def counterexample_tables(found: pd.DataFrame) -> list[str]:
 
 def _pair(pair: dict[Any, Any]) -> dict[str, str]:
     unusual = departures(pair, ("optimizer", "weight_decay", "adversarial_training"))
-    regime = regime_style(str(pair["regime"])).label.removesuffix(" constant")
+    regime = regime_style(str(pair["regime"])).short
     return {
         "Data set": name(str(pair["dataset"])),
         "Model": name(str(pair["model"])),

@@ -25,7 +25,7 @@ from study.pixels import as_pixels, batches, scaled_count
 class BatchLimits:
     """How many images to attack at a time: as many as have a graph of `graph_bytes`, from `least` to `most`.
 
-    `least` is for images of `study.pixels.USUAL_VALUES`, and as many fewer of larger ones.
+    Of images larger than CIFAR-10's `least` is smaller (`study.pixels.scaled_count`).
     """
 
     least: int

@@ -176,9 +176,8 @@ def _without_start(planned: Planned, parent: Row, results: Results) -> Row:
 
 def _without_lost_arrays(row: Row, results: Results) -> Row:
     """The row without the answers that have an array which is not stored."""
-    columns = {"minimal_epsilon": "minimal_epsilon_area"} | {
-        name: name for name in map("lambda1_x_{}".format, answers.SPLITS)
-    }
+    columns = {"minimal_epsilon": "minimal_epsilon_area"}
+    columns |= {f"lambda1_x_{split}": f"lambda1_x_{split}" for split in answers.SPLITS}
     if not (row["landscapes"] or any(row[column] is not None for column in columns.values())):
         return row
     arrays = results.read_arrays(row["trial_id"]).keys()

@@ -119,7 +119,7 @@ def bring(grid: str, model: str | None, dataset: str | None, data_folder: Path) 
 
 
 def with_sources(outside: Outside) -> Outside:
-    """With the text of the modules imported by now: a model's function may import some of them when it is called."""
+    """The same with the text of all its modules that are imported: calling a model's function may import more."""
     global _entered
     names = [name for name in (outside.study, *(model.partition(":")[0] for model in outside.models)) if name]
     texts = {place: text for name in names for place, text in sources(root_of(sys.modules[name])).items()}

@@ -12,7 +12,6 @@ from study.results.schema import TRAINED, Row
 COLUMNS = (
     "trial_id",
     "status",
-    "status_reason",
     *(f"{column}.{name}" for column, names in ENTRIES.items() for name in names),
     "dataset",
     "dataset_sha256",

@@ -10,12 +10,11 @@ from analysis.figures import FIGURES, Figure, FigureGroup, Panel
 from analysis.figures.curve_sets import Setup
 from analysis.figures.figure import styles_of
 from analysis.figures.large_batch import LANDSCAPES, LandscapePanel
-from analysis.figures.representatives import heading
 from analysis.findings import Findings
 from analysis.output.page.charts import Charts, group
 from analysis.output.page.claims import CITED
 from analysis.output.page.templates import Section
-from analysis.tables.words import name
+from analysis.tables.words import name, network_name
 from analysis.theme import optimizer_style
 
 Context = dict[str, Any]
@@ -156,8 +155,8 @@ def _landscapes(panel: LandscapePanel, figures: Sequence[Figure], charts: Charts
             columns="two" if len(figures) in (1, 2, 4) or not styles_of(figures) else "",
         ),
         "absent": [
-            {"title": heading(*network), "command": panel.command(network)}
+            {"title": network_name(*network), "command": panel.command(network)}
             for network in panel.networks
-            if not any(figure.title.startswith(f"{heading(*network)}:") for figure in figures)
+            if not any(figure.title.startswith(f"{network_name(*network)}:") for figure in figures)
         ],
     }

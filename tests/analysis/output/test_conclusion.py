@@ -29,7 +29,7 @@ def test_a_claim_that_waits_only_for_networks_that_were_not_run_holds_where_it_w
     held, missing = where_run("A1", "supported"), where_run("A2", "refuted")
     open_ = [where_run("A3", None), where_run("A4", None)]
     found = conclude([held, missing, *open_])
-    assert found.found == "supported on the networks run: A1; refuted on the networks run: A2"
+    assert found.found == "supported where run: A1; refuted where run: A2"
     assert found.undecided == "2 of 4 testable claims (A3 and A4)"
     assert list(to_frame([held, missing, *open_])["where_run"].fillna("")) == ["supported", "refuted", "", ""]
 
